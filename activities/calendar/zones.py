@@ -1,0 +1,42 @@
+"""Time zones of events: an IANA name, or a bare offset where nobody said more."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+from retinue.errors import InvalidArguments
+
+_OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
+
+
+def is_offset(name: str) -> bool:
+    """Whether `name` is a bare offset, which knows nothing of summer time."""
+    return name == "UTC" or _OFFSET.fullmatch(name) is not None
+
+
+def zone_of(name: str) -> tzinfo:
+    """The zone called `name`: `Europe/Berlin`, `UTC` or `+02:00`.
+
+    Raises:
+        InvalidArguments: There is no such zone.
+    """
+    if name == "UTC":
+        return UTC
+    if offset := _OFFSET.fullmatch(name):
+        sign, hours, minutes = offset.groups()
+        length = timedelta(hours=int(hours), minutes=int(minutes))
+        return timezone(-length if sign == "-" else length)
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, not a key at all, or a folder of the zone database
+        raise InvalidArguments(
+            f"{name[:60]!r} is not a time zone", hint="write an IANA name like Europe/Berlin or an offset like +02:00"
+        ) from None
+
+
+def offset_name(moment: datetime) -> str:
+    """The offset of `moment` as a zone name: `+02:00`, or `UTC`."""
+    minutes = round((moment.utcoffset() or timedelta()).total_seconds() / 60)
+    if minutes == 0:
+        return "UTC"
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"

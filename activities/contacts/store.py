@@ -1,0 +1,96 @@
+"""The address book's own store.
+
+It knows nothing of Temporal: who calls `add` brings the session, and with it the transaction.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import case
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities.contacts.models import StoredContact
+from activities.contacts.names import folded, one_line
+from retinue.errors import InvalidArguments
+from retinue.store import Store
+
+
+class ContactsStore:
+    """People in the capability's own database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def find(self, name: str, *, limit: int) -> Sequence[StoredContact]:
+        """People whose name holds all the words of `name`; those whose whole name it is come first, then by name.
+
+        Raises:
+            InvalidArguments: `name` holds no word.
+        """
+        wanted = _folded_name(name)
+        found = select(StoredContact).where(
+            *(col(StoredContact.folded_name).contains(word, autoescape=True) for word in wanted.split())
+        )
+        whole_first = case((col(StoredContact.folded_name) == wanted, 0), else_=1)
+        by_name = found.order_by(whole_first, col(StoredContact.folded_name), col(StoredContact.contact_id))
+        async with self._store.read() as session:
+            return (await session.exec(by_name.limit(limit))).all()
+
+    async def list(self, *, limit: int) -> Sequence[StoredContact]:
+        """The first `limit` people by name."""
+        by_name = select(StoredContact).order_by(col(StoredContact.folded_name), col(StoredContact.contact_id))
+        async with self._store.read() as session:
+            return (await session.exec(by_name.limit(limit))).all()
+
+    async def add(self, session: AsyncSession, person: StoredContact) -> StoredContact:
+        """Enter a person, unless name and address are there already; returns them as the address book has them.
+
+        A known person gains a telephone number that was missing; one that is there is not overwritten.
+        """
+        same = select(StoredContact).where(
+            col(StoredContact.folded_name) == person.folded_name, col(StoredContact.known_by) == person.known_by
+        )
+        known = (await session.exec(same)).first()
+        if known is None:
+            session.add(person)
+            return person
+        known.phone = known.phone or person.phone
+        session.add(known)
+        return known
+
+    async def import_contacts(self, people: Iterable[StoredContact]) -> int:
+        """Enter those people who are not there yet, in one transaction.
+
+        Returns:
+            How many were entered.
+        """
+        added = 0
+        async with self._store.write() as session:
+            known = set(await session.exec(select(StoredContact.folded_name, StoredContact.known_by)))
+            for person in people:
+                if (key := (person.folded_name, person.known_by)) not in known:
+                    known.add(key)
+                    session.add(person)
+                    added += 1
+        return added
+
+
+def person_called(name: str, *, email: str | None, phone: str | None) -> StoredContact:
+    """A person for the address book, with what they are recognised by.
+
+    Raises:
+        InvalidArguments: The name holds no word.
+    """
+    return StoredContact(
+        name=one_line(name),
+        email=email,
+        phone=phone,
+        folded_name=_folded_name(name),
+        known_by=(email or phone or "").casefold(),
+    )
+
+
+def _folded_name(name: str) -> str:
+    if not (wanted := folded(name)):
+        raise InvalidArguments("the name is empty", hint="write at least one word of it")
+    return wanted

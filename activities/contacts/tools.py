@@ -1,0 +1,70 @@
+"""The address book's tools on its own store."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities.contacts.contract import (
+    AddContact,
+    Contact,
+    Contacts,
+    FindContacts,
+    FindContactsResult,
+    ListContactsResult,
+)
+from activities.contacts.models import StoredContact
+from activities.contacts.names import folded
+from activities.contacts.store import ContactsStore, person_called
+from retinue.ledger import Ledger
+from retinue.store import Store
+
+MOST_FOUND = 100
+MOST_LISTED = 500
+LISTED_BYTES = 200 * 1024
+"""A list stays below what the edge lets into a run; a person too many is cut, not the whole answer refused."""
+
+
+class ContactsTools(Contacts):
+    """The contract, kept by `ContactsStore`; every change goes through the ledger."""
+
+    def __init__(self, store: Store) -> None:
+        self._ledger = Ledger(store)
+        self._contacts = ContactsStore(store)
+
+    async def find(self, wish: FindContacts) -> FindContactsResult:
+        """Find people; a whole name beats names that only contain it."""
+        found = await self._contacts.find(wish.name, limit=MOST_FOUND)
+        match = _only(found) or _only([person for person in found if person.folded_name == folded(wish.name)])
+        return FindContactsResult(
+            contacts=list(_fitting(found)), match=match.as_contact() if match is not None else None
+        )
+
+    async def add(self, person: AddContact) -> Contact:
+        """Enter the person once."""
+
+        async def effect(session: AsyncSession) -> Contact:
+            wanted = person_called(person.name, email=person.email, phone=person.phone)
+            return (await self._contacts.add(session, wanted)).as_contact()
+
+        return await self._ledger.once(person, Contact, effect)
+
+    async def list(self) -> ListContactsResult:
+        """List the address book as far as it fits."""
+        found = await self._contacts.list(limit=MOST_LISTED + 1)
+        listed = [*_fitting(found[:MOST_LISTED])]
+        return ListContactsResult(contacts=listed, truncated=len(listed) < len(found))
+
+
+def _only(people: Sequence[StoredContact]) -> StoredContact | None:
+    return people[0] if len(people) == 1 else None
+
+
+def _fitting(people: Iterable[StoredContact]) -> Iterator[Contact]:
+    size = 0
+    for person in people:
+        contact = person.as_contact()
+        size += len(json.dumps(contact.model_dump(mode="json")))
+        if size > LISTED_BYTES:
+            return
+        yield contact

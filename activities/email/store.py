@@ -1,0 +1,89 @@
+"""The own mailbox: mails in the capability's database. It knows nothing of tools, plans or Temporal."""
+
+from sqlalchemy import delete, func
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities.email.contract import SearchMail
+from activities.email.models import EmailBase, Message
+from activities.email.plaintext import folded
+from retinue.errors import NotFound
+from retinue.store import Store
+
+
+class MailStore:
+    """The mailbox of one person over one database."""
+
+    def __init__(self, url: str) -> None:
+        """Name the database by its SQLAlchemy address; `open()` connects."""
+        self.database = Store(url, EmailBase.metadata, owner="email")
+
+    async def open(self) -> None:
+        """Connect, and create the tables that are missing.
+
+        Raises:
+            ServiceUnavailable: The database does not answer.
+        """
+        await self.database.open()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.database.close()
+
+    async def deliver(self, message: Message) -> Message | None:
+        """Put an incoming mail into its folder, or return the mail of that id that is already there, in any folder."""
+        try:
+            async with self.database.write() as session:
+                self.add(session, message)
+        except IntegrityError:
+            # The primary key decides, so two deliveries of one mail at once need no look beforehand.
+            return await self.get(message.message_id)
+        return None
+
+    async def get(self, message_id: str) -> Message:
+        """One mail.
+
+        Raises:
+            NotFound: There is no mail of that id.
+        """
+        async with self.database.read() as session:
+            return await self.find(session, message_id)
+
+    async def search(self, wish: SearchMail) -> list[Message]:
+        """The newest mails of one folder that contain every word of the query."""
+        query = select(Message).where(col(Message.folder) == wish.folder)
+        for word in folded(wish.query or "").split():
+            query = query.where(col(Message.haystack).contains(word, autoescape=True))
+        if wish.unread is not None:
+            query = query.where(col(Message.unread) == wish.unread)
+        newest_first = query.order_by(col(Message.date).desc(), col(Message.message_id)).limit(wish.limit)
+        async with self.database.read() as session:
+            return list((await session.exec(newest_first)).all())
+
+    async def count(self) -> int:
+        """How many mails there are in all folders."""
+        async with self.database.read() as session:
+            return (await session.exec(select(func.count()).select_from(Message))).one()
+
+    def add(self, session: AsyncSession, message: Message) -> None:
+        """Add a mail within the caller's transaction."""
+        message.haystack = folded(f"{message.sender_name} {message.sender}\n{message.subject}\n{message.text}")
+        session.add(message)
+
+    async def find(self, session: AsyncSession, message_id: str) -> Message:
+        """One mail within the caller's transaction.
+
+        Raises:
+            NotFound: There is no mail of that id.
+        """
+        message = await session.get(Message, message_id)
+        if message is None:
+            raise NotFound(
+                "there is no mail with that message_id", hint="email.search shows the message_id of every mail"
+            )
+        return message
+
+    async def remove(self, session: AsyncSession, message: Message) -> None:
+        """Delete a mail for good within the caller's transaction."""
+        await session.exec(delete(Message).where(col(Message.message_id) == message.message_id))

@@ -1,0 +1,73 @@
+"""Where the mail capability becomes a worker: its contract, its plugin, and the way in for mails from files."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from temporalio.plugin import SimplePlugin
+
+from activities.email.contract import Email
+from activities.email.incoming import MAX_BYTES, parse
+from activities.email.settings import EmailSettings
+from activities.email.store import MailStore
+from activities.email.tools import EmailTools
+from retinue.edge import activities_of
+from retinue.errors import InvalidArguments, NotFound
+
+CONTRACT = Email
+
+
+def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
+    """The worker's part of this capability: its tools, and a mailbox that is open while the worker runs."""
+    settings = settings or EmailSettings()
+    mailbox = MailStore(settings.database_url)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[None]:
+        async with _opened(mailbox):
+            yield
+
+    tools = EmailTools(mailbox, sender=settings.from_)
+    return SimplePlugin(Email.name, activities=activities_of(tools), run_context=opened)
+
+
+async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
+    """Deliver one .eml file into the inbox and say what happened. The same mail twice is delivered once.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidArguments: It is no mail, or too large.
+        ServiceUnavailable: The database does not answer.
+    """
+    content = await asyncio.to_thread(_content, path)
+    message = await asyncio.to_thread(parse, content, now=datetime.now(UTC))
+    title, sender = message.subject or "(no subject)", message.sender or "an unknown sender"
+    async with _opened(MailStore((settings or EmailSettings()).database_url)) as mailbox:
+        present = await mailbox.deliver(message)
+    if present is not None:
+        return f"'{title}' from {sender} is already there, in {present.folder.value}."
+    return f"Delivered '{title}' from {sender} to the inbox."
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}") from None
+    except OSError as error:
+        raise InvalidArguments(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise InvalidArguments(f"{path} is larger than {MAX_BYTES // 1024**2} MiB, which is the most a mail may have")
+    return content
+
+
+@asynccontextmanager
+async def _opened(mailbox: MailStore) -> AsyncIterator[MailStore]:
+    await mailbox.open()
+    try:
+        yield mailbox
+    finally:
+        await mailbox.close()

@@ -1,0 +1,1 @@
+"""The reasoning capability: the language model as one more microservice."""

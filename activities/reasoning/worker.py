@@ -1,0 +1,50 @@
+"""What the reasoning worker runs, and what it opens and closes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from temporalio import activity
+from temporalio.plugin import SimplePlugin
+from temporalio.service import RPCError
+
+from activities.reasoning.contract import Reasoning
+from activities.reasoning.model import LanguageModel
+from activities.reasoning.settings import ReasoningSettings
+from activities.reasoning.tools import ReasoningTools
+from retinue.capability import Manifest
+from retinue.edge import activities_of
+from retinue.errors import ServiceUnavailable
+from retinue.registry import Directory
+
+CONTRACT = Reasoning
+
+
+def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
+    """The reasoning capability for a worker."""
+    model = LanguageModel(settings or ReasoningSettings())
+    tools = ReasoningTools(model, _Registry().manifests)
+
+    @asynccontextmanager
+    async def run_context() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await model.close()
+
+    return SimplePlugin(Reasoning.name, activities=activities_of(tools), run_context=run_context)
+
+
+class _Registry:
+    """The registry through the client of the worker that runs the activity."""
+
+    def __init__(self) -> None:
+        self._directory: Directory | None = None
+
+    async def manifests(self) -> list[Manifest]:
+        self._directory = self._directory or Directory(activity.client())
+        try:
+            return await self._directory.manifests()
+        except RPCError as error:
+            raise ServiceUnavailable("the registry of capabilities does not answer") from error

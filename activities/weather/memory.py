@@ -1,0 +1,36 @@
+"""What was asked a short while ago need not be asked again."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Memory(Generic[Value]):
+    """The latest answers, each for a limited time; the one that was not used for longest leaves first."""
+
+    def __init__(self, *, size: int, lifetime: timedelta, clock: Callable[[], datetime]) -> None:
+        """Start empty.
+
+        Args:
+            size: How many answers are kept.
+            lifetime: How long an answer is as good as a new one.
+            clock: The present.
+        """
+        self._size = size
+        self._lifetime = lifetime
+        self._clock = clock
+        self._kept: OrderedDict[Hashable, tuple[datetime, Value]] = OrderedDict()
+
+    async def recall(self, key: Hashable, ask: Callable[[], Awaitable[Value]]) -> Value:
+        """The answer of that key, asked anew if it is missing or too old. Errors are not remembered."""
+        asked_at, value = self._kept.get(key, (None, None))
+        if asked_at is None or value is None or self._clock() - asked_at >= self._lifetime:
+            value = await ask()
+            self._kept[key] = (self._clock(), value)
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+        return value

@@ -1,0 +1,45 @@
+"""Where the weather capability becomes a worker: its contract, and a plugin that holds the HTTP client open."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx
+from temporalio.plugin import SimplePlugin
+
+from activities.weather.contract import Weather
+from activities.weather.provider import OpenMeteo, Simulated, WeatherProvider
+from activities.weather.service import Service, new_client
+from activities.weather.settings import WeatherSettings
+from activities.weather.tools import WeatherTools
+from retinue.edge import activities_of
+
+CONTRACT = Weather
+
+_DEADLINE_FACTOR = 1.2
+"""Two questions, each of at most 1.2 times the timeout, stay within the 30 s that one attempt of a tool may take."""
+
+
+def plugin(settings: WeatherSettings | None = None) -> SimplePlugin:
+    """The worker's part of this capability: its tools, and a client that is closed when the worker stops."""
+    settings = settings or WeatherSettings()
+    client = new_client(settings.timeout)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[None]:
+        async with client:
+            yield
+
+    tools = WeatherTools(_provider(settings, client))
+    return SimplePlugin(Weather.name, activities=activities_of(tools), run_context=opened)
+
+
+def _provider(settings: WeatherSettings, client: httpx.AsyncClient) -> WeatherProvider:
+    if settings.provider == "simulated":
+        return Simulated(_now)
+    service = Service(client, deadline=settings.timeout * _DEADLINE_FACTOR, clock=_now)
+    return OpenMeteo(service, url=str(settings.url), geocoding_url=str(settings.geocoding_url), clock=_now)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

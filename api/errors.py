@@ -1,0 +1,148 @@
+"""Errors at the edge of the HTTP API, as RFC 9457 problem details. `detail` always says what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from temporalio.service import RPCError, RPCStatusCode
+
+from retinue.errors import CallerError, Conflict, InvalidArguments, NotFound, RetinueError, ServiceError
+
+MEDIA_TYPE = "application/problem+json"
+_UNREADABLE = "the body cannot be read as JSON (UTF-8, not nested too deeply); send an object as /docs shows"
+_OURS = "Value error, "
+"""What pydantic puts before the sentences of our own validators."""
+_MAX_POINTER = 200
+_log = logging.getLogger("retinue.api")
+
+
+class Problem(BaseModel):
+    """A problem detail (RFC 9457)."""
+
+    type: str = Field("about:blank", description="names the kind of problem, as in 'urn:retinue:problem:not-found'")
+    title: str
+    status: int
+    detail: str = Field(description="what went wrong and what to do")
+    errors: list[dict[str, str]] | None = Field(None, description="for wrong input: JSON pointer and detail of each")
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    for code, text in {
+        400: "The body is not JSON, or the Idempotency-Key is not a key.",
+        404: "There is no such thing, or it is not yours.",
+        409: "It was decided, changed or closed meanwhile.",
+        413: "The body is larger than 64 KiB.",
+        415: "The body is not sent as application/json.",
+        422: "A value is wrong.",
+        503: "Temporal or the workflow worker does not answer; try again.",
+    }.items()
+}
+
+_BY_ERROR: dict[type[RetinueError], HTTPStatus] = {
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    InvalidArguments: HTTPStatus.UNPROCESSABLE_ENTITY,
+    CallerError: HTTPStatus.BAD_REQUEST,
+    ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def problem(
+    status: HTTPStatus,
+    detail: str,
+    *,
+    kind: str | None = None,
+    errors: list[dict[str, str]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """Build a problem response."""
+    body = Problem(
+        type=f"urn:retinue:problem:{kind or status.phrase.lower().replace(' ', '-')}",
+        title=status.phrase,
+        status=status,
+        detail=detail,
+        errors=errors,
+    )
+    return JSONResponse(
+        body.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {})
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application a problem detail."""
+    app.add_exception_handler(RetinueError, _retinue)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RPCError, _rpc)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _retinue(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RetinueError)
+    status = next(_BY_ERROR[kind] for kind in type(error).__mro__ if kind in _BY_ERROR)
+    detail = f"{error.message} ({error.hint})" if error.hint else error.message
+    headers = {"Retry-After": "2"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(status, detail, headers=headers)
+
+
+async def _validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return problem(HTTPStatus.BAD_REQUEST, _UNREADABLE)
+    if any(item["loc"] == ("body",) for item in found) and not _says_json(request):
+        return problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as JSON, with the header Content-Type: application/json"
+        )
+    errors = [{"pointer": _pointer(item["loc"]), "detail": item["msg"].removeprefix(_OURS)} for item in found[:20]]
+    told = "; ".join(f"{item['pointer']}: {item['detail']}" for item in errors[:5])
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"some values are wrong: {told}", errors=errors)
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _pointer(loc: tuple[Any, ...]) -> str:
+    """JSON pointer into the body (or `/query/...`, `/path/...`); its beginning, where the value is nested absurdly."""
+    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in loc]
+    pointer = "/" + "/".join(parts[1:] if parts[0] == "body" else parts)
+    return pointer if len(pointer) <= _MAX_POINTER else f"{pointer[:_MAX_POINTER]}…"
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    hint = {
+        400: _UNREADABLE,
+        404: "there is nothing at this address; see /docs",
+        405: "this address does not take this method; see /docs",
+    }
+    return problem(status, hint.get(status, str(error.detail)), headers=error.headers)
+
+
+async def _rpc(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RPCError)
+    if error.status is RPCStatusCode.NOT_FOUND:
+        return problem(HTTPStatus.NOT_FOUND, "there is no such assistant")
+    _log.warning("temporal: %s", error.status.name)
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Temporal does not answer at the moment. What was acknowledged is safe; try again in a few seconds.",
+        headers={"Retry-After": "2"},
+    )
+
+
+async def _bug(_request: Request, error: Exception) -> JSONResponse:
+    _log.error("request failed unexpectedly", exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of our own; the API's log has the details")

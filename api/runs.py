@@ -1,0 +1,369 @@
+"""Runs behind the API: start, read, list, decide and cancel assistants through the Temporal client."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowHistoryEventFilterType,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.reasoning.contract import Message, Role
+from api.keys import Claim
+from api.views import (
+    closed_from_outside,
+    execution_status,
+    recorded_view,
+    retrying_notices,
+    with_attempts,
+    with_pending,
+)
+from retinue.errors import Conflict, InvalidArguments, NotFound, RetinueError, ServiceUnavailable
+from retinue.temporal import WORKFLOW_QUEUE
+from workflows.messages import (
+    ENDED,
+    AssistantStatus,
+    AssistantView,
+    Decide,
+    SendMessage,
+    StartAssistant,
+    StepStatus,
+)
+from workflows.presentation import static_details, static_summary
+
+_TYPE = "AssistantWorkflow"
+_OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
+_STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
+_PENDING = SearchAttributeKey.for_int("RetinuePendingApprovals")
+_RPC = timedelta(seconds=5)
+_UPDATE = timedelta(seconds=10)
+_KEY_IS_FRESH = timedelta(hours=20)
+_SETTLED = ENDED | {AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT}
+_INBOX_LIMIT = 200
+_REFUSALS: dict[str, type[RetinueError]] = {
+    "ApprovalUnknown": NotFound,
+    "ApprovalDecided": Conflict,
+    "ApprovalStale": Conflict,
+    "Ended": Conflict,
+    "NotWaiting": Conflict,
+    "InvalidArguments": InvalidArguments,
+}
+_MESSAGE_MEMO = "message"
+_SECOND = timedelta(seconds=1)
+_WINDOWS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), None)
+"""How far back a list looks at once: little when many runs were started lately, everything when there were few."""
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_LISTED = {status: f"ExecutionStatus = 'Running' AND RetinueStatus = '{status}'" for status in AssistantStatus} | {
+    AssistantStatus.COMPLETED: "ExecutionStatus = 'Completed'",
+    AssistantStatus.FAILED: "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')",
+    AssistantStatus.CANCELLED: "ExecutionStatus = 'Canceled'",
+}
+"""Search conditions. Of ended runs only Temporal knows all: one that was terminated had no time to say so itself."""
+
+
+class Runs:
+    """All assistants of one caller. A run of somebody else looks like one that does not exist."""
+
+    def __init__(self, client: Client, *, owner: str) -> None:
+        self._client = client
+        self._owner = owner
+
+    async def start(self, message: str, *, timezone: str, claimed: Claim | None = None) -> AssistantView:
+        """Start an assistant and return its first view. With a claimed key, the same run whatever the timing.
+
+        Raises:
+            Conflict: The key's run is no longer kept.
+        """
+        if claimed and datetime.now(UTC) - claimed.used_at > _KEY_IS_FRESH:
+            return await self._view_of_old_key(claimed)
+        run_id = claimed.assistant_id if claimed else f"a-{uuid.uuid4().hex}"
+        try:
+            await self._start(run_id, StartAssistant(message=message, timezone=timezone, owner=self._owner))
+        except WorkflowAlreadyStartedError:
+            return await self.view(run_id)
+        if claimed and claimed.repeated:
+            return await self.view(run_id)
+        return AssistantView(
+            id=run_id,
+            status=AssistantStatus.PLANNING,
+            message=message,
+            messages=[Message(role=Role.USER, text=message)],
+        )
+
+    async def _start(self, run_id: str, start: StartAssistant) -> None:
+        summary = static_summary(start.message)
+        await self._client.start_workflow(
+            _TYPE,
+            start,
+            id=run_id,
+            task_queue=WORKFLOW_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=TypedSearchAttributes(
+                [SearchAttributePair(_OWNER, start.owner), SearchAttributePair(_STATUS, AssistantStatus.PLANNING)]
+            ),
+            memo={_MESSAGE_MEMO: summary},
+            static_summary=summary,
+            static_details=static_details(start),
+            rpc_timeout=_RPC,
+        )
+
+    async def _view_of_old_key(self, claim: Claim) -> AssistantView:
+        try:
+            return await self.view(claim.assistant_id)
+        except NotFound:
+            raise Conflict(
+                f"this Idempotency-Key was used on {claim.used_at:%Y-%m-%d} and its run is no longer kept",
+                hint="use a new key to ask again",
+            ) from None
+
+    async def view(self, run_id: str) -> AssistantView:
+        """The assistant as it stands.
+
+        Raises:
+            NotFound: There is none, or it is somebody else's.
+        """
+        description = await self._describe(run_id)
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            return await self._ended_view(description)
+        try:
+            view = await self._queried(run_id)
+        except (RPCError, RPCTimeoutOrCancelledError):
+            return await self._view_without_worker(description)
+        if view.plan and any(step.status is not StepStatus.PENDING for step in view.plan.steps):
+            view = with_attempts(view, await self._handle(run_id).fetch_history(rpc_timeout=_RPC))
+        notices = [*view.notices, *retrying_notices(description, view)]
+        return with_pending(view, description).model_copy(update={"notices": notices})
+
+    async def _ended_view(self, description: WorkflowExecutionDescription) -> AssistantView:
+        history = await self._handle(description.id).fetch_history(rpc_timeout=_RPC)
+        if recorded := await recorded_view(history, self._client.data_converter):
+            return recorded
+        try:
+            view = await self._queried(description.id)
+        except (RPCError, RPCTimeoutOrCancelledError):
+            view = await self._view_without_worker(description)
+        return closed_from_outside(with_attempts(view, history), description.status)
+
+    async def _queried(self, run_id: str) -> AssistantView:
+        try:
+            content = await self._handle(run_id).query("view", result_type=dict[str, Any], rpc_timeout=_RPC)
+        except WorkflowQueryFailedError as error:
+            raise ServiceUnavailable(f"the run cannot show itself: {error}") from error
+        return AssistantView.model_validate(content)
+
+    async def _view_without_worker(self, description: WorkflowExecutionDescription) -> AssistantView:
+        """What can be said while no workflow worker answers: the run is safe and waits for one."""
+        message = await description.memo_value(_MESSAGE_MEMO, "", type_hint=str)
+        return AssistantView(
+            id=description.id,
+            status=AssistantStatus.AWAITING_WORKER,
+            message=message,
+            messages=[Message(role=Role.USER, text=message)],
+            notices=["No workflow worker answers at the moment. The run is kept and goes on when one is back."],
+        )
+
+    async def settled(self, run_id: str, *, seconds: float) -> AssistantView:
+        """The view once the run has ended or needs a person, or after `seconds` as it then stands."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        closing = asyncio.ensure_future(self._closed(run_id))
+        try:
+            pause = 0.1
+            while (left := deadline - asyncio.get_running_loop().time()) > 0:
+                await asyncio.wait([closing], timeout=min(pause, left))
+                if closing.done() or await self._published(run_id) in _SETTLED:
+                    break
+                pause = min(pause * 1.5, 1.0)
+        finally:
+            closing.cancel()
+        return await self.view(run_id)
+
+    async def _closed(self, run_id: str) -> None:
+        """Return when the run has ended; a long poll on its history, so nobody's worker is asked."""
+        events = self._handle(run_id).fetch_history_events(
+            wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
+        )
+        async for _ in events:
+            return
+
+    async def _published(self, run_id: str) -> str | None:
+        return (await self._describe(run_id)).typed_search_attributes.get(_STATUS)
+
+    async def decide(self, run_id: str, decide: Decide) -> None:
+        """Decide an approval.
+
+        Raises:
+            NotFound: No such run or approval.
+            Conflict: Already decided, stale, or the run has ended.
+            InvalidArguments: An edit that does not fit the tool.
+            ServiceUnavailable: No workflow worker answered; whether it counts shows in the view.
+        """
+        await self._describe(run_id)
+        await self._update(run_id, "decide", decide)
+
+    async def send_message(self, run_id: str, text: str) -> None:
+        """Answer the assistant's question. Errors as for `decide`."""
+        await self._describe(run_id)
+        await self._update(run_id, "send_message", SendMessage(text=text))
+
+    async def _update(self, run_id: str, name: str, argument: Any) -> None:
+        try:
+            await self._handle(run_id).execute_update(name, argument, rpc_timeout=_UPDATE)
+        except WorkflowUpdateFailedError as error:
+            raise _refusal(error.cause) from None
+        except RPCTimeoutOrCancelledError:
+            raise ServiceUnavailable(
+                "no workflow worker answered in time", hint="read the assistant before you send this again"
+            ) from None
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise Conflict("the assistant has ended; nothing was changed") from None
+            raise
+
+    async def cancel(self, run_id: str) -> None:
+        """Ask a run to stop.
+
+        Raises:
+            Conflict: It has ended already.
+        """
+        description = await self._describe(run_id)
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            raise Conflict("the assistant has ended already; there is nothing to cancel")
+        await self._handle(run_id).cancel(rpc_timeout=_RPC)
+
+    async def page(
+        self, *, status: AssistantStatus | None, limit: int, cursor: str | None
+    ) -> tuple[list[WorkflowExecution], str | None]:
+        """A page of runs, newest first, and the cursor of the next.
+
+        Raises:
+            InvalidArguments: The cursor is not one of ours.
+        """
+        position = _position(cursor)
+        query = f"{self._mine} AND {_LISTED[status]}" if status else self._mine
+        found: list[WorkflowExecution] = []
+        async for window in self._windows(query, until=position[0] if position else datetime.now(UTC)):
+            found += [run for run in window if position is None or _place(run) < position]
+            if len(found) > limit:
+                break
+        shown = sorted(found, key=_place, reverse=True)[:limit]
+        return shown, _cursor(shown[-1]) if len(found) > limit else None
+
+    async def _windows(self, query: str, *, until: datetime) -> AsyncIterator[list[WorkflowExecution]]:
+        """Runs by time of start, latest window first. The server itself can only order by the time of the end."""
+        latest = end = until.replace(microsecond=0) + _SECOND
+        for width in _WINDOWS:
+            since = latest - width if width else None
+            bounds = f" AND StartTime < '{end.isoformat()}'" + (
+                f" AND StartTime >= '{since.isoformat()}'" if since else ""
+            )
+            found = self._client.list_workflows(query + bounds, page_size=1000, rpc_timeout=_RPC)
+            yield [run async for run in found]
+            end = since or end
+
+    async def waiting_for_decision(self) -> list[AssistantView]:
+        """The views of all runs that have pending approvals, at most 200."""
+        found = self._client.list_workflows(
+            f"{self._mine} AND ExecutionStatus = 'Running' AND RetinuePendingApprovals > 0",
+            limit=_INBOX_LIMIT,
+            rpc_timeout=_RPC,
+        )
+        gate = asyncio.Semaphore(10)
+
+        async def read(run_id: str) -> AssistantView | None:
+            async with gate:
+                try:
+                    return await self._queried(run_id)
+                except (RPCError, RPCTimeoutOrCancelledError):
+                    return None
+
+        views = await asyncio.gather(*[read(execution.id) async for execution in found])
+        return [view for view in views if view is not None]
+
+    @property
+    def _mine(self) -> str:
+        return f"WorkflowType = '{_TYPE}' AND RetinueOwner = '{self._owner}'"
+
+    async def _describe(self, run_id: str) -> WorkflowExecutionDescription:
+        try:
+            description = await self._handle(run_id).describe(rpc_timeout=_RPC)
+        except RPCError as error:
+            if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+                raise _unknown(run_id) from None
+            raise
+        if description.workflow_type != _TYPE or description.typed_search_attributes.get(_OWNER) != self._owner:
+            raise _unknown(run_id)
+        return description
+
+    def _handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(run_id)
+
+
+def pending_approvals(execution: WorkflowExecution) -> int:
+    """How many approvals a listed run waits for."""
+    waiting = execution.typed_search_attributes.get(_PENDING) or 0
+    return waiting if execution.status is WorkflowExecutionStatus.RUNNING else 0
+
+
+def listed_status(execution: WorkflowExecution) -> AssistantStatus:
+    """The status of a listed run."""
+    return execution_status(execution.status, execution.typed_search_attributes.get(_STATUS))
+
+
+async def listed_message(execution: WorkflowExecution) -> str:
+    """The beginning of a listed run's request."""
+    message: str = await execution.memo_value(_MESSAGE_MEMO, "", type_hint=str)
+    return message
+
+
+def _unknown(run_id: str) -> NotFound:
+    return NotFound(f"there is no assistant {run_id[:80]!r}", hint="GET /v1/assistants lists yours")
+
+
+def _refusal(cause: BaseException) -> RetinueError:
+    if isinstance(cause, ApplicationError) and cause.type in _REFUSALS:
+        return _REFUSALS[cause.type](cause.message)
+    return Conflict("the assistant did not accept this", hint=str(cause)[:200])
+
+
+def _place(run: WorkflowExecution) -> tuple[datetime, str]:
+    return run.start_time, run.id
+
+
+def _cursor(run: WorkflowExecution) -> str:
+    return base64.urlsafe_b64encode(f"{run.start_time.isoformat()} {run.id}".encode()).decode()
+
+
+def _position(cursor: str | None) -> tuple[datetime, str] | None:
+    if cursor is None:
+        return None
+    try:
+        moment, run_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ", 1)
+        started = datetime.fromisoformat(moment).astimezone(UTC)
+        if started < _LONG_AGO:
+            raise ValueError(moment)
+    except (ValueError, OverflowError):
+        raise InvalidArguments("this cursor is not valid", hint="start again without one") from None
+    return min(started, datetime.now(UTC)), run_id

@@ -1,0 +1,117 @@
+"""Views of runs: from the run's own history when it has ended, from its query while it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHistory
+from temporalio.converter import DataConverter
+
+from workflows.messages import ENDED, AssistantStatus, AssistantView, StepError, StepStatus, StepView
+
+_BY_EXECUTION = {
+    WorkflowExecutionStatus.COMPLETED: AssistantStatus.COMPLETED,
+    WorkflowExecutionStatus.CANCELED: AssistantStatus.CANCELLED,
+    WorkflowExecutionStatus.FAILED: AssistantStatus.FAILED,
+    WorkflowExecutionStatus.TERMINATED: AssistantStatus.FAILED,
+    WorkflowExecutionStatus.TIMED_OUT: AssistantStatus.FAILED,
+}
+
+
+async def recorded_view(history: WorkflowHistory, converter: DataConverter) -> AssistantView | None:
+    """The final view that an ended run left in its last event; None if it left none (cancelled, terminated, too large)."""
+    payload = _final_payload(history.events[-1])
+    if payload is None:
+        return None
+    [content] = await converter.decode([payload], [dict[str, Any]])
+    if content.get("too_large"):
+        return None
+    return with_attempts(AssistantView.model_validate(content), history)
+
+
+def _final_payload(event: HistoryEvent) -> Payload | None:
+    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+        payloads: Sequence[Payload] = event.workflow_execution_completed_event_attributes.result.payloads
+    elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+        failure = event.workflow_execution_failed_event_attributes.failure
+        payloads = failure.application_failure_info.details.payloads
+    else:
+        return None
+    return payloads[0] if payloads else None
+
+
+def with_attempts(view: AssistantView, history: WorkflowHistory) -> AssistantView:
+    """Fill in how often each step was tried, which only the history knows."""
+    counts: dict[str, int] = {}
+    step_ids: dict[int, str] = {}
+    for event in history.events:
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            step_ids[event.event_id] = event.activity_task_scheduled_event_attributes.activity_id
+        elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+            started = event.activity_task_started_event_attributes
+            step_id = step_ids[started.scheduled_event_id]
+            counts[step_id] = counts.get(step_id, 0) + started.attempt
+    return _with_steps(view, {step_id: {"attempts": count} for step_id, count in counts.items()})
+
+
+def with_pending(view: AssistantView, description: WorkflowExecutionDescription) -> AssistantView:
+    """Add what the server knows of running activities: attempts, the last failure, and whether a worker has it."""
+    by_id = {pending.activity_id: pending for pending in description.raw_description.pending_activities}
+    changes: dict[str, dict[str, Any]] = {}
+    for step in view.plan.steps if view.plan else []:
+        if pending := by_id.get(step.id):
+            changes[step.id] = _pending_changes(step, pending)
+    return _with_steps(view, changes)
+
+
+def _pending_changes(step: StepView, pending: Any) -> dict[str, Any]:
+    started = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    changes: dict[str, Any] = {"attempts": pending.attempt if started else pending.attempt - 1}
+    if started and step.status is StepStatus.AWAITING_WORKER:
+        changes["status"] = StepStatus.RUNNING
+    if pending.HasField("last_failure"):
+        info = pending.last_failure.application_failure_info
+        changes["error"] = StepError(type=info.type or "Error", message=pending.last_failure.message)
+    return changes
+
+
+def retrying_notices(description: WorkflowExecutionDescription, view: AssistantView) -> list[str]:
+    """What the person should know of work outside the plan that is being retried, such as the planning itself."""
+    steps = {step.id for step in view.plan.steps} if view.plan else set()
+    return [
+        f"{pending.activity_type.name} failed {pending.attempt - 1} times and is tried again: "
+        f"{pending.last_failure.message}"
+        for pending in description.raw_description.pending_activities
+        if pending.activity_id not in steps and pending.HasField("last_failure")
+    ]
+
+
+def _with_steps(view: AssistantView, changes: Mapping[str, Mapping[str, Any]]) -> AssistantView:
+    if view.plan is None or not changes:
+        return view
+    steps = [step.model_copy(update=dict(changes.get(step.id, {}))) for step in view.plan.steps]
+    return view.model_copy(update={"plan": view.plan.model_copy(update={"steps": steps})})
+
+
+def closed_from_outside(view: AssistantView, status: WorkflowExecutionStatus | None) -> AssistantView:
+    """Correct the view of a run that ended without its workflow's doing: terminated or timed out in Temporal."""
+    if status is None or status not in _BY_EXECUTION or view.status in ENDED:
+        return view
+    word = status.name.lower().replace("_", " ")
+    return view.model_copy(
+        update={
+            "status": _BY_EXECUTION[status],
+            "error": StepError(type="Ended", message=f"the run was {word} in Temporal"),
+        }
+    )
+
+
+def execution_status(status: WorkflowExecutionStatus | None, published: str | None) -> AssistantStatus:
+    """The status of a run in a list: what Temporal says of ended ones, what the run itself published otherwise."""
+    if status in _BY_EXECUTION:
+        return _BY_EXECUTION[status]
+    return AssistantStatus(published) if published else AssistantStatus.PLANNING

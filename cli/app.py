@@ -1,0 +1,354 @@
+"""The commands. Each does no more than read its arguments and call the module that does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from cli import ask as asking
+from cli import decide, demo, doctor, local, render
+from cli.client import RetinueClient, run_path
+from cli.exits import CommandError, ExitCode
+from cli.views import Assistant, AssistantPage, Capabilities, Inbox
+from cli.watch import show_what_waits, watch
+
+
+class Commands(TyperGroup):
+    """Turns expected errors into a sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            for line in (str(error), *getattr(error, "__notes__", ())):
+                render.tell(line)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+)
+
+RunId = Annotated[str, typer.Argument(metavar="ID", help="The assistant's id, as `ask` and `list` show it.")]
+ApprovalId = Annotated[
+    str | None,
+    typer.Argument(metavar="[APPROVAL_ID]", help="May be left out when exactly one waits.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON as it is.")]
+Comment = Annotated[str | None, typer.Option(help="Recorded with the decision.", show_default=False)]
+ArgsHash = Annotated[
+    str | None,
+    typer.Option(help="Decide only if the action still has this hash, as shown earlier.", show_default=False),
+]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Relative to the current folder.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"retinue {local.project()['version']}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="RETINUE_URL", help="Address of the API; by default that of the local stack."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Retinue, a durable personal assistant: ask it, watch it, decide what it may do.
+
+    [bold]Example[/bold]: retinue ask "What is on my calendar tomorrow?"
+
+    [bold]Exit codes[/bold]: 0 done, 1 failed, 2 wrong usage, 3 waits for a person,
+    4 cannot reach Retinue, 130 interrupted (the run goes on).
+    """
+    context.obj = url
+
+
+def _client(context: typer.Context) -> RetinueClient:
+    return RetinueClient(context.obj or local.api_url())
+
+
+def _end(code: int) -> NoReturn:
+    raise typer.Exit(code)
+
+
+@app.command()
+def up() -> None:
+    """Start the whole local stack in the foreground; Ctrl-C stops it and keeps all state.
+
+    Example: retinue up
+    """
+    local.up()
+
+
+@app.command()
+def ask(
+    context: typer.Context,
+    message: Annotated[str, typer.Argument(help="What you want, in plain language.")],
+    timezone: Annotated[
+        str | None, typer.Option(help="IANA zone; by default this machine's.", show_default=False)
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the run, or only start it.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for something and watch how it is done.
+
+    At a terminal you are prompted for what waits for you. Elsewhere the pending approvals are printed and the exit code
+    is 3. Ctrl-C leaves the run going.
+
+    Example: retinue ask "Move my dentist appointment to Friday" --timezone Europe/Lisbon
+    """
+    client = _client(context)
+    started = asking.start(client, message, timezone=timezone or asking.local_timezone())
+    run_id = client.parsed(Assistant, started).id
+    if wait:
+        _end(watch(client, run_id, as_json=as_json))
+    print(started if as_json else run_id)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    run_id: RunId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on watching and deciding, as `ask` does.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run: its plan, what waits for you, its answer.
+
+    Example: retinue show a-3f9c --follow
+    """
+    client = _client(context)
+    if follow:
+        _end(watch(client, run_id, as_json=as_json))
+    text = client.text("GET", run_path(run_id))
+    if as_json:
+        print(text)
+        return
+    view = client.parsed(Assistant, text)
+    render.show(render.summary(view))
+    if view.pending or view.status == "awaiting_input":
+        show_what_waits(view)
+
+
+@app.command("list")
+def list_runs(
+    context: typer.Context,
+    status: Annotated[
+        str | None, typer.Option(help="Only runs of this status, as in awaiting_approval.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where an earlier page ended.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List your runs, newest first.
+
+    Example: retinue list --status awaiting_approval
+    """
+    client = _client(context)
+    wanted = {"status": status, "limit": limit, "cursor": cursor}
+    text = client.text("GET", "/v1/assistants", params={key: value for key, value in wanted.items() if value})
+    if as_json:
+        print(text)
+        return
+    page = client.parsed(AssistantPage, text)
+    if page.assistants:
+        render.show(render.runs_table(page.assistants))
+    else:
+        render.say("There is none. Start one with `retinue ask`.")
+    if page.next_cursor:
+        render.say(f"There are more: --cursor {page.next_cursor}")
+
+
+@app.command()
+def approvals(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show everything that waits for your decision, over all runs.
+
+    Example: retinue approvals
+    """
+    client = _client(context)
+    text = client.text("GET", "/v1/approvals")
+    if as_json:
+        print(text)
+        return
+    waiting = client.parsed(Inbox, text).approvals
+    for item in waiting:
+        render.say(item.request, "bold")
+        render.show_card(item)
+        render.show_ways_to_decide(item.assistant_id, item)
+        render.say("")
+    if not waiting:
+        render.say("Nothing waits for you.")
+
+
+@app.command()
+def approve(
+    context: typer.Context,
+    run_id: RunId,
+    approval_id: ApprovalId = None,
+    comment: Comment = None,
+    args_hash: ArgsHash = None,
+) -> None:
+    """Approve a pending action. It is printed first; the approval holds for exactly what is printed.
+
+    Example: retinue approve a-3f9c ap-s3
+    """
+    decide.decide(_client(context), run_id, approval_id, "approve", comment=comment, args_hash=args_hash)
+
+
+@app.command()
+def reject(
+    context: typer.Context,
+    run_id: RunId,
+    approval_id: ApprovalId = None,
+    comment: Comment = None,
+    args_hash: ArgsHash = None,
+) -> None:
+    """Reject a pending action. The assistant gets to read your comment.
+
+    Example: retinue reject a-3f9c ap-s3 --comment "not to the whole team"
+    """
+    decide.decide(_client(context), run_id, approval_id, "reject", comment=comment, args_hash=args_hash)
+
+
+@app.command()
+def edit(
+    context: typer.Context,
+    run_id: RunId,
+    approval_id: ApprovalId = None,
+    args: Annotated[str | None, typer.Option(help="All new arguments as JSON.", show_default=False)] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change one argument; repeatable.", show_default=False),
+    ] = None,
+    comment: Comment = None,
+) -> None:
+    """Approve a pending action with other arguments. Without --args and --set your $EDITOR opens.
+
+    Example: retinue edit a-3f9c ap-s3 --set subject="Weather for tomorrow" --set to=ana@example.com
+    """
+    if args is not None and settings:
+        raise typer.BadParameter("give --args or --set, not both")
+    decide.edit(_client(context), run_id, approval_id, args=args, settings=settings or [], comment=comment)
+
+
+@app.command()
+def answer(
+    context: typer.Context,
+    run_id: RunId,
+    text: Annotated[str, typer.Argument(help="Your answer.")],
+) -> None:
+    """Answer the question that an assistant asked.
+
+    Example: retinue answer a-3f9c "The dentist on Hill Street"
+    """
+    view = _client(context).answer(run_id, text)
+    render.say(f"The answer is received. The run is {view.status.replace('_', ' ')}; see `retinue show {view.id}`.")
+
+
+@app.command()
+def cancel(context: typer.Context, run_id: RunId) -> None:
+    """Stop a run. What is done stays done; what has not begun never will.
+
+    Example: retinue cancel a-3f9c
+    """
+    view = _client(context).cancel(run_id)
+    word = "is cancelled" if view.status == "cancelled" else "was asked to stop"
+    render.say(f"{view.id} {word}.")
+
+
+@app.command()
+def capabilities(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show what the assistant can do and whether a worker is there for it.
+
+    Example: retinue capabilities
+    """
+    client = _client(context)
+    text = client.text("GET", "/v1/capabilities")
+    if as_json:
+        print(text)
+    else:
+        render.show(render.capabilities_table(client.parsed(Capabilities, text).capabilities))
+
+
+@app.command("doctor")
+def examine(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Check this installation and the running stack, and say what to do about each fault. Exit code 1 if any fails.
+
+    Example: retinue doctor
+    """
+    _end(doctor.run(context.obj or local.api_url(), as_json=as_json))
+
+
+@app.command("demo")
+def demonstrate(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data folder and its logs.")] = False,
+) -> None:
+    """Run a request end to end on a private stack that is thrown away. Needs no key and no running stack.
+
+    Example: retinue demo
+    """
+    _end(demo.run(keep=keep))
+
+
+mail = typer.Typer(no_args_is_help=True, help="The mailbox of the mail capability.")
+calendar = typer.Typer(no_args_is_help=True, help="The calendar of the calendar capability.")
+contacts = typer.Typer(no_args_is_help=True, help="The address book of the contacts capability.")
+app.add_typer(mail, name="mail")
+app.add_typer(calendar, name="calendar")
+app.add_typer(contacts, name="contacts")
+
+
+@mail.callback()
+def _mail() -> None:
+    """The mailbox of the mail capability."""
+
+
+@mail.command()
+def deliver(files: Files) -> None:
+    """Put mails from .eml files into the inbox. The same mail twice is delivered once.
+
+    Example: retinue mail deliver invitation.eml
+    """
+    _end(local.import_files("email", files))
+
+
+@calendar.callback()
+def _calendar() -> None:
+    """The calendar of the calendar capability."""
+
+
+@calendar.command("import")
+def import_calendar(files: Files) -> None:
+    """Put events from .ics files into the calendar.
+
+    Example: retinue calendar import holidays.ics
+    """
+    _end(local.import_files("calendar", files))
+
+
+@contacts.callback()
+def _contacts() -> None:
+    """The address book of the contacts capability."""
+
+
+@contacts.command("import")
+def import_contacts(files: Files) -> None:
+    """Put people from .vcf files into the address book.
+
+    Example: retinue contacts import people.vcf
+    """
+    _end(local.import_files("contacts", files))

@@ -1,0 +1,59 @@
+"""Asking: start a run, once, in the person's own time zone."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zoneinfo
+from pathlib import Path
+
+from cli.client import RetinueClient, patiently
+from cli.exits import Unreachable
+from cli.render import tell
+
+
+def local_timezone() -> str:
+    """The IANA zone of this machine, from `TZ` or /etc/localtime; UTC where neither names one."""
+    linked = str(Path("/etc/localtime").resolve())
+    named = [os.environ.get("TZ", "").removeprefix(":"), linked.partition("/zoneinfo/")[2]]
+    return next((zone for zone in named if zone and _is_zone(zone)), "UTC")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def start(client: RetinueClient, message: str, *, timezone: str) -> str:
+    """Start a run and return the API's answer. Whatever happens to the connection, no second run is started.
+
+    Raises:
+        Unreachable: Nothing listens there, or no answer came for a minute.
+    """
+    key = str(uuid.uuid4())
+
+    def post() -> str:
+        return client.start_text(message, timezone=timezone, key=key)
+
+    try:
+        return post()
+    except Unreachable as error:
+        if error.unsent:
+            raise
+    return patiently(post, on_wait=Reconnecting())
+
+
+class Reconnecting:
+    """Says once that Retinue does not answer and that the command goes on trying."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def __call__(self, why: str) -> None:
+        """Tell it, the first time."""
+        if not self._told:
+            tell(f"reconnecting: {why}", "yellow")
+        self._told = True

@@ -1,0 +1,115 @@
+"""The demonstration: one request end to end over HTTP on a private stack, checked in the store at the end."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import time
+import uuid
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+
+from cli.client import RetinueClient
+from cli.exits import CommandError, ExitCode
+from cli.private_stack import PrivateStack, private_stack
+from cli.render import say, show_card
+from cli.views import Assistant
+from cli.watch import POLL, Lines
+from retinue.settings import ROOT
+
+RECIPIENT = "team@example.com"
+REQUEST = f"What's the weather in Lisbon tomorrow, what's on my calendar tomorrow, and email both to {RECIPIENT}"
+_TIME = 95.0
+"""Seconds for everything but the stop, which takes at most 20 more."""
+
+
+def run(*, keep: bool) -> ExitCode:
+    """Show it all. Done only if the mail stands in the store, once.
+
+    Raises:
+        CommandError: Something on the way did not come about; the message says what.
+    """
+    signal.signal(signal.SIGTERM, _interrupted)
+    with private_stack(keep=keep) as stack:
+        try:
+            _show(stack, time.monotonic() + _TIME)
+        except CommandError as error:
+            error.add_note(stack.end_of_logs())
+            raise
+        say("Stopping the private stack.")
+    say(f"Done. The data is kept in {stack.data}." if keep else "Done: the mail was sent once, after your approval.")
+    return ExitCode.DONE
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """End as by Ctrl-C, so that the stack is stopped and its folder removed."""
+    raise KeyboardInterrupt
+
+
+def _show(stack: PrivateStack, deadline: float) -> None:
+    say("Starting a private stack: Temporal, the workers, the offline model, the API.")
+    stack.await_ready()
+    stack.import_files("email", sorted((ROOT / "activities/email/demo").glob("*.eml")))
+    client = RetinueClient(stack.url, timeout=5)
+    say(f"Ready at {stack.url}. Asking:")
+    say(f"  {REQUEST}", "bold")
+    started = client.start_text(REQUEST, timezone="UTC", key=str(uuid.uuid4()))
+    run_id = client.parsed(Assistant, started).id
+    say(f"Temporal shows every step: {client.assistant(run_id).links.temporal_ui}")
+    final = _carried_out(client, run_id, deadline)
+    say("")
+    say(final.reply or "")
+    say("")
+    check_mailbox(stack.data / "email.db")
+
+
+def _carried_out(client: RetinueClient, run_id: str, deadline: float) -> Assistant:
+    """Print the run as it advances, approve what it asks, and return how it ended."""
+    lines = Lines(say)
+    while time.monotonic() < deadline:
+        view = client.assistant(run_id)
+        lines.update(view)
+        if view.ended or view.status == "awaiting_input":
+            return _as_hoped(view)
+        for approval in view.pending:
+            say("It asks before it acts:")
+            show_card(approval)
+            client.decide(run_id, approval, "approve")
+            say(f"Approved {approval.id}.")
+        time.sleep(POLL)
+    raise CommandError(f"the run did not end in {_TIME:.0f} s")
+
+
+def _as_hoped(view: Assistant) -> Assistant:
+    if view.status == "completed":
+        return view
+    reason = view.error.message if view.error else view.question or "no reason given"
+    raise CommandError(f"the run is {view.status.replace('_', ' ')}: {reason}")
+
+
+def check_mailbox(database: Path) -> None:
+    """Look into the capability's own store: one mail to the team, one row in the ledger.
+
+    Raises:
+        CommandError: It is not so.
+    """
+    try:
+        sent, effects = _counted(database)
+    except sqlite3.Error as error:
+        raise CommandError(f"{database.name} cannot be read: {error}") from None
+    say(f"In the store: mails to {RECIPIENT}: {sent}; ledger rows of email.send: {effects}.")
+    if (sent, effects) != (1, 1):
+        raise CommandError("there should be exactly one of each")
+
+
+def _counted(database: Path) -> tuple[int, int]:
+    """How many mails to the team stand in the sent folder, and how many effects of sending in the ledger."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        [sent] = connection.execute(
+            "SELECT count(*) FROM messages, json_each(messages.recipients) AS recipient"
+            " WHERE lower(folder) = 'sent' AND recipient.value = ?",
+            (RECIPIENT,),
+        ).fetchone()
+        [effects] = connection.execute("SELECT count(*) FROM ledger WHERE tool = 'email.send'").fetchone()
+    return sent, effects

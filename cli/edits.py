@@ -1,0 +1,140 @@
+"""New arguments for an action: from JSON, from `name=value` pairs typed by the tool's schema, or from an editor."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from cli.exits import WrongUsage
+from cli.render import safe
+from cli.views import Approval
+
+Arguments = dict[str, JsonValue]
+_DEFAULT_EDITOR = "vi"
+
+
+def from_json(text: str) -> Arguments:
+    """Read all arguments from a JSON object.
+
+    Raises:
+        WrongUsage: It is not one.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise WrongUsage(f"the arguments are not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise WrongUsage('the arguments must be a JSON object, as in {"subject": "Hello"}')
+    return value
+
+
+def from_settings(approval: Approval, settings: Sequence[str]) -> Arguments:
+    """The shown arguments with some of them set anew; each value takes the type that the tool's schema asks for.
+
+    Raises:
+        WrongUsage: A pair without `=`, an unknown name, or a value of another type.
+    """
+    return {**approval.args, **dict(_setting(approval.args_schema, pair) for pair in settings)}
+
+
+def _setting(schema: Mapping[str, Any], pair: str) -> tuple[str, JsonValue]:
+    name, equals, text = pair.partition("=")
+    if not equals or not name:
+        raise WrongUsage(f"{pair!r} sets nothing; write NAME=VALUE")
+    known = schema.get("properties", {})
+    if known and name not in known:
+        raise WrongUsage(f"there is no argument {name!r}; there are {', '.join(known)}")
+    return name, _typed(name, text, known.get(name, {}), schema)
+
+
+def _typed(name: str, text: str, wanted: Mapping[str, Any], root: Mapping[str, Any]) -> JsonValue:
+    """Read `text` as one of the wanted types; a text stays a text even where it looks like a number."""
+    forms = list(_forms(wanted, root))
+    types = {form.get("type") for form in forms}
+    if types == {"string"}:
+        return text
+    value = _json_or_none(text)
+    if (value is not None and (not types or _type(value) & types)) or (text == "null" and "null" in types):
+        return value
+    for form in forms:
+        if form.get("type") == "array":
+            items = form.get("items", {})
+            return [_typed(name, part.strip(), items, root) for part in text.split(",") if part.strip()]
+    if not types or types & {"string", None}:
+        return text
+    raise WrongUsage(f"{name} must be {' or '.join(sorted(filter(None, types)))}, not {text!r}")
+
+
+def _forms(wanted: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The alternatives of a schema with local references followed."""
+    if "$ref" in wanted:
+        target: Any = root
+        for part in str(wanted["$ref"]).removeprefix("#/").split("/"):
+            target = target.get(part, {}) if isinstance(target, dict) else {}
+        yield from _forms(target, root)
+    elif alternatives := wanted.get("anyOf") or wanted.get("oneOf"):
+        for alternative in alternatives:
+            yield from _forms(alternative, root)
+    elif isinstance(wanted.get("type"), list):
+        yield from ({**wanted, "type": kind} for kind in wanted["type"])
+    else:
+        yield wanted
+
+
+def _json_or_none(text: str) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(text)
+    except ValueError:
+        return None
+    return value
+
+
+def _type(value: JsonValue) -> set[str | None]:
+    """The names that JSON Schema has for the value's type. Texts are not among them: they are taken as typed."""
+    if isinstance(value, bool):
+        return {"boolean"}
+    if isinstance(value, int):
+        return {"integer", "number"}
+    if isinstance(value, float):
+        return {"number"}
+    return {"array"} if isinstance(value, list) else {"object"} if isinstance(value, dict) else set()
+
+
+def from_editor(approval: Approval) -> Arguments | None:
+    """Let the person change the arguments in their editor; None when nothing was changed.
+
+    Raises:
+        WrongUsage: The editor cannot be started or failed, or what it left is no JSON object.
+    """
+    before = _editable(approval.args)
+    with tempfile.TemporaryDirectory(prefix="retinue-edit-") as folder:
+        file = Path(folder) / "arguments.json"
+        file.write_text(before, encoding="utf-8")
+        _edit(file)
+        after = file.read_text(encoding="utf-8")
+    changed = from_json(after)
+    return None if changed == approval.args else changed
+
+
+def _editable(args: Arguments) -> str:
+    """Readable JSON; escaped throughout if it holds characters that an editor might not show."""
+    readable = json.dumps(args, indent=2, ensure_ascii=False) + "\n"
+    return readable if safe(readable) == readable else json.dumps(args, indent=2) + "\n"
+
+
+def _edit(file: Path) -> None:
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or _DEFAULT_EDITOR
+    try:
+        code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
+    except (OSError, ValueError):
+        raise WrongUsage(f"the editor {editor!r} cannot be started; set EDITOR, or use --set or --args") from None
+    if code != 0:
+        raise WrongUsage(f"the editor ended with code {code}; nothing was sent")

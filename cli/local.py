@@ -1,0 +1,78 @@
+"""What belongs to the local stack: its settings, starting it, and putting files into a capability's own store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from cli.exits import WrongUsage
+from retinue.settings import ROOT, RetinueSettings
+
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # read, not bound to
+
+
+def settings() -> RetinueSettings:
+    """The `RETINUE_*` variables.
+
+    Raises:
+        WrongUsage: One of them cannot be used.
+    """
+    try:
+        return RetinueSettings()
+    except ValidationError as error:
+        wrong = (f"RETINUE_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        raise WrongUsage("; ".join(wrong)) from None
+
+
+def api_url() -> str:
+    """Where the API of the local stack is reached from this machine."""
+    local = settings()
+    host = _EVERY_ADDRESS.get(local.host, local.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{local.port}"
+
+
+def data_dir() -> Path:
+    """The data folder. A relative one counts from the repository's root, where the stack runs."""
+    return (ROOT / settings().data_dir).resolve()
+
+
+def project() -> dict[str, Any]:
+    """What pyproject.toml says about the project."""
+    content: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return content
+
+
+def workers_command(*arguments: str) -> list[str]:
+    """The command line of `python -m workers` with this interpreter."""
+    return [sys.executable, "-P", "-m", "workers", *arguments]
+
+
+def workers_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables with which `python -m workers` finds the project, and nothing but the project."""
+    return {**environment, "PYTHONPATH": str(ROOT)}
+
+
+def up() -> NoReturn:
+    """Become the supervisor of the local stack."""
+    os.chdir(ROOT)
+    # In place of this process, so that Ctrl-C and signals reach the supervisor and nobody stands in between.
+    os.execve(sys.executable, workers_command("up"), workers_environment(os.environ))  # noqa: S606  # no shell is wanted
+
+
+def import_files(capability: str, files: Sequence[Path]) -> int:
+    """Give files to a capability's own import and return its exit code.
+
+    Raises:
+        WrongUsage: One of them is not there.
+    """
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise WrongUsage(f"there is no file {', '.join(missing)}")
+    command = workers_command("import", capability, *(str(file.resolve()) for file in files))
+    return subprocess.run(command, cwd=ROOT, env=workers_environment(os.environ), check=False).returncode

@@ -1,0 +1,171 @@
+"""A whole stack of one's own: free ports, a throw-away data folder, no settings from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from cli.client import RetinueClient
+from cli.exits import CommandError
+from cli.local import workers_command, workers_environment
+from cli.views import Health
+from retinue.settings import ROOT
+
+READY_WAIT = 60.0
+_STOP_WAIT = 20.0
+_IMPORT_WAIT = 30.0
+_LOG_LINES = 30
+_NEUTRAL = {"TEMPORAL_NAMESPACE": "default", "TEMPORAL_TLS": "false"}
+"""Temporal reads an empty value of these as a choice, not as none."""
+
+
+@dataclass(frozen=True)
+class PrivateStack:
+    """A running stack."""
+
+    url: str
+    data: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+    environment: Mapping[str, str]
+
+    def await_ready(self) -> None:
+        """Wait until requests are taken.
+
+        Raises:
+            CommandError: It ended, or took longer than a minute; the message holds the end of its log.
+        """
+        client = RetinueClient(self.url, timeout=5)
+        deadline = time.monotonic() + READY_WAIT
+        why = ""
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                client.get(Health, "/readyz")
+            except CommandError as error:
+                why = str(error)
+                time.sleep(0.2)
+            else:
+                return
+        raise CommandError(f"the stack did not get ready: {why}\n{self.end_of_logs()}")
+
+    def import_files(self, capability: str, files: list[Path]) -> None:
+        """Put files into a capability's store.
+
+        Raises:
+            CommandError: The import failed, or took too long.
+        """
+        command = workers_command("import", capability, *map(str, files))
+        try:
+            subprocess.run(
+                command,
+                cwd=ROOT,
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=_IMPORT_WAIT,
+                check=True,
+            )
+        except subprocess.CalledProcessError as error:
+            raise CommandError(f"the import into {capability} failed:\n{error.stdout}{error.stderr}") from None
+        except subprocess.TimeoutExpired:
+            raise CommandError(f"the import into {capability} did not end in {_IMPORT_WAIT:.0f} s") from None
+
+    def end_of_logs(self) -> str:
+        """The last lines of the supervisor's log and of every process that wrote a warning or error."""
+        files = [self.log, *sorted((self.data / "logs").glob("*.log"))]
+        return "\n".join(f"--- {file.name}\n{_tail(file)}" for file in files if _tail(file))
+
+    def stop(self) -> None:
+        """Ask it to drain as Ctrl-C does; kill what is left after a while."""
+        if self.process.poll() is None:
+            _signal_group(self.process, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_STOP_WAIT)
+        _signal_group(self.process, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def private_stack(*, keep: bool) -> Iterator[PrivateStack]:
+    """Start a stack; at the end stop it and remove its folder, unless it is to be kept."""
+    data = Path(tempfile.mkdtemp(prefix="retinue-demo-"))
+    try:
+        stack = _started(data)
+        try:
+            yield stack
+        finally:
+            stack.stop()
+    finally:
+        if not keep:
+            shutil.rmtree(data, ignore_errors=True)
+
+
+def _started(data: Path) -> PrivateStack:
+    port, temporal_port, ui_port = _free_ports(3)
+    own = {
+        "RETINUE_DATA_DIR": str(data),
+        "RETINUE_HOST": "127.0.0.1",
+        "RETINUE_PORT": str(port),
+        "RETINUE_TEMPORAL_PORT": str(temporal_port),
+        "RETINUE_TEMPORAL_UI_PORT": str(ui_port),
+    }
+    environment = workers_environment({**isolated(os.environ), **own})
+    log = data / "up.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            workers_command("up"),
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return PrivateStack(f"http://127.0.0.1:{port}", data, log, process, environment)
+
+
+def isolated(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without anything that configures Retinue, neither set directly nor in the `.env` file.
+
+    What stands in `.env` is set to nothing, since every process reads that file for what it does not find set.
+    """
+    kept = {name: value for name, value in environment.items() if not _configures(name)}
+    in_file = filter(_configures, dotenv_values(ROOT / ".env", interpolate=False))
+    return {**kept, **{name: _NEUTRAL.get(name, "") for name in in_file}}
+
+
+def _configures(name: str) -> bool:
+    rooms = [folder.name for folder in (ROOT / "activities").iterdir() if folder.is_dir()]
+    return name.startswith(tuple(f"{prefix.upper()}_" for prefix in ("retinue", "api", "temporal", "openai", *rooms)))
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody uses at this moment, all different."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _tail(file: Path) -> str:
+    try:
+        return "\n".join(file.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])
+    except OSError:
+        return ""

@@ -1,0 +1,109 @@
+"""Tells the kinds of requests apart and answers each: a plan, a loop over tools, a final answer, a text."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from offline.loop import continue_loop
+from offline.planner.conversation import Answer, Said, Setting, answer
+from offline.planner.other_phrases import ABILITIES, REAL_MODEL
+from offline.protocol import BadRequest, ChatRequest, Completion, Message
+from offline.wording.compose import compose
+from offline.wording.reply import reply
+
+_TOOLS = "Agents and tools (JSON):"
+_CONTEXT = "Context (JSON):"
+_REFUSED = "Plan refused:"
+
+
+def complete(request: ChatRequest) -> Completion:
+    """Answer a request.
+
+    Raises:
+        BadRequest: It is a planning request without the parts that planning needs.
+    """
+    if request.wants_plan:
+        return Completion(json.dumps(_plan(request.messages), ensure_ascii=False))
+    if request.tools:
+        return continue_loop(request.messages, _setting(request.messages, _functions(request)))
+    return Completion(_text(request.messages))
+
+
+def _text(messages: list[Message]) -> str:
+    """The final answer or a composed text; for anything else, what this server is."""
+    asked = next((message.text for message in reversed(messages) if message.role == "user"), "")
+    task = _json_object(asked)
+    if task.get("task") == "reply":
+        return reply(task)
+    if task.get("task") == "compose":
+        return compose(str(task.get("instruction") or ""), task.get("inputs"))
+    return f"This is Retinue's offline model server, a set of rules that stands in for a language model. {_about()}"
+
+
+def _about() -> str:
+    return f"{ABILITIES} {REAL_MODEL}"
+
+
+def _plan(messages: list[Message]) -> dict[str, Any]:
+    setting = _setting(messages, _agents(messages))
+    spoken = [message for message in messages if message.role in ("user", "assistant")]
+    if spoken and spoken[-1].role == "user" and spoken[-1].text.startswith(_REFUSED):
+        # The same rules would give the same plan again, so say what happened instead of trying in vain.
+        problems = spoken[-1].text.removeprefix(_REFUSED).strip()
+        return Answer(
+            reply=f"I found no plan that is accepted for this request. The last one was refused: {problems}"
+        ).as_json()
+    return answer([Said(message.role == "user", message.text) for message in spoken], setting).as_json()
+
+
+def _agents(messages: list[Message]) -> dict[str, dict[str, Any]]:
+    """The tools of a planning request, from the JSON behind the instructions."""
+    for message in messages:
+        _, found, text = message.text.partition(_TOOLS)
+        if message.role == "system" and found:
+            return _offered(text)
+    raise BadRequest(f"A planning request needs a system message with '{_TOOLS}'.")
+
+
+def _offered(text: str) -> dict[str, dict[str, Any]]:
+    try:
+        agents = json.JSONDecoder().raw_decode(text.strip())[0]
+        return {
+            tool["name"]: {"args": tool.get("args") or {}, "result": tool.get("result") or {}}
+            for agent in agents
+            for tool in agent["tools"]
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRequest(f"The list of agents and tools is not of the expected shape: {error}") from error
+
+
+def _functions(request: ChatRequest) -> dict[str, dict[str, Any]]:
+    """The functions of an agent's loop, under the names that plans use. What they return is not told there."""
+    tools = [tool.function for tool in request.tools or []]
+    return {tool.name.replace("__", "."): {"args": tool.parameters, "result": {}} for tool in tools}
+
+
+def _setting(messages: list[Message], schemas: Mapping[str, Mapping[str, Any]]) -> Setting:
+    """The moment and the zone of a request; without a context message, now in UTC."""
+    context: dict[str, Any] = {}
+    for message in messages:
+        if message.role == "system" and _CONTEXT in message.text:
+            context = _json_object(message.text.partition(_CONTEXT)[2])
+    try:
+        now = datetime.fromisoformat(context["now"]) if "now" in context else datetime.now(UTC)
+        zone = ZoneInfo(context.get("timezone") or "UTC")
+    except (ValueError, TypeError, ZoneInfoNotFoundError) as error:
+        raise BadRequest(f"The context is not of the expected shape: {error}") from error
+    if now.tzinfo is None:
+        raise BadRequest("The context's `now` needs an offset.")
+    return Setting(now, zone, schemas)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        found = json.JSONDecoder().raw_decode(text.strip())[0]
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,363 @@
+"""Phrases about the calendar."""
+
+from datetime import datetime, timedelta
+
+from offline.planner.dates import day_start
+from offline.planner.draft import Draft, Gives, Json, reference
+from offline.planner.events import Event, search_words
+from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
+from offline.planner.patterns import Match
+from offline.planner.rules import Rule
+from offline.planner.weather_phrases import span_name
+from offline.planner.when import When, free_windows, later, local, occasion, one_day, window
+
+SEARCH_DAYS = 90
+_MANY = {"all", "every", "everything", "both", "each", "meetings", "events", "appointments", "entries", "any"}
+_NO_EVENT = {"mail", "mails", "email", "emails", "message", "messages", "inbox", "contact", "contacts", "draft", "task"}
+_CALENDAR = "(calendar|agenda|schedule|diary)"
+_EVENTS = "(events|appointments|meetings|entries)"
+_ANY = "(anything|something|events|any events|meetings|any meetings|appointments|any appointments|a meeting|an appointment)"
+_LENGTH = "(hour|half hour|slot|time slot|time|slots|times|hours|gap|window|period)"
+_SHOW = "(show|list|give|tell|read|check|what are|what is|what's|see|look at) [me] [all] [of]"
+_FIND = "(find|look for|search for|suggest|show|list|is there|are there|do i have|give me|get) [me]"
+EVENTS_NOUN = f"(my|the) [upcoming] ({_EVENTS}|{_CALENDAR}) [for|on] [<when>]"
+FREE_NOUN = "my free (times|time|slots|hours) [<when>]"
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+def _checked(event: Event) -> Event:
+    if event.unread:
+        raise Unread(event.unread)
+    if event.doubts:
+        raise Ask(event.doubts[0])
+    return event
+
+
+def create(match: Match, draft: Draft) -> None:
+    """Plan a new event; what is missing of title, day and time is asked for."""
+    draft.require("calendar.create_event")
+    event = match.get("event_rest", Event) or Event(match.when)
+    _check_list(event, match)
+    _checked(event)
+    if not event.title or (event.generic and not event.quoted and event.title.casefold() in ("event", "entry", "slot")):
+        raise Ask(Doubt("What is the event called?", match.ending, match.ending), template=' called "{}"')
+    happens = occasion(event.when, match.ending)
+    args: dict[str, Json] = {
+        "title": event.title if event.quoted else event.title[0].upper() + event.title[1:],
+        "start": _iso(happens.start),
+        "end": _iso(happens.end),
+    }
+    extras = {"location": event.location, "description": event.description, "attendees": event.attendees}
+    args |= {name: value for name, value in extras.items() if value}
+    if happens.recurrence:
+        args |= {"recurrence": happens.recurrence, "timezone": match.scan.zone.key}
+    why = "puts the event into the calendar" + (f"; {happens.assumed}" if happens.assumed else "")
+    draft.note(draft.add("calendar.create_event", args, why), Gives.EVENT, f'the event "{args["title"]}"')
+
+
+def _check_list(event: Event, match: Match) -> None:
+    """`Add milk to my list` puts something elsewhere than into the calendar."""
+    verb = match.scan.low(match.start)
+    elsewhere = {"to", "into", "onto", *_NO_EVENT} & set(event.title.casefold().split())
+    if verb in ("add", "put", "enter", "create", "save") and elsewhere and not event.quoted:
+        raise Unread(match.words)
+
+
+def agenda(match: Match, draft: Draft) -> None:
+    """Plan a list of events."""
+    draft.require("calendar.list_events")
+    start, end, assumed = window(match.when)
+    args = {"start": _iso(start), "end": _iso(end)}
+    step = draft.add("calendar.list_events", args, assumed or "the events of that time")
+    draft.note(step, Gives.EVENTS, f"my events, {_span(start, end)}")
+
+
+def _span(start: datetime, end: datetime) -> str:
+    return span_name(start.date(), (end - timedelta(microseconds=1)).date())
+
+
+def when_is(match: Match, draft: Draft) -> None:
+    """Plan a search for one event by its title."""
+    event = _checked(match.need("event_rest", Event))
+    step = _search(event, match, draft)
+    draft.note(step, Gives.EVENTS, event.title)
+
+
+def _search(event: Event, match: Match, draft: Draft, *, instead: When | None = None) -> str:
+    """Look for the one event that is meant: on its day, else in the coming weeks."""
+    draft.require("calendar.list_events")
+    words = None if event.generic else search_words(event)
+    _check_single(event)
+    if words and not event.quoted and _NO_EVENT & set(words.casefold().split()):
+        raise Unread(match.words)
+    when = instead or event.when
+    named = words is not None or event.when.clock is not None or (event.generic and when.days is not None)
+    if not named or (words is None and when.days is None):
+        raise Ask(Doubt("Which event do you mean?", match.ending, match.ending), template=' called "{}"')
+    start, end = _search_window(when)
+    args: dict[str, Json] = {"start": _iso(start), "end": _iso(end)}
+    if words:
+        args["query"] = words
+    return draft.add("calendar.list_events", args, f"finds {words or 'the event'}; it must be exactly one")
+
+
+def _check_single(event: Event) -> None:
+    """Only a title, a day and a time can be searched for; whatever else was said must not be passed over."""
+    words = set(event.title.casefold().split())
+    if not event.quoted and words & _MANY:
+        raise Refuse("I can change or delete only one event at a time, named by its title or its time.")
+    when = event.when
+    if when.rule:
+        raise Refuse(
+            "I can change or delete a repeating event only as a whole: name it by its title or one of its days."
+        )
+    if when.minutes is not None or when.all_day or event.location or event.description:
+        raise Refuse("I find an event only by its title, its day and its time; leave out its length, place and notes.")
+
+
+def _search_window(when: When) -> tuple[datetime, datetime]:
+    when.sure()
+    scan = when.scan
+    if when.days is None:
+        return scan.now, day_start(scan.today + timedelta(days=SEARCH_DAYS), scan).replace(
+            hour=scan.now.hour, minute=scan.now.minute, second=scan.now.second
+        )
+    if when.clock and not when.clock.end:
+        half = "" if when.part is None else "am" if when.part == "morning" else "pm"
+        start = local(one_day(when), when.clock.start.with_half_day(half), scan)
+        return start, later(start, 1)
+    start, end, _ = window(when)
+    return start, end
+
+
+def delete(match: Match, draft: Draft) -> None:
+    """Plan the deletion of one event that is named by its title, its time, or both."""
+    event = _checked(match.need("event_rest", Event))
+    if event.title.casefold() in ("it", "that", "that event"):
+        delete_known(match, draft)
+        return
+    found = _search(event, match, draft)
+    args = {"event_id": reference(found, "/match/event_id")}
+    draft.add("calendar.delete_event", args, "deletes the event that was found")
+
+
+def delete_known(match: Match, draft: Draft) -> None:
+    """Plan the deletion of the event that an earlier clause made or found."""
+    known = [outcome for outcome in draft.outcomes if outcome.gives in (Gives.EVENT, Gives.EVENTS)]
+    if not known:
+        raise Ask(Doubt("Which event do you mean?", match.ending, match.ending), template=' called "{}"')
+    path = "/event_id" if known[-1].gives is Gives.EVENT else "/match/event_id"
+    draft.add("calendar.delete_event", {"event_id": reference(known[-1].step, path)}, "deletes that event")
+
+
+def move(match: Match, draft: Draft) -> None:
+    """Plan another time for an event. Without an end it keeps its length."""
+    draft.require("calendar.update_event")
+    event = _checked(match.need("event", Event))
+    target = match.when
+    if target.days is None and target.instant is None and event.when.days is not None:
+        target = target.merged(When(match.scan, days=event.when.days))
+    happens = occasion(target, match.ending)
+    if happens.recurrence:
+        raise Refuse("I can't turn an event into a repeating one; create a new one instead.")
+    found = _search(event, match, draft)
+    args: dict[str, Json] = {"event_id": reference(found, "/match/event_id"), "start": _iso(happens.start)}
+    if target.minutes or (target.clock and target.clock.end) or target.all_day:
+        args["end"] = _iso(happens.end)
+    draft.note(draft.add("calendar.update_event", args, "moves the event that was found"), Gives.EVENT, event.title)
+
+
+def move_open(match: Match, draft: Draft) -> None:
+    """A move without a goal: ask for it."""
+    event = _checked(match.get("event_rest", Event) or Event(match.when))
+    del draft
+    if event.title:
+        raise Ask(Doubt("To which day and time?", match.ending, match.ending), template=" to {}")
+    raise Ask(Doubt("Which event do you mean?", match.ending, match.ending), template=' called "{}"')
+
+
+def refuse_shift(match: Match, draft: Draft) -> None:
+    """A move by a length would need the event's time before it is looked up."""
+    del match, draft
+    raise Refuse("I can't move an event by a length of time; name the new day and time.")
+
+
+def rename(match: Match, draft: Draft) -> None:
+    """Plan another title."""
+    _change(match, draft, "title", "renames the event that was found")
+
+
+def relocate(match: Match, draft: Draft) -> None:
+    """Plan another place."""
+    _change(match, draft, "location", "changes the place of the event that was found")
+
+
+def _change(match: Match, draft: Draft, field: str, why: str) -> None:
+    event = _checked(match.need("event", Event))
+    value = match.need("words", str)
+    found = _search(event, match, draft)
+    args = {"event_id": reference(found, "/match/event_id"), field: value[0].upper() + value[1:] if value else value}
+    draft.note(draft.add("calendar.update_event", args, why), Gives.EVENT, event.title)
+
+
+def free(match: Match, draft: Draft) -> None:
+    """Plan a search for free time, one step per day."""
+    _find_free(match, draft)
+
+
+def _find_free(match: Match, draft: Draft) -> list[str]:
+    draft.require("calendar.find_free_time")
+    when = match.when
+    minutes, assumed = _minutes(match, when)
+    steps = []
+    for start, end in free_windows(when, match.ending):
+        args = {"start": _iso(start), "end": _iso(end), "duration_minutes": minutes}
+        steps.append(draft.add("calendar.find_free_time", args, f"free time of {minutes} minutes{assumed}"))
+        draft.note(steps[-1], Gives.SLOTS, f"free times on {span_name(start.date(), start.date())}")
+    return steps
+
+
+def _minutes(match: Match, when: When) -> tuple[int, str]:
+    words = match.words.casefold()
+    minutes = when.minutes or (30 if "half hour" in words else 60)
+    if not 5 <= minutes <= 24 * 60:
+        raise Ask(
+            Doubt("For how long? It can be 5 minutes to 24 hours.", match.ending, match.ending), template=" for {}"
+        )
+    named = when.minutes or "hour" in words
+    return minutes, "" if named else "; no length was given, so one hour"
+
+
+def am_free(match: Match, draft: Draft) -> None:
+    """`Am I free on Friday at 3pm?` asks about that very time."""
+    _find_free(match, draft)
+
+
+def book_free(match: Match, draft: Draft) -> None:
+    """Plan an event in the first free slot of one day."""
+    slots = _find_free(match, draft)
+    if len(slots) > 1:
+        days = match.when.days
+        span = (days.start, days.end) if days else (match.ending, match.ending)
+        raise Ask(Doubt("I can book the first free time of one day only. Which day?", *span))
+    _book(slots[0], match, draft)
+
+
+def book_found(match: Match, draft: Draft) -> None:
+    """Plan an event in the first of the slots that an earlier clause looks for."""
+    slots = [outcome.step for outcome in draft.outcomes if outcome.gives is Gives.SLOTS]
+    if not slots:
+        raise Ask(Doubt("Which time shall I book?", match.ending, match.ending), template=" {}")
+    if len(slots) > 1:
+        raise Refuse("I can book the first free time of one day only; name a single day.")
+    _book(slots[0], match, draft)
+
+
+def _book(slot: str, match: Match, draft: Draft) -> None:
+    title = _title(match)
+    args = {
+        "title": title,
+        "start": reference(slot, "/slots/0/start"),
+        "end": reference(slot, "/slots/0/end"),
+    }
+    step = draft.add("calendar.create_event", args, "books the first free time")
+    # From here on "it" and "the details" are the event; the slots have served.
+    draft.outcomes = [outcome for outcome in draft.outcomes if outcome.step != slot]
+    draft.note(step, Gives.EVENT, f'the event "{title}"')
+
+
+def _title(match: Match) -> str:
+    event = _checked(match.get("event_rest", Event) or Event(When(match.scan)))
+    if not event.when.empty:
+        raise Ask(Doubt("The time stands there twice. Which is right?", 0, 0))
+    if not event.title:
+        raise Ask(Doubt("What is the event called?", match.ending, match.ending), template=" as {}")
+    return event.title if event.quoted else event.title[0].upper() + event.title[1:]
+
+
+_FREE_THING = f"free <when>|(free|available|open) [<when>] {_LENGTH}|<when> [of] [free time]|free time"
+_FIRST = f"(the|a|an|my) [first|next|earliest] (free|available|open) [<when>] {_LENGTH} [<when>]"
+RULES = (
+    Rule(
+        (
+            f"(book|reserve|schedule|take|block|use) {_FIRST} (as|for) [<event_rest>]",
+            f"(book|reserve|schedule|take|block|use) {_FIRST}",
+        ),
+        book_free,
+    ),
+    Rule(
+        (
+            (
+                "(book|reserve|schedule|use|take|block) (it|that|the first|the first one|the first slot|the first free slot|"
+                "the earliest|the earliest one|the earliest slot|one|that slot|that time)"
+            ),
+            (
+                "(book|reserve|schedule|use|take|block) (it|that|the first|the first one|the first slot|the first free slot|"
+                "the earliest|the earliest one|the earliest slot|one|that slot|that time) (as|for) <event_rest>"
+            ),
+        ),
+        book_found,
+    ),
+    Rule(
+        (
+            f"{_FIND} [some|any|a|an|the|all] [first|next] ({_FREE_THING}) [<when>] [in my calendar|on my calendar]",
+            f"{_FIND} [some|any|a|an|the] <when> (slot|gap|window|of free time|free time|free) [<when>]",
+            f"(what|which) (free|available|open) {_LENGTH} (do i have|are there|is there) [<when>]",
+            "when (am i|will i be|do i have) (free|available|free time|time) [<when>]",
+            "(when|what times) (could|can) i (meet|fit in a meeting) [<when>]",
+            f"{FREE_NOUN}",
+            f"{_SHOW} {FREE_NOUN}",
+        ),
+        free,
+    ),
+    Rule(("(am i|will i be) (free|available) [<when>]", "do i have (time|free time) [<when>]"), am_free),
+    Rule(
+        (
+            f"{_SHOW} {EVENTS_NOUN}",
+            f"[{_SHOW}] [the] <when> ({_EVENTS}|{_CALENDAR})",
+            EVENTS_NOUN,
+            f"(what is|what's|whats|is there {_ANY}|anything) (on|in) (my|the) {_CALENDAR} [for|on] [<when>]",
+            f"(what does|how does) my ({_CALENDAR}|day|week) look [like] [for|on] [<when>]",
+            (
+                f"(what|which) {_EVENTS} (do i have|have i got|are there|are planned|are on my calendar|are in my calendar) "
+                "[<when>]"
+            ),
+            f"(do i have|have i got|is there) {_ANY} [on my calendar|in my calendar|planned|scheduled] [<when>]",
+            "what (do i have|have i got|am i doing|is planned|is scheduled) [planned|scheduled|on] [<when>]",
+            "(what is|what's|whats) (on|planned|happening|up) <when>",
+            "(am i|will i be) busy <when>",
+        ),
+        agenda,
+    ),
+    Rule(("(when is|when's|what time is|at what time is|find|look up) (my|the|our) <event_rest>",), when_is),
+    Rule(
+        (
+            "(rename|retitle) [the event|the appointment|the meeting|my] <event> (to|into|as) <words>",
+            "change the (title|name) of <event> (to|into) <words>",
+        ),
+        rename,
+    ),
+    Rule(("(change|set) the (location|place) of <event> to <words>",), relocate),
+    Rule(
+        (
+            "(move|reschedule|shift|push|postpone|bring forward|delay|change) <event> (to|until|for) <when>",
+            "change the (time|date) of <event> to <when>",
+        ),
+        move,
+    ),
+    Rule(("(move|reschedule|shift|push|postpone|bring forward|delay) <event> by <when>",), refuse_shift),
+    Rule(("(move|reschedule|shift|push|postpone|bring forward|delay) [<event_rest>]",), move_open),
+    Rule(("(delete|cancel|remove|drop|scrap|call off) <event_rest>",), delete),
+    Rule(
+        (
+            (
+                "(schedule|book|plan|arrange|organise|organize|set up|create|make|add|put|enter|block|reserve|new|pencil in|"
+                "schedule in|i have|i've got) [<event_rest>]"
+            ),
+        ),
+        create,
+    ),
+)

@@ -1,0 +1,183 @@
+"""From a conversation to a plan: the request, the questions that were asked about it, and the answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from offline.planner.clauses import read_clauses
+from offline.planner.draft import Draft, Json, Step
+from offline.planner.other_phrases import ABILITIES, REAL_MODEL
+from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
+from offline.planner.scan import Scan
+from offline.planner.tokens import MAX_TOKENS
+
+MAX_STEPS = 30
+_LEADS = ("on", "at", "in", "for", "to", "from", "with", "as", "about", "saying", "until")
+_ORDINALS = {"the first": 0, "first": 0, "the first one": 0, "the second": 1, "second": 1, "the second one": 1}
+_ORDINALS |= {"the former": 0, "the latter": 1}
+_NEVER_MIND = {"never mind", "nevermind", "forget it", "no", "nothing", "stop", "cancel", "cancel that", "no thanks"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What becomes of a request: steps, a question, or a reply."""
+
+    steps: tuple[Step, ...] = ()
+    question: str | None = None
+    reply: str | None = None
+    ask: Ask | None = None
+
+    def as_json(self) -> dict[str, Json]:
+        """The answer as a plan."""
+        return {
+            "steps": [step.as_json() for step in self.steps],
+            "question": self.question,
+            "reply": self.reply,
+            "final": True,
+        }
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a request is read against: the moment, the zone and the tools that may be used."""
+
+    now: datetime
+    zone: ZoneInfo
+    schemas: Mapping[str, Mapping[str, Json]]
+
+
+@dataclass(frozen=True)
+class Said:
+    """One message of a conversation."""
+
+    by_person: bool
+    text: str
+
+
+def answer(conversation: Sequence[Said], setting: Setting) -> Answer:
+    """The plan for the last request of a conversation; earlier ones count only as far as questions join them."""
+    request, answers = _thread(conversation)
+    text, result = request, _try(request, setting)
+    for given in answers:
+        if given.strip(" .!").casefold() in _NEVER_MIND:
+            return Answer(reply="All right, nothing was done.")
+        text, result = _worked_in(text, result, given, setting)
+    return result
+
+
+def _thread(conversation: Sequence[Said]) -> tuple[str, list[str]]:
+    """The request that is being talked about, and the answers given to questions about it."""
+    spoken = [said.text for said in conversation if said.by_person]
+    if not spoken:
+        return "", []
+    answers: list[str] = []
+    turns = list(conversation)
+    while turns and not turns[-1].by_person:
+        turns.pop()
+    while len(turns) >= 3 and not turns[-2].by_person and turns[-2].text.rstrip().endswith("?") and turns[-3].by_person:
+        answers.insert(0, turns[-1].text)
+        turns = turns[:-2]
+    return turns[-1].text, answers
+
+
+def _try(text: str, setting: Setting) -> Answer:
+    scan = Scan.of(text, setting.now, setting.zone)
+    if scan.size > MAX_TOKENS:
+        return Answer(reply=f"I can't read a request this long: at most {MAX_TOKENS} words and marks. {REAL_MODEL}")
+    if not scan.size:
+        return Answer(reply=f"I found no request in that. {ABILITIES}")
+    try:
+        return Answer(steps=tuple(_steps(scan, setting)))
+    except Ask as ask:
+        return Answer(question=ask.doubt.question, ask=ask)
+    except Unread as unread:
+        return Answer(reply=_not_understood(unread))
+    except Refuse as refusal:
+        return Answer(reply=str(refusal))
+
+
+def _steps(scan: Scan, setting: Setting) -> list[Step]:
+    draft = Draft(setting.schemas)
+    asked: Ask | None = None
+    for clause in read_clauses(scan):
+        try:
+            clause.rule.build(clause.match, draft)
+        except Ask as ask:
+            # A later clause may be refused outright: then a question now would lead nowhere.
+            asked = asked or ask
+    if asked:
+        raise asked
+    if len(draft.steps) > MAX_STEPS:
+        raise Refuse(
+            f"That would be {len(draft.steps)} steps, and a plan has at most {MAX_STEPS}; ask for less at once."
+        )
+    return draft.steps
+
+
+def _not_understood(unread: Unread) -> str:
+    piece = unread.piece if len(unread.piece) <= 200 else unread.piece[:197] + "..."
+    return f'I could not read "{piece}", so I did nothing. {ABILITIES} {REAL_MODEL}'
+
+
+def _worked_in(text: str, result: Answer, given: str, setting: Setting) -> tuple[str, Answer]:
+    """The request with an answer worked in. An answer that is a request of its own replaces it.
+
+    What the assistant said last may end with a question mark without being a question about the request (a mail that was
+    read aloud, for instance). Then nothing is open, and what the person says next stands alone.
+    """
+    if result.ask is None:
+        return given, _try(given, setting)
+    tries = [(joined, _try(joined, setting)) for joined in _joinings(text, result.ask, given)]
+    alone = _try(given, setting)
+    for joined, outcome in tries:
+        if outcome.steps:
+            return joined, outcome
+    if alone.steps:
+        return given, alone
+    progress = [pair for pair in tries if _goes_on(pair[1], result)]
+    if progress:
+        return progress[0]
+    question = f'I could not use "{given.strip()[:100]}" as an answer. {result.question}'
+    return text, replace(result, question=question)
+
+
+def _goes_on(outcome: Answer, before: Answer) -> bool:
+    """Whether an answer settled something, so that the next question is another one, and not about the answer itself."""
+    if outcome.ask is None or outcome.question == before.question:
+        return False
+    doubt = outcome.ask.doubt
+    return doubt.start == doubt.end or bool(doubt.choices)
+
+
+def _joinings(text: str, ask: Ask, given: str) -> list[str]:
+    given = given.strip().rstrip(".!?").strip()
+    doubt = ask.doubt
+    if doubt.start == doubt.end:
+        return _inserted(text, ask, given)
+    return [text[: doubt.start] + piece + text[doubt.end :] for piece in _replacements(doubt, given)]
+
+
+def _inserted(text: str, ask: Ask, given: str) -> list[str]:
+    place = ask.doubt.end
+    plain = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
+    if '"' in ask.template:
+        plain = plain.replace('"', "'")
+    shapes = [ask.template.format(piece).strip() for piece in dict.fromkeys((plain, _without_lead(plain)))]
+    return [f"{text[:place]} {piece}{text[place:]}" for piece in [*shapes, given]]
+
+
+def _without_lead(given: str) -> str:
+    first, _, rest = given.partition(" ")
+    return rest if first.casefold() in _LEADS and rest else given
+
+
+def _replacements(doubt: Doubt, given: str) -> list[str]:
+    plain = " ".join(given.casefold().replace(",", " ").split())
+    found = [value for name, value in doubt.choices if plain in (name.casefold(), value.casefold())]
+    index = _ORDINALS.get(plain)
+    if index is not None and index < len(doubt.choices):
+        found.append(doubt.choices[index][1])
+    if plain in ("am", "pm", "a.m.", "p.m."):
+        found += [value for _, value in doubt.choices if value.endswith(plain.replace(".", ""))]
+    return found if doubt.closed else [*found, _without_lead(given), given]

@@ -1,0 +1,198 @@
+"""Writes the final answer of a run from the reports of its steps."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from typing import Any
+
+from offline.wording import shapes
+from offline.wording.times import span_text, zone_of
+
+Report = Mapping[str, Any]
+_DOING = {
+    "calendar.create_event": "creating the event",
+    "calendar.list_events": "looking up the events",
+    "calendar.find_free_time": "looking for free time",
+    "calendar.update_event": "changing the event",
+    "calendar.delete_event": "deleting the event",
+    "email.send": "sending the mail",
+    "email.search": "searching the mail",
+    "email.read": "reading the mail",
+    "email.draft": "saving the draft",
+    "email.archive": "archiving the mail",
+    "email.delete": "deleting the mail",
+    "weather.forecast": "getting the weather forecast",
+    "weather.current": "getting the weather",
+    "contacts.find": "looking up the contact",
+    "contacts.add": "adding the contact",
+    "contacts.list": "listing the contacts",
+    "reasoning.compose": "writing the text",
+    "tasks.add": "adding the task",
+    "tasks.list": "listing the tasks",
+    "tasks.complete": "completing the task",
+    "tasks.remind": "setting the reminder",
+    "web.fetch": "reading the web page",
+}
+_CONSUMERS = {
+    "calendar.list_events": ("calendar.update_event", "calendar.delete_event"),
+    "contacts.find": ("email.send", "email.draft"),
+    "email.search": ("email.read", "email.archive", "email.delete"),
+    "calendar.find_free_time": ("calendar.create_event",),
+}
+
+
+def reply(task: Mapping[str, Any]) -> str:
+    """The answer to a request whose steps are done."""
+    steps = task.get("steps")
+    found = [step for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+    return report_steps(found, str(task.get("timezone") or ""))
+
+
+def report_steps(steps: Sequence[Report], timezone: str) -> str:
+    """What became of each step, in their order; what only served another step is left out."""
+    zone = zone_of(timezone)
+    shown = [step for step in steps if not _in_between(step, steps)]
+    texts = [_outcome(step, steps, zone) for step in shown]
+    return "\n\n".join(text for text in texts if text) or "Nothing was done."
+
+
+def _in_between(step: Report, steps: Sequence[Report]) -> bool:
+    """Whether a completed step only fed another one, whose own report says what matters."""
+    if step.get("status") != "completed":
+        return False
+    tool = str(step.get("tool"))
+    if tool == "reasoning.compose":
+        return step is not steps[-1]
+    return any(_fed(step, other) for other in steps if other.get("tool") in _CONSUMERS.get(tool, ()))
+
+
+def _fed(step: Report, other: Report) -> bool:
+    """Whether the other step completed with just what this one found."""
+    result, after = step.get("result"), other.get("result")
+    if other.get("status") != "completed" or not isinstance(result, Mapping) or not isinstance(after, Mapping):
+        return False
+    match step.get("tool"):
+        case "calendar.list_events":
+            return bool(_field(result.get("match"), "event_id") == after.get("event_id"))
+        case "email.search":
+            return bool(_field(_first(result.get("messages")), "message_id") == after.get("message_id"))
+        case "calendar.find_free_time":
+            return bool(_field(_first(result.get("slots")), "start") == after.get("start"))
+        case _:
+            return result.get("match") is not None
+
+
+def _first(items: Any) -> Any:
+    return items[0] if isinstance(items, list) and items else None
+
+
+def _field(data: Any, name: str) -> Any:
+    return data.get(name) if isinstance(data, Mapping) else None
+
+
+def _outcome(step: Report, steps: Sequence[Report], zone: tzinfo | None) -> str:
+    doing = _DOING.get(str(step.get("tool")), f"the step {step.get('tool')}")
+    error = str(step.get("error") or "").strip().rstrip(".")
+    match step.get("status"):
+        case "completed":
+            return _completed(step, steps, zone)
+        case "rejected":
+            return f"You rejected {doing}, so it was not done." + (f" Your comment: {error}." if error else "")
+        case "skipped":
+            return f"{_up(doing)} was skipped" + (
+                f": {error}." if error else ", since a step before it did not complete."
+            )
+        case "failed":
+            return f"{_up(doing)} failed" + (f": {error}." if error else ".")
+        case "cancelled":
+            return f"{_up(doing)} was cancelled" + (f": {error}." if error else ".")
+        case "unknown":
+            return f"It is not known whether {doing} was done" + (f": {error}." if error else "; please check.")
+        case "undone":
+            return f"{_up(doing)} was undone."
+        case other:
+            return f"{_up(doing)} has not been done (status: {other})."
+
+
+def _up(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _completed(step: Report, steps: Sequence[Report], zone: tzinfo | None) -> str:
+    result = step.get("result")
+    tool = str(step.get("tool"))
+    write = _WRITERS.get(tool)
+    try:
+        if write and isinstance(result, Mapping):
+            return write(result, zone)
+        if isinstance(result, Mapping) and tool in _CONSUMERS:
+            return shapes.describe(result, zone) + _unmatched(step, steps)
+        if result in (None, {}, [], ""):
+            return f"{_up(_DOING.get(tool, f'the step {tool}'))} is done."
+        return shapes.describe(result, zone) if tool in _DOING else f"{tool}:\n{shapes.describe(result, zone)}"
+    except (KeyError, TypeError, AttributeError, ValueError):
+        # A result of another shape than announced is shown as it is rather than lost.
+        return f"{_up(_DOING.get(tool, tool))} is done: {str(result)[:2000]}"
+
+
+def _unmatched(step: Report, steps: Sequence[Report]) -> str:
+    """Why nothing followed from a search: the next step needs exactly one hit."""
+    waiting = [other for other in steps if other.get("tool") in _CONSUMERS[str(step.get("tool"))]]
+    stuck = any(other.get("status") in ("failed", "skipped") for other in waiting)
+    result = step.get("result")
+    if not stuck or not isinstance(result, Mapping) or result.get("match") is not None:
+        return ""
+    found = [items for items in result.values() if isinstance(items, list)]
+    if found and len(found[0]) > 1:
+        return "\nMore than one fits, so nothing was done with them; please say more exactly which one you mean."
+    return ""
+
+
+def _created(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    text = f"The event is in your calendar: {shapes.event(result, zone)}."
+    if result.get("attendees"):
+        text += f" Noted as attendees, but not invited: {', '.join(map(str, result['attendees']))}."
+    return text
+
+
+def _updated(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    text = f"The event is changed: {shapes.event(result, zone)}."
+    before = result.get("previous")
+    if isinstance(before, Mapping):
+        text += f' It was "{before.get("title")}", {span_text(before.get("start"), before.get("end"), zone)}.'
+    return text
+
+
+def _deleted(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f'The event "{result.get("title")}" is deleted.'
+
+
+def _sent(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    if result.get("status") == "draft":
+        return "The draft is in your Drafts; it has not been sent."
+    if result.get("delivery") == "own-store":
+        return "The mail stands in your own Sent folder. No mail server is configured, so it has not left this machine."
+    return "The mail was sent."
+
+
+def _moved_mail(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f'The mail "{result.get("subject")}" is {result.get("status") or "put away"}.'
+
+
+def _added(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f"The contact is in your address book: {shapes.contact(result)}."
+
+
+_WRITERS: dict[str, Callable[[Mapping[str, Any], tzinfo | None], str]] = {
+    "calendar.create_event": _created,
+    "calendar.update_event": _updated,
+    "calendar.delete_event": _deleted,
+    "email.send": _sent,
+    "email.draft": _sent,
+    "email.archive": _moved_mail,
+    "email.delete": _moved_mail,
+    "contacts.add": _added,
+}

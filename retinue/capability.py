@@ -1,0 +1,214 @@
+"""What a capability is: its contract in Python, and the manifest in which it announces itself to everyone else.
+
+A contract is an abstract class. Each tool is a method that carries two decorators: `@activity.defn(name=...)`, so that
+typed workflows can schedule it, and `@tool(...)`, which adds what planning, consent and scheduling have to know. A
+capability written in another language announces the same `Manifest` as JSON and needs no Python class.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import Any, ClassVar, TypedDict, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field
+from temporalio import activity
+from temporalio.common import RetryPolicy
+
+ToolMethod = TypeVar("ToolMethod", bound=Callable[..., Awaitable[Any]])
+
+
+class Annotations(BaseModel):
+    """What a tool does to the world, in the words of MCP. The defaults are the careful ones: say nothing, be asked."""
+
+    model_config = ConfigDict(frozen=True)
+
+    read_only: bool = Field(False, description="It changes nothing.")
+    destructive: bool = Field(True, description="It may overwrite or remove what nobody can bring back.")
+    idempotent: bool = Field(False, description="The same call twice has no further effect.")
+    open_world: bool = Field(True, description="It reaches people or systems outside the capability's own store.")
+    sensitive: tuple[str, ...] = Field((), description="JSON pointers of arguments that decide where data goes.")
+    trusted_output: bool = Field(False, description="False where strangers may have written what it returns.")
+    undo: str | None = Field(None, description="The tool that compensates this one.")
+
+
+class ToolOptions(BaseModel):
+    """How a tool is scheduled. All times are seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    start_to_close: float = Field(30, gt=0, description="The longest one attempt may take.")
+    heartbeat: float = Field(10, gt=0, description="A worker that is silent for so long counts as dead.")
+    attempts: int = Field(5, ge=1, le=20, description="How often it is tried before the step fails.")
+    first_retry_after: float = Field(1, gt=0, description="Pause before the second attempt; it doubles each time.")
+    longest_pause: float = Field(20, gt=0, description="No pause between attempts is longer.")
+    patience: float = Field(24 * 3600, gt=0, description="How long a step waits for a worker before it fails.")
+
+
+class ActivityOptions(TypedDict):
+    """The keyword arguments of `workflow.start_activity` that a tool's options decide."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_start_timeout: timedelta
+    schedule_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+def activity_options(options: ToolOptions, *, schedule_to_start: float) -> ActivityOptions:
+    """Turn a tool's options into Temporal's, waiting at most `schedule_to_start` seconds for a free worker."""
+    pauses = options.longest_pause * (options.attempts - 1)
+    return ActivityOptions(
+        start_to_close_timeout=timedelta(seconds=options.start_to_close),
+        schedule_to_start_timeout=timedelta(seconds=schedule_to_start),
+        schedule_to_close_timeout=timedelta(
+            seconds=schedule_to_start + options.start_to_close * options.attempts + pauses
+        ),
+        heartbeat_timeout=timedelta(seconds=options.heartbeat),
+        retry_policy=RetryPolicy(
+            initial_interval=timedelta(seconds=options.first_retry_after),
+            backoff_coefficient=2,
+            maximum_interval=timedelta(seconds=options.longest_pause),
+            maximum_attempts=options.attempts,
+        ),
+    )
+
+
+class ToolSpec(BaseModel):
+    """One tool as the manifest announces it. `args_schema` and `result_schema` are JSON Schema (draft 2020-12)."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_]*$", description="capability.verb_object, for ever.")
+    title: str = Field(min_length=1, max_length=80, description="What it does, as a person would say: 'Send a mail'.")
+    description: str = Field(description="What the model reads: units, time zones, effects.")
+    summary: str = Field("", max_length=200, description="One line about a call; '{to}' stands for the argument `to`.")
+    args_schema: dict[str, Any]
+    result_schema: dict[str, Any] = Field(default_factory=dict)
+    annotations: Annotations = Annotations()
+    options: ToolOptions = ToolOptions()
+    plannable: bool = Field(True, description="False for tools that only workflows and code call.")
+
+
+class Manifest(BaseModel):
+    """What a capability says about itself when its worker starts."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    version: str = Field(min_length=1, max_length=40)
+    description: str = Field(min_length=1, max_length=400)
+    instructions: str = Field("", max_length=8000, description="How the model should use this capability.")
+    task_queue: str = Field(min_length=1, max_length=200)
+    tools: list[ToolSpec] = Field(min_length=1, max_length=100)
+
+    def tool(self, name: str) -> ToolSpec | None:
+        """The tool of that full name (`calendar.create_event`), or None."""
+        return next((spec for spec in self.tools if spec.name == name), None)
+
+
+def tool(
+    *,
+    title: str,
+    summary: str = "",
+    annotations: Annotations,
+    options: ToolOptions | None = None,
+    plannable: bool = True,
+) -> Callable[[ToolMethod], ToolMethod]:
+    """Mark a contract method as a tool. Its docstring is the description that a model reads.
+
+    The method takes one pydantic model (its fields are the tool's arguments) or nothing, and returns a pydantic model.
+    """
+
+    def mark(method: ToolMethod) -> ToolMethod:
+        method.__retinue_tool__ = {  # type: ignore[attr-defined]  # functions carry attributes; their type does not say so
+            "title": title,
+            "summary": summary,
+            "annotations": annotations,
+            "options": options or ToolOptions(),
+            "plannable": plannable,
+        }
+        return method
+
+    return mark
+
+
+class Capability(ABC):
+    """Base of every contract: names the capability and derives its manifest from the methods marked with `@tool`."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    description: ClassVar[str]
+    instructions: ClassVar[str]
+
+    @classmethod
+    def task_queue(cls) -> str:
+        """The Temporal task queue that only this capability's workers poll."""
+        return cls.name
+
+    @classmethod
+    def tool_methods(cls) -> Iterator[tuple[str, Callable[..., Awaitable[Any]]]]:
+        """Full tool name and contract method, in the order in which the contract declares them."""
+        for owner in reversed(cls.__mro__):
+            for method in vars(owner).values():
+                if hasattr(method, "__retinue_tool__"):
+                    definition = activity._Definition.from_callable(method)
+                    if definition is None or definition.name is None:
+                        raise TypeError(f"{method.__qualname__} has @tool but no @activity.defn(name=...) above it")
+                    yield definition.name, method
+
+    @classmethod
+    def options(cls, method_name: str) -> ToolOptions:
+        """The scheduling options of one contract method, for typed workflows."""
+        options: ToolOptions = getattr(cls, method_name).__retinue_tool__["options"]
+        return options
+
+    @classmethod
+    def manifest(cls) -> Manifest:
+        """The manifest as announced to the registry."""
+        return Manifest(
+            name=cls.name,
+            version=cls.version,
+            description=cls.description,
+            instructions=cls.instructions,
+            task_queue=cls.task_queue(),
+            tools=[_spec(name, method) for name, method in cls.tool_methods()],
+        )
+
+
+def _spec(name: str, method: Callable[..., Awaitable[Any]]) -> ToolSpec:
+    arguments, result = signature_models(method)
+    return ToolSpec(
+        name=name,
+        description=inspect.cleandoc(method.__doc__ or ""),
+        args_schema=_schema(arguments) if arguments else {"type": "object", "properties": {}},
+        result_schema=_schema(result, mode_is_result=True),
+        **method.__retinue_tool__,  # type: ignore[attr-defined]  # set by @tool
+    )
+
+
+def signature_models(method: Callable[..., Awaitable[Any]]) -> tuple[type[BaseModel] | None, type[BaseModel]]:
+    """The argument model (None for a tool without arguments) and the result model of a contract method."""
+    hints = get_type_hints(method)
+    result = hints.pop("return")
+    models = list(hints.values())
+    return (models[0] if models else None), result
+
+
+def _schema(model: type[BaseModel], *, mode_is_result: bool = False) -> dict[str, Any]:
+    schema = model.model_json_schema(by_alias=True, mode="serialization" if mode_is_result else "validation")
+    schema.pop("title", None)
+    schema.pop("description", None)
+    _drop_titles(schema)
+    return schema
+
+
+def _drop_titles(node: Any) -> None:
+    """Pydantic titles every field with its own name; they cost tokens and history and say nothing."""
+    if isinstance(node, dict):
+        for fields in (node.get("properties"), node.get("$defs")):
+            for field in (fields or {}).values():
+                field.pop("title", None)
+        for value in node.values():
+            _drop_titles(value)
+    elif isinstance(node, list):
+        for value in node:
+            _drop_titles(value)

@@ -1,0 +1,91 @@
+"""The edge between Temporal and a capability's Python code.
+
+Here arguments become models, expected errors become `ApplicationError`s, results are bounded, and a running tool sends
+heartbeats so that a dead worker is noticed in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from retinue.capability import Capability, ToolOptions, signature_models
+from retinue.errors import RetinueError, to_application_error
+
+MAX_RESULT_BYTES = 256 * 1024
+_log = logging.getLogger("retinue.tools")
+
+Activity = Callable[..., Awaitable[dict[str, Any]]]
+
+
+def activities_of(tools: Capability) -> list[Activity]:
+    """The Temporal activities of one capability: each contract method, bound to `tools` and wrapped at the edge."""
+    return [_wrap(name, getattr(tools, method.__name__), method) for name, method in tools.tool_methods()]
+
+
+def _wrap(name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callable[..., Awaitable[Any]]) -> Activity:
+    arguments_type, _ = signature_models(contract)
+    options: ToolOptions = contract.__retinue_tool__["options"]  # type: ignore[attr-defined]  # set by @tool
+
+    @activity.defn(name=name)
+    async def run(arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        async with _heartbeats(options.heartbeat / 3):
+            try:
+                result = await (call(_read(arguments_type, arguments)) if arguments_type else call())
+            except RetinueError as error:
+                _log.info("tool failed: %s %s", type(error).__name__, error.message, extra={"tool": name})
+                raise to_application_error(error) from None
+            except (ApplicationError, asyncio.CancelledError):
+                raise
+            except Exception:
+                # The one place where an unexpected error is translated: its text may hold secrets or strangers' words,
+                # so history gets only this sentence and the log gets the trace.
+                _log.exception("tool failed unexpectedly", extra={"tool": name})
+                raise ApplicationError(
+                    f"{name} failed by an error of its own; the worker's log has the details", type="InternalError"
+                ) from None
+        return _bounded(name, result.model_dump(mode="json", by_alias=True))
+
+    return run
+
+
+def _read(model: type[BaseModel], arguments: dict[str, Any] | None) -> BaseModel:
+    """Validate here and not in Temporal's decoding, whose failures are retried."""
+    try:
+        return model.model_validate(arguments or {})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'/'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()[:5])
+        raise ApplicationError(f"wrong arguments: {wrong}", type="InvalidArguments", non_retryable=True) from None
+
+
+def _bounded(name: str, result: dict[str, Any]) -> dict[str, Any]:
+    size = len(json.dumps(result))
+    if size > MAX_RESULT_BYTES:
+        raise ApplicationError(
+            f"{name} returned {size // 1024} KiB; at most {MAX_RESULT_BYTES // 1024} KiB fit into a run. Ask for less.",
+            type="ResultTooLarge",
+            non_retryable=True,
+        )
+    return result
+
+
+@asynccontextmanager
+async def _heartbeats(every: float) -> AsyncIterator[None]:
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(every)
+            activity.heartbeat()
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -1,0 +1,115 @@
+"""The errors of Retinue, split by who can act on them.
+
+    RetinueError
+    |-- CallerError            whoever asked can mend it; never retried
+    |   |-- InvalidArguments   a value is wrong; the message says which and what is right
+    |   |-- NotFound           the thing that was named does not exist (or is not yours)
+    |   |-- Ambiguous          the name fits several things
+    |   |-- Conflict           it was decided, changed or closed meanwhile
+    |   `-- BrokenReference    a step refers to what another step did not return
+    |-- ServiceError           an outer service or store did not do its part
+    |   |-- ServiceUnavailable it may work later; retried
+    |   |-- ServiceBusy        it asked for a pause (`retry_after` seconds); retried after it
+    |   `-- ServiceRefused     it will not, however often (wrong key, bad request); never retried
+    `-- ModelError             the language model's answer cannot be used
+        |-- MalformedAnswer    not the JSON that was asked for; goes back to the model
+        `-- CutAnswer          too long or cut off; never retried, the same question gives the same answer
+
+Everything else is a bug: it is not caught in the middle. There are two translations and no third: `to_application_error`
+at an activity's edge, and `api.errors` (problem details) at the edge of the HTTP API.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+LONGEST_WAIT = 120.0
+"""Seconds. A service that wants a longer pause is reported to the person instead of waited for in silence."""
+
+
+class RetinueError(Exception):
+    """Base of all expected errors. `message` is written for the person; it holds no secret and no stranger's text."""
+
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class CallerError(RetinueError):
+    """Whoever asked can mend it."""
+
+
+class InvalidArguments(CallerError):
+    """A value is wrong."""
+
+
+class NotFound(CallerError):
+    """What was named does not exist."""
+
+
+class Ambiguous(CallerError):
+    """The name fits several things."""
+
+
+class Conflict(CallerError):
+    """It was decided, changed or closed meanwhile."""
+
+
+class BrokenReference(CallerError):
+    """A step refers to what another step did not return."""
+
+
+class ServiceError(RetinueError):
+    """An outer service or store did not do its part."""
+
+
+class ServiceUnavailable(ServiceError):
+    """It may work later."""
+
+    retryable = True
+
+
+class ServiceBusy(ServiceError):
+    """It asked for a pause of `retry_after` seconds."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+        self.retryable = retry_after <= LONGEST_WAIT
+
+
+class ServiceRefused(ServiceError):
+    """It will not, however often it is asked."""
+
+
+class ModelError(RetinueError):
+    """The language model's answer cannot be used."""
+
+
+class MalformedAnswer(ModelError):
+    """Not the JSON that was asked for."""
+
+    retryable = True
+
+
+class CutAnswer(ModelError):
+    """Too long or cut off."""
+
+
+def to_application_error(error: RetinueError) -> ApplicationError:
+    """Translate at an activity's edge: the type's name, whether to retry, and after which pause."""
+    pause = timedelta(seconds=error.retry_after) if isinstance(error, ServiceBusy) and error.retryable else None
+    return ApplicationError(
+        error.message if error.hint is None else f"{error.message} ({error.hint})",
+        type=type(error).__name__,
+        non_retryable=not error.retryable,
+        next_retry_delay=pause,
+        category=ApplicationErrorCategory.UNSPECIFIED,
+    )

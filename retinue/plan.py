@@ -1,0 +1,316 @@
+"""Plans: what a model writes, how it is checked, and how references between steps are resolved.
+
+Everything here is pure, so that workflows, the reasoning worker and tests share one reading of a plan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
+from retinue.errors import BrokenReference, MalformedAnswer
+
+MAX_STEPS = 30
+MAX_ARGS_BYTES = 64 * 1024
+MAX_DEPTH = 32
+_MAX_PROBLEMS = 12
+_FORMATS = FormatChecker(formats=("date",))
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_moment(value: object) -> bool:
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
+
+
+class PlanStep(BaseModel):
+    """One step as a model writes it: a tool with arguments, or an agent with a goal."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")
+    tool: str | None = None
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    agent: str | None = None
+    goal: str | None = Field(None, max_length=4000)
+    depends_on: list[str] = Field(default_factory=list)
+    why: str = Field("", max_length=500)
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _object_or_json_text(cls, value: object) -> object:
+        """Providers with strict schemas cannot express a free object, so a JSON string that holds one is accepted."""
+        if isinstance(value, str):
+            try:
+                return json.loads(value)
+            except ValueError as error:
+                raise ValueError(f"args is a string that is not JSON: {error}") from error
+        return value
+
+
+class Plan(BaseModel):
+    """A plan as a model writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    steps: list[PlanStep] = Field(default_factory=list)
+    question: str | None = Field(None, max_length=4000, description="asked of the person before anything is done")
+    reply: str | None = Field(None, max_length=16_000, description="answers at once, without steps")
+    final: bool = Field(True, description="false asks for another planning round with the results")
+
+
+class BoundStep(BaseModel):
+    """A step with everything that a workflow needs to run it, copied from the manifest at planning time."""
+
+    id: str
+    tool: str
+    args: dict[str, JsonValue]
+    depends_on: list[str]
+    why: str = ""
+    capability: str
+    task_queue: str
+    title: str
+    summary: str
+    annotations: Annotations
+    options: ToolOptions
+    args_schema: dict[str, Any] | None = Field(None, description="only for tools with effects: edits are checked by it")
+
+
+class BoundPlan(BaseModel):
+    """A plan that passed `check`, ready to run."""
+
+    steps: list[BoundStep] = Field(default_factory=list)
+    question: str | None = None
+    reply: str | None = None
+    final: bool = True
+
+
+def parse(text: str) -> Plan:
+    """Read a model's answer.
+
+    Raises:
+        MalformedAnswer: It is not JSON or not of a plan's shape; the message is meant for the model.
+    """
+    try:
+        return Plan.model_validate_json(text)
+    except ValidationError as error:
+        places = (f"{'/'.join(map(str, item['loc'])) or 'answer'}: {item['msg']}" for item in error.errors())
+        raise MalformedAnswer("; ".join(list(places)[:_MAX_PROBLEMS])) from None
+    except RecursionError:
+        raise MalformedAnswer("the plan is nested too deeply") from None
+
+
+def check(plan: Plan, manifests: Iterable[Manifest]) -> list[str]:
+    """All that is wrong with a plan, in sentences that a model can act on; empty when it may run."""
+    tools = {spec.name: spec for manifest in manifests for spec in manifest.tools if spec.plannable}
+    problems = [*_check_outline(plan), *_check_order(plan)]
+    for step in plan.steps:
+        problems.extend(f"step {step.id}: {problem}" for problem in _check_step(step, plan, tools))
+    return problems[:_MAX_PROBLEMS]
+
+
+def bind(plan: Plan, manifests: Iterable[Manifest]) -> BoundPlan:
+    """Attach queue, options and annotations to each step of a plan that `check` found right."""
+    by_tool = {spec.name: (manifest, spec) for manifest in manifests for spec in manifest.tools}
+    return BoundPlan(
+        steps=[_bind_step(step, *by_tool[step.tool or ""]) for step in plan.steps],
+        question=plan.question,
+        reply=plan.reply,
+        final=plan.final,
+    )
+
+
+def _bind_step(step: PlanStep, manifest: Manifest, spec: ToolSpec) -> BoundStep:
+    return BoundStep(
+        id=step.id,
+        tool=spec.name,
+        args=step.args,
+        depends_on=_needs(step),
+        why=step.why,
+        capability=manifest.name,
+        task_queue=manifest.task_queue,
+        title=spec.title,
+        summary=spec.summary,
+        annotations=spec.annotations,
+        options=spec.options,
+        args_schema=None if spec.annotations.read_only else spec.args_schema,
+    )
+
+
+def _needs(step: PlanStep) -> list[str]:
+    """What a step waits for: what it says, and every step that its arguments refer to."""
+    return list(dict.fromkeys([*step.depends_on, *(source for source, _ in references(step.args))]))
+
+
+def _check_outline(plan: Plan) -> Iterator[str]:
+    if not plan.steps and not plan.question and not plan.reply:
+        yield "the plan has no steps, no question and no reply; give one of them"
+    if len(plan.steps) > MAX_STEPS:
+        yield f"the plan has {len(plan.steps)} steps; at most {MAX_STEPS} are allowed"
+    if plan.question and plan.steps:
+        yield "a plan asks a question or has steps, not both"
+    ids = [step.id for step in plan.steps]
+    for twice in sorted({name for name in ids if ids.count(name) > 1}):
+        yield f"two steps have the id {twice}"
+
+
+def _check_order(plan: Plan) -> Iterator[str]:
+    waiting = {step.id: set(_needs(step)) for step in plan.steps}
+    for step_id, needs in waiting.items():
+        for unknown in sorted(needs - waiting.keys()):
+            yield f"step {step_id}: depends on {unknown}, which is no step of this plan"
+        needs &= waiting.keys()
+    while ready := [step_id for step_id, needs in waiting.items() if not needs & waiting.keys()]:
+        for step_id in ready:
+            del waiting[step_id]
+    if waiting:
+        yield f"the steps {', '.join(sorted(waiting))} wait for each other in a circle"
+
+
+def _check_step(step: PlanStep, plan: Plan, tools: Mapping[str, ToolSpec]) -> Iterator[str]:
+    if step.agent or step.goal:
+        yield "delegated goals are not available here; use a tool with args"
+        return
+    spec = tools.get(step.tool or "")
+    if spec is None:
+        yield f"there is no tool {step.tool!r}; there are {', '.join(sorted(tools))}"
+        return
+    if json_size(step.args) > MAX_ARGS_BYTES:
+        yield f"the arguments are larger than {MAX_ARGS_BYTES // 1024} KiB"
+        return
+    if _depth(step.args) > MAX_DEPTH:
+        yield f"the arguments are nested deeper than {MAX_DEPTH} levels"
+        return
+    yield from check_args(step.args, spec.args_schema)
+    by_id = {other.id: other for other in plan.steps}
+    for source, path in references(step.args):
+        other = tools.get(by_id[source].tool or "") if source in by_id else None
+        if other is not None and not _schema_has(other.result_schema, path):
+            yield f"{path!r} is no field of the result of {source} ({other.name})"
+
+
+def check_args(args: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with arguments by their JSON schema. A reference is right wherever a value may stand."""
+    validator = Draft202012Validator(dict(schema), format_checker=_FORMATS)
+    for error in validator.iter_errors(dict(args)):
+        if not _about_reference(error.instance):
+            where = "/".join(str(part) for part in error.absolute_path) or "args"
+            yield f"{where}: {error.message[:300]}"
+
+
+def _about_reference(instance: Any) -> bool:
+    return isinstance(instance, dict) and "$from" in instance
+
+
+def references(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+    """Every `{"$from": step, "path": pointer}` inside a value, at any depth, as (step, pointer)."""
+    if isinstance(value, Mapping):
+        if "$from" in value:
+            yield str(value["$from"]), str(value.get("path") or "")
+        else:
+            for item in value.values():
+                yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def resolve(value: JsonValue, results: Mapping[str, JsonValue]) -> JsonValue:
+    """Replace every reference inside `value` by what it points to.
+
+    Raises:
+        BrokenReference: A step has no result, or no such field.
+    """
+    if isinstance(value, dict):
+        if "$from" in value:
+            return _follow(str(value["$from"]), str(value.get("path") or ""), results)
+        return {key: resolve(item, results) for key, item in value.items()}
+    if isinstance(value, list):
+        return [resolve(item, results) for item in value]
+    return value
+
+
+def _follow(source: str, path: str, results: Mapping[str, JsonValue]) -> JsonValue:
+    if source not in results:
+        raise BrokenReference(f"step {source} has no result to take {path or 'anything'} from")
+    try:
+        return pointer(results[source], path)
+    except LookupError:
+        raise BrokenReference(f"the result of step {source} has nothing at {path}") from None
+
+
+def pointer(value: JsonValue, path: str) -> JsonValue:
+    """Follow a JSON pointer (RFC 6901).
+
+    Raises:
+        LookupError: There is nothing at that place.
+    """
+    for part in _parts(path):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            raise LookupError(path)
+    return value
+
+
+def _parts(path: str) -> list[str]:
+    if not path:
+        return []
+    if not path.startswith("/"):
+        raise LookupError(path)
+    return [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
+
+
+def _schema_has(schema: Mapping[str, Any], path: str) -> bool:
+    try:
+        parts = _parts(path)
+    except LookupError:
+        return False
+    return not schema or _walk(schema, schema, parts)
+
+
+def _walk(node: Mapping[str, Any], root: Mapping[str, Any], parts: list[str]) -> bool:
+    """Whether a value of schema `node` can have something at `parts`. What a schema leaves open is allowed."""
+    if "$ref" in node:
+        return _walk(root.get("$defs", {}).get(node["$ref"].rsplit("/", 1)[-1], {}), root, parts)
+    if choices := node.get("anyOf") or node.get("oneOf"):
+        return any(_walk(choice, root, parts) for choice in choices)
+    if not parts:
+        return True
+    if "properties" in node:
+        if parts[0] in node["properties"]:
+            return _walk(node["properties"][parts[0]], root, parts[1:])
+        return isinstance(node.get("additionalProperties"), dict)
+    if "items" in node:
+        return parts[0].isascii() and parts[0].isdigit() and _walk(node["items"], root, parts[1:])
+    return node.get("type") in (None, "object", "array")
+
+
+def _depth(value: JsonValue | Mapping[str, JsonValue], level: int = 0) -> int:
+    if level > MAX_DEPTH:
+        return level
+    if isinstance(value, Mapping):
+        return max((_depth(item, level + 1) for item in value.values()), default=level)
+    if isinstance(value, list):
+        return max((_depth(item, level + 1) for item in value), default=level)
+    return level
+
+
+def json_size(value: Any) -> int:
+    """How many bytes a value takes as JSON."""
+    return len(json.dumps(value, ensure_ascii=False).encode())
+
+
+def cut(value: JsonValue, limit: int) -> JsonValue:
+    """The value, or the beginning of its JSON text with a mark when it takes more than `limit` bytes."""
+    if json_size(value) <= limit:
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return f"{text[: limit // 2]} [cut: {len(text)} characters in all]"

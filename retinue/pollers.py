@@ -1,0 +1,62 @@
+"""How many live workers poll a task queue. A queue without any must never be silent."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from retinue.temporal import WORKER_HEARTBEAT
+
+_RPC_TIMEOUT = timedelta(seconds=5)
+_SILENT_AFTER = 3 * WORKER_HEARTBEAT.total_seconds()
+_LAST_POLL_WITHIN = 70.0
+"""Seconds. A poll lasts up to a minute, so a worker without heartbeats counts as live for that long."""
+
+
+async def live_pollers(client: Client, task_queue: str, *, workflows: bool = False) -> int:
+    """Count the workers that poll `task_queue` now.
+
+    The server remembers pollers for minutes after they are gone. Worker heartbeats tell sooner; for workers that send
+    none (other SDKs), the time of the last poll decides.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    described = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
+        ),
+        timeout=_RPC_TIMEOUT,
+    )
+    gone = await _gone_workers(client, task_queue)
+    now = time.time()
+    return sum(
+        poller.identity not in gone and now - poller.last_access_time.seconds < _LAST_POLL_WITHIN
+        for poller in described.pollers
+    )
+
+
+async def _gone_workers(client: Client, task_queue: str) -> set[str]:
+    """Identities of workers that are shutting down or whose heartbeat stopped."""
+    request = ListWorkersRequest(namespace=client.namespace, query=f'TaskQueue="{task_queue}"', page_size=200)
+    try:
+        listed = await client.workflow_service.list_workers(request, timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT):
+            return set()  # a server before 1.29 knows no worker heartbeats
+        raise
+    beats = [info.worker_heartbeat for info in listed.workers_info]
+    now = time.time()
+    live = {
+        beat.worker_identity
+        for beat in beats
+        if beat.status == WorkerStatus.WORKER_STATUS_RUNNING and now - beat.heartbeat_time.seconds < _SILENT_AFTER
+    }
+    return {beat.worker_identity for beat in beats} - live

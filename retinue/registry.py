@@ -1,0 +1,74 @@
+"""The registry as its clients see it: announce a capability, read what is announced.
+
+The registry is one long-lived workflow (`workflows/registry.py`). Its names are here so that workers and the API need not
+import workflow code, and so that a worker in another language knows what to call: update-with-start of workflow type
+`RegistryWorkflow`, id `retinue-registry`, queue `workflows`, update `announce`, argument the manifest as JSON.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from retinue.capability import Manifest
+from retinue.temporal import WORKFLOW_QUEUE
+
+REGISTRY_ID = "retinue-registry"
+REGISTRY_TYPE = "RegistryWorkflow"
+ANNOUNCE = "announce"
+CAPABILITIES = "capabilities"
+REVISION = "revision"
+_RPC_TIMEOUT = timedelta(seconds=10)
+
+
+class Directory:
+    """Reads the manifests. Asks for the registry's revision each time (cheap) and for the manifests when it changed."""
+
+    def __init__(self, client: Client) -> None:
+        self._handle = client.get_workflow_handle(REGISTRY_ID)
+        self._revision: int | None = None
+        self._manifests: list[Manifest] = []
+
+    async def manifests(self) -> list[Manifest]:
+        """All announced capabilities by name; empty when nothing was ever announced.
+
+        Raises:
+            RPCError: Temporal does not answer, or the registry's worker does not.
+        """
+        try:
+            description = await self._handle.describe(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return []
+            raise
+        revision = await description.memo_value(REVISION, 0, type_hint=int)
+        if revision != self._revision:
+            self._manifests = await self._handle.query(
+                CAPABILITIES, result_type=list[Manifest], rpc_timeout=_RPC_TIMEOUT
+            )
+            self._revision = revision
+        return self._manifests
+
+
+async def announce(client: Client, manifest: Manifest) -> int:
+    """Put a manifest into the registry, starting the registry if this is the first one ever. Returns its revision.
+
+    Raises:
+        RPCError: Temporal or the workflow worker does not answer in time; try again.
+    """
+    start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+        REGISTRY_TYPE,
+        id=REGISTRY_ID,
+        task_queue=WORKFLOW_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary="Registry of capabilities",
+        static_details="Holds the manifest of every capability that was ever announced. Started by the first worker.",
+    )
+    revision: int = await client.execute_update_with_start_workflow(
+        ANNOUNCE, manifest, start_workflow_operation=start, result_type=int, rpc_timeout=_RPC_TIMEOUT
+    )
+    return revision

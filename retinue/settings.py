@@ -1,0 +1,44 @@
+"""Settings that more than one room reads. Capabilities and the API have their own classes beside their code.
+
+Every entry point calls `load_environment()` once and builds its settings; what it builds is passed down, never looked up
+again. Secrets are `SecretStr`, so that no log and no traceback shows them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dotenv import load_dotenv
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load_environment() -> None:
+    """Read `.env` in the repository's root, if there is one. Variables that are already set win."""
+    load_dotenv(ROOT / ".env", override=False)
+
+
+class RetinueSettings(BaseSettings):
+    """`RETINUE_*`: where state is kept and which addresses the local stack uses."""
+
+    model_config = SettingsConfigDict(env_prefix="RETINUE_", env_ignore_empty=True)
+
+    data_dir: Path = Field(ROOT / ".retinue", description="databases, logs and the Temporal state of a local stack")
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    temporal_port: int = Field(7233, ge=1, le=65535)
+    temporal_ui_port: int = Field(8233, ge=1, le=65535)
+    worker_concurrency: int = Field(50, ge=1, le=1000, description="activities that one worker process runs at a time")
+    log_level: str = "INFO"
+
+    def sqlite_url(self, name: str) -> str:
+        """The address of the SQLite file `name`.db in the data folder."""
+        return f"sqlite+aiosqlite:///{self.data_dir.resolve() / name}.db"
+
+
+def temporal_address() -> str | None:
+    """`TEMPORAL_ADDRESS`, or None when the embedded server is to be used."""
+    return os.environ.get("TEMPORAL_ADDRESS") or None

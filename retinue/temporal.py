@@ -1,0 +1,124 @@
+"""The connection to Temporal: one way to connect and one data converter for all rooms."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from datetime import timedelta
+
+from google.protobuf.message import Message
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter, ToJsonOptions
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverter,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
+    PayloadConverter,
+)
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.service import RPCError
+
+from retinue.settings import temporal_address
+
+_log = logging.getLogger("retinue.temporal")
+
+WORKFLOW_QUEUE = "workflows"
+BUILD_ID = "retinue-0.1.0"
+"""Given to every worker: without one the SDK hashes the byte code of all loaded modules at start (1.3 s of CPU)."""
+
+
+SEARCH_ATTRIBUTES = {"RetinueStatus": "Keyword", "RetinueOwner": "Keyword", "RetinuePendingApprovals": "Int"}
+"""By these, lists and the inbox find runs."""
+
+
+class CompactPayloadConverter(CompositePayloadConverter):
+    """Pydantic models as JSON without the fields that nobody set, which halves a run's history.
+
+    A model that crosses Temporal is therefore never changed in place after it was built: a default list that was
+    appended to would count as unset.
+    """
+
+    def __init__(self) -> None:
+        json = PydanticJSONPlainPayloadConverter(ToJsonOptions(exclude_unset=True))
+        super().__init__(
+            *(
+                json if isinstance(converter, JSONPlainPayloadConverter) else converter
+                for converter in DefaultPayloadConverter.default_encoding_payload_converters
+            )
+        )
+
+
+class QuietFailureConverter(DefaultFailureConverter):
+    """Failures without stack traces: history is read by people and kept for long; traces belong in the worker's log."""
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """Translate, then drop the trace of the failure and of all its causes."""
+        super().to_failure(exception, payload_converter, failure)
+        link: Message = failure
+        while True:
+            assert isinstance(link, Failure)
+            link.stack_trace = ""
+            if not link.HasField("cause"):
+                return
+            link = link.cause
+
+
+DATA_CONVERTER = dataclasses.replace(
+    DataConverter.default,
+    payload_converter_class=CompactPayloadConverter,
+    failure_converter_class=QuietFailureConverter,
+)
+
+
+WORKER_HEARTBEAT = timedelta(seconds=5)
+"""How often a worker tells the server that it lives; `retinue.pollers` counts those that did so lately."""
+
+
+async def connect(*, lazy: bool = False) -> Client:
+    """Connect as `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS*` say.
+
+    Args:
+        lazy: Connect at the first call instead, so that a process can start while the server is away.
+
+    Raises:
+        RuntimeError: The server cannot be reached.
+    """
+    config = ClientConfig.load_client_connect_config(disable_file=True)
+    config["target_host"] = temporal_address() or config.get("target_host") or "127.0.0.1:7233"
+    return await Client.connect(**config, data_converter=DATA_CONVERTER, lazy=lazy, runtime=_runtime())
+
+
+@functools.cache
+def _runtime() -> Runtime:
+    """One per process; made late, since a process must not fork after it exists."""
+    return Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT)
+
+
+async def ensure_search_attributes(client: Client) -> None:
+    """Register missing search attributes, so that an outside Temporal needs no preparation where we may do so.
+
+    A server that does not let us is told in the log; there `temporal operator search-attribute create` must be run once.
+    """
+    try:
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+        for name, kind in SEARCH_ATTRIBUTES.items():
+            # one at a time: a request with several names skips the new ones when one exists already
+            if name not in known.custom_attributes:
+                await client.operator_service.add_search_attributes(
+                    AddSearchAttributesRequest(namespace=client.namespace, search_attributes={name: _indexed(kind)})
+                )
+    except RPCError as error:
+        _log.warning("could not check the search attributes %s: %s", ", ".join(SEARCH_ATTRIBUTES), error.status.name)
+
+
+def _indexed(kind: str) -> IndexedValueType.ValueType:
+    return IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}")

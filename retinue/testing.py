@@ -1,0 +1,136 @@
+"""Fakes for tests: a scripted language model behind a real HTTP port.
+
+The model is an OpenAI-compatible server, so tests use the whole path through the SDK. It answers only what it was told to
+for a conversation that starts with a given message, and fails loudly when its script is exhausted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of the model: usually a text; for faults another status, raw body, headers or a delay in seconds."""
+
+    text: str = ""
+    status: int = 200
+    raw: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0
+    finish_reason: str = "stop"
+
+    def response(self) -> Response:
+        """The HTTP response."""
+        if self.raw is not None:
+            return Response(self.raw, self.status, self.headers, media_type="application/json")
+        if self.status != 200:
+            return JSONResponse({"error": {"message": f"scripted {self.status}"}}, self.status, self.headers)
+        return JSONResponse(_completion(self.text, self.finish_reason), headers=self.headers)
+
+
+def plan_answer(steps: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Answer:
+    """A plan as the model would write it."""
+    written = [{"depends_on": [], "why": "", **step} for step in steps]
+    return Answer(json.dumps({"steps": written, "question": None, "reply": None, "final": True, **fields}))
+
+
+class ScriptedModel:
+    """The scripted model. One serves many tests at once: scripts are found by the first message of a conversation."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[dict[str, Any]] = []
+        self._scripts: dict[str, list[Answer]] = {}
+        self._replies: dict[str, list[Answer]] = {}
+
+    def script(self, message: str, *plans: Answer, replies: Sequence[Answer] = ()) -> None:
+        """Answer planning for `message` by these in turn, and its final answer by `replies`, else by a fixed text."""
+        self._scripts[message] = list(plans)
+        self._replies[message] = list(replies)
+
+    def requests_for(self, message: str) -> list[dict[str, Any]]:
+        """The requests in which `message` stands."""
+        return [request for request in self.requests if message in json.dumps(request, ensure_ascii=False)]
+
+    async def answer(self, request: Request) -> Response:
+        """Serve one chat completion."""
+        body = await request.json()
+        self.requests.append(body)
+        answer = self._next(body)
+        await asyncio.sleep(answer.delay)
+        return answer.response()
+
+    def _next(self, body: Mapping[str, Any]) -> Answer:
+        said = [message["content"] for message in body["messages"] if message["role"] == "user"]
+        if "response_format" in body:
+            return self._pop(self._scripts, said[0])
+        content = json.loads(said[-1])
+        if content["task"] == "compose":
+            return Answer(f"composed: {json.dumps(content['inputs'])}")
+        message = content["conversation"][0]["text"]
+        if not self._replies.get(message):
+            return Answer("; ".join(f"{step['tool']} {step['status']}" for step in content["steps"]))
+        return self._pop(self._replies, message)
+
+    def _pop(self, scripts: dict[str, list[Answer]], message: str) -> Answer:
+        if not scripts.get(message):
+            return Answer(status=400, raw=json.dumps({"error": {"message": "the script is exhausted"}}).encode())
+        return scripts[message].pop(0)
+
+
+def _completion(text: str, finish_reason: str) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-scripted",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": "scripted",
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+    }
+
+
+def activities_by_name(activities: Any) -> dict[str, Callable[..., Any]]:
+    """The activities of a plugin or a capability, by their Temporal names."""
+    return {getattr(run, "__temporal_activity_definition").name: run for run in activities}  # typed as a plain function
+
+
+@contextlib.asynccontextmanager
+async def scripted_model() -> AsyncIterator[ScriptedModel]:
+    """A running scripted model on a free port; `url` is its base URL."""
+    model = ScriptedModel()
+    app = Starlette(routes=[Route("/v1/chat/completions", model.answer, methods=["POST"])])
+    async with serving(app) as address:
+        model.url = f"{address}/v1"
+        yield model
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Serve an ASGI application on a free loopback port of this process; gives its address."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the test runner keeps its own
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:  # noqa: ASYNC110  # uvicorn offers a flag, no event
+        await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()

@@ -1,0 +1,31 @@
+"""Times as Retinue writes them: ISO 8601 with an offset, always."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, WithJsonSchema
+
+
+def _with_offset(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs its offset, as in 2026-11-27T09:00:00+01:00")
+    return value
+
+
+Moment = Annotated[
+    datetime,
+    AfterValidator(_with_offset),
+    WithJsonSchema({"type": "string", "format": "date-time", "description": "ISO 8601 with offset"}),
+]
+"""A point in time with its offset. A value without one is refused, never guessed."""
+
+
+def utc(value: datetime) -> datetime:
+    """The same moment in UTC."""
+    return value.astimezone(UTC)
+
+
+def local(value: datetime, zone: str) -> datetime:
+    """The same moment on the clock of an IANA zone, to the second."""
+    return value.astimezone(ZoneInfo(zone)).replace(microsecond=0)

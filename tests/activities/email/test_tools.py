@@ -1,0 +1,223 @@
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from activities.email.contract import Folder
+from activities.email.models import Message
+from activities.email.store import MailStore
+from retinue.edge import MAX_RESULT_BYTES
+
+NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
+LETTER = {"to": ["ana@example.com"], "subject": "Lunch", "body": "Friday at one?"}
+
+
+def received(name: str, **fields: Any) -> Message:
+    values: dict[str, Any] = {
+        "message_id": f"<{name}@example.com>",
+        "folder": Folder.INBOX,
+        "sender": "clara@example.com",
+        "sender_name": "Clara Mendes",
+        "recipients": ["me@retinue.example"],
+        "subject": name,
+        "date": NOON,
+        "text": "Hello",
+        "unread": True,
+    }
+    return Message(**values | fields)
+
+
+async def ids(call: Any, **wish: Any) -> list[str]:
+    return [mail["message_id"] for mail in (await call("search", wish))["messages"]]
+
+
+@pytest.mark.parametrize(("tool", "status", "folder"), [("send", "sent", "sent"), ("draft", "draft", "drafts")])
+async def test_a_written_mail_stands_in_its_folder(call: Any, tool: str, status: str, folder: str) -> None:
+    written = await call(tool, LETTER | {"cc": ["bo@example.com"], "in_reply_to": "<x@example.com>"})
+    found = (await call("search", {"folder": folder}))["messages"]
+    mail = await call("read", {"message_id": written["message_id"]})
+
+    assert (written["status"], written["delivery"]) == (status, "own-store")
+    assert [(entry["message_id"], entry["unread"]) for entry in found] == [(written["message_id"], False)]
+    assert (mail["from"], mail["to"], mail["cc"]) == ("me@retinue.example", ["ana@example.com"], ["bo@example.com"])
+    assert (mail["subject"], mail["text"], mail["in_reply_to"]) == ("Lunch", "Friday at one?", "<x@example.com>")
+    assert mail["truncated"] is False
+
+
+@pytest.mark.parametrize("tool", ["send", "draft"])
+async def test_a_retried_step_writes_one_mail(call: Any, mailbox: MailStore, tool: str) -> None:
+    first = await call(tool, LETTER)
+    again = await call(tool, LETTER)
+
+    assert again == first
+    assert await mailbox.count() == 1
+
+
+async def test_twenty_attempts_of_one_step_at_once_send_one_mail(call: Any, mailbox: MailStore) -> None:
+    results = await asyncio.gather(*(call("send", LETTER) for _ in range(20)))
+
+    assert {result["message_id"] for result in results} == {results[0]["message_id"]}
+    assert await mailbox.count() == 1
+
+
+async def test_two_steps_send_two_mails(call: Any, mailbox: MailStore) -> None:
+    first, second = await call("send", LETTER, step="s1"), await call("send", LETTER, step="s2")
+
+    assert first["message_id"] != second["message_id"]
+    assert await mailbox.count() == 2
+
+
+async def test_a_step_that_ran_does_not_run_with_other_arguments(call: Any, mailbox: MailStore) -> None:
+    await call("send", LETTER)
+
+    with pytest.raises(ApplicationError, match="other arguments") as failure:
+        await call("send", LETTER | {"subject": "Dinner"})
+
+    assert failure.value.type == "Conflict"
+    assert await mailbox.count() == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"to": []},
+        {"to": ["Ana <ana@example.com>"]},
+        {"to": ["ana@example.com\nBcc: eve@example.com"]},
+        {"cc": ["ana@example.com,eve@example.com"]},
+        {"subject": "Lunch\r\nBcc: eve@example.com"},
+        {"subject": "Lunch\n"},
+        {"bcc": ["eve@example.com"]},
+    ],
+)
+async def test_what_could_lead_a_mail_elsewhere_is_refused(
+    call: Any, mailbox: MailStore, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(ApplicationError) as failure:
+        await call("send", LETTER | wrong)
+
+    assert (failure.value.type, failure.value.non_retryable) == ("InvalidArguments", True)
+    assert await mailbox.count() == 0
+
+
+async def test_a_written_mail_holds_no_control_characters(call: Any) -> None:
+    written = await call("send", LETTER | {"subject": "a\x1b[2Jb\x85c", "body": "one\r\ntwo\x00\tthree\x07\rfour"})
+    mail = await call("read", {"message_id": written["message_id"]})
+
+    assert (mail["subject"], mail["text"]) == ("a[2Jb c", "one\ntwo\tthree\nfour")
+
+
+async def test_search_gives_newest_first_and_at_most_the_limit(call: Any, mailbox: MailStore) -> None:
+    for name, days in (("old", -2), ("new", 0), ("middle", -1)):
+        await mailbox.deliver(received(name, date=NOON + timedelta(days=days)))
+
+    assert await ids(call, limit=2) == ["<new@example.com>", "<middle@example.com>"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("clara lunch", True),
+        ("MENDES", True),
+        ("clara@example.com", True),
+        ("STRASSE", True),
+        ("ÉTÉ", True),
+        ("lunch dinner", False),
+        ("100%", True),
+        ("100_", False),
+        ("", True),
+    ],
+)
+async def test_every_word_must_be_in_sender_subject_or_text(
+    call: Any, mailbox: MailStore, query: str, found: bool
+) -> None:
+    await mailbox.deliver(received("m", subject="Lunch in the Hauptstraße", text="Cet été, 100% outside"))
+
+    assert await ids(call, query=query) == ["<m@example.com>"] * found
+
+
+@pytest.mark.parametrize(("unread", "expected"), [(True, ["<fresh@example.com>"]), (False, ["<seen@example.com>"])])
+async def test_search_by_unread(call: Any, mailbox: MailStore, unread: bool, expected: list[str]) -> None:
+    await mailbox.deliver(received("fresh", unread=True))
+    await mailbox.deliver(received("seen", unread=False))
+
+    assert await ids(call, unread=unread) == expected
+
+
+async def test_a_snippet_is_one_line_of_160_characters(call: Any, mailbox: MailStore) -> None:
+    await mailbox.deliver(received("m", text="one\n\n two\t" + "x" * 300))
+    [mail] = (await call("search", {}))["messages"]
+
+    assert mail["snippet"] == "one two " + "x" * 152
+    assert (mail["from"], mail["from_name"], mail["date"]) == (
+        "clara@example.com",
+        "Clara Mendes",
+        "2026-11-02T12:00:00Z",
+    )
+
+
+async def test_reading_leaves_a_mail_unread(call: Any, mailbox: MailStore) -> None:
+    await mailbox.deliver(received("m"))
+    await call("read", {"message_id": "<m@example.com>"})
+
+    assert await ids(call, unread=True) == ["<m@example.com>"]
+
+
+async def test_a_long_text_is_cut_and_says_so(call: Any, mailbox: MailStore) -> None:
+    await mailbox.deliver(received("m", text="x" * 30_001))
+    mail = await call("read", {"message_id": "<m@example.com>"})
+
+    assert (len(mail["text"]), mail["truncated"]) == (30_000, True)
+
+
+async def test_a_mail_of_emoji_still_fits_into_an_answer(call: Any, mailbox: MailStore) -> None:
+    """One emoji takes twelve bytes of JSON: counting characters alone would make such a mail unreadable."""
+    await mailbox.deliver(received("m", text="\U0001f600" * 30_000, recipients=["é" * 250 + "@x"] * 50))
+    mail = await call("read", {"message_id": "<m@example.com>"})
+
+    assert mail["truncated"] is True
+    assert 1000 < len(mail["text"]) < 30_000
+    assert len(json.dumps(mail)) <= MAX_RESULT_BYTES
+
+
+async def test_monstrous_headers_shorten_a_list_but_do_not_break_it(call: Any, mailbox: MailStore) -> None:
+    for number in range(50):
+        await mailbox.deliver(received(f"m{number}", subject="\U0001f600" * 500, text="\U0001f600" * 500))
+    found = await ids(call, limit=50)
+
+    assert 10 < len(found) < 50
+
+
+async def test_archive_moves_a_mail(call: Any, mailbox: MailStore) -> None:
+    await mailbox.deliver(received("m", subject="Old news"))
+    moved = await call("archive", {"message_id": "<m@example.com>"})
+
+    assert moved == {"message_id": "<m@example.com>", "subject": "Old news", "status": "archived"}
+    assert await ids(call) == []
+    assert await ids(call, folder="archive") == ["<m@example.com>"]
+
+
+async def test_delete_removes_a_mail_for_good_and_a_retry_reports_the_same(call: Any, mailbox: MailStore) -> None:
+    await mailbox.deliver(received("m", subject="Old news"))
+    deleted = await call("delete", {"message_id": "<m@example.com>"})
+    again = await call("delete", {"message_id": "<m@example.com>"})
+
+    assert deleted == again == {"message_id": "<m@example.com>", "subject": "Old news", "status": "deleted"}
+    assert await mailbox.count() == 0
+
+
+async def test_delete_takes_back_a_draft(call: Any, mailbox: MailStore) -> None:
+    draft = await call("draft", LETTER)
+    await call("delete", {"message_id": draft["message_id"]}, step="s1/undo")
+
+    assert await mailbox.count() == 0
+
+
+@pytest.mark.parametrize("tool", ["read", "archive", "delete"])
+async def test_an_unknown_mail_is_not_found_and_the_error_says_where_to_look(call: Any, tool: str) -> None:
+    with pytest.raises(ApplicationError, match=r"email\.search") as failure:
+        await call(tool, {"message_id": "<nobody@example.com>"})
+
+    assert (failure.value.type, failure.value.non_retryable) == ("NotFound", True)

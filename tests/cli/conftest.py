@@ -1,0 +1,167 @@
+"""A stand-in for Retinue's API on a real port, and the command line run against it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from typer.testing import CliRunner, Result
+
+from cli.app import app
+
+View = dict[str, Any]
+Run = Callable[..., Result]
+
+
+def step(step_id: str, tool: str, status: str, **more: Any) -> View:
+    """A step of a view."""
+    capability = tool.partition(".")[0]
+    return {
+        "id": step_id,
+        "tool": tool,
+        "capability": capability,
+        "args": {},
+        "depends_on": [],
+        "status": status,
+    } | more
+
+
+def approval(**more: Any) -> View:
+    """A pending approval of a mail."""
+    return {
+        "id": "ap-s1",
+        "step_id": "s1",
+        "tool": "email.send",
+        "title": "Send a mail",
+        "args": {"to": ["ana@example.com"], "subject": "Hello", "body": "Hi"},
+        "args_hash": "a" * 64,
+        "args_schema": {
+            "properties": {
+                "to": {"type": "array", "items": {"type": "string"}},
+                "subject": {"type": "string"},
+                "copies": {"type": "integer"},
+                "urgent": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+                "folder": {"$ref": "#/$defs/Folder"},
+            },
+            "$defs": {"Folder": {"type": "string"}},
+        },
+        "preview": "Send a mail\nto: ana@example.com\nsubject: Hello",
+        "reasons": ["it leaves the house"],
+        "origins": [{"path": "/to/0", "source": "model", "trusted": False}],
+        "asked_at": "2026-11-22T12:00:00Z",
+        "status": "pending",
+    } | more
+
+
+def view(status: str, **more: Any) -> View:
+    """A view of the run `a-1`."""
+    links = {"self": "/v1/assistants/a-1", "temporal_ui": "http://127.0.0.1:8233/namespaces/default/workflows/a-1"}
+    shown: View = {"id": "a-1", "status": status, "message": "say hello", "messages": [], "plan": None, "approvals": []}
+    return shown | {"question": None, "reply": None, "error": None, "notices": [], "links": links} | more
+
+
+def waiting(**more: Any) -> View:
+    """A run that waits for the decision about a mail."""
+    plan = {"steps": [step("s1", "email.send", "awaiting_approval")]}
+    return view("awaiting_approval", plan=plan, approvals=[approval(**more)])
+
+
+def done(reply: str = "All is done.") -> View:
+    """A run that came to its end."""
+    return view("completed", plan={"steps": [step("s1", "email.send", "completed", attempts=1)]}, reply=reply)
+
+
+@dataclass
+class FakeApi:
+    """What the API shows, in order (the last one stays), and what it was sent."""
+
+    url: str = ""
+    views: list[View] = field(default_factory=lambda: [done()])
+    unavailable: int = 0
+    refusal: tuple[int, str] | None = None
+    refused_decision: tuple[int, str] | None = None
+    keys: list[str] = field(default_factory=list)
+    sent: list[tuple[str, View]] = field(default_factory=list)
+
+    def shown(self) -> View:
+        """The next view."""
+        return self.views.pop(0) if len(self.views) > 1 else self.views[0]
+
+    def answer(self, code: int = 200) -> JSONResponse:
+        """The next view, or the refusal that was asked for."""
+        if self.unavailable:
+            self.unavailable -= 1
+            return _problem(503, "Temporal does not answer at the moment.")
+        return _problem(*self.refusal) if self.refusal else JSONResponse(self.shown(), code)
+
+
+def _problem(status: int, detail: str) -> JSONResponse:
+    return JSONResponse({"title": "Refused", "status": status, "detail": detail}, status)
+
+
+def _application(fake: FakeApi) -> FastAPI:
+    application = FastAPI()
+
+    @application.post("/v1/assistants")
+    async def start(request: Request) -> JSONResponse:
+        fake.keys.append(request.headers["Idempotency-Key"])
+        fake.sent.append(("start", await request.json()))
+        return fake.answer(202)
+
+    @application.get("/v1/assistants/{run_id}")
+    async def read(run_id: str) -> JSONResponse:
+        return fake.answer()
+
+    @application.post("/v1/assistants/{run_id}/{rest:path}")
+    async def act(run_id: str, rest: str, request: Request) -> JSONResponse:
+        fake.sent.append((rest, await request.json() if await request.body() else {}))
+        return _problem(*fake.refused_decision) if fake.refused_decision else fake.answer()
+
+    @application.get("/v1/approvals")
+    async def inbox() -> JSONResponse:
+        items = [item | {"assistant_id": "a-1", "request": "say hello"} for item in fake.views[0]["approvals"]]
+        return JSONResponse({"approvals": items})
+
+    return application
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[FakeApi]:
+    """The stand-in, served in a thread."""
+    fake = FakeApi()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        fake.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server = uvicorn.Server(uvicorn.Config(_application(fake), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield fake
+        server.should_exit = True
+        thread.join(5)
+
+
+@pytest.fixture
+def api(served: FakeApi) -> FakeApi:
+    """The stand-in as new."""
+    served.__dict__ |= FakeApi(url=served.url).__dict__
+    return served
+
+
+@pytest.fixture
+def retinue(api: FakeApi) -> Run:
+    """Runs `retinue` with its arguments in this process, without a terminal."""
+
+    def run(*arguments: str, **options: Any) -> Result:
+        return CliRunner().invoke(app, ["--url", api.url, *arguments], **options)
+
+    return run

@@ -1,0 +1,76 @@
+"""The doctor's findings."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cli import doctor
+from cli.doctor import Level
+from tests.cli.conftest import FakeApi, Run
+
+SECRET = "sk-canary-42"
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RETINUE_DATA_DIR", str(tmp_path))
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "TEMPORAL_ADDRESS", "WEATHER_PROVIDER"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_a_stack_it_fails_and_says_how_to_start_one(retinue: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEATHER_PROVIDER", "simulated")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+
+    result = retinue("--url", "http://127.0.0.1:1", "doctor", "--json")
+
+    checks = {check["check"]: check for check in json.loads(result.stdout)["checks"]}
+    assert result.exit_code == 1
+    assert checks["python"]["level"] == "ok"
+    assert checks["temporal"]["level"] == "fail"
+    assert checks["api"]["level"] == "fail"
+    assert "retinue up" in checks["api"]["advice"]
+
+
+def test_a_damaged_database_is_found(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "email.db") as connection:
+        connection.execute("CREATE TABLE messages (id TEXT)")
+    connection.close()
+    (tmp_path / "tasks.db").write_bytes(b"no database at all" * 100)
+
+    levels = {finding.check: finding.level for finding in doctor.databases()}
+
+    assert levels == {"database email.db": Level.OK, "database tasks.db": Level.FAIL}
+
+
+def test_the_model_s_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{SECRET}\n")
+    for base in (api.url, "http://127.0.0.1:1", "no address"):
+        monkeypatch.setenv("OPENAI_BASE_URL", base)
+        finding = doctor.model()
+        assert finding.level is not Level.OK
+        assert SECRET not in repr(finding)
+
+
+def test_without_a_model_the_offline_rules_are_named() -> None:
+    assert doctor.model().level is Level.OK
+
+
+def test_a_folder_that_will_be_created_is_fine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RETINUE_DATA_DIR", str(tmp_path / "new" / "folder"))
+    assert doctor.data_folder().level is Level.OK
+
+
+def test_something_else_on_the_port_is_a_failure(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETINUE_PORT", api.url.rpartition(":")[2])
+    finding = next(iter(doctor.ports(api.url)))
+    assert finding.level is Level.FAIL
+    assert "RETINUE_PORT" in finding.advice
+
+
+def test_an_api_that_is_something_else_is_a_failure(api: FakeApi) -> None:
+    assert doctor.api(api.url).found == f"{api.url} answers, but is not Retinue"

@@ -1,0 +1,184 @@
+"""What all tests share: one real Temporal dev server per test process, and one whole stack on it.
+
+The stack is the product itself: API, workflow worker, one worker per capability with its own SQLite file. Only the
+language model is scripted. Tests keep apart by fresh messages, keys and names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+import activities
+from api.app import create_app
+from api.settings import ApiSettings
+from retinue.capability import Capability
+from retinue.registry import announce
+from retinue.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTES, connect
+from retinue.testing import ScriptedModel, scripted_model
+from workers import temporal_server
+from workers.runner import capability_worker, workflows_worker
+
+View = dict[str, Any]
+ENDED = {"completed", "failed", "cancelled"}
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remember how it went, for the hard exit below."""
+    session.config.stash[_STATUS] = int(exitstatus)
+
+
+_STATUS = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave without the interpreter's teardown, which aborts at random after a Temporal client was used."""
+    if _STATUS in config.stash and "PYTEST_XDIST_WORKER" not in os.environ:
+        import sys
+
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[_STATUS])
+
+
+@pytest.fixture(scope="session")
+async def temporal() -> AsyncIterator[Client]:
+    """A client of a real dev server in memory, with the flags of the product."""
+    attributes = SEARCH_ATTRIBUTES
+    async with await WorkflowEnvironment.start_local(
+        data_converter=DATA_CONVERTER,
+        dev_server_existing_path=str(temporal_server.binary()),
+        dev_server_log_level="error",
+        dev_server_extra_args=[
+            *(part for name, kind in attributes.items() for part in ("--search-attribute", f"{name}={kind}")),
+            *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
+            *("--http-port", str(temporal_server.free_port())),
+        ],
+    ) as environment:
+        os.environ["TEMPORAL_ADDRESS"] = environment.client.service_client.config.target_host
+        yield await connect()
+
+
+@pytest.fixture(scope="session")
+async def model() -> AsyncIterator[ScriptedModel]:
+    """The scripted language model of the stack."""
+    async with scripted_model() as scripted:
+        yield scripted
+
+
+@dataclass
+class Stack:
+    """The running product."""
+
+    http: httpx.AsyncClient
+    temporal: Client
+    model: ScriptedModel
+    data: Path
+
+    async def start(self, message: str, **body: Any) -> View:
+        """POST an assistant and return its first view."""
+        response = await self.http.post("/v1/assistants", json={"message": message, **body})
+        assert response.status_code == 202, response.text
+        view: View = response.json()
+        return view
+
+    async def view(self, run_id: str) -> View:
+        """GET an assistant."""
+        response = await self.http.get(f"/v1/assistants/{run_id}")
+        assert response.status_code == 200, response.text
+        view: View = response.json()
+        return view
+
+    async def until(self, run_id: str, condition: Callable[[View], bool], *, seconds: float = 30) -> View:
+        """Poll the view until `condition` holds; fails with the last view when it does not in time."""
+        view: View = {}
+        for _ in range(int(seconds / 0.1)):
+            view = await self.view(run_id)
+            if condition(view):
+                return view
+            if view["status"] in ENDED:
+                break
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"did not come about in {seconds} s: {view}")
+
+    async def ended(self, run_id: str, *, seconds: float = 30) -> View:
+        """The final view."""
+        return await self.until(run_id, lambda view: view["status"] in ENDED, seconds=seconds)
+
+    async def asked(self, run_id: str, *, count: int = 1) -> View:
+        """The view once `count` approvals wait."""
+        return await self.until(run_id, lambda view: len(pending(view)) >= count)
+
+    async def decide(self, view: View, decision: str = "approve", index: int = 0, **body: Any) -> httpx.Response:
+        """Decide one pending approval of a view."""
+        approval = pending(view)[index]
+        return await self.http.post(
+            f"/v1/assistants/{view['id']}/approvals/{approval['id']}",
+            json={"decision": decision, "args_hash": approval["args_hash"], **body},
+        )
+
+
+def pending(view: View) -> list[View]:
+    """The approvals of a view that wait."""
+    return [approval for approval in view["approvals"] if approval["status"] == "pending"]
+
+
+def steps(view: View) -> dict[str, View]:
+    """The steps of a view by id."""
+    return {step["id"]: step for step in view["plan"]["steps"]}
+
+
+@pytest.fixture(scope="session")
+async def stack(
+    temporal: Client, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    """The whole product in this process, on the real dev server."""
+    data = tmp_path_factory.mktemp("data")
+    os.environ |= {
+        "RETINUE_DATA_DIR": str(data),
+        "WEATHER_PROVIDER": "simulated",
+        "OPENAI_BASE_URL": model.url,
+        "OPENAI_API_KEY": "sk-canary-0123456789",
+        "RETINUE_MODEL": "scripted",
+        "REASONING_TIMEOUT": "5",
+    }
+    app = create_app(ApiSettings(), client=temporal)
+    async with AsyncExitStack() as open_things:
+        await open_things.enter_async_context(workflows_worker(temporal))
+        for name in activities.names():
+            await _start_capability(open_things, temporal, name)
+        await open_things.enter_async_context(app.router.lifespan_context(app))
+        transport = httpx.ASGITransport(app)
+        http = await open_things.enter_async_context(
+            httpx.AsyncClient(transport=transport, base_url="http://retinue.test", timeout=60)
+        )
+        yield Stack(http=http, temporal=temporal, model=model, data=data)
+
+
+async def _start_capability(open_things: AsyncExitStack, client: Client, name: str) -> None:
+    module = activities.load(name)
+    contract: type[Capability] = module.CONTRACT
+    await open_things.enter_async_context(capability_worker(client, contract, module.plugin()))
+    await announce(client, contract.manifest())
+
+
+@pytest.fixture
+def fresh() -> Callable[[str], str]:
+    """Makes a message of its own for this test, so that scripts and runs never meet others'."""
+    mark = uuid.uuid4().hex[:8]
+    return lambda text: f"{text} #{mark}"
+
+
+Ask = Callable[[str], Awaitable[View]]

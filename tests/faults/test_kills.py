@@ -1,0 +1,185 @@
+"""Crashes: workers killed between effect and report, and the Temporal server killed in the middle of runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from typing import Any
+
+import pytest
+
+from retinue.testing import plan_answer
+from tests.conftest import View, pending, steps
+from tests.faults.conftest import FaultStack, respawn
+from workers.children import Child
+
+RUNS = 20
+TOOLS_WITH_EFFECTS = {
+    "calendar": {"calendar.create_event", "calendar.update_event", "calendar.delete_event"},
+    "email": {"email.draft", "email.send", "email.archive", "email.delete"},
+    "contacts": {"contacts.add"},
+}
+
+
+def every_effect(number: int) -> list[dict[str, Any]]:
+    """One plan that uses every tool with effects, as three chains that run at the same time."""
+    day = "2026-12-01T{:02}:00:00+00:00"
+    written = {"to": [f"p{number}@example.com"], "subject": f"Run {number}", "body": "Hello"}
+    event = {"$from": "c1", "path": "/event_id"}
+    draft = {"$from": "e1", "path": "/message_id"}
+    return [
+        _step("c1", "calendar.create_event", title=f"Run {number}", start=day.format(9), end=day.format(10)),
+        _step("c2", "calendar.update_event", event_id=event, title=f"Moved {number}"),
+        _step("c3", "calendar.delete_event", "c2", event_id=event),
+        _step("e1", "email.draft", **written),
+        _step("e2", "email.send", **written),
+        _step("e3", "email.archive", message_id=draft),
+        _step("e4", "email.delete", "e3", message_id=draft),
+        _step("k1", "contacts.add", name=f"Person {number}", email=f"p{number}@example.com"),
+    ]
+
+
+def _step(step_id: str, tool: str, *after: str, **args: Any) -> dict[str, Any]:
+    return {"id": step_id, "tool": tool, "args": args, "depends_on": list(after)}
+
+
+async def start_runs(stack: FaultStack, plans: list[list[dict[str, Any]]]) -> list[str]:
+    ids = []
+    for number, plan in enumerate(plans):
+        message = f"Run number {number} to p{number}@example.com"
+        stack.model.script(message, *[plan_answer(plan)] * 4)  # a lost attempt asks again
+        ids.append((await stack.start(message))["id"])
+    return ids
+
+
+async def approve_all_until_ended(
+    stack: FaultStack, ids: list[str], workers: list[Child], *, seconds: float
+) -> tuple[list[View], int]:
+    """Approve whatever is asked and start dead workers again until all runs have ended; the views and the deaths."""
+    deadline = time.monotonic() + seconds
+    views: dict[str, View] = {}
+    deaths = 0
+    while len(views) < len(ids) and time.monotonic() < deadline:
+        deaths += respawn(workers)
+        for run_id in [run_id for run_id in ids if run_id not in views]:
+            deaths += respawn(workers)
+            await _advance(stack, run_id, views)
+    return list(views.values()), deaths
+
+
+async def _advance(stack: FaultStack, run_id: str, views: dict[str, View]) -> None:
+    view = await stack.view(run_id)
+    for index in range(len(pending(view))):
+        await stack.decide(view, index=index)
+    if view["status"] in {"completed", "failed", "cancelled"}:
+        views[run_id] = view
+
+
+def outcomes(views: list[View]) -> list[tuple[str, list[Any]]]:
+    """How each run ended, with the steps that did not complete and why."""
+    return [
+        (
+            view["status"],
+            [view["error"]] * bool(view["error"])
+            + [(step["id"], step["status"], step["error"]) for step in _undone(view)],
+        )
+        for view in views
+    ]
+
+
+def _undone(view: View) -> list[View]:
+    return [step for step in (view["plan"] or {"steps": []})["steps"] if step["status"] != "completed"]
+
+
+def rows(stack: FaultStack, capability: str, query: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(f"file:{stack.data}/{capability}.db?mode=ro", uri=True) as database:
+        return database.execute(query).fetchall()
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.usefixtures("planner")
+async def test_a_worker_killed_after_each_effect_repeats_none(faulty: FaultStack) -> None:
+    """20 kills for each tool with effects: every step completes, and every effect stands once."""
+    workers = [faulty.worker(name, RETINUE_FAULT=f"after_effect:{name}") for name in TOOLS_WITH_EFFECTS]
+    with faulty.workers(*workers):
+        ids = await start_runs(faulty, [every_effect(number) for number in range(RUNS)])
+        views, deaths = await approve_all_until_ended(faulty, ids, workers, seconds=400)
+    assert outcomes(views) == [("completed", [])] * RUNS
+    assert deaths >= RUNS * sum(map(len, TOOLS_WITH_EFFECTS.values())) - len(workers)
+    for capability, tools in TOOLS_WITH_EFFECTS.items():
+        done = dict(rows(faulty, capability, "SELECT tool, count(*) FROM ledger GROUP BY tool"))
+        assert done == dict.fromkeys(tools, RUNS)
+    assert rows(faulty, "calendar", "SELECT count(*) FROM event") == [(0,)]
+    assert rows(faulty, "email", "SELECT lower(folder), count(*) FROM messages GROUP BY 1") == [("sent", RUNS)]
+    assert rows(faulty, "contacts", "SELECT count(*) FROM contact") == [(RUNS,)]
+    previous = [steps(view)["c2"]["result"]["previous"]["title"] for view in views]
+    assert sorted(previous) == sorted(f"Run {number}" for number in range(RUNS))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("planner")
+async def test_without_the_ledger_the_same_kill_duplicates(faulty: FaultStack) -> None:
+    """The kill test's own test: when the ledger forgets, one kill makes a second event."""
+    worker = faulty.worker("calendar", module="tests.faults.unledgered", RETINUE_FAULT="after_effect:calendar")
+    with faulty.workers(worker):
+        await start_runs(faulty, [every_effect(0)[:1]])
+        deadline = time.monotonic() + 60
+        while not _events(faulty) > 1 and time.monotonic() < deadline:
+            respawn([worker])
+            await asyncio.sleep(0.2)
+    assert _events(faulty) > 1
+
+
+def _events(stack: FaultStack) -> int:
+    try:
+        return int(rows(stack, "calendar", "SELECT count(*) FROM event")[0][0])
+    except sqlite3.OperationalError:
+        return 0  # the worker has not made its database yet
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.usefixtures("planner")
+async def test_runs_survive_the_death_of_the_temporal_server(faulty: FaultStack) -> None:
+    """20 runs under way, `kill -9` of the server, restart on the same file: all finish, each effect once."""
+    workers = [faulty.worker(name, RETINUE_WORKER_CONCURRENCY="4") for name in ("calendar", "email", "contacts")]
+    with faulty.workers(*workers):
+        ids = await start_runs(faulty, [every_effect(number) for number in range(RUNS)])
+        faulty.server.kill()
+        refused = await faulty.http.get(f"/v1/assistants/{ids[0]}")
+        assert refused.status_code == 503
+        assert refused.headers["content-type"] == "application/problem+json"
+        faulty.server.start()
+        await asyncio.sleep(1)
+        views, _ = await approve_all_until_ended(faulty, ids, workers, seconds=150)
+    assert outcomes(views) == [("completed", [])] * RUNS
+    assert rows(faulty, "email", "SELECT lower(folder), count(*) FROM messages GROUP BY 1") == [("sent", RUNS)]
+    assert rows(faulty, "contacts", "SELECT count(*) FROM contact") == [(RUNS,)]
+
+
+@pytest.mark.timeout(60)
+async def test_a_missing_planner_is_seen_and_waited_for(faulty: FaultStack) -> None:
+    """Nobody polls `reasoning`: within ten seconds the view says so, and the run goes on when the worker comes."""
+    message = "Hello there"
+    faulty.model.script(message, plan_answer(reply="Hello!"))
+    started = time.monotonic()
+    run_id = (await faulty.start(message))["id"]
+    await faulty.until(run_id, lambda view: view["status"] == "awaiting_worker")
+    assert time.monotonic() - started < 10
+    with faulty.workers(faulty.worker("reasoning")):
+        done = await faulty.ended(run_id)
+    assert (done["status"], done["reply"]) == ("completed", "Hello!")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("planner")
+async def test_histories_hold_no_secret(faulty: FaultStack) -> None:
+    """The model's key is nowhere in the server's database after a run."""
+    message = "Hello again"
+    faulty.model.script(message, plan_answer(reply="Hello!"))
+    await faulty.ended((await faulty.start(message))["id"])
+    files = [path.read_bytes() for path in faulty.data.glob("temporal.db*")]
+    assert any(b"Hello again" in content for content in files)
+    assert not any(b"sk-canary" in content for content in files)
+    assert "sk-canary" not in json.dumps(faulty.model.requests)

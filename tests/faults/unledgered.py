@@ -1,0 +1,21 @@
+"""`python -m tests.faults.unledgered CAPABILITY`: a worker whose ledger forgets, to show that the kill test can fail."""
+
+import sys
+from typing import Any
+
+from retinue.ledger import Ledger
+from workers import runner
+
+
+async def _forgets(*_arguments: Any) -> None:
+    return None
+
+
+async def _claims_nothing(*_arguments: Any) -> None:
+    return None
+
+
+if __name__ == "__main__":
+    Ledger._recorded = _forgets  # type: ignore[assignment]
+    Ledger._claim = _claims_nothing  # type: ignore[assignment]
+    runner.main(sys.argv[1])

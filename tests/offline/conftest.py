@@ -1,0 +1,58 @@
+"""What the tests of the stand-in model share: the real manifests, as a planning request carries them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from activities.calendar.contract import Calendar
+from activities.contacts.contract import Contacts
+from activities.email.contract import Email
+from activities.reasoning.contract import Reasoning
+from activities.weather.contract import Weather
+from retinue.capability import Manifest
+
+NOW = "2026-11-22T13:00:00+01:00"
+ZONE = "Europe/Berlin"
+
+
+@pytest.fixture(scope="session")
+def manifests() -> list[Manifest]:
+    """What the first capabilities announce."""
+    return [capability.manifest() for capability in (Calendar, Email, Contacts, Weather, Reasoning)]
+
+
+@pytest.fixture(scope="session")
+def agents(manifests: list[Manifest]) -> list[dict[str, Any]]:
+    """The agents and tools as the planner's request lists them."""
+    return [
+        {
+            "name": manifest.name,
+            "description": manifest.description,
+            "instructions": manifest.instructions,
+            "tools": [
+                {
+                    "name": spec.name,
+                    "description": spec.description,
+                    "args": spec.args_schema,
+                    "result": spec.result_schema,
+                }
+                for spec in manifest.tools
+                if spec.plannable
+            ],
+        }
+        for manifest in manifests
+    ]
+
+
+def planning_messages(
+    agents: Sequence[dict[str, Any]], *said: str, now: str = NOW, timezone: str = ZONE
+) -> list[dict[str, str]]:
+    """The messages of a planning request; what is said alternates between the person and the assistant."""
+    context = json.dumps({"now": now, "timezone": timezone})
+    return [
+        {"role": "system", "content": f"Plan.\n\nAgents and tools (JSON):\n{json.dumps(list(agents))}"},
+        {"role": "system", "content": f"Context (JSON):\n{context}"},
+        *({"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(said)),
+    ]

@@ -1,0 +1,63 @@
+"""`python -m workers`: one worker, the whole local stack, or an import into a capability's own store.
+
+python -m workers workflows              the worker that advances the workflows
+python -m workers calendar               one capability's worker
+python -m workers up                     the whole local stack in the foreground
+python -m workers import email a.eml ..  put files into a capability's own store
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import activities
+from retinue.errors import RetinueError
+from retinue.process import leave
+from retinue.settings import load_environment
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the arguments say; returns the exit code."""
+    load_environment()
+    match arguments:
+        case ["up"]:
+            from workers import supervisor
+
+            return supervisor.main()
+        case ["import", name, *files] if files:
+            return import_files(name, [Path(file) for file in files])
+        case [name] if not name.startswith("-"):
+            from workers import runner
+
+            runner.main(name)
+        case _:
+            print(__doc__, file=sys.stderr)
+    return 0 if arguments in (["--help"], ["-h"]) else 2
+
+
+def import_files(name: str, files: list[Path]) -> int:
+    """Put each file into the store of capability `name` by its own code; says what became of each."""
+    try:
+        module = activities.load(name)
+        if not hasattr(module, "import_file"):
+            raise LookupError(f"{name} imports no files")
+    except LookupError as error:
+        print(f"workers: {error.args[0]}", file=sys.stderr)
+        return 2
+    failed = False
+    for file in files:
+        try:
+            print(f"{file.name}: {asyncio.run(module.import_file(file))}")
+        except RetinueError as error:
+            failed = True
+            print(f"{file.name}: {error.message}", file=sys.stderr)
+        except OSError as error:
+            failed = True
+            print(f"{file}: {error.strerror}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1:]))

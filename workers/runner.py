@@ -1,0 +1,155 @@
+"""The one runner: a Temporal worker for the workflows or for one capability, from start to drained stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.plugin import SimplePlugin
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+import activities
+from retinue.capability import Capability
+from retinue.logs import configure
+from retinue.process import leave
+from retinue.registry import announce
+from retinue.settings import RetinueSettings
+from retinue.temporal import BUILD_ID, WORKFLOW_QUEUE, connect, ensure_search_attributes
+
+WORKFLOWS = "workflows"
+DRAIN = timedelta(seconds=8)
+"""How long running activities may go on after a stop was asked for."""
+_ANNOUNCE_PAUSE = 1.0
+_CONNECT_PAUSE = 0.5
+_log = logging.getLogger("retinue.worker")
+
+SANDBOX = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "retinue",
+        "activities",
+        "workflows.messages",
+        "jsonschema",
+        "jsonschema_specifications",
+        "referencing",
+        "rpds",
+        "attrs",
+        "attr",
+        "dotenv",
+        "pydantic_settings",
+        "google",
+    )
+)
+"""Set once, here. Types and pure checks pass through (re-importing them per run costs a third of a worker's CPU); the
+modules with workflow code stay inside, where the sandbox catches clocks, randomness and I/O."""
+
+
+def workflows_worker(client: Client) -> Worker:
+    """The worker that advances the workflows. It runs no activity."""
+    from workflows.assistant import AssistantWorkflow
+    from workflows.registry import RegistryWorkflow
+
+    return Worker(
+        client,
+        task_queue=WORKFLOW_QUEUE,
+        workflows=[AssistantWorkflow, RegistryWorkflow],
+        workflow_runner=SANDBOX,
+        build_id=BUILD_ID,
+        max_cached_workflows=2000,
+        graceful_shutdown_timeout=DRAIN,
+    )
+
+
+def capability_worker(client: Client, contract: type[Capability], plugin: SimplePlugin) -> Worker:
+    """The worker of one capability, polling that capability's queue alone."""
+    return Worker(
+        client,
+        task_queue=contract.task_queue(),
+        plugins=[plugin],
+        build_id=f"{contract.name}-{contract.version}",
+        max_concurrent_activities=RetinueSettings().worker_concurrency,
+        graceful_shutdown_timeout=DRAIN,
+    )
+
+
+async def announce_until_heard(client: Client, contract: type[Capability]) -> None:
+    """Announce the capability, trying again until the registry answers. It works meanwhile all the same."""
+    while True:
+        try:
+            revision = await announce(client, contract.manifest())
+        except RPCError as error:
+            _log.warning("announcement not heard yet: %s", error.status.name, extra={"capability": contract.name})
+            await asyncio.sleep(_ANNOUNCE_PAUSE)
+        else:
+            _log.info("announced", extra={"capability": contract.name, "revision": revision})
+            return
+
+
+async def run(name: str) -> None:
+    """Run one worker until SIGTERM or SIGINT, then drain it."""
+    stop = _stop_signal()
+    client = await _connected(stop)
+    if client is None:
+        return
+    if name == WORKFLOWS:
+        await ensure_search_attributes(client)
+        await _work(workflows_worker(client), stop)
+        return
+    module = activities.load(name)
+    contract: type[Capability] = module.CONTRACT
+    worker = capability_worker(client, contract, module.plugin())
+    await _work(worker, stop, beside=lambda: announce_until_heard(client, contract))
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT. Installed first: as process 1 of a container nothing else would stop us."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    return stop
+
+
+async def _connected(stop: asyncio.Event) -> Client | None:
+    """Connect to Temporal, waiting for it as long as it takes; None when stopped before it came."""
+    while not stop.is_set():
+        try:
+            return await connect()
+        except RuntimeError as error:
+            _log.warning("waiting for Temporal: %s", str(error)[:200])
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _CONNECT_PAUSE)
+    return None
+
+
+async def _work(worker: Worker, stop: asyncio.Event, *, beside: Callable[[], Awaitable[None]] | None = None) -> None:
+    async with worker:
+        _log.info("polling", extra={"queue": worker.task_queue})
+        task = asyncio.ensure_future(beside()) if beside else None
+        await stop.wait()
+        _log.info("draining", extra={"queue": worker.task_queue})
+        if task:
+            task.cancel()
+    _log.info("stopped", extra={"queue": worker.task_queue})
+
+
+def main(name: str) -> None:
+    """Entry of a worker process. Never returns."""
+    configure(RetinueSettings().log_level)
+    code = 0
+    try:
+        asyncio.run(run(name))
+    except LookupError as error:
+        print(f"workers: {error.args[0]}", file=sys.stderr)
+        code = 2
+    except Exception:
+        _log.exception("worker died", extra={"worker": name})
+        code = 1
+    leave(code)

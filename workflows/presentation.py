@@ -1,0 +1,77 @@
+"""How a run presents itself in the Temporal Web UI: static summary and details, and the current details as Markdown."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+
+from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, StartAssistant, StepStatus, StepView
+
+_WIDTH = 76
+_MARKS = {
+    StepStatus.COMPLETED: "done",
+    StepStatus.RUNNING: "running",
+    StepStatus.PENDING: "waits for others",
+    StepStatus.AWAITING_APPROVAL: "**WAITS FOR YOUR APPROVAL**",
+    StepStatus.AWAITING_WORKER: "**waits: no worker of this capability is running**",
+}
+
+
+def static_summary(message: str) -> str:
+    """One line for lists of runs."""
+    line = " ".join(message.split())
+    return line if len(line) <= 120 else f"{line[:119]}…"
+
+
+def static_details(start: StartAssistant) -> str:
+    """What the run is about, for whoever opens it."""
+    return "\n".join(
+        [f"An assistant of **{start.owner}**, time zone {start.timezone}. The request:", *_fence(start.message)]
+    )
+
+
+def current_details(view: AssistantView) -> str:
+    """The plan and what waits for a person, as Markdown. What people and strangers wrote stands in code blocks only."""
+    return "\n".join(_lines(view))
+
+
+def _lines(view: AssistantView) -> Iterator[str]:
+    yield f"**Status: {view.status.replace('_', ' ')}**"
+    for approval in view.approvals:
+        if approval.status is ApprovalStatus.PENDING:
+            yield from _approval(view.id, approval)
+    if view.question:
+        yield from ("", "### Question to the person", *_fence(view.question))
+    if view.plan:
+        yield from ("", "### Plan", *(_step(step) for step in view.plan.steps))
+    if view.error:
+        yield from ("", f"### What went wrong: {view.error.type}", *_fence(view.error.message))
+    if view.reply:
+        yield from ("", "### Answer", *_fence(view.reply))
+
+
+def _approval(workflow_id: str, approval: ApprovalView) -> Iterator[str]:
+    yield from ("", f"### Approve? {approval.title}", *_fence(approval.preview))
+    yield f"A person must decide, because {' and '.join(approval.reasons)}."
+    decision = json.dumps({"approval_id": approval.id, "args_hash": approval.args_hash})
+    yield "To approve (or use `reject` in place of `approve`):"
+    yield from _fence(f"bin/retinue approve {workflow_id} {approval.id}")
+    yield "or by a signal: *More Actions*, *Send a Signal*, name `approve`, input:"
+    yield from _fence(decision)
+
+
+def _step(step: StepView) -> str:
+    after = f", after {', '.join(step.depends_on)}" if step.depends_on else ""
+    return f"- `{step.id}` `{step.tool}`{after}: {_MARKS.get(step.status, step.status)}"
+
+
+def _fence(text: str) -> list[str]:
+    """A code block that its content cannot close, wrapped so that nothing hides beyond the page's edge."""
+    lines = [part for line in text.replace("```", "'''").splitlines() for part in _wrapped(line)]
+    return ["```text", *lines, "```"]
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, drop_whitespace=False) or [""]
