@@ -275,7 +275,7 @@ class Runs:
         """Runs by time of start, latest window first. The server itself can only order by the time of the end."""
         latest = end = until.replace(microsecond=0) + _SECOND
         for width in _WINDOWS:
-            since = latest - width if width else None
+            since = None if width is None else latest - width
             bounds = f" AND StartTime < '{end.isoformat()}'" + (
                 f" AND StartTime >= '{since.isoformat()}'" if since else ""
             )

@@ -322,3 +322,24 @@ async def test_the_inbox_holds_what_waits_over_all_runs(stack: Stack, fresh: Fre
     assert set(runs) <= found
     for run_id in runs:
         await stack.http.post(f"/v1/assistants/{run_id}/cancel")
+
+
+async def test_an_approval_says_what_an_opaque_id_stands_for(stack: Stack, fresh: Fresh) -> None:
+    """`event_id` alone could be anything, so the event itself is shown, from the true result of the step before."""
+    message = fresh("Delete the dentist")
+    title = fresh("Dentist")
+    day = {"start": "2026-12-03T00:00:00Z", "end": "2026-12-04T00:00:00Z"}
+    plan = [
+        {
+            "id": "s1",
+            "tool": "calendar.create_event",
+            "args": {"title": title, "start": "2026-12-03T09:00:00+00:00", "end": "2026-12-03T10:00:00+00:00"},
+        },
+        {"id": "s2", "tool": "calendar.list_events", "args": {**day, "query": title}, "depends_on": ["s1"]},
+        {"id": "s3", "tool": "calendar.delete_event", "args": {"event_id": {"$from": "s2", "path": "/match/event_id"}}},
+    ]
+    stack.model.script(message, plan_answer(plan))
+    view = await stack.asked((await stack.start(message))["id"])
+    assert f"which is title {title}; start 2026-12-03T09:00:00Z" in pending(view)[0]["preview"]
+    assert (await stack.decide(view)).status_code == 200
+    assert (await stack.ended(view["id"]))["status"] == "completed"

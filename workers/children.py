@@ -20,21 +20,6 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-PRELOAD = [
-    "temporalio.worker",
-    "temporalio.contrib.pydantic",
-    "jsonschema",
-    "sqlmodel",
-    "aiosqlite",
-    "httpx",
-    "openai",
-    "fastapi",
-    "uvicorn",
-    "api.app",
-    "workers.runner",
-    "workflows.assistant",
-    "activities.reasoning.worker",
-]
 _LONGEST_PAUSE = 10.0
 _STABLE_AFTER = 30.0
 _log = logging.getLogger("retinue.up")
@@ -44,7 +29,7 @@ def prepare() -> None:
     """Start the process that children are forked from. What it imports takes a second; it does so meanwhile."""
     multiprocessing.set_start_method("forkserver" if sys.platform == "linux" else "spawn", force=True)
     if sys.platform == "linux":
-        multiprocessing.set_forkserver_preload(PRELOAD)
+        multiprocessing.set_forkserver_preload(["workers.preload"])
         forkserver.ensure_running()
 
 

@@ -20,18 +20,26 @@ def args_hash(args: Mapping[str, JsonValue]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def preview(title: str, args: Mapping[str, JsonValue]) -> str:
-    """What a person reads before deciding: the action and all of its true arguments, nothing a model phrased."""
-    return "\n".join([title, *_lines(args)])
+def preview(title: str, args: Mapping[str, JsonValue], about: Mapping[str, str] | None = None) -> str:
+    """What a person reads before deciding: the action and all of its true arguments, nothing a model phrased.
+
+    Args:
+        title: The tool's title.
+        args: The arguments that will run.
+        about: By argument, what the thing is that it was taken from, so that an opaque id can be recognised.
+    """
+    return "\n".join([title, *_lines(args, about or {})])
 
 
-def _lines(args: Mapping[str, JsonValue]) -> Iterator[str]:
+def _lines(args: Mapping[str, JsonValue], about: Mapping[str, str]) -> Iterator[str]:
     for name, value in args.items():
         if value is None or value == [] or value == "":
             continue
         text = value if isinstance(value, str) else _flat(value)
         label = name.replace("_", " ")
         yield f"{label}:\n{_indented(text)}" if "\n" in text else f"{label}: {text}"
+        if name in about:
+            yield f"    which is {about[name]}"
 
 
 def _flat(value: JsonValue) -> str:
@@ -49,6 +57,7 @@ class Approvals:
 
     def __init__(self) -> None:
         self._views: dict[str, ApprovalView] = {}
+        self._about: dict[str, Mapping[str, str]] = {}
 
     def ask(
         self,
@@ -57,10 +66,12 @@ class Approvals:
         *,
         reasons: Sequence[str],
         origins: Sequence[Origin],
+        about: Mapping[str, str],
         now: datetime,
     ) -> str:
         """Open an approval for a step and return its id."""
         approval_id = f"ap-{step.id}"
+        self._about[approval_id] = about
         self._views[approval_id] = ApprovalView(
             id=approval_id,
             step_id=step.id,
@@ -69,7 +80,7 @@ class Approvals:
             args=args,
             args_hash=args_hash(args),
             args_schema=step.args_schema or {},
-            preview=preview(step.title, args),
+            preview=preview(step.title, args, about),
             reasons=list(reasons),
             origins=list(origins),
             asked_at=now,
@@ -142,10 +153,14 @@ class Approvals:
             changes |= {
                 "args": decide.args,
                 "args_hash": args_hash(decide.args),
-                "preview": preview(view.title, decide.args),
+                "preview": preview(view.title, decide.args, self._still_about(view, decide.args)),
             }
         self._views[view.id] = view.model_copy(update=changes)
         return self._views[view.id]
+
+    def _still_about(self, view: ApprovalView, args: Mapping[str, JsonValue]) -> dict[str, str]:
+        """What is known of the arguments that an edit left as they were."""
+        return {name: text for name, text in self._about[view.id].items() if args.get(name) == view.args[name]}
 
     def close(self) -> None:
         """The run ends: whatever still waits can no longer be decided."""

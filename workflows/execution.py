@@ -18,7 +18,7 @@ from workflows.approvals import Approvals
 from workflows.dispatch import found_no_worker, run_activity
 from workflows.failures import explain
 from workflows.messages import ApprovalStatus, StepError, StepStatus, StepView
-from workflows.origins import trace
+from workflows.origins import describe, trace
 from workflows.policy import reasons_to_ask
 
 _REPORTS_BYTES = 200_000
@@ -137,7 +137,8 @@ class Execution:
         origins = trace(step, self._steps, self._said)
         if not (reasons := reasons_to_ask(step, origins)):
             return args
-        approval_id = self._approvals.ask(step, args, reasons=reasons, origins=origins, now=workflow.now())
+        about = describe(step.args, self._results)
+        approval_id = self._approvals.ask(step, args, reasons=reasons, origins=origins, about=about, now=workflow.now())
         return await self._decided_args(step, approval_id)
 
     async def _decided_args(self, step: BoundStep, approval_id: str) -> dict[str, JsonValue] | None:

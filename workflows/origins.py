@@ -9,6 +9,9 @@ from pydantic import JsonValue
 from retinue.plan import BoundStep, pointer
 from workflows.messages import Origin
 
+_FIELDS_SHOWN = 5
+_FIELD_CHARS = 100
+
 
 def trace(step: BoundStep, steps: Mapping[str, BoundStep], said: Sequence[str]) -> list[Origin]:
     """The origins of every referenced value of a step and of every value that decides where data goes.
@@ -26,6 +29,35 @@ def trace(step: BoundStep, steps: Mapping[str, BoundStep], said: Sequence[str]) 
                 typed = str(value).casefold() in words
                 found[leaf] = Origin(path=leaf, source="user" if typed else "model", trusted=typed)
     return list(found.values())
+
+
+def describe(args: Mapping[str, JsonValue], results: Mapping[str, JsonValue]) -> dict[str, str]:
+    """By argument, what the thing is of which a referenced value is only a part: the event behind an `event_id`.
+
+    Taken from the true result of the step that was referred to. It may hold the words of strangers and is only shown.
+    """
+    found: dict[str, str] = {}
+    for name, value in args.items():
+        if isinstance(value, dict) and "$from" in value and (parent := _parent(value, results)):
+            found[name] = "; ".join(f"{key.replace('_', ' ')} {_short(text)}" for key, text in parent.items())
+    return found
+
+
+def _parent(reference: Mapping[str, JsonValue], results: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The plain fields beside the one that was taken, ids left out; none when the value is no object's field."""
+    path, _, last = str(reference.get("path") or "").rpartition("/")
+    try:
+        around = pointer(results[str(reference["$from"])], path)
+    except LookupError:
+        return {}
+    fields = around if isinstance(around, dict) and isinstance(around.get(last), str) and last.endswith("_id") else {}
+    plain = {key: text for key, text in fields.items() if isinstance(text, str) and text and not key.endswith("_id")}
+    return dict(list(plain.items())[:_FIELDS_SHOWN])
+
+
+def _short(value: JsonValue) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= _FIELD_CHARS else f"{text[: _FIELD_CHARS - 1]}…"
 
 
 def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> Iterator[Origin]:

@@ -46,6 +46,8 @@ class SendResult(BaseModel):
     message_id: str
     status: str = Field(description="'sent', or 'draft' for a draft")
     delivery: str = Field(description="'own-store': kept in this mailbox only, no mail server is configured")
+    to: list[str] = Field(default_factory=list)
+    subject: str = ""
 
 
 class SearchMail(BaseModel):

@@ -104,7 +104,13 @@ class EmailTools(Email):
         )
         self._mailbox.add(session, message)
         status = "sent" if folder is Folder.SENT else "draft"
-        return SendResult(message_id=message.message_id, status=status, delivery="own-store")
+        return SendResult(
+            message_id=message.message_id,
+            status=status,
+            delivery="own-store",
+            to=[*message.recipients, *message.cc],
+            subject=message.subject,
+        )
 
 
 def _summary(message: Message) -> MailSummary:

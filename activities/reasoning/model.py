@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from retinue.errors import CutAnswer, MalformedAnswer, RetinueError, ServiceBusy
 
 MAX_ANSWER_CHARS = 100_000
 _DEFAULT_PAUSE = 5.0
+_NO_COMPLETION = "the language model's service did not answer with a chat completion"
 
 
 class LanguageModel:
@@ -62,7 +64,10 @@ class LanguageModel:
         except (openai.OpenAIError, ValueError) as error:
             # `from None`: the SDK's texts repeat request, headers and sometimes the key
             raise self._translated(error) from None
-        return _text(completion), _usage(completion)
+        try:
+            return _text(completion), _usage(completion)
+        except (AttributeError, TypeError, LookupError):  # the SDK does not check the shape of what it parses
+            raise MalformedAnswer(_NO_COMPLETION) from None
 
     def _translated(self, error: Exception) -> RetinueError:
         host = urlsplit(self._settings.base_url).hostname or self._settings.base_url
@@ -72,7 +77,7 @@ class LanguageModel:
             return _by_status(error.status_code, error.response.headers, model=self._settings.model, host=host)
         if isinstance(error, openai.APIConnectionError):
             return ServiceUnavailable(f"the language model at {host} cannot be reached")
-        return MalformedAnswer("the language model's service did not answer with a chat completion")
+        return MalformedAnswer(_NO_COMPLETION)
 
 
 def _by_status(status: int, headers: Any, *, model: str, host: str) -> RetinueError:
@@ -95,16 +100,18 @@ def _by_status(status: int, headers: Any, *, model: str, host: str) -> RetinueEr
 
 def _retry_after(value: str | None) -> float:
     """Seconds to wait, from a number or an HTTP date; a short pause when it says nothing usable."""
-    if not value:
-        return _DEFAULT_PAUSE
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except ValueError:
-        return _DEFAULT_PAUSE
+    for read in (float, _seconds_until):
+        try:
+            pause = read(value or "")
+        except (ValueError, OverflowError):
+            continue
+        if isfinite(pause):
+            return max(0.0, pause)
+    return _DEFAULT_PAUSE
+
+
+def _seconds_until(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp() - time()
 
 
 def _text(completion: ChatCompletion) -> str:
@@ -124,7 +131,14 @@ def _text(completion: ChatCompletion) -> str:
 
 
 def _usage(completion: ChatCompletion) -> Usage:
+    """What it used, as far as the service says so in numbers; a good answer is not refused for its bookkeeping."""
     used = completion.usage
-    if used is None:
-        return Usage(requests=1, input_tokens=0, output_tokens=0)
-    return Usage(requests=1, input_tokens=used.prompt_tokens or 0, output_tokens=used.completion_tokens or 0)
+    return Usage(
+        requests=1,
+        input_tokens=_count(getattr(used, "prompt_tokens", 0)),
+        output_tokens=_count(getattr(used, "completion_tokens", 0)),
+    )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0

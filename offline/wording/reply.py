@@ -169,11 +169,20 @@ def _deleted(result: Mapping[str, Any], zone: tzinfo | None) -> str:
 
 def _sent(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     del zone
+    mail = _named_mail(result)
     if result.get("status") == "draft":
-        return "The draft is in your Drafts; it has not been sent."
+        return f"{mail} is in your Drafts; it has not been sent."
     if result.get("delivery") == "own-store":
-        return "The mail stands in your own Sent folder. No mail server is configured, so it has not left this machine."
-    return "The mail was sent."
+        return f"{mail} stands in your own Sent folder. No mail server is configured, so it has not left this machine."
+    return f"{mail} was sent."
+
+
+def _named_mail(result: Mapping[str, Any]) -> str:
+    """The mail by its subject and recipients, as far as the result names them."""
+    to = result.get("to")
+    subject = f' "{result["subject"]}"' if result.get("subject") else ""
+    recipients = f" to {', '.join(map(str, to))}" if isinstance(to, list) and to else ""
+    return f"The mail{subject}{recipients}"
 
 
 def _moved_mail(result: Mapping[str, Any], zone: tzinfo | None) -> str:

@@ -1,0 +1,155 @@
+"""The registry: announcing, replacing, refusing, and capabilities of which nobody knew before."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from retinue.capability import Annotations, Manifest, ToolSpec
+from retinue.registry import REGISTRY_ID, Directory, announce
+from retinue.testing import plan_answer
+from tests.conftest import Stack, pending, steps
+from workflows import registry
+from workflows.messages import RegistryState
+
+Fresh = Callable[[str], str]
+READ = Annotations(read_only=True, destructive=False, open_world=False)
+
+
+def capability(name: str, *, version: str = "1", annotations: Annotations = READ, **fields: Any) -> Manifest:
+    """A capability of one tool, as a worker in any language would announce it."""
+    tool = ToolSpec(
+        name=f"{name}.do_it",
+        title="Do it",
+        description="Does what a test needs.",
+        args_schema={"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
+        annotations=annotations,
+    )
+    return Manifest(
+        **{
+            "name": name,
+            "version": version,
+            "description": "For a test.",
+            "task_queue": name,
+            "tools": [tool],
+            **fields,
+        }
+    )
+
+
+@pytest.fixture
+def name() -> str:
+    return f"cap{uuid.uuid4().hex[:8]}"
+
+
+def worker_of(stack: Stack, name: str) -> Worker:
+    """A plain Temporal worker that knows nothing of Retinue but the tool's name."""
+
+    @activity.defn(name=f"{name}.do_it")
+    async def do_it(arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"echo": arguments["word"]}
+
+    return Worker(stack.temporal, task_queue=name, activities=[do_it], build_id="test")
+
+
+async def test_a_new_capability_is_usable_at_once(stack: Stack, fresh: Fresh, name: str) -> None:
+    """Nothing but an announcement: no list, no restart, no import."""
+    message = fresh("Do it")
+    stack.model.script(message, plan_answer([{"id": "s1", "tool": f"{name}.do_it", "args": {"word": "hi"}}]))
+    await announce(stack.temporal, capability(name))
+    async with worker_of(stack, name):
+        view = await stack.start(message, wait_seconds=20)
+    assert (view["status"], steps(view)["s1"]["result"]) == ("completed", {"echo": "hi"})
+
+
+async def test_a_capability_of_unknown_intent_is_asked(stack: Stack, fresh: Fresh, name: str) -> None:
+    """A manifest that says nothing about its tool gets the careful defaults."""
+    message = fresh("Do it carefully")
+    stack.model.script(message, plan_answer([{"id": "s1", "tool": f"{name}.do_it", "args": {"word": "hi"}}]))
+    await announce(stack.temporal, capability(name, annotations=Annotations()))
+    view = await stack.asked((await stack.start(message))["id"])
+    assert pending(view)[0]["reasons"] == ["it leaves the house", "it cannot be undone"]
+    await stack.http.post(f"/v1/assistants/{view['id']}/cancel")
+
+
+async def test_a_capability_without_workers_is_seen_and_waited_for(stack: Stack, fresh: Fresh, name: str) -> None:
+    """Within ten seconds the view says `awaiting_worker`, other branches go on, and the step runs when a worker comes."""
+    message = fresh("Do it some time")
+    plan = [
+        {"id": "s1", "tool": f"{name}.do_it", "args": {"word": "late"}},
+        {"id": "s2", "tool": "contacts.list", "args": {}},
+    ]
+    stack.model.script(message, plan_answer(plan))
+    await announce(stack.temporal, capability(name))
+    started = time.monotonic()
+    view = await stack.until(
+        (await stack.start(message))["id"], lambda view: view["status"] == "awaiting_worker", seconds=15
+    )
+    assert time.monotonic() - started < 10
+    assert [steps(view)[step]["status"] for step in ("s1", "s2")] == ["awaiting_worker", "completed"]
+    shown = await stack.http.get("/v1/capabilities")
+    [state] = [item for item in shown.json()["capabilities"] if item["name"] == name]
+    assert (state["pollers"], state["healthy"]) == (0, False)
+    async with worker_of(stack, name):
+        done = await stack.ended(view["id"])
+    assert (done["status"], steps(done)["s1"]["result"]) == ("completed", {"echo": "late"})
+
+
+async def test_a_new_version_replaces_the_old_one_as_a_whole(stack: Stack, name: str) -> None:
+    directory = Directory(stack.temporal)
+    first = await announce(stack.temporal, capability(name, version="1"))
+    again = await announce(stack.temporal, capability(name, version="1"))
+    second = await announce(stack.temporal, capability(name, version="2", description="Better."))
+    assert (again, second) == (first, first + 1)
+    [known] = [manifest for manifest in await directory.manifests() if manifest.name == name]
+    assert (known.version, known.description) == ("2", "Better.")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"task_queue": "workflows"}, "belongs to the workflows"),
+        ({"name": "other"}, "must be named other.verb_object"),
+        ({"tools": [capability("x").tools[0].model_copy(update={"name": "x.a"})] * 2, "name": "x"}, "a tool twice"),
+    ],
+)
+async def test_a_wrong_manifest_is_refused(stack: Stack, name: str, change: dict[str, Any], reason: str) -> None:
+    wrong = capability(name).model_copy(update=change)
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await announce(stack.temporal, wrong)
+    assert reason in str(refused.value.cause)
+
+
+async def test_the_registry_goes_on_as_new_and_forgets_nothing(
+    temporal: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Temporal's limit of updates per run is near, it continues in a fresh run with all manifests."""
+    monkeypatch.setattr(registry, "_ANNOUNCEMENTS_PER_RUN", 3)
+    runner = UnsandboxedWorkflowRunner()
+    async with Worker(temporal, task_queue=name, workflows=[registry.RegistryWorkflow], workflow_runner=runner):
+        handle = await temporal.start_workflow(
+            "RegistryWorkflow", RegistryState(), id=f"{REGISTRY_ID}-{name}", task_queue=name
+        )
+        for number in range(8):
+            await handle.execute_update("announce", capability(f"{name}{number}"))
+        known = await handle.query("capabilities", result_type=list[Manifest])
+        description = await handle.describe()
+        await handle.terminate()
+    assert [manifest.name for manifest in known] == [f"{name}{number}" for number in range(8)]
+    assert description.run_id != handle.first_execution_run_id
+    assert await description.memo_value("revision") == 8
+
+
+async def test_announcements_at_once_are_all_heard(stack: Stack, name: str) -> None:
+    manifests = [capability(f"{name}{number}") for number in range(10)]
+    await asyncio.gather(*[announce(stack.temporal, manifest) for manifest in manifests])
+    known = {manifest.name for manifest in await Directory(stack.temporal).manifests()}
+    assert {manifest.name for manifest in manifests} <= known

@@ -1,0 +1,24 @@
+"""Imported once, by the process that children are forked from: everything heavy that any of them needs.
+
+What stands in memory here is shared by all children. Nothing imported here may start a thread, a Temporal client or a
+runtime, since a fork would copy it half.
+"""
+
+import gc
+import importlib
+
+import activities
+
+MODULES = [
+    "api.app",
+    "offline.app",
+    "workers.runner",
+    "workflows.assistant",
+    "workflows.registry",
+    *(f"activities.{name}.worker" for name in activities.names()),
+]
+
+for _module in MODULES:
+    importlib.import_module(_module)
+gc.collect()
+gc.freeze()  # the collector would otherwise touch, and so copy, every shared page
