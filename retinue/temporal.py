@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 
 from google.protobuf.message import Message
@@ -110,14 +111,19 @@ async def ensure_search_attributes(client: Client) -> None:
         known = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace)
         )
-        for name, kind in SEARCH_ATTRIBUTES.items():
-            # one at a time: a request with several names skips the new ones when one exists already
-            if name not in known.custom_attributes:
-                await client.operator_service.add_search_attributes(
-                    AddSearchAttributesRequest(namespace=client.namespace, search_attributes={name: _indexed(kind)})
-                )
+        await add_search_attributes(client, SEARCH_ATTRIBUTES.keys() - known.custom_attributes.keys())
     except RPCError as error:
         _log.warning("could not check the search attributes %s: %s", ", ".join(SEARCH_ATTRIBUTES), error.status.name)
+
+
+async def add_search_attributes(client: Client, names: Iterable[str]) -> None:
+    """Register some of `SEARCH_ATTRIBUTES`, one at a time: a request with several skips all when one exists already."""
+    for name in sorted(names):
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=client.namespace, search_attributes={name: _indexed(SEARCH_ATTRIBUTES[name])}
+            )
+        )
 
 
 def _indexed(kind: str) -> IndexedValueType.ValueType:

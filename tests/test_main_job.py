@@ -343,3 +343,22 @@ async def test_an_approval_says_what_an_opaque_id_stands_for(stack: Stack, fresh
     assert f"which is title {title}; start 2026-12-03T09:00:00Z" in pending(view)[0]["preview"]
     assert (await stack.decide(view)).status_code == 200
     assert (await stack.ended(view["id"]))["status"] == "completed"
+
+
+async def test_every_activity_has_all_its_limits_and_a_summary(stack: Stack, fresh: Fresh) -> None:
+    """Schedule-to-start, start-to-close, schedule-to-close, heartbeat and attempts: no retry without an end."""
+    message = fresh("Weather in Lisbon, mail it to team@example.com, limits")
+    stack.model.script(message, plan_answer(COMPOSED_MAIL))
+    view = await stack.asked((await stack.start(message))["id"])
+    await stack.decide(view)
+    await stack.ended(view["id"])
+    history = await stack.temporal.get_workflow_handle(view["id"]).fetch_history()
+    scheduled = [event for event in history.events if event.HasField("activity_task_scheduled_event_attributes")]
+    summaries = [event.user_metadata.summary.data.decode() for event in scheduled]
+    assert '"email.send to team@example.com"' in summaries
+    for attributes in [event.activity_task_scheduled_event_attributes for event in scheduled]:
+        assert 0 < attributes.schedule_to_start_timeout.ToSeconds() <= 5
+        assert attributes.start_to_close_timeout.ToSeconds() > 0
+        assert attributes.schedule_to_close_timeout.ToSeconds() > 0
+        assert attributes.heartbeat_timeout.ToSeconds() > 0
+        assert 1 <= attributes.retry_policy.maximum_attempts <= 5
