@@ -62,6 +62,7 @@ _UPDATE = timedelta(seconds=10)
 _KEY_IS_FRESH = timedelta(hours=20)
 _SETTLED = ENDED | {AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT}
 _INBOX_LIMIT = 200
+_LOOK_EVERY = 0.4
 _REFUSALS: dict[str, type[RetinueError]] = {
     "ApprovalUnknown": NotFound,
     "ApprovalDecided": Conflict,
@@ -186,18 +187,24 @@ class Runs:
         )
 
     async def settled(self, run_id: str, *, seconds: float) -> AssistantView:
-        """The view once the run has ended or needs a person, or after `seconds` as it then stands."""
-        deadline = asyncio.get_running_loop().time() + seconds
+        """The view once the run has ended or needs a person, or after `seconds` as it then stands.
+
+        Raises:
+            NotFound: There is none, or it is somebody else's.
+        """
         closing = asyncio.ensure_future(self._closed(run_id))
         try:
-            pause = 0.1
-            while (left := deadline - asyncio.get_running_loop().time()) > 0:
-                await asyncio.wait([closing], timeout=min(pause, left))
-                if closing.done() or await self._published(run_id) in _SETTLED:
-                    break
-                pause = min(pause * 1.5, 1.0)
+            return await self._settled(run_id, closing, seconds=seconds)
         finally:
             closing.cancel()
+
+    async def _settled(self, run_id: str, closing: asyncio.Future[None], *, seconds: float) -> AssistantView:
+        """Wait for the run's last event, which costs one long poll, and look only now and then whether it asks."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait([closing], timeout=min(_LOOK_EVERY, left))
+            if closing.done() or await self._published(run_id) in _SETTLED:
+                break
         return await self.view(run_id)
 
     async def _closed(self, run_id: str) -> None:

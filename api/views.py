@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
@@ -30,7 +31,29 @@ async def recorded_view(history: WorkflowHistory, converter: DataConverter) -> A
     [content] = await converter.decode([payload], [dict[str, Any]])
     if content.get("too_large"):
         return None
-    return with_attempts(AssistantView.model_validate(content), history)
+    view = await with_results(AssistantView.model_validate(content), history, converter)
+    return with_attempts(view, history)
+
+
+async def with_results(view: AssistantView, history: WorkflowHistory, converter: DataConverter) -> AssistantView:
+    """Fill in each completed step's result from the event that brought it."""
+    step_ids = _activity_ids(history)
+    results: dict[str, dict[str, Any]] = {}
+    for event in history.events:
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            completed = event.activity_task_completed_event_attributes
+            [result] = await converter.decode(completed.result.payloads)
+            results[step_ids[completed.scheduled_event_id]] = {"result": result}
+    return _with_steps(view, results)
+
+
+def _activity_ids(history: WorkflowHistory) -> dict[int, str]:
+    """Activity ids (a step's activity has the step's id) by the event that scheduled them."""
+    return {
+        event.event_id: event.activity_task_scheduled_event_attributes.activity_id
+        for event in history.events
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    }
 
 
 def _final_payload(event: HistoryEvent) -> Payload | None:
@@ -45,17 +68,16 @@ def _final_payload(event: HistoryEvent) -> Payload | None:
 
 
 def with_attempts(view: AssistantView, history: WorkflowHistory) -> AssistantView:
-    """Fill in how often each step was tried, which only the history knows."""
-    counts: dict[str, int] = {}
-    step_ids: dict[int, str] = {}
+    """Fill in when each step was started and how often it was tried, which only the history knows."""
+    step_ids = _activity_ids(history)
+    found: dict[str, dict[str, Any]] = {}
     for event in history.events:
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-            step_ids[event.event_id] = event.activity_task_scheduled_event_attributes.activity_id
-        elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
             started = event.activity_task_started_event_attributes
-            step_id = step_ids[started.scheduled_event_id]
-            counts[step_id] = counts.get(step_id, 0) + started.attempt
-    return _with_steps(view, {step_id: {"attempts": count} for step_id, count in counts.items()})
+            step = found.setdefault(step_ids[started.scheduled_event_id], {"attempts": 0})
+            step["attempts"] += started.attempt
+            step.setdefault("started_at", event.event_time.ToDatetime(UTC))
+    return _with_steps(view, found)
 
 
 def with_pending(view: AssistantView, description: WorkflowExecutionDescription) -> AssistantView:

@@ -33,7 +33,9 @@ def activities_of(tools: Capability) -> list[Activity]:
 
 def _wrap(name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callable[..., Awaitable[Any]]) -> Activity:
     arguments_type, _ = signature_models(contract)
-    options: ToolOptions = contract.__retinue_tool__["options"]  # type: ignore[attr-defined]  # set by @tool
+    said: dict[str, Any] = contract.__retinue_tool__  # type: ignore[attr-defined]  # set by @tool
+    options: ToolOptions = said["options"]
+    plannable: bool = said["plannable"]
 
     @activity.defn(name=name)
     async def run(arguments: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def _wrap(name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callab
                 raise ApplicationError(
                     f"{name} failed by an error of its own; the worker's log has the details", type="InternalError"
                 ) from None
-        return _bounded(name, result.model_dump(mode="json", by_alias=True))
+        # what only workflows read may be short; a plan's references count on every field being there
+        return _bounded(name, result.model_dump(mode="json", by_alias=True, exclude_defaults=not plannable))
 
     return run
 

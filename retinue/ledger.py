@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Column, DateTime, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import Column, DateTime, MetaData, String, Table, Text, insert, select
 from sqlalchemy.exc import IntegrityError
 from temporalio import activity
 
@@ -70,13 +70,10 @@ class Ledger:
             async with self._store.write() as session:
                 if recorded := await self._recorded(session, key, args_hash, result_type):
                     return recorded
-                await self._claim(session, key, args_hash)
                 result = await effect(session)
-                connection = await session.connection()
-                await connection.execute(
-                    update(LEDGER).where(LEDGER.c.key == key).values(result=result.model_dump_json(by_alias=True))
-                )
-        except _ClaimedMeanwhile:
+                await session.flush()
+                await self._record(session, key, args_hash, result)
+        except _DoneMeanwhile:
             return await self.once(arguments, result_type, effect)
         faults.after_effect(self._store.owner)
         return result
@@ -92,21 +89,21 @@ class Ledger:
             raise Conflict("this step was already done with other arguments; it is not done again")
         return result_type.model_validate_json(row.result)
 
-    async def _claim(self, session: AsyncSession, key: str, args_hash: str) -> None:
-        """Insert the row first: where locks are per row, a concurrent attempt waits here and then finds it."""
+    async def _record(self, session: AsyncSession, key: str, args_hash: str, result: BaseModel) -> None:
+        """Insert the row. Where a concurrent attempt was first, the key refuses and our whole transaction is undone."""
         values = {
             "key": key,
             "tool": activity.info().activity_type,
             "args_hash": args_hash,
-            "result": "",
+            "result": result.model_dump_json(by_alias=True),
             "recorded_at": datetime.now(UTC),
         }
         connection = await session.connection()
         try:
             await connection.execute(insert(LEDGER).values(values))
         except IntegrityError as error:
-            raise _ClaimedMeanwhile from error
+            raise _DoneMeanwhile from error
 
 
-class _ClaimedMeanwhile(Exception):
-    """A concurrent attempt committed the same key between our look and our claim."""
+class _DoneMeanwhile(Exception):
+    """A concurrent attempt committed the same key between our look and our record."""

@@ -78,7 +78,9 @@ class BoundStep(BaseModel):
     summary: str
     annotations: Annotations
     options: ToolOptions
-    args_schema: dict[str, Any] | None = Field(None, description="only for tools with effects: edits are checked by it")
+    args_schema: dict[str, Any] | None = Field(
+        None, description="only for steps that may be asked: edits are checked by it"
+    )
 
 
 class BoundPlan(BaseModel):
@@ -138,8 +140,14 @@ def _bind_step(step: PlanStep, manifest: Manifest, spec: ToolSpec) -> BoundStep:
         summary=spec.summary,
         annotations=spec.annotations,
         options=spec.options,
-        args_schema=None if spec.annotations.read_only else spec.args_schema,
+        args_schema=spec.args_schema if _may_be_asked(step, spec.annotations) else None,
     )
+
+
+def _may_be_asked(step: PlanStep, annotations: Annotations) -> bool:
+    """Whether a person may have to decide on it, and so edit it. Only then is its schema worth its bytes in a history."""
+    consequential = not annotations.read_only and (annotations.open_world or annotations.destructive)
+    return consequential or any(pointer.split("/")[1] in step.args for pointer in annotations.sensitive)
 
 
 def _needs(step: PlanStep) -> list[str]:

@@ -7,6 +7,7 @@ import workflow code, and so that a worker in another language knows what to cal
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -22,28 +23,41 @@ REGISTRY_TYPE = "RegistryWorkflow"
 ANNOUNCE = "announce"
 CAPABILITIES = "capabilities"
 REVISION = "revision"
-_RPC_TIMEOUT = timedelta(seconds=10)
+_RPC_TIMEOUT = timedelta(seconds=5)
+FRESH = 1.0
+"""Seconds. Planning reads the registry at most this often; it reads again before it calls a tool unknown."""
 
 
 class Directory:
-    """Reads the manifests. Asks for the registry's revision each time (cheap) and for the manifests when it changed."""
+    """Reads the manifests. Asks for the registry's revision (cheap) and for the manifests when it changed."""
 
     def __init__(self, client: Client) -> None:
         self._handle = client.get_workflow_handle(REGISTRY_ID)
         self._revision: int | None = None
+        self._read_at = float("-inf")
         self._manifests: list[Manifest] = []
 
-    async def manifests(self) -> list[Manifest]:
+    async def manifests(self, *, max_age: float = 0) -> list[Manifest]:
         """All announced capabilities by name; empty when nothing was ever announced.
+
+        Args:
+            max_age: Seconds that the answer may be old.
 
         Raises:
             RPCError: Temporal does not answer, or the registry's worker does not.
         """
+        asked_at = time.monotonic()
+        if asked_at - self._read_at >= max_age:
+            await self._read()
+            self._read_at = asked_at
+        return self._manifests
+
+    async def _read(self) -> None:
         try:
             description = await self._handle.describe(rpc_timeout=_RPC_TIMEOUT)
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
-                return []
+                return
             raise
         revision = await description.memo_value(REVISION, 0, type_hint=int)
         if revision != self._revision:
@@ -51,7 +65,6 @@ class Directory:
                 CAPABILITIES, result_type=list[Manifest], rpc_timeout=_RPC_TIMEOUT
             )
             self._revision = revision
-        return self._manifests
 
 
 async def announce(client: Client, manifest: Manifest) -> int:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pydantic import JsonValue
 from temporalio.exceptions import ApplicationError
 
-from retinue.plan import BoundStep, check_args
+from retinue.plan import BoundStep, check_args, references
 from workflows.messages import ApprovalStatus, ApprovalView, Decide, DecisionKind, Origin
 
 
@@ -135,6 +135,8 @@ class Approvals:
             return
         if decide.args is None:
             raise _refused("InvalidArguments", "the decision 'edit' needs the new `args`, all of them")
+        if any(references(decide.args)):
+            raise _refused("InvalidArguments", "write the values themselves; an edit cannot refer to other steps")
         if problems := list(check_args(decide.args, view.args_schema)):
             raise _refused("InvalidArguments", f"the new arguments do not fit {view.tool}: {'; '.join(problems[:5])}")
 

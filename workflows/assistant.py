@@ -46,6 +46,8 @@ MAX_REPAIRS = 2
 """How often a plan that fails validation goes back to the model."""
 MAX_QUESTIONS = 5
 MAX_RECORDED_BYTES = 128 * 1024
+_IN_HISTORY = {"plan": {"steps": {"__all__": {"result", "started_at"}}}}
+"""What the result need not repeat, since whoever reads it reads it from the history that holds these."""
 STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
 PENDING_APPROVALS = SearchAttributeKey.for_int("RetinuePendingApprovals")
 
@@ -152,7 +154,7 @@ class AssistantWorkflow:
                 request,
                 task_queue=Reasoning.task_queue(),
                 options=Reasoning.options(tool),
-                summary=f"{name}, repair {again}" if again else name,
+                summary=f"{name}, repair {again}" if again else None,
                 on_waiting=self._reasoning_is_away,
                 result_type=result_type,
             )
@@ -201,7 +203,7 @@ class AssistantWorkflow:
 
     def _recorded_view(self) -> dict[str, Any]:
         """The view as the run's result, so that an ended run is read without a worker. A huge one is only queried."""
-        content = self._view().model_dump(mode="json", exclude_defaults=True)
+        content = self._view().model_dump(mode="json", exclude_defaults=True, exclude=_IN_HISTORY)
         if json_size(content) <= MAX_RECORDED_BYTES:
             return content
         return {"id": content["id"], "status": content["status"], "too_large": True}

@@ -25,7 +25,7 @@ async def run_activity(
     task_queue: str,
     options: ToolOptions,
     activity_id: str | None = None,
-    summary: str,
+    summary: str | None = None,
     on_waiting: Callable[[], None],
     result_type: type | None = None,
 ) -> Any:
@@ -47,7 +47,7 @@ async def run_activity(
                 task_queue=task_queue,
                 activity_id=activity_id,
                 result_type=result_type,
-                summary=summary[:200],
+                summary=summary[:200] if summary else None,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                 **activity_options(options, schedule_to_start=wait),
             )

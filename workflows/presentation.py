@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, StartAssistant, StepStatus, StepView
 
-_WIDTH = 76
+_WIDTH = 58
 _MARKS = {
     StepStatus.COMPLETED: "done",
     StepStatus.RUNNING: "running",
@@ -25,10 +25,9 @@ def static_summary(message: str) -> str:
 
 
 def static_details(start: StartAssistant) -> str:
-    """What the run is about, for whoever opens it."""
-    return "\n".join(
-        [f"An assistant of **{start.owner}**, time zone {start.timezone}. The request:", *_fence(start.message)]
-    )
+    """Whose run it is, and the whole request where the summary had to cut it."""
+    whole = [] if static_summary(start.message) == start.message else _fence(start.message)
+    return "\n".join([f"An assistant of **{start.owner}**, time zone {start.timezone}.", *whole])
 
 
 def current_details(view: AssistantView) -> str:
@@ -73,5 +72,6 @@ def _fence(text: str) -> list[str]:
 
 
 def _wrapped(line: str) -> list[str]:
-    indent = line[: len(line) - len(line.lstrip())]
-    return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, drop_whitespace=False) or [""]
+    text = line.lstrip()
+    indent = line[: len(line) - len(text)]
+    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent) or [""]

@@ -13,13 +13,15 @@ from activities.reasoning.contract import (
     RefusedPlan,
     ReplyRequest,
     TextResult,
+    Usage,
 )
 from activities.reasoning.model import LanguageModel
 from retinue.capability import Manifest
 from retinue.errors import MalformedAnswer
 from retinue.plan import bind, check, parse
+from retinue.registry import FRESH
 
-ReadManifests = Callable[[], Awaitable[list[Manifest]]]
+ReadManifests = Callable[[float], Awaitable[list[Manifest]]]
 _MAX_REFUSED_CHARS = 16_000
 
 
@@ -28,7 +30,7 @@ class ReasoningTools(Reasoning):
 
     Args:
         model: The language model.
-        manifests: Reads what the registry knows, at each call.
+        manifests: Reads what the registry knows; takes how many seconds old the answer may be.
     """
 
     def __init__(self, model: LanguageModel, manifests: ReadManifests) -> None:
@@ -37,17 +39,18 @@ class ReasoningTools(Reasoning):
 
     async def plan(self, request: PlanRequest) -> PlanResult:
         """Ask for a plan once. A plan that may not run comes back as `refused`, with the reasons."""
-        manifests = await self._manifests()
+        manifests = await self._manifests(FRESH)
         answer, usage = await self._model.complete(
             prompts.for_plan(request, manifests), response_format=prompts.PLAN_FORMAT
         )
         try:
             plan = parse(answer)
-            problems = check(plan, manifests)
         except MalformedAnswer as error:
-            problems = [error.message]
-        if problems:
-            return PlanResult(refused=RefusedPlan(answer=answer[:_MAX_REFUSED_CHARS], problems=problems), usage=usage)
+            return _refused(answer, [error.message], usage)
+        if check(plan, manifests):
+            manifests = await self._manifests(0)  # a capability may have been announced a moment ago
+        if problems := check(plan, manifests):
+            return _refused(answer, problems, usage)
         return PlanResult(plan=bind(plan, manifests), usage=usage)
 
     async def reply(self, request: ReplyRequest) -> TextResult:
@@ -59,3 +62,7 @@ class ReasoningTools(Reasoning):
         """Write one text from data."""
         text, usage = await self._model.complete(prompts.for_compose(request))
         return TextResult(text=text, usage=usage)
+
+
+def _refused(answer: str, problems: list[str], usage: Usage) -> PlanResult:
+    return PlanResult(refused=RefusedPlan(answer=answer[:_MAX_REFUSED_CHARS], problems=problems), usage=usage)

@@ -42,9 +42,9 @@ class _Registry:
     def __init__(self) -> None:
         self._directory: Directory | None = None
 
-    async def manifests(self) -> list[Manifest]:
+    async def manifests(self, max_age: float) -> list[Manifest]:
         self._directory = self._directory or Directory(activity.client())
         try:
-            return await self._directory.manifests()
+            return await self._directory.manifests(max_age=max_age)
         except RPCError as error:
             raise ServiceUnavailable("the registry of capabilities does not answer") from error

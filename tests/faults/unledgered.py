@@ -11,11 +11,11 @@ async def _forgets(*_arguments: Any) -> None:
     return None
 
 
-async def _claims_nothing(*_arguments: Any) -> None:
+async def _records_nothing(*_arguments: Any) -> None:
     return None
 
 
 if __name__ == "__main__":
     Ledger._recorded = _forgets  # type: ignore[assignment]
-    Ledger._claim = _claims_nothing  # type: ignore[assignment]
+    Ledger._record = _records_nothing  # type: ignore[assignment]
     runner.main(sys.argv[1])

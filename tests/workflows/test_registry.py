@@ -13,7 +13,7 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from retinue.capability import Annotations, Manifest, ToolSpec
+from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.registry import REGISTRY_ID, Directory, announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, pending, steps
@@ -24,7 +24,14 @@ Fresh = Callable[[str], str]
 READ = Annotations(read_only=True, destructive=False, open_world=False)
 
 
-def capability(name: str, *, version: str = "1", annotations: Annotations = READ, **fields: Any) -> Manifest:
+def capability(
+    name: str,
+    *,
+    version: str = "1",
+    annotations: Annotations = READ,
+    options: ToolOptions | None = None,
+    **fields: Any,
+) -> Manifest:
     """A capability of one tool, as a worker in any language would announce it."""
     tool = ToolSpec(
         name=f"{name}.do_it",
@@ -32,6 +39,7 @@ def capability(name: str, *, version: str = "1", annotations: Annotations = READ
         description="Does what a test needs.",
         args_schema={"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
         annotations=annotations,
+        options=options or ToolOptions(),
     )
     return Manifest(
         **{
@@ -101,6 +109,18 @@ async def test_a_capability_without_workers_is_seen_and_waited_for(stack: Stack,
     async with worker_of(stack, name):
         done = await stack.ended(view["id"])
     assert (done["status"], steps(done)["s1"]["result"]) == ("completed", {"echo": "late"})
+
+
+async def test_a_wait_for_a_worker_ends_at_the_tools_patience(stack: Stack, fresh: Fresh, name: str) -> None:
+    """A day unless the tool says otherwise; the end is typed and names what is missing."""
+    message = fresh("Do it, but I will not wait long")
+    stack.model.script(message, plan_answer([{"id": "s1", "tool": f"{name}.do_it", "args": {"word": "x"}}]))
+    await announce(stack.temporal, capability(name, options=ToolOptions(patience=2)))
+    done = await stack.ended((await stack.start(message))["id"])
+    assert done["status"] == "failed"
+    assert steps(done)["s1"]["error"]["type"] == "NoWorker"
+    assert f"no worker took {name}.do_it in time" in steps(done)["s1"]["error"]["message"]
+    assert ToolOptions().patience == 24 * 3600
 
 
 async def test_a_new_version_replaces_the_old_one_as_a_whole(stack: Stack, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Waiting over hours, on the time-skipping server: what ends, when, and how it is told."""
+"""Waiting over hours, on the time-skipping server: what lasts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from google.protobuf.empty_pb2 import Empty
-from temporalio.client import Client, WorkflowFailureError
-from temporalio.exceptions import ApplicationError
 from temporalio.plugin import SimplePlugin
 from temporalio.testing import WorkflowEnvironment
 
-from activities.contacts.contract import Contacts
 from activities.reasoning.contract import (
     ComposeRequest,
     PlanRequest,
@@ -23,6 +19,7 @@ from activities.reasoning.contract import (
     ReplyRequest,
     TextResult,
 )
+from retinue.capability import Annotations
 from retinue.edge import activities_of
 from retinue.plan import Plan, bind
 from retinue.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTES, add_search_attributes
@@ -30,24 +27,28 @@ from workers import temporal_server
 from workers.runner import capability_worker, workflows_worker
 from workflows.messages import StartAssistant
 
+CAREFUL = Annotations(read_only=False)
+
 
 class FixedReasoning(Reasoning):
-    """A planner that always plans one look into the address book."""
+    """A planner that always plans one text, of which a person must approve."""
 
     async def plan(self, request: PlanRequest) -> PlanResult:
-        plan = Plan.model_validate({"steps": [{"id": "s1", "tool": "contacts.list"}]})
-        return PlanResult(plan=bind(plan, [Contacts.manifest()]))
+        plan = Plan.model_validate({"steps": [{"id": "s1", "tool": "reasoning.compose", "args": {"instruction": "x"}}]})
+        manifest = Reasoning.manifest()
+        tools = [spec.model_copy(update={"annotations": CAREFUL}) for spec in manifest.tools]
+        return PlanResult(plan=bind(plan, [manifest.model_copy(update={"tools": tools})]))
 
     async def reply(self, request: ReplyRequest) -> TextResult:
-        return TextResult(text=f"{request.steps[0].status}: {request.steps[0].error}")
+        return TextResult(text=f"{request.steps[0].status}")
 
     async def compose(self, request: ComposeRequest) -> TextResult:
-        raise NotImplementedError("not planned here")
+        return TextResult(text="written")
 
 
 @pytest.fixture
-async def skipping() -> AsyncIterator[Client]:
-    """A client of the time-skipping server, with the workflow worker and a fixed planner."""
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """The time-skipping server, with the workflow worker and a fixed planner."""
     binary = temporal_server.binary().with_name("temporal-test-server")
     async with await WorkflowEnvironment.start_time_skipping(
         data_converter=DATA_CONVERTER, test_server_existing_path=str(binary)
@@ -55,24 +56,22 @@ async def skipping() -> AsyncIterator[Client]:
         await add_search_attributes(environment.client, SEARCH_ATTRIBUTES)
         plugin = SimplePlugin("reasoning", activities=activities_of(FixedReasoning()))
         async with workflows_worker(environment.client), capability_worker(environment.client, Reasoning, plugin):
-            yield environment.client
+            yield environment
 
 
-async def test_a_step_without_a_worker_ends_after_a_day(skipping: Client) -> None:
-    """The documented limit: a day of patience, then a typed end that names the capability; nothing waits for ever."""
-    handle = await skipping.start_workflow(
+async def test_an_approval_waits_for_months(skipping: WorkflowEnvironment) -> None:
+    """Nothing ends by itself while a person has not decided; the decision then counts as on the first day."""
+    handle = await skipping.client.start_workflow(
         "AssistantWorkflow",
-        StartAssistant(message="Who is in my address book?"),
+        StartAssistant(message="Write something"),
         id=f"a-{uuid.uuid4().hex}",
         task_queue="workflows",
     )
-    started = await skipping.service_client.test_service.get_current_time(Empty())
-    with pytest.raises(WorkflowFailureError) as failed:
-        await handle.result()
-    ended = await skipping.service_client.test_service.get_current_time(Empty())
-    assert isinstance(failed.value.cause, ApplicationError)
-    view: dict[str, Any] = failed.value.cause.details[0]
-    assert view["plan"]["steps"][0]["error"]["type"] == "NoWorker"
-    assert view["reply"].startswith("failed: no worker took contacts.list in time")
-    waited = timedelta(seconds=ended.time.seconds - started.time.seconds)
-    assert timedelta(hours=24) <= waited < timedelta(hours=25)
+    started = await skipping.get_current_time()
+    await skipping.sleep(timedelta(days=180))
+    waiting = await handle.query("view", result_type=dict[str, Any])
+    assert waiting["status"] == "awaiting_approval"
+    await handle.signal("approve", {"approval_id": "ap-s1"})
+    result: dict[str, Any] = await handle.result()
+    assert (result["status"], result["reply"]) == ("completed", "completed")
+    assert await skipping.get_current_time() - started >= timedelta(days=180)

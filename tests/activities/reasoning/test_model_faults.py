@@ -479,7 +479,7 @@ async def test_the_activity_says_whether_trying_again_may_help(
     message = uuid.uuid4().hex
     model.script(message, answer)
 
-    async def none() -> list[Manifest]:
+    async def none(max_age: float) -> list[Manifest]:
         return []
 
     plan = next(
