@@ -62,7 +62,7 @@ _UPDATE = timedelta(seconds=10)
 _KEY_IS_FRESH = timedelta(hours=20)
 _SETTLED = ENDED | {AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT}
 _INBOX_LIMIT = 200
-_LOOK_EVERY = 0.4
+_LOOK_EVERY = 1.0
 _REFUSALS: dict[str, type[RetinueError]] = {
     "ApprovalUnknown": NotFound,
     "ApprovalDecided": Conflict,
@@ -123,7 +123,7 @@ class Runs:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=TypedSearchAttributes(
-                [SearchAttributePair(_OWNER, start.owner), SearchAttributePair(_STATUS, AssistantStatus.PLANNING)]
+                [SearchAttributePair(_OWNER, start.owner), SearchAttributePair(_STATUS, AssistantStatus.RUNNING)]
             ),
             memo={_MESSAGE_MEMO: summary},
             static_summary=summary,
@@ -148,7 +148,7 @@ class Runs:
         """
         description = await self._describe(run_id)
         if description.status is not WorkflowExecutionStatus.RUNNING:
-            return await self._ended_view(description)
+            return await self._ended_view(run_id)
         try:
             view = await self._queried(run_id)
         except (RPCError, RPCTimeoutOrCancelledError):
@@ -158,12 +158,13 @@ class Runs:
         notices = [*view.notices, *retrying_notices(description, view)]
         return with_pending(view, description).model_copy(update={"notices": notices})
 
-    async def _ended_view(self, description: WorkflowExecutionDescription) -> AssistantView:
-        history = await self._handle(description.id).fetch_history(rpc_timeout=_RPC)
+    async def _ended_view(self, run_id: str) -> AssistantView:
+        history = await self._handle(run_id).fetch_history(rpc_timeout=_RPC)
         if recorded := await recorded_view(history, self._client.data_converter):
             return recorded
+        description = await self._describe(run_id)
         try:
-            view = await self._queried(description.id)
+            view = await self._queried(run_id)
         except (RPCError, RPCTimeoutOrCancelledError):
             view = await self._view_without_worker(description)
         return closed_from_outside(with_attempts(view, history), description.status)
@@ -186,12 +187,19 @@ class Runs:
             notices=["No workflow worker answers at the moment. The run is kept and goes on when one is back."],
         )
 
-    async def settled(self, run_id: str, *, seconds: float) -> AssistantView:
+    async def settled(self, run_id: str, *, seconds: float, mine: bool = False) -> AssistantView:
         """The view once the run has ended or needs a person, or after `seconds` as it then stands.
+
+        Args:
+            run_id: The assistant.
+            seconds: How long to wait at most.
+            mine: The caller has just started or changed it, so whose it is need not be asked again.
 
         Raises:
             NotFound: There is none, or it is somebody else's.
         """
+        if not mine:
+            await self._describe(run_id)
         closing = asyncio.ensure_future(self._closed(run_id))
         try:
             return await self._settled(run_id, closing, seconds=seconds)
@@ -203,7 +211,9 @@ class Runs:
         deadline = asyncio.get_running_loop().time() + seconds
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait([closing], timeout=min(_LOOK_EVERY, left))
-            if closing.done() or await self._published(run_id) in _SETTLED:
+            if closing.done():
+                return await self._ended_view(run_id)
+            if await self._published(run_id) in _SETTLED:
                 break
         return await self.view(run_id)
 

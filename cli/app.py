@@ -68,7 +68,7 @@ def main(
 ) -> None:
     """Retinue, a durable personal assistant: ask it, watch it, decide what it may do.
 
-    [bold]Example[/bold]: retinue ask "What is on my calendar tomorrow?"
+    [bold]Example[/bold]: bin/retinue ask "What is on my calendar tomorrow?"
 
     [bold]Exit codes[/bold]: 0 done, 1 failed, 2 wrong usage, 3 waits for a person,
     4 cannot reach Retinue, 130 interrupted (the run goes on).
@@ -88,7 +88,7 @@ def _end(code: int) -> NoReturn:
 def up() -> None:
     """Start the whole local stack in the foreground; Ctrl-C stops it and keeps all state.
 
-    Example: retinue up
+    Example: bin/retinue up
     """
     local.up()
 
@@ -108,7 +108,7 @@ def ask(
     At a terminal you are prompted for what waits for you. Elsewhere the pending approvals are printed and the exit code
     is 3. Ctrl-C leaves the run going.
 
-    Example: retinue ask "Move my dentist appointment to Friday" --timezone Europe/Lisbon
+    Example: bin/retinue ask "Move my dentist appointment to Friday" --timezone Europe/Lisbon
     """
     client = _client(context)
     started = asking.start(client, message, timezone=timezone or asking.local_timezone())
@@ -127,7 +127,7 @@ def show(
 ) -> None:
     """Show a run: its plan, what waits for you, its answer.
 
-    Example: retinue show a-3f9c --follow
+    Example: bin/retinue show a-3f9c --follow
     """
     client = _client(context)
     if follow:
@@ -154,7 +154,7 @@ def list_runs(
 ) -> None:
     """List your runs, newest first.
 
-    Example: retinue list --status awaiting_approval
+    Example: bin/retinue list --status awaiting_approval
     """
     client = _client(context)
     wanted = {"status": status, "limit": limit, "cursor": cursor}
@@ -166,7 +166,7 @@ def list_runs(
     if page.assistants:
         render.show(render.runs_table(page.assistants))
     else:
-        render.say("There is none. Start one with `retinue ask`.")
+        render.say("There is none. Start one with `bin/retinue ask`.")
     if page.next_cursor:
         render.say(f"There are more: --cursor {page.next_cursor}")
 
@@ -175,7 +175,7 @@ def list_runs(
 def approvals(context: typer.Context, as_json: AsJson = False) -> None:
     """Show everything that waits for your decision, over all runs.
 
-    Example: retinue approvals
+    Example: bin/retinue approvals
     """
     client = _client(context)
     text = client.text("GET", "/v1/approvals")
@@ -202,7 +202,7 @@ def approve(
 ) -> None:
     """Approve a pending action. It is printed first; the approval holds for exactly what is printed.
 
-    Example: retinue approve a-3f9c ap-s3
+    Example: bin/retinue approve a-3f9c ap-s3
     """
     decide.decide(_client(context), run_id, approval_id, "approve", comment=comment, args_hash=args_hash)
 
@@ -217,7 +217,7 @@ def reject(
 ) -> None:
     """Reject a pending action. The assistant gets to read your comment.
 
-    Example: retinue reject a-3f9c ap-s3 --comment "not to the whole team"
+    Example: bin/retinue reject a-3f9c ap-s3 --comment "not to the whole team"
     """
     decide.decide(_client(context), run_id, approval_id, "reject", comment=comment, args_hash=args_hash)
 
@@ -236,7 +236,7 @@ def edit(
 ) -> None:
     """Approve a pending action with other arguments. Without --args and --set your $EDITOR opens.
 
-    Example: retinue edit a-3f9c ap-s3 --set subject="Weather for tomorrow" --set to=ana@example.com
+    Example: bin/retinue edit a-3f9c ap-s3 --set subject="Weather for tomorrow" --set to=ana@example.com
     """
     if args is not None and settings:
         raise typer.BadParameter("give --args or --set, not both")
@@ -251,17 +251,17 @@ def answer(
 ) -> None:
     """Answer the question that an assistant asked.
 
-    Example: retinue answer a-3f9c "The dentist on Hill Street"
+    Example: bin/retinue answer a-3f9c "The dentist on Hill Street"
     """
     view = _client(context).answer(run_id, text)
-    render.say(f"The answer is received. The run is {view.status.replace('_', ' ')}; see `retinue show {view.id}`.")
+    render.say(f"The answer is received. The run is {view.status.replace('_', ' ')}; see `bin/retinue show {view.id}`.")
 
 
 @app.command()
 def cancel(context: typer.Context, run_id: RunId) -> None:
     """Stop a run. What is done stays done; what has not begun never will.
 
-    Example: retinue cancel a-3f9c
+    Example: bin/retinue cancel a-3f9c
     """
     view = _client(context).cancel(run_id)
     word = "is cancelled" if view.status == "cancelled" else "was asked to stop"
@@ -288,7 +288,7 @@ def examine(
 ) -> None:
     """Check this installation and the running stack, and say what to do about each fault. Exit code 1 if any fails.
 
-    Example: retinue doctor
+    Example: bin/retinue doctor
     """
     _end(doctor.run(context.obj or local.api_url(), as_json=as_json))
 
@@ -299,7 +299,7 @@ def demonstrate(
 ) -> None:
     """Run a request end to end on a private stack that is thrown away. Needs no key and no running stack.
 
-    Example: retinue demo
+    Example: bin/retinue demo
     """
     _end(demo.run(keep=keep))
 
@@ -321,7 +321,7 @@ def _mail() -> None:
 def deliver(files: Files) -> None:
     """Put mails from .eml files into the inbox. The same mail twice is delivered once.
 
-    Example: retinue mail deliver invitation.eml
+    Example: bin/retinue mail deliver invitation.eml
     """
     _end(local.import_files("email", files))
 
@@ -335,7 +335,7 @@ def _calendar() -> None:
 def import_calendar(files: Files) -> None:
     """Put events from .ics files into the calendar.
 
-    Example: retinue calendar import holidays.ics
+    Example: bin/retinue calendar import holidays.ics
     """
     _end(local.import_files("calendar", files))
 
@@ -349,6 +349,6 @@ def _contacts() -> None:
 def import_contacts(files: Files) -> None:
     """Put people from .vcf files into the address book.
 
-    Example: retinue contacts import people.vcf
+    Example: bin/retinue contacts import people.vcf
     """
     _end(local.import_files("contacts", files))

@@ -36,7 +36,7 @@ class RetinueClient:
             response = self._http.request(method, f"{self.url}{path}", **request)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise Unreachable(
-                f"Retinue does not answer at {self.url}; start it with `retinue up`, or name its address by --url",
+                f"Retinue does not answer at {self.url}; start it with `bin/retinue up`, or name its address by --url",
                 unsent=True,
             ) from None
         except httpx.TransportError as error:

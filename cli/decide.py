@@ -77,7 +77,7 @@ def edit(
         show_card(approval)
         changed = edits.from_editor(approval)
     if changed is None:
-        say("Nothing was changed, so nothing was sent. To approve it as it is, use `retinue approve`.")
+        say("Nothing was changed, so nothing was sent. To approve it as it is, use `bin/retinue approve`.")
         return
     send_edit(client, run_id, approval, changed, comment=comment)
 
@@ -93,4 +93,4 @@ def send_edit(
 
 def _confirm(after: Assistant, approval: Approval, word: str) -> None:
     """Say what is recorded: the decision. Whether the action is done is the step's matter."""
-    say(f"{approval.id} is {word}. The run is {after.status.replace('_', ' ')}; see `retinue show {after.id}`.")
+    say(f"{approval.id} is {word}. The run is {after.status.replace('_', ' ')}; see `bin/retinue show {after.id}`.")

@@ -185,7 +185,7 @@ def temporal() -> Finding:
 
 
 def _no_temporal(address: str) -> Finding:
-    advice = "check TEMPORAL_ADDRESS and that server" if temporal_address() else "start the stack with `retinue up`"
+    advice = "check TEMPORAL_ADDRESS and that server" if temporal_address() else "start the stack with `bin/retinue up`"
     return Finding("temporal", Level.FAIL, f"{address} does not answer", advice)
 
 
@@ -195,7 +195,7 @@ def api(url: str) -> Finding:
         response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_TIMEOUT, trust_env=False)
         health = Health.model_validate_json(response.content)
     except (httpx.HTTPError, httpx.InvalidURL):
-        return Finding("api", Level.FAIL, f"{url} does not answer", "start the stack with `retinue up`")
+        return Finding("api", Level.FAIL, f"{url} does not answer", "start the stack with `bin/retinue up`")
     except ValueError:
         return Finding("api", Level.FAIL, f"{url} answers, but is not Retinue", "check RETINUE_URL and RETINUE_PORT")
     if health.waiting_for:
@@ -219,7 +219,7 @@ def capabilities(url: str) -> Iterator[Finding]:
             yield Finding(check, Level.OK, f"{capability.pollers} on queue {capability.task_queue}")
         else:
             level = Level.FAIL if capability.name in own else Level.WARN
-            advice = "`retinue up` starts it with the stack; its steps wait until a worker is there"
+            advice = "`bin/retinue up` starts it with the stack; its steps wait until a worker is there"
             yield Finding(check, level, f"no worker polls queue {capability.task_queue}", advice)
     for name in sorted(own - {capability.name for capability in known}):
         advice = f"look into the log {local.data_dir() / 'logs' / name}.log"

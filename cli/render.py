@@ -167,9 +167,9 @@ def origin_words(origin: Origin) -> str:
 def show_ways_to_decide(run_id: str, approval: Approval) -> None:
     """Print the commands that decide an approval. Approving is bound to the very arguments shown above."""
     named = f"{run_id} {approval.id}"
-    say(f"  retinue approve {named} --args-hash {approval.args_hash}")
-    say(f'  retinue reject {named} --comment "why not"')
-    say(f"  retinue edit {named} --set NAME=VALUE")
+    say(f"  bin/retinue approve {named} --args-hash {approval.args_hash}")
+    say(f'  bin/retinue reject {named} --comment "why not"')
+    say(f"  bin/retinue edit {named} --set NAME=VALUE")
 
 
 def runs_table(runs: list[AssistantSummary]) -> Table:

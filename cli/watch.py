@@ -178,10 +178,12 @@ def watch(client: RetinueClient, run_id: str, *, as_json: bool) -> ExitCode:
     try:
         view, text = watching.follow()
     except KeyboardInterrupt:
-        tell(f"The run goes on. Come back with `retinue show {run_id} --follow`; stop it by `retinue cancel {run_id}`.")
+        tell(
+            f"The run goes on. Come back with `bin/retinue show {run_id} --follow`; stop it by `bin/retinue cancel {run_id}`."
+        )
         return ExitCode.INTERRUPTED
     except CommandError as error:
-        error.add_note(f"Come back with `retinue show {run_id} --follow`.")
+        error.add_note(f"Come back with `bin/retinue show {run_id} --follow`.")
         raise
     if as_json:
         print(text)
@@ -210,8 +212,8 @@ def show_what_waits(view: Assistant) -> None:
     if view.status == "awaiting_input":
         say("The assistant asks:")
         say(view.question or "")
-        say(f'  retinue answer {view.id} "your answer"')
-    say(f"Then come back with `retinue show {view.id} --follow`.")
+        say(f'  bin/retinue answer {view.id} "your answer"')
+    say(f"Then come back with `bin/retinue show {view.id} --follow`.")
 
 
 def _exit_code(view: Assistant) -> ExitCode:

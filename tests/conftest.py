@@ -28,7 +28,7 @@ from retinue.registry import announce
 from retinue.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTES, connect
 from retinue.testing import ScriptedModel, scripted_model
 from workers import temporal_server
-from workers.runner import capability_worker, workflows_worker
+from workers.runner import SANDBOX, capability_worker, workflows_worker
 
 View = dict[str, Any]
 ENDED = {"completed", "failed", "cancelled"}
@@ -156,7 +156,7 @@ async def stack(
     }
     app = create_app(ApiSettings(), client=temporal)
     async with AsyncExitStack() as open_things:
-        await open_things.enter_async_context(workflows_worker(temporal))
+        await open_things.enter_async_context(workflows_worker(temporal, workflow_runner=SANDBOX))
         for name in activities.names():
             await _start_capability(open_things, temporal, name)
         await open_things.enter_async_context(app.router.lifespan_context(app))

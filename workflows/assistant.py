@@ -63,7 +63,7 @@ class AssistantWorkflow:
         self._approvals = Approvals()
         self._execution: Execution | None = None
         self._phase = AssistantStatus.PLANNING
-        self._published: tuple[AssistantStatus, int] = (AssistantStatus.PLANNING, 0)
+        self._published: tuple[AssistantStatus, int] = (AssistantStatus.RUNNING, 0)
         self._waits_for_reasoning = False
         self._question: str | None = None
         self._reply: str | None = None
@@ -184,8 +184,13 @@ class AssistantWorkflow:
         return self._phase
 
     def _publish(self) -> None:
-        """Let lists and the Web UI see where the run stands. Search attributes only when they change: each is an event."""
-        published = (self._status(), len(self._approvals.pending()))
+        """Let lists and the Web UI see where the run stands.
+
+        Each change of search attributes is an event and a write of the server's, so they say `running` for planning too.
+        """
+        status = self._status()
+        told = AssistantStatus.RUNNING if status is AssistantStatus.PLANNING else status
+        published = (told, len(self._approvals.pending()))
         if published != self._published:
             changes: list[Any] = [STATUS.value_set(published[0])]
             if published[1] != self._published[1]:

@@ -72,16 +72,7 @@ class Execution:
     def reports(self) -> list[StepReport]:
         """What became of each step, for the final answer; together small enough for one payload."""
         share = _REPORTS_BYTES // max(1, len(self._views))
-        return [
-            StepReport(
-                id=view.id,
-                tool=view.tool,
-                status=view.status,
-                result=cut(view.result, share),
-                error=view.error.message if view.error else None,
-            )
-            for view in self.views()
-        ]
+        return [_report(view, share) for view in self.views()]
 
     def usage(self) -> Usage:
         """What the steps themselves used of the model."""
@@ -216,6 +207,13 @@ def _view(step: BoundStep) -> StepView:
         why=step.why,
         status=StepStatus.PENDING,
     )
+
+
+def _report(view: StepView, share: int) -> StepReport:
+    said: dict[str, JsonValue] = {"result": cut(view.result, share)} if view.result is not None else {}
+    if view.error:
+        said["error"] = view.error.message
+    return StepReport.model_validate({"id": view.id, "tool": view.tool, "status": view.status, **said})
 
 
 def _still_running(tasks: Mapping[str, asyncio.Task[None]]) -> dict[str, asyncio.Task[None]]:

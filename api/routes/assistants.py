@@ -29,7 +29,7 @@ async def start(body: StartBody, runs: MyRuns, kept: TheHouse, key: Key, respons
     view = await runs.start(body.message, timezone=body.timezone or kept.settings.retinue_timezone, claimed=claimed)
     ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
-        view = await runs.settled(view.id, seconds=body.wait_seconds)
+        view = await runs.settled(view.id, seconds=body.wait_seconds, mine=True)
     response.headers["Location"] = f"/v1/assistants/{view.id}"
     return _shown(view, kept)
 
@@ -79,7 +79,7 @@ async def send_message(assistant_id: str, body: MessageBody, runs: MyRuns, kept:
 async def cancel(assistant_id: str, runs: MyRuns, kept: TheHouse) -> Assistant:
     """Stop a run. What is done stays done; what has not begun never will."""
     await runs.cancel(assistant_id)
-    return _shown(await runs.settled(assistant_id, seconds=_CANCEL_WAIT), kept)
+    return _shown(await runs.settled(assistant_id, seconds=_CANCEL_WAIT, mine=True), kept)
 
 
 @router.post("/{assistant_id}/approvals/{approval_id}", summary="Decide an approval", tags=["approvals"])
@@ -105,7 +105,7 @@ async def decide(
 
 async def _after(runs: MyRuns, assistant_id: str, wait_seconds: float) -> AssistantView:
     if wait_seconds:
-        return await runs.settled(assistant_id, seconds=wait_seconds)
+        return await runs.settled(assistant_id, seconds=wait_seconds, mine=True)
     return await runs.view(assistant_id)
 
 

@@ -1,4 +1,4 @@
-"""`retinue ask` and `retinue show` without a terminal."""
+"""`bin/retinue ask` and `bin/retinue show` without a terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_without_a_terminal_pending_approvals_are_printed_and_nothing_is_decided
     assert "Send a mail\nto: ana@example.com\nsubject: Hello\n" in result.stdout
     assert "it leaves the house" in result.stdout
     assert "/to/0: chosen by the model; you did not type it" in result.stdout
-    assert f"retinue approve a-1 ap-s1 --args-hash {'a' * 64}" in result.stdout
+    assert f"bin/retinue approve a-1 ap-s1 --args-hash {'a' * 64}" in result.stdout
     assert [what for what, _ in api.sent] == ["start"]
 
 
@@ -57,7 +57,7 @@ def test_a_question_without_a_terminal_says_how_to_answer(retinue: Run, api: Fak
 
     assert result.exit_code == 3
     assert "Which Ana?" in result.stdout
-    assert "retinue answer a-1" in result.stdout
+    assert "bin/retinue answer a-1" in result.stdout
 
 
 def test_a_failed_run_ends_with_1_and_says_why(retinue: Run, api: FakeApi) -> None:
@@ -91,7 +91,7 @@ def test_an_api_that_is_not_there_ends_with_4_and_says_what_to_do(retinue: Run) 
     result = retinue("--url", "http://127.0.0.1:1", "ask", "say hello")
 
     assert result.exit_code == 4
-    assert "retinue up" in result.stderr
+    assert "bin/retinue up" in result.stderr
     assert "Traceback" not in result.output
 
 

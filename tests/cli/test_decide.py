@@ -118,7 +118,7 @@ def test_the_inbox_shows_every_preview_and_how_to_decide(retinue: Run) -> None:
 
     assert "say hello" in result.stdout
     assert "subject: Hello" in result.stdout
-    assert "retinue reject a-1 ap-s1" in result.stdout
+    assert "bin/retinue reject a-1 ap-s1" in result.stdout
 
 
 def test_an_empty_inbox_says_so(retinue: Run, api: FakeApi) -> None:

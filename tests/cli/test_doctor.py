@@ -33,7 +33,7 @@ def test_without_a_stack_it_fails_and_says_how_to_start_one(retinue: Run, monkey
     assert checks["python"]["level"] == "ok"
     assert checks["temporal"]["level"] == "fail"
     assert checks["api"]["level"] == "fail"
-    assert "retinue up" in checks["api"]["advice"]
+    assert "bin/retinue up" in checks["api"]["advice"]
 
 
 def test_a_damaged_database_is_found(tmp_path: Path) -> None:

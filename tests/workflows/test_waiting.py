@@ -24,7 +24,7 @@ from retinue.edge import activities_of
 from retinue.plan import Plan, bind
 from retinue.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTES, add_search_attributes
 from workers import temporal_server
-from workers.runner import capability_worker, workflows_worker
+from workers.runner import SANDBOX, capability_worker, workflows_worker
 from workflows.messages import StartAssistant
 
 CAREFUL = Annotations(read_only=False)
@@ -55,7 +55,10 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     ) as environment:
         await add_search_attributes(environment.client, SEARCH_ATTRIBUTES)
         plugin = SimplePlugin("reasoning", activities=activities_of(FixedReasoning()))
-        async with workflows_worker(environment.client), capability_worker(environment.client, Reasoning, plugin):
+        async with (
+            workflows_worker(environment.client, workflow_runner=SANDBOX),
+            capability_worker(environment.client, Reasoning, plugin),
+        ):
             yield environment
 
 
