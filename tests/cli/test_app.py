@@ -55,7 +55,7 @@ def test_a_file_that_is_not_there_is_wrong_usage(retinue: Run, command: tuple[st
 def test_every_command_has_an_example() -> None:
     for command in app.registered_commands:
         assert command.callback is not None
-        assert "Example: retinue" in (command.callback.__doc__ or ""), command.callback.__name__
+        assert "Example: bin/retinue" in (command.callback.__doc__ or ""), command.callback.__name__
 
 
 def test_the_help_lists_the_exit_codes() -> None:
