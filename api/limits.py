@@ -33,6 +33,24 @@ class BodyLimit:
         await self._app(scope, _replay(body, receive), send)
 
 
+class SameOrigin:
+    """Refuses what another site's page sends: a browser names the page's origin, and it must be our own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 403."""
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        origin = headers.get(b"origin")
+        changes = scope.get("method") not in ("GET", "HEAD", "OPTIONS")
+        if origin is not None and changes and origin.partition(b"://")[2] != headers.get(b"host"):
+            refusal = problem(HTTPStatus.FORBIDDEN, "another site's page may not change anything here")
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
 async def _read(scope: Scope, receive: Receive) -> bytes | None:
     declared = dict(scope["headers"]).get(b"content-length", b"0")
     if not declared.isdigit() or int(declared) > MAX_BODY:

@@ -272,7 +272,7 @@ def cancel(context: typer.Context, run_id: RunId) -> None:
 def capabilities(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what the assistant can do and whether a worker is there for it.
 
-    Example: retinue capabilities
+    Example: bin/retinue capabilities
     """
     client = _client(context)
     text = client.text("GET", "/v1/capabilities")

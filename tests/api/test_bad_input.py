@@ -417,3 +417,13 @@ async def test_many_bad_requests_at_once_harm_nobody(stack: Stack, fresh: Fresh,
     assert codes == {400, 413, 422}
     await still_answers(stack, fresh)
     await still_waits(stack, waiting)
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("https://evil.example", 403), ("null", 403), ("http://retinue.test", 404)]
+)
+async def test_another_sites_page_changes_nothing(stack: Stack, origin: str, status: int) -> None:
+    """`cancel` has no body, so a form of any page could send it; a browser says which page it was."""
+    response = await stack.http.post("/v1/assistants/a-nowhere/cancel", headers={"Origin": origin})
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"

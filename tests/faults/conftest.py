@@ -58,6 +58,7 @@ class FaultStack(Stack):
     """The product with its API, workflow and reasoning workers in this process, and every other worker outside."""
 
     server: Server
+    environment: dict[str, str]
 
     def worker(self, capability: str, *, module: str = "workers", **environment: str) -> Child:
         """A capability's worker process, not yet started; one activity at a time, so that a kill loses one attempt."""
@@ -65,7 +66,7 @@ class FaultStack(Stack):
             name=capability,
             module=module,
             arguments=[capability],
-            environment={"RETINUE_WORKER_CONCURRENCY": "1", **environment},
+            environment={**self.environment, "RETINUE_WORKER_CONCURRENCY": "1", **environment},
             log=self.data / f"{capability}.log",
         )
 
@@ -104,14 +105,15 @@ async def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     async with AsyncExitStack() as things:
         things.callback(server.kill)
         model = await things.enter_async_context(scripted_model())
-        for name, value in {
+        shared = {
             "TEMPORAL_ADDRESS": f"127.0.0.1:{server.port}",
             "RETINUE_DATA_DIR": str(tmp_path),
             "WEATHER_PROVIDER": "simulated",
             "OPENAI_BASE_URL": model.url,
             "OPENAI_API_KEY": "sk-canary-0123456789",
             "RETINUE_MODEL": "scripted",
-        }.items():
+        }
+        for name, value in shared.items():
             monkeypatch.setenv(name, value)
         children.prepare()
         client = await connect()
@@ -121,7 +123,7 @@ async def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         http = await things.enter_async_context(
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://retinue.test", timeout=60)
         )
-        yield FaultStack(http=http, temporal=client, model=model, data=tmp_path, server=server)
+        yield FaultStack(http=http, temporal=client, model=model, data=tmp_path, server=server, environment=shared)
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ async def current_from(settings: WeatherSettings) -> dict[str, Any]:
 
 async def test_the_plugin_asks_the_service_of_its_settings(server: Any, now_there: Any) -> None:
     server.weather = now_there
-    settings = WeatherSettings(url=f"{server.address}/v1/forecast", geocoding_url=f"{server.address}/v1/search")
+    settings = WeatherSettings(
+        provider="open-meteo", url=f"{server.address}/v1/forecast", geocoding_url=f"{server.address}/v1/search"
+    )
 
     assert (await current_from(settings))["source"] == "open-meteo"
     assert [path for path, _ in server.asked] == ["/v1/search", "/v1/forecast"]
