@@ -82,7 +82,12 @@ class ToolSpec(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_]*$", description="capability.verb_object, for ever.")
     title: str = Field(min_length=1, max_length=80, description="What it does, as a person would say: 'Send a mail'.")
     description: str = Field(description="What the model reads: units, time zones, effects.")
-    summary: str = Field("", max_length=200, description="One line about a call; '{to}' stands for the argument `to`.")
+    summary: str = Field(
+        "",
+        max_length=200,
+        pattern=r"^([^{}]|\{[a-z_][a-z0-9_]*\})*$",
+        description="One line about a call; '{to}' stands for the argument `to`.",
+    )
     args_schema: dict[str, Any]
     result_schema: dict[str, Any] = Field(default_factory=dict)
     annotations: Annotations = Annotations()

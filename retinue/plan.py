@@ -6,12 +6,14 @@ Everything here is pure, so that workflows, the reasoning worker and tests share
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from referencing.exceptions import Unresolvable
 
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import BrokenReference, MalformedAnswer
@@ -188,6 +190,9 @@ def _check_step(step: PlanStep, plan: Plan, tools: Mapping[str, ToolSpec]) -> It
     if spec is None:
         yield f"there is no tool {step.tool!r}; there are {', '.join(sorted(tools))}"
         return
+    if "$from" in step.args:
+        yield "args is an object of arguments; a reference may stand for one argument, not for all of them"
+        return
     if json_size(step.args) > MAX_ARGS_BYTES:
         yield f"the arguments are larger than {MAX_ARGS_BYTES // 1024} KiB"
         return
@@ -205,10 +210,14 @@ def _check_step(step: PlanStep, plan: Plan, tools: Mapping[str, ToolSpec]) -> It
 def check_args(args: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with arguments by their JSON schema. A reference is right wherever a value may stand."""
     validator = Draft202012Validator(dict(schema), format_checker=_FORMATS)
-    for error in validator.iter_errors(dict(args)):
-        if not _about_reference(error.instance):
-            where = "/".join(str(part) for part in error.absolute_path) or "args"
-            yield f"{where}: {error.message[:300]}"
+    try:
+        for error in validator.iter_errors(dict(args)):
+            if not _about_reference(error.instance):
+                where = "/".join(str(part) for part in error.absolute_path) or "args"
+                yield f"{where}: {error.message[:300]}"
+    except (Unresolvable, re.error) as error:
+        # a schema that its capability got wrong in a way that only shows in use
+        yield f"the schema of these arguments cannot be used: {type(error).__name__}"
 
 
 def _about_reference(instance: Any) -> bool:
@@ -241,6 +250,11 @@ def resolve(value: JsonValue, results: Mapping[str, JsonValue]) -> JsonValue:
     if isinstance(value, list):
         return [resolve(item, results) for item in value]
     return value
+
+
+def resolve_args(args: dict[str, JsonValue], results: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Resolve every reference inside a step's arguments. Errors as for `resolve`."""
+    return {name: resolve(value, results) for name, value in args.items()}
 
 
 def _follow(source: str, path: str, results: Mapping[str, JsonValue]) -> JsonValue:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, pending, steps
@@ -362,3 +364,20 @@ async def test_every_activity_has_all_its_limits_and_a_summary(stack: Stack, fre
         assert attributes.schedule_to_close_timeout.ToSeconds() > 0
         assert attributes.heartbeat_timeout.ToSeconds() > 0
         assert 1 <= attributes.retry_policy.maximum_attempts <= 5
+
+
+async def test_the_web_ui_says_what_waits_and_how_to_decide(stack: Stack, fresh: Fresh) -> None:
+    """The current details, as the Temporal Web UI shows them: plan, card and a signal input that works as it stands."""
+    message = fresh("Mail team@example.com, seen in the Web UI")
+    stack.model.script(message, plan_answer([mail("s1", body="``` A fence, and a line of " + "many words " * 20)]))
+    view = await stack.asked((await stack.start(message))["id"])
+    handle = stack.temporal.get_workflow_handle(view["id"])
+    metadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    details = metadata.current_details
+    assert "### Approve? Send a mail" in details
+    assert "`email.send`: **WAITS FOR YOUR APPROVAL**" in details
+    assert "``` A fence" not in details
+    decision = json.loads(details.partition("```json\n")[2].partition("```")[0])
+    await handle.signal("approve", decision)
+    assert (await stack.ended(view["id"]))["status"] == "completed"
+    assert await (await handle.describe()).static_summary() == message

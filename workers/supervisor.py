@@ -40,6 +40,7 @@ class Supervisor:
         self._logs = self._data / "logs"
         self._temporal: subprocess.Popen[bytes] | None = None
         self._temporal_command: list[str] = []
+        self._retention: subprocess.Popen[bytes] | None = None
         self._children: list[Child] = []
         self._stop = threading.Event()
 
@@ -86,7 +87,9 @@ class Supervisor:
         print(self._table(embedded=embedded, weather=weather.variables()), flush=True)
         self._await_ready()
         if embedded:
-            temporal_server.keep_finished_runs(os.environ["TEMPORAL_ADDRESS"], log=self._logs / "temporal.log")
+            self._retention = temporal_server.keep_finished_runs(
+                os.environ["TEMPORAL_ADDRESS"], log=self._logs / "temporal.log"
+            )
 
     def _start_temporal(self) -> None:
         host, port = self._settings.host, self._settings.temporal_port
@@ -161,6 +164,8 @@ class Supervisor:
     def _keep_alive(self) -> None:
         for child in self._children:
             child.keep_alive()
+        if self._retention is not None and self._retention.poll() is not None:
+            self._retention = None
         if self._temporal is not None and self._temporal.poll() is not None:
             print(f"Temporal ended (exit code {self._temporal.returncode}); starting it again", flush=True)
             self._temporal = temporal_server.start(self._temporal_command, log=self._logs / "temporal.log")

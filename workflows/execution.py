@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, TimeoutError
 
 from activities.reasoning.contract import Reasoning, StepReport, Usage
 from retinue.errors import BrokenReference
-from retinue.plan import BoundPlan, BoundStep, check_args, cut, json_size, resolve
+from retinue.plan import BoundPlan, BoundStep, check_args, cut, json_size, resolve_args
 from workflows.approvals import Approvals
 from workflows.dispatch import found_no_worker, run_activity
 from workflows.failures import explain
@@ -119,8 +119,7 @@ class Execution:
 
     async def _cleared_args(self, step: BoundStep) -> dict[str, JsonValue] | None:
         """The arguments to run with, after references, validation and consent; None if the step ended here."""
-        args = resolve(step.args, self._results)
-        assert isinstance(args, dict), "a tool's arguments are an object"
+        args = resolve_args(step.args, self._results)
         if problems := list(_problems(step, args)):
             self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems[:5])))
             return None

@@ -16,7 +16,8 @@ def explain(error: BaseException, *, who: str) -> StepError:
     if isinstance(error, ActivityError):
         if found_no_worker(error):
             return StepError(type="NoWorker", message=f"no worker took {who} in time; is its capability running?")
-        return explain(error.cause or error, who=who)
+        if error.cause:
+            return explain(error.cause, who=who)
     if isinstance(error, ApplicationError):
         return StepError(type=error.type or "Error", message=error.message)
     if isinstance(error, TimeoutError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator
 
@@ -53,11 +52,11 @@ def _lines(view: AssistantView) -> Iterator[str]:
 def _approval(workflow_id: str, approval: ApprovalView) -> Iterator[str]:
     yield from ("", f"### Approve? {approval.title}", *_fence(approval.preview))
     yield f"A person must decide, because {' and '.join(approval.reasons)}."
-    decision = json.dumps({"approval_id": approval.id, "args_hash": approval.args_hash})
     yield "To approve (or use `reject` in place of `approve`):"
     yield from _fence(f"bin/retinue approve {workflow_id} {approval.id}")
     yield "or by a signal: *More Actions*, *Send a Signal*, name `approve`, input:"
-    yield from _fence(decision)
+    # not wrapped: it is there to be copied, and a line break inside the hash would spoil it
+    yield from ("```json", f'{{"approval_id": "{approval.id}",', f' "args_hash": "{approval.args_hash}"}}', "```")
 
 
 def _step(step: StepView) -> str:

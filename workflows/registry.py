@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from retinue.capability import Manifest
+from retinue.capability import Manifest, ToolSpec
 from retinue.registry import ANNOUNCE, CAPABILITIES, REGISTRY_TYPE, REVISION
 from retinue.temporal import WORKFLOW_QUEUE
 from workflows.messages import RegistryState
@@ -54,6 +56,8 @@ class RegistryWorkflow:
             raise _refused(f"tools of {manifest.name} must be named {manifest.name}.verb_object: {strangers}")
         if len(set(names)) != len(names):
             raise _refused(f"{manifest.name} announces a tool twice")
+        for spec in manifest.tools:
+            _check_schemas(spec)
         if manifest.task_queue == WORKFLOW_QUEUE:
             raise _refused(f"the queue {WORKFLOW_QUEUE!r} belongs to the workflows; poll one of your own")
 
@@ -61,6 +65,15 @@ class RegistryWorkflow:
     def capabilities(self) -> list[Manifest]:
         """All manifests, by name."""
         return [self._manifests[name] for name in sorted(self._manifests)]
+
+
+def _check_schemas(spec: ToolSpec) -> None:
+    """Refuse here what would fail in every plan that uses the tool."""
+    try:
+        Draft202012Validator.check_schema(spec.args_schema)
+        Draft202012Validator.check_schema(spec.result_schema)
+    except SchemaError as error:
+        raise _refused(f"a schema of {spec.name} is no JSON schema (draft 2020-12): {error.message[:200]}") from None
 
 
 def _refused(message: str) -> ApplicationError:

@@ -53,6 +53,10 @@ def capability(
     )
 
 
+def with_schema(schema: dict[str, Any]) -> ToolSpec:
+    return capability("x").tools[0].model_copy(update={"args_schema": schema})
+
+
 @pytest.fixture
 def name() -> str:
     return f"cap{uuid.uuid4().hex[:8]}"
@@ -138,6 +142,7 @@ async def test_a_new_version_replaces_the_old_one_as_a_whole(stack: Stack, name:
     [
         ({"task_queue": "workflows"}, "belongs to the workflows"),
         ({"name": "other"}, "must be named other.verb_object"),
+        ({"name": "x", "tools": [with_schema({"type": "nonsense"})]}, "is no JSON schema"),
         ({"tools": [capability("x").tools[0].model_copy(update={"name": "x.a"})] * 2, "name": "x"}, "a tool twice"),
     ],
 )
