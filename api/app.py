@@ -11,7 +11,7 @@ from temporalio.client import Client
 from api import errors
 from api.deps import House
 from api.keys import IdempotencyKeys
-from api.limits import BodyLimit, SameOrigin
+from api.limits import BodyLimit, OwnSite
 from api.metrics import Metrics
 from api.routes import approvals, assistants, capabilities, health
 from api.settings import ApiSettings
@@ -48,6 +48,6 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     for module in (assistants, approvals, capabilities, health):
         app.include_router(module.router)
     app.add_middleware(BodyLimit)
-    app.add_middleware(SameOrigin)
+    app.add_middleware(OwnSite, hosts=chosen.hosts())
     app.add_middleware(Metrics)
     return app

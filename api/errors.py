@@ -38,7 +38,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
     for code, text in {
         400: "The body is not JSON, or the Idempotency-Key is not a key.",
-        403: "It was sent by another site's page.",
+        403: "It was sent by another site's page, or to a host name that is not ours.",
         404: "There is no such thing, or it is not yours.",
         409: "It was decided, changed or closed meanwhile.",
         413: "The body is larger than 64 KiB.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem
 
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 MAX_BODY = 64 * 1024
 """Bytes. One update argument of 2 MiB would kill a workflow, so nothing near that may come in."""
 
@@ -33,22 +35,41 @@ class BodyLimit:
         await self._app(scope, _replay(body, receive), send)
 
 
-class SameOrigin:
-    """Refuses what another site's page sends: a browser names the page's origin, and it must be our own."""
+class OwnSite:
+    """Refuses what another site's page sends, and names that are not ours.
 
-    def __init__(self, app: ASGIApp) -> None:
+    A browser tells which page a request comes from (`Origin`). The `Host` is checked too, since a stranger's name may
+    be made to lead to this machine. Probes reach containers by address and read nothing that matters.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
         self._app = app
+        self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
-        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
-        origin = headers.get(b"origin")
-        changes = scope.get("method") not in ("GET", "HEAD", "OPTIONS")
-        if origin is not None and changes and origin.partition(b"://")[2] != headers.get(b"host"):
-            refusal = problem(HTTPStatus.FORBIDDEN, "another site's page may not change anything here")
+        reason = self._objection(scope) if scope["type"] == "http" else None
+        if reason:
+            refusal = problem(HTTPStatus.FORBIDDEN, reason)
             await refusal(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _objection(self, scope: Scope) -> str | None:
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        if "*" not in self._hosts and scope["path"] not in _PROBES and _name(host) not in self._hosts:
+            return "this host name is not one of ours; add it to RETINUE_ALLOWED_HOSTS if it should be"
+        origin = headers.get(b"origin")
+        changes = scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if origin is not None and changes and origin.decode("latin-1").partition("://")[2] != host:
+            return "another site's page may not change anything here"
+        return None
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
 
 
 async def _read(scope: Scope, receive: Receive) -> bytes | None:

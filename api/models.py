@@ -120,6 +120,9 @@ class Inbox(BaseModel):
     """All approvals that wait for the caller."""
 
     approvals: list[InboxItem]
+    unreadable: list[str] = Field(
+        default_factory=list, description="assistants that wait too but cannot show what for at the moment"
+    )
 
 
 class CapabilityState(Manifest):

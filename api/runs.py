@@ -77,6 +77,7 @@ _WINDOWS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=2), tim
 """How far back a list looks at once: little when many runs were started lately, everything when there were few."""
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _LISTED = {status: f"ExecutionStatus = 'Running' AND RetinueStatus = '{status}'" for status in AssistantStatus} | {
+    AssistantStatus.PLANNING: "ExecutionStatus = 'Running' AND RetinueStatus = 'running'",
     AssistantStatus.COMPLETED: "ExecutionStatus = 'Completed'",
     AssistantStatus.FAILED: "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')",
     AssistantStatus.CANCELLED: "ExecutionStatus = 'Canceled'",
@@ -184,7 +185,8 @@ class Runs:
             status=AssistantStatus.AWAITING_WORKER,
             message=message,
             messages=[Message(role=Role.USER, text=message)],
-            notices=["No workflow worker answers at the moment. The run is kept and goes on when one is back."],
+            notices=retrying_notices(description)
+            or ["No workflow worker answers at the moment. The run is kept and goes on when one is back."],
         )
 
     async def settled(self, run_id: str, *, seconds: float, mine: bool = False) -> AssistantView:
@@ -300,8 +302,8 @@ class Runs:
             yield [run async for run in found]
             end = since or end
 
-    async def waiting_for_decision(self) -> list[AssistantView]:
-        """The views of all runs that have pending approvals, at most 200."""
+    async def waiting_for_decision(self) -> tuple[list[AssistantView], list[str]]:
+        """The views of all runs that have pending approvals, at most 200, and the ids of those that cannot be read."""
         found = self._client.list_workflows(
             f"{self._mine} AND ExecutionStatus = 'Running' AND RetinuePendingApprovals > 0",
             limit=_INBOX_LIMIT,
@@ -309,15 +311,16 @@ class Runs:
         )
         gate = asyncio.Semaphore(10)
 
-        async def read(run_id: str) -> AssistantView | None:
+        async def read(run_id: str) -> AssistantView | str:
             async with gate:
                 try:
                     return await self._queried(run_id)
-                except (RPCError, RPCTimeoutOrCancelledError):
-                    return None
+                except (RPCError, RPCTimeoutOrCancelledError, ServiceUnavailable):
+                    return run_id
 
-        views = await asyncio.gather(*[read(execution.id) async for execution in found])
-        return [view for view in views if view is not None]
+        read_ones = await asyncio.gather(*[read(execution.id) async for execution in found])
+        views = [view for view in read_ones if isinstance(view, AssistantView)]
+        return views, [run_id for run_id in read_ones if isinstance(run_id, str)]
 
     @property
     def _mine(self) -> str:

@@ -87,7 +87,19 @@ def with_pending(view: AssistantView, description: WorkflowExecutionDescription)
     for step in view.plan.steps if view.plan else []:
         if pending := by_id.get(step.id):
             changes[step.id] = _pending_changes(step, pending)
-    return _with_steps(view, changes)
+    return _taken_up(_with_steps(view, changes), description)
+
+
+def _taken_up(view: AssistantView, description: WorkflowExecutionDescription) -> AssistantView:
+    """The run itself learns of a worker only by its result; the server knows when one has taken a waiting activity."""
+    waiting = [
+        pending
+        for pending in description.raw_description.pending_activities
+        if pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    ]
+    if view.status is not AssistantStatus.AWAITING_WORKER or waiting:
+        return view
+    return view.model_copy(update={"status": AssistantStatus.RUNNING if view.plan else AssistantStatus.PLANNING})
 
 
 def _pending_changes(step: StepView, pending: Any) -> dict[str, Any]:
@@ -101,14 +113,19 @@ def _pending_changes(step: StepView, pending: Any) -> dict[str, Any]:
     return changes
 
 
-def retrying_notices(description: WorkflowExecutionDescription, view: AssistantView) -> list[str]:
+def retrying_notices(description: WorkflowExecutionDescription, view: AssistantView | None = None) -> list[str]:
     """What the person should know of work outside the plan that is being retried, such as the planning itself."""
-    steps = {step.id for step in view.plan.steps} if view.plan else set()
+    steps = {step.id for step in view.plan.steps} if view and view.plan else set()
+    tries = description.raw_description.pending_workflow_task.attempt
+    own = [f"The run could not go on in {tries - 1} tries; the log of the workflow worker says why. It is tried again."]
     return [
-        f"{pending.activity_type.name} failed {pending.attempt - 1} times and is tried again: "
-        f"{pending.last_failure.message}"
-        for pending in description.raw_description.pending_activities
-        if pending.activity_id not in steps and pending.HasField("last_failure")
+        *(own if tries > 2 else []),
+        *(
+            f"{pending.activity_type.name} failed {pending.attempt - 1} times and is tried again: "
+            f"{pending.last_failure.message}"
+            for pending in description.raw_description.pending_activities
+            if pending.activity_id not in steps and pending.HasField("last_failure")
+        ),
     ]
 
 

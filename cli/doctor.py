@@ -26,6 +26,7 @@ from cli.client import RetinueClient
 from cli.exits import CommandError, ExitCode
 from cli.views import Capabilities, Health
 from retinue.settings import ROOT, temporal_address
+from retinue.text import safe
 
 _TIMEOUT = 3.0
 _MODEL = "https://api.openai.com/v1"
@@ -79,7 +80,7 @@ def _print(findings: list[Finding]) -> None:
     for finding in findings:
         text = render.plain(finding.found)
         if finding.advice:
-            text.append(f"\n-> {render.safe(finding.advice)}", "dim")
+            text.append(f"\n-> {safe(finding.advice)}", "dim")
         table.add_row(Text(finding.level, _STYLES[finding.level]), render.plain(finding.check), text)
     render.show(table)
 

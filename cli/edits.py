@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from cli.exits import WrongUsage
-from cli.render import safe
 from cli.views import Approval
+from retinue.text import safe
 
 Arguments = dict[str, JsonValue]
 _DEFAULT_EDITOR = "vi"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
@@ -11,14 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.views import Approval, Assistant, AssistantSummary, Capability, Origin, Step
+from retinue.text import safe
 
 OUT = Console(markup=False, highlight=False, emoji=False)
 ERR = Console(stderr=True, markup=False, highlight=False, emoji=False)
 
 _WIDE = 200
 _STARTED = "{:%d %b %H:%M}"
-_JOINERS = "\u200c\u200d"
-_HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _STYLES = {
     "completed": "green",
     "running": "cyan",
@@ -33,24 +31,6 @@ _STYLES = {
     "cancelled": "dim",
     "undone": "dim",
 }
-
-
-def safe(text: str) -> str:
-    """The text with every control and invisible formatting character replaced by a visible mark.
-
-    Escape sequences could repaint the terminal, direction marks could make an address read backwards. Line feeds and
-    tabs stay, and so do the joiners that scripts and emoji need.
-    """
-    return "".join(_visible(char) for char in text.replace("\r\n", "\n"))
-
-
-def _visible(char: str) -> str:
-    if char in "\n\t" or char in _JOINERS or unicodedata.category(char) not in _HARMFUL:
-        return char
-    code = ord(char)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return f"<U+{code:04X}>"
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -99,7 +79,7 @@ def waits_for(step: Step, done: set[str]) -> str:
     if step.status == "awaiting_approval":
         return "your decision"
     if step.status == "awaiting_worker":
-        return f"a worker of {step.capability}; none is running"
+        return f"a worker of {step.capability}; none has taken it yet"
     if step.error is not None:
         retried = "to be tried again: " if step.status == "running" else ""
         return f"{retried}{step.error.message}"

@@ -11,7 +11,7 @@ import inspect
 from abc import ABC
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
-from typing import Any, ClassVar, TypedDict, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, TypedDict, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio import activity
@@ -29,7 +29,9 @@ class Annotations(BaseModel):
     destructive: bool = Field(True, description="It may overwrite or remove what nobody can bring back.")
     idempotent: bool = Field(False, description="The same call twice has no further effect.")
     open_world: bool = Field(True, description="It reaches people or systems outside the capability's own store.")
-    sensitive: tuple[str, ...] = Field((), description="JSON pointers of arguments that decide where data goes.")
+    sensitive: tuple[Annotated[str, Field(pattern=r"^(/[^/]+)+$")], ...] = Field(
+        (), description="JSON pointers of arguments that decide where data goes."
+    )
     trusted_output: bool = Field(False, description="False where strangers may have written what it returns.")
     undo: str | None = Field(None, description="The tool that compensates this one.")
 

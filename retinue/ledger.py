@@ -7,6 +7,7 @@ attempt, later or at the same time, finds the row and returns the recorded resul
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -60,10 +61,21 @@ class Ledger:
 
         `effect` must only touch the session that it is given: whatever it does elsewhere is not undone with it.
 
+        A cancelled attempt waits for its transaction: whoever cancelled is told what really happened.
+
         Raises:
             Conflict: The same step already ran with other arguments.
             ServiceUnavailable: The database does not answer; nothing happened.
         """
+        work = asyncio.ensure_future(self._once(arguments, result_type, effect))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            return await work
+
+    async def _once(
+        self, arguments: BaseModel, result_type: type[Result], effect: Callable[[AsyncSession], Awaitable[Result]]
+    ) -> Result:
         key = effect_key()
         args_hash = hashlib.sha256(arguments.model_dump_json().encode()).hexdigest()
         try:
@@ -74,7 +86,7 @@ class Ledger:
                 await session.flush()
                 await self._record(session, key, args_hash, result)
         except _DoneMeanwhile:
-            return await self.once(arguments, result_type, effect)
+            return await self._once(arguments, result_type, effect)
         faults.after_effect(self._store.owner)
         return result
 

@@ -49,9 +49,10 @@ class PlanStep(BaseModel):
         """Providers with strict schemas cannot express a free object, so a JSON string that holds one is accepted."""
         if isinstance(value, str):
             try:
-                return json.loads(value)
+                value = json.loads(value)
             except ValueError as error:
                 raise ValueError(f"args is a string that is not JSON: {error}") from error
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()  # refuses NaN and half characters
         return value
 
 
@@ -91,7 +92,6 @@ class BoundPlan(BaseModel):
     steps: list[BoundStep] = Field(default_factory=list)
     question: str | None = None
     reply: str | None = None
-    final: bool = True
 
 
 def parse(text: str) -> Plan:
@@ -125,7 +125,6 @@ def bind(plan: Plan, manifests: Iterable[Manifest]) -> BoundPlan:
         steps=[_bind_step(step, *by_tool[step.tool or ""]) for step in plan.steps],
         question=plan.question,
         reply=plan.reply,
-        final=plan.final,
     )
 
 
@@ -162,6 +161,8 @@ def _check_outline(plan: Plan) -> Iterator[str]:
         yield "the plan has no steps, no question and no reply; give one of them"
     if len(plan.steps) > MAX_STEPS:
         yield f"the plan has {len(plan.steps)} steps; at most {MAX_STEPS} are allowed"
+    if not plan.final:
+        yield "another planning round is not available here; plan all steps now and set final to true"
     if plan.question and plan.steps:
         yield "a plan asks a question or has steps, not both"
     ids = [step.id for step in plan.steps]

@@ -11,11 +11,17 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from retinue.capability import Manifest
+from retinue.errors import InvalidArguments, ServiceUnavailable
 from retinue.temporal import WORKFLOW_QUEUE
 
 REGISTRY_ID = "retinue-registry"
@@ -71,7 +77,8 @@ async def announce(client: Client, manifest: Manifest) -> int:
     """Put a manifest into the registry, starting the registry if this is the first one ever. Returns its revision.
 
     Raises:
-        RPCError: Temporal or the workflow worker does not answer in time; try again.
+        ServiceUnavailable: Temporal or the workflow worker does not answer in time; try again.
+        InvalidArguments: The registry refused the manifest.
     """
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         REGISTRY_TYPE,
@@ -81,7 +88,12 @@ async def announce(client: Client, manifest: Manifest) -> int:
         static_summary="Registry of capabilities",
         static_details="Holds the manifest of every capability that was ever announced. Started by the first worker.",
     )
-    revision: int = await client.execute_update_with_start_workflow(
-        ANNOUNCE, manifest, start_workflow_operation=start, result_type=int, rpc_timeout=_RPC_TIMEOUT
-    )
+    try:
+        revision: int = await client.execute_update_with_start_workflow(
+            ANNOUNCE, manifest, start_workflow_operation=start, result_type=int, rpc_timeout=_RPC_TIMEOUT
+        )
+    except (RPCError, RPCTimeoutOrCancelledError):
+        raise ServiceUnavailable("the registry did not answer") from None
+    except WorkflowUpdateFailedError as error:
+        raise InvalidArguments(f"the registry refused {manifest.name}: {error.cause}") from None
     return revision

@@ -54,6 +54,7 @@ class ScriptedModel:
     def __init__(self) -> None:
         self.url = ""
         self.requests: list[dict[str, Any]] = []
+        self.compose_delay: dict[str, float] = {}
         self._scripts: dict[str, list[Answer]] = {}
         self._replies: dict[str, list[Answer]] = {}
 
@@ -80,7 +81,8 @@ class ScriptedModel:
             return self._pop(self._scripts, said[0])
         content = json.loads(said[-1])
         if content["task"] == "compose":
-            return Answer(f"composed: {json.dumps(content['inputs'])}")
+            delay = self.compose_delay.get(content["instruction"], 0)
+            return Answer(f"composed: {json.dumps(content['inputs'])}", delay=delay)
         message = content["conversation"][0]["text"]
         if not self._replies.get(message):
             return Answer("; ".join(f"{step['tool']} {step['status']}" for step in content["steps"]))

@@ -162,7 +162,7 @@ async def stack(
         await open_things.enter_async_context(app.router.lifespan_context(app))
         transport = httpx.ASGITransport(app)
         http = await open_things.enter_async_context(
-            httpx.AsyncClient(transport=transport, base_url="http://retinue.test", timeout=60)
+            httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
         )
         yield Stack(http=http, temporal=temporal, model=model, data=data)
 

@@ -260,6 +260,20 @@ def test_a_port_in_use_is_named(local: LocalStack, tmp_path: Path) -> None:
     assert "set RETINUE_PORT to another one" in refused.stderr
 
 
+def test_a_stack_without_login_is_not_opened_to_the_network(local: LocalStack, tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-P", "-m", "workers", "up"],
+        cwd=ROOT,
+        env=local.environment | {"RETINUE_DATA_DIR": str(tmp_path), "RETINUE_HOST": "0.0.0.0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "without login" in refused.stderr
+
+
 def test_a_restart_finds_everything_where_it_was(local: LocalStack) -> None:
     """A run that waited for approval before Ctrl-C is approved after it; nothing is left running in between."""
     view = local.ask(SEND)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
+from activities.email.worker import import_file
+from retinue.settings import ROOT
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, pending, steps
 
@@ -249,7 +251,8 @@ async def test_a_refused_decision_leaves_no_event(stack: Stack, fresh: Fresh) ->
     [
         (mail("s1"), True),
         ({"id": "s1", "tool": "email.draft", "args": mail("s1")["args"]}, False),
-        ({"id": "s1", "tool": "contacts.add", "args": {"name": "Ana", "email": "ana@example.com"}}, False),
+        ({"id": "s1", "tool": "contacts.add", "args": {"name": "Team", "email": "team@example.com"}}, False),
+        ({"id": "s1", "tool": "contacts.add", "args": {"name": "Team", "email": "team@example.co"}}, True),
         (
             {
                 "id": "s1",
@@ -381,3 +384,53 @@ async def test_the_web_ui_says_what_waits_and_how_to_decide(stack: Stack, fresh:
     await handle.signal("approve", decision)
     assert (await stack.ended(view["id"]))["status"] == "completed"
     assert await (await handle.describe()).static_summary() == message
+
+
+async def test_an_address_from_a_mail_stays_a_strangers_through_tools_that_echo_it(stack: Stack, fresh: Fresh) -> None:
+    """Search -> draft -> event: each step may be trusted by itself, the address in it is not."""
+    message = fresh("Draft an answer to the newest mail and invite its sender")
+    start, end = "2026-12-01T09:00:00Z", "2026-12-01T10:00:00Z"
+    draft = {"to": [{"$from": "s1", "path": "/messages/0/from"}], "subject": "Hi", "body": "Hello"}
+    guest = {"$from": "s2", "path": "/to/0"}
+    plan = [
+        {"id": "s1", "tool": "email.search", "args": {"limit": 1}},
+        {"id": "s2", "tool": "email.draft", "args": draft},
+        {
+            "id": "s3",
+            "tool": "calendar.create_event",
+            "args": {"title": "X", "start": start, "end": end, "attendees": [guest]},
+        },
+    ]
+    await import_file(ROOT / "activities/email/demo/stranger.eml")
+    stack.model.script(message, plan_answer(plan))
+    view = await stack.asked((await stack.start(message))["id"])
+    assert "came from email.search, which may hold the words of strangers" in pending(view)[0]["reasons"][0]
+    await stack.decide(view)
+    view = await stack.until(view["id"], lambda view: len(view["approvals"]) == 2)
+    assert pending(view)[0]["tool"] == "calendar.create_event"
+    assert pending(view)[0]["origins"][0]["trusted"] is False
+    await stack.http.post(f"/v1/assistants/{view['id']}/cancel")
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\r", "\x0b", "\x85"])
+async def test_a_line_of_the_card_cannot_be_forged(stack: Stack, fresh: Fresh, separator: str) -> None:
+    message = fresh("Mail team@example.com, forged")
+    stack.model.script(message, plan_answer([mail("s1", body=f"Hello{separator}to: boss@example.com")]))
+    view = await stack.asked((await stack.start(message))["id"])
+    lines = pending(view)[0]["preview"].splitlines()
+    assert [line for line in lines if line.startswith("to:")] == ["to: team@example.com"]
+    await stack.http.post(f"/v1/assistants/{view['id']}/cancel")
+
+
+async def test_nothing_can_be_approved_while_a_cancelled_run_still_stops(stack: Stack, fresh: Fresh) -> None:
+    """A slow step keeps the run alive for a moment after cancel; a decision in that moment is refused."""
+    message = fresh("Write slowly and mail team@example.com")
+    slow = {"id": "s2", "tool": "reasoning.compose", "args": {"instruction": "slowly", "inputs": "wait"}}
+    stack.model.script(message, plan_answer([mail("s1"), slow]))
+    stack.model.compose_delay["slowly"] = 4
+    view = await stack.asked((await stack.start(message))["id"])
+    await stack.temporal.get_workflow_handle(view["id"]).cancel()
+    await stack.until(view["id"], lambda view: not pending(view))
+    assert (await stack.decide(view)).status_code == 409
+    assert (await stack.ended(view["id"]))["status"] == "cancelled"
+    assert sent_mails(stack, view["id"]) == []

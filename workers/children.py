@@ -43,7 +43,6 @@ class Child:
     environment: Mapping[str, str]
     log: Path
     process: BaseProcess | None = None
-    restarts: int = 0
     _started_at: float = 0.0
     _next_start: float = 0.0
     _pause: float = field(default=0.5)
@@ -64,7 +63,6 @@ class Child:
         if self.process is not None:
             self._mourn(now)
         if now >= self._next_start:
-            self.restarts += 1
             self.start()
 
     def _mourn(self, now: float) -> None:

@@ -12,12 +12,12 @@ from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.plugin import SimplePlugin
-from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import activities
 from retinue.capability import Capability
+from retinue.errors import ServiceUnavailable
 from retinue.logs import configure
 from retinue.process import leave
 from retinue.registry import announce
@@ -72,12 +72,16 @@ def capability_worker(client: Client, contract: type[Capability], plugin: Simple
 
 
 async def announce_until_heard(client: Client, contract: type[Capability]) -> None:
-    """Announce the capability, trying again until the registry answers. It works meanwhile all the same."""
+    """Announce the capability, trying again until the registry answers. It works meanwhile all the same.
+
+    Raises:
+        InvalidArguments: The registry refused the manifest: nothing would ever call this worker.
+    """
     while True:
         try:
             revision = await announce(client, contract.manifest())
-        except RPCError as error:
-            _log.warning("announcement not heard yet: %s", error.status.name, extra={"capability": contract.name})
+        except ServiceUnavailable as error:
+            _log.warning("announcement not heard yet: %s", error.message, extra={"capability": contract.name})
             await asyncio.sleep(_ANNOUNCE_PAUSE)
         else:
             _log.info("announced", extra={"capability": contract.name, "revision": revision})
@@ -124,12 +128,23 @@ async def _connected(stop: asyncio.Event) -> Client | None:
 async def _work(worker: Worker, stop: asyncio.Event, *, beside: Callable[[], Awaitable[None]] | None = None) -> None:
     async with worker:
         _log.info("polling", extra={"queue": worker.task_queue})
-        task = asyncio.ensure_future(beside()) if beside else None
-        await stop.wait()
+        await _until(stop, beside)
         _log.info("draining", extra={"queue": worker.task_queue})
-        if task:
-            task.cancel()
     _log.info("stopped", extra={"queue": worker.task_queue})
+
+
+async def _until(stop: asyncio.Event, beside: Callable[[], Awaitable[None]] | None) -> None:
+    """Wait for the stop; what runs beside it must not fail unseen."""
+    stopping = asyncio.ensure_future(stop.wait())
+    task = asyncio.ensure_future(beside()) if beside else stopping
+    try:
+        await asyncio.wait([stopping, task], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        await stopping
+    finally:
+        task.cancel()
+        stopping.cancel()
 
 
 def main(name: str) -> None:

@@ -24,6 +24,8 @@ from workers.children import Child
 _TEMPORAL_WAIT = 30.0
 _READY_WAIT = 60.0
 _DRAIN = 12.0
+_LONG_LOG = 5 * 1024 * 1024
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WEATHER_PROBE = "https://api.open-meteo.com/v1/forecast"
 
 
@@ -46,7 +48,13 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM. Returns the exit code."""
+        if self._settings.host not in _LOOPBACK:
+            raise StartFailed(
+                f"RETINUE_HOST={self._settings.host} would open a stack without login to the network; "
+                "use 127.0.0.1, or the containers behind a door of your own"
+            )
         self._logs.mkdir(parents=True, exist_ok=True)
+        _put_long_logs_aside(self._logs)
         with _only_one(self._data):
             self._check_ports()
             for name in (signal.SIGINT, signal.SIGTERM):
@@ -81,6 +89,8 @@ class Supervisor:
         children.prepare()
         if embedded:
             self._await_temporal()
+        if self._stop.is_set():
+            return
         self._children = [*self._plan_children(weather.variables())]
         for child in self._children:
             child.start()
@@ -165,6 +175,8 @@ class Supervisor:
         for child in self._children:
             child.keep_alive()
         if self._retention is not None and self._retention.poll() is not None:
+            if self._retention.returncode:
+                print(f"Ended runs are kept for one day only; see {self._logs / 'temporal.log'}", flush=True)
             self._retention = None
         if self._temporal is not None and self._temporal.poll() is not None:
             print(f"Temporal ended (exit code {self._temporal.returncode}); starting it again", flush=True)
@@ -219,6 +231,12 @@ def _only_one(data: Path) -> Iterator[None]:
         except OSError:
             raise StartFailed(f"Retinue already runs on {data}; stop it or set RETINUE_DATA_DIR") from None
         yield
+
+
+def _put_long_logs_aside(folder: Path) -> None:
+    for log in folder.glob("*.log"):
+        if log.stat().st_size > _LONG_LOG:
+            log.replace(log.with_suffix(".log.1"))
 
 
 def _offline_model(port: int) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from temporalio.exceptions import ApplicationError
 
 from retinue.plan import BoundStep, check_args, references
+from retinue.text import safe
 from workflows.messages import ApprovalStatus, ApprovalView, Decide, DecisionKind, Origin
 
 
@@ -35,9 +36,9 @@ def _lines(args: Mapping[str, JsonValue], about: Mapping[str, str]) -> Iterator[
     for name, value in args.items():
         if value is None or value == [] or value == "":
             continue
-        text = value if isinstance(value, str) else _flat(value)
+        text = safe(value if isinstance(value, str) else _flat(value))
         label = name.replace("_", " ")
-        yield f"{label}:\n{_indented(text)}" if "\n" in text else f"{label}: {text}"
+        yield f"{label}:\n{_indented(text)}" if len(text.splitlines()) > 1 else f"{label}: {text}"
         if name in about:
             yield f"    which is {about[name]}"
 

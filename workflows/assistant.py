@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -45,6 +46,7 @@ from workflows.presentation import current_details
 MAX_REPAIRS = 2
 """How often a plan that fails validation goes back to the model."""
 MAX_QUESTIONS = 5
+MAX_NOTICES = 20
 MAX_RECORDED_BYTES = 128 * 1024
 _IN_HISTORY = {"plan": {"steps": {"__all__": {"result", "started_at"}}}}
 """What the result need not repeat, since whoever reads it reads it from the history that holds these."""
@@ -89,11 +91,12 @@ class AssistantWorkflow:
 
     async def _plan(self) -> BoundPlan:
         """Plan, asking the person as often as the plan has a question (bounded)."""
-        for _ in range(MAX_QUESTIONS):
+        for asked in range(MAX_QUESTIONS + 1):
             plan = await self._valid_plan()
             if not plan.question:
                 return plan
-            await self._ask_person(plan.question)
+            if asked < MAX_QUESTIONS:
+                await self._ask_person(plan.question)
         raise ApplicationError("too many questions without a plan", type="NoPlan", non_retryable=True)
 
     async def _valid_plan(self) -> BoundPlan:
@@ -294,8 +297,10 @@ class AssistantWorkflow:
                 by=signal.by,
             )
             self._check_decision(decide)
-        except (ApplicationError, ValueError) as error:
-            self._notice(f"signal {kind} was refused: {error}")
+        except ValidationError:
+            self._notice(f"signal {kind} was refused: a value is too long or of the wrong kind")
+        except ApplicationError as error:
+            self._notice(f"signal {kind} was refused: {error.message}")
         else:
             self._record(decide)
 
@@ -310,7 +315,7 @@ class AssistantWorkflow:
         self._publish()
 
     def _notice(self, text: str) -> None:
-        self._notices.append(text)
+        self._notices = [*self._notices[-MAX_NOTICES + 1 :], text]
         workflow.logger.warning("refused: %s", text)
         self._publish()
 

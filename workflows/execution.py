@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import JsonValue
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, TimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
 
 from activities.reasoning.contract import Reasoning, StepReport, Usage
 from retinue.errors import BrokenReference
@@ -23,6 +23,7 @@ from workflows.policy import reasons_to_ask
 
 _REPORTS_BYTES = 200_000
 _MAX_ARGS_BYTES = 128 * 1024
+_AFTER_THE_EFFECT = frozenset({"ResultTooLarge", "InternalError"})
 _OPEN = frozenset({StepStatus.PENDING, StepStatus.AWAITING_APPROVAL, StepStatus.AWAITING_WORKER, StepStatus.RUNNING})
 
 
@@ -174,6 +175,10 @@ class Execution:
 
     async def _stop(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         """Cancel what runs, wait for what cannot be cancelled any more, and mark the rest."""
+        self._approvals.close()  # first: nothing may be approved while we wait for what still runs
+        for view in self.views():
+            if view.status in (StepStatus.PENDING, StepStatus.AWAITING_APPROVAL):
+                self._set(view.id, status=StepStatus.CANCELLED, finished_at=workflow.now())
         stopping = list(tasks)
         for task in stopping:
             task.cancel()
@@ -231,6 +236,7 @@ def _problems(step: BoundStep, args: dict[str, JsonValue]) -> Iterator[str]:
 
 
 def _may_have_happened(step: BoundStep, error: ActivityError) -> bool:
-    """An effect whose attempt timed out while running may be done all the same; a read or an unstarted one is not."""
+    """An effect whose attempt timed out, or failed where its result is handed over, may be done all the same."""
     timed_out = isinstance(error.cause, TimeoutError) and not found_no_worker(error)
-    return timed_out and not step.annotations.read_only
+    lost_result = isinstance(error.cause, ApplicationError) and error.cause.type in _AFTER_THE_EFFECT
+    return (timed_out or lost_result) and not step.annotations.read_only

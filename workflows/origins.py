@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from retinue.plan import BoundStep, pointer
+from retinue.plan import BoundStep, pointer, references
 from workflows.messages import Origin
 
 _FIELDS_SHOWN = 5
@@ -26,9 +27,14 @@ def trace(step: BoundStep, steps: Mapping[str, BoundStep], said: Sequence[str]) 
     for path in step.annotations.sensitive:
         for leaf, value in _leaves(path, _at(step.args, path)):
             if leaf not in found:
-                typed = str(value).casefold() in words
+                typed = _stands_in(str(value).casefold(), words)
                 found[leaf] = Origin(path=leaf, source="user" if typed else "model", trusted=typed)
     return list(found.values())
+
+
+def _stands_in(value: str, words: str) -> bool:
+    """Whether the person typed exactly this, and not something that only begins or ends like it."""
+    return re.search(rf"(?<![\w.+@-]){re.escape(value)}(?![\w@-]|\.\w)", words) is not None
 
 
 def describe(args: Mapping[str, JsonValue], results: Mapping[str, JsonValue]) -> dict[str, str]:
@@ -69,7 +75,7 @@ def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> 
                 source="step",
                 step_id=source.id,
                 tool=source.tool,
-                trusted=source.annotations.trusted_output,
+                trusted=_trusted(source, steps),
             )
         else:
             for key, item in value.items():
@@ -77,6 +83,13 @@ def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> 
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _references(f"{path}/{index}", item, steps)
+
+
+def _trusted(source: BoundStep, steps: Mapping[str, BoundStep]) -> bool:
+    """A result is as trusted as its tool and everything that went into it: tools echo their arguments."""
+    return source.annotations.trusted_output and all(
+        _trusted(steps[step_id], steps) for step_id, _ in references(source.args)
+    )
 
 
 def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:

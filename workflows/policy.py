@@ -26,8 +26,13 @@ def _reasons(step: BoundStep, origins: Sequence[Origin]) -> Iterator[str]:
     if step.annotations.destructive:
         yield "it cannot be undone"
     for origin in origins:
-        if not origin.trusted and origin.path.startswith(step.annotations.sensitive):
+        if not origin.trusted and any(_touches(origin.path, pointer) for pointer in step.annotations.sensitive):
             yield f"{origin.path} decides where data goes and {_blame(origin)}"
+
+
+def _touches(path: str, pointer: str) -> bool:
+    """Whether one of two places holds the other."""
+    return f"{path}/".startswith(f"{pointer}/") or f"{pointer}/".startswith(f"{path}/")
 
 
 def _blame(origin: Origin) -> str:

@@ -13,7 +13,7 @@ _MARKS = {
     StepStatus.RUNNING: "running",
     StepStatus.PENDING: "waits for others",
     StepStatus.AWAITING_APPROVAL: "**WAITS FOR YOUR APPROVAL**",
-    StepStatus.AWAITING_WORKER: "**waits: no worker of this capability is running**",
+    StepStatus.AWAITING_WORKER: "**waits: no worker of this capability has taken it yet**",
 }
 
 

@@ -79,7 +79,12 @@ class Contacts(Capability):
         title="Add a contact",
         summary="{name}, {email}",
         annotations=Annotations(
-            read_only=False, destructive=False, idempotent=True, open_world=False, trusted_output=True
+            read_only=False,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            sensitive=("/email",),
+            trusted_output=True,
         ),
     )
     @abstractmethod

@@ -183,6 +183,7 @@ class Email(Capability):
             destructive=False,
             idempotent=False,
             open_world=False,
+            sensitive=("/to", "/cc"),
             trusted_output=True,
             undo="email.delete",
         ),

@@ -13,10 +13,11 @@ router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEM
 @router.get("", summary="What waits for a decision")
 async def inbox(runs: MyRuns, kept: TheHouse) -> Inbox:
     """All pending approvals, oldest first."""
+    views, unreadable = await runs.waiting_for_decision()
     items = [
         InboxItem(**dict(approval), assistant_id=view.id, request=view.message, links=kept.links(view.id))
-        for view in await runs.waiting_for_decision()
+        for view in views
         for approval in view.approvals
         if approval.status is ApprovalStatus.PENDING
     ]
-    return Inbox(approvals=sorted(items, key=lambda item: item.asked_at))
+    return Inbox(approvals=sorted(items, key=lambda item: item.asked_at), unreadable=unreadable)

@@ -48,7 +48,7 @@ async def browsing(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an opened application in this process."""
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://retinue.test", timeout=60) as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60) as http,
     ):
         yield http
 

@@ -420,10 +420,24 @@ async def test_many_bad_requests_at_once_harm_nobody(stack: Stack, fresh: Fresh,
 
 
 @pytest.mark.parametrize(
-    ("origin", "status"), [("https://evil.example", 403), ("null", 403), ("http://retinue.test", 404)]
+    ("origin", "status"), [("https://evil.example", 403), ("null", 403), ("http://localhost", 404)]
 )
 async def test_another_sites_page_changes_nothing(stack: Stack, origin: str, status: int) -> None:
     """`cancel` has no body, so a form of any page could send it; a browser says which page it was."""
     response = await stack.http.post("/v1/assistants/a-nowhere/cancel", headers={"Origin": origin})
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("evil.example:8000", 403), ("127.0.0.1.evil.example", 403), ("", 403), ("[::1]:8000", 200), ("localhost:9", 200)],
+)
+async def test_a_name_that_is_not_ours_reads_nothing(stack: Stack, host: str, status: int) -> None:
+    """A stranger's name can be made to lead to this machine; a page under it would be of our own origin."""
+    response = await stack.http.get("/v1/approvals", headers={"Host": host, "Origin": f"http://{host}"})
+    assert response.status_code == status
+
+
+async def test_a_probe_may_come_by_any_name(stack: Stack) -> None:
+    assert (await stack.http.get("/healthz", headers={"Host": "10.0.0.7:8000"})).status_code == 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.render import safe
+from retinue.text import safe
 from tests.cli.conftest import FakeApi, Run, waiting
 
 

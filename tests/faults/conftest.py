@@ -121,7 +121,7 @@ async def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         app = create_app(ApiSettings(api_database_url=f"sqlite+aiosqlite:///{tmp_path}/api.db"), client=client)
         await things.enter_async_context(app.router.lifespan_context(app))
         http = await things.enter_async_context(
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://retinue.test", timeout=60)
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
         )
         yield FaultStack(http=http, temporal=client, model=model, data=tmp_path, server=server, environment=shared)
 

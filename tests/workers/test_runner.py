@@ -1,0 +1,66 @@
+"""Workers: announcing until somebody listens, and telling when nobody ever will."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from activities.contacts.contract import Contacts
+from retinue.errors import InvalidArguments, ServiceUnavailable
+from retinue.registry import announce
+from retinue.temporal import DATA_CONVERTER
+from workers import runner, temporal_server
+
+
+async def test_an_announcement_is_made_again_until_the_registry_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capability that starts long before the workflow worker is heard all the same."""
+    answers: list[Exception | int] = [ServiceUnavailable("nobody"), ServiceUnavailable("still nobody"), 7]
+
+    async def reluctant(*_: object) -> int:
+        answer = answers.pop(0)
+        return answer if isinstance(answer, int) else _raise(answer)
+
+    monkeypatch.setattr(runner, "announce", reluctant)
+    monkeypatch.setattr(runner, "_ANNOUNCE_PAUSE", 0.01)
+    await runner.announce_until_heard(None, Contacts)  # type: ignore[arg-type]
+    assert answers == []
+
+
+def _raise(error: Exception) -> int:
+    raise error
+
+
+async def test_a_refused_announcement_ends_the_worker() -> None:
+    """What runs beside a worker may not fail unseen."""
+
+    async def refused() -> None:
+        raise InvalidArguments("the registry refused it")
+
+    with pytest.raises(InvalidArguments):
+        await runner._until(asyncio.Event(), refused)
+
+
+async def test_what_is_done_beside_does_not_end_the_worker() -> None:
+    stop = asyncio.Event()
+
+    async def quick() -> None:
+        return None
+
+    waiting = asyncio.ensure_future(runner._until(stop, quick))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    stop.set()
+    await asyncio.wait_for(waiting, 1)
+
+
+@pytest.mark.timeout(60)
+async def test_an_announcement_without_a_workflow_worker_is_a_typed_error() -> None:
+    """A real server on which nobody polls `workflows`."""
+    binary = str(temporal_server.binary())
+    async with await WorkflowEnvironment.start_local(
+        data_converter=DATA_CONVERTER, dev_server_existing_path=binary, dev_server_log_level="error"
+    ) as alone:
+        with pytest.raises(ServiceUnavailable, match="did not answer"):
+            await announce(alone.client, Contacts.manifest())
