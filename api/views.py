@@ -12,7 +12,15 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHistory
 from temporalio.converter import DataConverter
 
-from workflows.messages import ENDED, AssistantStatus, AssistantView, StepError, StepStatus, StepView
+from workflows.messages import (
+    ENDED,
+    AssistantStatus,
+    AssistantView,
+    StepError,
+    StepStatus,
+    StepView,
+    plain_conversation,
+)
 
 _BY_EXECUTION = {
     WorkflowExecutionStatus.COMPLETED: AssistantStatus.COMPLETED,
@@ -31,6 +39,7 @@ async def recorded_view(history: WorkflowHistory, converter: DataConverter) -> A
     [content] = await converter.decode([payload], [dict[str, Any]])
     if content.get("too_large"):
         return None
+    content.setdefault("messages", plain_conversation(content["message"], content.get("reply")))
     view = await with_results(AssistantView.model_validate(content), history, converter)
     return with_attempts(view, history)
 

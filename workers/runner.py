@@ -59,14 +59,16 @@ def workflows_worker(client: Client, *, workflow_runner: WorkflowRunner | None =
     )
 
 
-def capability_worker(client: Client, contract: type[Capability], plugin: SimplePlugin) -> Worker:
-    """The worker of one capability, polling that capability's queue alone."""
+def capability_worker(
+    client: Client, contract: type[Capability], plugin: SimplePlugin, *, concurrency: int = 50
+) -> Worker:
+    """The worker of one capability, polling that capability's queue alone, `concurrency` activities at a time."""
     return Worker(
         client,
         task_queue=contract.task_queue(),
         plugins=[plugin],
         build_id=f"{contract.name}-{contract.version}",
-        max_concurrent_activities=RetinueSettings().worker_concurrency,
+        max_concurrent_activities=concurrency,
         graceful_shutdown_timeout=DRAIN,
     )
 
@@ -88,7 +90,7 @@ async def announce_until_heard(client: Client, contract: type[Capability]) -> No
             return
 
 
-async def run(name: str) -> None:
+async def run(name: str, settings: RetinueSettings) -> None:
     """Run one worker until SIGTERM or SIGINT, then drain it."""
     stop = _stop_signal()
     client = await _connected(stop)
@@ -100,7 +102,7 @@ async def run(name: str) -> None:
         return
     module = activities.load(name)
     contract: type[Capability] = module.CONTRACT
-    worker = capability_worker(client, contract, module.plugin())
+    worker = capability_worker(client, contract, module.plugin(), concurrency=settings.worker_concurrency)
     await _work(worker, stop, beside=lambda: announce_until_heard(client, contract))
 
 
@@ -149,10 +151,11 @@ async def _until(stop: asyncio.Event, beside: Callable[[], Awaitable[None]] | No
 
 def main(name: str) -> None:
     """Entry of a worker process. Never returns."""
-    configure(RetinueSettings().log_level)
+    settings = RetinueSettings()
+    configure(settings.log_level)
     code = 0
     try:
-        asyncio.run(run(name))
+        asyncio.run(run(name, settings))
     except LookupError as error:
         print(f"workers: {error.args[0]}", file=sys.stderr)
         code = 2

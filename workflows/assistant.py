@@ -40,6 +40,7 @@ from workflows.messages import (
     StartAssistant,
     StepError,
     StepStatus,
+    plain_conversation,
 )
 from workflows.presentation import current_details
 
@@ -212,6 +213,8 @@ class AssistantWorkflow:
     def _recorded_view(self) -> dict[str, Any]:
         """The view as the run's result, so that an ended run is read without a worker. A huge one is only queried."""
         content = self._view().model_dump(mode="json", exclude_defaults=True, exclude=_IN_HISTORY)
+        if content["messages"] == plain_conversation(content["message"], content.get("reply")):
+            del content["messages"]
         if json_size(content) <= MAX_RECORDED_BYTES:
             return content
         return {"id": content["id"], "status": content["status"], "too_large": True}

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from activities.reasoning.contract import Message, Usage
+from activities.reasoning.contract import Message, Role, Usage
 from retinue.capability import Manifest
 from retinue.times import Moment
 
@@ -179,6 +179,12 @@ class AssistantView(BaseModel):
         default_factory=list, description="what else a person should know, such as a refused signal"
     )
     usage: Usage = Usage()
+
+
+def plain_conversation(message: str, reply: str | None) -> list[dict[str, str]]:
+    """The messages of a run that asked nothing: the request and its answer. A run's result need not repeat them."""
+    said = [{"role": str(Role.USER), "text": message}]
+    return said if reply is None else [*said, {"role": str(Role.ASSISTANT), "text": reply}]
 
 
 class RegistryState(BaseModel):
