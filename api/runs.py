@@ -62,7 +62,7 @@ _UPDATE = timedelta(seconds=10)
 _KEY_IS_FRESH = timedelta(hours=20)
 _SETTLED = ENDED | {AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT}
 _INBOX_LIMIT = 200
-_LOOK_EVERY = 1.0
+_LOOK_EVERY = 1.5
 _REFUSALS: dict[str, type[RetinueError]] = {
     "ApprovalUnknown": NotFound,
     "ApprovalDecided": Conflict,

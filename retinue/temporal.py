@@ -24,7 +24,7 @@ from temporalio.converter import (
 )
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.service import RPCError
+from temporalio.service import RetryConfig, RPCError
 
 from retinue.settings import temporal_address
 
@@ -82,6 +82,10 @@ WORKER_HEARTBEAT = timedelta(seconds=5)
 """How often a worker tells the server that it lives; `retinue.pollers` counts those that did so lately."""
 
 
+_DOOR_RETRIES_MS = 4000
+"""A person waits behind a lazy connection: after this the call fails, and the front door says so."""
+
+
 async def connect(*, lazy: bool = False) -> Client:
     """Connect as `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS*` say.
 
@@ -93,7 +97,10 @@ async def connect(*, lazy: bool = False) -> Client:
     """
     config = ClientConfig.load_client_connect_config(disable_file=True)
     config["target_host"] = temporal_address() or config.get("target_host") or "127.0.0.1:7233"
-    return await Client.connect(**config, data_converter=DATA_CONVERTER, lazy=lazy, runtime=_runtime())
+    retries = RetryConfig(max_elapsed_time_millis=_DOOR_RETRIES_MS) if lazy else None
+    return await Client.connect(
+        **config, data_converter=DATA_CONVERTER, lazy=lazy, retry_config=retries, runtime=_runtime()
+    )
 
 
 @functools.cache

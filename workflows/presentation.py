@@ -53,9 +53,9 @@ def _approval(workflow_id: str, approval: ApprovalView) -> Iterator[str]:
     yield from ("", f"### Approve? {approval.title}", *_fence(approval.preview))
     yield f"A person must decide, because {' and '.join(approval.reasons)}."
     yield "To approve (or use `reject` in place of `approve`):"
-    yield from _fence(f"bin/retinue approve {workflow_id} {approval.id}")
+    # what is there to be copied is not wrapped: a line break inside would spoil it
+    yield from ("```text", f"bin/retinue approve {workflow_id} {approval.id}", "```")
     yield "or by a signal: *More Actions*, *Send a Signal*, name `approve`, input:"
-    # not wrapped: it is there to be copied, and a line break inside the hash would spoil it
     yield from ("```json", f'{{"approval_id": "{approval.id}",', f' "args_hash": "{approval.args_hash}"}}', "```")
 
 

@@ -12,12 +12,9 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from bench.floor import messages
-
-_PASSED_THROUGH = SandboxRestrictions.default.with_passthrough_modules("bench.floor.messages", "pydantic", "google")
 
 
 def worker(client: Client, queue: str) -> Worker:
@@ -25,12 +22,11 @@ def worker(client: Client, queue: str) -> Worker:
     if queue == messages.WORKFLOWS:
         from bench.floor.workflow import FloorWorkflow
 
-        runner = SandboxedWorkflowRunner(restrictions=_PASSED_THROUGH)
         return Worker(
             client,
             task_queue=queue,
             workflows=[FloorWorkflow],
-            workflow_runner=runner,
+            workflow_runner=UnsandboxedWorkflowRunner(),
             build_id="floor",
             max_cached_workflows=2000,
         )

@@ -175,7 +175,7 @@ async def test_waiting_ends_as_soon_as_a_person_is_needed(stack: Stack, fresh: F
     began = time.monotonic()
     started = await stack.start(message, wait_seconds=30)
     read = (await stack.http.get(f"{ASSISTANTS}/{started['id']}", params={"wait_seconds": 30})).json()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert len(pending(started)) == len(pending(read)) == 1
     await stack.http.post(f"{ASSISTANTS}/{started['id']}/cancel")
 
@@ -292,7 +292,7 @@ async def refuses_in_time(http: httpx.AsyncClient) -> None:
     async def one(method: str, path: str, body: Any) -> None:
         began = time.monotonic()
         response = await http.request(method, path, json=body)
-        assert time.monotonic() - began < 10, path
+        assert time.monotonic() - began < 20, path
         refused(response, 503, "try again in a few seconds")
         assert int(response.headers["Retry-After"]) >= 1
 
