@@ -74,7 +74,7 @@ class When:
         if isinstance(piece, Days) and self.days and (both := _dated(self.days, piece)):
             return self._settled(both)
         if slot == "bounds":
-            return replace(self, bounds=(*self.bounds, piece))  # type: ignore[arg-type]
+            return replace(self, bounds=(*self.bounds, piece))  # type: ignore[arg-type]  # the slot says that it is a bound
         changed = self._with(slot, value)
         if getattr(self, slot) not in (None, False, value):
             text = self.scan.text[start:end]

@@ -264,7 +264,7 @@ async def test_an_agents_loop_runs_to_its_answer(client: AsyncOpenAI, agents: li
         assert completion.choices[0].finish_reason == "tool_calls"
         message = completion.choices[0].message
         [call] = message.tool_calls or []
-        called.append((call.function.name, json.loads(call.function.arguments)))  # type: ignore[union-attr]
+        called.append((call.function.name, json.loads(call.function.arguments)))  # type: ignore[union-attr]  # only function calls are offered
         messages += [message, {"role": "tool", "tool_call_id": call.id, "content": json.dumps(result)}]
     final = await client.chat.completions.create(model="offline", messages=messages, tools=tools)
     assert [name for name, _ in called] == ["calendar__list_events", "calendar__delete_event"]

@@ -24,7 +24,7 @@ async def test_an_announcement_is_made_again_until_the_registry_answers(monkeypa
 
     monkeypatch.setattr(runner, "announce", reluctant)
     monkeypatch.setattr(runner, "_ANNOUNCE_PAUSE", 0.01)
-    await runner.announce_until_heard(None, Contacts)  # type: ignore[arg-type]
+    await runner.announce_until_heard(None, Contacts)  # type: ignore[arg-type]  # the replaced announce needs no client
     assert answers == []
 
 
