@@ -16,10 +16,10 @@ LABEL org.opencontainers.image.title="Retinue" \
       org.opencontainers.image.description="A durable personal assistant made of MicroAgents" \
       org.opencontainers.image.licenses="Apache-2.0"
 
-# The numbers are fixed: volumes and `runAsUser` rely on them. A new volume at /data takes its owner from here.
+# The numbers are fixed: volumes and `runAsUser` rely on them. New volumes at /data and /blobs take their owner from here.
 RUN groupadd --gid 10001 retinue \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin retinue \
-    && install --directory --owner=10001 --group=10001 --mode=0750 /data
+    && install --directory --owner=10001 --group=10001 --mode=0750 /data /blobs
 
 COPY --from=packages /opt/retinue /opt/retinue
 # Owned by root: the process cannot change its own code. .dockerignore says what is copied.

@@ -13,7 +13,7 @@ from api.deps import House
 from api.keys import IdempotencyKeys
 from api.limits import BodyLimit, OwnSite
 from api.metrics import Metrics
-from api.routes import approvals, assistants, capabilities, health
+from api.routes import approvals, assistants, capabilities, grants, health, schedules
 from api.settings import ApiSettings
 from retinue.registry import Directory
 from retinue.temporal import connect
@@ -28,13 +28,16 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
             comes up, and answers 503, while Temporal is away.
     """
     chosen = settings or ApiSettings()
+    policies = chosen.policies()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         connected = client or await connect(lazy=True)
         keys = IdempotencyKeys(chosen.api_database_url)
         await keys.open()
-        app.state.house = House(client=connected, keys=keys, directory=Directory(connected), settings=chosen)
+        app.state.house = House(
+            client=connected, keys=keys, directory=Directory(connected), settings=chosen, policies=policies
+        )
         yield
         await keys.close()
 
@@ -45,7 +48,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         lifespan=lifespan,
     )
     errors.install(app)
-    for module in (assistants, approvals, capabilities, health):
+    for module in (assistants, approvals, capabilities, grants, health, schedules):
         app.include_router(module.router)
     app.add_middleware(BodyLimit)
     app.add_middleware(OwnSite, hosts=chosen.hosts())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,10 +15,12 @@ from api.keys import IdempotencyKeys
 from api.models import Links
 from api.runs import Runs
 from api.settings import ApiSettings
-from retinue.errors import CallerError, ServiceUnavailable
+from retinue.errors import CallerError, NotAllowed, ServiceUnavailable
 from retinue.registry import Directory
+from workflows.policy import Policy
 
 _CONNECT = 5.0
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 LOCAL_OWNER = "local"
 """The one person of a single-user installation on loopback."""
 
@@ -29,6 +33,7 @@ class House:
     keys: IdempotencyKeys
     directory: Directory
     settings: ApiSettings
+    policies: Mapping[str, Policy]
     ready: bool = False
     connected: bool = False
 
@@ -67,9 +72,24 @@ async def house(kept: Annotated[House, Depends(house_at_rest)]) -> House:
     return kept
 
 
-def my_runs(kept: Annotated[House, Depends(house)]) -> Runs:
+def caller(request: Request, kept: Annotated[House, Depends(house_at_rest)]) -> str:
+    """Who calls: whom the authenticating proxy names, or the one person of a single-user installation."""
+    header = kept.settings.retinue_user_header
+    if header is None:
+        return LOCAL_OWNER
+    name = request.headers.get(header, "")
+    if not _NAME.fullmatch(name):
+        raise NotAllowed(f"the header {header} names nobody", hint="an authenticating proxy must set it")
+    return name
+
+
+def my_runs(kept: Annotated[House, Depends(house)], name: Annotated[str, Depends(caller)]) -> Runs:
     """The caller's runs."""
-    return Runs(kept.client, owner=LOCAL_OWNER)
+    return Runs(kept.client, owner=name, policies=kept.policies, keys=kept.keys, turns_per_run=_turns(kept))
+
+
+def _turns(kept: House) -> int:
+    return kept.settings.retinue_chat_turns
 
 
 def idempotency_key(
@@ -86,5 +106,6 @@ def idempotency_key(
 
 HouseAtRest = Annotated[House, Depends(house_at_rest)]
 TheHouse = Annotated[House, Depends(house)]
+Caller = Annotated[str, Depends(caller)]
 MyRuns = Annotated[Runs, Depends(my_runs)]
 Key = Annotated[str | None, Depends(idempotency_key)]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError, RPCStatusCode
 
-from retinue.errors import CallerError, Conflict, InvalidArguments, NotFound, RetinueError, ServiceError
+from retinue.errors import CallerError, Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceError
 
 MEDIA_TYPE = "application/problem+json"
 _UNREADABLE = "the body cannot be read as JSON (UTF-8, not nested too deeply); send an object as /docs shows"
@@ -38,7 +38,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
     for code, text in {
         400: "The body is not JSON, or the Idempotency-Key is not a key.",
-        403: "It was sent by another site's page, or to a host name that is not ours.",
+        403: "It was sent by another site's page, to a host name that is not ours, or it is not yours to decide.",
         404: "There is no such thing, or it is not yours.",
         409: "It was decided, changed or closed meanwhile.",
         413: "The body is larger than 64 KiB.",
@@ -51,6 +51,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 _BY_ERROR: dict[type[RetinueError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    NotAllowed: HTTPStatus.FORBIDDEN,
     InvalidArguments: HTTPStatus.UNPROCESSABLE_ENTITY,
     CallerError: HTTPStatus.BAD_REQUEST,
     ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -87,9 +88,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
+def status_of(error: RetinueError) -> HTTPStatus:
+    """The status that an expected error has at the front door."""
+    return next(_BY_ERROR[kind] for kind in type(error).__mro__ if kind in _BY_ERROR)
+
+
 async def _retinue(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RetinueError)
-    status = next(_BY_ERROR[kind] for kind in type(error).__mro__ if kind in _BY_ERROR)
+    status = status_of(error)
     detail = f"{error.message} ({error.hint})" if error.hint else error.message
     headers = {"Retry-After": "2"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
     return problem(status, detail, headers=headers)

@@ -5,6 +5,7 @@ Temporal forgets a workflow id after its retention; this table does not, so a re
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,13 @@ _KEYS = Table(
     Column("assistant_id", String(80), nullable=False),
     Column("used_at", UtcDateTime, nullable=False),
 )
+_UNDONE = Table(
+    "undone",
+    _METADATA,
+    Column("assistant_id", String(80), primary_key=True),
+    Column("asked_at", UtcDateTime, nullable=False),
+)
+"""Whose effects were taken back after the end: only their views need a second look at Temporal."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,19 @@ class IdempotencyKeys:
         except IntegrityError:
             return await self._claimed_before(key_id, str(values["body_hash"]))
         return claim
+
+    async def note_undo(self, assistant_id: str) -> None:
+        """Remember that a run is being undone."""
+        row = {"assistant_id": assistant_id, "asked_at": datetime.now(UTC)}
+        with contextlib.suppress(IntegrityError):
+            async with self._store.write() as session:
+                await (await session.connection()).execute(insert(_UNDONE).values(row))
+
+    async def was_undone(self, assistant_id: str) -> bool:
+        """Whether the undoing of a run was ever asked for."""
+        query = select(_UNDONE.c.assistant_id).where(_UNDONE.c.assistant_id == assistant_id)
+        async with self._store.read() as session:
+            return (await (await session.connection()).execute(query)).first() is not None
 
     async def _claimed_before(self, key_id: str, body_hash: str) -> Claim:
         async with self._store.read() as session:

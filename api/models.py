@@ -6,11 +6,14 @@ import json
 import zoneinfo
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from retinue.capability import Manifest
 from retinue.times import Moment
-from workflows.messages import ApprovalView, AssistantStatus, AssistantView, DecisionKind
+from workflows.budget import Limits
+from workflows.catalog import PLANS
+from workflows.messages import ApprovalView, AssistantStatus, AssistantView, DecisionKind, Mode, WorkerChoice
+from workflows.standing import GrantWish
 
 MAX_MESSAGE = 10_000
 
@@ -50,17 +53,112 @@ class StartBody(BaseModel):
 
     message: Text = Field(description="the request in plain language", examples=["What is on my calendar tomorrow?"])
     timezone: Zone | None = Field(None, description="IANA zone of the person", examples=["Europe/Lisbon"])
-    mode: Literal["task"] = "task"
+    mode: Mode = Field(Mode.TASK, description="a task ends with its answer, a chat waits for the next message")
+    preview: bool = Field(False, description="stop before anything runs and ask about the plan as a whole")
+    policy: str | None = Field(None, max_length=40, description="the name of a policy in the policy file")
+    budget: Limits | None = Field(None, description="in place of the policy's budget of a run")
+    plan: str | None = Field(None, max_length=40, description="a plan in code, such as 'briefing', instead of planning")
+    plan_args: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of that plan")
     wait_seconds: float = Field(0, ge=0, le=30, description="wait so long for the run to end or to need a person")
+
+    @model_validator(mode="after")
+    def _plan_is_known(self) -> StartBody:
+        if self.plan is None:
+            if self.plan_args:
+                raise ValueError("`plan_args` belong to `plan`")
+            return self
+        if self.plan not in PLANS:
+            raise ValueError(f"there is no plan in code {self.plan!r}; there are {', '.join(sorted(PLANS))}")
+        if self.mode is not Mode.TASK or self.preview or self.policy or self.budget:
+            raise ValueError("a plan in code takes no mode, preview, policy or budget")
+        PLANS[self.plan].args.model_validate(self.plan_args)
+        return self
 
 
 class MessageBody(BaseModel):
-    """The answer to the assistant's question."""
+    """The next message of a chat, or the answer to the assistant's question."""
 
     model_config = ConfigDict(extra="forbid")
 
     message: Text
+    question_id: str | None = Field(
+        None, max_length=40, description="`question_id` of the view, so that no other question is answered"
+    )
     wait_seconds: float = Field(0, ge=0, le=30)
+
+
+class CancelBody(BaseModel):
+    """How to stop."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    undo: bool = Field(False, description="take back what is done, last effect first")
+
+
+class UndoBody(BaseModel):
+    """How to undo."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait_seconds: float = Field(5, ge=0, le=30, description="wait so long for it to be done")
+
+
+class ForkBody(BaseModel):
+    """Where a new run goes on from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_step: str = Field(max_length=40, description="this step, and what depends on it, runs again")
+    message: Text | None = Field(None, description="another request: the rest is planned anew")
+    args: Arguments | None = Field(None, description="other arguments of `from_step`, all of them")
+    preview: bool = False
+    wait_seconds: float = Field(0, ge=0, le=30)
+
+
+class ChoiceBody(BaseModel):
+    """What to do about a step that no worker takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    choice: WorkerChoice
+
+
+class BatchDecision(BaseModel):
+    """One of several decisions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    assistant_id: str = Field(max_length=200)
+    approval_id: str = Field(max_length=100)
+    decision: DecisionKind
+    args_hash: str = Field(max_length=64)
+    args: Arguments | None = None
+    comment: str | None = Field(None, max_length=2000)
+    grant: GrantWish | None = None
+
+
+class BatchBody(BaseModel):
+    """Several decisions at once. Each stands for itself: one that is refused does not hold up the others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decisions: list[BatchDecision] = Field(min_length=1, max_length=50)
+
+
+class BatchOutcome(BaseModel):
+    """What became of one decision."""
+
+    assistant_id: str
+    approval_id: str
+    recorded: bool
+    status: int = Field(description="the HTTP status that this decision alone would have had")
+    detail: str | None = Field(None, description="why it was refused")
+
+
+class BatchOutcomes(BaseModel):
+    """In the order of the decisions."""
+
+    outcomes: list[BatchOutcome]
 
 
 class DecisionBody(BaseModel):
@@ -72,6 +170,7 @@ class DecisionBody(BaseModel):
     args_hash: str = Field(max_length=64, description="`args_hash` of the approval as shown")
     args: Arguments | None = Field(None, description="for `edit`: the new arguments, all of them")
     comment: str | None = Field(None, max_length=2000)
+    grant: GrantWish | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
     wait_seconds: float = Field(0, ge=0, le=30)
 
 

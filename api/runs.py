@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,7 +32,9 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.reasoning.contract import Message, Role
-from api.keys import Claim
+from api.forks import forked
+from api.keys import Claim, IdempotencyKeys
+from api.models import ForkBody, StartBody
 from api.views import (
     closed_from_outside,
     execution_status,
@@ -39,24 +42,40 @@ from api.views import (
     retrying_notices,
     with_attempts,
     with_pending,
+    with_undo,
 )
-from retinue.errors import Conflict, InvalidArguments, NotFound, RetinueError, ServiceUnavailable
+from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
 from retinue.temporal import WORKFLOW_QUEUE
+from workflows.approvals import ANYBODY
+from workflows.catalog import PLANS
 from workflows.messages import (
     ENDED,
     AssistantStatus,
     AssistantView,
+    ChooseForStep,
     Decide,
+    DoneEffect,
+    Mode,
     SendMessage,
     StartAssistant,
+    StartUndo,
     StepStatus,
+    UndoView,
+    WorkerChoice,
 )
+from workflows.policy import DEFAULT_POLICY, Policy
 from workflows.presentation import static_details, static_summary
+from workflows.undo import UNDO_TYPE, undo_id
 
 _TYPE = "AssistantWorkflow"
+_TYPES = frozenset({_TYPE, *(plan.workflow_type for plan in PLANS.values())})
+EDITION = 2
+"""Of the rules in `workflows/assistant.py`: new runs replan and ask for grants."""
+UNDO_REASON = "undo"
 _OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
 _STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
 _PENDING = SearchAttributeKey.for_int("RetinuePendingApprovals")
+_APPROVERS = SearchAttributeKey.for_keyword_list("RetinueApprovers")
 _RPC = timedelta(seconds=5)
 _UPDATE = timedelta(seconds=10)
 _KEY_IS_FRESH = timedelta(hours=20)
@@ -66,6 +85,10 @@ _LOOK_EVERY = 1.5
 _REFUSALS: dict[str, type[RetinueError]] = {
     "ApprovalUnknown": NotFound,
     "ApprovalDecided": Conflict,
+    "ApprovalExpired": Conflict,
+    "Busy": Conflict,
+    "NotAllowed": NotAllowed,
+    "Denied": NotAllowed,
     "ApprovalStale": Conflict,
     "Ended": Conflict,
     "NotWaiting": Conflict,
@@ -88,21 +111,68 @@ _LISTED = {status: f"ExecutionStatus = 'Running' AND RetinueStatus = '{status}'"
 class Runs:
     """All assistants of one caller. A run of somebody else looks like one that does not exist."""
 
-    def __init__(self, client: Client, *, owner: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        owner: str,
+        policies: Mapping[str, Policy],
+        keys: IdempotencyKeys,
+        turns_per_run: int = 100,
+    ) -> None:
         self._client = client
         self._owner = owner
+        self._policies = policies
+        self._keys = keys
+        self._turns_per_run = turns_per_run
 
-    async def start(self, message: str, *, timezone: str, claimed: Claim | None = None) -> AssistantView:
+    def input_for(self, body: StartBody, *, timezone: str, schedule_id: str | None = None) -> StartAssistant:
+        """The workflow's input for a request. What is not special is left out, since each run's history carries it.
+
+        Raises:
+            InvalidArguments: There is no policy of that name.
+        """
+        name = body.policy or DEFAULT_POLICY.name
+        if name not in self._policies:
+            known = ", ".join(sorted(self._policies))
+            raise InvalidArguments(f"there is no policy {name!r}", hint=f"there are {known}; see RETINUE_POLICY")
+        policy = self._policies[name]
+        special = {
+            "mode": body.mode if body.mode is not Mode.TASK else None,
+            "preview": body.preview or None,
+            "policy": policy if policy != DEFAULT_POLICY else None,
+            "budget": body.budget,
+            "schedule_id": schedule_id,
+            "turns_per_run": self._turns_per_run if body.mode is Mode.CHAT else None,
+        }
+        return StartAssistant(
+            message=body.message,
+            timezone=timezone,
+            owner=self._owner,
+            edition=EDITION,
+            **{key: value for key, value in special.items() if value is not None},
+        )
+
+    async def start(self, body: StartBody, *, timezone: str, claimed: Claim | None = None) -> AssistantView:
         """Start an assistant and return its first view. With a claimed key, the same run whatever the timing.
 
         Raises:
             Conflict: The key's run is no longer kept.
+            InvalidArguments: There is no such policy or plan.
         """
+        if body.plan is not None:
+            plan = PLANS[body.plan]
+            args = plan.args.model_validate(body.plan_args)
+            given = plan.start(args, timezone=timezone, owner=self._owner)
+            return await self._start_once(plan.workflow_type, given, body.message, claimed)
+        return await self._start_once(_TYPE, self.input_for(body, timezone=timezone), body.message, claimed)
+
+    async def _start_once(self, kind: str, given: Any, message: str, claimed: Claim | None) -> AssistantView:
         if claimed and datetime.now(UTC) - claimed.used_at > _KEY_IS_FRESH:
             return await self._view_of_old_key(claimed)
         run_id = claimed.assistant_id if claimed else f"a-{uuid.uuid4().hex}"
         try:
-            await self._start(run_id, StartAssistant(message=message, timezone=timezone, owner=self._owner))
+            await self._start(run_id, kind, given, message)
         except WorkflowAlreadyStartedError:
             return await self.view(run_id)
         if claimed and claimed.repeated:
@@ -114,23 +184,85 @@ class Runs:
             messages=[Message(role=Role.USER, text=message)],
         )
 
-    async def _start(self, run_id: str, start: StartAssistant) -> None:
-        summary = static_summary(start.message)
+    async def _start(self, run_id: str, kind: str, given: Any, message: str) -> None:
+        summary = static_summary(message)
         await self._client.start_workflow(
-            _TYPE,
-            start,
+            kind,
+            given,
             id=run_id,
             task_queue=WORKFLOW_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=TypedSearchAttributes(
-                [SearchAttributePair(_OWNER, start.owner), SearchAttributePair(_STATUS, AssistantStatus.RUNNING)]
-            ),
+            search_attributes=self.search_attributes(),
             memo={_MESSAGE_MEMO: summary},
             static_summary=summary,
-            static_details=static_details(start),
+            static_details=static_details(message, owner=self._owner, timezone=given.timezone),
             rpc_timeout=_RPC,
         )
+
+    def search_attributes(self) -> TypedSearchAttributes:
+        """By these a new run of the caller's is found."""
+        return TypedSearchAttributes(
+            [SearchAttributePair(_OWNER, self._owner), SearchAttributePair(_STATUS, AssistantStatus.RUNNING)]
+        )
+
+    async def fork(self, run_id: str, body: ForkBody, *, claimed: Claim | None) -> AssistantView:
+        """Start a new run that goes on from a step of an old one, keeping its finished results.
+
+        Raises:
+            NotFound: There is no such assistant or step.
+            InvalidArguments: The new arguments do not fit.
+        """
+        await self._describe(run_id)
+        old: StartAssistant = await self._asked(run_id, "fork_point", StartAssistant)
+        return await self._start_once(_TYPE, forked(old, body), body.message or old.message, claimed)
+
+    async def _asked(self, run_id: str, query: str, answer: type[Any]) -> Any:
+        """Query a run, ended or not.
+
+        Raises:
+            ServiceUnavailable: No workflow worker answers.
+            Conflict: It is a run that cannot say such a thing.
+        """
+        try:
+            return await self._handle(run_id).query(query, result_type=answer, rpc_timeout=_RPC)
+        except WorkflowQueryFailedError:
+            raise Conflict("this kind of run has nothing of that sort") from None
+        except (RPCError, RPCTimeoutOrCancelledError):
+            raise ServiceUnavailable("no workflow worker answered in time") from None
+
+    async def undo(self, run_id: str, *, seconds: float) -> AssistantView:
+        """Take back what an ended run did, last effect first. Asked again, it is the same undoing.
+
+        Raises:
+            Conflict: It has not ended, or did nothing.
+        """
+        description = await self._describe(run_id)
+        if description.status is WorkflowExecutionStatus.RUNNING:
+            raise Conflict("the assistant has not ended", hint='POST .../cancel with {"undo": true} stops and undoes')
+        effects: list[DoneEffect] = await self._asked(run_id, "effects", list[DoneEffect])
+        if not effects:
+            raise Conflict("the assistant changed nothing, so there is nothing to undo")
+        handle = await self._start_undo(run_id, effects)
+        await self._keys.note_undo(run_id)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(handle.result(rpc_timeout=_UPDATE), seconds or None)
+        return await self.view(run_id)
+
+    async def _start_undo(self, run_id: str, effects: list[DoneEffect]) -> WorkflowHandle[Any, Any]:
+        try:
+            return await self._client.start_workflow(
+                UNDO_TYPE,
+                StartUndo(run_id=run_id, effects=effects, by=self._owner),
+                id=undo_id(run_id),
+                task_queue=WORKFLOW_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=f"undo {run_id}",
+                rpc_timeout=_RPC,
+            )
+        except WorkflowAlreadyStartedError:
+            return self._client.get_workflow_handle(undo_id(run_id))
 
     async def _view_of_old_key(self, claim: Claim) -> AssistantView:
         try:
@@ -147,7 +279,7 @@ class Runs:
         Raises:
             NotFound: There is none, or it is somebody else's.
         """
-        description = await self._describe(run_id)
+        description = await self._describe(run_id, approver=True)
         if description.status is not WorkflowExecutionStatus.RUNNING:
             return await self._ended_view(run_id)
         try:
@@ -160,6 +292,12 @@ class Runs:
         return with_pending(view, description).model_copy(update={"notices": notices})
 
     async def _ended_view(self, run_id: str) -> AssistantView:
+        view = await self._final_view(run_id)
+        if not await self._keys.was_undone(run_id):
+            return view
+        return with_undo(view, await self._asked(undo_id(run_id), "view", UndoView))
+
+    async def _final_view(self, run_id: str) -> AssistantView:
         history = await self._handle(run_id).fetch_history(rpc_timeout=_RPC)
         if recorded := await recorded_view(history, self._client.data_converter):
             return recorded
@@ -201,7 +339,7 @@ class Runs:
             NotFound: There is none, or it is somebody else's.
         """
         if not mine:
-            await self._describe(run_id)
+            await self._describe(run_id, approver=True)
         closing = asyncio.ensure_future(self._closed(run_id))
         try:
             return await self._settled(run_id, closing, seconds=seconds)
@@ -239,13 +377,18 @@ class Runs:
             InvalidArguments: An edit that does not fit the tool.
             ServiceUnavailable: No workflow worker answered; whether it counts shows in the view.
         """
-        await self._describe(run_id)
+        await self._describe(run_id, approver=True)
         await self._update(run_id, "decide", decide)
 
-    async def send_message(self, run_id: str, text: str) -> None:
-        """Answer the assistant's question. Errors as for `decide`."""
+    async def send_message(self, run_id: str, message: SendMessage) -> None:
+        """Say the next thing of a chat, or answer the assistant's question. Errors as for `decide`."""
         await self._describe(run_id)
-        await self._update(run_id, "send_message", SendMessage(text=text))
+        await self._update(run_id, "send_message", message)
+
+    async def choose(self, run_id: str, step_id: str, choice: WorkerChoice) -> None:
+        """Say what to do about a step that no worker takes. Errors as for `decide`."""
+        await self._describe(run_id)
+        await self._update(run_id, "choose", ChooseForStep(step_id=step_id, choice=choice, by=self._owner))
 
     async def _update(self, run_id: str, name: str, argument: Any) -> None:
         try:
@@ -261,8 +404,8 @@ class Runs:
                 raise Conflict("the assistant has ended; nothing was changed") from None
             raise
 
-    async def cancel(self, run_id: str) -> None:
-        """Ask a run to stop.
+    async def cancel(self, run_id: str, *, undo: bool = False) -> None:
+        """Ask a run to stop, and where `undo` says so to take back what it has done.
 
         Raises:
             Conflict: It has ended already.
@@ -270,7 +413,7 @@ class Runs:
         description = await self._describe(run_id)
         if description.status is not WorkflowExecutionStatus.RUNNING:
             raise Conflict("the assistant has ended already; there is nothing to cancel")
-        await self._handle(run_id).cancel(rpc_timeout=_RPC)
+        await self._handle(run_id).cancel(reason=UNDO_REASON if undo else "", rpc_timeout=_RPC)
 
     async def page(
         self, *, status: AssistantStatus | None, limit: int, cursor: str | None
@@ -304,8 +447,11 @@ class Runs:
 
     async def waiting_for_decision(self) -> tuple[list[AssistantView], list[str]]:
         """The views of all runs that have pending approvals, at most 200, and the ids of those that cannot be read."""
+        to_decide = (
+            f"(RetinueOwner = '{self._owner}' OR RetinueApprovers = '{self._owner}' OR RetinueApprovers = '{ANYBODY}')"
+        )
         found = self._client.list_workflows(
-            f"{self._mine} AND ExecutionStatus = 'Running' AND RetinuePendingApprovals > 0",
+            f"WorkflowType = '{_TYPE}' AND {to_decide} AND ExecutionStatus = 'Running' AND RetinuePendingApprovals > 0",
             limit=_INBOX_LIMIT,
             rpc_timeout=_RPC,
         )
@@ -324,16 +470,22 @@ class Runs:
 
     @property
     def _mine(self) -> str:
-        return f"WorkflowType = '{_TYPE}' AND RetinueOwner = '{self._owner}'"
+        kinds = ", ".join(f"'{kind}'" for kind in sorted(_TYPES))
+        return f"WorkflowType IN ({kinds}) AND RetinueOwner = '{self._owner}'"
 
-    async def _describe(self, run_id: str) -> WorkflowExecutionDescription:
+    async def _describe(self, run_id: str, *, approver: bool = False) -> WorkflowExecutionDescription:
+        """The run as Temporal sees it, if it is the caller's; with `approver`, also if the caller may decide in it."""
         try:
             description = await self._handle(run_id).describe(rpc_timeout=_RPC)
         except RPCError as error:
             if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
                 raise _unknown(run_id) from None
             raise
-        if description.workflow_type != _TYPE or description.typed_search_attributes.get(_OWNER) != self._owner:
+        found = description.typed_search_attributes
+        others = set(found.get(_APPROVERS) or []) if approver else set()
+        if description.workflow_type not in _TYPES or (
+            found.get(_OWNER) != self._owner and not others & {self._owner, ANYBODY}
+        ):
             raise _unknown(run_id)
         return description
 

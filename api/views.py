@@ -19,6 +19,7 @@ from workflows.messages import (
     StepError,
     StepStatus,
     StepView,
+    UndoView,
     plain_conversation,
 )
 
@@ -109,6 +110,13 @@ def _taken_up(view: AssistantView, description: WorkflowExecutionDescription) ->
     if view.status is not AssistantStatus.AWAITING_WORKER or waiting:
         return view
     return view.model_copy(update={"status": AssistantStatus.RUNNING if view.plan else AssistantStatus.PLANNING})
+
+
+def with_undo(view: AssistantView, undo: UndoView) -> AssistantView:
+    """Add what was taken back after the end."""
+    undone = {step.step_id for step in undo.steps if step.status == "undone"}
+    changed = _with_steps(view, {step_id: {"status": StepStatus.UNDONE} for step_id in undone})
+    return changed.model_copy(update={"undo": undo.steps})
 
 
 def _pending_changes(step: StepView, pending: Any) -> dict[str, Any]:

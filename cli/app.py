@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import ask as asking
-from cli import decide, demo, doctor, local, render
+from cli import decide, demo, doctor, local, render, schedules
 from cli.client import RetinueClient, run_path
 from cli.exits import CommandError, ExitCode
 from cli.views import Assistant, AssistantPage, Capabilities, Inbox
@@ -116,6 +116,26 @@ def ask(
     if wait:
         _end(watch(client, run_id, as_json=as_json))
     print(started if as_json else run_id)
+
+
+@app.command()
+def briefing(
+    context: typer.Context,
+    place: Annotated[
+        str | None, typer.Option(help="A town whose weather is told; without it, none.", show_default=False)
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="IANA zone; by default this machine's.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the day in one text: weather, events, unread mail, open tasks. What cannot be read is said.
+
+    Example: bin/retinue briefing --place Lisbon
+    """
+    client = _client(context)
+    started = asking.start_briefing(client, place=place, timezone=timezone or asking.local_timezone())
+    _end(watch(client, client.parsed(Assistant, started).id, as_json=as_json))
 
 
 @app.command()
@@ -310,6 +330,7 @@ contacts = typer.Typer(no_args_is_help=True, help="The address book of the conta
 app.add_typer(mail, name="mail")
 app.add_typer(calendar, name="calendar")
 app.add_typer(contacts, name="contacts")
+app.add_typer(schedules.commands, name="schedules")
 
 
 @mail.callback()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 import zoneinfo
+from collections.abc import Callable
 from pathlib import Path
 
 from cli.client import RetinueClient, patiently
@@ -28,22 +29,30 @@ def _is_zone(name: str) -> bool:
 
 
 def start(client: RetinueClient, message: str, *, timezone: str) -> str:
-    """Start a run and return the API's answer. Whatever happens to the connection, no second run is started.
+    """Start a run and return the API's answer; errors as for `send_once`."""
+    return send_once(lambda key: client.start_text(message, timezone=timezone, key=key))
+
+
+def start_briefing(client: RetinueClient, *, place: str | None, timezone: str) -> str:
+    """Start the morning briefing and return the API's answer; errors as for `send_once`."""
+    args = {} if place is None else {"place": place}
+    body = {"message": "Morning briefing", "plan": "briefing", "plan_args": args, "timezone": timezone}
+    return send_once(lambda key: client.create_text("/v1/assistants", body, key=key))
+
+
+def send_once(send: Callable[[str], str]) -> str:
+    """Send what starts something, under one key. Whatever happens to the connection, nothing is started twice.
 
     Raises:
         Unreachable: Nothing listens there, or no answer came for a minute.
     """
     key = str(uuid.uuid4())
-
-    def post() -> str:
-        return client.start_text(message, timezone=timezone, key=key)
-
     try:
-        return post()
+        return send(key)
     except Unreachable as error:
         if error.unsent:
             raise
-    return patiently(post, on_wait=Reconnecting())
+    return patiently(lambda: send(key), on_wait=Reconnecting())
 
 
 class Reconnecting:

@@ -56,6 +56,10 @@ class RetinueClient:
         body = _given({"message": message, "timezone": timezone})
         return self.text("POST", "/v1/assistants", json=body, headers={"Idempotency-Key": key})
 
+    def create_text(self, path: str, body: Mapping[str, Any], *, key: str) -> str:
+        """POST something new. The same key never makes a second one."""
+        return self.text("POST", path, json=_given(body), headers={"Idempotency-Key": key})
+
     def assistant(self, run_id: str) -> Assistant:
         """Read a run."""
         return self.get(Assistant, run_path(run_id))

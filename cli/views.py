@@ -130,6 +130,50 @@ class Inbox(BaseModel):
     approvals: list[InboxItem]
 
 
+class RunTime(BaseModel):
+    """A time of a run on the clock of the schedule's zone."""
+
+    local: datetime
+
+
+class ScheduledRun(BaseModel):
+    """A run that a schedule started."""
+
+    assistant_id: str
+    started_at: datetime
+    running: bool
+
+
+class ScheduleSummary(BaseModel):
+    """One line of the list of schedules."""
+
+    id: str
+    name: str
+    message: str
+    cron: str
+    timezone: str
+    paused: bool
+    note: str | None = None
+    next_run: RunTime | None = None
+
+
+class Schedule(ScheduleSummary):
+    """A whole schedule."""
+
+    plan: str | None = None
+    plan_args: dict[str, JsonValue] = Field(default_factory=dict)
+    next_runs: list[RunTime]
+    recent_runs: list[ScheduledRun]
+    skipped: int = 0
+    missed: int = 0
+
+
+class SchedulePage(BaseModel):
+    """The list of schedules."""
+
+    schedules: list[ScheduleSummary]
+
+
 class Tool(BaseModel):
     """One tool of a capability."""
 

@@ -16,6 +16,8 @@ from offline.wording.reply import reply
 _TOOLS = "Agents and tools (JSON):"
 _CONTEXT = "Context (JSON):"
 _REFUSED = "Plan refused:"
+_PROGRESS = "Progress (JSON):"
+_INPUTS = "\n\nInputs (JSON):"
 
 
 def complete(request: ChatRequest) -> Completion:
@@ -27,7 +29,8 @@ def complete(request: ChatRequest) -> Completion:
     if request.wants_plan:
         return Completion(json.dumps(_plan(request.messages), ensure_ascii=False))
     if request.tools:
-        return continue_loop(request.messages, _setting(request.messages, _functions(request)))
+        setting = _setting(request.messages, _functions(request))
+        return continue_loop(_without_inputs(request.messages), setting, may_call=request.tool_choice != "none")
     return Completion(_text(request.messages))
 
 
@@ -46,7 +49,19 @@ def _about() -> str:
     return f"{ABILITIES} {REAL_MODEL}"
 
 
+def _without_inputs(messages: list[Message]) -> list[Message]:
+    """The conversation of a loop without the data beside its goal: rules read requests, and data is none."""
+    return [
+        message.model_copy(update={"content": message.text.partition(_INPUTS)[0]})
+        if message.role == "user"
+        else message
+        for message in messages
+    ]
+
+
 def _plan(messages: list[Message]) -> dict[str, Any]:
+    if any(message.role == "system" and message.text.startswith(_PROGRESS) for message in messages):
+        return Answer().as_json()  # the first round planned all that these rules can read
     setting = _setting(messages, _agents(messages))
     spoken = [message for message in messages if message.role in ("user", "assistant")]
     if spoken and spoken[-1].role == "user" and spoken[-1].text.startswith(_REFUSED):

@@ -13,30 +13,39 @@ from offline.planner.draft import Step
 from offline.protocol import Completion, FunctionCall, Message, ToolCall
 from offline.wording.reply import report_steps
 
+_MAX_CALLS = 8
+"""In one round; the rest follows in the next."""
+
 
 class _Broken(Exception):
     """A reference leads to nothing."""
 
 
-def continue_loop(messages: Sequence[Message], setting: Setting) -> Completion:
+def continue_loop(messages: Sequence[Message], setting: Setting, *, may_call: bool = True) -> Completion:
     """The next calls towards the last goal, or the final answer."""
     last = max((at for at, message in enumerate(messages) if message.role == "user"), default=-1)
     spoken = [message for message in messages[: last + 1] if message.role in ("user", "assistant") and message.text]
     planned = answer([Said(message.role == "user", message.text) for message in spoken], setting)
     if not planned.steps:
         return Completion(planned.question or planned.reply or "There is nothing to do.")
-    results = _results(messages[last + 1 :])
+    results = _results(planned.steps, messages[last + 1 :])
     calls, broken = _next_calls(planned.steps, results)
-    if calls:
-        return Completion(calls=tuple(calls))
+    if calls and may_call:
+        return Completion(calls=tuple(calls[:_MAX_CALLS]))
     return Completion(_final(planned.steps, results, broken, setting))
 
 
-def _results(messages: Sequence[Message]) -> dict[str, Any]:
+def _results(steps: Sequence[Step], messages: Sequence[Message]) -> dict[str, Any]:
+    """What each step gave. Ids of calls may have been renamed on the way, so a call is known by its function and place."""
     found: dict[str, Any] = {}
+    answers = {message.tool_call_id: message.text for message in messages if message.role == "tool"}
     for message in messages:
-        if message.role == "tool" and message.tool_call_id:
-            found[message.tool_call_id.removeprefix("call_")] = _value(message.text)
+        waiting = _next_calls(steps, found)[0]
+        for call in message.tool_calls or []:
+            own = next((wanted for wanted in waiting if wanted.function.name == call.function.name), None)
+            if own and call.id in answers:
+                waiting.remove(own)
+                found[own.id.removeprefix("call_")] = _value(answers[call.id])
     return found
 
 
@@ -51,6 +60,10 @@ def _failure(result: Any) -> str | None:
     """The error of a call: a result that is only an error, or a text where an object was to come."""
     if isinstance(result, dict) and result.get("error"):
         return str(result["error"])
+    if isinstance(result, dict) and result.keys() == {"status", "error"}:
+        return f"it is {result['status']}"
+    if isinstance(result, str) and "[cut: " in result[-60:]:
+        return "its result is too long to be read here"
     return result if isinstance(result, str) else None
 
 

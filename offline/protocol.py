@@ -108,6 +108,7 @@ class ChatRequest(BaseModel):
     messages: list[Message] = Field(min_length=1)
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = None
+    tool_choice: str | dict[str, JsonValue] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     n: int | None = Field(1, ge=1, le=1)

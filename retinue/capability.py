@@ -33,6 +33,10 @@ class Annotations(BaseModel):
         (), description="JSON pointers of arguments that decide where data goes."
     )
     trusted_output: bool = Field(False, description="False where strangers may have written what it returns.")
+    address_book: bool = Field(
+        False,
+        description="Its results are people and places the person knows: a destination from here counts as known.",
+    )
     undo: str | None = Field(None, description="The tool that compensates this one.")
 
 

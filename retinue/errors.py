@@ -6,6 +6,7 @@
     |   |-- NotFound           the thing that was named does not exist (or is not yours)
     |   |-- Ambiguous          the name fits several things
     |   |-- Conflict           it was decided, changed or closed meanwhile
+    |   |-- NotAllowed         somebody else may do this, the caller may not
     |   `-- BrokenReference    a step refers to what another step did not return
     |-- ServiceError           an outer service or store did not do its part
     |   |-- ServiceUnavailable it may work later; retried
@@ -58,6 +59,10 @@ class Ambiguous(CallerError):
 
 class Conflict(CallerError):
     """It was decided, changed or closed meanwhile."""
+
+
+class NotAllowed(CallerError):
+    """Somebody else may do this."""
 
 
 class BrokenReference(CallerError):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +20,14 @@ from referencing.exceptions import Unresolvable
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import BrokenReference, MalformedAnswer
 
-MAX_STEPS = 30
+MAX_STEPS = 100
+MAX_CHAIN = 25
+"""The longest chain of steps that wait for each other."""
+MAX_FAN_OUT = 50
+"""How many steps may wait for one and the same step."""
+AGENT_VERB = "agent"
+"""A step that is delegated to a capability's own agent appears as the tool `<capability>.agent`."""
+AGENT_RESULT: Mapping[str, Any] = {"type": "object", "properties": {"text": {"type": "string"}}}
 MAX_ARGS_BYTES = 64 * 1024
 MAX_DEPTH = 32
 _MAX_PROBLEMS = 12
@@ -37,9 +46,11 @@ class PlanStep(BaseModel):
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")
     tool: str | None = None
-    args: dict[str, JsonValue] = Field(default_factory=dict)
-    agent: str | None = None
-    goal: str | None = Field(None, max_length=4000)
+    args: dict[str, JsonValue] = Field(
+        default_factory=dict, description="of the tool; for an agent the data that it may use"
+    )
+    agent: str | None = Field(None, description="the capability whose own agent works towards `goal`")
+    goal: str | None = Field(None, min_length=1, max_length=4000)
     depends_on: list[str] = Field(default_factory=list)
     why: str = Field("", max_length=500)
 
@@ -84,6 +95,7 @@ class BoundStep(BaseModel):
     args_schema: dict[str, Any] | None = Field(
         None, description="only for steps that may be asked: edits are checked by it"
     )
+    agent: bool = Field(False, description="a goal for the capability's own agent, not a tool call")
 
 
 class BoundPlan(BaseModel):
@@ -92,6 +104,7 @@ class BoundPlan(BaseModel):
     steps: list[BoundStep] = Field(default_factory=list)
     question: str | None = None
     reply: str | None = None
+    final: bool = True
 
 
 def parse(text: str) -> Plan:
@@ -109,39 +122,131 @@ def parse(text: str) -> Plan:
         raise MalformedAnswer("the plan is nested too deeply") from None
 
 
-def check(plan: Plan, manifests: Iterable[Manifest]) -> list[str]:
+@dataclass(frozen=True)
+class Round:
+    """Which planning round of a run a plan belongs to.
+
+    Args:
+        number: 1 for the first plan. The steps of later ones are renamed, `s1` to `2.s1`, since a step's id is part of
+            its effect's key.
+        earlier: The steps of earlier rounds that a reference may name: their ids and tools.
+        last: No further round will follow, so the plan must be final.
+    """
+
+    number: int = 1
+    earlier: Mapping[str, str] = field(default_factory=dict)
+    last: bool = False
+
+    def renamed(self, step_id: str, own: Collection[str]) -> str:
+        """The id in the run of a step that the plan names; the plan's own steps hide earlier ones of the same name."""
+        return f"{self.number}.{step_id}" if self.number > 1 and step_id in own else step_id
+
+
+FIRST_ROUND = Round()
+
+
+def check(plan: Plan, manifests: Iterable[Manifest], this_round: Round = FIRST_ROUND) -> list[str]:
     """All that is wrong with a plan, in sentences that a model can act on; empty when it may run."""
-    tools = {spec.name: spec for manifest in manifests for spec in manifest.tools if spec.plannable}
-    problems = [*_check_outline(plan), *_check_order(plan)]
+    known = list(manifests)
+    tools = {spec.name: spec for manifest in known for spec in manifest.tools if spec.plannable}
+    problems = [*_check_outline(plan, this_round), *_check_order(plan, this_round)]
+    results = _result_schemas(plan, tools, this_round)
     for step in plan.steps:
-        problems.extend(f"step {step.id}: {problem}" for problem in _check_step(step, plan, tools))
+        if step.agent is not None or step.goal is not None:
+            found = _check_goal(step, {manifest.name for manifest in known}, results)
+        else:
+            found = _check_call(step, tools, results)
+        problems.extend(f"step {step.id}: {problem}" for problem in found)
     return problems[:_MAX_PROBLEMS]
 
 
-def bind(plan: Plan, manifests: Iterable[Manifest]) -> BoundPlan:
-    """Attach queue, options and annotations to each step of a plan that `check` found right."""
-    by_tool = {spec.name: (manifest, spec) for manifest in manifests for spec in manifest.tools}
+def bind(
+    plan: Plan, manifests: Iterable[Manifest], this_round: Round = FIRST_ROUND, *, with_schemas: bool = False
+) -> BoundPlan:
+    """Attach queue, options and annotations to each step of a plan that `check` found right.
+
+    Args:
+        plan: The plan.
+        manifests: What the capabilities announced.
+        this_round: Decides what the steps are called in the run.
+        with_schemas: Attach the argument schemas of all steps, not only of those that are asked by default.
+    """
+    known = {manifest.name: manifest for manifest in manifests}
+    own = {step.id for step in plan.steps}
+    bound = (_bind_step(step, known, with_schemas=with_schemas) for step in plan.steps)
     return BoundPlan(
-        steps=[_bind_step(step, *by_tool[step.tool or ""]) for step in plan.steps],
+        steps=[_renamed(step, this_round, own) for step in bound],
         question=plan.question,
         reply=plan.reply,
+        final=plan.final,
     )
 
 
-def _bind_step(step: PlanStep, manifest: Manifest, spec: ToolSpec) -> BoundStep:
+def _renamed(step: BoundStep, this_round: Round, own: Collection[str]) -> BoundStep:
+    if this_round.number == 1:
+        return step
+
+    def name(step_id: str) -> str:
+        return this_round.renamed(step_id, own)
+
+    changes = {"id": name(step.id), "depends_on": [name(other) for other in step.depends_on]}
+    return step.model_copy(update={**changes, "args": {key: _repointed(arg, name) for key, arg in step.args.items()}})
+
+
+def _repointed(value: JsonValue, name: Callable[[str], str]) -> JsonValue:
+    if isinstance(value, dict):
+        if "$from" in value:
+            return {**value, "$from": name(str(value["$from"]))}
+        return {key: _repointed(item, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_repointed(item, name) for item in value]
+    return value
+
+
+def _bind_step(step: PlanStep, known: Mapping[str, Manifest], *, with_schemas: bool) -> BoundStep:
+    if step.agent is not None:
+        return _bind_goal(step, known[step.agent])
+    manifest = known[(step.tool or "").partition(".")[0]]
+    spec = manifest.tool(step.tool or "")
+    assert spec is not None  # `check` found it
+    return bind_call(step, spec, capability=manifest.name, task_queue=manifest.task_queue, with_schema=with_schemas)
+
+
+def bind_call(
+    step: PlanStep, spec: ToolSpec, *, capability: str, task_queue: str, with_schema: bool = False
+) -> BoundStep:
+    """One tool call with its binding."""
     return BoundStep(
         id=step.id,
         tool=spec.name,
         args=step.args,
         depends_on=_needs(step),
         why=step.why,
-        capability=manifest.name,
-        task_queue=manifest.task_queue,
+        capability=capability,
+        task_queue=task_queue,
         title=spec.title,
         summary=spec.summary,
         annotations=spec.annotations,
         options=spec.options,
-        args_schema=spec.args_schema if _may_be_asked(step, spec.annotations) else None,
+        args_schema=spec.args_schema if with_schema or _may_be_asked(step, spec.annotations) else None,
+    )
+
+
+def _bind_goal(step: PlanStep, manifest: Manifest) -> BoundStep:
+    """A delegated goal. It does nothing by itself: each call that the agent wants becomes a step of its own."""
+    return BoundStep(
+        id=step.id,
+        tool=f"{manifest.name}.{AGENT_VERB}",
+        args={"goal": step.goal, **({"inputs": step.args} if step.args else {})},
+        depends_on=_needs(step),
+        why=step.why,
+        capability=manifest.name,
+        task_queue=manifest.task_queue,
+        title=f"Let the {manifest.name} agent work",
+        summary="{goal}",
+        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        options=ToolOptions(),
+        agent=True,
     )
 
 
@@ -156,56 +261,90 @@ def _needs(step: PlanStep) -> list[str]:
     return list(dict.fromkeys([*step.depends_on, *(source for source, _ in references(step.args))]))
 
 
-def _check_outline(plan: Plan) -> Iterator[str]:
-    if not plan.steps and not plan.question and not plan.reply:
+def _check_outline(plan: Plan, this_round: Round) -> Iterator[str]:
+    if not plan.steps and not plan.question and not plan.reply and this_round.number == 1:
         yield "the plan has no steps, no question and no reply; give one of them"
     if len(plan.steps) > MAX_STEPS:
         yield f"the plan has {len(plan.steps)} steps; at most {MAX_STEPS} are allowed"
-    if not plan.final:
-        yield "another planning round is not available here; plan all steps now and set final to true"
+    if not plan.final and this_round.last:
+        yield "there is no further planning round; plan all steps now and set final to true"
+    if not plan.final and not plan.steps:
+        yield "a plan without steps is final"
     if plan.question and plan.steps:
         yield "a plan asks a question or has steps, not both"
     ids = [step.id for step in plan.steps]
     for twice in sorted({name for name in ids if ids.count(name) > 1}):
         yield f"two steps have the id {twice}"
+    for dotted in sorted({name for name in ids if "." in name}):
+        yield f"step {dotted}: an id has no dot; ids with dots are given by the run"
 
 
-def _check_order(plan: Plan) -> Iterator[str]:
-    waiting = {step.id: set(_needs(step)) for step in plan.steps}
-    for step_id, needs in waiting.items():
-        for unknown in sorted(needs - waiting.keys()):
+def _check_order(plan: Plan, this_round: Round) -> Iterator[str]:
+    needs = {step.id: set(_needs(step)) for step in plan.steps}
+    for step_id, others in needs.items():
+        for unknown in sorted(others - needs.keys() - this_round.earlier.keys()):
             yield f"step {step_id}: depends on {unknown}, which is no step of this plan"
-        needs &= waiting.keys()
-    while ready := [step_id for step_id, needs in waiting.items() if not needs & waiting.keys()]:
+        others &= needs.keys()
+    yield from _check_fan_out(needs)
+    waiting, chain = dict(needs), 0
+    while ready := [step_id for step_id, others in waiting.items() if not others & waiting.keys()]:
+        chain += 1
         for step_id in ready:
             del waiting[step_id]
     if waiting:
         yield f"the steps {', '.join(sorted(waiting))} wait for each other in a circle"
+    if chain > MAX_CHAIN:
+        yield f"{chain} steps wait for each other in a chain; at most {MAX_CHAIN} may"
 
 
-def _check_step(step: PlanStep, plan: Plan, tools: Mapping[str, ToolSpec]) -> Iterator[str]:
-    if step.agent or step.goal:
-        yield "delegated goals are not available here; use a tool with args"
-        return
+def _check_fan_out(needs: Mapping[str, Collection[str]]) -> Iterator[str]:
+    waiting_for = Counter(other for others in needs.values() for other in others)
+    for step_id, count in waiting_for.items():
+        if count > MAX_FAN_OUT:
+            yield f"{count} steps wait for step {step_id}; at most {MAX_FAN_OUT} may"
+
+
+def _result_schemas(plan: Plan, tools: Mapping[str, ToolSpec], this_round: Round) -> dict[str, Mapping[str, Any]]:
+    """What each step that a reference may name gives back; absent where its tool is unknown."""
+    named = dict(this_round.earlier) | {
+        step.id: f"{step.agent}.{AGENT_VERB}" if step.agent is not None else step.tool or "" for step in plan.steps
+    }
+    agents = {step_id: AGENT_RESULT for step_id, tool in named.items() if tool.endswith(f".{AGENT_VERB}")}
+    return agents | {step_id: tools[tool].result_schema for step_id, tool in named.items() if tool in tools}
+
+
+def _check_goal(step: PlanStep, agents: Collection[str], results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    if step.tool is not None or step.agent is None or step.goal is None:
+        yield "a step has a tool with args, or an agent with a goal"
+    elif step.agent not in agents:
+        yield f"there is no agent {step.agent!r}; there are {', '.join(sorted(agents))}"
+    else:
+        yield from _check_shape(step, results)
+
+
+def _check_call(
+    step: PlanStep, tools: Mapping[str, ToolSpec], results: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
     spec = tools.get(step.tool or "")
     if spec is None:
         yield f"there is no tool {step.tool!r}; there are {', '.join(sorted(tools))}"
-        return
+    elif problems := list(_check_shape(step, results)):
+        yield from problems
+    else:
+        yield from check_args(step.args, spec.args_schema)
+
+
+def _check_shape(step: PlanStep, results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if "$from" in step.args:
         yield "args is an object of arguments; a reference may stand for one argument, not for all of them"
-        return
-    if json_size(step.args) > MAX_ARGS_BYTES:
+    elif json_size(step.args) > MAX_ARGS_BYTES:
         yield f"the arguments are larger than {MAX_ARGS_BYTES // 1024} KiB"
-        return
-    if _depth(step.args) > MAX_DEPTH:
+    elif _depth(step.args) > MAX_DEPTH:
         yield f"the arguments are nested deeper than {MAX_DEPTH} levels"
-        return
-    yield from check_args(step.args, spec.args_schema)
-    by_id = {other.id: other for other in plan.steps}
-    for source, path in references(step.args):
-        other = tools.get(by_id[source].tool or "") if source in by_id else None
-        if other is not None and not _schema_has(other.result_schema, path):
-            yield f"{path!r} is no field of the result of {source} ({other.name})"
+    else:
+        for source, path in references(step.args):
+            if source in results and not _schema_has(results[source], path):
+                yield f"{path!r} is no field of the result of {source}"
 
 
 def check_args(args: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:

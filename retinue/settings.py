@@ -27,12 +27,17 @@ class RetinueSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RETINUE_", env_ignore_empty=True)
 
     data_dir: Path = Field(ROOT / ".retinue", description="databases, logs and the Temporal state of a local stack")
+    blob_dir: Path | None = Field(None, description="large payloads of runs; by default `blobs` in the data folder")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     temporal_port: int = Field(7233, ge=1, le=65535)
     temporal_ui_port: int = Field(8233, ge=1, le=65535)
     worker_concurrency: int = Field(50, ge=1, le=1000, description="activities that one worker process runs at a time")
     log_level: str = "INFO"
+
+    def blobs(self) -> Path:
+        """The folder of large payloads. All processes of an installation need the same."""
+        return (self.blob_dir or self.data_dir / "blobs").resolve()
 
     def sqlite_url(self, name: str) -> str:
         """The address of the SQLite file `name`.db in the data folder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -19,6 +20,7 @@ from temporalio.converter import (
     DataConverter,
     DefaultFailureConverter,
     DefaultPayloadConverter,
+    ExternalStorage,
     JSONPlainPayloadConverter,
     PayloadConverter,
 )
@@ -26,7 +28,8 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RetryConfig, RPCError
 
-from retinue.settings import temporal_address
+from retinue.blobs import INLINE_BYTES, BlobFiles
+from retinue.settings import RetinueSettings, temporal_address
 
 _log = logging.getLogger("retinue.temporal")
 
@@ -35,8 +38,21 @@ BUILD_ID = "retinue-0.1.0"
 """Given to every worker: without one the SDK hashes the byte code of all loaded modules at start (1.3 s of CPU)."""
 
 
-SEARCH_ATTRIBUTES = {"RetinueStatus": "Keyword", "RetinueOwner": "Keyword", "RetinuePendingApprovals": "Int"}
+SEARCH_ATTRIBUTES = {
+    "RetinueStatus": "Keyword",
+    "RetinueOwner": "Keyword",
+    "RetinuePendingApprovals": "Int",
+    "RetinueApprovers": "KeywordList",
+}
 """By these, lists and the inbox find runs."""
+
+
+# Shared: the SDK makes a new converter for each task, and what this one knows of types is worth keeping.
+_JSON = PydanticJSONPlainPayloadConverter(ToJsonOptions(exclude_unset=True))
+_CONVERTERS = tuple(
+    _JSON if isinstance(converter, JSONPlainPayloadConverter) else converter
+    for converter in DefaultPayloadConverter.default_encoding_payload_converters
+)
 
 
 class CompactPayloadConverter(CompositePayloadConverter):
@@ -47,13 +63,7 @@ class CompactPayloadConverter(CompositePayloadConverter):
     """
 
     def __init__(self) -> None:
-        json = PydanticJSONPlainPayloadConverter(ToJsonOptions(exclude_unset=True))
-        super().__init__(
-            *(
-                json if isinstance(converter, JSONPlainPayloadConverter) else converter
-                for converter in DefaultPayloadConverter.default_encoding_payload_converters
-            )
-        )
+        super().__init__(*_CONVERTERS)
 
 
 class QuietFailureConverter(DefaultFailureConverter):
@@ -75,6 +85,9 @@ DATA_CONVERTER = dataclasses.replace(
     DataConverter.default,
     payload_converter_class=CompactPayloadConverter,
     failure_converter_class=QuietFailureConverter,
+    external_storage=ExternalStorage(
+        drivers=[BlobFiles(lambda: RetinueSettings().blobs())], payload_size_threshold=INLINE_BYTES
+    ),
 )
 
 
@@ -128,10 +141,11 @@ async def add_search_attributes(client: Client, names: Iterable[str]) -> None:
     for name in sorted(names):
         await client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
-                namespace=client.namespace, search_attributes={name: _indexed(SEARCH_ATTRIBUTES[name])}
+                namespace=client.namespace, search_attributes={name: indexed(SEARCH_ATTRIBUTES[name])}
             )
         )
 
 
-def _indexed(kind: str) -> IndexedValueType.ValueType:
-    return IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}")
+def indexed(kind: str) -> IndexedValueType.ValueType:
+    """The API's value for a kind as the command line names it: `Keyword`, `KeywordList`."""
+    return IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{re.sub('(?<=[a-z])(?=[A-Z])', '_', kind).upper()}")

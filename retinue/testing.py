@@ -24,9 +24,10 @@ from starlette.routing import Route
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of the model: usually a text; for faults another status, raw body, headers or a delay in seconds."""
+    """One answer of the model: a text or calls; for faults another status, raw body, headers or a delay in seconds."""
 
     text: str = ""
+    calls: Sequence[Mapping[str, Any]] = ()
     status: int = 200
     raw: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +40,7 @@ class Answer:
             return Response(self.raw, self.status, self.headers, media_type="application/json")
         if self.status != 200:
             return JSONResponse({"error": {"message": f"scripted {self.status}"}}, self.status, self.headers)
-        return JSONResponse(_completion(self.text, self.finish_reason), headers=self.headers)
+        return JSONResponse(_completion(self.text, self.finish_reason, self.calls), headers=self.headers)
 
 
 def plan_answer(steps: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Answer:
@@ -48,8 +49,22 @@ def plan_answer(steps: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Answe
     return Answer(json.dumps({"steps": written, "question": None, "reply": None, "final": True, **fields}))
 
 
+Wish = Mapping[str, Any]
+"""A call that an agent wants: `{"tool": "calendar.list_events", "args": {...}}`; `args` may be text, to be broken."""
+Turn = str | Sequence[Wish] | Answer
+"""What an agent says in one turn: its final text, the calls that it wants, or any answer."""
+TurnMaker = Callable[[Mapping[str, Any]], Turn]
+"""Makes a turn from the request, so that a test can have a model that obeys what it reads."""
+PROGRESS = "Progress (JSON):"
+
+
 class ScriptedModel:
-    """The scripted model. One serves many tests at once: scripts are found by the first message of a conversation."""
+    """The scripted model. One serves many tests at once.
+
+    Scripts of plans are found by the first message of a conversation, those of agents by the goal that stands in a
+    request. A script of plans that is exhausted ends a run that goes into a further round; everything else that nobody
+    scripted is refused.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -57,11 +72,16 @@ class ScriptedModel:
         self.compose_delay: dict[str, float] = {}
         self._scripts: dict[str, list[Answer]] = {}
         self._replies: dict[str, list[Answer]] = {}
+        self._agents: dict[str, list[Turn | TurnMaker]] = {}
 
     def script(self, message: str, *plans: Answer, replies: Sequence[Answer] = ()) -> None:
         """Answer planning for `message` by these in turn, and its final answer by `replies`, else by a fixed text."""
         self._scripts[message] = list(plans)
         self._replies[message] = list(replies)
+
+    def agent(self, goal: str, *turns: Turn | TurnMaker) -> None:
+        """Answer the loop of the agent that works towards `goal` by these turns; the last one stays, if it is made."""
+        self._agents[goal] = list(turns)
 
     def requests_for(self, message: str) -> list[dict[str, Any]]:
         """The requests in which `message` stands."""
@@ -78,7 +98,9 @@ class ScriptedModel:
     def _next(self, body: Mapping[str, Any]) -> Answer:
         said = [message["content"] for message in body["messages"] if message["role"] == "user"]
         if "response_format" in body:
-            return self._pop(self._scripts, said[0])
+            return self._plan(body, said[0])
+        if "tools" in body:
+            return self._turn(body, said[0])
         content = json.loads(said[-1])
         if content["task"] == "compose":
             delay = self.compose_delay.get(content["instruction"], 0)
@@ -88,19 +110,52 @@ class ScriptedModel:
             return Answer("; ".join(f"{step['tool']} {step['status']}" for step in content["steps"]))
         return self._pop(self._replies, message)
 
+    def _plan(self, body: Mapping[str, Any], message: str) -> Answer:
+        later = any(str(message["content"]).startswith(PROGRESS) for message in body["messages"])
+        if later and self._scripts.get(message) == []:
+            return plan_answer()
+        return self._pop(self._scripts, message)
+
+    def _turn(self, body: Mapping[str, Any], said: str) -> Answer:
+        turns = next((turns for goal, turns in self._agents.items() if goal in said), [])
+        if not turns:
+            return _EXHAUSTED
+        turn = turns[0] if len(turns) == 1 and callable(turns[0]) else turns.pop(0)
+        return _spoken(turn(body) if callable(turn) else turn)
+
     def _pop(self, scripts: dict[str, list[Answer]], message: str) -> Answer:
         if not scripts.get(message):
-            return Answer(status=400, raw=json.dumps({"error": {"message": "the script is exhausted"}}).encode())
+            return _EXHAUSTED
         return scripts[message].pop(0)
 
 
-def _completion(text: str, finish_reason: str) -> dict[str, Any]:
+_EXHAUSTED = Answer(status=400, raw=json.dumps({"error": {"message": "the script is exhausted"}}).encode())
+
+
+def _spoken(turn: Turn) -> Answer:
+    if isinstance(turn, Answer):
+        return turn
+    return Answer(turn) if isinstance(turn, str) else Answer(calls=turn, finish_reason="tool_calls")
+
+
+def _call(number: int, wish: Wish) -> dict[str, Any]:
+    """A call as the model writes it, with an id that comes again in each turn: some endpoints do that."""
+    args = wish.get("args", {})
+    written = args if isinstance(args, str) else json.dumps(args)
+    function = {"name": wish["tool"].replace(".", "__"), "arguments": written}
+    return {"id": f"call_{number}", "type": "function", "function": function}
+
+
+def _completion(text: str, finish_reason: str, calls: Sequence[Wish]) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": text or None if calls else text}
+    if calls:
+        message["tool_calls"] = [_call(number, wish) for number, wish in enumerate(calls)]
     return {
         "id": "chatcmpl-scripted",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": "scripted",
-        "choices": [{"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text}}],
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
     }
 

@@ -1,6 +1,6 @@
 """Times as Retinue writes them: ISO 8601 with an offset, always."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -29,3 +29,9 @@ def utc(value: datetime) -> datetime:
 def local(value: datetime, zone: str) -> datetime:
     """The same moment on the clock of an IANA zone, to the second."""
     return value.astimezone(ZoneInfo(zone)).replace(microsecond=0)
+
+
+def whole_day(day: date, zone: str) -> tuple[datetime, datetime]:
+    """A day from midnight to midnight on the clock of an IANA zone: 23 or 25 hours where clocks change."""
+    midnights = (datetime.combine(day + timedelta(days=more), time.min, ZoneInfo(zone)) for more in (0, 1))
+    return next(midnights), next(midnights)

@@ -22,6 +22,7 @@ DESIGN = {
     "email": {"send", "search", "read", "draft", "archive", "delete"},
     "weather": {"forecast", "current"},
     "contacts": {"find", "add", "list"},
+    "tasks": {"add", "list", "complete", "remind"},
     "reasoning": {"plan", "reply", "compose"},
 }
 
@@ -78,7 +79,13 @@ def test_a_read_only_tool_is_not_called_destructive(spec: ToolSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*(f"activities.{name}.contract" for name in FOLDERS), "workflows.assistant", "workflows.registry"]
+    "name",
+    [
+        *(f"activities.{name}.contract" for name in FOLDERS),
+        "workflows.assistant",
+        "workflows.registry",
+        "workflows.reminder",
+    ],
 )
 def test_contracts_and_workflows_pull_in_nothing_heavy(name: str) -> None:
     """In a fresh interpreter: no database, no HTTP client, no model SDK, no web framework."""

@@ -15,6 +15,7 @@ MODULES = [
     "workers.runner",
     "workflows.assistant",
     "workflows.registry",
+    "workflows.reminder",
     *(f"activities.{name}.worker" for name in activities.names()),
 ]
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -19,6 +19,7 @@ import activities
 from retinue.capability import Capability
 from retinue.errors import ServiceUnavailable
 from retinue.logs import configure
+from retinue.person import PERSON_QUEUE
 from retinue.process import leave
 from retinue.registry import announce
 from retinue.settings import RetinueSettings
@@ -33,7 +34,8 @@ _log = logging.getLogger("retinue.worker")
 
 SANDBOX = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        *("retinue", "activities", "workflows.messages"),
+        *("retinue", "activities", "workflows.messages", "workflows.standing"),
+        *("workflows.budget", "workflows.origins", "workflows.policy"),
         *("jsonschema", "jsonschema_specifications", "referencing", "rpds", "attrs", "attr"),
         *("dotenv", "pydantic_settings", "google"),
     )
@@ -44,19 +46,51 @@ payload, which costs a third of a workflow worker's CPU (see docs/decisions/0003
 
 
 def workflows_worker(client: Client, *, workflow_runner: WorkflowRunner | None = None) -> Worker:
-    """The worker that advances the workflows. It runs no activity."""
+    """The worker that advances the workflows. It polls no activities; it answers the workflows' own short questions."""
+    from workers.local_activities import LocalActivities
     from workflows.assistant import AssistantWorkflow
+    from workflows.catalog import PLANS
+    from workflows.microagent import MicroAgentWorkflow
     from workflows.registry import RegistryWorkflow
+    from workflows.reminder import ReminderWorkflow
+    from workflows.undo import UndoWorkflow
 
+    runner = workflow_runner or UnsandboxedWorkflowRunner()
     return Worker(
         client,
         task_queue=WORKFLOW_QUEUE,
-        workflows=[AssistantWorkflow, RegistryWorkflow],
-        workflow_runner=workflow_runner or UnsandboxedWorkflowRunner(),
+        workflows=[
+            AssistantWorkflow,
+            MicroAgentWorkflow,
+            UndoWorkflow,
+            RegistryWorkflow,
+            ReminderWorkflow,
+            *(plan.workflow for plan in PLANS.values()),
+        ],
+        activities=LocalActivities(client).all(),
+        no_remote_activities=True,
+        workflow_runner=runner,
+        plugins=[SimplePlugin("people", run_context=lambda: _people(client, runner))],
         build_id=BUILD_ID,
         max_cached_workflows=2000,
         graceful_shutdown_timeout=DRAIN,
     )
+
+
+@contextlib.asynccontextmanager
+async def _people(client: Client, workflow_runner: WorkflowRunner) -> AsyncIterator[None]:
+    """Beside the workflow worker, one that advances what it asks; see `PERSON_QUEUE` for why they share nothing."""
+    from workflows.person import PersonWorkflow
+
+    async with Worker(
+        client,
+        task_queue=PERSON_QUEUE,
+        workflows=[PersonWorkflow],
+        workflow_runner=workflow_runner,
+        build_id=BUILD_ID,
+        graceful_shutdown_timeout=DRAIN,
+    ):
+        yield
 
 
 def capability_worker(

@@ -1,18 +1,38 @@
-"""Approvals: actions that wait for a person, each bound to its id and to the exact arguments that were shown."""
+"""Approvals: what waits for a person, each bound to its id and to the exact arguments that were shown."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 from pydantic import JsonValue
+from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from retinue.plan import BoundStep, check_args, references
+from retinue.plan import check_args, references
 from retinue.text import safe
-from workflows.messages import ApprovalStatus, ApprovalView, Decide, DecisionKind, Origin
+from workflows.messages import (
+    ApprovalKind,
+    ApprovalStatus,
+    ApprovalView,
+    Decide,
+    DecisionKind,
+    Vote,
+)
+from workflows.origins import Origin
+from workflows.policy import AtExpiry, Decision, Verdict
+from workflows.standing import GrantWish, Scope
+
+ANYBODY = "*"
+SIGNAL = "signal"
+"""Who decided by a plain Temporal signal that names nobody."""
+MAX_KEPT = 50
+"""How many decided approvals a chat carries over."""
 
 
 def args_hash(args: Mapping[str, JsonValue]) -> str:
@@ -53,41 +73,142 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
+Judge = Callable[[Mapping[str, JsonValue]], Verdict]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person is asked, before it becomes an approval.
+
+    Args:
+        id: Of the approval; unique in the run.
+        tool: What would run, by its full name.
+        title: The same, as a person would say it.
+        args: The true arguments.
+        terms: Who must decide, until when, and why.
+        judge: Judges edited arguments by the policy; an edit that it denies is refused, and its terms replace `terms`.
+        render: Renders the preview of (edited) arguments.
+        check: What is wrong with edited arguments beyond their schema.
+    """
+
+    id: str
+    tool: str
+    title: str
+    args: dict[str, JsonValue]
+    terms: Verdict
+    judge: Judge
+    kind: ApprovalKind = ApprovalKind.ACTION
+    step_id: str = ""
+    args_schema: Mapping[str, Any] = field(default_factory=dict)
+    origins: Sequence[Origin] = ()
+    undo: str | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
+    render: Callable[[Mapping[str, JsonValue]], str] | None = None
+    check: Callable[[Mapping[str, JsonValue]], Iterator[str]] | None = None
+    offer: Scope | None = None
+
+
 class Approvals:
     """The approvals of one run. Decisions are checked before they are recorded; a refused one leaves no trace."""
 
-    def __init__(self) -> None:
-        self._views: dict[str, ApprovalView] = {}
-        self._about: dict[str, Mapping[str, str]] = {}
+    def __init__(self, *, requester: str, on_change: Callable[[], None], carried: Sequence[ApprovalView] = ()) -> None:
+        self._requester = requester
+        self._on_change = on_change
+        self._views: dict[str, ApprovalView] = {view.id: view for view in carried}
+        self._questions: dict[str, Question] = {}
+        self._terms: dict[str, Verdict] = {}
+        self._grants: dict[str, GrantWish] = {}
 
-    def ask(
-        self,
-        step: BoundStep,
-        args: dict[str, JsonValue],
-        *,
-        reasons: Sequence[str],
-        origins: Sequence[Origin],
-        about: Mapping[str, str],
-        now: datetime,
-    ) -> str:
-        """Open an approval for a step and return its id."""
-        approval_id = f"ap-{step.id}"
-        self._about[approval_id] = about
-        self._views[approval_id] = ApprovalView(
-            id=approval_id,
-            step_id=step.id,
-            tool=step.tool,
-            title=step.title,
-            args=args,
-            args_hash=args_hash(args),
-            args_schema=step.args_schema or {},
-            preview=preview(step.title, args, about),
-            reasons=list(reasons),
-            origins=list(origins),
+    def ask(self, question: Question, *, now: datetime) -> str:
+        """Open an approval and return its id."""
+        self._questions[question.id] = question
+        self._views[question.id] = ApprovalView(
+            id=question.id,
+            step_id=question.step_id,
+            tool=question.tool,
+            title=question.title,
+            args=question.args,
+            args_hash=args_hash(question.args),
+            args_schema=dict(question.args_schema),
+            preview=self._rendered(question, question.args),
+            reasons=list(question.terms.reasons),
+            origins=list(question.origins),
             asked_at=now,
             status=ApprovalStatus.PENDING,
+            kind=question.kind,
+            undo=question.undo,
+            offer=question.offer,
+            **self._terms_of(question.id, question.terms, asked_at=now),
         )
-        return approval_id
+        self._on_change()
+        return question.id
+
+    def _terms_of(self, approval_id: str, terms: Verdict, *, asked_at: datetime) -> dict[str, Any]:
+        self._terms[approval_id] = terms
+        expires = asked_at + timedelta(seconds=terms.expires_after) if terms.expires_after else None
+        return {
+            "rule": terms.rule,
+            "approvers": terms.approvers,
+            "by": list(terms.by),
+            "not_the_requester": terms.not_the_requester,
+            "expires_at": expires,
+            "at_expiry": terms.at_expiry if expires else None,
+        }
+
+    def _rendered(self, question: Question, args: Mapping[str, JsonValue]) -> str:
+        if question.render:
+            return question.render(args)
+        about = {name: text for name, text in question.about.items() if args.get(name) == question.args.get(name)}
+        return preview(question.title, args, about)
+
+    async def decided(self, approval_id: str) -> ApprovalView:
+        """Wait until it no longer waits, reminding, escalating and expiring on the way. Returns it as it then stands."""
+        while (view := self.get(approval_id)).status is ApprovalStatus.PENDING:
+            terms = self._terms[approval_id]
+            moment = self._next_moment(view)
+            try:
+                await workflow.wait_condition(
+                    partial(self._moved_on, approval_id, terms),
+                    timeout=None if moment is None else max(moment - workflow.now(), timedelta()),
+                )
+            except TimeoutError:
+                self._come_due(approval_id, workflow.now())
+        return view
+
+    def _moved_on(self, approval_id: str, terms: Verdict) -> bool:
+        return self.is_decided(approval_id) or self._terms[approval_id] is not terms
+
+    def _next_moment(self, view: ApprovalView) -> datetime | None:
+        """When something is next to be done about it by itself; None when it only waits."""
+        terms = self._terms[view.id]
+        due = [view.asked_at + timedelta(seconds=after) for after in terms.remind_after[view.reminders :][:1]]
+        if terms.escalate_after and view.escalated_at is None:
+            due.append(view.asked_at + timedelta(seconds=terms.escalate_after))
+        if view.expires_at and not view.overdue:
+            due.append(view.expires_at)
+        return min(due, default=None)
+
+    def _come_due(self, approval_id: str, now: datetime) -> None:
+        """Do what is due: expire first, since nobody need be reminded of what is over."""
+        view, terms = self._views[approval_id], self._terms[approval_id]
+        if view.status is not ApprovalStatus.PENDING:
+            return
+        if view.expires_at and now >= view.expires_at and not view.overdue:
+            self._update(view, **_expired(terms.at_expiry, now))
+        elif (
+            terms.escalate_after
+            and not view.escalated_at
+            and now >= view.asked_at + timedelta(seconds=terms.escalate_after)
+        ):
+            wider = [*(view.by or [self._requester]), *terms.escalate_to]
+            self._update(view, escalated_at=now, by=list(dict.fromkeys(wider)))
+        elif len(terms.remind_after) > view.reminders:
+            self._update(view, reminders=view.reminders + 1, reminded_at=now)
+
+    def _update(self, view: ApprovalView, **changes: Any) -> ApprovalView:
+        self._views[view.id] = view.model_copy(update=changes)
+        self._on_change()
+        return self._views[view.id]
 
     def views(self) -> list[ApprovalView]:
         """All approvals in the order in which they were asked."""
@@ -96,6 +217,11 @@ class Approvals:
     def pending(self) -> list[ApprovalView]:
         """Those that still wait."""
         return [view for view in self._views.values() if view.status is ApprovalStatus.PENDING]
+
+    def others(self) -> list[str]:
+        """Who besides the requester may decide, or could: for their inbox, and so that they can see what came of it."""
+        named = {name for view in self._views.values() for name in view.by}
+        return sorted(named - {self._requester})
 
     def get(self, approval_id: str) -> ApprovalView:
         """One approval.
@@ -112,22 +238,38 @@ class Approvals:
         """Whether it no longer waits."""
         return self._views[approval_id].status is not ApprovalStatus.PENDING
 
-    def check(self, decide: Decide) -> None:
-        """Refuse a decision that is late, stale or malformed.
+    def check(self, decide: Decide, *, now: datetime) -> None:
+        """Refuse a decision that is late, stale, malformed, or not this person's.
 
         Raises:
-            ApplicationError: `ApprovalUnknown`, `ApprovalDecided`, `ApprovalStale` or `InvalidArguments`.
+            ApplicationError: `ApprovalUnknown`, `ApprovalDecided`, `ApprovalExpired`, `ApprovalStale`, `NotAllowed`,
+                `Denied` or `InvalidArguments`.
         """
         view = self.get(decide.approval_id)
         if view.status is not ApprovalStatus.PENDING:
-            by = f" by {view.decided_by}" if view.decided_by else ""
-            raise _refused("ApprovalDecided", f"approval {view.id} was already {view.status}{by}; nothing was changed")
+            raise _refused("ApprovalDecided", f"approval {view.id} was already {_outcome(view)}; nothing was changed")
+        if view.expires_at and now >= view.expires_at and not view.overdue and view.at_expiry is not AtExpiry.WAIT:
+            raise _refused("ApprovalExpired", f"approval {view.id} expired at {view.expires_at}; nothing was changed")
         if decide.args_hash != view.args_hash:
             raise _refused(
                 "ApprovalStale",
                 f"args_hash does not belong to what approval {view.id} asks now; read it again and decide on that",
             )
+        self._check_person(view, decide)
         self._check_edit(view, decide)
+        self._check_grant(view, decide)
+
+    def _check_person(self, view: ApprovalView, decide: Decide) -> None:
+        may = view.by or [self._requester]
+        proves_nobody = decide.by == SIGNAL and not view.by and view.approvers == 1
+        if decide.by not in may and ANYBODY not in may and not proves_nobody:
+            raise _refused("NotAllowed", f"approval {view.id} is decided by {', '.join(may)}, not by {decide.by}")
+        if decide.decision is DecisionKind.REJECT:
+            return
+        if view.not_the_requester and decide.by == self._requester:
+            raise _refused("NotAllowed", f"whoever asked for it may not approve {view.id}; somebody else must")
+        if decide.decision is DecisionKind.APPROVE and decide.by in {vote.by for vote in view.votes}:
+            raise _refused("ApprovalDecided", f"{decide.by} has approved {view.id} already; another person must")
 
     def _check_edit(self, view: ApprovalView, decide: Decide) -> None:
         if decide.decision is not DecisionKind.EDIT:
@@ -136,39 +278,94 @@ class Approvals:
             return
         if decide.args is None:
             raise _refused("InvalidArguments", "the decision 'edit' needs the new `args`, all of them")
-        if any(references(decide.args)):
+        question = self._questions[view.id]
+        if view.kind is ApprovalKind.ACTION and any(references(decide.args)):
             raise _refused("InvalidArguments", "write the values themselves; an edit cannot refer to other steps")
-        if problems := list(check_args(decide.args, view.args_schema)):
+        problems = list(check_args(decide.args, view.args_schema)) or (
+            list(question.check(decide.args)) if question.check else []
+        )
+        if problems:
             raise _refused("InvalidArguments", f"the new arguments do not fit {view.tool}: {'; '.join(problems[:5])}")
+        verdict = question.judge(decide.args)
+        if verdict.decision is Decision.DENY:
+            raise _refused("Denied", f"the policy forbids this: {'; '.join(verdict.reasons) or verdict.rule}")
+
+    def _check_grant(self, view: ApprovalView, decide: Decide) -> None:
+        if decide.grant is None:
+            return
+        if view.kind is not ApprovalKind.ACTION or decide.decision is DecisionKind.REJECT:
+            raise _refused("InvalidArguments", "a grant goes with approving an action, nothing else")
+        if view.approvers > 1 or view.not_the_requester:
+            raise _refused("NotAllowed", "what several people must approve cannot be granted by one of them")
 
     def record(self, decide: Decide, *, now: datetime) -> ApprovalView:
-        """Record a checked decision."""
+        """Record a checked decision. An edit is its author's approval of the new arguments; earlier votes lapse."""
         view = self._views[decide.approval_id]
-        changes: dict[str, object] = {
-            "status": ApprovalStatus.REJECTED if decide.decision is DecisionKind.REJECT else ApprovalStatus.APPROVED,
-            "decision": decide.decision,
-            "decided_by": decide.by,
-            "decided_at": now,
-            "comment": decide.comment,
-            "args_schema": {},
-        }
+        if decide.grant is not None:
+            self._grants[view.id] = decide.grant
+        if decide.decision is DecisionKind.REJECT:
+            return self._update(view, status=ApprovalStatus.REJECTED, **_decision(decide, now))
         if decide.args is not None:
-            changes |= {
-                "args": decide.args,
-                "args_hash": args_hash(decide.args),
-                "preview": preview(view.title, decide.args, self._still_about(view, decide.args)),
-            }
-        self._views[view.id] = view.model_copy(update=changes)
-        return self._views[view.id]
+            view = self._edited(view, decide.args)
+        votes = [*view.votes, Vote(by=decide.by, at=now, comment=decide.comment)]
+        if len(votes) < view.approvers:
+            return self._update(view, votes=votes)
+        return self._update(view, votes=votes, status=ApprovalStatus.APPROVED, **_decision(decide, now))
 
-    def _still_about(self, view: ApprovalView, args: Mapping[str, JsonValue]) -> dict[str, str]:
-        """What is known of the arguments that an edit left as they were."""
-        return {name: text for name, text in self._about[view.id].items() if args.get(name) == view.args[name]}
+    def _edited(self, view: ApprovalView, args: dict[str, JsonValue]) -> ApprovalView:
+        question = self._questions[view.id]
+        verdict = question.judge(args)
+        # an edit that would be automatic was still asked: its terms stay those of the question
+        terms = verdict if verdict.decision is Decision.ASK else self._terms[view.id]
+        changes = self._terms_of(view.id, terms, asked_at=view.asked_at)
+        return view.model_copy(
+            update={
+                **changes,
+                "args": args,
+                "args_hash": args_hash(args),
+                "preview": self._rendered(question, args),
+                "votes": [],
+            }
+        )
+
+    def grant_wish(self, approval_id: str) -> GrantWish | None:
+        """The standing permission that was asked for with the decision."""
+        return self._grants.get(approval_id)
+
+    def granted(self, approval_id: str, grant_id: str) -> None:
+        """Note the standing permission that came of a decision."""
+        self._update(self._views[approval_id], grant_id=grant_id)
 
     def close(self) -> None:
         """The run ends: whatever still waits can no longer be decided."""
-        for view in self.pending():
-            self._views[view.id] = view.model_copy(update={"status": ApprovalStatus.CANCELLED})
+        if waiting := self.pending():
+            for view in waiting:
+                self._views[view.id] = view.model_copy(update={"status": ApprovalStatus.CANCELLED})
+            self._on_change()
+
+
+def _decision(decide: Decide, now: datetime) -> dict[str, Any]:
+    return {
+        "decision": decide.decision,
+        "decided_by": decide.by,
+        "decided_at": now,
+        "comment": decide.comment,
+        "args_schema": {},
+    }
+
+
+def _expired(outcome: AtExpiry, now: datetime) -> dict[str, Any]:
+    match outcome:
+        case AtExpiry.ALLOW:
+            return {"status": ApprovalStatus.APPROVED, "decided_by": "policy", "decided_at": now, "args_schema": {}}
+        case AtExpiry.WAIT:
+            return {"overdue": True}
+        case AtExpiry.DENY:
+            return {"status": ApprovalStatus.EXPIRED, "decided_by": "policy", "decided_at": now, "args_schema": {}}
+
+
+def _outcome(view: ApprovalView) -> str:
+    return f"{view.status} by {view.decided_by}" if view.decided_by else str(view.status)
 
 
 def _refused(kind: str, message: str) -> ApplicationError:

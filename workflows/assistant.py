@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,37 +23,61 @@ from activities.reasoning.contract import (
     TextResult,
     Usage,
 )
-from retinue.plan import BoundPlan, json_size
+from retinue.plan import AGENT_VERB, BoundPlan, json_size
 from retinue.times import local
-from workflows.approvals import Approvals
+from workflows import preview
+from workflows.allowance import Allowance, BudgetStopped
+from workflows.approvals import MAX_KEPT, SIGNAL, Approvals
+from workflows.consent import Consent
+from workflows.conversation import MAX_WAITING, Conversation
 from workflows.dispatch import run_activity
-from workflows.execution import Execution
+from workflows.execution import Execution, Surroundings
 from workflows.failures import explain
 from workflows.messages import (
     ENDED,
+    AgentCalls,
+    ApprovalStatus,
     AssistantStatus,
     AssistantView,
+    Carried,
+    ChooseForStep,
     Decide,
     DecisionKind,
     DecisionSignal,
+    DoneEffect,
+    Fork,
+    Mode,
+    PlanCard,
     PlanView,
     SendMessage,
     StartAssistant,
     StepError,
-    StepStatus,
+    UndoStep,
+    WorkerWait,
     plain_conversation,
 )
 from workflows.presentation import current_details
+from workflows.undo import Compensation
 
 MAX_REPAIRS = 2
 """How often a plan that fails validation goes back to the model."""
 MAX_QUESTIONS = 5
+MAX_ROUNDS = 4
+"""How many plans one message may take, the first included."""
+REPLANS = 2
+"""From this edition on a run plans anew after a setback, or when a plan says that it is not final."""
 MAX_NOTICES = 20
+MAX_EFFECTS = 300
+"""How many effects of a chat can still be undone at its end; earlier ones are forgotten first."""
 MAX_RECORDED_BYTES = 128 * 1024
+MAX_HISTORY_BYTES = 1024 * 1024
+UNDO = "undo"
+"""The reason of a cancellation that also takes back what is done."""
 _IN_HISTORY = {"plan": {"steps": {"__all__": {"result", "started_at"}}}}
 """What the result need not repeat, since whoever reads it reads it from the history that holds these."""
 STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
 PENDING_APPROVALS = SearchAttributeKey.for_int("RetinuePendingApprovals")
+APPROVERS = SearchAttributeKey.for_keyword_list("RetinueApprovers")
 
 
 @workflow.defn(name="AssistantWorkflow")
@@ -61,96 +86,271 @@ class AssistantWorkflow:
 
     @workflow.init
     def __init__(self, start: StartAssistant) -> None:
+        carried = start.carried or Carried(messages=_first_messages(start))
         self._start = start
-        self._messages = [Message(role=Role.USER, text=start.message)]
-        self._approvals = Approvals()
-        self._execution: Execution | None = None
+        self._talk = Conversation(
+            carried.messages,
+            key=workflow.info().workflow_id if start.mode is Mode.CHAT else None,
+            carried=start.carried,
+        )
+        self._approvals = Approvals(requester=start.owner, on_change=self._publish, carried=carried.approvals)
+        self._consent = Consent(start, self._approvals, on_notice=self._notice)
+        self._allowance = Allowance(start, self._approvals, on_notice=self._notice)
+        self._execution = self._new_execution(start.fork.kept if start.fork else carried.kept)
         self._phase = AssistantStatus.PLANNING
-        self._published: tuple[AssistantStatus, int] = (AssistantStatus.RUNNING, 0)
-        self._waits_for_reasoning = False
+        self._published: tuple[AssistantStatus, int, list[str]] = (AssistantStatus.RUNNING, 0, [])
+        self._details_are_due = False
+        self._reasoning_waits: datetime | None = None
         self._question: str | None = None
+        self._questions = carried.questions
+        self._between_turns = False
+        self._round = start.fork.round if start.fork else carried.round
+        self._rounds_left = MAX_ROUNDS
+        self._turns = carried.turns
+        self._card: PlanCard | None = None
+        self._typed = list(start.fork.typed) if start.fork else []
         self._reply: str | None = None
         self._error: StepError | None = None
-        self._notices: list[str] = []
-        self._usage = Usage()
+        self._notices = carried.notices
+        self._usage = carried.usage
+        self._effects = carried.effects
+        self._undone: list[UndoStep] = []
+
+    def _new_execution(self, kept: Sequence[Any]) -> Execution:
+        around = Surroundings(
+            consent=self._consent,
+            room=self._allowance.room,
+            said=lambda: [*self._talk.said(), *self._typed],
+            on_change=self._publish,
+            on_usage=self._use,
+            on_stop=self._approvals.close,
+            timezone=self._start.timezone,
+        )
+        return Execution(around, kept)
 
     @workflow.run
     async def run(self, start: StartAssistant) -> dict[str, Any]:
         """Carry the request through. Returns the final view."""
         try:
-            plan = await self._plan()
-            await self._execute(plan)
-            await self._answer(plan)
+            if start.mode is Mode.CHAT:
+                await self._chat()
+            await self._turn()
         except (ActivityError, ApplicationError) as error:
-            raise self._failed(explain(error, who="the language model")) from None
+            raise await self._failed(explain(error, who="the language model")) from None
+        except BudgetStopped:
+            raise await self._stopped_by_budget() from None
         except asyncio.CancelledError:
-            self._end(AssistantStatus.CANCELLED)
+            await self._cancelled()
             raise
-        if self._execution and (self._execution.has(StepStatus.FAILED) or self._execution.has(StepStatus.UNKNOWN)):
-            raise self._failed(StepError(type="StepsFailed", message="not every step could be done"))
-        return self._end(AssistantStatus.COMPLETED)
+        if self._allowance.stopped:
+            raise await self._stopped_by_budget()
+        if self._execution.failed():
+            raise await self._failed(StepError(type="StepsFailed", message="not every step could be done"))
+        return await self._end(AssistantStatus.COMPLETED)
+
+    async def _turn(self) -> None:
+        """One message: plan and run, in as many rounds as it takes, then answer."""
+        plan = self._forked_plan() or await self._plan()
+        while plan.steps:
+            await self._execute(plan)
+            if not self._goes_on(plan):
+                break
+            plan = await self._plan()
+        await self._answer(plan)
+
+    def _forked_plan(self) -> BoundPlan | None:
+        return self._start.fork.again if self._start.fork else None
+
+    def _goes_on(self, plan: BoundPlan) -> bool:
+        """Whether another plan is to be made for the rest."""
+        self._rounds_left -= 1
+        wanted = not plan.final or self._execution.met_setback()
+        if wanted and self._start.edition >= REPLANS and self._rounds_left > 0:
+            self._round += 1
+            return True
+        return False
+
+    async def _chat(self) -> None:
+        """Answer message after message, until it is cancelled. A turn that fails is told, and the chat goes on."""
+        if self._start.carried:
+            await self._next_message()
+        while True:
+            try:
+                await self._turn()
+            except (ActivityError, ApplicationError) as error:
+                self._tell_failure(explain(error, who="the language model"))
+            except BudgetStopped:
+                self._tell_failure(StepError(type="BudgetExhausted", message="the budget is used up"))
+            self._turns += 1
+            await self._next_message()
+
+    def _tell_failure(self, error: StepError) -> None:
+        self._error = error
+        self._say(f"That did not work: {error.message}.")
+
+    async def _next_message(self) -> None:
+        await self._settle()
+        if self._has_grown() and workflow.all_handlers_finished():
+            workflow.continue_as_new(self._start.model_copy(update={"fork": None, "carried": self._carried()}))
+        self._between_turns = True
+        self._publish()
+        await workflow.wait_condition(lambda: self._talk.waiting() > 0)
+        self._between_turns = False
+        self._talk.read()
+        self._begin_turn()
+
+    def _begin_turn(self) -> None:
+        self._phase = AssistantStatus.PLANNING
+        self._reply, self._error, self._card = None, None, None
+        self._rounds_left = MAX_ROUNDS
+        self._round += 1
+        self._execution.begin_turn()
+        self._allowance.begin_turn()
+        self._publish()
+
+    def _has_grown(self) -> bool:
+        info = workflow.info()
+        turns = self._turns - (self._start.carried.turns if self._start.carried else 0)
+        return (
+            turns >= self._start.turns_per_run
+            or info.is_continue_as_new_suggested()
+            or info.get_current_history_size() > MAX_HISTORY_BYTES
+        )
+
+    def _carried(self) -> Carried:
+        return Carried.model_validate(
+            {
+                **self._talk.carried(),
+                "round": self._round,
+                "turns": self._turns,
+                "questions": self._questions,
+                "kept": self._execution.kept(),
+                "effects": self._effects,
+                "approvals": self._approvals.views()[-MAX_KEPT:],
+                "notices": self._notices,
+                "usage": self._usage,
+            }
+        )
 
     async def _plan(self) -> BoundPlan:
-        """Plan, asking the person as often as the plan has a question (bounded)."""
+        """Plan, asking the person as often as the plan has a question (bounded); shown first where a preview is due."""
         for asked in range(MAX_QUESTIONS + 1):
-            plan = await self._valid_plan()
-            if not plan.question:
-                return plan
+            result = await self._valid_plan()
+            assert result.plan is not None
+            if not result.plan.question:
+                return await self._previewed(result.plan, result)
             if asked < MAX_QUESTIONS:
-                await self._ask_person(plan.question)
+                await self._ask_person(result.plan.question)
         raise ApplicationError("too many questions without a plan", type="NoPlan", non_retryable=True)
 
-    async def _valid_plan(self) -> BoundPlan:
+    async def _valid_plan(self) -> PlanResult:
         """One planning round: a plan that fails validation goes back to the model, at most `MAX_REPAIRS` times."""
         refused: list[RefusedPlan] = []
         while len(refused) <= MAX_REPAIRS:
             result = await self._ask_for_plan(refused)
             if result.plan:
-                return result.plan
+                return result
             refused = [*refused, *([result.refused] if result.refused else [])]
         raise _no_plan(refused[-1])
 
     async def _ask_for_plan(self, refused: list[RefusedPlan]) -> PlanResult:
-        request = PlanRequest(messages=self._messages, timezone=self._start.timezone, now=self._now(), refused=refused)
+        request = PlanRequest(
+            messages=self._talk.for_model(),
+            timezone=self._start.timezone,
+            now=self._now(),
+            refused=refused,
+            **self._of_later_rounds(),
+        )
         result: PlanResult = await self._reason("plan", request, PlanResult, again=len(refused))
-        self._usage += result.usage
+        self._talk.told()
+        self._use(result.usage)
         return result
 
+    def _of_later_rounds(self) -> dict[str, Any]:
+        """What only some planning requests say; what is not set costs no bytes."""
+        said: dict[str, Any] = {}
+        if self._start.edition >= REPLANS:
+            said["last_round"] = self._rounds_left <= 1
+        if self._round > 1:
+            said |= {"round": self._round, "progress": self._execution.progress()}
+        if self._start.preview or self._start.policy:
+            said["with_schemas"] = True
+        if self._start.preview:
+            said["worst_case"] = True
+        if transcript := self._talk.transcript():
+            said["transcript"] = transcript
+        return said
+
+    async def _previewed(self, plan: BoundPlan, result: PlanResult) -> BoundPlan:
+        """The plan as the person decided on it, or as it is where none asked to see it."""
+        if not self._start.preview or not plan.steps:
+            return plan
+        left = preview.model_calls_left(plan, rounds=self._rounds_left - 1, repairs=MAX_REPAIRS)
+        worst = (result.worst_call or Usage(requests=1)).times(left)
+        self._card = preview.card(plan, self._execution.bound(), self._consent, self._talk.said(), worst)
+        approval_id = self._approvals.ask(preview.question(self._round, plan, self._card), now=workflow.now())
+        view = await self._approvals.decided(approval_id)
+        if view.status is not ApprovalStatus.APPROVED:
+            reason = f": {view.comment}" if view.comment else ""
+            return BoundPlan(reply=f"You did not want this plan{reason}. Nothing was done.")
+        decided = preview.edited(plan, view.args)
+        self._typed += preview.typed(plan, decided)
+        return decided
+
     async def _ask_person(self, question: str) -> None:
+        self._questions += 1
         self._question = question
-        self._messages = [*self._messages, Message(role=Role.ASSISTANT, text=question)]
+        self._talk.say(question)
         self._publish()
+        self._read_answer()  # a chat's next message may wait already
         await workflow.wait_condition(lambda: self._question is None)
 
+    def _receive(self, message: SendMessage) -> None:
+        if self._talk.receive(message):
+            self._read_answer()
+
+    def _read_answer(self) -> None:
+        if self._question is not None and self._talk.waiting():
+            self._talk.read()
+            self._question = None
+            self._publish()
+
     async def _execute(self, plan: BoundPlan) -> None:
-        if not plan.steps:
-            return
         self._phase = AssistantStatus.RUNNING
-        said = [message.text for message in self._messages if message.role is Role.USER]
-        self._execution = Execution(plan, approvals=self._approvals, said=said, on_change=self._publish)
-        await self._execution.run()
+        try:
+            await self._execution.run(plan)
+        finally:
+            self._effects = [*self._effects, *self._execution.take_effects()][-MAX_EFFECTS:]
 
     async def _answer(self, plan: BoundPlan) -> None:
         """Write the final answer. What was done stays done when the model fails here: then code writes a plain one."""
-        if not self._execution:
+        steps = self._execution.reports()
+        if not steps:
             self._say(plan.reply or "")
             return
         request = ReplyRequest(
-            messages=self._messages,
+            messages=self._talk.for_model(),
             timezone=self._start.timezone,
             now=self._now(),
-            steps=self._execution.reports(),
+            steps=steps,
+            **self._of_a_chat(),
         )
         try:
             result: TextResult = await self._reason("reply", request, TextResult)
-        except ActivityError as error:
-            self._notices.append(explain(error, who="the language model").message)
-            self._say(_plain_answer(self._execution))
+        except (ActivityError, BudgetStopped) as error:
+            reason = "its budget is used up" if isinstance(error, BudgetStopped) else explain(error, who="it").message
+            self._notices = [*self._notices, f"the language model wrote no answer: {reason}"]
+            self._say(_plain_answer(self._execution), withheld=self._execution.read_strangers())
         else:
-            self._usage += result.usage
-            self._say(result.text)
+            self._use(result.usage)
+            self._say(result.text, withheld=self._execution.read_strangers())
+
+    def _of_a_chat(self) -> dict[str, Any]:
+        transcript = self._talk.transcript()
+        return {"transcript": transcript} if transcript else {}
 
     async def _reason(self, tool: str, request: Any, result_type: type, *, again: int = 0) -> Any:
+        await self._allowance.room(requests=1, tokens=0, cost=0)
         name = f"{Reasoning.name}.{tool}"
         try:
             return await run_activity(
@@ -163,15 +363,20 @@ class AssistantWorkflow:
                 result_type=result_type,
             )
         finally:
-            self._waits_for_reasoning = False
+            self._reasoning_waits = None
 
     def _reasoning_is_away(self) -> None:
-        self._waits_for_reasoning = True
+        self._reasoning_waits = workflow.now()
         self._publish()
 
-    def _say(self, text: str) -> None:
+    def _use(self, usage: Usage) -> None:
+        self._usage += usage
+        self._allowance.used(usage)
+
+    def _say(self, text: str, *, withheld: bool = False) -> None:
         self._reply = text
-        self._messages = [*self._messages, Message(role=Role.ASSISTANT, text=text)]
+        # a task plans no more after its answer, so nothing need be withheld there
+        self._talk.say(text, withheld=withheld and self._start.mode is Mode.CHAT)
 
     def _now(self) -> datetime:
         return local(workflow.now(), self._start.timezone)
@@ -181,9 +386,9 @@ class AssistantWorkflow:
             return self._phase
         if self._approvals.pending():
             return AssistantStatus.AWAITING_APPROVAL
-        if self._question is not None:
+        if self._question is not None or self._between_turns:
             return AssistantStatus.AWAITING_INPUT
-        if self._waits_for_reasoning or (self._execution and self._execution.has(StepStatus.AWAITING_WORKER)):
+        if self._reasoning_waits or self._execution.any_waits():
             return AssistantStatus.AWAITING_WORKER
         return self._phase
 
@@ -193,57 +398,143 @@ class AssistantWorkflow:
         Each change of search attributes is an event and a write of the server's, so they say `running` for planning too.
         """
         status = self._status()
+        self._allowance.works(self._is_working(status))
         told = AssistantStatus.RUNNING if status is AssistantStatus.PLANNING else status
-        published = (told, len(self._approvals.pending()))
+        published = (told, len(self._approvals.pending()), self._approvals.others())
         if published != self._published:
             changes: list[Any] = [STATUS.value_set(published[0])]
             if published[1] != self._published[1]:
                 changes.append(PENDING_APPROVALS.value_set(published[1]))
+            if published[2] != self._published[2]:
+                changes.append(APPROVERS.value_set(published[2]))
             workflow.upsert_search_attributes(changes)
             self._published = published
+        self._describe_soon()
+
+    def _is_working(self, status: AssistantStatus) -> bool:
+        only_people = status in (AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT)
+        return not only_people or self._execution.works()
+
+    def _describe_soon(self) -> None:
+        """Write the details once for all changes of this moment: a plan of 100 steps changes 100 steps at once."""
+        if not self._details_are_due:
+            self._details_are_due = True
+            asyncio.get_running_loop().call_soon(self._describe)
+
+    def _describe(self) -> None:
+        self._details_are_due = False
         workflow.set_current_details(current_details(self._view()))
 
-    def _end(self, status: AssistantStatus) -> dict[str, Any]:
+    async def _cancelled(self) -> None:
+        """Stopped by the person. With `undo`, what is done is taken back first."""
+        self._phase = AssistantStatus.CANCELLED
+        self._approvals.close()
+        if workflow.cancellation_reason() == UNDO:
+            await self._undo()
+        await self._end(AssistantStatus.CANCELLED)
+
+    async def _undo(self) -> None:
+        compensation = Compensation(self._effects, on_undone=self._execution.mark_undone)
+        await compensation.run()
+        self._undone = compensation.steps()
+
+    async def _stopped_by_budget(self) -> ApplicationError:
+        if self._reply is None and self._execution.reports():
+            self._say(_plain_answer(self._execution))
+        return await self._failed(
+            StepError(type="BudgetExhausted", message="the budget was used up and you stopped it")
+        )
+
+    async def _settle(self) -> None:
+        """Wait for what goes on beside the run: standing permissions that are being written down, the day's budget."""
+        await self._consent.settle()
+        await self._allowance.settle()
+
+    async def _end(self, status: AssistantStatus) -> dict[str, Any]:
+        await self._settle()
         self._phase = status
         self._question = None
         self._approvals.close()
         self._publish()
+        self._describe()
         return self._recorded_view()
 
     def _recorded_view(self) -> dict[str, Any]:
         """The view as the run's result, so that an ended run is read without a worker. A huge one is only queried."""
-        content = self._view().model_dump(mode="json", exclude_defaults=True, exclude=_IN_HISTORY)
+        view = self._view()
+        content = view.model_dump(mode="json", exclude_defaults=True, exclude=_IN_HISTORY)
+        for shown in view.plan.steps if view.plan else []:
+            if shown.kept_from or shown.tool.endswith(f".{AGENT_VERB}"):
+                # no activity of this run's history brought it
+                [step] = [step for step in content["plan"]["steps"] if step["id"] == shown.id]
+                step["result"] = shown.result
         if content["messages"] == plain_conversation(content["message"], content.get("reply")):
             del content["messages"]
         if json_size(content) <= MAX_RECORDED_BYTES:
             return content
         return {"id": content["id"], "status": content["status"], "too_large": True}
 
-    def _failed(self, error: StepError) -> ApplicationError:
+    async def _failed(self, error: StepError) -> ApplicationError:
         """End as failed; the error makes it so in Temporal's eyes too and carries the view."""
         self._error = error
-        view = self._end(AssistantStatus.FAILED)
+        view = await self._end(AssistantStatus.FAILED)
         return ApplicationError(error.message, view, type=error.type, non_retryable=True)
 
     def _view(self) -> AssistantView:
+        steps = self._execution.views()
         return AssistantView(
             id=workflow.info().workflow_id,
             status=self._status(),
             message=self._start.message,
-            messages=self._messages,
-            plan=PlanView(steps=self._execution.views()) if self._execution else None,
+            messages=self._talk.messages,
+            plan=PlanView(steps=steps, card=self._card) if steps or self._card else None,
             approvals=self._approvals.views(),
             question=self._question,
+            question_id=f"q{self._questions}" if self._question is not None else None,
             reply=self._reply,
             error=self._error,
             notices=self._notices,
-            usage=self._usage + self._execution.usage() if self._execution else self._usage,
+            usage=self._usage,
+            mode=self._start.mode,
+            waiting_for=[*self._execution.waits(), *self._waits_for_reasoning()],
+            budget=self._allowance.view(),
+            undo=self._undone,
+            schedule_id=self._start.schedule_id,
+            forked_from=self._start.fork.run_id if self._start.fork else None,
+            turns=self._turns,
+            owner=self._start.owner,
         )
+
+    def _waits_for_reasoning(self) -> list[WorkerWait]:
+        if self._reasoning_waits is None:
+            return []
+        until = self._reasoning_waits + timedelta(seconds=Reasoning.options("plan").patience)
+        return [WorkerWait(capability=Reasoning.name, since=self._reasoning_waits, gives_up_at=until)]
 
     @workflow.query
     def view(self) -> dict[str, Any]:
         """The whole assistant as people see it."""
         return self._view().model_dump(mode="json")
+
+    @workflow.query
+    def fork_point(self) -> StartAssistant:
+        """Everything that another run needs to go on from here: the conversation, and all finished steps."""
+        fork = Fork(
+            run_id=workflow.info().workflow_id,
+            from_step="",
+            messages=self._talk.messages,
+            kept=self._execution.kept(),
+            again=BoundPlan(steps=self._execution.bound()),
+            round=self._round,
+            typed=self._typed,
+        )
+        return self._start.model_copy(update={"fork": fork, "carried": None, "schedule_id": None})
+
+    @workflow.query
+    def effects(self) -> list[DoneEffect]:
+        """What the run did and nobody took back, in the order in which it happened."""
+        taken_back = {step.step_id for step in self._undone if step.status == "undone"}
+        return [effect for effect in self._effects if effect.step_id not in taken_back]
 
     @workflow.update
     def decide(self, decide: Decide) -> dict[str, Any]:
@@ -253,20 +544,46 @@ class AssistantWorkflow:
     @decide.validator
     def _check_decision(self, decide: Decide) -> None:
         self._refuse_if_ended()
-        self._approvals.check(decide)
+        self._approvals.check(decide, now=workflow.now())
 
     @workflow.update
     def send_message(self, message: SendMessage) -> None:
-        """Answer the question that the assistant asked."""
-        self._receive(message.text)
+        """Say something: the next message of a chat, or the answer to the assistant's question."""
+        self._receive(message)
 
     @send_message.validator
     def _check_message(self, message: SendMessage) -> None:
         self._refuse_if_ended()
-        if self._question is None:
-            raise ApplicationError("the assistant has not asked anything", type="NotWaiting", non_retryable=True)
+        if self._talk.knows(message.key):
+            return
+        if self._question is None and self._start.mode is not Mode.CHAT:
+            raise _refused("NotWaiting", "the assistant has not asked anything")
+        if message.question_id is not None and message.question_id != f"q{self._questions}":
+            raise _refused("NotWaiting", f"question {message.question_id} waits for no answer any more")
         if not message.text.strip():
-            raise ApplicationError("the answer is empty", type="InvalidArguments", non_retryable=True)
+            raise _refused("InvalidArguments", "the answer is empty")
+        if self._talk.waiting() >= MAX_WAITING:
+            raise _refused("Busy", f"{MAX_WAITING} messages wait to be read already; send it later")
+
+    @workflow.update
+    def choose(self, choice: ChooseForStep) -> None:
+        """Say what to do about a step that no worker takes: wait on, skip it, or let it fail."""
+        self._notices = [
+            *self._notices[-MAX_NOTICES + 1 :],
+            f"{choice.by} chose to {choice.choice} on {choice.step_id}",
+        ]
+        self._execution.choose(choice.step_id, choice.choice)
+
+    @choose.validator
+    def _check_choice(self, choice: ChooseForStep) -> None:
+        self._refuse_if_ended()
+        if not self._execution.awaits_worker(choice.step_id):
+            raise _refused("NotWaiting", f"step {choice.step_id} does not wait for a worker")
+
+    @workflow.signal
+    def agent_calls(self, calls: AgentCalls) -> None:
+        """A delegated step's agent wishes for calls. It can do no more than wish."""
+        self._execution.agent_calls(calls)
 
     @workflow.signal
     def approve(self, signal: DecisionSignal) -> None:
@@ -280,16 +597,19 @@ class AssistantWorkflow:
 
     @workflow.signal
     def message(self, message: SendMessage) -> None:
-        """Answer the assistant's question by a plain Temporal signal."""
+        """Say something by a plain Temporal signal."""
         try:
             self._check_message(message)
         except ApplicationError as error:
             self._notice(f"a message was refused: {error.message}")
         else:
-            self._receive(message.text)
+            self._receive(message)
 
     def _decide_by_signal(self, signal: DecisionSignal, kind: DecisionKind) -> None:
-        """A signal cannot be answered, so a refused one leaves a notice in the view."""
+        """A signal cannot be answered, so a refused one leaves a notice in the view.
+
+        Whoever reaches Temporal can send one and name anybody, so it never counts as a named person's.
+        """
         try:
             known_hash = signal.args_hash or self._approvals.get(signal.approval_id).args_hash
             decide = Decide(
@@ -297,7 +617,7 @@ class AssistantWorkflow:
                 decision=kind,
                 args_hash=known_hash,
                 comment=signal.comment,
-                by=signal.by,
+                by=SIGNAL,
             )
             self._check_decision(decide)
         except ValidationError:
@@ -309,22 +629,28 @@ class AssistantWorkflow:
 
     def _record(self, decide: Decide) -> dict[str, Any]:
         view = self._approvals.record(decide, now=workflow.now())
-        self._publish()
         return view.model_dump(mode="json")
-
-    def _receive(self, text: str) -> None:
-        self._messages = [*self._messages, Message(role=Role.USER, text=text)]
-        self._question = None
-        self._publish()
 
     def _notice(self, text: str) -> None:
         self._notices = [*self._notices[-MAX_NOTICES + 1 :], text]
-        workflow.logger.warning("refused: %s", text)
+        workflow.logger.warning("notice: %s", text)
         self._publish()
 
     def _refuse_if_ended(self) -> None:
         if self._phase in ENDED:
-            raise ApplicationError(f"the assistant has ended ({self._phase})", type="Ended", non_retryable=True)
+            raise _refused("Ended", f"the assistant has ended ({self._phase})")
+
+
+def _first_messages(start: StartAssistant) -> list[Message]:
+    if start.fork is None:
+        return [Message(role=Role.USER, text=start.message)]
+    if start.fork.again is not None:
+        return list(start.fork.messages)
+    return [*start.fork.messages, Message(role=Role.USER, text=start.message)]
+
+
+def _refused(kind: str, message: str) -> ApplicationError:
+    return ApplicationError(message, type=kind, non_retryable=True)
 
 
 def _no_plan(refused: RefusedPlan) -> ApplicationError:

@@ -1,98 +1,157 @@
-"""Running a plan: every step whose dependencies are done starts at once, on its capability's own queue."""
+"""Running plans: every step whose dependencies are done starts at once, on its capability's own queue."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from string import Formatter
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import JsonValue
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, TimeoutError
 
-from activities.reasoning.contract import Reasoning, StepReport, Usage
+from activities.reasoning.contract import CallOutcome, Progress, Reasoning, StepReport, Usage
 from retinue.errors import BrokenReference
 from retinue.plan import BoundPlan, BoundStep, check_args, cut, json_size, resolve_args
-from workflows.approvals import Approvals
+from workflows.allowance import BudgetStopped
+from workflows.approvals import args_hash
+from workflows.consent import Cleared, Consent, Refused, Wish
+from workflows.delegation import Delegation
 from workflows.dispatch import found_no_worker, run_activity
 from workflows.failures import explain
-from workflows.messages import ApprovalStatus, StepError, StepStatus, StepView
-from workflows.origins import describe, trace
-from workflows.policy import reasons_to_ask
+from workflows.messages import (
+    AgentCalls,
+    DoneEffect,
+    KeptStep,
+    StepError,
+    StepStatus,
+    StepView,
+    WorkerChoice,
+    WorkerWait,
+)
+from workflows.origins import describe, texts, trace, trusted
+from workflows.progress import progress
 
 _REPORTS_BYTES = 200_000
 _MAX_ARGS_BYTES = 128 * 1024
 _AFTER_THE_EFFECT = frozenset({"ResultTooLarge", "InternalError"})
 _OPEN = frozenset({StepStatus.PENDING, StepStatus.AWAITING_APPROVAL, StepStatus.AWAITING_WORKER, StepStatus.RUNNING})
+_SETBACKS = frozenset({StepStatus.FAILED, StepStatus.REJECTED})
+_HOPELESS = frozenset({"NoWorker", "ChosenToFail", "BudgetStopped"})
+"""Errors that another plan would only meet again."""
+_PERFORMED = frozenset({StepStatus.COMPLETED, StepStatus.UNKNOWN})
+
+
+class Room(Protocol):
+    """Waits until the budget has room for what is to be used; the names are those of `Limits`."""
+
+    def __call__(self, **amounts: float) -> Awaitable[None]:
+        """Count it as used.
+
+        Raises:
+            BudgetStopped: There is none, and the person wants no more.
+        """
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an execution needs of the run around it."""
+
+    consent: Consent
+    room: Room
+    said: Callable[[], Sequence[str]]
+    on_change: Callable[[], None]
+    on_usage: Callable[[Usage], None]
+    on_stop: Callable[[], None]
+    timezone: str
 
 
 class Execution:
-    """The steps of one plan, what became of each, and the loop that advances them."""
+    """The steps of a run, what became of each, and the loop that advances them."""
 
-    def __init__(
-        self,
-        plan: BoundPlan,
-        *,
-        approvals: Approvals,
-        said: Sequence[str],
-        on_change: Callable[[], None],
-    ) -> None:
-        self._steps = {step.id: step for step in plan.steps}
-        self._views = {step.id: _view(step) for step in plan.steps}
+    def __init__(self, around: Surroundings, kept: Sequence[KeptStep] = ()) -> None:
+        self._around = around
+        self._steps: dict[str, BoundStep] = {}
+        self._views: dict[str, StepView] = {}
         self._results: dict[str, JsonValue] = {}
-        self._approvals = approvals
-        self._said = said
-        self._on_change = on_change
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._delegations: dict[str, Delegation] = {}
+        self._choices: dict[str, WorkerChoice] = {}
+        self._settled: dict[tuple[str, str], str] = {}
+        self._effects: list[str] = []
+        self._turn: list[str] = []
+        self._round: list[str] = []
+        for step in kept:
+            self._keep(step)
 
-    async def run(self) -> None:
-        """Run all steps to their end. Returns when none is open; a failing step never raises here."""
-        running: dict[str, asyncio.Task[None]] = {}
+    def _keep(self, kept: KeptStep) -> None:
+        step = kept.bound
+        self._steps[step.id] = step
+        self._results[step.id] = kept.result
+        self._views[step.id] = _view(step).model_copy(
+            update={
+                "status": StepStatus.COMPLETED,
+                "args": kept.args,
+                "result": kept.result,
+                "kept_from": kept.run_id,
+            }
+        )
+        self._turn.append(step.id)
+        self._settle(step, kept.args)
+
+    def begin_turn(self) -> None:
+        """A new message is worked on: of the turns before, only the last one's finished steps can be referred to."""
+        for step_id in list(self._steps):
+            if step_id not in self._turn or self._views[step_id].status is not StepStatus.COMPLETED:
+                self._forget(step_id)
+        self._turn = []
+
+    def _forget(self, step_id: str) -> None:
+        for known in (self._steps, self._views, self._results, self._tasks, self._delegations):
+            known.pop(step_id, None)
+
+    async def run(self, plan: BoundPlan) -> None:
+        """Add a plan's steps and run them to their end; a failing step never raises here."""
+        self._round = [step.id for step in plan.steps]
+        for step in plan.steps:
+            self._add(step)
         try:
-            while self._unfinished():
-                self._skip_what_cannot_run()
-                for step in self._ready():
-                    if step.id not in running:
-                        running[step.id] = asyncio.create_task(self._run_step(step))
-                if not running:
-                    return
-                await workflow.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
-                running = _still_running(running)
+            while self._advance():
+                await workflow.wait(list(self._tasks.values()), return_when=asyncio.FIRST_COMPLETED)
+                self._reap()
         except asyncio.CancelledError:
-            await self._stop(running.values())
+            await self._stop()
             raise
 
-    def views(self) -> list[StepView]:
-        """All steps as people see them, in the order of the plan."""
-        return list(self._views.values())
+    def _add(self, step: BoundStep, *, parent: str | None = None) -> None:
+        self._steps[step.id] = step
+        self._views[step.id] = _view(step, parent)
+        self._turn.append(step.id)
 
-    def has(self, status: StepStatus) -> bool:
-        """Whether any step stands so."""
-        return any(view.status is status for view in self._views.values())
-
-    def reports(self) -> list[StepReport]:
-        """What became of each step, for the final answer; together small enough for one payload."""
-        share = _REPORTS_BYTES // max(1, len(self._views))
-        return [_report(view, share) for view in self.views()]
-
-    def usage(self) -> Usage:
-        """What the steps themselves used of the model."""
-        used = Usage()
-        for view in self._views.values():
-            if view.capability == Reasoning.name and isinstance(view.result, dict) and "usage" in view.result:
-                used += Usage.model_validate(view.result["usage"])
-        return used
-
-    def _unfinished(self) -> bool:
-        return any(view.status in _OPEN for view in self._views.values())
+    def _advance(self) -> bool:
+        """Start what can start and skip what cannot any more; whether anything runs then."""
+        self._skip_what_cannot_run()
+        for step in self._ready():
+            self._tasks[step.id] = asyncio.create_task(self._run_step(step))
+        return bool(self._tasks)
 
     def _ready(self) -> list[BoundStep]:
         return [
             step
-            for step in self._steps.values()
-            if self._views[step.id].status is StepStatus.PENDING
-            and all(self._views[other].status is StepStatus.COMPLETED for other in step.depends_on)
+            for step_id in self._round
+            if self._views[step_id].status is StepStatus.PENDING and step_id not in self._tasks
+            for step in [self._steps[step_id]]
+            if all(self._views[other].status is StepStatus.COMPLETED for other in step.depends_on)
         ]
+
+    def _reap(self) -> None:
+        for step_id, task in list(self._tasks.items()):
+            if task.done():
+                del self._tasks[step_id]
+                task.result()  # a bug in our own code must surface, not vanish with its task
 
     def _skip_what_cannot_run(self) -> None:
         """A step whose dependency ended without a result never runs; that holds for what depends on it in turn."""
@@ -103,49 +162,85 @@ class Execution:
 
     def _newly_lost(self) -> dict[str, str]:
         return {
-            view.id: other
-            for view in self._views.values()
-            if view.status is StepStatus.PENDING
-            for other in self._steps[view.id].depends_on
+            step_id: other
+            for step_id in self._round
+            if self._views[step_id].status is StepStatus.PENDING
+            for other in self._steps[step_id].depends_on
             if self._views[other].status not in _OPEN | {StepStatus.COMPLETED}
         }
 
-    async def _run_step(self, step: BoundStep) -> None:
+    async def _run_step(self, step: BoundStep, *, after_strangers: bool = False) -> None:
         try:
-            args = await self._cleared_args(step)
-            if args is not None:
-                await self._perform(step, args)
+            args = resolve_args(step.args, self._results)
+            if step.agent:
+                await self._delegate(step, args)
+            else:
+                await self._call(step, args, after_strangers=after_strangers)
         except BrokenReference as error:
             self._fail(step, explain(error, who=step.tool))
+        except Refused as refused:
+            self._reject(step, refused)
+        except BudgetStopped:
+            message = "the budget was used up and you chose to stop"
+            self._end(step, StepStatus.SKIPPED, StepError(type="BudgetStopped", message=message))
+        except asyncio.CancelledError:
+            if step.id not in self._choices:
+                raise
+            self._end_as_chosen(step)
 
-    async def _cleared_args(self, step: BoundStep) -> dict[str, JsonValue] | None:
-        """The arguments to run with, after references, validation and consent; None if the step ended here."""
-        args = resolve_args(step.args, self._results)
+    async def _call(self, step: BoundStep, args: dict[str, JsonValue], *, after_strangers: bool) -> None:
+        """One tool call, from its resolved arguments to its result."""
         if problems := list(_problems(step, args)):
             self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems[:5])))
-            return None
+            return
         self._set(step.id, args=args)
-        origins = trace(step, self._steps, self._said)
-        if not (reasons := reasons_to_ask(step, origins)):
-            return args
-        about = describe(step.args, self._results)
-        approval_id = self._approvals.ask(step, args, reasons=reasons, origins=origins, about=about, now=workflow.now())
-        return await self._decided_args(step, approval_id)
+        self._refuse_a_repeat(step, args)
+        cleared = await self._cleared(step, args, after_strangers=after_strangers)
+        await self._around.room(steps=1, tool_calls=1)
+        if cleared.hold:
+            await self._hold(step, cleared.hold)
+        await self._perform(step, cleared.args)
 
-    async def _decided_args(self, step: BoundStep, approval_id: str) -> dict[str, JsonValue] | None:
-        self._set(step.id, status=StepStatus.AWAITING_APPROVAL)
-        await workflow.wait_condition(lambda: self._approvals.is_decided(approval_id))
-        approval = self._approvals.get(approval_id)
-        if approval.status is ApprovalStatus.APPROVED:
-            return approval.args
-        reason = "you rejected it" + (f": {approval.comment}" if approval.comment else "")
-        self._set(
-            step.id,
-            status=StepStatus.REJECTED,
-            error=StepError(type="Rejected", message=reason),
-            finished_at=workflow.now(),
+    async def _cleared(self, step: BoundStep, args: dict[str, JsonValue], *, after_strangers: bool) -> Cleared:
+        origins = trace(
+            step, self._steps, self._around.said(), known=self._address_book(), after_strangers=after_strangers
         )
-        return None
+        wish = Wish(step, args, origins, describe(step.args, self._results), after_strangers)
+        cleared = await self._around.consent.clear(
+            wish, on_asking=lambda: self._set(step.id, status=StepStatus.AWAITING_APPROVAL)
+        )
+        if not step.annotations.read_only:
+            self._set(step.id, consent=cleared.consent)
+        return cleared
+
+    def _address_book(self) -> set[str]:
+        """Every value that the person's own contacts gave in this run."""
+        return {
+            text
+            for step_id, step in self._steps.items()
+            if step.annotations.address_book and step_id in self._results and trusted(step, self._steps)
+            for text in texts(self._results[step_id])
+        }
+
+    def _refuse_a_repeat(self, step: BoundStep, args: Mapping[str, JsonValue]) -> None:
+        """A later round, or an agent in its loop, may not do again what was done, nor ask again what was rejected."""
+        earlier = self._settled.get((step.tool, args_hash(args)))
+        again = earlier is not None and (earlier not in self._round or self._views[step.id].parent is not None)
+        if again and not step.annotations.read_only:
+            raise Refused("Repeated", f"exactly this was {self._fate(str(earlier))} as step {earlier}")
+
+    def _fate(self, step_id: str) -> str:
+        view = self._views.get(step_id)
+        return "rejected" if view and view.status is StepStatus.REJECTED else "done"
+
+    def _settle(self, step: BoundStep, args: Mapping[str, JsonValue]) -> None:
+        self._settled.setdefault((step.tool, args_hash(args)), step.id)
+
+    async def _hold(self, step: BoundStep, seconds: float) -> None:
+        """Wait a little before what cannot be taken back was allowed without asking: a cancel still stops it."""
+        until = workflow.now() + timedelta(seconds=seconds)
+        self._set(step.id, status=StepStatus.PENDING, held_until=until)
+        await workflow.sleep(seconds)
 
     async def _perform(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
@@ -157,29 +252,105 @@ class Execution:
                 options=step.options,
                 activity_id=step.id,
                 summary=summary(step, args),
-                on_waiting=lambda: self._set(step.id, status=StepStatus.AWAITING_WORKER),
+                on_waiting=lambda: self._waits(step.id),
             )
         except ActivityError as error:
             self._fail(step, explain(error, who=step.tool), unknown=_may_have_happened(step, error))
         else:
-            self._results[step.id] = result
-            self._set(step.id, status=StepStatus.COMPLETED, result=result, finished_at=workflow.now())
+            self._complete(step, args, result)
+
+    def _complete(self, step: BoundStep, args: Mapping[str, JsonValue], result: JsonValue) -> None:
+        self._results[step.id] = result
+        if not step.annotations.read_only:
+            self._settle(step, args)
+            self._effects.append(step.id)
+        if step.capability == Reasoning.name and isinstance(result, dict) and "usage" in result:
+            self._around.on_usage(Usage.model_validate(result["usage"]))
+        self._set(step.id, status=StepStatus.COMPLETED, result=result, waiting_since=None, finished_at=workflow.now())
+
+    async def _delegate(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
+        """Let the capability's own agent work; each call that it wants becomes a step of this run."""
+        await self._around.room(steps=1)
+        self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
+        strangers = any(not origin.trusted for origin in trace(step, self._steps, self._around.said()))
+        delegation = Delegation(
+            step, args, timezone=self._around.timezone, after_strangers=strangers, perform=self._perform_calls
+        )
+        self._delegations[step.id] = delegation
+        try:
+            result = await delegation.run(room=self._around.room, on_usage=self._around.on_usage)
+        except (ApplicationError, ActivityError, ChildWorkflowError) as error:
+            cause = error.cause if isinstance(error, ChildWorkflowError) and error.cause else error
+            self._fail(step, explain(cause, who=f"the agent of {step.capability}"))
+        else:
+            self._complete(step, args, result)
+
+    async def _perform_calls(self, calls: Sequence[BoundStep], after_strangers: bool) -> list[CallOutcome]:
+        """Run an agent's calls beside each other; one that may not run, or fails, is an outcome like any other."""
+        parent = calls[0].id.rpartition(".")[0]
+        for call in calls:
+            self._add(call, parent=parent)
+        tasks = {call.id: asyncio.create_task(self._run_step(call, after_strangers=after_strangers)) for call in calls}
+        self._tasks |= tasks
+        try:
+            await asyncio.gather(*tasks.values())
+        finally:
+            for call_id in tasks:
+                self._tasks.pop(call_id, None)
+        return [_outcome(self._views[call.id]) for call in calls]
+
+    def agent_calls(self, calls: AgentCalls) -> None:
+        """What a delegated step's agent wishes; ignored when no such step runs."""
+        if delegation := self._delegations.get(calls.step_id):
+            if calls.waiting:
+                self._waits(calls.step_id)
+            elif delegation.wish(calls):
+                self._set(calls.step_id, status=StepStatus.RUNNING, waiting_since=None)
+
+    def choose(self, step_id: str, choice: WorkerChoice) -> None:
+        """Do what a person wants about a step that no worker takes."""
+        if choice is not WorkerChoice.WAIT:
+            self._choices[step_id] = choice
+            self._tasks[step_id].cancel()
+
+    def awaits_worker(self, step_id: str) -> bool:
+        """Whether that step waits for a worker."""
+        view = self._views.get(step_id)
+        return view is not None and view.status is StepStatus.AWAITING_WORKER and step_id in self._tasks
+
+    def _end_as_chosen(self, step: BoundStep) -> None:
+        if self._choices[step.id] is WorkerChoice.SKIP:
+            self._end(step, StepStatus.SKIPPED, StepError(type="ChosenToSkip", message="you chose to skip it"))
+        else:
+            message = f"no worker took {step.tool}, and you chose not to wait"
+            self._end(step, StepStatus.FAILED, StepError(type="ChosenToFail", message=message))
+
+    def _waits(self, step_id: str) -> None:
+        self._set(step_id, status=StepStatus.AWAITING_WORKER, waiting_since=workflow.now())
+
+    def _reject(self, step: BoundStep, refused: Refused) -> None:
+        self._settle(step, self._views[step.id].args)
+        self._end(step, StepStatus.REJECTED, StepError(type=refused.kind, message=refused.message))
 
     def _fail(self, step: BoundStep, error: StepError, *, unknown: bool = False) -> None:
-        status = StepStatus.UNKNOWN if unknown else StepStatus.FAILED
-        self._set(step.id, status=status, error=error, finished_at=workflow.now())
+        if unknown:
+            self._settle(step, self._views[step.id].args)
+        self._end(step, StepStatus.UNKNOWN if unknown else StepStatus.FAILED, error)
+
+    def _end(self, step: BoundStep, status: StepStatus, error: StepError) -> None:
+        self._set(step.id, status=status, error=error, waiting_since=None, finished_at=workflow.now())
 
     def _set(self, step_id: str, **changes: Any) -> None:
         self._views[step_id] = self._views[step_id].model_copy(update=changes)
-        self._on_change()
+        self._around.on_change()
 
-    async def _stop(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+    async def _stop(self) -> None:
         """Cancel what runs, wait for what cannot be cancelled any more, and mark the rest."""
-        self._approvals.close()  # first: nothing may be approved while we wait for what still runs
+        self._around.on_stop()  # first: nothing may be approved while we wait for what still runs
         for view in self.views():
             if view.status in (StepStatus.PENDING, StepStatus.AWAITING_APPROVAL):
                 self._set(view.id, status=StepStatus.CANCELLED, finished_at=workflow.now())
-        stopping = list(tasks)
+        stopping = list(self._tasks.values())
         for task in stopping:
             task.cancel()
         if stopping:
@@ -187,6 +358,87 @@ class Execution:
         for view in self.views():
             if view.status in _OPEN:
                 self._set(view.id, status=StepStatus.CANCELLED, finished_at=workflow.now())
+
+    def views(self) -> list[StepView]:
+        """All steps as people see them, an agent's calls after the step that was delegated."""
+        return list(self._views.values())
+
+    def failed(self) -> bool:
+        """Whether the last plan left a step failed, or one of which nobody knows whether it happened."""
+        fates = {self._views[step_id].status for step_id in self._round}
+        return StepStatus.FAILED in fates or any(view.status is StepStatus.UNKNOWN for view in self.views())
+
+    def met_setback(self) -> bool:
+        """Whether another plan may help: something failed or was rejected, and nothing is in the dark."""
+        views = [self._views[step_id] for step_id in self._turn]
+        if any(view.status is StepStatus.UNKNOWN for view in views):
+            return False  # planning anew could do a second time what may have happened
+        lost = [self._views[step_id] for step_id in self._round if self._views[step_id].status in _SETBACKS]
+        return any(view.error is None or view.error.type not in _HOPELESS for view in lost)
+
+    def any_waits(self) -> bool:
+        """Whether any step waits for a worker."""
+        return any(view.status is StepStatus.AWAITING_WORKER for view in self._views.values())
+
+    def waits(self) -> Iterator[WorkerWait]:
+        """The capabilities that steps wait for, since when, and until when at most."""
+        by_capability: dict[str, list[StepView]] = {}
+        for view in self._views.values():
+            if view.status is StepStatus.AWAITING_WORKER and view.waiting_since:
+                owner = Reasoning.name if self._steps[view.id].agent else view.capability
+                by_capability.setdefault(owner, []).append(view)
+        for capability, views in by_capability.items():
+            ends = [view.waiting_since + _patience(self._steps[view.id]) for view in views if view.waiting_since]
+            since = min(view.waiting_since for view in views if view.waiting_since)
+            yield WorkerWait(
+                capability=capability, since=since, steps=[view.id for view in views], gives_up_at=min(ends)
+            )
+
+    def works(self) -> bool:
+        """Whether any step runs or waits for a worker, rather than for a person."""
+        return any(view.status in (StepStatus.RUNNING, StepStatus.AWAITING_WORKER) for view in self._views.values())
+
+    def progress(self) -> list[Progress]:
+        """The steps so far, as a planner may see them."""
+        return progress(self.views(), self._steps)
+
+    def reports(self) -> list[StepReport]:
+        """What became of each step of this turn, for the final answer; together small enough for one payload."""
+        views = [self._views[step_id] for step_id in self._turn]
+        share = _REPORTS_BYTES // max(1, len(views))
+        return [_report(view, share) for view in views]
+
+    def read_strangers(self) -> bool:
+        """Whether any result of this turn may hold the words of strangers."""
+        return any(
+            step_id in self._results and not trusted(self._steps[step_id], self._steps) for step_id in self._turn
+        )
+
+    def kept(self) -> list[KeptStep]:
+        """The finished steps of this turn, for a later turn in another run."""
+        done = [step_id for step_id in self._turn if self._views[step_id].status is StepStatus.COMPLETED]
+        return [
+            KeptStep(bound=self._steps[step_id], args=self._views[step_id].args, result=self._results[step_id])
+            for step_id in done
+        ]
+
+    def bound(self) -> list[BoundStep]:
+        """All steps as planned."""
+        return list(self._steps.values())
+
+    def take_effects(self) -> list[DoneEffect]:
+        """The effects since this was last asked, in the order in which they happened."""
+        taken, self._effects = self._effects, []
+        return [_effect(self._views[step_id], self._steps[step_id]) for step_id in taken]
+
+    def mark_undone(self, step_id: str) -> None:
+        """Its effect was taken back."""
+        if step_id in self._views:
+            self._set(step_id, status=StepStatus.UNDONE)
+
+
+def _patience(step: BoundStep) -> timedelta:
+    return timedelta(seconds=step.options.patience)
 
 
 def summary(step: BoundStep, args: Mapping[str, JsonValue]) -> str:
@@ -201,7 +453,8 @@ def _short(value: JsonValue) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def _view(step: BoundStep) -> StepView:
+def _view(step: BoundStep, parent: str | None = None) -> StepView:
+    of_an_effect = {} if step.annotations.read_only else {"effect": True, "undo": step.annotations.undo}
     return StepView(
         id=step.id,
         tool=step.tool,
@@ -210,7 +463,29 @@ def _view(step: BoundStep) -> StepView:
         depends_on=step.depends_on,
         why=step.why,
         status=StepStatus.PENDING,
+        parent=parent,
+        **of_an_effect,
     )
+
+
+def _effect(view: StepView, step: BoundStep) -> DoneEffect:
+    return DoneEffect(
+        step_id=view.id,
+        tool=view.tool,
+        title=step.title,
+        capability=view.capability,
+        undo=view.undo,
+        args=view.args,
+        result=view.result,
+    )
+
+
+def _outcome(view: StepView) -> CallOutcome:
+    """What an agent hears of its call. The id of the call is filled in by who knows it."""
+    if view.status is StepStatus.COMPLETED:
+        return CallOutcome(call_id=view.id, content=view.result)
+    said = view.error.message if view.error else ""
+    return CallOutcome(call_id=view.id, content={"status": view.status, "error": said})
 
 
 def _report(view: StepView, share: int) -> StepReport:
@@ -220,14 +495,7 @@ def _report(view: StepView, share: int) -> StepReport:
     return StepReport.model_validate({"id": view.id, "tool": view.tool, "status": view.status, **said})
 
 
-def _still_running(tasks: Mapping[str, asyncio.Task[None]]) -> dict[str, asyncio.Task[None]]:
-    for task in tasks.values():
-        if task.done():
-            task.result()  # a bug in our own code must surface, not vanish with its task
-    return {step_id: task for step_id, task in tasks.items() if not task.done()}
-
-
-def _problems(step: BoundStep, args: dict[str, JsonValue]) -> Iterator[str]:
+def _problems(step: BoundStep, args: dict[str, JsonValue]) -> Iterable[str]:
     """What forbids a call once its references are resolved. Nothing that large may enter a history."""
     if (size := json_size(args)) > _MAX_ARGS_BYTES:
         yield f"the arguments have {size // 1024} KiB; at most {_MAX_ARGS_BYTES // 1024} KiB are allowed, so use less"

@@ -11,9 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from activities.reasoning.contract import Message, Role, Usage
+from activities.reasoning.contract import CallOutcome, Message, Role, ToolCall, Usage
 from retinue.capability import Manifest
+from retinue.plan import BoundPlan, BoundStep
 from retinue.times import Moment
+from workflows.budget import Limits
+from workflows.origins import Origin
+from workflows.policy import AtExpiry, Policy
+from workflows.standing import GrantWish, Scope
 
 
 class AssistantStatus(StrEnum):
@@ -55,6 +60,30 @@ class ApprovalStatus(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class ApprovalKind(StrEnum):
+    """What is being decided."""
+
+    ACTION = "action"
+    PLAN = "plan"
+    BUDGET = "budget"
+
+
+class Mode(StrEnum):
+    """A task ends with its answer; a chat waits for the next message."""
+
+    TASK = "task"
+    CHAT = "chat"
+
+
+class WorkerChoice(StrEnum):
+    """What a person wants done about a step that no worker takes."""
+
+    WAIT = "wait"
+    SKIP = "skip"
+    FAIL = "fail"
 
 
 class DecisionKind(StrEnum):
@@ -65,12 +94,63 @@ class DecisionKind(StrEnum):
     EDIT = "edit"
 
 
+class KeptStep(BaseModel):
+    """A finished step that a later turn, or a fork of the run, goes on from."""
+
+    bound: BoundStep
+    args: dict[str, JsonValue] = Field(default_factory=dict, description="as they ran, references resolved")
+    result: JsonValue = None
+    run_id: str | None = Field(None, description="the run that did it, where that is another one")
+
+
+class Fork(BaseModel):
+    """What a run takes over from the one that it was forked from."""
+
+    run_id: str
+    from_step: str
+    messages: list[Message]
+    kept: list[KeptStep] = Field(default_factory=list, description="finished steps, not done again")
+    again: BoundPlan | None = Field(None, description="the steps to run; None to plan them anew")
+    typed: list[str] = Field(default_factory=list, description="values that the person wrote into the arguments")
+    round: int = Field(1, description="the last planning round that the ids of taken-over steps speak of")
+
+
+class Carried(BaseModel):
+    """What a chat carries over when it continues as new: everything that a person or a later turn may need."""
+
+    messages: list[Message]
+    inbox: list[SendMessage] = Field(default_factory=list)
+    message_keys: list[str] = Field(default_factory=list)
+    transcribed: int = 0
+    round: int = 1
+    turns: int = 0
+    questions: int = 0
+    kept: list[KeptStep] = Field(default_factory=list)
+    effects: list[DoneEffect] = Field(default_factory=list)
+    approvals: list[ApprovalView] = Field(default_factory=list)
+    notices: list[str] = Field(default_factory=list)
+    usage: Usage = Usage()
+
+
 class StartAssistant(BaseModel):
     """Input of `AssistantWorkflow`."""
 
     message: str
     timezone: str = "UTC"
     owner: str = "local"
+    edition: int = Field(
+        1,
+        description="which rules of the workflow's code the run was started under; runs that wait keep theirs. "
+        "2: replanning, and the person's grants are asked",
+    )
+    mode: Mode = Mode.TASK
+    preview: bool = False
+    policy: Policy | None = Field(None, description="None: the default policy")
+    budget: Limits | None = Field(None, description="in place of the policy's budget of a run")
+    schedule_id: str | None = None
+    fork: Fork | None = None
+    turns_per_run: int = Field(100, ge=1, description="after so many turns a chat continues as new")
+    carried: Carried | None = None
 
 
 class Decide(BaseModel):
@@ -83,6 +163,17 @@ class Decide(BaseModel):
     args_hash: str = Field(max_length=64, description="of the arguments that the person saw")
     args: dict[str, JsonValue] | None = Field(None, description="the new arguments, for `edit` only")
     comment: str | None = Field(None, max_length=2000)
+    by: str = Field("local", max_length=200)
+    grant: GrantWish | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
+
+
+class ChooseForStep(BaseModel):
+    """Input of the update `choose`: what to do about a step that no worker takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step_id: str = Field(max_length=100)
+    choice: WorkerChoice
     by: str = Field("local", max_length=200)
 
 
@@ -99,16 +190,43 @@ class SendMessage(BaseModel):
     """Input of the update `send_message` and the signal `message`."""
 
     text: str
+    key: str | None = Field(None, max_length=200, description="the same key again is the same message")
+    question_id: str | None = Field(None, max_length=40, description="the question that this answers, if it must be it")
 
 
-class Origin(BaseModel):
-    """Where one value of an action came from."""
+class StartMicroAgent(BaseModel):
+    """Input of `MicroAgentWorkflow`: one capability's own agent and its goal."""
 
-    path: str = Field(description="JSON pointer into the arguments")
-    source: str = Field(description="'user' (typed by the person), 'step' (an earlier step's result) or 'model'")
-    step_id: str | None = None
-    tool: str | None = None
-    trusted: bool = Field(description="false where strangers may have written it or nobody typed it")
+    agent: str
+    goal: str
+    inputs: JsonValue = None
+    timezone: str
+    step_id: str = Field(description="the step of the parent that was delegated")
+
+
+class AgentCalls(BaseModel):
+    """Input of the signal `agent_calls`, child to parent: wishes only. The parent binds, judges and performs them."""
+
+    step_id: str
+    turn: int
+    calls: list[ToolCall] = Field(default_factory=list)
+    usage: Usage = Usage()
+    waiting: bool = Field(False, description="no worker has taken the model's turn yet")
+
+
+class AgentOutcomes(BaseModel):
+    """Input of the signal `outcomes`, parent to child."""
+
+    turn: int
+    outcomes: list[CallOutcome]
+    last_turn: bool = False
+
+
+class MicroAgentResult(BaseModel):
+    """What a capability's agent came to; its usage since the last signal."""
+
+    text: str
+    usage: Usage = Usage()
 
 
 class StepError(BaseModel):
@@ -116,6 +234,15 @@ class StepError(BaseModel):
 
     type: str
     message: str
+
+
+class StepConsent(BaseModel):
+    """With whose consent an effect happened."""
+
+    how: str = Field(description="'automatic' by a rule of the policy, by a 'grant', or by an 'approval'")
+    rule: str | None = None
+    grant_id: str | None = None
+    approval_id: str | None = None
 
 
 class StepView(BaseModel):
@@ -133,12 +260,63 @@ class StepView(BaseModel):
     error: StepError | None = None
     started_at: Moment | None = None
     finished_at: Moment | None = None
+    parent: str | None = Field(None, description="the delegated step whose agent wanted this call")
+    effect: bool = Field(False, description="it changes something")
+    undo: str | None = Field(None, description="the tool that takes it back; null where nothing can")
+    consent: StepConsent | None = Field(None, description="of an effect: how it was allowed")
+    held_until: Moment | None = Field(None, description="until then a cancel still stops it")
+    waiting_since: Moment | None = Field(None, description="since when no worker takes it")
+    kept_from: str | None = Field(None, description="the run that did it, when this one was forked from it")
+
+
+class CardStep(BaseModel):
+    """One step on the plan card, before anything runs."""
+
+    id: str
+    agent: str = Field(description="the capability that would do it")
+    title: str
+    leaves_the_house: bool
+    can_be_undone: bool
+    asks: list[str] = Field(default_factory=list, description="why a person would be asked before it; empty: automatic")
+    denied: bool = False
+
+
+class PlanCard(BaseModel):
+    """What a plan would do, by code: shown before anything runs."""
+
+    steps: list[CardStep]
+    worst_case: Usage = Field(Usage(), description="the model's use at most, replanning included")
 
 
 class PlanView(BaseModel):
     """The plan as people see it."""
 
     steps: list[StepView]
+    card: PlanCard | None = None
+
+
+class Vote(BaseModel):
+    """One person's yes to an action that needs several."""
+
+    by: str
+    at: Moment
+    comment: str | None = None
+
+
+class WorkerWait(BaseModel):
+    """A capability that a run waits for since no worker of it takes the work."""
+
+    capability: str
+    since: Moment
+    steps: list[str] = Field(default_factory=list, description="empty: planning or answering waits")
+    gives_up_at: Moment
+
+
+class BudgetView(BaseModel):
+    """What the run may use and has used."""
+
+    limits: Limits
+    used: dict[str, float]
 
 
 class ApprovalView(BaseModel):
@@ -161,6 +339,64 @@ class ApprovalView(BaseModel):
     decided_by: str | None = None
     decided_at: Moment | None = None
     comment: str | None = None
+    kind: ApprovalKind = ApprovalKind.ACTION
+    rule: str | None = Field(None, description="the rule of the policy that asks")
+    undo: str | None = Field(None, description="the tool that takes the action back; null where nothing can")
+    approvers: int = Field(1, description="how many different people must approve")
+    votes: list[Vote] = Field(default_factory=list, description="who approved so far")
+    by: list[str] = Field(default_factory=list, description="who may decide; empty: the person whose run it is")
+    not_the_requester: bool = False
+    at_expiry: AtExpiry | None = Field(None, description="what happens at `expires_at`")
+    reminders: int = Field(0, description="how often it was reminded of")
+    reminded_at: Moment | None = None
+    escalated_at: Moment | None = None
+    overdue: bool = Field(False, description="it has expired, and waits all the same")
+    offer: Scope | None = Field(
+        None, description="the scope of a grant, offered since the like was approved several times"
+    )
+    grant_id: str | None = Field(None, description="the standing permission that was given with the decision")
+
+
+class DoneEffect(BaseModel):
+    """An effect that happened, with what is needed to take it back."""
+
+    step_id: str
+    tool: str
+    title: str
+    capability: str
+    undo: str | None = None
+    args: dict[str, JsonValue]
+    result: JsonValue = None
+
+
+class UndoStep(BaseModel):
+    """What became of taking one effect back."""
+
+    step_id: str
+    tool: str
+    title: str
+    undo: str | None = None
+    status: str = Field(
+        "pending", description="'pending', 'undone', 'failed', or 'impossible' where nothing takes it back"
+    )
+    error: str | None = None
+
+
+class StartUndo(BaseModel):
+    """Input of `UndoWorkflow`: the effects of an ended run in the order in which they happened."""
+
+    run_id: str
+    effects: list[DoneEffect]
+    by: str = "local"
+
+
+class UndoView(BaseModel):
+    """The undoing of a run; result and query `view` of `UndoWorkflow`."""
+
+    run_id: str
+    by: str
+    done: bool = False
+    steps: list[UndoStep]
 
 
 class AssistantView(BaseModel):
@@ -179,6 +415,15 @@ class AssistantView(BaseModel):
         default_factory=list, description="what else a person should know, such as a refused signal"
     )
     usage: Usage = Usage()
+    mode: Mode = Mode.TASK
+    question_id: str | None = Field(None, description="names the question that waits for an answer")
+    waiting_for: list[WorkerWait] = Field(default_factory=list, description="capabilities that no worker serves")
+    budget: BudgetView | None = None
+    undo: list[UndoStep] = Field(default_factory=list, description="what was taken back, and what could not be")
+    schedule_id: str | None = None
+    forked_from: str | None = None
+    turns: int = Field(0, description="of a chat: how many messages it has answered")
+    owner: str = "local"
 
 
 def plain_conversation(message: str, reply: str | None) -> list[dict[str, str]]:
@@ -192,3 +437,7 @@ class RegistryState(BaseModel):
 
     revision: int = 0
     manifests: dict[str, Manifest] = Field(default_factory=dict)
+
+
+Carried.model_rebuild()
+StartAssistant.model_rebuild()

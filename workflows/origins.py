@@ -3,33 +3,86 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from enum import StrEnum
 
-from pydantic import JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from retinue.plan import BoundStep, pointer, references
-from workflows.messages import Origin
 
 _FIELDS_SHOWN = 5
 _FIELD_CHARS = 100
 
 
-def trace(step: BoundStep, steps: Mapping[str, BoundStep], said: Sequence[str]) -> list[Origin]:
+class Source(StrEnum):
+    """Who a value comes from."""
+
+    USER = "user"
+    CONTACTS = "contacts"
+    OWN = "own"
+    STRANGERS = "strangers"
+    MODEL = "model"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Source | None:
+        """Runs that ended before 0.2 recorded 'step' for every value taken from a result."""
+        return cls.STRANGERS if value == "step" else None
+
+
+class Origin(BaseModel):
+    """Where one value of an action came from."""
+
+    path: str = Field(description="JSON pointer into the arguments")
+    source: Source = Field(
+        description="'user' typed it, 'contacts' are the person's address book, 'own' is other data of the person's, "
+        "'strangers' may have written it, 'model' made it up"
+    )
+    step_id: str | None = Field(None, description="the earlier step whose result it was taken from")
+    tool: str | None = None
+    trusted: bool = Field(description="false where strangers may have written it or nobody typed it")
+
+
+def trace(
+    step: BoundStep,
+    steps: Mapping[str, BoundStep],
+    said: Sequence[str],
+    *,
+    known: Collection[str] = (),
+    after_strangers: bool = False,
+) -> list[Origin]:
     """The origins of every referenced value of a step and of every value that decides where data goes.
 
     Args:
         step: The step with its arguments as planned, references unresolved.
         steps: All steps of the run by id.
         said: What the person typed.
+        known: Values that stand in results from the person's address book, in lower case.
+        after_strangers: An agent wrote the arguments after it had read strangers' words, so they count as theirs.
     """
     words = "\n".join(said).casefold()
     found = {origin.path: origin for origin in _references("", step.args, steps)}
     for path in step.annotations.sensitive:
         for leaf, value in _leaves(path, _at(step.args, path)):
             if leaf not in found:
-                typed = _stands_in(str(value).casefold(), words)
-                found[leaf] = Origin(path=leaf, source="user" if typed else "model", trusted=typed)
+                source = _source_of(str(value).casefold(), words, known, after_strangers=after_strangers)
+                found[leaf] = Origin(path=leaf, source=source, trusted=source in (Source.USER, Source.CONTACTS))
     return list(found.values())
+
+
+def _source_of(value: str, words: str, known: Collection[str], *, after_strangers: bool) -> Source:
+    """Whose a written value is. What the person typed or has in the address book is theirs, whoever repeats it."""
+    if _stands_in(value, words):
+        return Source.USER
+    if value in known:
+        return Source.CONTACTS
+    return Source.STRANGERS if after_strangers else Source.MODEL
+
+
+def texts(value: JsonValue) -> Iterator[str]:
+    """Every text inside a result, in lower case."""
+    for _, leaf in _leaves("", value):
+        if isinstance(leaf, str):
+            yield leaf.casefold()
 
 
 def _stands_in(value: str, words: str) -> bool:
@@ -70,12 +123,13 @@ def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> 
     if isinstance(value, dict):
         if "$from" in value:
             source = steps[str(value["$from"])]
+            whose = _source_of_result(source, steps)
             yield Origin(
                 path=path,
-                source="step",
+                source=whose,
                 step_id=source.id,
                 tool=source.tool,
-                trusted=_trusted(source, steps),
+                trusted=whose in (Source.CONTACTS, Source.OWN),
             )
         else:
             for key, item in value.items():
@@ -85,10 +139,16 @@ def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> 
             yield from _references(f"{path}/{index}", item, steps)
 
 
-def _trusted(source: BoundStep, steps: Mapping[str, BoundStep]) -> bool:
+def _source_of_result(source: BoundStep, steps: Mapping[str, BoundStep]) -> Source:
+    if not trusted(source, steps):
+        return Source.STRANGERS
+    return Source.CONTACTS if source.annotations.address_book else Source.OWN
+
+
+def trusted(source: BoundStep, steps: Mapping[str, BoundStep]) -> bool:
     """A result is as trusted as its tool and everything that went into it: tools echo their arguments."""
     return source.annotations.trusted_output and all(
-        _trusted(steps[step_id], steps) for step_id, _ in references(source.args)
+        trusted(steps[step_id], steps) for step_id, _ in references(source.args)
     )
 
 

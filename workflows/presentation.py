@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, StartAssistant, StepStatus, StepView
+from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, StepStatus, StepView
 
 _WIDTH = 58
 _MARKS = {
@@ -23,10 +23,10 @@ def static_summary(message: str) -> str:
     return line if len(line) <= 120 else f"{line[:119]}…"
 
 
-def static_details(start: StartAssistant) -> str:
+def static_details(message: str, *, owner: str, timezone: str) -> str:
     """Whose run it is, and the whole request where the summary had to cut it."""
-    whole = [] if static_summary(start.message) == start.message else _fence(start.message)
-    return "\n".join([f"An assistant of **{start.owner}**, time zone {start.timezone}.", *whole])
+    whole = [] if static_summary(message) == message else _fence(message)
+    return "\n".join([f"An assistant of **{owner}**, time zone {timezone}.", *whole])
 
 
 def current_details(view: AssistantView) -> str:

@@ -111,10 +111,21 @@ class UpdateEvent(BaseModel):
         return _in_order(self, self.start, self.end)
 
 
+class PreviousEvent(Event):
+    """An event with all that is kept of it, so that it can be brought back."""
+
+    excluded: list[Moment] | None = Field(
+        default_factory=list, description="starts that a series leaves out; null when there are too many to tell"
+    )
+    busy: bool = Field(True, description="false when its time counts as free")
+    uid: str | None = Field(None, description="by which an import knows it again")
+
+
 class UpdateEventResult(Event):
     """The event as it is now, and as it was."""
 
-    previous: Event
+    previous: PreviousEvent
+    deleted: bool = Field(False, description="always false: an undo finds the event or leaves it gone")
 
 
 class DeleteEvent(BaseModel):
@@ -131,6 +142,17 @@ class DeleteEventResult(BaseModel):
     event_id: str
     title: str
     deleted: bool = True
+    previous: PreviousEvent | None = Field(None, description="the event as it was")
+
+
+class RestoreEvent(BaseModel):
+    """Arguments of `calendar.restore_event`, as a change or a deletion returned them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event_id: str = Field(max_length=32)
+    previous: PreviousEvent
+    deleted: bool = Field(True, description="whether an event that is gone is made anew")
 
 
 def _in_order(model: T, start: datetime | None, end: datetime | None) -> T:
@@ -196,7 +218,12 @@ class Calendar(Capability):
         title="Change an event",
         summary="{event_id}",
         annotations=Annotations(
-            read_only=False, destructive=False, idempotent=True, open_world=False, sensitive=("/attendees",)
+            read_only=False,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            sensitive=("/attendees",),
+            undo="calendar.restore_event",
         ),
     )
     @abstractmethod
@@ -207,8 +234,21 @@ class Calendar(Capability):
     @tool(
         title="Delete an event",
         summary="{event_id}",
-        annotations=Annotations(read_only=False, destructive=True, idempotent=True, open_world=False),
+        annotations=Annotations(
+            read_only=False, destructive=True, idempotent=True, open_world=False, undo="calendar.restore_event"
+        ),
     )
     @abstractmethod
     async def delete_event(self, event: DeleteEvent) -> DeleteEventResult:
-        """Delete one event for good; a recurring one with all its occurrences."""
+        """Delete one event; a recurring one with all its occurrences."""
+
+    @activity.defn(name="calendar.restore_event")
+    @tool(
+        title="Restore an event",
+        summary="{event_id}",
+        annotations=Annotations(read_only=False, destructive=False, idempotent=True, open_world=False),
+        plannable=False,
+    )
+    @abstractmethod
+    async def restore_event(self, wish: RestoreEvent) -> Event:
+        """Write back what an event was before a change or a deletion, under the same event_id."""

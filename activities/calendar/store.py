@@ -10,15 +10,17 @@ from datetime import UTC, datetime
 from sqlmodel import and_, col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from activities.calendar.contract import CreateEvent, Event, UpdateEvent
+from activities.calendar.contract import CreateEvent, Event, PreviousEvent, RestoreEvent, UpdateEvent
 from activities.calendar.models import StoredEvent
 from activities.calendar.recurrence import LAST_YEAR, Series, check_series, excluded_after_move, normalised, occurrences
 from activities.calendar.zones import is_offset, offset_name, zone_of
-from retinue.errors import InvalidArguments, NotFound
+from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.store import Store
 
 FIRST_YEAR = 1900
 LONGEST_ATTENDEE = 320
+MOST_EXCLUDED = 1000
+"""An imported series may leave out any number of times; more than these do not travel through a run."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class CalendarStore:
         session.add(event)
         return as_event(event)
 
-    async def update(self, session: AsyncSession, change: UpdateEvent) -> tuple[Event, Event]:
+    async def update(self, session: AsyncSession, change: UpdateEvent) -> tuple[PreviousEvent, Event]:
         """Change one event; returns it as it was and as it is now.
 
         Raises:
@@ -69,7 +71,7 @@ class CalendarStore:
             InvalidArguments: The new times or attendees are wrong.
         """
         event = await _get(session, change.event_id)
-        before = as_event(event)
+        before = as_previous(event)
         _move(event, change)
         if change.attendees is not None:
             event.attendees = checked_attendees(change.attendees)
@@ -88,6 +90,23 @@ class CalendarStore:
         event = await _get(session, event_id)
         await session.delete(event)
         return event
+
+    async def restore(self, session: AsyncSession, wish: RestoreEvent) -> Event:
+        """Give an event its earlier values, or make it anew where it was deleted.
+
+        Raises:
+            NotFound: It was only changed then, and is gone now: whoever deleted it meant it.
+            Conflict: An import has brought the deleted event back meanwhile.
+            InvalidArguments: Such an event could not have been.
+        """
+        event = await session.get(StoredEvent, wish.event_id)
+        if event is None:
+            if not wish.deleted:
+                raise _no_such_event()
+            event = await _made_anew(session, wish)
+        _write_back(event, wish.previous)
+        session.add(event)
+        return as_event(event)
 
     async def between(self, start: datetime, end: datetime) -> Sequence[StoredEvent]:
         """Events that overlap the window, and all series that begin before its end."""
@@ -130,6 +149,16 @@ def occurrences_of(event: StoredEvent, start: datetime, end: datetime) -> Iterat
 def as_event(event: StoredEvent) -> Event:
     """The event (of a series the first occurrence) as the contract shows it."""
     return event_at(event, event.starts_at, event.ends_at)
+
+
+def as_previous(event: StoredEvent) -> PreviousEvent:
+    """The event with all that is kept of it, as far as a run can hold it."""
+    return PreviousEvent(
+        **as_event(event).model_dump(),
+        excluded=event.excluded if len(event.excluded) <= MOST_EXCLUDED else None,
+        busy=event.busy,
+        uid=event.uid,
+    )
 
 
 def event_at(event: StoredEvent, start: datetime, end: datetime) -> Event:
@@ -213,5 +242,41 @@ def _move(event: StoredEvent, change: UpdateEvent) -> None:
 async def _get(session: AsyncSession, event_id: str) -> StoredEvent:
     event = await session.get(StoredEvent, event_id)
     if event is None:
-        raise NotFound("there is no such event in the calendar", hint="calendar.list_events gives the ids")
+        raise _no_such_event()
     return event
+
+
+def _no_such_event() -> NotFound:
+    return NotFound("there is no such event in the calendar", hint="calendar.list_events gives the ids")
+
+
+async def _made_anew(session: AsyncSession, wish: RestoreEvent) -> StoredEvent:
+    """A row for the deleted event; `_write_back` fills it."""
+    before = wish.previous
+    if before.excluded is None:
+        raise InvalidArguments("the series leaves out too many times to be made anew; import it again")
+    if before.uid is not None:
+        known = await session.exec(select(StoredEvent).where(col(StoredEvent.uid) == before.uid))
+        if known.first() is not None:
+            raise Conflict("the event is in the calendar again: it was imported anew")
+    return StoredEvent(
+        event_id=wish.event_id,
+        uid=before.uid,
+        title=before.title,
+        starts_at=before.start,
+        ends_at=before.end,
+        timezone=before.timezone,
+    )
+
+
+def _write_back(event: StoredEvent, before: PreviousEvent) -> None:
+    """Too many left-out times to be told are those of now, moved back along with the start."""
+    zone_of(before.timezone)
+    start, end = ordered(before.start, before.end)
+    excluded = excluded_after_move(series_of(event), start) if before.excluded is None else before.excluded
+    event.excluded = [moment.astimezone(UTC).isoformat() for moment in excluded]
+    event.starts_at, event.ends_at, event.timezone = start, end, before.timezone
+    event.title, event.location, event.description = before.title, before.location, before.description
+    event.attendees = checked_attendees(before.attendees)
+    event.recurrence = normalised(before.recurrence) if before.recurrence else None
+    event.busy = before.busy

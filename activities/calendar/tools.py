@@ -18,13 +18,14 @@ from activities.calendar.contract import (
     FindFreeTimeResult,
     ListEvents,
     ListEventsResult,
+    RestoreEvent,
     Slot,
     UpdateEvent,
     UpdateEventResult,
     Window,
 )
 from activities.calendar.free_time import gaps, slots
-from activities.calendar.store import CalendarStore, Occurrence, occurrences_of, ordered
+from activities.calendar.store import CalendarStore, Occurrence, as_previous, occurrences_of, ordered
 from retinue.errors import InvalidArguments
 from retinue.ledger import Ledger
 from retinue.store import Store
@@ -94,9 +95,17 @@ class CalendarTools(Calendar):
 
         async def effect(session: AsyncSession) -> DeleteEventResult:
             gone = await self._calendar.delete(session, event.event_id)
-            return DeleteEventResult(event_id=gone.event_id, title=gone.title)
+            return DeleteEventResult(event_id=gone.event_id, title=gone.title, previous=as_previous(gone))
 
         return await self._ledger.once(event, DeleteEventResult, effect)
+
+    async def restore_event(self, wish: RestoreEvent) -> Event:
+        """Write the earlier values back once."""
+
+        async def effect(session: AsyncSession) -> Event:
+            return await self._calendar.restore(session, wish)
+
+        return await self._ledger.once(wish, Event, effect)
 
 
 def _bounds(window: Window) -> tuple[datetime, datetime]:

@@ -44,6 +44,29 @@ class AddContact(BaseModel):
     phone: str | None = Field(None, max_length=40, pattern=r"^[0-9+() ./-]+$")
 
 
+class AddedContact(Contact):
+    """The person as the address book has them now."""
+
+    created: bool = Field(False, description="false when the person was there already")
+
+
+class RemoveContact(BaseModel):
+    """Arguments of `contacts.remove`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    contact_id: str = Field(max_length=32)
+    created: bool = Field(True, description="leave it out: only the undo of an addition that added nobody says false")
+
+
+class RemovedContact(BaseModel):
+    """What became of the person's entry."""
+
+    contact_id: str
+    name: str = Field("", description="empty when nobody was removed")
+    removed: bool
+
+
 class ListContactsResult(BaseModel):
     """The address book by name, at most 500."""
 
@@ -56,10 +79,10 @@ class Contacts(Capability):
 
     name = "contacts"
     version = "1.0.0"
-    description = "The person's address book: find, list and add people."
+    description = "The person's address book: find, list, add and remove people."
     instructions = (
         "Use find to turn a name into an address and refer to /match/email, which exists only when exactly one contact "
-        "matches. Never invent an address."
+        "matches; to remove a person, refer to /match/contact_id. Never invent an address."
     )
 
     @activity.defn(name="contacts.find")
@@ -67,7 +90,12 @@ class Contacts(Capability):
         title="Find a contact",
         summary="{name}",
         annotations=Annotations(
-            read_only=True, destructive=False, idempotent=True, open_world=False, trusted_output=True
+            read_only=True,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            trusted_output=True,
+            address_book=True,
         ),
     )
     @abstractmethod
@@ -85,17 +113,35 @@ class Contacts(Capability):
             open_world=False,
             sensitive=("/email",),
             trusted_output=True,
+            undo="contacts.remove",
         ),
     )
     @abstractmethod
-    async def add(self, person: AddContact) -> Contact:
+    async def add(self, person: AddContact) -> AddedContact:
         """Add a person. The same name and address twice stay one contact."""
+
+    @activity.defn(name="contacts.remove")
+    @tool(
+        title="Remove a contact",
+        summary="{contact_id}",
+        annotations=Annotations(
+            read_only=False, destructive=True, idempotent=True, open_world=False, trusted_output=True
+        ),
+    )
+    @abstractmethod
+    async def remove(self, person: RemoveContact) -> RemovedContact:
+        """Remove one person from the address book for good."""
 
     @activity.defn(name="contacts.list")
     @tool(
         title="List contacts",
         annotations=Annotations(
-            read_only=True, destructive=False, idempotent=True, open_world=False, trusted_output=True
+            read_only=True,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            trusted_output=True,
+            address_book=True,
         ),
     )
     @abstractmethod

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.contacts.models import StoredContact
 from activities.contacts.names import folded, one_line
-from retinue.errors import InvalidArguments
+from retinue.errors import InvalidArguments, NotFound
 from retinue.store import Store
 
 
@@ -45,6 +45,8 @@ class ContactsStore:
     async def add(self, session: AsyncSession, person: StoredContact) -> StoredContact:
         """Enter a person, unless name and address are there already; returns them as the address book has them.
 
+        It is `person` itself that comes back when nobody like that was known.
+
         A known person gains a telephone number that was missing; one that is there is not overwritten.
         """
         same = select(StoredContact).where(
@@ -57,6 +59,18 @@ class ContactsStore:
         known.phone = known.phone or person.phone
         session.add(known)
         return known
+
+    async def remove(self, session: AsyncSession, contact_id: str) -> StoredContact:
+        """Remove one person; returns them as they were.
+
+        Raises:
+            NotFound: There is nobody of that id.
+        """
+        person = await session.get(StoredContact, contact_id)
+        if person is None:
+            raise NotFound("there is no such contact in the address book", hint="contacts.find gives the ids")
+        await session.delete(person)
+        return person
 
     async def import_contacts(self, people: Iterable[StoredContact]) -> int:
         """Enter those people who are not there yet, in one transaction.

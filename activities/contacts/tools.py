@@ -7,11 +7,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.contacts.contract import (
     AddContact,
+    AddedContact,
     Contact,
     Contacts,
     FindContacts,
     FindContactsResult,
     ListContactsResult,
+    RemoveContact,
+    RemovedContact,
 )
 from activities.contacts.models import StoredContact
 from activities.contacts.names import folded
@@ -40,14 +43,26 @@ class ContactsTools(Contacts):
             contacts=list(_fitting(found)), match=match.as_contact() if match is not None else None
         )
 
-    async def add(self, person: AddContact) -> Contact:
+    async def add(self, person: AddContact) -> AddedContact:
         """Enter the person once."""
 
-        async def effect(session: AsyncSession) -> Contact:
+        async def effect(session: AsyncSession) -> AddedContact:
             wanted = person_called(person.name, email=person.email, phone=person.phone)
-            return (await self._contacts.add(session, wanted)).as_contact()
+            kept = await self._contacts.add(session, wanted)
+            return AddedContact(**kept.as_contact().model_dump(), created=kept is wanted)
 
-        return await self._ledger.once(person, Contact, effect)
+        return await self._ledger.once(person, AddedContact, effect)
+
+    async def remove(self, person: RemoveContact) -> RemovedContact:
+        """Remove the person once. Whoever was there before an addition stays when the addition is undone."""
+
+        async def effect(session: AsyncSession) -> RemovedContact:
+            if not person.created:
+                return RemovedContact(contact_id=person.contact_id, removed=False)
+            gone = await self._contacts.remove(session, person.contact_id)
+            return RemovedContact(contact_id=gone.contact_id, name=gone.name, removed=True)
+
+        return await self._ledger.once(person, RemovedContact, effect)
 
     async def list(self) -> ListContactsResult:
         """List the address book as far as it fits."""

@@ -16,6 +16,7 @@ from activities.email.contract import (
     MailSummary,
     MessageRef,
     MovedMail,
+    MoveMail,
     SearchMail,
     SearchMailResult,
     SendResult,
@@ -71,14 +72,11 @@ class EmailTools(Email):
 
     async def archive(self, mail: MessageRef) -> MovedMail:
         """Move it, from whichever folder; archiving what is archived changes nothing."""
+        return await self._move(mail, Folder.ARCHIVE, status="archived")
 
-        async def move(session: AsyncSession) -> MovedMail:
-            message = await self._mailbox.find(session, mail.message_id)
-            message.folder = Folder.ARCHIVE
-            session.add(message)
-            return MovedMail(message_id=message.message_id, subject=message.subject, status="archived")
-
-        return await self._ledger.once(mail, MovedMail, move)
+    async def move(self, mail: MoveMail) -> MovedMail:
+        """Move it, from whichever folder."""
+        return await self._move(mail, mail.folder, status="moved")
 
     async def delete(self, mail: MessageRef) -> MovedMail:
         """Remove the row."""
@@ -86,9 +84,18 @@ class EmailTools(Email):
         async def remove(session: AsyncSession) -> MovedMail:
             message = await self._mailbox.find(session, mail.message_id)
             await self._mailbox.remove(session, message)
-            return MovedMail(message_id=message.message_id, subject=message.subject, status="deleted")
+            return _moved(message, message.folder, status="deleted")
 
         return await self._ledger.once(mail, MovedMail, remove)
+
+    async def _move(self, mail: MessageRef, folder: Folder, *, status: str) -> MovedMail:
+        async def move(session: AsyncSession) -> MovedMail:
+            message = await self._mailbox.find(session, mail.message_id)
+            before, message.folder = message.folder, folder
+            session.add(message)
+            return _moved(message, before, status=status)
+
+        return await self._ledger.once(mail, MovedMail, move)
 
     async def _write(self, session: AsyncSession, mail: Compose, folder: Folder) -> SendResult:
         message = Message(
@@ -111,6 +118,10 @@ class EmailTools(Email):
             to=[*message.recipients, *message.cc],
             subject=message.subject,
         )
+
+
+def _moved(message: Message, before: Folder, *, status: str) -> MovedMail:
+    return MovedMail(message_id=message.message_id, subject=message.subject, status=status, folder=before)
 
 
 def _summary(message: Message) -> MailSummary:

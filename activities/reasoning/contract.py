@@ -27,20 +27,32 @@ class Message(BaseModel):
 
     role: Role
     text: str
+    withheld: bool = Field(False, description="not shown to planners: strangers' words may stand in it")
 
 
 class Usage(BaseModel):
-    """What the model was used for: requests and tokens."""
+    """What the model was used for: requests, tokens, and what they cost by the configured prices."""
 
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cost: float = Field(0, description="in the currency of the configured prices; 0 where none are configured")
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             requests=self.requests + other.requests,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            cost=round(self.cost + other.cost, 6),
+        )
+
+    def times(self, count: int) -> Usage:
+        """The same, `count` times."""
+        return Usage(
+            requests=self.requests * count,
+            input_tokens=self.input_tokens * count,
+            output_tokens=self.output_tokens * count,
+            cost=round(self.cost * count, 6),
         )
 
 
@@ -51,13 +63,40 @@ class RefusedPlan(BaseModel):
     problems: list[str]
 
 
+class Transcript(BaseModel):
+    """A conversation that is kept in the reasoning capability's own store, so that no history repeats it.
+
+    The messages that come with a request are appended at position `length`; the same request again appends nothing.
+    """
+
+    key: str = Field(max_length=300, description="names the conversation: a run's id, or a run's and a step's")
+    length: int = Field(0, ge=0, description="how many messages are kept already")
+
+
+class Progress(BaseModel):
+    """What became of one step so far, as a planner may see it: what strangers wrote is a shape only."""
+
+    id: str
+    tool: str
+    status: str
+    result: JsonValue = Field(None, description="only where no stranger can have written any of it")
+    shape: JsonValue = Field(None, description="else its fields with the names of their types")
+    error: str | None = None
+
+
 class PlanRequest(BaseModel):
     """Arguments of `reasoning.plan`."""
 
-    messages: list[Message]
+    messages: list[Message] = Field(description="the conversation, or what is new of it when there is a transcript")
     timezone: str = Field(description="the person's IANA zone")
     now: Moment
     refused: list[RefusedPlan] = Field(default_factory=list, description="earlier tries of this round")
+    round: int = Field(1, ge=1, description="which planning round of the run")
+    last_round: bool = Field(True, description="no further round will follow")
+    progress: list[Progress] = Field(default_factory=list, description="the steps of earlier rounds")
+    transcript: Transcript | None = Field(None, description="where the earlier conversation is kept")
+    with_schemas: bool = Field(False, description="bind every step with its argument schema")
+    worst_case: bool = Field(False, description="tell what one request can cost at most")
 
 
 class PlanResult(BaseModel):
@@ -66,6 +105,7 @@ class PlanResult(BaseModel):
     plan: BoundPlan | None = None
     refused: RefusedPlan | None = None
     usage: Usage = Usage()
+    worst_call: Usage | None = Field(None, description="what one request can use at most, when asked for")
 
 
 class StepReport(BaseModel):
@@ -85,6 +125,7 @@ class ReplyRequest(BaseModel):
     timezone: str
     now: Moment
     steps: list[StepReport]
+    transcript: Transcript | None = None
 
 
 class TextResult(BaseModel):
@@ -101,6 +142,43 @@ class ComposeRequest(BaseModel):
 
     instruction: str = Field(min_length=1, max_length=4000, description="what to write, for whom, in which tone")
     inputs: JsonValue = Field(None, description="the data to use: references, lists or objects of them")
+
+
+class ToolCall(BaseModel):
+    """One call that an agent wants to have made. It is a wish: code decides whether it happens."""
+
+    call_id: str = Field(max_length=200)
+    tool: str = Field(max_length=200, description="full name, such as calendar.list_events")
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class CallOutcome(BaseModel):
+    """What became of a wished call: its result, or why there is none."""
+
+    call_id: str
+    content: JsonValue
+
+
+class ConverseRequest(BaseModel):
+    """Arguments of `reasoning.converse`: one turn of a capability's own agent loop."""
+
+    agent: str = Field(description="the capability whose instructions, tools and model are used")
+    goal: str
+    inputs: JsonValue = Field(None, description="data that the goal may use; may hold the words of strangers")
+    timezone: str
+    now: Moment
+    transcript: Transcript = Field(description="of this loop; its length is 0 in the first turn")
+    outcomes: list[CallOutcome] = Field(default_factory=list, description="of the calls of the turn before")
+    last_turn: bool = Field(False, description="no more calls: the agent must answer")
+
+
+class ConverseResult(BaseModel):
+    """What the agent said: its answer, or the calls that it wants."""
+
+    text: str | None = None
+    calls: list[ToolCall] = Field(default_factory=list)
+    usage: Usage = Usage()
+    length: int = Field(0, description="of the transcript after this turn")
 
 
 _TEXT = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
@@ -127,6 +205,12 @@ class Reasoning(Capability):
     @abstractmethod
     async def reply(self, request: ReplyRequest) -> TextResult:
         """Write the final answer from what the steps returned."""
+
+    @activity.defn(name="reasoning.converse")
+    @tool(title="Think", annotations=_TEXT, options=MODEL_OPTIONS, plannable=False)
+    @abstractmethod
+    async def converse(self, request: ConverseRequest) -> ConverseResult:
+        """One turn of a capability's own agent: it reads what its calls gave, and answers or wishes for more calls."""
 
     @activity.defn(name="reasoning.compose")
     @tool(title="Write a text", summary="{instruction}", annotations=_TEXT, options=MODEL_OPTIONS)

@@ -1,28 +1,36 @@
-"""The reasoning capability's tools: plan, reply, compose."""
+"""The reasoning capability's tools: plan, reply, converse, compose."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from activities.reasoning import prompts
 from activities.reasoning.contract import (
     ComposeRequest,
+    ConverseRequest,
+    ConverseResult,
+    Message,
     PlanRequest,
     PlanResult,
     Reasoning,
     RefusedPlan,
     ReplyRequest,
     TextResult,
-    Usage,
+    Transcript,
 )
 from activities.reasoning.model import LanguageModel
+from activities.reasoning.store import TranscriptStore
+from activities.reasoning.turns import Turns
 from retinue.capability import Manifest
-from retinue.errors import MalformedAnswer
-from retinue.plan import bind, check, parse
+from retinue.errors import MalformedAnswer, NotFound
+from retinue.plan import Round, bind, check, parse
 from retinue.registry import FRESH
 
 ReadManifests = Callable[[float], Awaitable[list[Manifest]]]
 _MAX_REFUSED_CHARS = 16_000
+_MESSAGES = 200
+_BYTES = 64 * 1024
+"""Of the earlier conversation that a request to the model repeats."""
 
 
 class ReasoningTools(Reasoning):
@@ -31,38 +39,78 @@ class ReasoningTools(Reasoning):
     Args:
         model: The language model.
         manifests: Reads what the registry knows; takes how many seconds old the answer may be.
+        transcripts: Where conversations are kept. Only requests that name one touch it.
     """
 
-    def __init__(self, model: LanguageModel, manifests: ReadManifests) -> None:
+    def __init__(self, model: LanguageModel, manifests: ReadManifests, transcripts: TranscriptStore) -> None:
         self._model = model
         self._manifests = manifests
+        self._transcripts = transcripts
+        self._turns = Turns(model, transcripts)
 
     async def plan(self, request: PlanRequest) -> PlanResult:
         """Ask for a plan once. A plan that may not run comes back as `refused`, with the reasons."""
+        earlier = await self._earlier(request.transcript, request.messages)
         manifests = await self._manifests(FRESH)
-        answer, usage = await self._model.complete(
-            prompts.for_plan(request, manifests), response_format=prompts.PLAN_FORMAT
-        )
-        try:
-            plan = parse(answer)
-        except MalformedAnswer as error:
-            return _refused(answer, [error.message], usage)
-        if check(plan, manifests):
-            manifests = await self._manifests(0)  # a capability may have been announced a moment ago
-        if problems := check(plan, manifests):
-            return _refused(answer, problems, usage)
-        return PlanResult(plan=bind(plan, manifests), usage=usage)
+        messages = prompts.for_plan(request, manifests, earlier)
+        answer, usage = await self._model.complete(messages, response_format=prompts.PLAN_FORMAT)
+        result = await self._read(answer, request, manifests)
+        worst = self._model.worst_call(messages) if request.worst_case else None
+        return result.model_copy(update={"usage": usage, "worst_call": worst})
 
     async def reply(self, request: ReplyRequest) -> TextResult:
         """Write the final answer."""
-        text, usage = await self._model.complete(prompts.for_reply(request))
+        earlier = await self._earlier(request.transcript, request.messages)
+        text, usage = await self._model.complete(prompts.for_reply(request, earlier))
         return TextResult(text=text, usage=usage)
+
+    async def converse(self, request: ConverseRequest) -> ConverseResult:
+        """Take one turn of an agent."""
+        return await self._turns.take(request, await self._manifest(request.agent))
 
     async def compose(self, request: ComposeRequest) -> TextResult:
         """Write one text from data."""
         text, usage = await self._model.complete(prompts.for_compose(request))
         return TextResult(text=text, usage=usage)
 
+    async def _earlier(self, transcript: Transcript | None, messages: Sequence[Message]) -> list[Message]:
+        """Keep what is new in a conversation and read what was said before it."""
+        if transcript is None:
+            return []
+        if messages:
+            records = [said.model_dump(mode="json") for said in messages]
+            await self._transcripts.append(transcript.key, at=transcript.length, messages=records)
+        if not transcript.length:
+            return []
+        found = await self._transcripts.last(
+            transcript.key, before=transcript.length, limit_messages=_MESSAGES, limit_bytes=_BYTES
+        )
+        return [Message.model_validate(record) for record in found]
 
-def _refused(answer: str, problems: list[str], usage: Usage) -> PlanResult:
-    return PlanResult(refused=RefusedPlan(answer=answer[:_MAX_REFUSED_CHARS], problems=problems), usage=usage)
+    async def _read(self, answer: str, request: PlanRequest, manifests: list[Manifest]) -> PlanResult:
+        try:
+            plan = parse(answer)
+        except MalformedAnswer as error:
+            return _refused(answer, [error.message])
+        this_round = _round(request)
+        if problems := check(plan, manifests, this_round):
+            manifests = await self._manifests(0)  # a capability may have been announced a moment ago
+            problems = check(plan, manifests, this_round)
+        if problems:
+            return _refused(answer, problems)
+        return PlanResult(plan=bind(plan, manifests, this_round, with_schemas=request.with_schemas))
+
+    async def _manifest(self, agent: str) -> Manifest:
+        for max_age in (FRESH, 0):
+            for manifest in await self._manifests(max_age):
+                if manifest.name == agent:
+                    return manifest
+        raise NotFound(f"there is no agent {agent!r}")
+
+
+def _round(request: PlanRequest) -> Round:
+    return Round(request.round, earlier={step.id: step.tool for step in request.progress}, last=request.last_round)
+
+
+def _refused(answer: str, problems: list[str]) -> PlanResult:
+    return PlanResult(refused=RefusedPlan(answer=answer[:_MAX_REFUSED_CHARS], problems=problems))

@@ -11,20 +11,27 @@ from temporalio.service import RPCError
 
 from activities.reasoning.contract import Reasoning
 from activities.reasoning.model import LanguageModel
+from activities.reasoning.models import ReasoningBase
 from activities.reasoning.settings import ReasoningSettings
+from activities.reasoning.store import TranscriptStore
 from activities.reasoning.tools import ReasoningTools
 from retinue.capability import Manifest
 from retinue.edge import activities_of
 from retinue.errors import ServiceUnavailable
 from retinue.registry import Directory
+from retinue.store import Store
 
 CONTRACT = Reasoning
 
 
 def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
     """The reasoning capability for a worker."""
-    model = LanguageModel(settings or ReasoningSettings())
-    tools = ReasoningTools(model, _Registry().manifests)
+    settings = settings or ReasoningSettings()
+    model = LanguageModel(settings)
+    transcripts = TranscriptStore(
+        Store(settings.database_url, ReasoningBase.metadata, owner=CONTRACT.name, with_ledger=False)
+    )
+    tools = ReasoningTools(model, _Registry().manifests, transcripts)
 
     @asynccontextmanager
     async def run_context() -> AsyncIterator[None]:
@@ -32,6 +39,7 @@ def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
             yield
         finally:
             await model.close()
+            await transcripts.close()
 
     return SimplePlugin(Reasoning.name, activities=activities_of(tools), run_context=run_context)
 

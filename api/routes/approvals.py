@@ -2,22 +2,49 @@
 
 from fastapi import APIRouter
 
-from api.deps import MyRuns, TheHouse
-from api.errors import PROBLEMS
-from api.models import Inbox, InboxItem
-from workflows.messages import ApprovalStatus
+from api.deps import Caller, MyRuns, TheHouse
+from api.errors import PROBLEMS, status_of
+from api.metrics import DECISIONS
+from api.models import BatchBody, BatchDecision, BatchOutcome, BatchOutcomes, Inbox, InboxItem
+from api.runs import Runs
+from retinue.errors import RetinueError
+from workflows.approvals import ANYBODY
+from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, Decide
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS)
 
 
 @router.get("", summary="What waits for a decision")
-async def inbox(runs: MyRuns, kept: TheHouse) -> Inbox:
+async def inbox(runs: MyRuns, kept: TheHouse, name: Caller) -> Inbox:
     """All pending approvals, oldest first."""
     views, unreadable = await runs.waiting_for_decision()
     items = [
         InboxItem(**dict(approval), assistant_id=view.id, request=view.message, links=kept.links(view.id))
         for view in views
         for approval in view.approvals
-        if approval.status is ApprovalStatus.PENDING
+        if approval.status is ApprovalStatus.PENDING and _is_for(name, view, approval)
     ]
     return Inbox(approvals=sorted(items, key=lambda item: item.asked_at), unreadable=unreadable)
+
+
+@router.post("", summary="Decide several at once")
+async def decide_all(body: BatchBody, runs: MyRuns, name: Caller) -> BatchOutcomes:
+    """Each decision is recorded or refused by itself, in the given order."""
+    return BatchOutcomes(outcomes=[await _decide(runs, name, decision) for decision in body.decisions])
+
+
+async def _decide(runs: Runs, name: str, wanted: BatchDecision) -> BatchOutcome:
+    decision = Decide(by=name, **wanted.model_dump(exclude={"assistant_id"}, exclude_unset=True))
+    about = {"assistant_id": wanted.assistant_id, "approval_id": wanted.approval_id}
+    try:
+        await runs.decide(wanted.assistant_id, decision)
+    except RetinueError as error:
+        return BatchOutcome(**about, recorded=False, status=status_of(error), detail=error.message)
+    DECISIONS.labels(wanted.decision).inc()
+    return BatchOutcome(**about, recorded=True, status=200)
+
+
+def _is_for(name: str, view: AssistantView, approval: ApprovalView) -> bool:
+    """Whether it is this person's to decide, and not decided by them already."""
+    may = approval.by or [view.owner]
+    return (name in may or ANYBODY in may) and name not in {vote.by for vote in approval.votes}

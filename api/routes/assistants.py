@@ -1,32 +1,45 @@
-"""Assistants: start, read, list, answer, decide, cancel."""
+"""Assistants: start, read, list, talk, decide, stop, undo, fork."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
 
-from api.deps import LOCAL_OWNER, House, Key, MyRuns, TheHouse
+from api.deps import Caller, House, Key, MyRuns, TheHouse
 from api.errors import PROBLEMS
+from api.keys import Claim
 from api.metrics import ASSISTANTS_STARTED, DECISIONS
-from api.models import Assistant, AssistantPage, AssistantSummary, DecisionBody, MessageBody, StartBody
+from api.models import (
+    Assistant,
+    AssistantPage,
+    AssistantSummary,
+    CancelBody,
+    ChoiceBody,
+    DecisionBody,
+    ForkBody,
+    MessageBody,
+    StartBody,
+    UndoBody,
+)
+from api.receipts import as_text, make_receipt
 from api.runs import listed_message, listed_status, pending_approvals
-from workflows.messages import AssistantStatus, AssistantView, Decide
+from workflows.messages import AssistantStatus, AssistantView, Decide, SendMessage
 
 router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS)
 _CANCEL_WAIT = 3.0
+Accept = Annotated[str, Header(max_length=500)]
+StepId = Annotated[str, Path(max_length=100)]
 ApprovalId = Annotated[str, Path(max_length=100)]
 Wait = Annotated[float, Query(ge=0, le=30, description="wait so long for the run to end or to need a person")]
 
 
 @router.post("", status_code=202, summary="Start an assistant")
-async def start(body: StartBody, runs: MyRuns, kept: TheHouse, key: Key, response: Response) -> Assistant:
+async def start(body: StartBody, runs: MyRuns, kept: TheHouse, name: Caller, key: Key, response: Response) -> Assistant:
     """Turn a request in plain language into a run. The same `Idempotency-Key` and body give the same run, always."""
-    claimed = None
-    if key is not None:
-        request = body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True)
-        claimed = await kept.keys.claim(owner=LOCAL_OWNER, key=key, body=request)
-    view = await runs.start(body.message, timezone=body.timezone or kept.settings.retinue_timezone, claimed=claimed)
+    claimed = await _claim(kept, name, key, body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True))
+    view = await runs.start(body, timezone=body.timezone or kept.settings.retinue_timezone, claimed=claimed)
     ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
         view = await runs.settled(view.id, seconds=body.wait_seconds, mine=True)
@@ -68,39 +81,79 @@ async def read(assistant_id: str, runs: MyRuns, kept: TheHouse, wait_seconds: Wa
     return _shown(view, kept)
 
 
-@router.post("/{assistant_id}/messages", status_code=202, summary="Answer the assistant's question")
-async def send_message(assistant_id: str, body: MessageBody, runs: MyRuns, kept: TheHouse) -> Assistant:
-    """Answer while the status is `awaiting_input`."""
-    await runs.send_message(assistant_id, body.message)
+@router.get("/{assistant_id}/receipt", summary="What was done, with whose consent")
+async def receipt(assistant_id: str, runs: MyRuns, accept: Accept = "") -> Response:
+    """What the run did, who allowed it, on which data, at what cost, and how to take it back.
+
+    JSON by default; `Accept: text/plain` gives the same for reading.
+    """
+    made = make_receipt(await runs.view(assistant_id))
+    if "text/plain" in accept:
+        return PlainTextResponse(as_text(made))
+    return JSONResponse(made.model_dump(mode="json"))
+
+
+@router.post("/{assistant_id}/messages", status_code=202, summary="Say the next thing, or answer a question")
+async def send_message(assistant_id: str, body: MessageBody, runs: MyRuns, kept: TheHouse, key: Key) -> Assistant:
+    """The next message of a chat, or the answer while the status is `awaiting_input`.
+
+    With an `Idempotency-Key` the same message sent again is read once.
+    """
+    await runs.send_message(assistant_id, SendMessage(text=body.message, key=key, question_id=body.question_id))
     return _shown(await _after(runs, assistant_id, body.wait_seconds), kept)
 
 
 @router.post("/{assistant_id}/cancel", status_code=202, summary="Stop an assistant")
-async def cancel(assistant_id: str, runs: MyRuns, kept: TheHouse) -> Assistant:
-    """Stop a run. What is done stays done; what has not begun never will."""
-    await runs.cancel(assistant_id)
+async def cancel(assistant_id: str, runs: MyRuns, kept: TheHouse, body: CancelBody | None = None) -> Assistant:
+    """Stop a run. What has not begun never will; what is done stays done unless `undo` asks to take it back."""
+    await runs.cancel(assistant_id, undo=body is not None and body.undo)
     return _shown(await runs.settled(assistant_id, seconds=_CANCEL_WAIT, mine=True), kept)
+
+
+@router.post("/{assistant_id}/undo", status_code=202, summary="Take back what an ended assistant did")
+async def undo(assistant_id: str, runs: MyRuns, kept: TheHouse, body: UndoBody | None = None) -> Assistant:
+    """Undo the effects of an ended run, last first. `undo` in the view says what was taken back and what cannot be."""
+    return _shown(await runs.undo(assistant_id, seconds=(body or UndoBody()).wait_seconds), kept)
+
+
+@router.post("/{assistant_id}/fork", status_code=202, summary="Go on from a step in a new run")
+async def fork(
+    assistant_id: str, body: ForkBody, runs: MyRuns, kept: TheHouse, name: Caller, key: Key, response: Response
+) -> Assistant:
+    """Start a new run from a step of an old one, keeping finished results without doing them again."""
+    request = body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True)
+    claimed = await _claim(kept, name, key, f"fork {assistant_id} {request}")
+    view = await runs.fork(assistant_id, body, claimed=claimed)
+    ASSISTANTS_STARTED.inc()
+    if body.wait_seconds:
+        view = await runs.settled(view.id, seconds=body.wait_seconds, mine=True)
+    response.headers["Location"] = f"/v1/assistants/{view.id}"
+    return _shown(view, kept)
+
+
+@router.post("/{assistant_id}/steps/{step_id}", summary="Decide about a step that no worker takes")
+async def choose(assistant_id: str, step_id: StepId, body: ChoiceBody, runs: MyRuns, kept: TheHouse) -> Assistant:
+    """Wait on, skip the step, or let it fail, while its status is `awaiting_worker`."""
+    await runs.choose(assistant_id, step_id, body.choice)
+    return _shown(await runs.view(assistant_id), kept)
 
 
 @router.post("/{assistant_id}/approvals/{approval_id}", summary="Decide an approval", tags=["approvals"])
 async def decide(
-    assistant_id: str, approval_id: ApprovalId, body: DecisionBody, runs: MyRuns, kept: TheHouse
+    assistant_id: str, approval_id: ApprovalId, body: DecisionBody, runs: MyRuns, kept: TheHouse, name: Caller
 ) -> Assistant:
     """Approve, reject or edit a pending action.
 
     A 200 says that the decision is recorded. Whether the action is done stands in the step's status.
     """
-    decision = Decide(
-        approval_id=approval_id,
-        decision=body.decision,
-        args_hash=body.args_hash,
-        args=body.args,
-        comment=body.comment,
-        by=LOCAL_OWNER,
-    )
+    decision = Decide(approval_id=approval_id, by=name, **body.model_dump(exclude={"wait_seconds"}, exclude_unset=True))
     await runs.decide(assistant_id, decision)
     DECISIONS.labels(body.decision).inc()
     return _shown(await _after(runs, assistant_id, body.wait_seconds), kept)
+
+
+async def _claim(kept: House, name: str, key: str | None, request: str) -> Claim | None:
+    return None if key is None else await kept.keys.claim(owner=name, key=key, body=request)
 
 
 async def _after(runs: MyRuns, assistant_id: str, wait_seconds: float) -> AssistantView:

@@ -33,5 +33,6 @@ patiently namespace
 patiently temporal operator search-attribute create --name RetinueStatus --type Keyword
 patiently temporal operator search-attribute create --name RetinueOwner --type Keyword
 patiently temporal operator search-attribute create --name RetinuePendingApprovals --type Int
+patiently temporal operator search-attribute create --name RetinueApprovers --type KeywordList
 patiently temporal workflow list --query "RetinueStatus = '' AND RetinueOwner = '' AND RetinuePendingApprovals = 0"
 echo "namespace $TEMPORAL_NAMESPACE is ready"

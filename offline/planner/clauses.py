@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from offline.planner import calendar_phrases, mail_phrases, other_phrases, people_phrases, weather_phrases
+from offline.planner import (
+    calendar_phrases,
+    mail_phrases,
+    other_phrases,
+    people_phrases,
+    task_phrases,
+    weather_phrases,
+)
 from offline.planner.mail_content import Content, back_slot
 from offline.planner.outcomes import Ask, Doubt, Unread
 from offline.planner.patterns import Match, Matcher, Reader
@@ -14,6 +21,7 @@ from offline.planner.scan import Scan, phrases
 from offline.planner.slots import READERS
 
 RULES: tuple[Rule, ...] = (
+    *task_phrases.RULES,
     *other_phrases.RULES,
     *weather_phrases.RULES,
     *mail_phrases.RULES,
@@ -44,7 +52,7 @@ _STARTERS = phrases(
     "search|suggest|get|see|read|open|fetch|move|reschedule|shift|push|postpone|delay|change|rename|"
     "retitle|bring forward|pencil in|delete|cancel|remove|drop|trash|scrap|call off|archive|email|e-mail|"
     "mail|send|message|write|draft|prepare|forward|compose|let|inform|reply|respond|answer|remind me|"
-    "complete|mark|finish|tick off|close|save|i need|i want|use|take|help|new contact|summarise|summarize|"
+    "complete|mark|finish|tick off|check off|reopen|don't remind me|do not remind me|close|save|i need|i want|use|take|help|new contact|summarise|summarize|"
     "please|could you|can you|would you|invite|order|buy|call|pay|play|turn|translate|transfer"
 )
 _POLITE = phrases(

@@ -1,6 +1,6 @@
 """Phrases about the address book."""
 
-from offline.planner.draft import Draft, Gives
+from offline.planner.draft import Draft, Gives, reference
 from offline.planner.outcomes import Ask, Doubt, Refuse
 from offline.planner.patterns import Match
 from offline.planner.rules import Rule
@@ -38,10 +38,18 @@ def show(match: Match, draft: Draft) -> None:
     draft.note(draft.add("contacts.list", {}, "lists the address book"), Gives.CONTACTS, "my contacts")
 
 
+def remove(match: Match, draft: Draft) -> None:
+    """Plan to remove one person, who is looked up by name."""
+    name = match.need("name", str)
+    draft.require("contacts.remove")
+    found = draft.add("contacts.find", {"name": name}, f"looks up {name}; it must be exactly one")
+    draft.add("contacts.remove", {"contact_id": reference(found, "/match/contact_id")}, "removes who was found")
+
+
 def refuse_change(match: Match, draft: Draft) -> None:
-    """No tool changes or deletes a contact."""
+    """No tool changes a contact."""
     del match, draft
-    raise Refuse("I can't change or delete contacts: I can find, list and add them.")
+    raise Refuse("I can't change contacts: I can find, list, add and remove them.")
 
 
 _DATA = "[,|:|with|with the address|with address|with the email|with email|email|at] <address>"
@@ -84,8 +92,15 @@ RULES = (
     ),
     Rule(
         (
-            f"(delete|remove|change|edit|update) <name> (from|in) {_BOOK}",
-            "(delete|remove|change|edit|update) [the|my] contact <name>",
+            f"(delete|remove) <name> from {_BOOK}",
+            "(delete|remove) [the|my] contact <name>",
+        ),
+        remove,
+    ),
+    Rule(
+        (
+            f"(change|edit|update) <name> in {_BOOK}",
+            "(change|edit|update) [the|my] contact <name>",
         ),
         refuse_change,
     ),

@@ -5,7 +5,7 @@ from datetime import tzinfo
 from typing import Any
 
 from offline.wording import shapes
-from offline.wording.times import span_text, zone_of
+from offline.wording.times import span_text, time_text, zone_of
 
 Report = Mapping[str, Any]
 _DOING = {
@@ -19,24 +19,30 @@ _DOING = {
     "email.read": "reading the mail",
     "email.draft": "saving the draft",
     "email.archive": "archiving the mail",
+    "email.move": "moving the mail",
     "email.delete": "deleting the mail",
     "weather.forecast": "getting the weather forecast",
     "weather.current": "getting the weather",
     "contacts.find": "looking up the contact",
     "contacts.add": "adding the contact",
     "contacts.list": "listing the contacts",
+    "contacts.remove": "removing the contact",
     "reasoning.compose": "writing the text",
     "tasks.add": "adding the task",
     "tasks.list": "listing the tasks",
     "tasks.complete": "completing the task",
+    "tasks.reopen": "reopening the task",
+    "tasks.delete": "deleting the task",
     "tasks.remind": "setting the reminder",
+    "tasks.cancel_reminder": "cancelling the reminder",
     "web.fetch": "reading the web page",
 }
 _CONSUMERS = {
     "calendar.list_events": ("calendar.update_event", "calendar.delete_event"),
-    "contacts.find": ("email.send", "email.draft"),
+    "contacts.find": ("email.send", "email.draft", "contacts.remove"),
     "email.search": ("email.read", "email.archive", "email.delete"),
     "calendar.find_free_time": ("calendar.create_event",),
+    "tasks.list": ("tasks.complete", "tasks.reopen", "tasks.delete", "tasks.cancel_reminder"),
 }
 
 
@@ -73,6 +79,8 @@ def _fed(step: Report, other: Report) -> bool:
     match step.get("tool"):
         case "calendar.list_events":
             return bool(_field(result.get("match"), "event_id") == after.get("event_id"))
+        case "tasks.list":
+            return bool(_field(result.get("match"), "task_id") == after.get("task_id"))
         case "email.search":
             return bool(_field(_first(result.get("messages")), "message_id") == after.get("message_id"))
         case "calendar.find_free_time":
@@ -195,6 +203,38 @@ def _added(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     return f"The contact is in your address book: {shapes.contact(result)}."
 
 
+def _removed(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    if not result.get("removed"):
+        return "Nobody was removed from your address book."
+    return f"{result.get('name')} is no longer in your address book."
+
+
+def _noted(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    return f"The task is on your list: {shapes.task(result, zone)}."
+
+
+def _marked(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    state = "done" if result.get("done") else "open"
+    return f'The task "{result.get("title")}" {"is" if result.get("changed") else "was already"} {state}.'
+
+
+def _deleted_task(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f'The task "{result.get("title")}" is deleted.'
+
+
+def _planned(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    return f'The reminder "{result.get("title")}" is set for {time_text(result.get("at"), zone)}.'
+
+
+def _cancelled(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    if result.get("status") == "reminded":
+        return f'The reminder "{result.get("title")}" had already come on {time_text(result.get("at"), zone)}.'
+    return f'The reminder "{result.get("title")}" is cancelled.'
+
+
 _WRITERS: dict[str, Callable[[Mapping[str, Any], tzinfo | None], str]] = {
     "calendar.create_event": _created,
     "calendar.update_event": _updated,
@@ -203,5 +243,13 @@ _WRITERS: dict[str, Callable[[Mapping[str, Any], tzinfo | None], str]] = {
     "email.draft": _sent,
     "email.archive": _moved_mail,
     "email.delete": _moved_mail,
+    "email.move": _moved_mail,
     "contacts.add": _added,
+    "contacts.remove": _removed,
+    "tasks.add": _noted,
+    "tasks.complete": _marked,
+    "tasks.reopen": _marked,
+    "tasks.delete": _deleted_task,
+    "tasks.remind": _planned,
+    "tasks.cancel_reminder": _cancelled,
 }

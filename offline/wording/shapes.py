@@ -127,6 +127,28 @@ def mail(data: Data, zone: tzinfo | None) -> str:
     return "\n".join([*head, *files, "", text[:_LONGEST], *cut])
 
 
+def tasks(data: Data, zone: tzinfo | None) -> str:
+    """A list of tasks."""
+    if not data["tasks"]:
+        return "No task was found."
+    lines = ["Tasks:", *(f"- {task(item, zone)}" for item in data["tasks"])]
+    return "\n".join([*lines, "There are more than are listed here."] if data.get("truncated") else lines)
+
+
+def task(data: Data, zone: tzinfo | None) -> str:
+    """One task in a line."""
+    marks = [
+        f"due {_due_text(data['due'], zone)}" if data.get("due") else "",
+        f"reminder on {time_text(data['remind_at'], zone)}" if data.get("remind_at") else "",
+        "done" if data.get("done") else "",
+    ]
+    return ", ".join([str(data.get("title")), *(mark for mark in marks if mark)])
+
+
+def _due_text(due: Any, zone: tzinfo | None) -> str:
+    return date_text(due) if len(str(due)) == len("2026-11-27") else time_text(due, zone)
+
+
 def page(data: Data, zone: tzinfo | None) -> str:
     """A web page as text."""
     del zone
@@ -174,6 +196,8 @@ _SHAPES: tuple[tuple[set[str], Callable[[Data, tzinfo | None], str]], ...] = (
     ({"message_id", "text"}, mail),
     ({"event_id", "start", "end"}, event),
     ({"contact_id", "name"}, _person),
+    ({"tasks"}, tasks),
+    ({"task_id", "done"}, task),
     ({"url", "text"}, page),
     ({"text"}, _text),
 )

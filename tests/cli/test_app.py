@@ -15,7 +15,7 @@ from cli.app import app
 from cli.local import api_url
 from retinue.settings import ROOT
 from tests.cli.conftest import Run
-from workflows import messages
+from workflows import messages, origins
 
 COMMAND = ROOT / "bin/retinue"
 
@@ -92,7 +92,7 @@ def test_what_the_commands_read_is_what_the_api_shows() -> None:
         views.Health: models.Health,
         views.Step: messages.StepView,
         views.Approval: messages.ApprovalView,
-        views.Origin: messages.Origin,
+        views.Origin: origins.Origin,
         views.StepError: messages.StepError,
     }
     for read, written in shown.items():

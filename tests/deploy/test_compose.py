@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
+from temporalio.api.enums.v1 import IndexedValueType
 
 import activities
-from retinue.temporal import SEARCH_ATTRIBUTES
+from retinue.temporal import SEARCH_ATTRIBUTES, indexed
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -93,9 +94,9 @@ def test_capability_service_runs_its_own_worker(services: dict[str, dict[str, An
 def test_capability_keeps_its_data_in_a_volume_of_its_own(
     stack: dict[str, Any], services: dict[str, dict[str, Any]], name: str
 ) -> None:
-    volumes = [(volume["type"], volume["source"], volume["target"]) for volume in services[name]["volumes"]]
+    volumes = {(volume["type"], volume["source"], volume["target"]) for volume in services[name]["volumes"]}
     users = [user for user, service in services.items() if f'"{name}-data"' in json.dumps(service)]
-    assert volumes == [("volume", f"{name}-data", "/data")]
+    assert volumes == {("volume", f"{name}-data", "/data"), ("volume", "blobs", "/blobs")}
     assert users == [name]
     assert f"{name}-data" in stack["volumes"]
 
@@ -107,9 +108,21 @@ def test_settings_of_a_capability_reach_no_other_service(services: dict[str, dic
         holder
         for holder, service in services.items()
         for variable in service.get("environment", {})
-        if variable.startswith(prefix)
+        if variable.startswith(prefix) and variable != f"{prefix}MODEL"
     }
     assert holders <= {name}
+
+
+def test_large_payloads_are_shared_by_those_who_speak_to_temporal(services: dict[str, dict[str, Any]]) -> None:
+    """A history refers to files; a process with another folder could not read it. The stand-in model gets none."""
+    users = {name for name, service in services.items() if '"target": "/blobs"' in json.dumps(service)}
+    assert users == {"api", "workflows", *activities.names()}
+    assert {services[name]["environment"]["RETINUE_BLOB_DIR"] for name in users} == {"/blobs"}
+
+
+def test_the_model_of_an_agent_is_told_to_reasoning_alone(services: dict[str, dict[str, Any]]) -> None:
+    holders = {name for name, service in services.items() if "CALENDAR_MODEL" in service.get("environment", {})}
+    assert holders == {"reasoning"}
 
 
 def test_the_key_of_the_model_reaches_reasoning_alone(services: dict[str, dict[str, Any]]) -> None:
@@ -265,7 +278,7 @@ def test_namespace_script_prepares_a_server_and_can_be_repeated(temporal: str) -
     )
     assert [(run.returncode, run.stdout) for run in runs] == [(0, f"namespace {namespace} is ready\n")] * 2
     assert json.loads(listed.stdout)["customAttributes"] == {
-        name: f"INDEXED_VALUE_TYPE_{kind.upper()}" for name, kind in SEARCH_ATTRIBUTES.items()
+        name: IndexedValueType.Name(indexed(kind)) for name, kind in SEARCH_ATTRIBUTES.items()
     }
 
 

@@ -22,7 +22,7 @@ from workers import children, temporal_server
 from workers.children import Child
 from workers.runner import SANDBOX, capability_worker, workflows_worker
 
-CAPABILITIES = ("calendar", "contacts", "email", "weather")
+CAPABILITIES = ("calendar", "contacts", "email", "tasks", "weather")
 
 
 @dataclass

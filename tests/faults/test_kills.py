@@ -6,9 +6,11 @@ import asyncio
 import json
 import sqlite3
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
 
 from retinue.testing import plan_answer
 from tests.conftest import View, pending, steps
@@ -18,17 +20,29 @@ from workers.children import Child
 RUNS = 20
 TOOLS_WITH_EFFECTS = {
     "calendar": {"calendar.create_event", "calendar.update_event", "calendar.delete_event"},
-    "email": {"email.draft", "email.send", "email.archive", "email.delete"},
-    "contacts": {"contacts.add"},
+    "email": {"email.draft", "email.send", "email.archive", "email.move", "email.delete"},
+    "contacts": {"contacts.add", "contacts.remove"},
+    "tasks": {
+        "tasks.add",
+        "tasks.complete",
+        "tasks.reopen",
+        "tasks.delete",
+        "tasks.remind",
+        "tasks.cancel_reminder",
+    },
 }
 
 
 def every_effect(number: int) -> list[dict[str, Any]]:
-    """One plan that uses every tool with effects, as three chains that run at the same time."""
+    """One plan that uses every tool with effects, as chains that run at the same time."""
     day = "2026-12-01T{:02}:00:00+00:00"
     written = {"to": [f"p{number}@example.com"], "subject": f"Run {number}", "body": "Hello"}
     event = {"$from": "c1", "path": "/event_id"}
     draft = {"$from": "e1", "path": "/message_id"}
+    person = {"$from": "k1", "path": "/contact_id"}
+    task = {"$from": "t1", "path": "/task_id"}
+    reminder = {"$from": "r1", "path": "/task_id"}
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
     return [
         _step("c1", "calendar.create_event", title=f"Run {number}", start=day.format(9), end=day.format(10)),
         _step("c2", "calendar.update_event", event_id=event, title=f"Moved {number}"),
@@ -36,8 +50,16 @@ def every_effect(number: int) -> list[dict[str, Any]]:
         _step("e1", "email.draft", **written),
         _step("e2", "email.send", **written),
         _step("e3", "email.archive", message_id=draft),
-        _step("e4", "email.delete", "e3", message_id=draft),
+        _step("e4", "email.move", "e3", message_id=draft, folder="drafts"),
+        _step("e5", "email.delete", "e4", message_id=draft),
         _step("k1", "contacts.add", name=f"Person {number}", email=f"p{number}@example.com"),
+        _step("k2", "contacts.remove", contact_id=person),
+        _step("t1", "tasks.add", title=f"Task {number}"),
+        _step("t2", "tasks.complete", task_id=task),
+        _step("t3", "tasks.reopen", "t2", task_id=task),
+        _step("t4", "tasks.delete", "t3", task_id=task),
+        _step("r1", "tasks.remind", title=f"Reminder {number}", at=tomorrow.isoformat()),
+        _step("r2", "tasks.cancel_reminder", task_id=reminder),
     ]
 
 
@@ -98,6 +120,17 @@ def rows(stack: FaultStack, capability: str, query: str) -> list[tuple[Any, ...]
         return database.execute(query).fetchall()
 
 
+async def timers(stack: FaultStack) -> list[WorkflowExecutionStatus | None]:
+    """What became of the workflows that wait for reminders, once the last of them has ended."""
+    query = "WorkflowType = 'ReminderWorkflow'"
+    for _ in range(100):
+        found = [run.status async for run in stack.temporal.list_workflows(query)]
+        if WorkflowExecutionStatus.RUNNING not in found:
+            break
+        await asyncio.sleep(0.1)
+    return found
+
+
 @pytest.mark.timeout(420)
 @pytest.mark.usefixtures("planner")
 async def test_a_worker_killed_after_each_effect_repeats_none(faulty: FaultStack) -> None:
@@ -113,7 +146,9 @@ async def test_a_worker_killed_after_each_effect_repeats_none(faulty: FaultStack
         assert done == dict.fromkeys(tools, RUNS)
     assert rows(faulty, "calendar", "SELECT count(*) FROM event") == [(0,)]
     assert rows(faulty, "email", "SELECT lower(folder), count(*) FROM messages GROUP BY 1") == [("sent", RUNS)]
-    assert rows(faulty, "contacts", "SELECT count(*) FROM contact") == [(RUNS,)]
+    assert rows(faulty, "contacts", "SELECT count(*) FROM contact") == [(0,)]
+    assert rows(faulty, "tasks", "SELECT count(*), count(cancelled_at) FROM task") == [(RUNS, RUNS)]
+    assert await timers(faulty) == [WorkflowExecutionStatus.CANCELED] * RUNS
     previous = [steps(view)["c2"]["result"]["previous"]["title"] for view in views]
     assert sorted(previous) == sorted(f"Run {number}" for number in range(RUNS))
 
@@ -143,7 +178,7 @@ def _events(stack: FaultStack) -> int:
 @pytest.mark.usefixtures("planner")
 async def test_runs_survive_the_death_of_the_temporal_server(faulty: FaultStack) -> None:
     """20 runs under way, `kill -9` of the server, restart on the same file: all finish, each effect once."""
-    workers = [faulty.worker(name, RETINUE_WORKER_CONCURRENCY="4") for name in ("calendar", "email", "contacts")]
+    workers = [faulty.worker(name, RETINUE_WORKER_CONCURRENCY="4") for name in TOOLS_WITH_EFFECTS]
     with faulty.workers(*workers):
         ids = await start_runs(faulty, [every_effect(number) for number in range(RUNS)])
         faulty.server.kill()
@@ -155,7 +190,8 @@ async def test_runs_survive_the_death_of_the_temporal_server(faulty: FaultStack)
         views, _ = await approve_all_until_ended(faulty, ids, workers, seconds=150)
     assert outcomes(views) == [("completed", [])] * RUNS
     assert rows(faulty, "email", "SELECT lower(folder), count(*) FROM messages GROUP BY 1") == [("sent", RUNS)]
-    assert rows(faulty, "contacts", "SELECT count(*) FROM contact") == [(RUNS,)]
+    assert rows(faulty, "contacts", "SELECT count(*) FROM contact") == [(0,)]
+    assert await timers(faulty) == [WorkflowExecutionStatus.CANCELED] * RUNS
 
 
 @pytest.mark.timeout(60)

@@ -10,6 +10,7 @@ from activities.calendar.contract import Calendar
 from activities.contacts.contract import Contacts
 from activities.email.contract import Email
 from activities.reasoning.contract import Reasoning
+from activities.tasks.contract import Tasks
 from activities.weather.contract import Weather
 from retinue.capability import Manifest
 
@@ -20,7 +21,7 @@ ZONE = "Europe/Berlin"
 @pytest.fixture(scope="session")
 def manifests() -> list[Manifest]:
     """What the first capabilities announce."""
-    return [capability.manifest() for capability in (Calendar, Email, Contacts, Weather, Reasoning)]
+    return [capability.manifest() for capability in (Calendar, Email, Contacts, Tasks, Weather, Reasoning)]
 
 
 @pytest.fixture(scope="session")

@@ -46,8 +46,8 @@ DAY = {"start": "2026-12-01T00:00:00+00:00", "end": "2026-12-02T00:00:00+00:00"}
         ([step(), step("s2", "contacts.find", name={"$from": "s1", "path": "/people"})], "is no field of the result"),
         ([{**step(), "args": {"$from": "s1"}}], "not for all of them"),
         ([step(tool="email.send", to=["a@example.com"], subject="x", body="y" * 70_000)], "larger than 64 KiB"),
-        ([step(f"s{number}") for number in range(MAX_STEPS + 1)], "at most 30 are allowed"),
-        ([{"id": "s1", "agent": "calendar", "goal": "tidy up"}], "delegated goals are not available"),
+        ([step(f"s{number}") for number in range(MAX_STEPS + 1)], "at most 100 are allowed"),
+        ([{"id": "s1", "agent": "bank", "goal": "tidy up"}], "there is no agent 'bank'"),
         ([], "no steps, no question and no reply"),
     ],
 )

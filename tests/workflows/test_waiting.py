@@ -13,6 +13,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.reasoning.contract import (
     ComposeRequest,
+    ConverseRequest,
+    ConverseResult,
     PlanRequest,
     PlanResult,
     Reasoning,
@@ -41,6 +43,9 @@ class FixedReasoning(Reasoning):
 
     async def reply(self, request: ReplyRequest) -> TextResult:
         return TextResult(text=f"{request.steps[0].status}")
+
+    async def converse(self, request: ConverseRequest) -> ConverseResult:
+        raise NotImplementedError
 
     async def compose(self, request: ComposeRequest) -> TextResult:
         return TextResult(text="written")

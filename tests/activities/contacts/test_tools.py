@@ -20,8 +20,9 @@ async def _found(call: Call, name: str) -> list[str]:
 async def test_an_added_person_is_found(call: Call) -> None:
     added = await call("contacts.add", **ANA, phone="+34 600 123")
 
-    assert added == {**ANA, "phone": "+34 600 123", "contact_id": added["contact_id"]}
-    assert await call("contacts.find", name="ana") == {"contacts": [added], "match": added}
+    ana = {**ANA, "phone": "+34 600 123", "contact_id": added["contact_id"]}
+    assert added == {**ana, "created": True}
+    assert await call("contacts.find", name="ana") == {"contacts": [ana], "match": ana}
 
 
 @pytest.mark.parametrize("query", ["jorg muller", "JÖRG", "Müller Jörg", "strasse", "STRAẞE", "J\u006f\u0308rg"])
@@ -63,7 +64,7 @@ async def test_a_whole_name_beats_names_that_only_contain_it(call: Call) -> None
     found = await call("contacts.find", name="ANA")
 
     assert [person["name"] for person in found["contacts"]] == ["Ána", "Adriana", "Ana Maria"]
-    assert found["match"] == ana
+    assert found["match"]["contact_id"] == ana["contact_id"]
 
 
 async def test_two_people_of_one_name_are_no_match(call: Call) -> None:
@@ -154,8 +155,40 @@ async def test_twenty_steps_at_once_that_add_one_person_make_one_contact(
 ) -> None:
     results = await asyncio.gather(*(call("contacts.add", **ANA) for _ in range(20)))
 
-    assert results == [results[0]] * 20
+    assert {result["contact_id"] for result in results} == {results[0]["contact_id"]}
+    assert sum(result["created"] for result in results) == 1
     assert count_contacts() == 1
+
+
+async def test_a_removed_person_is_gone_and_a_second_attempt_reports_the_same(
+    call: Call, count_contacts: Callable[[], int]
+) -> None:
+    ana = await call("contacts.add", **ANA)
+
+    first = await call("contacts.remove", step="s2", contact_id=ana["contact_id"])
+    second = await call("contacts.remove", step="s2", contact_id=ana["contact_id"])
+
+    assert first == second == {"contact_id": ana["contact_id"], "name": "Ana Ruiz", "removed": True}
+    assert count_contacts() == 0
+
+
+async def test_undoing_an_addition_removes_only_whom_it_entered(call: Call, count_contacts: Callable[[], int]) -> None:
+    """An undo takes its arguments by name from the result."""
+    first = await call("contacts.add", **ANA)
+    second = await call("contacts.add", **ANA, phone="111")
+
+    kept = await call("contacts.remove", contact_id=second["contact_id"], created=second["created"])
+    assert (kept["removed"], count_contacts()) == (False, 1)
+
+    gone = await call("contacts.remove", contact_id=first["contact_id"], created=first["created"])
+    assert (gone["removed"], count_contacts()) == (True, 0)
+
+
+async def test_an_unknown_person_is_not_found_with_a_hint(call: Call) -> None:
+    with pytest.raises(ApplicationError, match=r"contacts\.find gives the ids") as missing:
+        await call("contacts.remove", contact_id="nobody")
+
+    assert (missing.value.type, missing.value.non_retryable) == ("NotFound", True)
 
 
 async def test_the_same_step_with_other_arguments_is_a_conflict(call: Call, count_contacts: Callable[[], int]) -> None:
@@ -208,4 +241,4 @@ async def test_a_whole_name_is_found_among_hundreds_that_contain_it(
 
     found = await call("contacts.find", name="Ana")
 
-    assert (len(found["contacts"]), found["match"]) == (100, ana)
+    assert (len(found["contacts"]), found["match"]["contact_id"]) == (100, ana["contact_id"])

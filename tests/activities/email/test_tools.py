@@ -194,9 +194,44 @@ async def test_archive_moves_a_mail(call: Any, mailbox: MailStore) -> None:
     await mailbox.deliver(received("m", subject="Old news"))
     moved = await call("archive", {"message_id": "<m@example.com>"})
 
-    assert moved == {"message_id": "<m@example.com>", "subject": "Old news", "status": "archived"}
+    assert moved == {
+        "message_id": "<m@example.com>",
+        "subject": "Old news",
+        "status": "archived",
+        "folder": "inbox",
+    }
     assert await ids(call) == []
     assert await ids(call, folder="archive") == ["<m@example.com>"]
+
+
+@pytest.mark.parametrize("folder", list(Folder))
+async def test_an_archived_mail_goes_back_to_where_it_was(call: Any, mailbox: MailStore, folder: Folder) -> None:
+    """An undo takes its arguments by name from the result."""
+    await mailbox.deliver(received("m", folder=folder))
+    archived = await call("archive", {"message_id": "<m@example.com>"})
+    moved = await call("move", {name: archived[name] for name in ("message_id", "folder")}, step="undo")
+
+    assert (moved["status"], moved["folder"]) == ("moved", "archive")
+    assert await ids(call, folder=folder) == ["<m@example.com>"]
+
+
+async def test_a_second_attempt_of_a_move_reports_the_same_folder(call: Any, mailbox: MailStore) -> None:
+    """Else the undo of a retried step would leave the mail where the step put it."""
+    await mailbox.deliver(received("m"))
+    first = await call("move", {"message_id": "<m@example.com>", "folder": "archive"})
+    again = await call("move", {"message_id": "<m@example.com>", "folder": "archive"})
+
+    assert first == again
+    assert again["folder"] == "inbox"
+
+
+async def test_a_mail_moves_only_to_a_folder_that_there_is(call: Any, mailbox: MailStore) -> None:
+    await mailbox.deliver(received("m"))
+    with pytest.raises(ApplicationError, match="folder") as failure:
+        await call("move", {"message_id": "<m@example.com>", "folder": "trash"})
+
+    assert failure.value.type == "InvalidArguments"
+    assert await ids(call) == ["<m@example.com>"]
 
 
 async def test_delete_removes_a_mail_for_good_and_a_retry_reports_the_same(call: Any, mailbox: MailStore) -> None:
@@ -204,7 +239,8 @@ async def test_delete_removes_a_mail_for_good_and_a_retry_reports_the_same(call:
     deleted = await call("delete", {"message_id": "<m@example.com>"})
     again = await call("delete", {"message_id": "<m@example.com>"})
 
-    assert deleted == again == {"message_id": "<m@example.com>", "subject": "Old news", "status": "deleted"}
+    assert deleted == again
+    assert (deleted["subject"], deleted["status"]) == ("Old news", "deleted")
     assert await mailbox.count() == 0
 
 
@@ -215,9 +251,13 @@ async def test_delete_takes_back_a_draft(call: Any, mailbox: MailStore) -> None:
     assert await mailbox.count() == 0
 
 
-@pytest.mark.parametrize("tool", ["read", "archive", "delete"])
-async def test_an_unknown_mail_is_not_found_and_the_error_says_where_to_look(call: Any, tool: str) -> None:
+@pytest.mark.parametrize(
+    ("tool", "more"), [("read", {}), ("archive", {}), ("delete", {}), ("move", {"folder": "inbox"})]
+)
+async def test_an_unknown_mail_is_not_found_and_the_error_says_where_to_look(
+    call: Any, tool: str, more: dict[str, str]
+) -> None:
     with pytest.raises(ApplicationError, match=r"email\.search") as failure:
-        await call(tool, {"message_id": "<nobody@example.com>"})
+        await call(tool, {"message_id": "<nobody@example.com>", **more})
 
     assert (failure.value.type, failure.value.non_retryable) == ("NotFound", True)

@@ -24,11 +24,14 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.reasoning.contract import Message, PlanRequest, Role
 from activities.reasoning.model import LanguageModel
+from activities.reasoning.models import ReasoningBase
 from activities.reasoning.settings import ReasoningSettings
+from activities.reasoning.store import TranscriptStore
 from activities.reasoning.tools import ReasoningTools
 from retinue.capability import Manifest
 from retinue.edge import activities_of
 from retinue.errors import CutAnswer, MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
+from retinue.store import Store
 from retinue.testing import Answer, ScriptedModel, plan_answer
 from tests.conftest import ENDED, Stack, View, pending, steps
 
@@ -85,7 +88,7 @@ BROKEN_PLANS = {
     "a list": (Answer("[]"), "gave no plan that can be run"),
     "nothing to do": (plan_answer(), "no steps, no question and no reply"),
     "two steps of one id": (plan_answer([FORECAST, {**MAIL, "id": "s1"}]), "two steps have the id s1"),
-    "31 steps": (plan_answer([{**FORECAST, "id": f"s{n}"} for n in range(31)]), "at most 30"),
+    "101 steps": (plan_answer([{**FORECAST, "id": f"s{n}"} for n in range(101)]), "at most 100"),
     "nested 8,000 times": (
         Answer('{"steps": [{"id": "s1", "tool": "weather.current", "args": ' + '{"a":' * 8_000),
         "gave no plan that can be run",
@@ -365,6 +368,13 @@ async def quick(model: ScriptedModel) -> AsyncIterator[LanguageModel]:
     await language_model.close()
 
 
+def untouched() -> TranscriptStore:
+    """A store that nothing may open: its folder is no folder."""
+    return TranscriptStore(
+        Store("sqlite+aiosqlite:////dev/null/x.db", ReasoningBase.metadata, owner="reasoning", with_ledger=False)
+    )
+
+
 async def ask(model: LanguageModel, message: str) -> str:
     text, _ = await model.complete([{"role": "user", "content": message}], response_format={"type": "json_object"})
     return text
@@ -484,7 +494,7 @@ async def test_the_activity_says_whether_trying_again_may_help(
 
     plan = next(
         run
-        for run in activities_of(ReasoningTools(quick, none))
+        for run in activities_of(ReasoningTools(quick, none, untouched()))
         if "plan" in run.__temporal_activity_definition.name  # type: ignore[attr-defined]
     )
     request = PlanRequest(messages=[Message(role=Role.USER, text=message)], timezone="UTC", now=datetime.now(UTC))

@@ -1,0 +1,286 @@
+"""What the to-do list offers to the rest of Retinue. The only file of this folder that another room may import."""
+
+import re
+from abc import abstractmethod
+from datetime import date
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from temporalio import activity
+
+from retinue.capability import Annotations, Capability, ToolOptions, tool
+from retinue.times import Moment
+
+REMINDER_WORKFLOW = "ReminderWorkflow"
+"""The workflow type that waits for a reminder's time; `workflows/reminder.py` is it."""
+
+_READS = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
+"""Its output is not trusted: a title may have been taken from a stranger's mail."""
+
+
+def _bare_date(value: object) -> object:
+    """Read a date as a date: a moment at midnight would need an offset that nobody wrote."""
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        return date.fromisoformat(value)
+    return value
+
+
+Due = Annotated[
+    Moment | Annotated[date, Field(strict=True)],
+    BeforeValidator(_bare_date),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}],
+            "description": "ISO 8601 with offset, or a date alone for the whole day",
+        }
+    ),
+]
+"""When a task is due: a point in time, or some time on a day."""
+
+Title = Annotated[str, Field(min_length=1, max_length=300, pattern=r"\S", description="one line")]
+
+
+class Task(BaseModel):
+    """One entry of the to-do list; an entry with `remind_at` has a reminder."""
+
+    task_id: str
+    title: str
+    due: Due | None = None
+    done: bool = False
+    notes: str | None = None
+    remind_at: Moment | None = None
+    reminded_at: Moment | None = Field(None, description="when the reminder came; null while it is planned")
+
+
+class AddTask(BaseModel):
+    """Arguments of `tasks.add`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Title
+    due: Due | None = None
+    notes: str | None = Field(None, max_length=4000)
+
+
+class ListTasks(BaseModel):
+    """Arguments of `tasks.list`; all optional."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str | None = Field(None, max_length=200, description="only tasks whose title contains all these words")
+    include_done: bool = False
+    due_before: Moment | None = Field(None, description="only tasks due before it; a date counts from its beginning")
+
+
+class ListTasksResult(BaseModel):
+    """Tasks, those that are due first; the ones without a date last."""
+
+    tasks: list[Task]
+    match: Task | None = Field(None, description="the task, when exactly one was found; else null")
+    truncated: bool = Field(False, description="true when there were more than fit (at most 200)")
+
+
+class TaskRef(BaseModel):
+    """Names one task: arguments of `tasks.delete` and `tasks.cancel_reminder`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_id: str = Field(max_length=64)
+
+
+class MarkTask(TaskRef):
+    """Arguments of `tasks.complete` and `tasks.reopen`."""
+
+    changed: bool = Field(True, description="leave it out: only the undo of a call that changed nothing says false")
+
+
+class MarkedTask(Task):
+    """The task as it is now."""
+
+    changed: bool = Field(False, description="false when it was so already")
+
+
+class DeletedTask(BaseModel):
+    """The task that was deleted."""
+
+    task_id: str
+    title: str
+    deleted: bool = True
+    remind_at: Moment | None = Field(None, description="of a reminder that went with it")
+
+
+class Remind(BaseModel):
+    """Arguments of `tasks.remind`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Title
+    at: Moment = Field(description="in the future, at most five years ahead")
+
+
+class ReminderStatus(StrEnum):
+    """What became of a reminder."""
+
+    PLANNED = "planned"
+    REMINDED = "reminded"
+    CANCELLED = "cancelled"
+    DONE = "done"
+    DELETED = "deleted"
+
+
+class PlannedReminder(BaseModel):
+    """A reminder and what became of it."""
+
+    task_id: str
+    title: str
+    at: Moment
+    status: ReminderStatus = Field(description="'planned'; 'cancelled', or 'reminded' when cancelling came too late")
+
+
+class Reminder(BaseModel):
+    """What waits for its time: input of `ReminderWorkflow` and arguments of `tasks.notify`."""
+
+    task_id: str
+    title: str
+    at: Moment
+
+
+class Notified(BaseModel):
+    """What a reminder found when its time came."""
+
+    task_id: str
+    status: ReminderStatus
+
+
+def reminder_id(task_id: str) -> str:
+    """The id of the workflow that waits for a reminder: one per task, so that a second start finds the first."""
+    return f"reminder-{task_id}"
+
+
+class Tasks(Capability):
+    """Contract of the tasks capability."""
+
+    name = "tasks"
+    version = "1.0.0"
+    description = "The person's to-do list: add, list, complete and delete tasks, and reminders at a time."
+    instructions = (
+        "To complete, reopen or delete a task that the person names, or to cancel its reminder, first list with a "
+        "`query` and refer to /match/task_id, which exists only when exactly one was found; done tasks need "
+        "include_done. A reminder needs a day and a time with the person's offset; never invent one."
+    )
+
+    @activity.defn(name="tasks.add")
+    @tool(
+        title="Add a task",
+        summary="{title}",
+        annotations=Annotations(
+            read_only=False,
+            destructive=False,
+            idempotent=False,
+            open_world=False,
+            trusted_output=True,
+            undo="tasks.delete",
+        ),
+    )
+    @abstractmethod
+    async def add(self, task: AddTask) -> Task:
+        """Put one task on the to-do list. `due` only sorts it; nobody is reminded."""
+
+    @activity.defn(name="tasks.list")
+    @tool(title="List tasks", summary="{query}", annotations=_READS)
+    @abstractmethod
+    async def list(self, wish: ListTasks) -> ListTasksResult:
+        """List open tasks, earliest due first, at most 200. `match` is set only when exactly one fits."""
+
+    @activity.defn(name="tasks.complete")
+    @tool(
+        title="Complete a task",
+        summary="{task_id}",
+        annotations=Annotations(
+            read_only=False,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            trusted_output=True,
+            undo="tasks.reopen",
+        ),
+    )
+    @abstractmethod
+    async def complete(self, task: MarkTask) -> MarkedTask:
+        """Mark one task as done. A reminder that it still has stays silent."""
+
+    @activity.defn(name="tasks.reopen")
+    @tool(
+        title="Reopen a task",
+        summary="{task_id}",
+        annotations=Annotations(
+            read_only=False,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            trusted_output=True,
+            undo="tasks.complete",
+        ),
+    )
+    @abstractmethod
+    async def reopen(self, task: MarkTask) -> MarkedTask:
+        """Mark one task as not done after all. A reminder whose time has not come will come."""
+
+    @activity.defn(name="tasks.delete")
+    @tool(
+        title="Delete a task",
+        summary="{task_id}",
+        annotations=Annotations(
+            read_only=False, destructive=True, idempotent=True, open_world=False, trusted_output=True
+        ),
+    )
+    @abstractmethod
+    async def delete(self, task: TaskRef) -> DeletedTask:
+        """Delete one task for good, and its reminder with it."""
+
+    @activity.defn(name="tasks.remind")
+    @tool(
+        title="Set a reminder",
+        summary="{title}, {at}",
+        annotations=Annotations(
+            read_only=False,
+            destructive=False,
+            idempotent=False,
+            open_world=False,
+            trusted_output=True,
+            undo="tasks.cancel_reminder",
+        ),
+        # The timer is started after the commit: as long as Temporal does not take it, the step is tried again.
+        options=ToolOptions(attempts=20),
+    )
+    @abstractmethod
+    async def remind(self, wish: Remind) -> PlannedReminder:
+        """Put a task on the list and remind the person of it at a time, even after restarts and crashes."""
+
+    @activity.defn(name="tasks.cancel_reminder")
+    @tool(
+        title="Cancel a reminder",
+        summary="{task_id}",
+        annotations=Annotations(
+            read_only=False, destructive=False, idempotent=True, open_world=False, trusted_output=True
+        ),
+        options=ToolOptions(attempts=20),
+    )
+    @abstractmethod
+    async def cancel_reminder(self, task: TaskRef) -> PlannedReminder:
+        """Cancel a reminder that has not come yet and take it off the list; one that came stays as it is."""
+
+    @activity.defn(name="tasks.notify")
+    @tool(
+        title="Remind",
+        summary="{title}",
+        annotations=Annotations(
+            read_only=False, destructive=False, idempotent=True, open_world=False, trusted_output=True
+        ),
+        options=ToolOptions(attempts=20, longest_pause=300, patience=7 * 24 * 3600),
+        plannable=False,
+    )
+    @abstractmethod
+    async def notify(self, reminder: Reminder) -> Notified:
+        """Note that the reminder came, unless the task was done, deleted or its reminder cancelled meanwhile."""

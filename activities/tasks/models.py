@@ -1,0 +1,57 @@
+"""The to-do list's table."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+from sqlalchemy import Column, Text
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from activities.tasks.contract import ReminderStatus, Task
+from retinue.store import UtcDateTime
+
+
+class TasksBase(SQLModel, registry=registry()):
+    """Base of the to-do list's tables: a registry of its own keeps them apart from other capabilities' tables."""
+
+
+class StoredTask(TasksBase, table=True):
+    """One task. It is due on a day or at a moment, never both. A cancelled reminder stays, so that it never comes."""
+
+    __tablename__ = "task"
+
+    task_id: str = Field(primary_key=True, max_length=32)
+    title: str = Field(max_length=300)
+    notes: str | None = Field(default=None, sa_column=Column(Text))
+    due_on: date | None = None
+    due_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    offset: int = Field(default=0, description="seconds that the person's clock is ahead of UTC at that time")
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    done_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    remind_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    reminded_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    cancelled_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+
+    @property
+    def reminder_status(self) -> ReminderStatus:
+        """What became of its reminder. One that came has come, whatever happened to the task afterwards."""
+        if self.reminded_at is not None:
+            return ReminderStatus.REMINDED
+        if self.cancelled_at is not None:
+            return ReminderStatus.CANCELLED
+        return ReminderStatus.PLANNED if self.done_at is None else ReminderStatus.DONE
+
+    def as_task(self) -> Task:
+        """The task as the contract shows it."""
+        return Task(
+            task_id=self.task_id,
+            title=self.title,
+            due=self.due_on or (self.due_at and self.on_its_clock(self.due_at)),
+            done=self.done_at is not None,
+            notes=self.notes,
+            remind_at=self.remind_at and self.on_its_clock(self.remind_at),
+            reminded_at=self.reminded_at and self.on_its_clock(self.reminded_at),
+        )
+
+    def on_its_clock(self, moment: datetime) -> datetime:
+        """The moment in the offset in which the person gave the task's time."""
+        return moment.astimezone(timezone(timedelta(seconds=self.offset)) if self.offset else UTC)

@@ -1,0 +1,104 @@
+"""Forks: the input of a new run that goes on from a step of an old one. Pure; nothing finished is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from api.models import ForkBody
+from retinue.errors import InvalidArguments, NotFound
+from retinue.plan import BoundPlan, BoundStep, check_args, references
+from workflows.messages import Fork, KeptStep, Mode, StartAssistant
+
+
+def forked(old: StartAssistant, body: ForkBody) -> StartAssistant:
+    """The new run's input.
+
+    With new arguments, or none, the old plan's steps from `from_step` on run again; with a new message they are planned
+    anew. Either way the finished steps that do not depend on `from_step` are kept with their results.
+
+    Args:
+        old: The old run's input, with what is known of it as `fork`.
+        body: What the person wants.
+
+    Raises:
+        NotFound: There is no such step.
+        InvalidArguments: The new arguments do not fit the step.
+    """
+    known = old.fork
+    assert known is not None  # the query fills it in
+    steps = {step.id: step for step in (known.again.steps if known.again else [])}
+    if body.from_step not in steps:
+        raise NotFound(f"there is no step {body.from_step!r}", hint=f"there are {', '.join(steps) or 'none'}")
+    anew = _from(body.from_step, steps)
+    kept = [_kept(step, known.run_id) for step in known.kept if step.bound.id not in anew]
+    fork = Fork(run_id=known.run_id, from_step=body.from_step, messages=list(known.messages), kept=kept)
+    changes = _planned_anew(fork, body, known) if body.message else _run_again(fork, body, known, steps, anew)
+    new = old.model_copy(update={"fork": fork.model_copy(update=changes), "message": body.message or old.message})
+    # a fork of one answer of a chat is a task
+    return new.model_copy(update={"mode": Mode.TASK, "preview": body.preview})
+
+
+def _planned_anew(fork: Fork, body: ForkBody, known: Fork) -> dict[str, object]:
+    if body.args is not None:
+        raise InvalidArguments("`args` and `message` exclude each other", hint="a new message is planned anew")
+    del fork
+    return {"round": known.round + 1, "typed": known.typed}
+
+
+def _run_again(
+    fork: Fork, body: ForkBody, known: Fork, steps: Mapping[str, BoundStep], anew: Sequence[str]
+) -> dict[str, object]:
+    kept = {step.bound.id for step in fork.kept}
+    again = [_rewired(steps[step_id], kept | set(anew)) for step_id in steps if step_id in anew]
+    if body.args is not None:
+        again = [_edited(step, body.args) if step.id == body.from_step else step for step in again]
+    typed = [*known.typed, *_texts(body.args or {})]
+    return {"again": BoundPlan(steps=again), "round": known.round, "typed": typed}
+
+
+def _from(first: str, steps: Mapping[str, BoundStep]) -> list[str]:
+    """The step and everything that waits for it, directly or not, an agent's own calls left out."""
+    found = {first}
+    while more := {s.id for s in steps.values() if s.id not in found and found & set(s.depends_on)}:
+        found |= more
+    return [step_id for step_id in steps if step_id in found and not _is_call(step_id, steps)]
+
+
+def _is_call(step_id: str, steps: Mapping[str, BoundStep]) -> bool:
+    parent = steps.get(step_id.rpartition(".")[0])
+    return parent is not None and parent.agent
+
+
+def _rewired(step: BoundStep, present: set[str]) -> BoundStep:
+    missing = {source for source, _ in references(step.args)} - present
+    if missing:
+        raise InvalidArguments(
+            f"step {step.id} needs the result of {', '.join(sorted(missing))}, which was not finished",
+            hint="fork from that step, or give a new message",
+        )
+    return step.model_copy(update={"depends_on": [other for other in step.depends_on if other in present]})
+
+
+def _edited(step: BoundStep, args: dict[str, JsonValue]) -> BoundStep:
+    if any(references(args)):
+        raise InvalidArguments("write the values themselves; new arguments cannot refer to other steps")
+    if step.args_schema and (problems := list(check_args(args, step.args_schema))):
+        raise InvalidArguments(f"the new arguments do not fit {step.tool}: {'; '.join(problems[:5])}")
+    return step.model_copy(update={"args": args})
+
+
+def _kept(step: KeptStep, run_id: str) -> KeptStep:
+    return step if step.run_id else step.model_copy(update={"run_id": run_id})
+
+
+def _texts(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)

@@ -1,0 +1,137 @@
+"""Standing permissions: list, add, revoke; and what the day has used so far."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.deps import Caller, House, Key, TheHouse
+from api.errors import PROBLEMS
+from api.grants import Grants
+from api.models import Zone
+from retinue.errors import InvalidArguments
+from retinue.times import Moment, local
+from workflows.budget import Limits
+from workflows.standing import (
+    Amounts,
+    DayUsage,
+    Grant,
+    NewGrant,
+    Patterns,
+    ScheduleId,
+    ToolName,
+    check_wish,
+    describe,
+    digest,
+    is_live,
+)
+
+router = APIRouter(prefix="/v1", tags=["grants"], responses=PROBLEMS)
+GrantId = Annotated[str, Path(max_length=200)]
+
+
+class GrantBody(BaseModel):
+    """What is to run without asking from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool: ToolName = Field(description="full name, as in /v1/capabilities", examples=["email.send"])
+    args: Patterns = Field(
+        description="by JSON pointer, glob patterns that each value there must fit; [] for no value; {} for any "
+        "arguments at all",
+        examples=[{"/to": ["*@example.com"], "/cc": []}],
+    )
+    uses: int | None = Field(None, ge=1, le=1000, description="how often; without it, any number of times")
+    expires_at: Moment | None = Field(None, description="at most a year ahead; without it, until it is revoked")
+    schedule_id: ScheduleId = None
+
+
+class GrantShown(Grant):
+    """A grant as the API shows it."""
+
+    says: str = Field(description="in plain words, made by code")
+    live: bool = Field(description="neither revoked nor used up nor expired")
+
+
+class GrantList(BaseModel):
+    """The caller's grants, oldest first."""
+
+    grants: list[GrantShown]
+
+
+class UsageToday(BaseModel):
+    """What the caller has used today."""
+
+    day: str = Field(description="ISO date where the person is")
+    timezone: str
+    used: Amounts
+    budget: Limits | None = Field(None, description="of a day; null is without limit")
+
+
+def my_grants(kept: TheHouse, name: Caller) -> Grants:
+    """The caller's grants."""
+    return Grants(kept.client, name)
+
+
+MyGrants = Annotated[Grants, Depends(my_grants)]
+
+
+@router.get("/grants", summary="List standing permissions")
+async def list_grants(
+    grants: MyGrants,
+    everything: Annotated[bool, Query(alias="all", description="also revoked, used up and expired ones")] = False,
+) -> GrantList:
+    """Those that are live, each in plain words and with its last uses."""
+    shown = [_shown(grant) for grant in await grants.all()]
+    return GrantList(grants=[grant for grant in shown if everything or grant.live])
+
+
+@router.post("/grants", status_code=201, summary="Allow something from now on")
+async def add_grant(body: GrantBody, grants: MyGrants, kept: TheHouse, name: Caller, key: Key) -> GrantShown:
+    """Add a standing permission. The same `Idempotency-Key` and body are the same grant, always."""
+    if problem := check_wish(body.expires_at, datetime.now(UTC)):
+        raise InvalidArguments(problem)
+    await _check_tool(body, kept)
+    grant_id = f"g-{digest(key) if key else uuid.uuid4().hex}"
+    grant = await grants.add(NewGrant(**dict(body), grant_id=grant_id, by=name))
+    if any(getattr(grant, field) != getattr(body, field) for field in ("tool", "args", "expires_at", "schedule_id")):
+        raise InvalidArguments("this Idempotency-Key was used for another grant", hint="use a new key")
+    return _shown(grant)
+
+
+@router.delete("/grants/{grant_id}", summary="Revoke a standing permission")
+async def revoke_grant(grant_id: GrantId, grants: MyGrants) -> GrantShown:
+    """From now on it is asked again. What was done stays done. Revoking twice is the same as once."""
+    return _shown(await grants.revoke(grant_id))
+
+
+@router.get("/usage", summary="What today has used")
+async def usage(grants: MyGrants, kept: TheHouse, timezone: Zone | None = None) -> UsageToday:
+    """Today's totals over all runs, by the calendar of the person's time zone."""
+    zone = timezone or kept.settings.retinue_timezone
+    used: DayUsage = await grants.day(local(datetime.now(UTC), zone).date())
+    return UsageToday(day=used.day.isoformat(), timezone=zone, used=Amounts(**used.model_dump(exclude={"day"})))
+
+
+async def _check_tool(body: GrantBody, kept: House) -> None:
+    """A pointer to an argument that does not exist would look like a limit and be none."""
+    specs = [spec for manifest in await kept.directory.manifests() if (spec := manifest.tool(body.tool))]
+    if not specs:
+        raise InvalidArguments(f"there is no tool {body.tool!r}", hint="/v1/capabilities lists all")
+    known = specs[0].args_schema.get("properties", {})
+    if unknown := [place for place in body.args if _argument(place) not in known]:
+        raise InvalidArguments(
+            f"{body.tool} has no argument at {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+        )
+
+
+def _argument(place: str) -> str:
+    return place.split("/")[1].replace("~1", "/").replace("~0", "~")
+
+
+def _shown(grant: Grant) -> GrantShown:
+    return GrantShown(**dict(grant), says=describe(grant), live=is_live(grant, datetime.now(UTC)))

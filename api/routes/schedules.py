@@ -1,0 +1,77 @@
+"""Schedules: make, read, list, pause, resume, run now, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+
+from api.deps import Caller, Key, MyRuns, TheHouse
+from api.errors import PROBLEMS
+from api.schedules import PauseBody, ScheduleBody, SchedulePage, Schedules, ScheduleView
+
+router = APIRouter(prefix="/v1/schedules", tags=["schedules"], responses=PROBLEMS)
+
+
+def my_schedules(kept: TheHouse, name: Caller, runs: MyRuns) -> Schedules:
+    """The caller's schedules."""
+    return Schedules(kept, owner=name, runs=runs)
+
+
+MySchedules = Annotated[Schedules, Depends(my_schedules)]
+ScheduleId = Annotated[str, Path(max_length=100)]
+
+
+@router.post("", status_code=201, summary="Make a schedule")
+async def create(
+    body: ScheduleBody, schedules: MySchedules, kept: TheHouse, name: Caller, key: Key, response: Response
+) -> ScheduleView:
+    """Start an assistant again and again at the times of a cron expression, on the clocks of the person's zone.
+
+    Wall-clock times hold when clocks change. A time that does not exist on such a day is left out, one that exists twice
+    counts once. The same `Idempotency-Key` and body give the same schedule.
+    """
+    claimed = None
+    if key is not None:
+        request = f"schedule {body.model_dump_json(exclude_defaults=True)}"
+        claimed = await kept.keys.claim(owner=name, key=key, body=request)
+    timezone = body.timezone or kept.settings.retinue_timezone
+    view = await schedules.create(body, timezone=timezone, claimed=claimed)
+    response.headers["Location"] = f"/v1/schedules/{view.id}"
+    return view
+
+
+@router.get("", summary="List schedules")
+async def list_schedules(schedules: MySchedules, limit: Annotated[int, Query(ge=1, le=200)] = 100) -> SchedulePage:
+    """The caller's schedules, by name; there are never more than 200."""
+    return SchedulePage(schedules=await schedules.page(limit=limit))
+
+
+@router.get("/{schedule_id}", summary="Read a schedule")
+async def read(schedule_id: ScheduleId, schedules: MySchedules) -> ScheduleView:
+    """The whole view: next runs, recent runs."""
+    return await schedules.view(schedule_id)
+
+
+@router.post("/{schedule_id}/pause", summary="Pause a schedule")
+async def pause(schedule_id: ScheduleId, schedules: MySchedules, body: PauseBody | None = None) -> ScheduleView:
+    """Start no run until it is resumed; a run that goes on is left alone."""
+    return await schedules.pause(schedule_id, body.note if body else None)
+
+
+@router.post("/{schedule_id}/resume", summary="Resume a schedule")
+async def resume(schedule_id: ScheduleId, schedules: MySchedules) -> ScheduleView:
+    """Go on with the next time. What the pause left out is not made up for."""
+    return await schedules.resume(schedule_id)
+
+
+@router.post("/{schedule_id}/run", status_code=202, summary="Run now")
+async def run(schedule_id: ScheduleId, schedules: MySchedules) -> ScheduleView:
+    """Start a run now, paused or not; it is the first of `recent_runs`. While one is going: 409."""
+    return await schedules.run(schedule_id)
+
+
+@router.delete("/{schedule_id}", status_code=204, summary="Delete a schedule")
+async def delete(schedule_id: ScheduleId, schedules: MySchedules) -> None:
+    """Start no run any more. Runs that it started stay as they are."""
+    await schedules.delete(schedule_id)

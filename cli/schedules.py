@@ -1,0 +1,203 @@
+"""The commands about schedules: what is to be asked again and again, and when."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+from pydantic import JsonValue
+from rich.table import Table
+from rich.text import Text
+
+from cli import ask, local, render
+from cli.client import RetinueClient
+from cli.views import RunTime, Schedule, SchedulePage, ScheduleSummary
+
+_PATH = "/v1/schedules"
+_WHEN = "{:%a %d %b %Y %H:%M %z}"
+
+commands = typer.Typer(no_args_is_help=True, help="What is done again and again.")
+ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="The schedule's id, as `schedules list` shows it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON as it is.")]
+
+
+@commands.callback()
+def _schedules() -> None:
+    """What is done again and again."""
+
+
+@commands.command("list")
+def list_schedules(context: typer.Context, as_json: AsJson = False) -> None:
+    """List your schedules with their next runs.
+
+    Example: bin/retinue schedules list
+    """
+    client = _client(context)
+    text = client.text("GET", _PATH, params={"limit": 200})
+    if as_json:
+        print(text)
+        return
+    found = client.parsed(SchedulePage, text).schedules
+    if found:
+        render.show(_table(found))
+    else:
+        render.say("There is none. Make one with `bin/retinue schedules add`.")
+
+
+@commands.command()
+def add(
+    context: typer.Context,
+    message: Annotated[str | None, typer.Argument(help="What you want, in plain language.", show_default=False)] = None,
+    cron: Annotated[
+        str, typer.Option(help="Minute, hour, day of the month, month, weekday.", metavar="'M H D M W'")
+    ] = "0 8 * * *",
+    plan: Annotated[
+        str | None, typer.Option(help="A plan in code instead, as in briefing.", show_default=False)
+    ] = None,
+    args: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="NAME=VALUE", help="An argument of the plan; repeatable.", show_default=False),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What lists call it.", show_default=False)] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="IANA zone; by default this machine's.", show_default=False)
+    ] = None,
+    policy: Annotated[str | None, typer.Option(help="Name of a policy.", show_default=False)] = None,
+    ends_at: Annotated[
+        str | None, typer.Option(help="Last time, as in 2027-12-31T00:00:00+01:00.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for something again and again. Times are on the clocks of the zone, also when clocks change.
+
+    Example: bin/retinue schedules add --plan briefing --arg place=Lisbon --cron "0 8 * * mon-fri"
+    """
+    body = {
+        "message": message,
+        "plan": plan,
+        "plan_args": _plan_args(args) or None,
+        "name": name,
+        "timezone": timezone or ask.local_timezone(),
+        "cron": cron,
+        "policy": policy,
+        "ends_at": ends_at,
+    }
+    client = _client(context)
+    _print(client, ask.send_once(lambda key: client.create_text(_PATH, body, key=key)), as_json=as_json)
+
+
+@commands.command()
+def show(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
+    """Show a schedule: its next runs and its last ones.
+
+    Example: bin/retinue schedules show s-3f9c
+    """
+    client = _client(context)
+    _print(client, client.text("GET", _path(schedule_id)), as_json=as_json)
+
+
+@commands.command()
+def pause(
+    context: typer.Context,
+    schedule_id: ScheduleId,
+    note: Annotated[str | None, typer.Option(help="Why, to be shown meanwhile.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start no run until it is resumed. One that goes on is left alone.
+
+    Example: bin/retinue schedules pause s-3f9c --note "on holiday"
+    """
+    client = _client(context)
+    body = {} if note is None else {"note": note}
+    _print(client, client.text("POST", f"{_path(schedule_id)}/pause", json=body), as_json=as_json)
+
+
+@commands.command()
+def resume(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
+    """Go on with the next time. What was left out is not made up for.
+
+    Example: bin/retinue schedules resume s-3f9c
+    """
+    client = _client(context)
+    _print(client, client.text("POST", f"{_path(schedule_id)}/resume"), as_json=as_json)
+
+
+@commands.command()
+def run(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
+    """Start a run now, whether paused or not.
+
+    Example: bin/retinue schedules run s-3f9c
+    """
+    client = _client(context)
+    _print(client, client.text("POST", f"{_path(schedule_id)}/run"), as_json=as_json)
+
+
+@commands.command()
+def delete(context: typer.Context, schedule_id: ScheduleId) -> None:
+    """Delete a schedule. Runs that it started stay as they are.
+
+    Example: bin/retinue schedules delete s-3f9c
+    """
+    _client(context).text("DELETE", _path(schedule_id))
+    render.say(f"{schedule_id} is deleted.")
+
+
+def _client(context: typer.Context) -> RetinueClient:
+    return RetinueClient(context.obj or local.api_url())
+
+
+def _path(schedule_id: str) -> str:
+    return f"{_PATH}/{quote(schedule_id, safe='')}"
+
+
+def _plan_args(given: list[str] | None) -> dict[str, JsonValue]:
+    pairs = [text.partition("=") for text in given or []]
+    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+        raise typer.BadParameter(f"{wrong[0]!r} is not of the form NAME=VALUE", param_hint="--arg")
+    return {name: value for name, _, value in pairs}
+
+
+def _print(client: RetinueClient, text: str, *, as_json: bool) -> None:
+    if as_json:
+        print(text)
+    else:
+        _tell(client.parsed(Schedule, text))
+
+
+def _tell(schedule: Schedule) -> None:
+    render.say(schedule.name, "bold")
+    render.say(f"{schedule.id}  {schedule.cron}  {schedule.timezone}{_paused(schedule)}")
+    if schedule.plan:
+        args = " ".join(f"{name}={value}" for name, value in schedule.plan_args.items())
+        render.say(f"runs the plan {schedule.plan} {args}".rstrip())
+    for time in schedule.next_runs:
+        render.say(f"  next  {_when(time)}")
+    for past in schedule.recent_runs:
+        going = "  goes on" if past.running else ""
+        render.say(f"  run   {_WHEN.format(past.started_at.astimezone())}  {past.assistant_id}{going}")
+    if schedule.skipped:
+        render.say(f"  {schedule.skipped} left out, because the run before had not ended", "yellow")
+    if schedule.missed:
+        render.say(f"  {schedule.missed} left out, because Temporal was away for too long", "yellow")
+
+
+def _paused(schedule: ScheduleSummary) -> str:
+    return f"  paused: {schedule.note or 'nobody said why'}" if schedule.paused else ""
+
+
+def _when(time: RunTime | None) -> str:
+    return _WHEN.format(time.local) if time else ""
+
+
+def _table(schedules: list[ScheduleSummary]) -> Table:
+    table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
+    table.add_column("id", no_wrap=True, min_width=max(len(schedule.id) for schedule in schedules))
+    for title in ("when", "zone", "next run"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("name", overflow="ellipsis", no_wrap=True)
+    for schedule in schedules:
+        next_run = Text("paused", "yellow") if schedule.paused else render.plain(_when(schedule.next_run))
+        cells = (render.plain(text) for text in (schedule.id, schedule.cron, schedule.timezone))
+        table.add_row(*cells, next_run, render.plain(schedule.name))
+    return table

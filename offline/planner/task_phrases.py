@@ -1,0 +1,228 @@
+"""Phrases about the to-do list and reminders."""
+
+from offline.planner.dates import day_start
+from offline.planner.draft import Draft, Gives, Json, reference
+from offline.planner.outcomes import Ask, Doubt, Refuse
+from offline.planner.patterns import Match
+from offline.planner.rules import Rule
+from offline.planner.scan import Scan
+from offline.planner.when import When, occasion, one_day, read_when
+
+_TASK = "(task|to-do|todo)"
+_LIST = "(tasks|task list|to-dos|todos|to-do list|todo list|to do list)"
+_SET = "(remind me|set a reminder|set me a reminder|create a reminder|add a reminder)"
+_OF = "(to|about|of|for|that)"
+_VAGUE = {"it", "this", "that", "them", "one", "something"}
+_MANY = {"all", "every", "everything", "both", "each", "tasks", "todos", "to-dos", "reminders"}
+
+
+def remind(match: Match, draft: Draft) -> None:
+    """Plan a reminder at a time."""
+    draft.require("tasks.remind")
+    title = match.get("words", str)
+    if not title:
+        raise Ask(Doubt("Of what shall I remind you?", match.ending, match.ending), template=" to {}")
+    title = title.removeprefix("to ")  # an answer may bring a second one
+    _check_title(title, match)
+    if match.when.rule:
+        raise Refuse("I can't repeat a reminder; name one day and time.")
+    if match.when.minutes is not None or match.when.all_day:
+        raise Refuse("A reminder has one moment and no length; name one day and time.")
+    at = occasion(match.when, match.ending).start.isoformat()
+    draft.note(draft.add("tasks.remind", {"title": title, "at": at}, "reminds at that time"), Gives.TASKS, title)
+
+
+def add_task(match: Match, draft: Draft) -> None:
+    """Plan a task, due at a time where one is named."""
+    draft.require("tasks.add")
+    title = match.get("words", str)
+    if not title:
+        raise Ask(Doubt("What is the task?", match.ending, match.ending), template=' called "{}"')
+    _check_title(title, match)
+    args: dict[str, Json] = {"title": title}
+    if not match.when.empty:
+        args["due"] = _due(match, draft)
+    draft.note(draft.add("tasks.add", args, "notes the task"), Gives.TASKS, title)
+
+
+def _check_title(title: str, match: Match) -> None:
+    """A title without quotes must not hold a time, which would be lost in it."""
+    scan = match.scan
+    start = scan.text.find(title, scan.begin(match.start))
+    quoted = scan.text[start - 1 : start] in ("'", '"')
+    words = Scan.of(title, scan.now, scan.zone)
+    if not quoted and any(read_when(words, at) for at in range(words.size)):
+        question = f'"{title}" holds a time. If all of it is the title, write it in quotes; what is the title?'
+        raise Ask(Doubt(question, start, start + len(title)))
+
+
+def _due(match: Match, draft: Draft) -> str:
+    """A day where only a day is named and the tool takes one, else a moment; the tool's schema says which."""
+    when = match.when.sure()
+    if when.rule:
+        raise Refuse("I can't repeat a task; name one day.")
+    if when.minutes is not None or when.all_day:
+        raise Refuse("A task has a due time and no length; name one day, or one day and time.")
+    exact = when.clock or when.instant or when.part or when.bounds
+    takes_dates = "'format': 'date'" in str(draft.argument("tasks.add", "due"))
+    if exact or not takes_dates:
+        return occasion(when, match.ending).start.isoformat()
+    day = one_day(when)
+    if day < match.scan.today:
+        raise Ask(Doubt(f"{day.isoformat()} is past. When is it due?", *_place(when)))
+    return day.isoformat()
+
+
+def _place(when: When) -> tuple[int, int]:
+    return (when.days.start, when.days.end) if when.days else (0, 0)
+
+
+def show_tasks(match: Match, draft: Draft) -> None:
+    """Plan a list of the open tasks."""
+    del match
+    draft.note(draft.add("tasks.list", {}, "lists the tasks"), Gives.TASKS, "my tasks")
+
+
+def show_all(match: Match, draft: Draft) -> None:
+    """Plan a list that holds the done tasks too."""
+    del match
+    step = draft.add("tasks.list", {"include_done": True}, "lists the tasks, done ones too")
+    draft.note(step, Gives.TASKS, "all my tasks")
+
+
+def show_due(match: Match, draft: Draft) -> None:
+    """Plan a list of what is due by the end of a day."""
+    draft.require("tasks.list")
+    when = match.when.sure()
+    if when.days is None or when != When(when.scan, days=when.days, place=when.place):
+        raise Refuse("I can list tasks by the day until which they are due; name one day, without a time.")
+    day = one_day(when)
+    end = day_start(day.fromordinal(day.toordinal() + 1), when.scan).isoformat()
+    step = draft.add("tasks.list", {"due_before": end}, "lists the tasks that are due by then")
+    draft.note(step, Gives.TASKS, "my tasks")
+
+
+def complete(match: Match, draft: Draft) -> None:
+    """Plan to close a task."""
+    _change(match, draft, "tasks.complete", "closes the task that was found")
+
+
+def reopen(match: Match, draft: Draft) -> None:
+    """Plan to open a done task again."""
+    _change(match, draft, "tasks.reopen", "opens the task that was found", include_done=True)
+
+
+def delete(match: Match, draft: Draft) -> None:
+    """Plan to delete a task."""
+    _change(match, draft, "tasks.delete", "deletes the task that was found")
+
+
+def cancel_reminder(match: Match, draft: Draft) -> None:
+    """Plan to cancel the reminder of a task."""
+    _change(match, draft, "tasks.cancel_reminder", "cancels the reminder that was found", noun="reminder", lead=" to")
+
+
+def _change(
+    match: Match, draft: Draft, tool: str, why: str, *, noun: str = "task", lead: str = "", **wish: Json
+) -> None:
+    """Look for the one task of that title, where the list can be searched by it, and change that one."""
+    draft.require(tool)
+    if draft.argument("tasks.list", "query") is None or not draft.result_field("tasks.list", "match"):
+        raise Refuse("I can't change a task by its title, since the tasks agent cannot search its list.")
+    title = match.get("words", str) or ""
+    words = set(title.casefold().split())
+    if words & _MANY:
+        raise Refuse(f"I can change only one {noun} at a time, named by its title.")
+    if not title or words <= _VAGUE:
+        raise Ask(Doubt(f"Which {noun} do you mean?", match.ending, match.ending), template=f"{lead} {{}}")
+    found = draft.add("tasks.list", {"query": title, **wish}, f"finds the {noun}; it must be exactly one")
+    step = draft.add(tool, {"task_id": reference(found, "/match/task_id")}, why)
+    draft.note(step, Gives.TASKS, title)
+
+
+def refuse_many(match: Match, draft: Draft) -> None:
+    """Whole lists are not changed at once."""
+    del match, draft
+    raise Refuse("I can change only one task at a time, named by its title.")
+
+
+_CLOSE = "(complete|finish|close|tick off|check off)"
+_CHANGE = "(complete|finish|close|tick off|check off|delete|remove|cancel|clear|drop|reopen)"
+RULES = (
+    Rule(
+        (
+            f"{_SET} <when> {_OF} <words>",
+            f"{_SET} {_OF} <words> <when>",
+            f"{_SET} for <when> {_OF} <words>",
+            f"{_SET} [for] [<when>] [{_OF} <words>]",
+        ),
+        remind,
+    ),
+    Rule(
+        (
+            f"(add|create|make|note) [a|the|an] [new] {_TASK} [to|:|called|named] <words> [by|due|for|until] <when>",
+            f"(add|create|make|note) [a|the|an] [new] {_TASK} [to|:|called|named] <words>",
+            f"(add|create|make|note) [a|the|an] [new] {_TASK}",
+            f"(add|put) <words> (to|on) my {_LIST} [by|due|for|until] <when>",
+            f"(add|put) <words> (to|on) my {_LIST}",
+        ),
+        add_task,
+    ),
+    Rule(
+        (
+            f"(show|list|what are|what is on|what's on|read) [me] [all] [my|the] [open] {_LIST}",
+            "(what|which) tasks (do i have|are open|are there)",
+            "(show|list|what are) [me] [all] [of] my (reminders|tasks and reminders)",
+            f"my [open] {_LIST}",
+        ),
+        show_tasks,
+    ),
+    Rule(
+        (
+            f"(show|list) [me] [all] [my|the] {_LIST} (including|with) [the] (done|completed|finished) [ones|tasks]",
+            f"(show|list) [me] [all] [my|the] (open and done|done and open) {_LIST}",
+        ),
+        show_all,
+    ),
+    Rule(
+        (
+            "(what|which) tasks are due (by|until) <when>",
+            f"(show|list) [me] [all] [my|the] {_LIST} [that are] due (by|until) <when>",
+        ),
+        show_due,
+    ),
+    Rule((f"{_CHANGE} [all|all of|both|every] [my|the|of my] ({_LIST}|{_TASK} list|reminders)",), refuse_many),
+    Rule(
+        (
+            f"mark [the|my] [{_TASK}] <words> as (not done|undone|open|not completed|incomplete)",
+            f"reopen [the|my] [{_TASK}] <words>",
+        ),
+        reopen,
+    ),
+    Rule(
+        (
+            f"{_CLOSE} (the|my) {_TASK} <words>",
+            f"{_CLOSE} (the|my|a) {_TASK}",
+            f"{_CLOSE} <words> (on|from|off) my {_LIST}",
+            f"mark [the|my] [{_TASK}] <words> as (done|complete|completed|finished)",
+            f"mark [the|my] {_TASK} <words> (done|complete|completed|finished)",
+        ),
+        complete,
+    ),
+    Rule(
+        (
+            f"(delete|remove|drop|cancel) (the|my) {_TASK} <words>",
+            f"(delete|remove|drop|cancel) (the|my|a) {_TASK}",
+            f"(delete|remove|drop) <words> from my {_LIST}",
+        ),
+        delete,
+    ),
+    Rule(
+        (
+            f"(cancel|delete|remove|drop) (the|my) reminder {_OF} <words>",
+            "(cancel|delete|remove|drop) (the|my|a) reminder",
+            "(don't|do not) remind me (to|about|of) <words>",
+        ),
+        cancel_reminder,
+    ),
+)

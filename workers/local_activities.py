@@ -1,0 +1,101 @@
+"""Short questions of workflows, answered in the workflow worker itself: local activities, called by `workflows/local.py`.
+
+They hold no data. Each asks Temporal something and is done in milliseconds, or says in typed words why not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from temporalio import activity
+from temporalio.client import Client, RPCTimeoutOrCancelledError
+from temporalio.service import RPCError
+
+from retinue import person
+from retinue.capability import Manifest, ToolSpec
+from retinue.errors import RetinueError, ServiceUnavailable, to_application_error
+from retinue.registry import FRESH, Directory
+from workflows.local import AGENT, APPROVED, CONSULT, SPEND, TOOLS, FoundTool
+from workflows.standing import Approved, Consult, Consulted, DayUsage, Grant, Spend
+
+_AT_ONCE = 5
+"""Questions about one person. Temporal refuses the 11th update in flight, and what waits here is answered sooner than
+what must try again (200 at once: 139 had no answer in time)."""
+Answer = TypeVar("Answer")
+
+
+class LocalActivities:
+    """The answers, with one reading of the registry for all of them."""
+
+    def __init__(self, client: Client) -> None:
+        self._directory = Directory(client)
+        self._reading = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def all(self) -> list[Callable[..., Awaitable[Any]]]:
+        """What a worker registers."""
+        return [self.consult, self.approved, self.spend, self.tools, self.agent]
+
+    @activity.defn(name=CONSULT)
+    async def consult(self, owner: str, question: Consult) -> Consulted:
+        """Whether a grant covers a step."""
+        return await self._ask(owner, person.CONSULT, question, Consulted)
+
+    @activity.defn(name=APPROVED)
+    async def approved(self, owner: str, approval: Approved) -> Grant | None:
+        """Count an approval; the grant that came with it."""
+        return await self._ask(owner, person.APPROVED, approval, Grant)
+
+    @activity.defn(name=SPEND)
+    async def spend(self, owner: str, spent: Spend) -> DayUsage:
+        """Add to a day; its totals."""
+        return await self._ask(owner, person.SPEND, spent, DayUsage)
+
+    @activity.defn(name=TOOLS)
+    async def tools(self, names: list[str]) -> list[FoundTool]:
+        """The tools of these names, in that order; unknown ones are left out."""
+        async with _edge():
+            known = await self._known(lambda manifests: all(_tool(manifests, name) for name in names))
+        return [tool for name in names if (tool := _tool(known, name))]
+
+    @activity.defn(name=AGENT)
+    async def agent(self, capability: str) -> list[FoundTool]:
+        """The plannable tools of a capability."""
+        async with _edge():
+            known = await self._known(lambda manifests: any(manifest.name == capability for manifest in manifests))
+        manifests = [manifest for manifest in known if manifest.name == capability]
+        return [_found(manifest, spec) for manifest in manifests for spec in manifest.tools if spec.plannable]
+
+    async def _ask(self, owner: str, update: str, argument: Any, answer: type[Answer]) -> Answer:
+        turn = self._turns.setdefault(owner, asyncio.Semaphore(_AT_ONCE))
+        async with turn, _edge():
+            return await person.ask(activity.client(), owner, update, argument, answer=answer)
+
+    async def _known(self, suffices: Callable[[list[Manifest]], bool]) -> list[Manifest]:
+        """The manifests as read lately, or read again before something counts as unknown."""
+        async with self._reading:
+            manifests = await self._directory.manifests(max_age=FRESH)
+            return manifests if suffices(manifests) else await self._directory.manifests()
+
+
+def _tool(manifests: list[Manifest], name: str) -> FoundTool | None:
+    return next((_found(manifest, spec) for manifest in manifests if (spec := manifest.tool(name))), None)
+
+
+def _found(manifest: Manifest, spec: ToolSpec) -> FoundTool:
+    return FoundTool(spec=spec, task_queue=manifest.task_queue, capability=manifest.name)
+
+
+@contextlib.asynccontextmanager
+async def _edge() -> AsyncIterator[None]:
+    """Expected errors become Temporal's; those that may pass are tried again within the caller's short patience."""
+    try:
+        yield
+    except RetinueError as error:
+        raise to_application_error(error) from None
+    except (RPCError, RPCTimeoutOrCancelledError):
+        raise to_application_error(ServiceUnavailable("the registry did not answer")) from None

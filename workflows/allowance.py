@@ -1,0 +1,171 @@
+"""What a run may still use: its budget and the person's of the day, and the question "top up or stop" when one is used up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from temporalio import workflow
+
+from activities.reasoning.contract import Usage
+from retinue.times import local as local_time
+from workflows import local
+from workflows.approvals import Approvals, Question
+from workflows.budget import Budget, Limits
+from workflows.messages import ApprovalKind, ApprovalStatus, BudgetView, StartAssistant
+from workflows.policy import DEFAULT_POLICY, Decision, Verdict
+from workflows.standing import Amounts, DayUsage, Spend
+
+_WORDS = {"requests": "requests to the language model", "tool_calls": "tool calls"}
+
+
+class BudgetStopped(Exception):
+    """The budget is used up and the person chose to stop."""
+
+
+class Allowance:
+    """Lets a run use what it may, and asks its person when that is used up. Nothing is ever cut off silently."""
+
+    def __init__(self, start: StartAssistant, approvals: Approvals, *, on_notice: Callable[[str], None]) -> None:
+        policy = start.policy or DEFAULT_POLICY
+        self._start = start
+        self._approvals = approvals
+        self._on_notice = on_notice
+        self._limits = start.budget or policy.run_budget or Limits()
+        self._budget = Budget(self._limits, started=workflow.now())
+        self._day_limits = policy.day_budget
+        self._day_extra: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
+        self._asked = 0
+        self._reports = 0
+        self._asking: asyncio.Future[bool] | None = None
+        self._stopped = False
+
+    def begin_turn(self) -> None:
+        """A chat's next message: it has a budget of its own, and a stop held for the message before."""
+        self._stopped = False
+        # what was used goes on counting for the day
+        self._carry_over()
+        self._budget = Budget(self._limits, started=workflow.now())
+
+    def _carry_over(self) -> None:
+        for name, amount in self._budget.used().items():
+            self._reported[name] = self._reported.get(name, 0) - amount
+
+    def used(self, usage: Usage) -> None:
+        """Count what a model used. Its requests were counted before they were made."""
+        self._budget.take(tokens=usage.input_tokens + usage.output_tokens, cost=usage.cost)
+
+    def works(self, working: bool) -> None:
+        """Whether the run works, or only people are waited for."""
+        self._budget.works(working, workflow.now())
+
+    def view(self) -> BudgetView | None:
+        """The budget as people see it; None while it is the policy's own and no reason to speak of it."""
+        if self._start.budget is None and self._asked == 0:
+            return None
+        return BudgetView(limits=self._budget.limits, used=self._budget.used())
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the person chose to stop rather than to top up."""
+        return self._stopped
+
+    async def room(self, **amounts: float) -> None:
+        """Count `amounts` as used; asks for more first where a limit would break.
+
+        Raises:
+            BudgetStopped: The person wants no more.
+        """
+        while not self._stopped and (broken := await self._broken(amounts)):
+            if not await self._topped_up(broken):
+                self._stopped = True
+        if self._stopped:
+            raise BudgetStopped
+        self._budget.take(**amounts)
+
+    async def _broken(self, amounts: Mapping[str, float]) -> dict[str, str]:
+        """The limits that would break, with a sentence for each; an empty dict when there is room."""
+        run = self._budget.exceeded_by(workflow.now(), **amounts)
+        limits, used = self._budget.limits.model_dump(), self._budget.used()
+        broken = {name: f"{_said(name, used[name], limits[name])} of this run" for name in run}
+        return broken or await self._broken_of_the_day(amounts)
+
+    async def _broken_of_the_day(self, amounts: Mapping[str, float]) -> dict[str, str]:
+        if self._day_limits is None:
+            return {}
+        day = await self._report()
+        limits = self._day_limits.model_dump(exclude_none=True)
+        broken = {}
+        for name, limit in limits.items() if day else ():
+            allowed = limit + self._day_extra.get(name, 0)
+            if name in amounts and getattr(day, name) + max(amounts[name], 0) >= allowed + (amounts[name] > 0):
+                broken[name] = f"{_said(name, getattr(day, name), allowed)} of today"
+        return broken
+
+    async def _report(self) -> DayUsage | None:
+        """Add what was used since the last report to the person's day. Without an answer the day counts as unknown."""
+        used = self._budget.used()
+        delta = {name: round(amount - self._reported.get(name, 0), 6) for name, amount in used.items()}
+        self._reported = dict(used)
+        self._reports += 1
+        spend = Spend(
+            key=f"{workflow.info().workflow_id}/{workflow.info().run_id[:8]}/{self._reports}",
+            day=local_time(workflow.now(), self._start.timezone).date(),
+            delta=Amounts.model_validate({name: max(0, amount) for name, amount in delta.items()}),
+        )
+        return await local.spend(self._start.owner, spend)
+
+    async def _topped_up(self, broken: Mapping[str, str]) -> bool:
+        """Ask once for all who wait; whether there is more now."""
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(self._ask(broken))
+        asking = self._asking
+        try:
+            return await asyncio.shield(asking)
+        finally:
+            if asking.done() and self._asking is asking:
+                self._asking = None
+
+    async def _ask(self, broken: Mapping[str, str]) -> bool:
+        self._asked += 1
+        approval_id = self._approvals.ask(self._question(broken), now=workflow.now())
+        view = await self._approvals.decided(approval_id)
+        if view.status is not ApprovalStatus.APPROVED:
+            return False
+        more = Limits.model_validate(view.args)
+        self._budget.top_up(more)
+        for name, amount in more.model_dump(exclude_none=True).items():
+            self._day_extra[name] = self._day_extra.get(name, 0) + amount
+        return True
+
+    def _question(self, broken: Mapping[str, str]) -> Question:
+        terms = Verdict(decision=Decision.ASK, rule="budget", reasons=list(broken.values()))
+        day = self._day_limits.model_dump() if self._day_limits else {}
+        again = {name: self._limits.model_dump()[name] or day[name] for name in broken}
+        return Question(
+            id=f"ap-budget-{self._asked}",
+            kind=ApprovalKind.BUDGET,
+            tool="budget.top_up",
+            title="The budget is used up: top it up by this, or reject to stop",
+            args=again,
+            args_schema=_schema(again),
+            terms=terms,
+            judge=lambda _: terms,
+        )
+
+    async def settle(self) -> None:
+        """Let the day's budget know what is left to be told."""
+        if self._day_limits is not None:
+            await self._report()
+
+
+def _said(name: str, used: float, limit: float) -> str:
+    return f"{used:g} of {limit:g} {_WORDS.get(name, name)}"
+
+
+def _schema(amounts: Mapping[str, float]) -> dict[str, Any]:
+    kinds = {name: "number" if name in ("cost", "seconds") else "integer" for name in amounts}
+    properties = {name: {"type": kind, "exclusiveMinimum": 0} for name, kind in kinds.items()}
+    return {"type": "object", "properties": properties, "required": list(amounts), "additionalProperties": False}

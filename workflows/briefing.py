@@ -1,0 +1,160 @@
+"""The morning briefing: the example of a plan in code, in which an engineer and no model says what is done.
+
+Four capabilities are read at once by typed calls over their contracts; one text is written from what they gave. What
+cannot be read is said in a sentence, and the rest is told all the same. `docs/plans-in-code.md` explains it line by line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import date
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from temporalio import workflow
+
+from activities.calendar.contract import Calendar, Event, ListEvents, ListEventsResult
+from activities.email.contract import Email, SearchMail, SearchMailResult
+from activities.reasoning.contract import ComposeRequest, Reasoning
+from activities.tasks.contract import ListTasks, ListTasksResult, Tasks
+from activities.weather.contract import Forecast, ForecastRequest, Weather
+from retinue.plan import cut
+from retinue.times import local, whole_day
+from workflows.course import Course, StepFailed, patient
+
+TITLE = "Morning briefing"
+INSTRUCTION = (
+    "Write a short, friendly morning briefing: the weather first, then the events in their order, then which unread "
+    "mails and which open tasks there are. No greeting, no advice."
+)
+MAX_MAILS = 10
+MAX_BYTES = 64 * 1024
+"""More of all sources together does not go to the model."""
+_TOLD: dict[str, Any] = {
+    "weather": True,
+    "calendar": {"events": {"__all__": {"title", "start", "end", "location"}}, "truncated": True},
+    "mail": {"messages": {"__all__": {"sender", "from_name", "subject", "date"}}},
+    "tasks": {"tasks": {"__all__": {"title", "due"}}, "truncated": True},
+}
+"""What the model gets to read of it all: no ids, no texts of mails."""
+Argument = TypeVar("Argument", bound=BaseModel)
+Result = TypeVar("Result", bound=BaseModel)
+
+
+class BriefingArgs(BaseModel):
+    """What a person may say about a briefing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    place: str | None = Field(None, min_length=1, max_length=120, description="whose weather is told; none without it")
+    day: date | None = Field(None, description="today by default")
+
+
+class StartBriefing(BriefingArgs):
+    """Input of `BriefingWorkflow`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    timezone: str = "UTC"
+    owner: str = "local"
+
+
+class Findings(BaseModel):
+    """What the capabilities gave; None where nothing was asked for or nothing could be read."""
+
+    weather: Forecast | None
+    calendar: ListEventsResult | None
+    mail: SearchMailResult | None
+    tasks: ListTasksResult | None
+
+
+@workflow.defn(name="BriefingWorkflow")
+class BriefingWorkflow:
+    """Weather, the day's events, unread mail and open tasks in one text. It only reads, so nobody has to approve."""
+
+    @workflow.init
+    def __init__(self, start: StartBriefing) -> None:
+        self._start = start
+        self._day = start.day or local(workflow.now(), start.timezone).date()
+        self._course = Course(TITLE)
+        self._missing: dict[str, str] = {}
+
+    @workflow.run
+    async def run(self, start: StartBriefing) -> dict[str, Any]:
+        """Write the briefing. Returns the view that every run has."""
+        return await self._course.finish(self._briefing())
+
+    @workflow.query
+    def view(self) -> dict[str, Any]:
+        """The briefing as people see it, in the shape of every other run."""
+        return self._course.view().model_dump(mode="json")
+
+    async def _briefing(self) -> str:
+        weather, events, mail, tasks = await asyncio.gather(
+            self._weather(),
+            self._events(),
+            self._read("mail", Email.search, SearchMail(unread=True, limit=MAX_MAILS)),
+            self._read("tasks", Tasks.list, ListTasks()),
+        )
+        text = await self._written(Findings(weather=weather, calendar=events, mail=mail, tasks=tasks))
+        return "\n\n".join([text, *(self._missing[name] for name in _TOLD if name in self._missing)]).strip()
+
+    async def _weather(self) -> Forecast | None:
+        if self._start.place is None:
+            return None
+        wish = ForecastRequest(place=self._start.place, start=self._day, end=self._day)
+        return await self._read("weather", Weather.forecast, wish)
+
+    async def _events(self) -> ListEventsResult | None:
+        """The events from midnight to midnight where the person is, on the person's clock."""
+        midnight, next_midnight = whole_day(self._day, self._start.timezone)
+        found = await self._read("calendar", Calendar.list_events, ListEvents(start=midnight, end=next_midnight))
+        if found is None:
+            return None
+        return found.model_copy(update={"events": [self._on_their_clock(event) for event in found.events]})
+
+    def _on_their_clock(self, event: Event) -> Event:
+        start, end = (local(moment, self._start.timezone) for moment in (event.start, event.end))
+        return event.model_copy(update={"start": start, "end": end})
+
+    async def _read(
+        self, what: str, tool: Callable[[Any, Argument], Awaitable[Result]], argument: Argument
+    ) -> Result | None:
+        """Read one source. One that fails, or that nobody serves, costs a sentence and not the briefing."""
+        try:
+            return await self._course.call(what, tool, argument, options=patient(tool, attempts=3))
+        except StepFailed as failed:
+            self._missing[what] = f"{what} could not be read: {failed.message}"
+            return None
+
+    async def _written(self, findings: Findings) -> str:
+        """The text. What strangers wrote enters only here, where nothing can be done with it but to write."""
+        inputs = findings.model_dump(mode="json", by_alias=True, exclude_none=True, include=_TOLD)
+        if not inputs:
+            return ""
+        wish = ComposeRequest(
+            instruction=f"{INSTRUCTION} The day is {self._day:%A, %d %B %Y}.", inputs=cut(inputs, MAX_BYTES)
+        )
+        try:
+            return (await self._course.call("briefing", Reasoning.compose, wish, after=list(inputs))).text
+        except StepFailed as failed:
+            self._course.notice(f"the language model could not write the briefing: {failed.message}")
+            return "\n".join(_plain(findings))
+
+
+def _plain(findings: Findings) -> Iterator[str]:
+    """The briefing without a language model: what was found, line by line."""
+    if weather := findings.weather:
+        days = [f"{day.summary}, {day.temperature_min_c:g} to {day.temperature_max_c:g} °C" for day in weather.days]
+        yield " ".join([f"Weather in {weather.place}:", *days, weather.notice or ""]).strip()
+    if findings.calendar:
+        yield from _list("Events", [f"{event.start:%H:%M} {event.title}" for event in findings.calendar.events])
+    if findings.mail:
+        yield from _list("Unread mail", [f"{mail.sender}: {mail.subject}" for mail in findings.mail.messages])
+    if findings.tasks:
+        yield from _list("Open tasks", [task.title for task in findings.tasks.tasks])
+
+
+def _list(heading: str, lines: list[str]) -> list[str]:
+    return [f"{heading}:", *(f"- {line}" for line in lines)] if lines else [f"{heading}: none"]

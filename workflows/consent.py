@@ -1,0 +1,193 @@
+"""Consent: whether an action may run, decided by policy, grants and people; never by what a model says about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+from temporalio import workflow
+
+from retinue.plan import BoundStep
+from workflows import local
+from workflows.approvals import Approvals, Question
+from workflows.messages import ApprovalStatus, ApprovalView, StartAssistant, StepConsent
+from workflows.origins import Origin, Source
+from workflows.policy import DEFAULT_POLICY, Action, Decision, Policy, Verdict
+from workflows.standing import Approved, Consult, Consulted, Scope
+
+ASKS_GRANTS = 2
+"""From this edition on a run asks for the person's grants before it asks the person."""
+
+
+class Refused(Exception):
+    """An action may not run.
+
+    Args:
+        kind: `Denied` by the policy, `Rejected` by a person, or `Expired` unanswered.
+        message: Why, for the person and the planner.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """The arguments that may run, how that was allowed, and how long a cancel must still stop it (seconds)."""
+
+    args: dict[str, JsonValue]
+    consent: StepConsent
+    hold: float = 0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One action that somebody wants: a step with its true arguments and where they came from."""
+
+    step: BoundStep
+    args: dict[str, JsonValue]
+    origins: Sequence[Origin] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+    after_strangers: bool = False
+
+
+class Consent:
+    """Clears the actions of one run."""
+
+    def __init__(self, start: StartAssistant, approvals: Approvals, *, on_notice: Callable[[str], None]) -> None:
+        self._start = start
+        self._policy: Policy = start.policy or DEFAULT_POLICY
+        self._approvals = approvals
+        self._on_notice = on_notice
+        self._notes: list[asyncio.Task[None]] = []
+
+    def judge(self, wish: Wish) -> Verdict:
+        """What the policy says, before grants and people."""
+        return self._policy.judge(self._action(wish, wish.args, wish.origins))
+
+    async def clear(self, wish: Wish, *, on_asking: Callable[[], None]) -> Cleared:
+        """Find out whether the action may run; asks a person where it must, however long that takes.
+
+        Raises:
+            Refused: It may not.
+        """
+        verdict = self.judge(wish)
+        if verdict.decision is Decision.DENY:
+            raise Refused("Denied", f"the policy forbids it: {'; '.join(verdict.reasons) or verdict.rule}")
+        if verdict.decision is Decision.AUTO:
+            return self._automatic(wish, StepConsent(how="automatic", rule=verdict.rule))
+        found = await self._standing(wish, verdict)
+        if found.grant_id:
+            return self._automatic(wish, StepConsent(how="grant", rule=verdict.rule, grant_id=found.grant_id))
+        return await self._ask(wish, verdict, offer=found.offer, on_asking=on_asking)
+
+    def _automatic(self, wish: Wish, consent: StepConsent) -> Cleared:
+        notes = wish.step.annotations
+        irreversible = notes.open_world and notes.destructive and not notes.read_only
+        return Cleared(wish.args, consent, hold=self._policy.hold if irreversible else 0)
+
+    async def _standing(self, wish: Wish, verdict: Verdict) -> Consulted:
+        """What the person's grants say. They count neither for several people nor for what strangers may have steered."""
+        alone = verdict.approvers == 1 and not verdict.not_the_requester and not verdict.by
+        if self._start.edition < ASKS_GRANTS or not alone or wish.after_strangers:
+            return Consulted()
+        question = Consult(
+            key=_key(wish),
+            assistant_id=workflow.info().workflow_id,
+            tool=wish.step.tool,
+            args=wish.args,
+            sensitive=wish.step.annotations.sensitive,
+            schedule_id=self._start.schedule_id,
+        )
+        return await local.consult(self._start.owner, question)
+
+    async def _ask(
+        self, wish: Wish, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
+    ) -> Cleared:
+        approval_id = self._approvals.ask(self._question(wish, verdict, offer), now=workflow.now())
+        on_asking()
+        view = await self._approvals.decided(approval_id)
+        if view.status is ApprovalStatus.APPROVED:
+            self._remember(wish, view)
+            return Cleared(view.args, StepConsent(how="approval", rule=view.rule, approval_id=view.id))
+        if view.status is ApprovalStatus.EXPIRED:
+            raise Refused("Expired", "nobody decided in time, and the policy then says no")
+        raise Refused("Rejected", "you rejected it" + (f": {view.comment}" if view.comment else ""))
+
+    def _question(self, wish: Wish, verdict: Verdict, offer: Scope | None) -> Question:
+        return Question(
+            id=f"ap-{wish.step.id}",
+            step_id=wish.step.id,
+            tool=wish.step.tool,
+            title=wish.step.title,
+            args=wish.args,
+            terms=verdict,
+            judge=lambda args: self._judge_edit(wish, args),
+            args_schema=wish.step.args_schema or {},
+            origins=wish.origins,
+            undo=wish.step.annotations.undo,
+            about=wish.about,
+            offer=offer,
+        )
+
+    def _judge_edit(self, wish: Wish, args: Mapping[str, JsonValue]) -> Verdict:
+        """The policy's word on edited arguments: what the editor changed, the editor typed."""
+        kept = [origin for origin in wish.origins if _first(origin.path, args) == _first(origin.path, wish.args)]
+        typed = [
+            Origin(path=path, source=Source.USER, trusted=True)
+            for path in wish.step.annotations.sensitive
+            if _first(path, args) != _first(path, wish.args)
+        ]
+        return self._policy.judge(self._action(wish, args, [*kept, *typed]))
+
+    def _action(self, wish: Wish, args: Mapping[str, JsonValue], origins: Sequence[Origin]) -> Action:
+        return Action(
+            tool=wish.step.tool,
+            annotations=wish.step.annotations,
+            args=args,
+            origins=origins,
+            caller=self._start.owner,
+            scheduled=self._start.schedule_id is not None,
+            after_strangers=wish.after_strangers,
+        )
+
+    def _remember(self, wish: Wish, view: ApprovalView) -> None:
+        """Let the person's standing things know, beside the effect: it need not wait for that."""
+        if self._start.edition >= ASKS_GRANTS and (view.approvers == 1 and not view.by):
+            self._notes.append(asyncio.create_task(self._note(wish, view)))
+
+    async def _note(self, wish: Wish, view: ApprovalView) -> None:
+        wanted = self._approvals.grant_wish(view.id)
+        approval = Approved(
+            key=_key(wish),
+            tool=wish.step.tool,
+            args=view.args,
+            sensitive=wish.step.annotations.sensitive,
+            approval=f"{workflow.info().workflow_id}/{view.id}",
+            by=view.decided_by or self._start.owner,
+            wish=wanted,
+        )
+        grant = await local.approved(self._start.owner, approval)
+        if grant:
+            self._approvals.granted(view.id, grant.grant_id)
+        elif wanted:
+            self._on_notice(f"the standing permission asked for with {view.id} could not be recorded; give it again")
+
+    async def settle(self) -> None:
+        """Wait until everything that is to be remembered is."""
+        if self._notes:
+            await asyncio.gather(*self._notes)
+            self._notes.clear()
+
+
+def _key(wish: Wish) -> str:
+    return f"{workflow.info().workflow_id}/{wish.step.id}"
+
+
+def _first(path: str, args: Mapping[str, JsonValue]) -> JsonValue:
+    """The top-level argument that a pointer leads into: whoever edits one of its values vouches for all of it."""
+    return args.get(path.split("/")[1].replace("~1", "/").replace("~0", "~"))

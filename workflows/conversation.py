@@ -1,0 +1,80 @@
+"""The conversation of a run: what was said, what waits to be read, and what of it a planner may see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from activities.reasoning.contract import Message, Role, Transcript
+from workflows.messages import Carried, SendMessage
+
+MAX_KEYS = 300
+"""How many message keys are remembered, so that a message that is sent again is not read twice."""
+MAX_WAITING = 200
+_WITHHELD = "(The answer is left out here, since strangers' words may stand in it. The person has read it.)"
+
+
+class Conversation:
+    """Messages in order, an inbox of those that were not read yet, and which of them the model's side knows.
+
+    A message that a model wrote after it had read strangers' words is shown to people, and withheld from planners.
+    """
+
+    def __init__(self, messages: Sequence[Message], *, key: str | None = None, carried: Carried | None = None) -> None:
+        self.messages = list(messages)
+        self._key = key
+        self._transcribed = carried.transcribed if carried else 0
+        self._inbox = list(carried.inbox) if carried else []
+        self._keys = list(carried.message_keys) if carried else []
+
+    def receive(self, message: SendMessage) -> bool:
+        """Take a person's message; false when it was taken before."""
+        if message.key is not None:
+            if message.key in self._keys:
+                return False
+            self._keys = [*self._keys[-MAX_KEYS + 1 :], message.key]
+        self._inbox.append(message)
+        return True
+
+    def knows(self, key: str | None) -> bool:
+        """Whether a message with this key was taken before."""
+        return key is not None and key in self._keys
+
+    def waiting(self) -> int:
+        """How many messages were not read yet."""
+        return len(self._inbox)
+
+    def read(self) -> None:
+        """Read the next message that waits."""
+        self.messages.append(Message(role=Role.USER, text=self._inbox.pop(0).text))
+
+    def say(self, text: str, *, withheld: bool = False) -> None:
+        """The assistant says something."""
+        words = {"role": Role.ASSISTANT, "text": text}
+        self.messages.append(Message(**words, withheld=True) if withheld else Message(**words))
+
+    def said(self) -> list[str]:
+        """What the person typed."""
+        return [message.text for message in self.messages if message.role is Role.USER]
+
+    def for_model(self) -> list[Message]:
+        """What a planner is told: all of it, or what is new since `told` where a transcript is kept."""
+        new = self.messages[self._transcribed :] if self._key else self.messages
+        return [Message(role=message.role, text=_WITHHELD) if message.withheld else message for message in new]
+
+    def transcript(self) -> Transcript | None:
+        """Where the earlier conversation is kept; None for a task, whose few messages go along."""
+        return Transcript(key=self._key, length=self._transcribed) if self._key else None
+
+    def told(self) -> None:
+        """The model's side has kept everything that was said so far."""
+        if self._key:
+            self._transcribed = len(self.messages)
+
+    def carried(self) -> dict[str, object]:
+        """What the next run of a chat must know, as fields of `Carried`."""
+        return {
+            "messages": self.messages,
+            "inbox": self._inbox,
+            "message_keys": self._keys,
+            "transcribed": self._transcribed,
+        }

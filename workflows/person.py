@@ -1,0 +1,280 @@
+"""A person's standing things: one execution per owner, for ever.
+
+Everything kept here is bounded, so that the whole of it fits into the next run's input whatever comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from retinue.person import ADD_GRANT, APPROVED, CONSULT, DAY, GRANTS, PERSON_TYPE, REVOKE, SPEND
+from workflows.standing import (
+    EQUAL_APPROVALS,
+    LOG_USES,
+    Approved,
+    Consult,
+    Consulted,
+    DayUsage,
+    Grant,
+    NewGrant,
+    PersonState,
+    Revoke,
+    Scope,
+    Spend,
+    Use,
+    check_wish,
+    covers,
+    describe,
+    digest,
+    fits,
+    is_live,
+    sameness,
+    scope_of,
+)
+
+_UPDATES_PER_RUN = 500
+"""Temporal refuses the 2,000th update of one run."""
+_LIVE_GRANTS = 500
+_LIVE_SIZE = 512 * 1024
+"""Bytes of all live grants, their logs left out. With the numbers below the state stays under Temporal's 2 MiB."""
+_ENDED_GRANTS = 200
+_ENDED_SIZE = 256 * 1024
+_LOGGED_USES = 1000
+"""Uses that are carried over, of all grants together."""
+_KEYS = 5000
+_APPROVALS = 1000
+_DAYS = 7
+_DAYS_OFF = timedelta(days=2)
+"""The day of a person anywhere on earth is at most one off; one more for a question that was late."""
+
+
+@workflow.defn(name=PERSON_TYPE)
+class PersonWorkflow:
+    """Holds grants, counts equal approvals, adds up days. Every update can be sent again and counts once."""
+
+    @workflow.init
+    def __init__(self, state: PersonState | None = None) -> None:
+        state = state or PersonState()
+        self._grants = {grant.grant_id: grant for grant in state.grants}
+        self._approvals = dict(state.approvals)
+        self._keys = dict(state.keys)
+        self._days = dict(state.days)
+        self._updates = 0
+
+    @workflow.run
+    async def run(self, state: PersonState | None = None) -> None:
+        """Answer until the history has grown, then go on in a fresh run."""
+        await workflow.wait_condition(self._has_grown)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        workflow.continue_as_new(self._carried())
+
+    def _has_grown(self) -> bool:
+        return self._updates >= _UPDATES_PER_RUN or workflow.info().is_continue_as_new_suggested()
+
+    def _carried(self) -> PersonState:
+        uses = min(LOG_USES, _LOGGED_USES // max(1, len(self._grants)))
+        return PersonState(
+            grants=[grant.model_copy(update={"log": _last(grant.log, uses)}) for grant in self._grants.values()],
+            approvals=self._approvals,
+            keys=self._keys,
+            days=self._days,
+        )
+
+    @workflow.update(name=CONSULT)
+    def consult(self, question: Consult) -> Consulted:
+        """Use a grant for a step if one covers it; else say whether one could be offered."""
+        self._updates += 1
+        key = digest(CONSULT, question.key)
+        if key in self._keys:
+            return self._answered(key, question)
+        live = [
+            grant
+            for grant in self._grants.values()
+            if covers(grant, question.tool, question.args, question.schedule_id, workflow.now())
+        ]
+        if not live:
+            return Consulted(offer=self._offer(question))
+        grant = min(live, key=lambda grant: grant.uses is not None)  # spare those whose uses are counted
+        return self._used(key, grant, question)
+
+    def _answered(self, key: str, question: Consult) -> Consulted:
+        """The same answer again, but not for other arguments, and not once the grant was revoked."""
+        grant = self._grants.get(self._keys[key])
+        if grant is None or grant.revoked_at or not fits(grant, question.tool, question.args, question.schedule_id):
+            return Consulted()
+        return Consulted(grant_id=grant.grant_id, says=describe(grant))
+
+    def _used(self, key: str, grant: Grant, question: Consult) -> Consulted:
+        use = Use(key=question.key, assistant_id=question.assistant_id, at=workflow.now())
+        used = grant.model_copy(
+            update={
+                "uses": None if grant.uses is None else grant.uses - 1,
+                "used": grant.used + 1,
+                "log": _last([*grant.log, use], LOG_USES),
+            }
+        )
+        self._grants[grant.grant_id] = used
+        self._remember(key, grant.grant_id)
+        return Consulted(grant_id=grant.grant_id, says=describe(used))
+
+    def _offer(self, question: Consult) -> Scope | None:
+        scope = scope_of(question.args, question.sensitive)
+        often = scope is not None and self._approvals.get(sameness(question.tool, scope), 0) >= EQUAL_APPROVALS
+        return scope if often else None
+
+    @workflow.update(name=APPROVED)
+    def approved(self, approval: Approved) -> Grant | None:
+        """Count an approval; make and return the grant that the person wanted with it."""
+        self._updates += 1
+        key = digest(APPROVED, approval.key)
+        if key not in self._keys:
+            self._count(approval)
+            grant = _grant_of(approval, workflow.now())
+            if grant is not None:
+                self._keep(grant)
+            self._remember(key, grant.grant_id if grant else "")
+        return self._grants.get(self._keys[key])
+
+    @approved.validator
+    def _check_approved(self, approval: Approved) -> None:
+        if approval.wish is None or digest(APPROVED, approval.key) in self._keys:
+            return
+        if approval.wish.args is None and scope_of(approval.args, approval.sensitive) is None:
+            raise _refused("InvalidArguments", "there are too many values to allow them for good; name `args`")
+        self._check_new(approval.wish.expires_at)
+
+    def _count(self, approval: Approved) -> None:
+        scope = scope_of(approval.args, approval.sensitive)
+        if scope is not None:
+            same = sameness(approval.tool, scope)
+            self._approvals[same] = self._approvals.pop(same, 0) + 1
+            _forget_oldest(self._approvals, _APPROVALS)
+
+    @workflow.update(name=ADD_GRANT)
+    def add_grant(self, new: NewGrant) -> Grant:
+        """Add a grant that came with no approval. The same id again is the same grant."""
+        self._updates += 1
+        if new.grant_id not in self._grants:
+            self._keep(
+                Grant(
+                    **new.model_dump(exclude={"by"}, exclude_unset=True), created_at=workflow.now(), created_by=new.by
+                )
+            )
+        return self._grants[new.grant_id]
+
+    @add_grant.validator
+    def _check_add_grant(self, new: NewGrant) -> None:
+        if new.grant_id not in self._grants:
+            self._check_new(new.expires_at)
+
+    def _check_new(self, expires_at: datetime | None) -> None:
+        if problem := check_wish(expires_at, workflow.now()):
+            raise _refused("InvalidArguments", problem)
+        live = [grant for grant in self._grants.values() if is_live(grant, workflow.now())]
+        if len(live) >= _LIVE_GRANTS or sum(map(_size, live)) >= _LIVE_SIZE:
+            raise _refused("TooManyGrants", f"{len(live)} grants are as many as can be kept; revoke some first")
+
+    @workflow.update(name=REVOKE)
+    def revoke(self, revoke: Revoke) -> Grant:
+        """End a grant at once. Again changes nothing."""
+        self._updates += 1
+        grant = self._grants[revoke.grant_id]
+        if grant.revoked_at is None:
+            self._grants[grant.grant_id] = grant.model_copy(update={"revoked_at": workflow.now()})
+            self._approvals.pop(sameness(grant.tool, grant), None)  # who has just said no is not offered it again
+        return self._grants[grant.grant_id]
+
+    @revoke.validator
+    def _check_revoke(self, revoke: Revoke) -> None:
+        if revoke.grant_id not in self._grants:
+            raise _refused("GrantUnknown", f"there is no grant {revoke.grant_id!r}")
+
+    @workflow.update(name=SPEND)
+    def spend(self, spent: Spend) -> DayUsage:
+        """Add to a day and return its totals."""
+        self._updates += 1
+        key = digest(SPEND, spent.key)
+        if key not in self._keys:
+            self._remember(key, "")
+            total = self.day(spent.day).plus(spent.delta)
+            self._days[spent.day.isoformat()] = DayUsage(day=spent.day, **dict(total))
+            self._days = {day: self._days[day] for day in sorted(self._days)[-_DAYS:]}
+        return self.day(spent.day)
+
+    @spend.validator
+    def _check_spend(self, spent: Spend) -> None:
+        if abs(spent.day - workflow.now().date()) > _DAYS_OFF:
+            raise _refused("InvalidArguments", f"{spent.day} is no day that anybody has now")
+
+    @workflow.query(name=GRANTS)
+    def grants(self) -> list[Grant]:
+        """All grants, oldest first, with those of the ended ones that are still remembered."""
+        return list(self._grants.values())
+
+    @workflow.query(name=DAY)
+    def day(self, day: date) -> DayUsage:
+        """What was used in a day."""
+        return self._days.get(day.isoformat()) or DayUsage(day=day)
+
+    def _keep(self, grant: Grant) -> None:
+        """Add a grant; of those that have ended, only the newest are remembered."""
+        now = workflow.now()
+        ended = [known for known in self._grants.values() if not is_live(known, now)]
+        kept = {known.grant_id for known in _newest(ended)}
+        self._grants = {
+            known.grant_id: known for known in self._grants.values() if is_live(known, now) or known.grant_id in kept
+        } | {grant.grant_id: grant}
+
+    def _remember(self, key: str, grant_id: str) -> None:
+        self._keys[key] = grant_id
+        _forget_oldest(self._keys, _KEYS)
+
+
+def _grant_of(approval: Approved, now: datetime) -> Grant | None:
+    """The grant that came with an approval. Its id comes from the key, so that it is one grant however often it comes."""
+    wish = approval.wish
+    if wish is None:
+        return None
+    scope = scope_of(approval.args, approval.sensitive) if wish.args is None else Scope(args=wish.args)
+    assert scope is not None  # its validator has seen to that
+    return Grant(
+        **dict(scope),
+        grant_id=f"g-{digest(APPROVED, approval.key)}",
+        tool=approval.tool,
+        uses=wish.uses,
+        expires_at=wish.expires_at,
+        schedule_id=wish.schedule_id,
+        created_at=now,
+        created_by=approval.by,
+        from_approval=approval.approval,
+    )
+
+
+def _newest(ended: list[Grant]) -> Iterable[Grant]:
+    size = 0
+    for grant in ended[: -_ENDED_GRANTS - 1 : -1]:
+        size += _size(grant)
+        if size > _ENDED_SIZE:
+            return
+        yield grant
+
+
+def _size(grant: Grant) -> int:
+    return len(grant.model_dump_json(exclude={"log"}, exclude_unset=True))
+
+
+def _last(log: list[Use], count: int) -> list[Use]:
+    return log[max(0, len(log) - count) :]
+
+
+def _forget_oldest(known: dict[str, str] | dict[str, int], count: int) -> None:
+    while len(known) > count:
+        del known[next(iter(known))]
+
+
+def _refused(kind: str, message: str) -> ApplicationError:
+    return ApplicationError(message, type=kind, non_retryable=True)

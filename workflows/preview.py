@@ -1,0 +1,174 @@
+"""The plan card: what a plan would do, shown and decided before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue
+
+from activities.reasoning.contract import Usage
+from retinue.plan import BoundPlan, BoundStep, check_args, references
+from retinue.text import safe
+from workflows.approvals import Question, preview
+from workflows.consent import Consent, Wish
+from workflows.messages import ApprovalKind, CardStep, PlanCard
+from workflows.microagent import MAX_TURNS
+from workflows.origins import trace
+from workflows.policy import Decision, Verdict
+
+_PLAIN = Verdict(decision=Decision.ASK, rule="preview", reasons=["you wanted to see the plan before it runs"])
+_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["steps"],
+    "additionalProperties": False,
+    "properties": {
+        "steps": {
+            "type": "array",
+            "description": "the steps to run; one that is left out is dropped",
+            "items": {
+                "type": "object",
+                "required": ["id"],
+                "additionalProperties": False,
+                "properties": {"id": {"type": "string"}, "tool": {"type": "string"}, "args": {"type": "object"}},
+            },
+        }
+    },
+}
+
+
+def card(
+    plan: BoundPlan, earlier: Sequence[BoundStep], consent: Consent, said: Sequence[str], worst_case: Usage
+) -> PlanCard:
+    """Describe a plan by code: what leaves the house, what would be asked and why, what cannot be undone."""
+    steps = {step.id: step for step in [*earlier, *plan.steps]}
+    return PlanCard(
+        steps=[_card_step(step, consent.judge(Wish(step, step.args, trace(step, steps, said)))) for step in plan.steps],
+        worst_case=worst_case,
+    )
+
+
+def model_calls_left(plan: BoundPlan, *, rounds: int, repairs: int) -> int:
+    """How many requests to models may follow at most: texts, agents' turns, further plans with repairs, the answer."""
+    own = sum(MAX_TURNS if step.agent else step.tool == "reasoning.compose" for step in plan.steps)
+    return own + rounds * (1 + repairs) + 1
+
+
+def _card_step(step: BoundStep, verdict: Verdict) -> CardStep:
+    notes = step.annotations
+    return CardStep(
+        id=step.id,
+        agent=step.capability,
+        title=step.title,
+        leaves_the_house=notes.open_world and not notes.read_only,
+        can_be_undone=notes.read_only or notes.undo is not None,
+        asks=[] if verdict.decision is Decision.AUTO else verdict.reasons,
+        denied=verdict.decision is Decision.DENY and not verdict.tentative,
+    )
+
+
+def question(number: int, plan: BoundPlan, shown: PlanCard) -> Question:
+    """The plan as something to decide: approve it, drop steps, edit arguments."""
+    return Question(
+        id=f"ap-plan-{number}",
+        kind=ApprovalKind.PLAN,
+        tool="plan.run",
+        title="Run this plan",
+        args={"steps": [{"id": step.id, "tool": step.tool, "args": step.args} for step in plan.steps]},
+        args_schema=_SCHEMA,
+        terms=_PLAIN,
+        judge=lambda _: _PLAIN,
+        render=lambda args: _text(edited(plan, args), shown),
+        check=lambda args: _problems(plan, args),
+    )
+
+
+def edited(plan: BoundPlan, args: Mapping[str, JsonValue]) -> BoundPlan:
+    """The plan as it was decided on."""
+    wanted = _wanted(args)
+    steps = [step.model_copy(update={"args": wanted[step.id]}) for step in plan.steps if step.id in wanted]
+    # what is left waits for what it now refers to, and for what it said it waits for
+    rewired = [step.model_copy(update={"depends_on": _needs(step, plan)}) for step in steps]
+    return plan.model_copy(update={"steps": rewired})
+
+
+def typed(plan: BoundPlan, decided: BoundPlan) -> list[str]:
+    """The texts that the person wrote into the arguments."""
+    before = {step.id: set(_texts(step.args)) for step in plan.steps}
+    return [text for step in decided.steps for text in _texts(step.args) if text not in before[step.id]]
+
+
+def _needs(step: BoundStep, plan: BoundPlan) -> list[str]:
+    [planned] = [other for other in plan.steps if other.id == step.id]
+    referred_before = {source for source, _ in references(planned.args)}
+    said = [name for name in planned.depends_on if name not in referred_before]
+    return list(dict.fromkeys([*said, *(source for source, _ in references(step.args))]))
+
+
+def _wanted(args: Mapping[str, JsonValue]) -> dict[str, dict[str, JsonValue]]:
+    steps = args["steps"]
+    assert isinstance(steps, list)  # the schema was checked
+    return {str(step["id"]): _object(step.get("args")) for step in steps if isinstance(step, dict)}
+
+
+def _object(value: JsonValue) -> dict[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def _problems(plan: BoundPlan, args: Mapping[str, JsonValue]) -> Iterator[str]:
+    """What is wrong with an edited plan."""
+    steps = args["steps"]
+    assert isinstance(steps, list)
+    known = {step.id: step for step in plan.steps}
+    named = [step for step in steps if isinstance(step, dict)]
+    ids = [str(step["id"]) for step in named]
+    yield from (
+        f"there is no step {name!r}; a plan can lose steps here, not gain any" for name in ids if name not in known
+    )
+    yield from (f"step {name} stands there twice" for name in {name for name in ids if ids.count(name) > 1})
+    for step in named:
+        if str(step["id"]) in known:
+            yield from _step_problems(known[str(step["id"])], step, set(known) - set(ids))
+
+
+def _step_problems(planned: BoundStep, wanted: Mapping[str, JsonValue], dropped: set[str]) -> Iterator[str]:
+    if wanted.get("tool", planned.tool) != planned.tool:
+        yield f"step {planned.id} stays {planned.tool}; another tool needs another plan"
+    args = _object(wanted.get("args"))
+    if planned.args_schema:
+        yield from (f"step {planned.id}: {problem}" for problem in check_args(args, planned.args_schema))
+    before = {source for source, _ in references(planned.args)}
+    now = {source for source, _ in references(args)}
+    yield from (f"step {planned.id}: refer only to what it referred to before, not {name}" for name in now - before)
+    said = set(planned.depends_on) - before
+    yield from (f"step {planned.id} needs {name}; drop both or neither" for name in sorted((now | said) & dropped))
+
+
+def _texts(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping) and "$from" not in value:
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _text(plan: BoundPlan, shown: PlanCard) -> str:
+    told = {step.id: step for step in shown.steps}
+    return "\n".join(["Run this plan", *(line for step in plan.steps for line in _lines(step, told[step.id]))])
+
+
+def _lines(step: BoundStep, told: CardStep) -> Iterator[str]:
+    after = f", after {', '.join(step.depends_on)}" if step.depends_on else ""
+    yield f"{step.id} ({told.agent}{after}):"
+    yield "\n".join(f"    {line}" for line in safe(preview(step.title, step.args)).splitlines())
+    if told.leaves_the_house:
+        yield "    It leaves the house."
+    if not told.can_be_undone:
+        yield "    It cannot be undone."
+    if told.denied:
+        yield f"    The policy forbids it: {'; '.join(told.asks)}."
+    elif told.asks:
+        yield f"    You will be asked before it, because {' and '.join(told.asks)}."

@@ -1,0 +1,116 @@
+"""Undo: taking effects back, last first, each by the tool that its own tool names for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import JsonValue
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+from workflows import local
+from workflows.dispatch import run_activity
+from workflows.failures import explain
+from workflows.messages import DoneEffect, StartUndo, UndoStep, UndoView
+
+UNDO_TYPE = "UndoWorkflow"
+_TRIES = 5
+_PAUSE = timedelta(seconds=10)
+
+
+def undo_id(run_id: str) -> str:
+    """The workflow id of the undoing of a run: there is one, however often it is asked for."""
+    return f"{run_id}-undo"
+
+
+class Compensation:
+    """Takes effects back. What nothing takes back, and what fails, is named; neither stops the rest.
+
+    Args:
+        effects: In the order in which they happened.
+        on_undone: Called with the step of each effect that was taken back.
+    """
+
+    def __init__(self, effects: Sequence[DoneEffect], *, on_undone: Callable[[str], None] = lambda _: None) -> None:
+        self._effects = list(effects)
+        self._on_undone = on_undone
+        self._steps = {effect.step_id: _step(effect) for effect in reversed(self._effects)}
+
+    def steps(self) -> list[UndoStep]:
+        """What became of each, last effect first."""
+        return list(self._steps.values())
+
+    async def run(self) -> None:
+        """Take back what can be taken back."""
+        tools = await self._tools()
+        for effect in reversed(self._effects):
+            if effect.undo:
+                await self._undo(effect, tools.get(effect.undo))
+
+    async def _tools(self) -> dict[str, local.FoundTool]:
+        names = sorted({effect.undo for effect in self._effects if effect.undo})
+        for _ in range(_TRIES if names else 0):
+            if (found := await local.tools(names)) is not None:
+                return {tool.spec.name: tool for tool in found}
+            await workflow.sleep(_PAUSE)
+        return {}
+
+    async def _undo(self, effect: DoneEffect, tool: local.FoundTool | None) -> None:
+        if tool is None or tool.capability != effect.capability:
+            self._set(effect, status="failed", error=f"{effect.undo} is not known now")
+            return
+        try:
+            await run_activity(
+                tool.spec.name,
+                _args(effect, tool.spec.args_schema),
+                task_queue=tool.task_queue,
+                options=tool.spec.options,
+                activity_id=f"undo.{effect.step_id}",
+                summary=f"take back {effect.tool}",
+                on_waiting=lambda: self._set(effect, error=f"no worker of {effect.capability} has taken it yet"),
+            )
+        except ActivityError as error:
+            self._set(effect, status="failed", error=explain(error, who=tool.spec.name).message)
+        else:
+            self._set(effect, status="undone", error=None)
+            self._on_undone(effect.step_id)
+
+    def _set(self, effect: DoneEffect, **changes: Any) -> None:
+        self._steps[effect.step_id] = self._steps[effect.step_id].model_copy(update=changes)
+
+
+def _args(effect: DoneEffect, schema: dict[str, Any]) -> dict[str, JsonValue]:
+    """The undo tool's arguments by name: from what the effect gave back, else from what it was given."""
+    result = effect.result if isinstance(effect.result, dict) else {}
+    given = {**effect.args, **result}
+    return {name: given[name] for name in schema.get("properties", {}) if name in given}
+
+
+def _step(effect: DoneEffect) -> UndoStep:
+    step = UndoStep(step_id=effect.step_id, tool=effect.tool, title=effect.title, undo=effect.undo)
+    return step if effect.undo else step.model_copy(update={"status": "impossible", "error": "nothing takes it back"})
+
+
+@workflow.defn(name=UNDO_TYPE)
+class UndoWorkflow:
+    """Undoes an ended run. A run that is stopped with `undo` does the same by itself."""
+
+    @workflow.init
+    def __init__(self, start: StartUndo) -> None:
+        self._start = start
+        self._compensation = Compensation(start.effects)
+        self._done = False
+
+    @workflow.run
+    async def run(self, start: StartUndo) -> UndoView:
+        """Take back what can be taken back. Returns what became of each effect."""
+        await self._compensation.run()
+        self._done = True
+        return self.view()
+
+    @workflow.query
+    def view(self) -> UndoView:
+        """How far it is."""
+        return UndoView(run_id=self._start.run_id, by=self._start.by, done=self._done, steps=self._compensation.steps())
