@@ -54,7 +54,8 @@ def _run_again(
     again = [_rewired(steps[step_id], kept | set(anew)) for step_id in steps if step_id in anew]
     if body.args is not None:
         again = [_edited(step, body.args) if step.id == body.from_step else step for step in again]
-    typed = [*known.typed, *_texts(body.args or {})]
+    before = set(_texts(steps[body.from_step].args))
+    typed = [*known.typed, *(text for text in _texts(body.args or {}) if text not in before)]
     return {"again": BoundPlan(steps=again), "round": known.round, "typed": typed}
 
 

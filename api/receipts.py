@@ -91,7 +91,10 @@ def make_receipt(view: AssistantView) -> Receipt:
         final=view.status in ENDED,
         request=view.message,
         owner=view.owner,
-        did=[_deed(step, approvals.get(step.id)) for step in steps if step.effect and step.status in _DONE],
+        did=[
+            *(_deed(step, approvals.get(step.id)) for step in _earlier(view)),
+            *(_deed(step, approvals.get(step.id)) for step in steps if step.effect and step.status in _DONE),
+        ],
         read=[
             Reading(step_id=step.id, tool=step.tool, args=step.args)
             for step in steps
@@ -105,6 +108,27 @@ def make_receipt(view: AssistantView) -> Receipt:
         usage=view.usage,
         reply=view.reply,
     )
+
+
+def _earlier(view: AssistantView) -> Iterator[StepView]:
+    """What a chat did in turns that its plan does not show any more."""
+    shown = {step.id for step in view.plan.steps} if view.plan else set()
+    undone = {step.step_id for step in view.undo if step.status == "undone"}
+    for effect in view.effects:
+        if effect.step_id not in shown:
+            yield StepView(
+                id=effect.step_id,
+                tool=effect.tool,
+                capability=effect.capability,
+                args=effect.args,
+                depends_on=[],
+                status=StepStatus.UNDONE if effect.step_id in undone else StepStatus.COMPLETED,
+                result=effect.result,
+                finished_at=effect.at,
+                effect=True,
+                undo=effect.undo,
+                consent=effect.consent,
+            )
 
 
 def _why_not(step: StepView) -> str:

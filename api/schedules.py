@@ -43,6 +43,7 @@ from workflows.presentation import static_details, static_summary
 
 MAX_SCHEDULES = 200
 _NEXT = 5
+_ENDLESS = 2200
 _RPC = timedelta(seconds=5)
 _OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
 _MEMO = "schedule"
@@ -236,6 +237,8 @@ class Schedules:
             raise Conflict(f"there are {MAX_SCHEDULES} schedules already", hint="delete one that is no longer needed")
 
     def _schedule(self, schedule_id: str, body: ScheduleBody, timezone: str) -> Schedule:
+        if body.ends_at and body.ends_at.year >= _ENDLESS:
+            raise InvalidArguments(f"`ends_at` must be before the year {_ENDLESS}", hint="leave it out for no end")
         if body.ends_at and body.ends_at <= datetime.now(UTC):
             raise InvalidArguments("`ends_at` has passed already")
         return Schedule(

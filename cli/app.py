@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import ask as asking
-from cli import decide, demo, doctor, local, render, schedules
+from cli import cards, decide, demo, doctor, edits, grants, local, policies, render, schedules, steer
 from cli.client import RetinueClient, run_path
 from cli.exits import CommandError, ExitCode
 from cli.views import Assistant, AssistantPage, Capabilities, Inbox
@@ -47,6 +47,7 @@ ArgsHash = Annotated[
     typer.Option(help="Decide only if the action still has this hash, as shown earlier.", show_default=False),
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Relative to the current folder.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the run, or only start it.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -84,6 +85,25 @@ def _end(code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _follow(client: RetinueClient, started: str, *, wait: bool, as_json: bool, talks: bool = True) -> None:
+    """Watch the run that an answer of the API's speaks of, or name it."""
+    run_id = client.parsed(Assistant, started).id
+    if wait:
+        _end(watch(client, run_id, as_json=as_json, talks=talks))
+    print(started if as_json else run_id)
+
+
+def _show_view(client: RetinueClient, text: str, *, as_json: bool) -> None:
+    """Print a run, and what waits in it."""
+    if as_json:
+        print(text)
+        return
+    view = client.parsed(Assistant, text)
+    render.show(render.summary(view))
+    if view.pending or view.status == "awaiting_input":
+        show_what_waits(view, told=True)
+
+
 @app.command()
 def up() -> None:
     """Start the whole local stack in the foreground; Ctrl-C stops it and keeps all state.
@@ -100,22 +120,34 @@ def ask(
     timezone: Annotated[
         str | None, typer.Option(help="IANA zone; by default this machine's.", show_default=False)
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the run, or only start it.")] = True,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Keep talking: go on with the next message after each answer.")
+    ] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Show the plan and ask before anything runs.")] = False,
+    policy: Annotated[str | None, typer.Option(help="Name of a policy in the policy file.", show_default=False)] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="LIMITS", help="What it may use, as in steps=50,requests=20.", show_default=False),
+    ] = None,
+    wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
     """Ask for something and watch how it is done.
 
     At a terminal you are prompted for what waits for you. Elsewhere the pending approvals are printed and the exit code
-    is 3. Ctrl-C leaves the run going.
+    is 3. Ctrl-C leaves the run going. A chat is left by an empty line or Ctrl-D and waits for you.
 
     Example: bin/retinue ask "Move my dentist appointment to Friday" --timezone Europe/Lisbon
     """
     client = _client(context)
-    started = asking.start(client, message, timezone=timezone or asking.local_timezone())
-    run_id = client.parsed(Assistant, started).id
-    if wait:
-        _end(watch(client, run_id, as_json=as_json))
-    print(started if as_json else run_id)
+    options = {
+        "mode": "chat" if chat else None,
+        "preview": preview or None,
+        "policy": policy,
+        "budget": asking.limits(budget),
+    }
+    started = asking.start(client, message, timezone=timezone or asking.local_timezone(), **options)
+    _follow(client, started, wait=wait, as_json=as_json)
 
 
 @app.command()
@@ -152,14 +184,7 @@ def show(
     client = _client(context)
     if follow:
         _end(watch(client, run_id, as_json=as_json))
-    text = client.text("GET", run_path(run_id))
-    if as_json:
-        print(text)
-        return
-    view = client.parsed(Assistant, text)
-    render.show(render.summary(view))
-    if view.pending or view.status == "awaiting_input":
-        show_what_waits(view)
+    _show_view(client, client.text("GET", run_path(run_id)), as_json=as_json)
 
 
 @app.command("list")
@@ -205,8 +230,8 @@ def approvals(context: typer.Context, as_json: AsJson = False) -> None:
     waiting = client.parsed(Inbox, text).approvals
     for item in waiting:
         render.say(item.request, "bold")
-        render.show_card(item)
-        render.show_ways_to_decide(item.assistant_id, item)
+        cards.show_card(item)
+        cards.show_ways_to_decide(item.assistant_id, item)
         render.say("")
     if not waiting:
         render.say("Nothing waits for you.")
@@ -219,12 +244,23 @@ def approve(
     approval_id: ApprovalId = None,
     comment: Comment = None,
     args_hash: ArgsHash = None,
+    from_now_on: Annotated[
+        bool, typer.Option("--from-now-on", help="Do not ask about the like again; prints what that allows.")
+    ] = False,
+    uses: grants.Uses = None,
+    until: grants.Until = None,
 ) -> None:
-    """Approve a pending action. It is printed first; the approval holds for exactly what is printed.
+    """Approve a pending action, plan or budget. It is printed first; the approval holds for exactly what is printed.
+
+    With --from-now-on the like is not asked again: the same tool with the same values where data goes, or with exactly
+    the same arguments where none decides that. `bin/retinue grants` takes it back.
 
     Example: bin/retinue approve a-3f9c ap-s3
     """
-    decide.decide(_client(context), run_id, approval_id, "approve", comment=comment, args_hash=args_hash)
+    if not from_now_on and (uses is not None or until is not None):
+        raise typer.BadParameter("--uses and --until belong to --from-now-on")
+    grant = grants.limits(uses, until) if from_now_on else None
+    decide.decide(_client(context), run_id, approval_id, "approve", comment=comment, args_hash=args_hash, grant=grant)
 
 
 @app.command()
@@ -278,14 +314,100 @@ def answer(
 
 
 @app.command()
-def cancel(context: typer.Context, run_id: RunId) -> None:
-    """Stop a run. What is done stays done; what has not begun never will.
+def say(
+    context: typer.Context,
+    run_id: RunId,
+    text: Annotated[str, typer.Argument(help="What you want to say.")],
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Say the next thing in a chat and watch what is done about it; answers a question as well.
 
-    Example: bin/retinue cancel a-3f9c
+    Example: bin/retinue say a-3f9c "And on Saturday?"
     """
-    view = _client(context).cancel(run_id)
-    word = "is cancelled" if view.status == "cancelled" else "was asked to stop"
-    render.say(f"{view.id} {word}.")
+    client = _client(context)
+    _follow(client, steer.say_more(client, run_id, text), wait=wait, as_json=as_json, talks=False)
+
+
+@app.command()
+def cancel(
+    context: typer.Context,
+    run_id: RunId,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what is done, last effect first.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stop a run. What is done stays done, unless --undo takes it back; what has not begun never will.
+
+    With --undo the exit code is 1 where something stays done.
+
+    Example: bin/retinue cancel a-3f9c --undo
+    """
+    _end(steer.cancel(_client(context), run_id, undo=undo, as_json=as_json))
+
+
+@app.command()
+def undo(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> None:
+    """Take back what an ended run did, last effect first. Exit code 1 where something stays done.
+
+    Example: bin/retinue undo a-3f9c
+    """
+    _end(steer.take_back(_client(context), run_id, as_json=as_json))
+
+
+@app.command()
+def fork(
+    context: typer.Context,
+    run_id: RunId,
+    step: Annotated[str, typer.Argument(help="It runs again, and so does what depends on it.")],
+    message: Annotated[
+        str | None, typer.Option(help="Another request: the rest is planned anew.", show_default=False)
+    ] = None,
+    args: Annotated[
+        str | None, typer.Option(help="All new arguments of the step, as JSON.", show_default=False)
+    ] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Show a new plan and ask before it runs.")] = False,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Go on from a step of a run in a new run. What is finished is kept, and not done again.
+
+    Example: bin/retinue fork a-3f9c s2 --args '{"place": "Porto", "start": "2027-01-31", "end": "2027-01-31"}'
+    """
+    if message is not None and args is not None:
+        raise typer.BadParameter("give --message or --args, not both")
+    changed = edits.from_json(args) if args is not None else None
+    client = _client(context)
+    started = steer.fork(client, run_id, step, message=message, args=changed, preview=preview)
+    _follow(client, started, wait=wait, as_json=as_json)
+
+
+@app.command()
+def choose(
+    context: typer.Context,
+    run_id: RunId,
+    step: Annotated[str, typer.Argument(help="A step that is awaiting a worker.")],
+    choice: Annotated[steer.Choice, typer.Argument(help="Wait on, leave it out, or let it fail.")],
+    as_json: AsJson = False,
+) -> None:
+    """Decide about a step that no worker takes.
+
+    Example: bin/retinue choose a-3f9c s2 skip
+    """
+    client = _client(context)
+    _show_view(client, steer.choose(client, run_id, step, choice), as_json=as_json)
+
+
+@app.command()
+def receipt(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> None:
+    """Print what a run did, with whose consent, on which data, at what cost, and how to take it back.
+
+    Example: bin/retinue receipt a-3f9c
+    """
+    text = steer.receipt(_client(context), run_id, as_json=as_json)
+    if as_json:
+        print(text)
+    else:
+        render.say(text.rstrip())
 
 
 @app.command()
@@ -331,6 +453,8 @@ app.add_typer(mail, name="mail")
 app.add_typer(calendar, name="calendar")
 app.add_typer(contacts, name="contacts")
 app.add_typer(schedules.commands, name="schedules")
+app.add_typer(grants.commands, name="grants")
+app.add_typer(policies.commands, name="policy")
 
 
 @mail.callback()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import uuid
 import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cli.client import RetinueClient, patiently
-from cli.exits import Unreachable
+from cli.exits import Unreachable, WrongUsage
 from cli.render import tell
 
 
@@ -28,9 +30,31 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-def start(client: RetinueClient, message: str, *, timezone: str) -> str:
-    """Start a run and return the API's answer; errors as for `send_once`."""
-    return send_once(lambda key: client.start_text(message, timezone=timezone, key=key))
+def start(client: RetinueClient, message: str, *, timezone: str, **options: Any) -> str:
+    """Start a run and return the API's answer; options are fields of the request, errors as for `send_once`."""
+    return send_once(lambda key: client.start_text(message, timezone=timezone, key=key, **options))
+
+
+def limits(text: str | None) -> dict[str, float] | None:
+    """Read a budget such as `steps=50,requests=20`. Which limits there are is the API's to say.
+
+    Raises:
+        WrongUsage: It is not written like that.
+    """
+    if text is None:
+        return None
+    return dict(_limit(part.strip()) for part in text.split(","))
+
+
+def _limit(part: str) -> tuple[str, float]:
+    name, _, amount = part.partition("=")
+    try:
+        number = float(amount)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise WrongUsage(f"{part!r} is no limit; write NAME=NUMBER, as in steps=50,requests=20")
+    return name.strip(), int(number) if number.is_integer() else number
 
 
 def start_briefing(client: RetinueClient, *, place: str | None, timezone: str) -> str:

@@ -51,13 +51,12 @@ class RetinueClient:
         """GET a resource."""
         return self.parsed(model, self.text("GET", path, params=_given(params)))
 
-    def start_text(self, message: str, *, timezone: str | None, key: str) -> str:
+    def start_text(self, message: str, *, timezone: str | None, key: str, **options: Any) -> str:
         """Start an assistant. The same key never starts a second one."""
-        body = _given({"message": message, "timezone": timezone})
-        return self.text("POST", "/v1/assistants", json=body, headers={"Idempotency-Key": key})
+        return self.create_text("/v1/assistants", {"message": message, "timezone": timezone, **options}, key=key)
 
     def create_text(self, path: str, body: Mapping[str, Any], *, key: str) -> str:
-        """POST something new. The same key never makes a second one."""
+        """POST something that must not come twice. The same key never does it again."""
         return self.text("POST", path, json=_given(body), headers={"Idempotency-Key": key})
 
     def assistant(self, run_id: str) -> Assistant:
@@ -73,21 +72,26 @@ class RetinueClient:
         args: Mapping[str, JsonValue] | None = None,
         comment: str | None = None,
         args_hash: str | None = None,
+        grant: Mapping[str, JsonValue] | None = None,
     ) -> Assistant:
-        """Decide an approval, bound to the arguments that were shown."""
-        body = _given(
-            {"decision": decision, "args_hash": args_hash or approval.args_hash, "args": args, "comment": comment}
-        )
+        """Decide an approval, bound to the arguments that were shown; with `grant` allow the like from now on."""
+        shown = args_hash or approval.args_hash
+        body = _given({"decision": decision, "args_hash": shown, "args": args, "comment": comment, "grant": grant})
         path = f"{run_path(run_id)}/approvals/{quote(approval.id, safe='')}"
         return self.parsed(Assistant, self.text("POST", path, json=body))
 
-    def answer(self, run_id: str, text: str) -> Assistant:
-        """Answer the assistant's question."""
-        return self.parsed(Assistant, self.text("POST", f"{run_path(run_id)}/messages", json={"message": text}))
+    def answer(self, run_id: str, text: str, *, question_id: str | None = None) -> Assistant:
+        """Answer the assistant's question; `question_id` says which, so that no other one is answered."""
+        body = _given({"message": text, "question_id": question_id})
+        return self.parsed(Assistant, self.text("POST", f"{run_path(run_id)}/messages", json=body))
 
-    def cancel(self, run_id: str) -> Assistant:
-        """Stop a run."""
-        return self.parsed(Assistant, self.text("POST", f"{run_path(run_id)}/cancel"))
+    def say_text(self, run_id: str, text: str, *, key: str) -> str:
+        """Say the next thing. The same key is read once."""
+        return self.create_text(f"{run_path(run_id)}/messages", {"message": text}, key=key)
+
+    def cancel_text(self, run_id: str, *, undo: bool = False) -> str:
+        """Stop a run, and with `undo` take back what is done."""
+        return self.text("POST", f"{run_path(run_id)}/cancel", **({"json": {"undo": True}} if undo else {}))
 
     def parsed(self, model: type[Answer], text: str) -> Answer:
         """Read an answer.

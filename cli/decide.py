@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from cli import edits
+from pydantic import JsonValue
+
+from cli import edits, grants
+from cli.cards import show_card, show_preview
 from cli.client import RetinueClient
 from cli.exits import Refused, WrongUsage
-from cli.render import say, show_card, show_preview
-from cli.views import Approval, Assistant
+from cli.render import say
+from cli.views import PENDING, Approval, Assistant
 
 
 def find(view: Assistant, approval_id: str | None) -> Approval:
@@ -37,6 +40,7 @@ def decide(
     *,
     comment: str | None = None,
     args_hash: str | None = None,
+    grant: Mapping[str, JsonValue] | None = None,
 ) -> None:
     """Approve or reject: print what is decided, then send it with the hash of exactly that.
 
@@ -47,11 +51,15 @@ def decide(
         decision: `approve` or `reject`.
         comment: For the run's record; with a rejection the assistant gets to read it.
         args_hash: Of what the person saw earlier, where that is not what is printed now.
+        grant: With `approve`: allow the like from now on, within these limits.
     """
-    approval = find(client.assistant(run_id), approval_id)
-    show_card(approval)
-    after = client.decide(run_id, approval, decision, comment=comment, args_hash=args_hash)
-    _confirm(after, approval, "approved" if decision == "approve" else "rejected")
+    view = client.assistant(run_id)
+    approval = find(view, approval_id)
+    show_card(approval, view)
+    after = client.decide(run_id, approval, decision, comment=comment, args_hash=args_hash, grant=grant)
+    confirm(after, approval, "approved" if decision == "approve" else "rejected")
+    if grant is not None:
+        grants.show_given(client, run_id, approval.id)
 
 
 def edit(
@@ -68,13 +76,14 @@ def edit(
     Raises:
         WrongUsage: The new arguments cannot be read.
     """
-    approval = find(client.assistant(run_id), approval_id)
+    view = client.assistant(run_id)
+    approval = find(view, approval_id)
     if args is not None:
         changed: edits.Arguments | None = edits.from_json(args)
     elif settings:
         changed = edits.from_settings(approval, settings)
     else:
-        show_card(approval)
+        show_card(approval, view)
         changed = edits.from_editor(approval)
     if changed is None:
         say("Nothing was changed, so nothing was sent. To approve it as it is, use `bin/retinue approve`.")
@@ -88,9 +97,13 @@ def send_edit(
     """Send new arguments and print the action as it stands after that."""
     after = client.decide(run_id, approval, "edit", args=args, comment=comment)
     show_preview(find(after, approval.id))
-    _confirm(after, approval, "approved as changed")
+    confirm(after, approval, "approved as changed")
 
 
-def _confirm(after: Assistant, approval: Approval, word: str) -> None:
+def confirm(after: Assistant, approval: Approval, word: str) -> None:
     """Say what is recorded: the decision. Whether the action is done is the step's matter."""
+    now = find(after, approval.id)
+    if now.status == PENDING and now.votes:
+        say(f"{approval.id} is {word} by {len(now.votes)} of {now.approvers} people; it waits for the others.")
+        return
     say(f"{approval.id} is {word}. The run is {after.status.replace('_', ' ')}; see `bin/retinue show {after.id}`.")

@@ -10,10 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
+from cli.cards import show_card
 from cli.client import RetinueClient
 from cli.exits import CommandError, ExitCode
 from cli.private_stack import PrivateStack, private_stack
-from cli.render import say, show_card
+from cli.render import say
 from cli.views import Assistant
 from cli.watch import POLL, Lines
 from retinue.settings import ROOT

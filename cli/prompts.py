@@ -6,6 +6,7 @@ import sys
 import termios
 
 _MEANINGS = {"a": "approve", "r": "reject", "e": "edit", "l": "later"}
+_FROM_NOW_ON = {"f": "from now on"}
 
 
 def is_interactive() -> bool:
@@ -13,12 +14,17 @@ def is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def choice() -> str:
-    """One of approve, reject, edit, later. Nothing is taken for consent but the word itself or its first letter."""
+def choice(*, offered: bool = False) -> str:
+    """One of approve, reject, edit, later, and where a grant is `offered`, from now on.
+
+    Nothing is taken for consent but the word itself or its first letter.
+    """
+    meanings = _MEANINGS | (_FROM_NOW_ON if offered else {})
+    question = "[a]pprove, [r]eject, [e]dit, [l]ater? "
     while True:
-        word = typed("[a]pprove, [r]eject, [e]dit, [l]ater? ", end="later").lower()
-        meaning = _MEANINGS.get(word, word)
-        if meaning in _MEANINGS.values():
+        word = typed(f"[f]rom now on, {question}" if offered else question, end="later").lower()
+        meaning = meanings.get(word, word)
+        if meaning in meanings.values():
             return meaning
 
 

@@ -1,15 +1,26 @@
-"""What people see: the plan as a table, approvals as cards, and every foreign text made harmless first."""
+"""What people see: the plan as a table, what a run waits for, and every foreign text made harmless first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cli.views import Approval, Assistant, AssistantSummary, Capability, Origin, Step
+from cli.views import (
+    CHAT,
+    Assistant,
+    AssistantSummary,
+    Budget,
+    Capability,
+    Step,
+    StepConsent,
+    UndoStep,
+    Usage,
+    WorkerWait,
+)
 from retinue.text import safe
 
 OUT = Console(markup=False, highlight=False, emoji=False)
@@ -17,6 +28,11 @@ ERR = Console(stderr=True, markup=False, highlight=False, emoji=False)
 
 _WIDE = 200
 _STARTED = "{:%d %b %H:%M}"
+_WHEN = "{:%a %d %b %Y %H:%M %z}"
+_CLOCK = "{:%H:%M:%S}"
+_SPANS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+_CONSENT = {"automatic": "automatic", "grant": "by the grant", "approval": "approved"}
+_UNDO = {"undone": "taken back", "impossible": "CANNOT be taken back", "pending": "is still to be taken back"}
 _STYLES = {
     "completed": "green",
     "running": "cyan",
@@ -54,6 +70,40 @@ def show(renderable: RenderableType) -> None:
     console.print(renderable)
 
 
+def when(moment: datetime) -> str:
+    """A moment on this machine's clock."""
+    return _WHEN.format(moment.astimezone())
+
+
+def ahead(moment: datetime) -> str:
+    """How far ahead a moment is, roughly: `in 3 hours`."""
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    for name, size in _SPANS:
+        if (count := round(seconds / size)) >= 1:
+            return f"in {count} {name}{'s' if count > 1 else ''}"
+    return "now"
+
+
+def used_words(usage: Usage) -> str:
+    """What a language model is used for, in words."""
+    cost = f", cost {usage.cost:g}" if usage.cost else ""
+    return f"{usage.requests} requests to the language model, {usage.input_tokens + usage.output_tokens} tokens{cost}"
+
+
+def in_order(steps: Sequence[Step]) -> list[Step]:
+    """The steps with an agent's calls right after the step that was delegated."""
+    calls: dict[str | None, list[Step]] = {}
+    known = {step.id for step in steps}
+    for step in steps:
+        calls.setdefault(step.parent if step.parent in known else None, []).append(step)
+    return [shown for step in calls.get(None, ()) for shown in (step, *calls.get(step.id, ()))]
+
+
+def indented_id(step: Step) -> str:
+    """The step's id; that of an agent's call stands further right."""
+    return f"  {step.id}" if step.parent else step.id
+
+
 def plan_table(view: Assistant) -> Table:
     """The plan: each step, where it stands, how often it was tried, what it waits for."""
     table = Table(title_justify="left", header_style="bold", expand=False)
@@ -62,10 +112,9 @@ def plan_table(view: Assistant) -> Table:
     table.add_column("attempts", justify="right")
     table.add_column("waits for, or what happened", overflow="fold")
     done = {step.id for step in view.steps if step.status == "completed"}
-    for step in view.steps:
-        table.add_row(
-            plain(step.id), plain(step.tool), status(step.status), str(step.attempts), plain(waits_for(step, done))
-        )
+    for step in in_order(view.steps):
+        cells = (plain(indented_id(step)), plain(step.tool), status(step.status))
+        table.add_row(*cells, str(step.attempts), plain(waits_for(step, done)))
     return table
 
 
@@ -75,7 +124,7 @@ def status(word: str) -> Text:
 
 
 def waits_for(step: Step, done: set[str]) -> str:
-    """What keeps a step from going on, or what went wrong with it."""
+    """What keeps a step from going on, or what happened with it."""
     if step.status == "awaiting_approval":
         return "your decision"
     if step.status == "awaiting_worker":
@@ -83,11 +132,69 @@ def waits_for(step: Step, done: set[str]) -> str:
     if step.error is not None:
         retried = "to be tried again: " if step.status == "running" else ""
         return f"{retried}{step.error.message}"
-    return ", ".join(name for name in step.depends_on if name not in done) if step.status == "pending" else ""
+    if step.is_held and step.held_until:
+        return f"held until {_CLOCK.format(step.held_until.astimezone())}; a cancel still stops it"
+    if step.status == "pending":
+        return ", ".join(name for name in step.depends_on if name not in done)
+    return _how_it_came(step)
+
+
+def _how_it_came(step: Step) -> str:
+    """With whose consent an effect happened, whether it can be taken back, and which run did it."""
+    if step.status == "undone":
+        return "taken back"
+    parts = [consent_words(step.consent)] if step.consent else []
+    if step.effect and step.status == "completed" and not step.undo:
+        parts.append("cannot be undone")
+    if step.kept_from:
+        parts.append(f"done by {step.kept_from}")
+    return "; ".join(parts)
+
+
+def consent_words(consent: StepConsent) -> str:
+    """How an effect was allowed: `automatic (reversible-writes)`."""
+    named = {"automatic": consent.rule, "grant": consent.grant_id, "approval": consent.approval_id}.get(consent.how)
+    return f"{_CONSENT.get(consent.how, consent.how)}{f' ({named})' if named else ''}"
+
+
+def remarks(view: Assistant) -> Iterator[str]:
+    """What a person should know beside the plan: missing workers, what is held, the budget, notices."""
+    for waiting in view.waiting_for:
+        yield from _missing_worker(view, waiting)
+    if any(step.is_held for step in view.steps):
+        yield f"What is held is stopped by `bin/retinue cancel {view.id}`."
+    if view.budget:
+        yield f"Budget: {', '.join(_amounts(view.budget))}."
+    yield from view.notices
+
+
+def _missing_worker(view: Assistant, waiting: WorkerWait) -> Iterator[str]:
+    stuck = [step.id for step in view.steps if step.id in waiting.steps and step.status == "awaiting_worker"]
+    if not stuck and (waiting.steps or view.status != "awaiting_worker"):
+        return  # a worker has it by now
+    since, end = _CLOCK.format(waiting.since.astimezone()), when(waiting.gives_up_at)
+    held_up = f"step {', '.join(stuck)}" if stuck else "planning or answering"
+    yield f"No worker of {waiting.capability} since {since}: {held_up} waits, until {end} at most."
+    for step_id in stuck:
+        yield f"  bin/retinue choose {view.id} {step_id} wait|skip|fail"
+
+
+def _amounts(budget: Budget) -> Iterator[str]:
+    limited = {name: limit for name, limit in budget.limits.items() if limit is not None}
+    return (f"{budget.used.get(name, 0):g} of {limit:g} {name.replace('_', ' ')}" for name, limit in limited.items())
+
+
+def undo_lines(undone: Sequence[UndoStep]) -> Iterator[str]:
+    """What became of taking effects back, last effect first."""
+    for step in undone:
+        words = _UNDO.get(step.status, step.status)
+        by = f" by {step.undo}" if step.status == "undone" and step.undo else ""
+        error = f": {step.error}" if step.error and step.status != "impossible" else ""
+        yield f"{step.step_id} {step.tool}: {words}{by}{error}"
 
 
 def progress(view: Assistant, *, note: str = "") -> RenderableType:
-    """The run as it advances: status, plan, notices."""
+    """The run as it advances: status, plan, remarks."""
     return Group(*_progress(view, note))
 
 
@@ -95,14 +202,17 @@ def _progress(view: Assistant, note: str) -> Iterator[RenderableType]:
     yield Text.assemble(status(view.status), "  ", (safe(view.id), "dim"))
     if view.steps:
         yield plan_table(view)
-    yield from (plain(notice, "yellow") for notice in view.notices)
+    yield from (plain(remark, "yellow") for remark in remarks(view))
     if note:
         yield plain(note, "yellow")
 
 
 def summary(view: Assistant) -> RenderableType:
     """A whole run, for `show`."""
-    parts: list[RenderableType] = [plain(view.message, "bold"), progress(view)]
+    parts: list[RenderableType] = [*_said(view), progress(view)]
+    if view.forked_from:
+        parts.append(plain(f"Forked from {view.forked_from}.", "dim"))
+    parts += [plain(line, "yellow") for line in undo_lines(view.undo)]
     if view.question and not view.ended:
         parts += [Text("It asks:", "bold yellow"), plain(view.question)]
     if view.error:
@@ -114,42 +224,16 @@ def summary(view: Assistant) -> RenderableType:
     return Group(*parts)
 
 
-def show_preview(approval: Approval) -> None:
-    """Print the action as the API gives it: its true arguments, nothing that a model phrased about them."""
-    if OUT.is_terminal:
-        OUT.print(Panel(plain(approval.preview), title=plain(f"{approval.id}  {approval.tool}"), expand=False))
-    else:
-        say(f"approval {approval.id} ({approval.tool})")
-        say(approval.preview)
-
-
-def show_card(approval: Approval) -> None:
-    """Print what a person must see before deciding: the action, why it is asked, where its values came from."""
-    show_preview(approval)
-    if approval.reasons:
-        say(f"Asked because {'; '.join(approval.reasons)}.")
-    for origin in approval.origins:
-        say(f"  {origin.path}: {origin_words(origin)}", "" if origin.trusted else "yellow")
-    if approval.expires_at:
-        say(f"Expires {approval.expires_at}.")
-
-
-def origin_words(origin: Origin) -> str:
-    """Where a value came from, in words."""
-    if origin.source == "user":
-        return "typed by you"
-    if origin.source == "step":
-        doubt = "" if origin.trusted else ", which may hold the words of strangers"
-        return f"from step {origin.step_id} ({origin.tool}){doubt}"
-    return "chosen by the model; you did not type it"
-
-
-def show_ways_to_decide(run_id: str, approval: Approval) -> None:
-    """Print the commands that decide an approval. Approving is bound to the very arguments shown above."""
-    named = f"{run_id} {approval.id}"
-    say(f"  bin/retinue approve {named} --args-hash {approval.args_hash}")
-    say(f'  bin/retinue reject {named} --comment "why not"')
-    say(f"  bin/retinue edit {named} --set NAME=VALUE")
+def _said(view: Assistant) -> Iterator[RenderableType]:
+    """The request; of a chat everything before its last answer."""
+    if view.mode != CHAT:
+        yield plain(view.message, "bold")
+        return
+    said = view.messages
+    if view.reply and said and said[-1].text == view.reply:
+        said = said[:-1]
+    for message in said:
+        yield plain(message.text, "bold" if message.role == "user" else "")
 
 
 def runs_table(runs: list[AssistantSummary]) -> Table:

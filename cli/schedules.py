@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import typer
 from pydantic import JsonValue
@@ -173,9 +174,10 @@ def _tell(schedule: Schedule) -> None:
         render.say(f"runs the plan {schedule.plan} {args}".rstrip())
     for time in schedule.next_runs:
         render.say(f"  next  {_when(time)}")
+    zone = ZoneInfo(schedule.timezone)
     for past in schedule.recent_runs:
         going = "  goes on" if past.running else ""
-        render.say(f"  run   {_WHEN.format(past.started_at.astimezone())}  {past.assistant_id}{going}")
+        render.say(f"  run   {_WHEN.format(past.started_at.astimezone(zone))}  {past.assistant_id}{going}")
     if schedule.skipped:
         render.say(f"  {schedule.skipped} left out, because the run before had not ended", "yellow")
     if schedule.missed:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 PENDING = "pending"
+CHAT = "chat"
 
 
 class Origin(BaseModel):
@@ -25,11 +26,36 @@ class Origin(BaseModel):
     trusted: bool = False
 
 
+class Message(BaseModel):
+    """One message of the conversation."""
+
+    role: str
+    text: str
+
+
+class Usage(BaseModel):
+    """What the language model was, or at most will be, used for."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0
+
+
 class StepError(BaseModel):
     """Why something did not work."""
 
     type: str
     message: str
+
+
+class StepConsent(BaseModel):
+    """With whose consent an effect happened."""
+
+    how: str
+    rule: str | None = None
+    grant_id: str | None = None
+    approval_id: str | None = None
 
 
 class Step(BaseModel):
@@ -42,18 +68,51 @@ class Step(BaseModel):
     status: str
     attempts: int = 0
     error: StepError | None = None
+    parent: str | None = None
+    effect: bool = False
+    undo: str | None = None
+    consent: StepConsent | None = None
+    held_until: datetime | None = None
+    kept_from: str | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is allowed, and kept back a little so that a cancel still stops it."""
+        return self.status == PENDING and self.held_until is not None
+
+
+class PlanCard(BaseModel):
+    """What a plan would cost at most."""
+
+    worst_case: Usage = Usage()
 
 
 class Plan(BaseModel):
     """The plan."""
 
     steps: list[Step]
+    card: PlanCard | None = None
+
+
+class Vote(BaseModel):
+    """One person's yes."""
+
+    by: str
+
+
+class Offer(BaseModel):
+    """The arguments for which a standing permission is offered."""
+
+    args: dict[str, list[str]] = Field(default_factory=dict)
+    closed: bool = False
 
 
 class Approval(BaseModel):
-    """An action that waits for a person, or did."""
+    """An action, a plan or a budget that waits for a person, or did."""
 
     id: str
+    step_id: str = ""
+    kind: str = "action"
     tool: str
     args: dict[str, JsonValue]
     args_hash: str
@@ -61,8 +120,46 @@ class Approval(BaseModel):
     preview: str
     reasons: list[str] = Field(default_factory=list)
     origins: list[Origin] = Field(default_factory=list)
-    expires_at: str | None = None
+    expires_at: datetime | None = None
+    at_expiry: str | None = None
+    overdue: bool = False
+    reminders: int = 0
+    reminded_at: datetime | None = None
+    escalated_at: datetime | None = None
     status: str
+    undo: str | None = None
+    approvers: int = 1
+    votes: list[Vote] = Field(default_factory=list)
+    by: list[str] = Field(default_factory=list)
+    not_the_requester: bool = False
+    offer: Offer | None = None
+    grant_id: str | None = None
+
+
+class WorkerWait(BaseModel):
+    """A capability that no worker serves, and what waits for it."""
+
+    capability: str
+    since: datetime
+    steps: list[str] = Field(default_factory=list)
+    gives_up_at: datetime
+
+
+class Budget(BaseModel):
+    """What a run may use and has used."""
+
+    limits: dict[str, float | None]
+    used: dict[str, float]
+
+
+class UndoStep(BaseModel):
+    """What became of taking one effect back."""
+
+    step_id: str
+    tool: str
+    undo: str | None = None
+    status: str
+    error: str | None = None
 
 
 class Links(BaseModel):
@@ -77,18 +174,31 @@ class Assistant(BaseModel):
     id: str
     status: str
     message: str
+    messages: list[Message] = Field(default_factory=list)
+    mode: str = "task"
     plan: Plan | None = None
     approvals: list[Approval] = Field(default_factory=list)
     question: str | None = None
+    question_id: str | None = None
     reply: str | None = None
     error: StepError | None = None
     notices: list[str] = Field(default_factory=list)
+    waiting_for: list[WorkerWait] = Field(default_factory=list)
+    budget: Budget | None = None
+    undo: list[UndoStep] = Field(default_factory=list)
+    forked_from: str | None = None
+    owner: str = "local"
     links: Links = Links()
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.status in ENDED
+
+    @property
+    def turn_is_over(self) -> bool:
+        """Whether it is a chat that has answered and waits for the next message."""
+        return self.mode == CHAT and self.status == "awaiting_input" and self.question is None
 
     @property
     def steps(self) -> list[Step]:
@@ -128,6 +238,21 @@ class Inbox(BaseModel):
     """All pending approvals."""
 
     approvals: list[InboxItem]
+
+
+class Grant(BaseModel):
+    """A standing permission."""
+
+    grant_id: str
+    says: str
+    live: bool
+    used: int = 0
+
+
+class GrantList(BaseModel):
+    """All standing permissions."""
+
+    grants: list[Grant]
 
 
 class RunTime(BaseModel):

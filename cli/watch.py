@@ -8,14 +8,15 @@ from typing import Protocol
 
 from rich.live import Live
 
-from cli import edits
-from cli.ask import Reconnecting
+from cli import edits, grants
+from cli.ask import Reconnecting, send_once
+from cli.cards import show_card, show_ways_to_decide
 from cli.client import RetinueClient, patiently, run_path
-from cli.decide import send_edit
+from cli.decide import find, send_edit
 from cli.exits import CommandError, ExitCode, Refused, Unreachable, WrongUsage
 from cli.prompts import choice, is_interactive, typed
-from cli.render import OUT, progress, say, show_card, show_ways_to_decide, tell, waits_for
-from cli.views import Approval, Assistant
+from cli.render import OUT, in_order, indented_id, progress, remarks, say, tell, undo_lines, waits_for
+from cli.views import PENDING, Approval, Assistant
 
 POLL = 0.3
 
@@ -61,13 +62,13 @@ class Lines:
         """Write what is new."""
         self._line("", f"{view.id}: {view.status.replace('_', ' ')}")
         done = {step.id for step in view.steps if step.status == "completed"}
-        for step in view.steps:
+        for step in in_order(view.steps):
             reason = waits_for(step, done)
             tries = f", attempt {step.attempts}" if step.attempts > 1 else ""
             word = f"{step.status.replace('_', ' ')}{tries}{f' ({reason})' if reason else ''}"
             after = f"after {', '.join(step.depends_on)}" if step.depends_on else ""
-            self._line(step.id, f"  {step.id:<4} {step.tool:<22} {after:<13} {word}")
-        for text in [*view.notices, *([note] if note else [])]:
+            self._line(step.id, f"  {indented_id(step):<4} {step.tool:<22} {after:<13} {word}")
+        for text in [*remarks(view), *([note] if note else [])]:
             self._line(text, f"  {text}")
 
     def _line(self, key: str, text: str) -> None:
@@ -80,12 +81,20 @@ class Lines:
 
 
 class Watch:
-    """Follows one run to its end or to the point where only a person can go on."""
+    """Follows one run to its end or to the point where only a person can go on.
 
-    def __init__(self, client: RetinueClient, run_id: str, *, interactive: bool) -> None:
+    Args:
+        client: Where to.
+        run_id: The run.
+        interactive: A person sits at the terminal, to be asked.
+        talks: In a chat they are also asked for the next message, until they leave.
+    """
+
+    def __init__(self, client: RetinueClient, run_id: str, *, interactive: bool, talks: bool = True) -> None:
         self._client = client
         self._run_id = run_id
         self._interactive = interactive
+        self._talks = talks and interactive
         self._display: Display = LiveTable() if interactive else Lines()
         self._later: set[str] = set()
         self._latest: Assistant | None = None
@@ -124,19 +133,33 @@ class Watch:
     def _only_a_person_can_go_on(self, view: Assistant) -> bool:
         if view.status == "awaiting_input":
             return True
-        return view.status == "awaiting_approval" and not any(step.status == "running" for step in view.steps)
+        busy = any(step.status == "running" or step.is_held for step in view.steps)
+        return view.status == "awaiting_approval" and not busy
 
     def _prompted(self, view: Assistant) -> bool:
         """Ask the person for all that waits and was not put off; whether anything was asked."""
-        asked = [approval for approval in view.pending if approval.id not in self._later]
+        if view.turn_is_over:
+            return self._talks and self._talked(view)
+        asked = [approval for approval in view.pending if _as_shown(approval) not in self._later]
         if not asked and (view.status != "awaiting_input" or _question_id(view) in self._later):
             return False
         self._display.pause()
         for approval in asked:
-            self._try(lambda approval=approval: self._decide(approval))  # type: ignore[misc]  # bound at once
+            self._try(lambda approval=approval: self._decide(approval, view))  # type: ignore[misc]  # bound at once
         if not asked:
             self._try(lambda: self._answer(view))
         return True
+
+    def _talked(self, view: Assistant) -> bool:
+        """Show what a chat has answered and ask for the next message; false when the person leaves."""
+        self._display.pause()
+        _show_answer(view)
+        if text := typed("You (empty to leave): "):
+            self._try(lambda: self._say(text))
+        return bool(text)
+
+    def _say(self, text: str) -> None:
+        send_once(lambda key: self._client.say_text(self._run_id, text, key=key))
 
     def _try(self, action: Callable[[], None]) -> None:
         """A refused decision is told and asked again as long as it waits; a lost connection is waited for."""
@@ -145,11 +168,14 @@ class Watch:
         except (Refused, WrongUsage, Unreachable) as error:
             say(str(error), "red")
 
-    def _decide(self, approval: Approval) -> None:
-        show_card(approval)
-        match choice():
+    def _decide(self, approval: Approval, view: Assistant) -> None:
+        show_card(approval, view)
+        match choice(offered=approval.offer is not None):
             case "approve":
-                self._client.decide(self._run_id, approval, "approve")
+                self._wait_for_others(self._client.decide(self._run_id, approval, "approve"), approval)
+            case "from now on":
+                self._client.decide(self._run_id, approval, "approve", grant={})
+                grants.show_given(self._client, self._run_id, approval.id)
             case "reject":
                 comment = typed("Why not? The assistant gets to read it; empty for no comment: ")
                 self._client.decide(self._run_id, approval, "reject", comment=comment or None)
@@ -157,24 +183,37 @@ class Watch:
                 if changed := edits.from_editor(approval):
                     send_edit(self._client, self._run_id, approval, changed)
             case _:
-                self._later.add(approval.id)
+                self._later.add(_as_shown(approval))
+
+    def _wait_for_others(self, after: Assistant, approval: Approval) -> None:
+        """Where more people must approve, this one is not asked again."""
+        now = find(after, approval.id)
+        if now.status == PENDING and now.votes:
+            say(f"{len(now.votes)} of {now.approvers} people have approved {now.id}; it waits for the others.")
+            self._later.add(_as_shown(now))
 
     def _answer(self, view: Assistant) -> None:
         say("The assistant asks:", "bold yellow")
         say(view.question or "")
         if answer := typed("Your answer (empty for later): "):
-            self._client.answer(self._run_id, answer)
+            self._client.answer(self._run_id, answer, question_id=view.question_id)
         else:
             self._later.add(_question_id(view))
 
 
 def _question_id(view: Assistant) -> str:
-    return f"question: {view.question}"
+    return f"question: {view.question_id} {view.question}"
 
 
-def watch(client: RetinueClient, run_id: str, *, as_json: bool) -> ExitCode:
-    """Follow a run and print how it came out."""
-    watching = Watch(client, run_id, interactive=is_interactive() and not as_json)
+def _as_shown(approval: Approval) -> str:
+    """An approval with what it asks: one that somebody edited is another question."""
+    return f"{approval.id} {approval.args_hash}"
+
+
+def watch(client: RetinueClient, run_id: str, *, as_json: bool, talks: bool = True) -> ExitCode:
+    """Follow a run and print how it came out. At a terminal a chat goes on message by message, if it `talks`."""
+    interactive = is_interactive() and not as_json
+    watching = Watch(client, run_id, interactive=interactive, talks=talks)
     try:
         view, text = watching.follow()
     except KeyboardInterrupt:
@@ -188,26 +227,40 @@ def watch(client: RetinueClient, run_id: str, *, as_json: bool) -> ExitCode:
     if as_json:
         print(text)
     else:
-        _outcome(view)
+        _outcome(view, told=interactive and talks and view.turn_is_over)
     return _exit_code(view)
 
 
-def _outcome(view: Assistant) -> None:
+def _outcome(view: Assistant, *, told: bool = False) -> None:
     if not view.ended:
-        show_what_waits(view)
+        show_what_waits(view, told=told)
         return
-    if view.error:
-        say(f"{view.error.type}: {view.error.message}", "red")
-    if view.reply:
-        say(view.reply)
+    _show_answer(view)
+    for line in undo_lines(view.undo):
+        say(line)
     if not (view.error or view.reply):
         say(f"The run is {view.status}.")
 
 
-def show_what_waits(view: Assistant) -> None:
-    """Print all that waits for a person and how to go on."""
+def _show_answer(view: Assistant) -> None:
+    if view.error:
+        say(f"{view.error.type}: {view.error.message}", "red")
+    if view.reply:
+        say(view.reply)
+    elif view.turn_is_over and not view.error:
+        say("(It gave no answer to that.)", "dim")
+
+
+def show_what_waits(view: Assistant, *, told: bool = False) -> None:
+    """Print all that waits for a person and how to go on; `told` is true where a chat's answer was printed before."""
+    if view.turn_is_over:
+        if not told:
+            _show_answer(view)
+        tell(f'Say more: bin/retinue say {view.id} "..."; talk on: bin/retinue show {view.id} --follow')
+        tell(f"A chat waits for ever; end it by: bin/retinue cancel {view.id}")
+        return
     for approval in view.pending:
-        show_card(approval)
+        show_card(approval, view)
         show_ways_to_decide(view.id, approval)
     if view.status == "awaiting_input":
         say("The assistant asks:")
@@ -217,6 +270,8 @@ def show_what_waits(view: Assistant) -> None:
 
 
 def _exit_code(view: Assistant) -> ExitCode:
+    if view.turn_is_over:
+        return ExitCode.FAILED if view.error else ExitCode.DONE
     if not view.ended:
         return ExitCode.WAITS_FOR_PERSON
     return ExitCode.DONE if view.status == "completed" else ExitCode.FAILED

@@ -60,8 +60,6 @@ def _without_inputs(messages: list[Message]) -> list[Message]:
 
 
 def _plan(messages: list[Message]) -> dict[str, Any]:
-    if any(message.role == "system" and message.text.startswith(_PROGRESS) for message in messages):
-        return Answer().as_json()  # the first round planned all that these rules can read
     setting = _setting(messages, _agents(messages))
     spoken = [message for message in messages if message.role in ("user", "assistant")]
     if spoken and spoken[-1].role == "user" and spoken[-1].text.startswith(_REFUSED):
@@ -70,7 +68,19 @@ def _plan(messages: list[Message]) -> dict[str, Any]:
         return Answer(
             reply=f"I found no plan that is accepted for this request. The last one was refused: {problems}"
         ).as_json()
+    if _is_planned(messages):
+        return Answer().as_json()
     return answer([Said(message.role == "user", message.text) for message in spoken], setting).as_json()
+
+
+def _is_planned(messages: list[Message]) -> bool:
+    """Whether steps were made since the person last said something: the first round plans all that these rules read."""
+    for message in reversed(messages):
+        if message.role == "user":
+            return False
+        if message.role == "system" and message.text.startswith(_PROGRESS):
+            return True
+    return False
 
 
 def _agents(messages: list[Message]) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from temporalio import workflow
@@ -24,6 +25,14 @@ class BudgetStopped(Exception):
     """The budget is used up and the person chose to stop."""
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A limit that would be broken, and as much again as is offered at first."""
+
+    says: str
+    again: float
+
+
 class Allowance:
     """Lets a run use what it may, and asks its person when that is used up. Nothing is ever cut off silently."""
 
@@ -35,7 +44,7 @@ class Allowance:
         self._limits = start.budget or policy.run_budget or Limits()
         self._budget = Budget(self._limits, started=workflow.now())
         self._day_limits = policy.day_budget
-        self._day_extra: dict[str, float] = {}
+        self.day_extra = dict(start.carried.day_extra) if start.carried else {}
         self._reported: dict[str, float] = {}
         self._asked = 0
         self._reports = 0
@@ -85,23 +94,26 @@ class Allowance:
             raise BudgetStopped
         self._budget.take(**amounts)
 
-    async def _broken(self, amounts: Mapping[str, float]) -> dict[str, str]:
-        """The limits that would break, with a sentence for each; an empty dict when there is room."""
+    async def _broken(self, amounts: Mapping[str, float]) -> dict[str, Broken]:
+        """The limits that would break, by name; none when there is room."""
         run = self._budget.exceeded_by(workflow.now(), **amounts)
         limits, used = self._budget.limits.model_dump(), self._budget.used()
-        broken = {name: f"{_said(name, used[name], limits[name])} of this run" for name in run}
+        broken = {
+            name: Broken(f"{_said(name, used[name], limits[name])} of this run", self._limits.model_dump()[name])
+            for name in run
+        }
         return broken or await self._broken_of_the_day(amounts)
 
-    async def _broken_of_the_day(self, amounts: Mapping[str, float]) -> dict[str, str]:
+    async def _broken_of_the_day(self, amounts: Mapping[str, float]) -> dict[str, Broken]:
         if self._day_limits is None:
             return {}
         day = await self._report()
         limits = self._day_limits.model_dump(exclude_none=True)
         broken = {}
         for name, limit in limits.items() if day else ():
-            allowed = limit + self._day_extra.get(name, 0)
+            allowed = limit + self.day_extra.get(name, 0)
             if name in amounts and getattr(day, name) + max(amounts[name], 0) >= allowed + (amounts[name] > 0):
-                broken[name] = f"{_said(name, getattr(day, name), allowed)} of today"
+                broken[name] = Broken(f"{_said(name, getattr(day, name), allowed)} of today", limit)
         return broken
 
     async def _report(self) -> DayUsage | None:
@@ -117,7 +129,7 @@ class Allowance:
         )
         return await local.spend(self._start.owner, spend)
 
-    async def _topped_up(self, broken: Mapping[str, str]) -> bool:
+    async def _topped_up(self, broken: Mapping[str, Broken]) -> bool:
         """Ask once for all who wait; whether there is more now."""
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._ask(broken))
@@ -128,7 +140,7 @@ class Allowance:
             if asking.done() and self._asking is asking:
                 self._asking = None
 
-    async def _ask(self, broken: Mapping[str, str]) -> bool:
+    async def _ask(self, broken: Mapping[str, Broken]) -> bool:
         self._asked += 1
         approval_id = self._approvals.ask(self._question(broken), now=workflow.now())
         view = await self._approvals.decided(approval_id)
@@ -137,19 +149,18 @@ class Allowance:
         more = Limits.model_validate(view.args)
         self._budget.top_up(more)
         for name, amount in more.model_dump(exclude_none=True).items():
-            self._day_extra[name] = self._day_extra.get(name, 0) + amount
+            self.day_extra[name] = self.day_extra.get(name, 0) + amount
         return True
 
-    def _question(self, broken: Mapping[str, str]) -> Question:
-        terms = Verdict(decision=Decision.ASK, rule="budget", reasons=list(broken.values()))
-        day = self._day_limits.model_dump() if self._day_limits else {}
-        again = {name: self._limits.model_dump()[name] or day[name] for name in broken}
+    def _question(self, broken: Mapping[str, Broken]) -> Question:
+        terms = Verdict(decision=Decision.ASK, rule="budget", reasons=[limit.says for limit in broken.values()])
+        again = {name: limit.again for name, limit in broken.items()}
         return Question(
             id=f"ap-budget-{self._asked}",
             kind=ApprovalKind.BUDGET,
             tool="budget.top_up",
             title="The budget is used up: top it up by this, or reject to stop",
-            args=again,
+            args=dict(again),
             args_schema=_schema(again),
             terms=terms,
             judge=lambda _: terms,

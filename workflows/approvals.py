@@ -26,7 +26,7 @@ from workflows.messages import (
 )
 from workflows.origins import Origin
 from workflows.policy import AtExpiry, Decision, Verdict
-from workflows.standing import GrantWish, Scope
+from workflows.standing import GrantWish, Scope, check_wish, scope_of
 
 ANYBODY = "*"
 SIGNAL = "signal"
@@ -103,6 +103,7 @@ class Question:
     origins: Sequence[Origin] = ()
     undo: str | None = None
     about: Mapping[str, str] = field(default_factory=dict)
+    sensitive: Sequence[str] = ()
     render: Callable[[Mapping[str, JsonValue]], str] | None = None
     check: Callable[[Mapping[str, JsonValue]], Iterator[str]] | None = None
     offer: Scope | None = None
@@ -214,6 +215,11 @@ class Approvals:
         """All approvals in the order in which they were asked."""
         return list(self._views.values())
 
+    def in_order(self, step_ids: Sequence[str]) -> list[ApprovalView]:
+        """All approvals in the order of these steps, whichever was asked first; what belongs to none of them leads."""
+        place = {step_id: number for number, step_id in enumerate(step_ids)}
+        return sorted(self._views.values(), key=lambda view: place.get(view.step_id, -1))
+
     def pending(self) -> list[ApprovalView]:
         """Those that still wait."""
         return [view for view in self._views.values() if view.status is ApprovalStatus.PENDING]
@@ -257,7 +263,7 @@ class Approvals:
             )
         self._check_person(view, decide)
         self._check_edit(view, decide)
-        self._check_grant(view, decide)
+        self._check_grant(view, decide, now)
 
     def _check_person(self, view: ApprovalView, decide: Decide) -> None:
         may = view.by or [self._requester]
@@ -290,13 +296,19 @@ class Approvals:
         if verdict.decision is Decision.DENY:
             raise _refused("Denied", f"the policy forbids this: {'; '.join(verdict.reasons) or verdict.rule}")
 
-    def _check_grant(self, view: ApprovalView, decide: Decide) -> None:
+    def _check_grant(self, view: ApprovalView, decide: Decide, now: datetime) -> None:
         if decide.grant is None:
             return
         if view.kind is not ApprovalKind.ACTION or decide.decision is DecisionKind.REJECT:
             raise _refused("InvalidArguments", "a grant goes with approving an action, nothing else")
         if view.approvers > 1 or view.not_the_requester:
             raise _refused("NotAllowed", "what several people must approve cannot be granted by one of them")
+        if wrong := check_wish(decide.grant.expires_at, now):
+            raise _refused("InvalidArguments", wrong)
+        if decide.grant.args is None and scope_of(decide.args or view.args, self._questions[view.id].sensitive) is None:
+            raise _refused(
+                "InvalidArguments", "the action is too large to be allowed as it is; give the grant's `args`"
+            )
 
     def record(self, decide: Decide, *, now: datetime) -> ApprovalView:
         """Record a checked decision. An edit is its author's approval of the new arguments; earlier votes lapse."""

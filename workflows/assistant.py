@@ -23,7 +23,7 @@ from activities.reasoning.contract import (
     TextResult,
     Usage,
 )
-from retinue.plan import AGENT_VERB, BoundPlan, json_size
+from retinue.plan import BoundPlan
 from retinue.times import local
 from workflows import preview
 from workflows.allowance import Allowance, BudgetStopped
@@ -54,9 +54,9 @@ from workflows.messages import (
     StepError,
     UndoStep,
     WorkerWait,
-    plain_conversation,
 )
 from workflows.presentation import current_details
+from workflows.recorded import recorded
 from workflows.undo import Compensation
 
 MAX_REPAIRS = 2
@@ -69,12 +69,9 @@ REPLANS = 2
 MAX_NOTICES = 20
 MAX_EFFECTS = 300
 """How many effects of a chat can still be undone at its end; earlier ones are forgotten first."""
-MAX_RECORDED_BYTES = 128 * 1024
 MAX_HISTORY_BYTES = 1024 * 1024
 UNDO = "undo"
 """The reason of a cancellation that also takes back what is done."""
-_IN_HISTORY = {"plan": {"steps": {"__all__": {"result", "started_at"}}}}
-"""What the result need not repeat, since whoever reads it reads it from the history that holds these."""
 STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
 PENDING_APPROVALS = SearchAttributeKey.for_int("RetinuePendingApprovals")
 APPROVERS = SearchAttributeKey.for_keyword_list("RetinueApprovers")
@@ -108,7 +105,7 @@ class AssistantWorkflow:
         self._rounds_left = MAX_ROUNDS
         self._turns = carried.turns
         self._card: PlanCard | None = None
-        self._typed = list(start.fork.typed) if start.fork else []
+        self._typed = list(start.fork.typed if start.fork else carried.typed)
         self._reply: str | None = None
         self._error: StepError | None = None
         self._notices = carried.notices
@@ -229,6 +226,8 @@ class AssistantWorkflow:
                 "approvals": self._approvals.views()[-MAX_KEPT:],
                 "notices": self._notices,
                 "usage": self._usage,
+                "typed": self._typed,
+                "day_extra": self._allowance.day_extra,
             }
         )
 
@@ -457,22 +456,7 @@ class AssistantWorkflow:
         self._approvals.close()
         self._publish()
         self._describe()
-        return self._recorded_view()
-
-    def _recorded_view(self) -> dict[str, Any]:
-        """The view as the run's result, so that an ended run is read without a worker. A huge one is only queried."""
-        view = self._view()
-        content = view.model_dump(mode="json", exclude_defaults=True, exclude=_IN_HISTORY)
-        for shown in view.plan.steps if view.plan else []:
-            if shown.kept_from or shown.tool.endswith(f".{AGENT_VERB}"):
-                # no activity of this run's history brought it
-                [step] = [step for step in content["plan"]["steps"] if step["id"] == shown.id]
-                step["result"] = shown.result
-        if content["messages"] == plain_conversation(content["message"], content.get("reply")):
-            del content["messages"]
-        if json_size(content) <= MAX_RECORDED_BYTES:
-            return content
-        return {"id": content["id"], "status": content["status"], "too_large": True}
+        return recorded(self._view())
 
     async def _failed(self, error: StepError) -> ApplicationError:
         """End as failed; the error makes it so in Temporal's eyes too and carries the view."""
@@ -488,7 +472,7 @@ class AssistantWorkflow:
             message=self._start.message,
             messages=self._talk.messages,
             plan=PlanView(steps=steps, card=self._card) if steps or self._card else None,
-            approvals=self._approvals.views(),
+            approvals=self._approvals.in_order([step.id for step in steps]),
             question=self._question,
             question_id=f"q{self._questions}" if self._question is not None else None,
             reply=self._reply,
@@ -502,6 +486,7 @@ class AssistantWorkflow:
             schedule_id=self._start.schedule_id,
             forked_from=self._start.fork.run_id if self._start.fork else None,
             turns=self._turns,
+            effects=self._effects if self._start.mode is Mode.CHAT else [],
             owner=self._start.owner,
         )
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio import workflow
 
-from activities.calendar.contract import Calendar, Event, ListEvents, ListEventsResult
+from activities.calendar.contract import Calendar, ListEvents, ListEventsResult
 from activities.email.contract import Email, SearchMail, SearchMailResult
 from activities.reasoning.contract import ComposeRequest, Reasoning
 from activities.tasks.contract import ListTasks, ListTasksResult, Tasks
@@ -26,7 +26,7 @@ from workflows.course import Course, StepFailed, patient
 TITLE = "Morning briefing"
 INSTRUCTION = (
     "Write a short, friendly morning briefing: the weather first, then the events in their order, then which unread "
-    "mails and which open tasks there are. No greeting, no advice."
+    "mails and which open tasks there are, all times on the person's clock. No greeting, no advice."
 )
 MAX_MAILS = 10
 MAX_BYTES = 64 * 1024
@@ -94,7 +94,7 @@ class BriefingWorkflow:
         weather, events, mail, tasks = await asyncio.gather(
             self._weather(),
             self._events(),
-            self._read("mail", Email.search, SearchMail(unread=True, limit=MAX_MAILS)),
+            self._mail(),
             self._read("tasks", Tasks.list, ListTasks()),
         )
         text = await self._written(Findings(weather=weather, calendar=events, mail=mail, tasks=tasks))
@@ -112,11 +112,15 @@ class BriefingWorkflow:
         found = await self._read("calendar", Calendar.list_events, ListEvents(start=midnight, end=next_midnight))
         if found is None:
             return None
-        return found.model_copy(update={"events": [self._on_their_clock(event) for event in found.events]})
+        events = [self._on_their_clock(event, "start", "end") for event in found.events]
+        return found.model_copy(update={"events": events})
 
-    def _on_their_clock(self, event: Event) -> Event:
-        start, end = (local(moment, self._start.timezone) for moment in (event.start, event.end))
-        return event.model_copy(update={"start": start, "end": end})
+    async def _mail(self) -> SearchMailResult | None:
+        found = await self._read("mail", Email.search, SearchMail(unread=True, limit=MAX_MAILS))
+        return found and SearchMailResult(messages=[self._on_their_clock(mail, "date") for mail in found.messages])
+
+    def _on_their_clock(self, item: Result, *fields: str) -> Result:
+        return item.model_copy(update={name: local(getattr(item, name), self._start.timezone) for name in fields})
 
     async def _read(
         self, what: str, tool: Callable[[Any, Argument], Awaitable[Result]], argument: Argument
@@ -134,7 +138,8 @@ class BriefingWorkflow:
         if not inputs:
             return ""
         wish = ComposeRequest(
-            instruction=f"{INSTRUCTION} The day is {self._day:%A, %d %B %Y}.", inputs=cut(inputs, MAX_BYTES)
+            instruction=f"{INSTRUCTION} It is {self._day:%A, %d %B %Y} in {self._start.timezone}.",
+            inputs=cut(inputs, MAX_BYTES),
         )
         try:
             return (await self._course.call("briefing", Reasoning.compose, wish, after=list(inputs))).text

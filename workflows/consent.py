@@ -131,6 +131,7 @@ class Consent:
             origins=wish.origins,
             undo=wish.step.annotations.undo,
             about=wish.about,
+            sensitive=wish.step.annotations.sensitive,
             offer=offer,
         )
 

@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.reasoning.contract import Message, Role, Usage
 from retinue.capability import Annotations, ToolOptions
-from retinue.plan import cut, json_size
+from retinue.plan import cut
 from workflows.dispatch import run_activity
 from workflows.failures import explain
 from workflows.messages import (
@@ -27,6 +27,7 @@ from workflows.messages import (
     plain_conversation,
 )
 from workflows.presentation import current_details
+from workflows.recorded import recorded
 
 Argument = TypeVar("Argument", bound=BaseModel)
 Result = TypeVar("Result", bound=BaseModel)
@@ -34,9 +35,6 @@ PATIENCE = 60.0
 """Seconds that a step waits for a worker, unless its plan says otherwise: the others should not wait a day for it."""
 _STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
 _SHOWN_BYTES = 2000
-_MAX_RECORDED_BYTES = 128 * 1024
-_IN_HISTORY = {"plan": {"steps": {"__all__": {"result", "started_at"}}}}
-"""What a run's result need not repeat, since whoever reads it reads it from the history that holds these."""
 
 
 class StepFailed(ApplicationError):
@@ -171,7 +169,7 @@ class Course:
     def _end(self, status: AssistantStatus) -> dict[str, Any]:
         self._status = status
         self._publish()
-        return _recorded(self.view())
+        return recorded(self.view())
 
 
 def patient(tool: Callable[..., Any], **changes: Any) -> ToolOptions:
@@ -218,13 +216,3 @@ def _step(step_id: str, name: str, argument: BaseModel, after: Sequence[str]) ->
 def _json(model: BaseModel) -> dict[str, JsonValue]:
     content: dict[str, JsonValue] = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return content
-
-
-def _recorded(view: AssistantView) -> dict[str, Any]:
-    """The view as the run's result, so that an ended run is read without a worker. A huge one is only queried."""
-    content = view.model_dump(mode="json", exclude_defaults=True, exclude=_IN_HISTORY)
-    if content["messages"] == plain_conversation(content["message"], content.get("reply")):
-        del content["messages"]
-    if json_size(content) <= _MAX_RECORDED_BYTES:
-        return content
-    return {"id": content["id"], "status": content["status"], "too_large": True}

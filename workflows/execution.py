@@ -42,6 +42,10 @@ _OPEN = frozenset({StepStatus.PENDING, StepStatus.AWAITING_APPROVAL, StepStatus.
 _SETBACKS = frozenset({StepStatus.FAILED, StepStatus.REJECTED})
 _HOPELESS = frozenset({"NoWorker", "ChosenToFail", "BudgetStopped"})
 """Errors that another plan would only meet again."""
+_ROUNDS_TO_ARRIVE = 8
+"""Rounds of the event loop within which a result reaches its step. One that comes in the same workflow task as the
+cancellation would else be lost: temporalio 1.35 raises `CancelledError` where such an activity is awaited, and an effect
+that was done would be shown as cancelled. There one round is enough; more cost nothing."""
 _PERFORMED = frozenset({StepStatus.COMPLETED, StepStatus.UNKNOWN})
 
 
@@ -108,6 +112,7 @@ class Execution:
             if step_id not in self._turn or self._views[step_id].status is not StepStatus.COMPLETED:
                 self._forget(step_id)
         self._turn = []
+        self._settled = {}  # what was done or rejected before may be wanted again by a new message
 
     def _forget(self, step_id: str) -> None:
         for known in (self._steps, self._views, self._results, self._tasks, self._delegations):
@@ -350,6 +355,8 @@ class Execution:
         for view in self.views():
             if view.status in (StepStatus.PENDING, StepStatus.AWAITING_APPROVAL):
                 self._set(view.id, status=StepStatus.CANCELLED, finished_at=workflow.now())
+        for _ in range(_ROUNDS_TO_ARRIVE):
+            await asyncio.sleep(0)
         stopping = list(self._tasks.values())
         for task in stopping:
             task.cancel()
@@ -477,6 +484,8 @@ def _effect(view: StepView, step: BoundStep) -> DoneEffect:
         undo=view.undo,
         args=view.args,
         result=view.result,
+        consent=view.consent,
+        at=view.finished_at,
     )
 
 

@@ -130,6 +130,8 @@ class Carried(BaseModel):
     approvals: list[ApprovalView] = Field(default_factory=list)
     notices: list[str] = Field(default_factory=list)
     usage: Usage = Usage()
+    typed: list[str] = Field(default_factory=list)
+    day_extra: dict[str, float] = Field(default_factory=dict)
 
 
 class StartAssistant(BaseModel):
@@ -367,6 +369,8 @@ class DoneEffect(BaseModel):
     undo: str | None = None
     args: dict[str, JsonValue]
     result: JsonValue = None
+    consent: StepConsent | None = None
+    at: Moment | None = None
 
 
 class UndoStep(BaseModel):
@@ -423,6 +427,9 @@ class AssistantView(BaseModel):
     schedule_id: str | None = None
     forked_from: str | None = None
     turns: int = Field(0, description="of a chat: how many messages it has answered")
+    effects: list[DoneEffect] = Field(
+        default_factory=list, description="of a chat: what all its turns did; the plan shows the last turns only"
+    )
     owner: str = "local"
 
 

@@ -146,9 +146,12 @@ def _source_of_result(source: BoundStep, steps: Mapping[str, BoundStep]) -> Sour
 
 
 def trusted(source: BoundStep, steps: Mapping[str, BoundStep]) -> bool:
-    """A result is as trusted as its tool and everything that went into it: tools echo their arguments."""
+    """A result is as trusted as its tool and everything that went into it: tools echo their arguments.
+
+    What went into it in a turn of a chat that is forgotten by now counts as strangers'.
+    """
     return source.annotations.trusted_output and all(
-        trusted(steps[step_id], steps) for step_id, _ in references(source.args)
+        step_id in steps and trusted(steps[step_id], steps) for step_id, _ in references(source.args)
     )
 
 

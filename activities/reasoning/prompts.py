@@ -67,12 +67,13 @@ Times are ISO 8601 with the offset that holds in the person's time zone on that 
 
 REFUSED = "Plan refused:"
 PROGRESS = "Progress (JSON):"
-"""Begins the one more message of a later round."""
+"""Begins the one more message of a later round. Stand-ins know by it that the steps of what was said before are made."""
 
 _NEXT_ROUND = """\
 These are the steps so far. Finished steps stay done, and their results may be referred to by their ids; where a result
 was written by others you see only its `shape`. Plan only what is still to be done. A plan without steps, question and
-reply means that nothing more is to be done. Do not repeat what was rejected."""
+reply means that nothing more is to be done; what the person says after this message is still to be done. Do not repeat
+what was rejected."""
 
 _NOT_MADE = "not made, since your calls could not all be read"
 _NO_OUTCOME = "no result came"
@@ -118,10 +119,20 @@ def for_plan(request: PlanRequest, manifests: Iterable[Manifest], earlier: Itera
     return [
         _message("system", f"{PLAN}\n\nAgents and tools (JSON):\n{_json([_agent(m) for m in manifests])}"),
         _message("system", f"Context (JSON):\n{_json(context)}"),
-        *(_message(said.role, said.text) for said in [*earlier, *request.messages]),
-        *([_progress(request)] if request.progress else []),
+        *_conversation(request, earlier),
         *(part for refused in request.refused for part in _repair(refused)),
     ]
+
+
+def _conversation(request: PlanRequest, earlier: Iterable[Message]) -> list[ChatMessage]:
+    """What was said and done, in the order in which it happened.
+
+    In a chat, what is new was said after those steps and is to be planned; everywhere else the steps come last.
+    """
+    before = [_message(said.role, said.text) for said in earlier]
+    new = [_message(said.role, said.text) for said in request.messages]
+    steps = [_progress(request)] if request.progress else []
+    return [*before, *steps, *new] if request.transcript else [*before, *new, *steps]
 
 
 def _progress(request: PlanRequest) -> ChatMessage:
@@ -135,7 +146,7 @@ def for_reply(request: ReplyRequest, earlier: Iterable[Message] = ()) -> list[Ch
         "task": "reply",
         "now": request.now.isoformat(),
         "timezone": request.timezone,
-        "conversation": [said.model_dump(mode="json") for said in [*earlier, *request.messages]],
+        "conversation": [{"role": said.role, "text": said.text} for said in [*earlier, *request.messages]],
         "steps": [step.model_dump(mode="json") for step in request.steps],
     }
     return [_message("system", REPLY), _message("user", _json(content))]

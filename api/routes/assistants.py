@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 
 from api.deps import Caller, House, Key, MyRuns, TheHouse
 from api.errors import PROBLEMS
@@ -23,7 +23,7 @@ from api.models import (
     StartBody,
     UndoBody,
 )
-from api.receipts import as_text, make_receipt
+from api.receipts import Receipt, as_text, make_receipt
 from api.runs import listed_message, listed_status, pending_approvals
 from workflows.messages import AssistantStatus, AssistantView, Decide, SendMessage
 
@@ -81,8 +81,13 @@ async def read(assistant_id: str, runs: MyRuns, kept: TheHouse, wait_seconds: Wa
     return _shown(view, kept)
 
 
-@router.get("/{assistant_id}/receipt", summary="What was done, with whose consent")
-async def receipt(assistant_id: str, runs: MyRuns, accept: Accept = "") -> Response:
+@router.get(
+    "/{assistant_id}/receipt",
+    summary="What was done, with whose consent",
+    response_model=Receipt,
+    responses={200: {"content": {"text/plain": {}}}},
+)
+async def receipt(assistant_id: str, runs: MyRuns, accept: Accept = "") -> Receipt | PlainTextResponse:
     """What the run did, who allowed it, on which data, at what cost, and how to take it back.
 
     JSON by default; `Accept: text/plain` gives the same for reading.
@@ -90,7 +95,7 @@ async def receipt(assistant_id: str, runs: MyRuns, accept: Accept = "") -> Respo
     made = make_receipt(await runs.view(assistant_id))
     if "text/plain" in accept:
         return PlainTextResponse(as_text(made))
-    return JSONResponse(made.model_dump(mode="json"))
+    return made
 
 
 @router.post("/{assistant_id}/messages", status_code=202, summary="Say the next thing, or answer a question")

@@ -16,6 +16,7 @@ from api.models import Zone
 from retinue.errors import InvalidArguments
 from retinue.times import Moment, local
 from workflows.budget import Limits
+from workflows.policy import DEFAULT_POLICY
 from workflows.standing import (
     Amounts,
     DayUsage,
@@ -69,7 +70,7 @@ class UsageToday(BaseModel):
     day: str = Field(description="ISO date where the person is")
     timezone: str
     used: Amounts
-    budget: Limits | None = Field(None, description="of a day; null is without limit")
+    budget: Limits | None = Field(None, description="of a day, by the default policy; null is without limit")
 
 
 def my_grants(kept: TheHouse, name: Caller) -> Grants:
@@ -114,7 +115,12 @@ async def usage(grants: MyGrants, kept: TheHouse, timezone: Zone | None = None) 
     """Today's totals over all runs, by the calendar of the person's time zone."""
     zone = timezone or kept.settings.retinue_timezone
     used: DayUsage = await grants.day(local(datetime.now(UTC), zone).date())
-    return UsageToday(day=used.day.isoformat(), timezone=zone, used=Amounts(**used.model_dump(exclude={"day"})))
+    return UsageToday(
+        day=used.day.isoformat(),
+        timezone=zone,
+        used=Amounts(**used.model_dump(exclude={"day"})),
+        budget=kept.policies[DEFAULT_POLICY.name].day_budget,
+    )
 
 
 async def _check_tool(body: GrantBody, kept: House) -> None:

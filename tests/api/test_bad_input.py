@@ -186,6 +186,11 @@ CALLS: dict[str, tuple[str, str, Json | None]] = {
     "read and wait": ("GET", "?wait_seconds=1", None),
     "message": ("POST", "/messages", {"message": "hi"}),
     "cancel": ("POST", "/cancel", None),
+    "cancel and undo": ("POST", "/cancel", {"undo": True}),
+    "undo": ("POST", "/undo", None),
+    "fork": ("POST", "/fork", {"from_step": "s1"}),
+    "choose": ("POST", "/steps/s1", {"choice": "skip"}),
+    "receipt": ("GET", "/receipt", None),
     "decide": ("POST", "/approvals/ap-s1", {"decision": "approve", "args_hash": STALE}),
 }
 
@@ -204,7 +209,7 @@ async def test_the_registry_lives_on_after_a_try_to_cancel_it(stack: Stack, fres
     await still_answers(stack, fresh)
 
 
-FOREIGN = {"another owner": ("AssistantWorkflow", "bob"), "another type": ("BriefingWorkflow", "local")}
+FOREIGN = {"another owner": ("AssistantWorkflow", "bob"), "another type": ("ReminderWorkflow", "local")}
 
 
 @pytest.mark.parametrize(("workflow_type", "owner"), FOREIGN.values(), ids=FOREIGN)

@@ -99,7 +99,7 @@ async def test_every_run_is_on_exactly_one_page(
     found = [
         execution
         async for execution in stack.temporal.list_workflows(
-            "WorkflowType = 'AssistantWorkflow' AND RetinueOwner = 'local'"
+            "WorkflowType IN ('AssistantWorkflow', 'BriefingWorkflow') AND RetinueOwner = 'local'"
         )
     ]
     newest_first = [found.id for found in sorted(found, key=lambda found: found.start_time, reverse=True)]
@@ -261,7 +261,7 @@ async def test_openapi_documents_every_answer_of_every_operation(stack: Stack) -
     for name, operation in operations.items():
         responses = operation["responses"]
         good = [answer for status, answer in responses.items() if status.startswith("2")]
-        assert all("$ref" in answer["content"]["application/json"]["schema"] for answer in good), name
+        assert all("$ref" in a["content"]["application/json"]["schema"] for a in good if "content" in a), name
         assert len(good) == 1, name
         problems = {status: answer for status, answer in responses.items() if not status.startswith("2")}
         assert {"400", "404", "409", "413", "415", "422", "503"} <= problems.keys(), name

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from temporalio.client import (
+    Client,
     Schedule,
     ScheduleActionStartWorkflow,
+    ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
 )
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from api import schedules as module
+from api.app import create_app
 from api.cron import checked
+from api.settings import ApiSettings
+from retinue.temporal import DATA_CONVERTER
 from retinue.testing import plan_answer
-from tests.api.conftest import Fresh, Json, eventually, refused
+from tests.api.conftest import JSON, Fresh, Json, browsing, eventually, refused
 from tests.conftest import ENDED, Stack
+from workers.temporal_server import free_port
 
 SCHEDULES = "/v1/schedules"
 YEARLY = "0 8 1 1 *"
@@ -183,9 +194,7 @@ async def test_a_paused_schedule_has_no_next_run_and_can_be_run_by_hand(stack: S
 async def every_second(stack: Stack, schedule_id: str) -> None:
     """Change a schedule behind the API's back, since cron knows no seconds."""
 
-    def change(found: Any) -> Any:
-        from temporalio.client import ScheduleIntervalSpec, ScheduleUpdate
-
+    def change(found: ScheduleUpdateInput) -> ScheduleUpdate:
         schedule = found.description.schedule
         schedule.spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=1))])
         schedule.policy.overlap = ScheduleOverlapPolicy.SKIP
@@ -304,6 +313,10 @@ WRONG: dict[str, tuple[Json, str]] = {
     "no such zone": ({"message": "x", "timezone": "Mars/Olympus"}, "no IANA time zone"),
     "no such policy": ({"message": "x", "policy": "none-such"}, "there is no policy"),
     "over already": ({"message": "x", "ends_at": "2020-01-01T00:00:00Z"}, "has passed"),
+    "over before time began": ({"message": "x", "ends_at": "0001-01-01T00:00:00+14:00"}, "has passed"),
+    "over after time ended": ({"message": "x", "ends_at": "9999-12-31T23:59:59-12:00"}, "before the year 2200"),
+    "half a character": ({"message": "x", "name": "\ud800"}, "/name"),
+    "not a number": ({"plan": "briefing", "plan_args": {"place": float("nan")}}, "NaN"),
     "end without offset": ({"message": "x", "ends_at": "2100-01-01T00:00:00"}, "offset"),
     "a mode": ({"message": "x", "mode": "chat"}, "Extra inputs"),
 }
@@ -311,7 +324,13 @@ WRONG: dict[str, tuple[Json, str]] = {
 
 @pytest.mark.parametrize(("body", "says"), WRONG.values(), ids=WRONG)
 async def test_wrong_input_is_named(stack: Stack, body: Json, says: str) -> None:
-    refused(await stack.http.post(SCHEDULES, json={"cron": YEARLY, **body}), 422, says)
+    content = json.dumps({"cron": YEARLY, **body})
+    refused(await stack.http.post(SCHEDULES, content=content, headers=JSON), 422, says)
+
+
+@pytest.mark.parametrize("schedule_id", ["%00", "%20", "..%2F..", "s-1'%20OR%20'a'='a", "%F0%9F%90%8C", "temporal-sys"])
+async def test_an_odd_id_is_unknown(stack: Stack, schedule_id: str) -> None:
+    refused(await stack.http.get(f"{SCHEDULES}/{schedule_id}"), 404)
 
 
 CRONS = {
@@ -353,3 +372,31 @@ async def test_what_is_accepted_temporal_takes(stack: Stack, made: Any, cron: st
     view = await made(message="x", cron=f" {cron}  ", timezone="Europe/Lisbon")
     assert view["cron"] == checked(cron) == cron.lower()
     assert view["next_run"]
+
+
+AWAY = [
+    ("GET", "", None),
+    ("POST", "", {"message": "x", "cron": YEARLY}),
+    ("GET", "/s-1", None),
+    ("POST", "/s-1/pause", None),
+    ("POST", "/s-1/run", None),
+    ("DELETE", "/s-1", None),
+]
+
+
+@pytest.fixture
+async def shut_off(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A front door whose Temporal is not there."""
+    client = await Client.connect(f"127.0.0.1:{free_port()}", lazy=True, data_converter=DATA_CONVERTER)
+    settings = ApiSettings(api_database_url=f"sqlite+aiosqlite:///{tmp_path}/api.db")
+    async with browsing(create_app(settings, client=client)) as http:
+        yield http
+
+
+@pytest.mark.parametrize(("method", "path", "body"), AWAY)
+async def test_while_temporal_is_away_that_is_said(
+    shut_off: httpx.AsyncClient, method: str, path: str, body: Json | None
+) -> None:
+    response = await shut_off.request(method, f"{SCHEDULES}{path}", json=body)
+    refused(response, 503, "try again in a few seconds")
+    assert int(response.headers["Retry-After"]) >= 1

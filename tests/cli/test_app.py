@@ -9,13 +9,15 @@ import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from activities.reasoning import contract
 from api import models
+from api.routes.grants import GrantList, GrantShown
 from cli import views
 from cli.app import app
 from cli.local import api_url
 from retinue.settings import ROOT
 from tests.cli.conftest import Run
-from workflows import messages, origins
+from workflows import messages, origins, standing
 
 COMMAND = ROOT / "bin/retinue"
 
@@ -94,6 +96,17 @@ def test_what_the_commands_read_is_what_the_api_shows() -> None:
         views.Approval: messages.ApprovalView,
         views.Origin: origins.Origin,
         views.StepError: messages.StepError,
+        views.StepConsent: messages.StepConsent,
+        views.PlanCard: messages.PlanCard,
+        views.Vote: messages.Vote,
+        views.Offer: standing.Scope,
+        views.WorkerWait: messages.WorkerWait,
+        views.Budget: messages.BudgetView,
+        views.UndoStep: messages.UndoStep,
+        views.Message: contract.Message,
+        views.Usage: contract.Usage,
+        views.Grant: GrantShown,
+        views.GrantList: GrantList,
     }
     for read, written in shown.items():
         assert set(read.model_fields) <= set(written.model_fields), read.__name__

@@ -139,6 +139,25 @@ async def test_a_goal_for_another_agent_is_declined(run: Run) -> None:
     assert "no weather agent" in (said.text or "")
 
 
+async def test_a_chat_plans_what_is_said_after_earlier_steps(tools: ReasoningTools) -> None:
+    asked = [
+        Message(role=Role.USER, text="What's the weather in Rome tomorrow?"),
+        Message(role=Role.ASSISTANT, text="Rain."),
+    ]
+    chat = Transcript(key="chat")
+    request = PlanRequest(messages=asked, timezone=ZONE, now=datetime.fromisoformat(NOW), transcript=chat)
+    await tools.plan(request)
+    next_one = {
+        "messages": [Message(role=Role.USER, text="And what's on my calendar tomorrow?")],
+        "transcript": Transcript(key="chat", length=2),
+        "round": 2,
+        "progress": [Progress(id="s1", tool="weather.forecast", status="completed", result={"days": []})],
+    }
+    planned = await tools.plan(request.model_copy(update=next_one))
+    assert planned.plan is not None
+    assert [step.tool for step in planned.plan.steps] == ["calendar.list_events"]
+
+
 async def test_a_later_round_finds_nothing_more_to_do(tools: ReasoningTools) -> None:
     request = PlanRequest(
         messages=[Message(role=Role.USER, text="What's the weather in Rome tomorrow?")],

@@ -341,3 +341,62 @@ async def test_an_answer_to_a_question_that_was_answered_already_is_refused(stac
     assert (await stack.http.post(path, json={**body, "wait_seconds": 20})).json()["question"] == "When?"
     assert (await stack.http.post(path, json=body)).status_code == 409
     await say(stack, view["id"], "Tomorrow")
+
+
+async def test_the_budget_of_a_day_counts_over_runs_and_asks_when_it_is_used_up(
+    stack: Stack, fresh: Fresh, people: Opened
+) -> None:
+    person = await people('[policies.default]\nextends = "default"\nday_budget = { tool_calls = 2 }')
+    name = f"anna-{uuid.uuid4().hex[:8]}"
+    anna = person(name)
+    both, third = fresh("Two forecasts"), fresh("One more")
+    stack.model.script(both, plan_answer([forecast("s1"), forecast("s2", "Rome")]))
+    assert (await anna.ended((await anna.start(both))["id"]))["approvals"] == []
+    stack.model.script(third, plan_answer([forecast("s1", "Porto")]))
+    view = await anna.asked((await anna.start(third))["id"])
+    [asked] = pending(view)
+    assert (asked["kind"], asked["args"], asked["reasons"]) == (
+        "budget",
+        {"tool_calls": 2},
+        ["2 of 2 tool calls of today"],
+    )
+    await decide(anna, view, "edit", args={"tool_calls": 1})
+    assert steps(await anna.ended(view["id"]))["s1"]["status"] == "completed"
+    used = (await anna.http.get("/v1/usage")).json()
+    assert (used["used"]["tool_calls"], used["budget"]["tool_calls"]) == (3, 2)
+
+
+async def test_a_request_chooses_among_the_policies_of_the_file(stack: Stack, fresh: Fresh, people: Opened) -> None:
+    person = await people(
+        '[policies.careful]\nextends = "default"\n[[policies.careful.rules]]\nname = "all"\ndecide = "ask"'
+    )
+    anna, message = person("anna"), fresh("Weather")
+    stack.model.script(message, plan_answer([forecast()]))
+    unknown = await anna.http.post("/v1/assistants", json={"message": message, "policy": "reckless"})
+    assert (unknown.status_code, "careful, default" in unknown.json()["detail"]) == (422, True)
+    view = await anna.asked((await anna.start(message, policy="careful"))["id"])
+    assert pending(view)[0]["rule"] == "all"
+    assert pending(view)[0]["args_schema"]["properties"]["place"]  # what is asked can be edited
+    args = pending(view)[0]["args"] | {"place": 7}
+    assert (await decide(anna, view, "edit", args=args))[0] == 422
+    await decide(anna, view)
+    await anna.ended(view["id"])
+
+
+async def test_a_chat_may_do_again_what_it_did_and_its_receipt_holds_all_turns(stack: Stack, fresh: Fresh) -> None:
+    first, title = fresh("Dentist"), fresh("Again")
+    stack.model.script(first, *[plan_answer([event(title=title)])] * 2, *[plan_answer(reply="Fine.")] * 2)
+    view = await stack.start(first, mode="chat", wait_seconds=20)
+    again = await say(stack, view["id"], "Once more, the same")
+    assert steps(again)["2.s1"]["status"] == "completed"
+    await say(stack, view["id"], "Thanks")
+    quiet = await say(stack, view["id"], "Bye")
+    assert quiet["plan"] is None
+    made = (await stack.http.get(f"/v1/assistants/{view['id']}/receipt")).json()
+    assert [(deed["step_id"], deed["consent"]["how"]) for deed in made["did"]] == [
+        ("s1", "automatic"),
+        ("2.s1", "automatic"),
+    ]
+    await stack.http.post(f"/v1/assistants/{view['id']}/cancel", json={"undo": True})
+    done = await stack.ended(view["id"])
+    assert [(step["step_id"], step["status"]) for step in done["undo"]] == [("2.s1", "undone"), ("s1", "undone")]

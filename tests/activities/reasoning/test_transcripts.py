@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from activities.reasoning.contract import Message, ReplyRequest, Role, Transcript
+from activities.reasoning.contract import Message, Progress, ReplyRequest, Role, Transcript
 from retinue.errors import ServiceUnavailable
 from retinue.testing import Answer, plan_answer
 from tests.activities.reasoning.conftest import NOW, Bench, Make, planning, store_at
@@ -86,6 +86,23 @@ async def test_planning_sees_the_earlier_conversation_and_keeps_what_is_new(benc
     shown = bench.model.requests_for(word)[-1]["messages"]
     assert [message["content"] for message in shown if message["role"] == "user"] == [word, "and now?"]
     assert [position for _, position, _ in bench.kept()] == [0, 1]
+
+
+async def test_steps_stand_before_what_a_chat_said_after_them(bench: Bench, word: str) -> None:
+    """A stand-in, and a model, then know what is still to be planned; in a later round of it nothing new is said."""
+    bench.model.script(word)
+    await bench.transcripts.append("chat", at=0, messages=[{"role": "user", "text": word}])
+    done = [Progress(id="s1", tool="calendar.list_events", status="completed")]
+    for said, length in (["and now?"], 1), ([], 2):
+        await bench.tools.plan(
+            planning(*said, transcript=Transcript(key="chat", length=length), round=2, progress=done)
+        )
+    first, later = (
+        [message["content"].partition("\n")[0] for message in request["messages"][2:]]
+        for request in bench.model.requests_for(word)
+    )
+    assert first == [word, "Progress (JSON):", "and now?"]
+    assert later == [word, "and now?", "Progress (JSON):"]
 
 
 async def test_a_request_that_comes_again_shows_and_keeps_the_same(bench: Bench, word: str) -> None:

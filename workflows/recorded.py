@@ -1,0 +1,31 @@
+"""A run's result: its view without what the run's own history holds, so that an ended run is read without a worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retinue.plan import AGENT_VERB, json_size
+from workflows.messages import AssistantView, StepView, plain_conversation
+
+MAX_RECORDED_BYTES = 128 * 1024
+_IN_HISTORY = {"plan": {"steps": {"__all__": {"result", "started_at"}}}}
+"""Whoever reads the result reads these from the events that brought them."""
+
+
+def recorded(view: AssistantView) -> dict[str, Any]:
+    """The view as a run's result. A huge one is only named; it is queried instead."""
+    content = view.model_dump(mode="json", exclude_defaults=True, exclude=_IN_HISTORY)
+    for step in view.plan.steps if view.plan else []:
+        if _is_in_no_event(step):
+            [shown] = [shown for shown in content["plan"]["steps"] if shown["id"] == step.id]
+            shown["result"] = step.result
+    if content["messages"] == plain_conversation(content["message"], content.get("reply")):
+        del content["messages"]
+    if json_size(content) <= MAX_RECORDED_BYTES:
+        return content
+    return {"id": content["id"], "status": content["status"], "too_large": True}
+
+
+def _is_in_no_event(step: StepView) -> bool:
+    """Whether its result came by no activity of this run: from the run that was forked, or from an agent's child run."""
+    return step.kept_from is not None or step.tool.endswith(f".{AGENT_VERB}")
