@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from activities.reasoning.contract import Message, Role
 from api.models import ForkBody
 from retinue.errors import InvalidArguments, NotFound
 from retinue.plan import BoundPlan, BoundStep, check_args, references
 from workflows.messages import Fork, KeptStep, Mode, StartAssistant
 
 
-def forked(old: StartAssistant, body: ForkBody) -> StartAssistant:
+def forked(old: StartAssistant, body: ForkBody, *, undone: Collection[str] = ()) -> StartAssistant:
     """The new run's input.
 
     With new arguments, or none, the old plan's steps from `from_step` on run again; with a new message they are planned
@@ -21,6 +22,7 @@ def forked(old: StartAssistant, body: ForkBody) -> StartAssistant:
     Args:
         old: The old run's input, with what is known of it as `fork`.
         body: What the person wants.
+        undone: Steps whose effects were taken back after the end; they are not kept.
 
     Raises:
         NotFound: There is no such step.
@@ -31,13 +33,26 @@ def forked(old: StartAssistant, body: ForkBody) -> StartAssistant:
     steps = {step.id: step for step in (known.again.steps if known.again else [])}
     if body.from_step not in steps:
         raise NotFound(f"there is no step {body.from_step!r}", hint=f"there are {', '.join(steps) or 'none'}")
+    if _is_call(body.from_step, steps):
+        delegated = body.from_step.rpartition(".")[0]
+        raise InvalidArguments(f"{body.from_step} was a call of an agent", hint=f"fork from {delegated}, its goal")
     anew = _from(body.from_step, steps)
-    kept = [_kept(step, known.run_id) for step in known.kept if step.bound.id not in anew]
-    fork = Fork(run_id=known.run_id, from_step=body.from_step, messages=list(known.messages), kept=kept)
+    kept = [_kept(step, known.run_id) for step in known.kept if step.bound.id not in {*anew, *undone}]
+    fork = Fork(run_id=known.run_id, from_step=body.from_step, messages=_messages(old, body), kept=kept)
     changes = _planned_anew(fork, body, known) if body.message else _run_again(fork, body, known, steps, anew)
     new = old.model_copy(update={"fork": fork.model_copy(update=changes), "message": body.message or old.message})
     # a fork of one answer of a chat is a task
     return new.model_copy(update={"mode": Mode.TASK, "preview": body.preview})
+
+
+def _messages(old: StartAssistant, body: ForkBody) -> list[Message]:
+    """The conversation that the new run goes on from. The old task's answer, which may hold strangers' words, is not
+    shown to a planner; where nothing is planned anew it is dropped, since another takes its place."""
+    messages = list(old.fork.messages) if old.fork else []
+    if old.mode is Mode.CHAT or not messages or messages[-1].role is not Role.ASSISTANT:
+        return messages
+    answer = messages.pop()
+    return [*messages, answer.model_copy(update={"withheld": True})] if body.message else messages
 
 
 def _planned_anew(fork: Fork, body: ForkBody, known: Fork) -> dict[str, object]:

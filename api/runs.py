@@ -215,7 +215,14 @@ class Runs:
         """
         await self._describe(run_id)
         old: StartAssistant = await self._asked(run_id, "fork_point", StartAssistant)
-        return await self._start_once(_TYPE, forked(old, body), body.message or old.message, claimed)
+        new = forked(old, body, undone=await self._undone(run_id))
+        return await self._start_once(_TYPE, new, new.message, claimed)
+
+    async def _undone(self, run_id: str) -> set[str]:
+        if not await self._keys.was_undone(run_id):
+            return set()
+        undo: UndoView = await self._asked(undo_id(run_id), "view", UndoView)
+        return {step.step_id for step in undo.steps if step.status == "undone"}
 
     async def _asked(self, run_id: str, query: str, answer: type[Any]) -> Any:
         """Query a run, ended or not.
@@ -281,7 +288,7 @@ class Runs:
         """
         description = await self._describe(run_id, approver=True)
         if description.status is not WorkflowExecutionStatus.RUNNING:
-            return await self._ended_view(run_id)
+            return await self._with_undo(await self._final_view(run_id))
         try:
             view = await self._queried(run_id)
         except (RPCError, RPCTimeoutOrCancelledError):
@@ -291,11 +298,11 @@ class Runs:
         notices = [*view.notices, *retrying_notices(description, view)]
         return with_pending(view, description).model_copy(update={"notices": notices})
 
-    async def _ended_view(self, run_id: str) -> AssistantView:
-        view = await self._final_view(run_id)
-        if not await self._keys.was_undone(run_id):
+    async def _with_undo(self, view: AssistantView) -> AssistantView:
+        """Add what was taken back after the run's end, if anything was."""
+        if view.status not in ENDED or not await self._keys.was_undone(view.id):
             return view
-        return with_undo(view, await self._asked(undo_id(run_id), "view", UndoView))
+        return with_undo(view, await self._asked(undo_id(view.id), "view", UndoView))
 
     async def _final_view(self, run_id: str) -> AssistantView:
         history = await self._handle(run_id).fetch_history(rpc_timeout=_RPC)
@@ -342,9 +349,10 @@ class Runs:
             await self._describe(run_id, approver=True)
         closing = asyncio.ensure_future(self._closed(run_id))
         try:
-            return await self._settled(run_id, closing, seconds=seconds)
+            view = await self._settled(run_id, closing, seconds=seconds)
         finally:
             closing.cancel()
+        return view if mine else await self._with_undo(view)
 
     async def _settled(self, run_id: str, closing: asyncio.Future[None], *, seconds: float) -> AssistantView:
         """Wait for the run's last event, which costs one long poll, and look only now and then whether it asks."""
@@ -352,7 +360,7 @@ class Runs:
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait([closing], timeout=min(_LOOK_EVERY, left))
             if closing.done():
-                return await self._ended_view(run_id)
+                return await self._final_view(run_id)
             if await self._published(run_id) in _SETTLED:
                 break
         return await self.view(run_id)

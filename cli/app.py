@@ -365,7 +365,7 @@ def fork(
     args: Annotated[
         str | None, typer.Option(help="All new arguments of the step, as JSON.", show_default=False)
     ] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Show a new plan and ask before it runs.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Show the plan and ask before anything runs.")] = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:

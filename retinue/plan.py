@@ -131,11 +131,13 @@ class Round:
             its effect's key.
         earlier: The steps of earlier rounds that a reference may name: their ids and tools.
         last: No further round will follow, so the plan must be final.
+        may_be_empty: Something was done for this message already, so an empty plan says that it was enough.
     """
 
     number: int = 1
     earlier: Mapping[str, str] = field(default_factory=dict)
     last: bool = False
+    may_be_empty: bool = False
 
     def renamed(self, step_id: str, own: Collection[str]) -> str:
         """The id in the run of a step that the plan names; the plan's own steps hide earlier ones of the same name."""
@@ -262,7 +264,7 @@ def _needs(step: PlanStep) -> list[str]:
 
 
 def _check_outline(plan: Plan, this_round: Round) -> Iterator[str]:
-    if not plan.steps and not plan.question and not plan.reply and this_round.number == 1:
+    if not plan.steps and not plan.question and not plan.reply and not this_round.may_be_empty:
         yield "the plan has no steps, no question and no reply; give one of them"
     if len(plan.steps) > MAX_STEPS:
         yield f"the plan has {len(plan.steps)} steps; at most {MAX_STEPS} are allowed"

@@ -61,8 +61,8 @@ PROGRESS = "Progress (JSON):"
 class ScriptedModel:
     """The scripted model. One serves many tests at once.
 
-    Scripts of plans are found by the first message of a conversation, those of agents by the goal that stands in a
-    request. A script of plans that is exhausted ends a run that goes into a further round; everything else that nobody
+    Scripts of plans are found by the last message of a conversation, else by its first; those of agents by the goal that
+    stands in a request. A script of plans that is exhausted ends a run that goes into a further round; everything else that nobody
     scripted is refused.
     """
 
@@ -98,7 +98,7 @@ class ScriptedModel:
     def _next(self, body: Mapping[str, Any]) -> Answer:
         said = [message["content"] for message in body["messages"] if message["role"] == "user"]
         if "response_format" in body:
-            return self._plan(body, said[0])
+            return self._plan(body, said[-1] if said[-1] in self._scripts else said[0])
         if "tools" in body:
             return self._turn(body, said[0])
         content = json.loads(said[-1])

@@ -147,7 +147,7 @@ class AssistantWorkflow:
 
     async def _turn(self) -> None:
         """One message: plan and run, in as many rounds as it takes, then answer."""
-        plan = self._forked_plan() or await self._plan()
+        plan = await self._forked_plan() or await self._plan()
         while plan.steps:
             await self._execute(plan)
             if not self._goes_on(plan):
@@ -155,8 +155,9 @@ class AssistantWorkflow:
             plan = await self._plan()
         await self._answer(plan)
 
-    def _forked_plan(self) -> BoundPlan | None:
-        return self._start.fork.again if self._start.fork else None
+    async def _forked_plan(self) -> BoundPlan | None:
+        again = self._start.fork.again if self._start.fork else None
+        return await self._previewed(again, PlanResult()) if again else None
 
     def _goes_on(self, plan: BoundPlan) -> bool:
         """Whether another plan is to be made for the rest."""
@@ -272,6 +273,8 @@ class AssistantWorkflow:
             said["last_round"] = self._rounds_left <= 1
         if self._round > 1:
             said |= {"round": self._round, "progress": self._execution.progress()}
+        if self._execution.reports():
+            said["may_be_empty"] = True
         if self._start.preview or self._start.policy:
             said["with_schemas"] = True
         if self._start.preview:

@@ -125,6 +125,8 @@ def _problems(plan: BoundPlan, args: Mapping[str, JsonValue]) -> Iterator[str]:
     yield from (
         f"there is no step {name!r}; a plan can lose steps here, not gain any" for name in ids if name not in known
     )
+    if not named:
+        yield "a plan without steps does nothing; reject it instead"
     yield from (f"step {name} stands there twice" for name in {name for name in ids if ids.count(name) > 1})
     for step in named:
         if str(step["id"]) in known:

@@ -93,6 +93,7 @@ class PlanRequest(BaseModel):
     refused: list[RefusedPlan] = Field(default_factory=list, description="earlier tries of this round")
     round: int = Field(1, ge=1, description="which planning round of the run")
     last_round: bool = Field(True, description="no further round will follow")
+    may_be_empty: bool = Field(False, description="an empty plan says that nothing more is to be done")
     progress: list[Progress] = Field(default_factory=list, description="the steps of earlier rounds")
     transcript: Transcript | None = Field(None, description="where the earlier conversation is kept")
     with_schemas: bool = Field(False, description="bind every step with its argument schema")

@@ -109,7 +109,12 @@ class ReasoningTools(Reasoning):
 
 
 def _round(request: PlanRequest) -> Round:
-    return Round(request.round, earlier={step.id: step.tool for step in request.progress}, last=request.last_round)
+    return Round(
+        request.round,
+        earlier={step.id: step.tool for step in request.progress},
+        last=request.last_round,
+        may_be_empty=request.may_be_empty,
+    )
 
 
 def _refused(answer: str, problems: list[str]) -> PlanResult:

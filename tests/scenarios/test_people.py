@@ -391,6 +391,7 @@ async def test_a_chat_may_do_again_what_it_did_and_its_receipt_holds_all_turns(s
     assert steps(again)["2.s1"]["status"] == "completed"
     await say(stack, view["id"], "Thanks")
     quiet = await say(stack, view["id"], "Bye")
+    assert quiet["reply"] == "Fine."
     assert quiet["plan"] is None
     made = (await stack.http.get(f"/v1/assistants/{view['id']}/receipt")).json()
     assert [(deed["step_id"], deed["consent"]["how"]) for deed in made["did"]] == [

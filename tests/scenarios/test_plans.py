@@ -139,6 +139,7 @@ async def test_a_previewed_plan_is_approved_with_a_step_dropped_and_arguments_ed
     assert refused.status_code == 422
     bad = {"steps": [{"id": "s1", "args": {"place": 5}}]}
     assert (await stack.decide(view, "edit", args=bad)).status_code == 422
+    assert (await stack.decide(view, "edit", args={"steps": []})).status_code == 422
     first, second, _ = args["steps"]
     first["args"]["place"] = "Porto"
     second["args"]["to"] = ["anna@example.com"]
@@ -324,3 +325,46 @@ async def test_an_unusable_plan_is_said_so_after_two_repairs(stack: Stack, fresh
     stack.model.script(message, *[Answer("no plan")] * 3)
     view = await stack.ended((await stack.start(message))["id"])
     assert (view["status"], view["error"]["type"]) == ("failed", "NoPlan")
+
+
+async def test_a_fork_can_be_previewed_too(stack: Stack, fresh: Fresh) -> None:
+    message = fresh("Weather")
+    stack.model.script(message, plan_answer([forecast()]))
+    old = await stack.ended((await stack.start(message))["id"])
+    body = {"from_step": "s1", "preview": True, "wait_seconds": 10}
+    new = (await stack.http.post(f"/v1/assistants/{old['id']}/fork", json=body)).json()
+    assert pending(new)[0]["kind"] == "plan"
+    await stack.decide(new)
+    assert steps(await stack.ended(new["id"]))["s1"]["status"] == "completed"
+
+
+async def test_a_fork_does_not_keep_what_was_undone(stack: Stack, fresh: Fresh) -> None:
+    message = fresh("Dentist, then the weather")
+    stack.model.script(message, plan_answer([event(), {**forecast("s2"), "depends_on": ["s1"]}]))
+    old = await stack.ended((await stack.start(message))["id"])
+    await stack.http.post(f"/v1/assistants/{old['id']}/undo", json={"wait_seconds": 20})
+    body = {"from_step": "s2", "wait_seconds": 20}
+    new = (await stack.http.post(f"/v1/assistants/{old['id']}/fork", json=body)).json()
+    assert {step_id: step["status"] for step_id, step in steps(new).items()} == {"s2": "completed"}
+
+
+async def test_a_fork_that_plans_anew_does_not_show_the_old_answer_to_the_planner(stack: Stack, fresh: Fresh) -> None:
+    message, other = fresh("Weather"), fresh("And Rome")
+    stack.model.script(
+        message, plan_answer([forecast()]), plan_answer([forecast("a", "Rome")]), replies=[Answer("OLD-ANSWER")]
+    )
+    old = await stack.ended((await stack.start(message))["id"])
+    assert old["reply"] == "OLD-ANSWER"
+    body = {"from_step": "s1", "message": other, "wait_seconds": 20}
+    assert (await stack.http.post(f"/v1/assistants/{old['id']}/fork", json=body)).json()["status"] == "completed"
+    assert "OLD-ANSWER" not in json.dumps(plans_asked(stack, other))
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [({"from_step": "s7"}, 404), ({"from_step": "s1", "args": {"place": 1}, "message": "x"}, 422)]
+)
+async def test_a_fork_from_nowhere_is_refused(stack: Stack, fresh: Fresh, body: dict[str, Any], status: int) -> None:
+    message = fresh("Weather")
+    stack.model.script(message, plan_answer([forecast()]))
+    old = await stack.ended((await stack.start(message))["id"])
+    assert (await stack.http.post(f"/v1/assistants/{old['id']}/fork", json=body)).status_code == status

@@ -1,0 +1,127 @@
+"""Cards: what a person must see before deciding, from what the API says and nothing that a model phrased about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from rich.panel import Panel
+
+from cli.render import OUT, ahead, plain, say, used_words, when
+from cli.views import Approval, Assistant, Offer, Origin
+
+ANYBODY = "*"
+_AT_EXPIRY = {"deny": "then it is denied", "allow": "then it is allowed", "wait": "then it is overdue, and waits on"}
+
+
+def show_preview(approval: Approval) -> None:
+    """Print the action as the API gives it: its true arguments, nothing that a model phrased about them."""
+    if OUT.is_terminal:
+        OUT.print(Panel(plain(approval.preview), title=plain(f"{approval.id}  {approval.tool}"), expand=False))
+    else:
+        say(f"approval {approval.id} ({approval.tool})")
+        say(approval.preview)
+
+
+def show_card(approval: Approval, view: Assistant | None = None) -> None:
+    """Print what a person must see before deciding: the action, why it is asked, where its values came from, who decides.
+
+    Args:
+        approval: What is asked.
+        view: The run, where it is at hand; it says more.
+    """
+    show_preview(approval)
+    for line in _why(approval, view):
+        say(line)
+    for origin in approval.origins:
+        say(
+            f"  {origin.path}: {origin_words(origin, alone=not approval.by)}",
+            "" if origin.trusted else "yellow",
+        )
+    for line in (*_undo(approval, view), *_people(approval), *_times(approval)):
+        say(line)
+    if approval.offer:
+        say(offer_words(approval.tool, approval.offer), "bold")
+
+
+def _why(approval: Approval, view: Assistant | None) -> Iterator[str]:
+    if approval.reasons:
+        intro = "Used up:" if approval.kind == "budget" else "Asked because"
+        yield f"{intro} {'; '.join(approval.reasons)}."
+    if approval.kind == "plan" and view and view.plan and view.plan.card:
+        yield f"At most it uses {used_words(view.plan.card.worst_case)}."
+
+
+def _undo(approval: Approval, view: Assistant | None) -> Iterator[str]:
+    step = next((step for step in view.steps if step.id == approval.step_id), None) if view else None
+    if approval.undo:
+        yield f"It can be taken back ({approval.undo})."
+    elif step and step.effect and not any("cannot be undone" in reason for reason in approval.reasons):
+        yield "It cannot be taken back."
+
+
+def _people(approval: Approval) -> Iterator[str]:
+    """Who approved, who is needed, who may."""
+    if approval.approvers > 1:
+        named = f": {', '.join(vote.by for vote in approval.votes)}" if approval.votes else ""
+        yield f"{len(approval.votes)} of {approval.approvers} people have approved{named}."
+    if approval.by or approval.not_the_requester:
+        who = "anybody" if ANYBODY in approval.by else ", ".join(approval.by) or "somebody else"
+        yield f"May decide: {who}{', but not whoever asked for it' if approval.not_the_requester else ''}."
+
+
+def _times(approval: Approval) -> Iterator[str]:
+    if approval.expires_at and approval.overdue:
+        yield f"Overdue since {when(approval.expires_at)}; it waits all the same."
+    elif approval.expires_at:
+        then = _AT_EXPIRY.get(approval.at_expiry or "", "then it is over")
+        yield f"Expires {ahead(approval.expires_at)} ({when(approval.expires_at)}); {then}."
+    if approval.reminded_at:
+        yield f"Reminders so far: {approval.reminders}, the last {when(approval.reminded_at)}."
+    if approval.escalated_at:
+        yield f"Escalated {when(approval.escalated_at)}."
+
+
+def origin_words(origin: Origin, *, alone: bool = True) -> str:
+    """Where a value came from, in words.
+
+    Args:
+        origin: What the API says.
+        alone: Only the person who asked decides, so they are "you".
+    """
+    you, your = ("you", "your") if alone else ("whoever asked", "the requester's")
+    if origin.step_id:
+        whose = {
+            "contacts": f", {your} contacts",
+            "own": f", {your} own data",
+            "strangers": ", which may hold the words of strangers",
+        }
+        return f"from step {origin.step_id} ({origin.tool}){whose.get(origin.source, '')}"
+    words = {
+        "user": f"typed by {you}",
+        "contacts": f"stands in {your} contacts",
+        "own": f"from {your} own data",
+        "strangers": "written after strangers' words were read; nobody here typed it",
+        "model": f"chosen by the model; {you} did not type it",
+    }
+    return words.get(origin.source, origin.source)
+
+
+def offer_words(tool: str, offer: Offer) -> str:
+    """What a standing permission that is offered would allow, by the code that will obey it."""
+    # here, since nothing else at the command line needs the rules and their libraries
+    from workflows.standing import EQUAL_APPROVALS, Grant, describe
+
+    grant = Grant(grant_id="offered", tool=tool, args=offer.args, closed=offer.closed, created_at=datetime.now(UTC))
+    allowed = describe(grant).removeprefix("From now on: ")
+    return f"You approved the like {EQUAL_APPROVALS} times; --from-now-on allows: {allowed}."
+
+
+def show_ways_to_decide(run_id: str, approval: Approval) -> None:
+    """Print the commands that decide an approval. Approving is bound to the very arguments shown above."""
+    named = f"{run_id} {approval.id}"
+    say(f"  bin/retinue approve {named} --args-hash {approval.args_hash}")
+    if approval.offer:
+        say(f"  bin/retinue approve {named} --args-hash {approval.args_hash} --from-now-on")
+    say(f'  bin/retinue reject {named} --comment "why not"')
+    say(f"  bin/retinue edit {named}{'' if approval.kind == 'plan' else ' --set NAME=VALUE'}")

@@ -1,0 +1,191 @@
+"""Standing permissions: what is allowed from now on, listed, added, revoked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import date, datetime
+from datetime import time as clock_time
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+from pydantic import JsonValue
+
+from cli import ask, local
+from cli.client import RetinueClient
+from cli.exits import WrongUsage
+from cli.render import say
+from cli.views import Grant, GrantList
+
+_PATH = "/v1/grants"
+_RECORDED_WITHIN = 5.0
+_LAST_MINUTE = clock_time(23, 59, 59)
+
+commands = typer.Typer(help="Standing permissions: what is not asked any more.")
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON as it is.")]
+Uses = Annotated[int | None, typer.Option(help="How often; without it, any number of times.", show_default=False)]
+Until = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help="Last day, as in 2027-01-31, or a time with its offset.", show_default=False),
+]
+
+
+@commands.callback(invoke_without_command=True)
+def _grants(context: typer.Context) -> None:
+    """Standing permissions: what is not asked any more. Without a command they are listed.
+
+    Example: bin/retinue grants
+    """
+    if context.invoked_subcommand is None:
+        list_grants(context)
+
+
+@commands.command("list")
+def list_grants(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", help="Also revoked, used up and expired ones.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what is allowed without asking, in plain words.
+
+    Example: bin/retinue grants list --all
+    """
+    client = _client(context)
+    text = client.text("GET", _PATH, params={"all": "true"} if everything else {})
+    if as_json:
+        print(text)
+        return
+    found = client.parsed(GrantList, text).grants
+    for grant in found:
+        _show(grant)
+    if not found:
+        say("There is none: all that the policy asks about is asked.")
+
+
+@commands.command()
+def add(
+    context: typer.Context,
+    tool: Annotated[str, typer.Argument(help="Full name, as in email.send; see `bin/retinue capabilities`.")],
+    patterns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arg", metavar="NAME=PATTERN", help="Values that an argument may have; repeatable.", show_default=False
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="NAME", help="An argument that must be empty.", show_default=False),
+    ] = None,
+    whatever: Annotated[bool, typer.Option("--any-arguments", help="Whatever the arguments are.")] = False,
+    uses: Uses = None,
+    until: Until = None,
+    schedule: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only runs that this schedule starts.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Allow something from now on. Arguments that you do not name may be anything, so name those that matter.
+
+    Example: bin/retinue grants add email.send --arg "to=*@example.com" --without cc --uses 10
+    """
+    args = _scope(patterns or [], without or [])
+    if bool(args) == whatever:
+        raise WrongUsage("say which arguments are allowed by --arg and --without, or that all are by --any-arguments")
+    body = {"tool": tool, "args": args, "schedule_id": schedule, **limits(uses, until)}
+    client = _client(context)
+    text = ask.send_once(lambda key: client.create_text(_PATH, body, key=key))
+    _print(client, text, as_json=as_json)
+
+
+@commands.command()
+def revoke(
+    context: typer.Context,
+    grant_id: Annotated[str, typer.Argument(metavar="ID", help="As `grants list` shows it.")],
+    as_json: AsJson = False,
+) -> None:
+    """End a permission: it is asked again from now on. What was done stays done.
+
+    Example: bin/retinue grants revoke g-3f9c
+    """
+    client = _client(context)
+    text = client.text("DELETE", f"{_PATH}/{quote(grant_id, safe='')}")
+    if as_json:
+        print(text)
+    else:
+        say(f"{client.parsed(Grant, text).grant_id} is revoked; it is asked again from now on.")
+
+
+def limits(uses: int | None, until: str | None) -> dict[str, JsonValue]:
+    """The bounds of a grant as the API takes them.
+
+    Raises:
+        WrongUsage: The date cannot be read.
+    """
+    given: dict[str, JsonValue] = {"uses": uses, "expires_at": _moment(until) if until else None}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _moment(text: str) -> str:
+    """The end of a day on this machine's clock, or a time that says its offset."""
+    try:
+        if len(text) == len("2027-01-31"):
+            return datetime.combine(date.fromisoformat(text), _LAST_MINUTE).astimezone().isoformat()
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise WrongUsage(f"{text!r} is no date; write 2027-01-31") from None
+    if moment.tzinfo is None:
+        raise WrongUsage(f"{text!r} does not say its offset; write 2027-01-31 or 2027-01-31T18:00:00+01:00")
+    return moment.isoformat()
+
+
+def _scope(patterns: Sequence[str], without: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {_place(name): [] for name in without}
+    for pair in patterns:
+        name, equals, pattern = pair.partition("=")
+        if not (name and equals and pattern):
+            raise WrongUsage(f"{pair!r} allows nothing; write NAME=PATTERN, as in to=*@example.com")
+        found.setdefault(_place(name), []).append(pattern)
+    return found
+
+
+def _place(name: str) -> str:
+    return name if name.startswith("/") else f"/{name}"
+
+
+def show_given(client: RetinueClient, run_id: str, approval_id: str) -> None:
+    """Say what a decision allows from now on. It is written down right after the decision, beside the action."""
+    deadline = time.monotonic() + _RECORDED_WITHIN
+    while time.monotonic() < deadline:
+        view = client.assistant(run_id)
+        for approval in view.approvals:
+            if approval.id == approval_id and approval.grant_id:
+                _show_one(client, approval.grant_id)
+                return
+        time.sleep(0.2)
+    say("The standing permission is not recorded yet; see `bin/retinue grants` and the notices of the run.", "yellow")
+
+
+def _show_one(client: RetinueClient, grant_id: str) -> None:
+    for grant in client.get(GrantList, _PATH, all="true").grants:
+        if grant.grant_id == grant_id:
+            _show(grant)
+
+
+def _print(client: RetinueClient, text: str, *, as_json: bool) -> None:
+    if as_json:
+        print(text)
+    else:
+        _show(client.parsed(Grant, text))
+
+
+def _show(grant: Grant) -> None:
+    used = f"; used {grant.used} times" if grant.used else ""
+    say(f"{grant.grant_id}{'' if grant.live else '  (over)'}{used}", "" if grant.live else "dim")
+    say(f"  {grant.says}.")
+    if grant.live:
+        say(f"  Take it back: bin/retinue grants revoke {grant.grant_id}")
+
+
+def _client(context: typer.Context) -> RetinueClient:
+    return RetinueClient(context.obj or local.api_url())

@@ -1,0 +1,63 @@
+"""Policies: print the rules that hold, check a file of one's own before a stack starts with it. Asks no running stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.exits import CommandError, WrongUsage
+from cli.render import say
+
+if TYPE_CHECKING:
+    from workflows.policy import Policy
+
+DEFAULT = "default"
+commands = typer.Typer(no_args_is_help=True, help="The rules about what is automatic, asked and denied.")
+
+
+@commands.callback()
+def _policy() -> None:
+    """The rules about what is automatic, asked and denied."""
+
+
+@commands.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A policy of the file.")] = DEFAULT,
+    file: Annotated[
+        Path | None, typer.Option(help="A policy file; by default what is built in.", show_default=False)
+    ] = None,
+) -> None:
+    """Print a policy as TOML, with everything that it takes over from the default.
+
+    Example: bin/retinue policy show > policy.toml
+    """
+    from workflows.policy import to_toml  # here, so that other commands need not wait for its libraries
+
+    known = _read(file)
+    if name not in known:
+        raise WrongUsage(f"there is no policy {name!r}; there are {', '.join(sorted(known))}")
+    print(to_toml(known[name]), end="")
+
+
+@commands.command()
+def check(file: Annotated[Path, typer.Argument(help="The file that RETINUE_POLICY shall name.")]) -> None:
+    """Check a policy file. Exit code 0 when it can be used; else 1, and every mistake is named.
+
+    Example: bin/retinue policy check policy.toml
+    """
+    for name, policy in sorted(_read(file).items()):
+        say(f"{name}: {len(policy.rules)} rules")
+    say(f"{file} can be used: RETINUE_POLICY={file}")
+
+
+def _read(file: Path | None) -> dict[str, Policy]:
+    from workflows.policy import parse_policies
+
+    try:
+        return parse_policies(file.read_text(encoding="utf-8") if file else "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUsage(f"{file} cannot be read: {error}") from None
+    except ValueError as error:
+        raise CommandError(str(error)) from None
