@@ -46,8 +46,11 @@ def forked(old: StartAssistant, body: ForkBody, *, undone: Collection[str] = ())
 
 
 def _messages(old: StartAssistant, body: ForkBody) -> list[Message]:
-    """The conversation that the new run goes on from. The old task's answer, which may hold strangers' words, is not
-    shown to a planner; where nothing is planned anew it is dropped, since another takes its place."""
+    """The conversation that the new run goes on from.
+
+    The old task's answer, which may hold strangers' words, is not shown to a planner; where nothing is planned anew it
+    is dropped, since another takes its place.
+    """
     messages = list(old.fork.messages) if old.fork else []
     if old.mode is Mode.CHAT or not messages or messages[-1].role is not Role.ASSISTANT:
         return messages

@@ -7,16 +7,26 @@ Never record again what is there: old histories are the runs that people have wa
 
 from __future__ import annotations
 
+import contextlib
+import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
+from retinue.person import person_id
 from retinue.registry import REGISTRY_ID
 from retinue.testing import Answer, plan_answer
-from tests.conftest import Stack
+from tests.conftest import Stack, View, pending, steps
+from tests.scenarios.conftest import lonely, people  # noqa: F401  # fixtures
+from tests.scenarios.test_agents import call, delegated
+from tests.scenarios.test_people import QUORUM, Opened, rule, say
+from tests.scenarios.test_plans import MISSING, event
 from tests.test_main_job import COMPOSED_MAIL, forecast, mail
+from workflows.undo import undo_id
 
 HISTORIES = Path(__file__).parent / "histories"
 Fresh = Callable[[str], str]
@@ -42,8 +52,10 @@ DECISIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 async def save(stack: Stack, run_id: str, name: str) -> None:
+    """Keep a history, unless there is one of that name: it is what runs look like that somebody has waiting."""
     history = await stack.temporal.get_workflow_handle(run_id).fetch_history()
-    (HISTORIES / f"{name}.json").write_text(history.to_json())
+    with contextlib.suppress(FileExistsError), (HISTORIES / f"{name}.json").open("x") as file:
+        file.write(history.to_json())
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -64,3 +76,163 @@ async def test_record(stack: Stack, fresh: Fresh, shape: str) -> None:
 
 async def test_record_the_registry(stack: Stack) -> None:
     await save(stack, REGISTRY_ID, "registry")
+
+
+async def ended(stack: Stack, view: View, name: str) -> View:
+    """The final view of a run whose history is kept."""
+    done = await stack.ended(view["id"])
+    with contextlib.suppress(WorkflowFailureError):
+        await stack.temporal.get_workflow_handle(view["id"]).result()
+    await save(stack, view["id"], name)
+    return done
+
+
+async def asking(stack: Stack, message: str, *plans: Answer, **body: Any) -> View:
+    stack.model.script(message, *plans)
+    return await stack.asked((await stack.start(message, **body))["id"])
+
+
+async def test_record_replanned(stack: Stack, fresh: Fresh) -> None:
+    message = fresh("Archive it, and the weather")
+    stack.model.script(message, plan_answer([MISSING, forecast("s2")]), plan_answer([forecast("s1", "Rome")]))
+    await ended(stack, await stack.start(message, wait_seconds=20), "replanned")
+
+
+async def test_record_previewed(stack: Stack, fresh: Fresh) -> None:
+    view = await asking(
+        stack, fresh("Mail somebody"), plan_answer([forecast(), mail("s2"), forecast("s3")]), preview=True
+    )
+    first, second, _ = pending(view)[0]["args"]["steps"]
+    second["args"]["to"] = ["anna@example.com"]
+    await stack.decide(view, "edit", args={"steps": [first, second]})
+    view = await stack.until(view["id"], lambda v: any(a["kind"] == "action" for a in pending(v)))
+    await stack.decide(view)
+    await ended(stack, view, "previewed")
+
+
+async def test_record_preview_rejected(stack: Stack, fresh: Fresh) -> None:
+    view = await asking(stack, fresh("Dentist"), plan_answer([event()]), preview=True)
+    await stack.decide(view, "reject", comment="too early")
+    await ended(stack, view, "preview_rejected")
+
+
+async def test_record_quorum(stack: Stack, fresh: Fresh, people: Opened) -> None:  # noqa: F811
+    person = await people(QUORUM)
+    view = await asking(person("cleo"), fresh("Mail team@example.com"), plan_answer([mail("s1")]))
+    await person("anna").decide(view)
+    await person("ben").decide(view, comment="fine")
+    await ended(person("cleo"), view, "quorum")
+
+
+async def test_record_expired(stack: Stack, fresh: Fresh, people: Opened) -> None:  # noqa: F811
+    policy = rule(
+        'tools = ["email.send"]\ndecide = "ask"\nremind_after = [1]\nescalate_after = 2\nescalate_to = ["ben"]\n'
+        "expires_after = 3"
+    )
+    anna = (await people(policy))("anna")
+    await ended(anna, await asking(anna, fresh("Mail team@example.com"), plan_answer([mail("s1")])), "expired")
+
+
+async def test_record_granted_and_the_person(stack: Stack, fresh: Fresh, people: Opened) -> None:  # noqa: F811
+    name = f"anna-{uuid.uuid4().hex[:8]}"
+    anna = (await people('[policies.default]\nextends = "default"\nhold = 1\nrules = []\n'))(name)
+    view = await asking(anna, fresh("Mail team@example.com"), plan_answer([mail("s1")]))
+    await anna.decide(view, grant={"uses": 2})
+    await ended(anna, view, "gave_a_grant")
+    again = fresh("Mail team@example.com again")
+    stack.model.script(again, plan_answer([mail("s1")]))
+    done = await ended(anna, await anna.start(again, wait_seconds=20), "granted")
+    assert steps(done)["s1"]["consent"]["how"] == "grant"
+    [grant] = (await anna.http.get("/v1/grants")).json()["grants"]
+    await anna.http.delete(f"/v1/grants/{grant['grant_id']}")
+    await save(stack, person_id(name), "person")
+
+
+async def test_record_a_chat_and_its_next_run(stack: Stack, fresh: Fresh, people: Opened) -> None:  # noqa: F811
+    anna = (await people('[policies.default]\nextends = "default"\nrules = []\n'))("anna")
+    first, *others = [fresh(f"Turn {number}") for number in range(8)]
+    for text in (first, *others):
+        stack.model.script(text, plan_answer(reply=f"Answer to {text}"))
+    for text in (others[1], others[5]):
+        stack.model.script(text, plan_answer([event(title=text)]))
+    stack.model.script(others[2], plan_answer([mail("m")]))
+    view = await anna.start(first, mode="chat", wait_seconds=20)
+    first_run = (await stack.temporal.get_workflow_handle(view["id"]).describe()).run_id
+    for text in others:
+        asked = await say(anna, view["id"], text)
+        for _ in pending(asked):
+            await anna.decide(asked)
+            await anna.until(view["id"], lambda v: v["status"] == "awaiting_input")
+    history = await stack.temporal.get_workflow_handle(view["id"], run_id=first_run).fetch_history()
+    with contextlib.suppress(FileExistsError), (HISTORIES / "chat_first_run.json").open("x") as file:
+        file.write(history.to_json())
+    await anna.http.post(f"/v1/assistants/{view['id']}/cancel")
+    await ended(anna, view, "chat_next_run")
+
+
+async def test_record_forked(stack: Stack, fresh: Fresh) -> None:
+    message = fresh("Dentist, and the weather")
+    stack.model.script(message, plan_answer([event(title=message), {**forecast("s2"), "depends_on": ["s1"]}]))
+    old = await stack.ended((await stack.start(message))["id"])
+    body = {"from_step": "s2", "args": {"place": "Rome", "start": "2026-11-27", "end": "2026-11-27"}}
+    new = (await stack.http.post(f"/v1/assistants/{old['id']}/fork", json=body)).json()
+    await ended(stack, new, "forked")
+
+
+async def test_record_delegated(stack: Stack, fresh: Fresh) -> None:
+    goal = fresh("tell the team")
+    wish = call("email.send", to=["team@example.com"], subject="Hi", body="Hello")
+    stack.model.agent(goal, [call("email.search", query="team")], [wish], "Sent.")
+    view = await asking(stack, fresh("Tell team@example.com"), plan_answer([delegated("email", goal)]))
+    await stack.decide(view)
+    await ended(stack, view, "delegated")
+    await save(stack, f"{view['id']}/s1", "microagent")
+
+
+async def test_record_undone_on_cancel(stack: Stack, fresh: Fresh) -> None:
+    message = fresh("Dentist, then mail team@example.com")
+    view = await asking(stack, message, plan_answer([event(title=message), mail("s2", depends_on=["s1"])]))
+    await stack.http.post(f"/v1/assistants/{view['id']}/cancel", json={"undo": True})
+    await ended(stack, view, "undone_on_cancel")
+
+
+async def test_record_an_undo(stack: Stack, fresh: Fresh) -> None:
+    message = fresh("Two events")
+    stack.model.script(message, plan_answer([event("s1", f"{message} a"), event("s2", f"{message} b")]))
+    view = await stack.ended((await stack.start(message))["id"])
+    await stack.http.post(f"/v1/assistants/{view['id']}/undo", json={"wait_seconds": 20})
+    await save(stack, undo_id(view["id"]), "undo")
+
+
+@pytest.mark.parametrize(("decision", "name"), [("approve", "topped_up"), ("reject", "budget_stopped")])
+async def test_record_budgets(stack: Stack, fresh: Fresh, decision: str, name: str) -> None:
+    plan = plan_answer([forecast("s1"), forecast("s2", "Rome")])
+    view = await asking(stack, fresh(f"Two forecasts, {name}"), plan, budget={"steps": 1})
+    await stack.decide(view, decision)
+    await ended(stack, view, name)
+
+
+async def test_record_worker_skipped(stack: Stack, fresh: Fresh, lonely: str) -> None:  # noqa: F811
+    message = fresh("Ask the lonely one")
+    stack.model.script(message, plan_answer([{"id": "s1", "tool": f"{lonely}.ask", "args": {}}, forecast("s2")]))
+    view = await stack.until((await stack.start(message))["id"], lambda v: bool(v["waiting_for"]), seconds=20)
+    await stack.http.post(f"/v1/assistants/{view['id']}/steps/s1", json={"choice": "skip"})
+    await ended(stack, view, "worker_skipped")
+
+
+async def test_record_a_briefing(stack: Stack) -> None:
+    body = {"message": "My briefing", "plan": "briefing", "plan_args": {"place": "Lisbon"}, "wait_seconds": 20}
+    view = (await stack.http.post("/v1/assistants", json=body)).json()
+    await ended(stack, view, "briefing")
+
+
+async def test_record_a_reminder(stack: Stack, fresh: Fresh) -> None:
+    message = fresh("Remind me")
+    at = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    stack.model.script(
+        message, plan_answer([{"id": "s1", "tool": "tasks.remind", "args": {"title": message, "at": at}}])
+    )
+    view = await stack.ended((await stack.start(message))["id"])
+    reminder = f"reminder-{steps(view)['s1']['result']['task_id']}"
+    await stack.temporal.get_workflow_handle(reminder).result()
+    await save(stack, reminder, "reminder")

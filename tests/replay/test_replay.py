@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ from temporalio.worker import Replayer
 from retinue.plan import BoundPlan
 from retinue.temporal import DATA_CONVERTER
 from workflows.assistant import AssistantWorkflow
+from workflows.catalog import PLANS
+from workflows.messages import DoneEffect
+from workflows.microagent import MicroAgentWorkflow
+from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
+from workflows.reminder import ReminderWorkflow
+from workflows.undo import Compensation, UndoWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
@@ -21,18 +28,29 @@ def replayer() -> Replayer:
     from temporalio.worker import UnsandboxedWorkflowRunner
 
     return Replayer(
-        workflows=[AssistantWorkflow, RegistryWorkflow],
+        workflows=[
+            AssistantWorkflow,
+            MicroAgentWorkflow,
+            UndoWorkflow,
+            PersonWorkflow,
+            RegistryWorkflow,
+            ReminderWorkflow,
+            *(plan.workflow for plan in PLANS.values()),
+        ],
         data_converter=DATA_CONVERTER,
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
 
 
 def load(path: Path) -> WorkflowHistory:
-    return WorkflowHistory.from_json(path.stem, path.read_text())
+    """A history under the id that its run had: children are named by it."""
+    history = WorkflowHistory.from_json(path.stem, path.read_text())
+    [first, *_] = history.events
+    return WorkflowHistory(first.workflow_execution_started_event_attributes.workflow_id, history.events)
 
 
 def test_there_are_histories_of_every_shape() -> None:
-    assert len(HISTORIES) >= 12
+    assert len(HISTORIES) >= 32
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
@@ -50,5 +68,29 @@ async def test_an_incompatible_change_is_caught(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(AssistantWorkflow, "_answer", answer_twice)
     [path] = [path for path in HISTORIES if path.stem == "approved"]
+    with pytest.raises(Exception, match="TMPRL1100"):
+        await replayer().replay_workflow(load(path))
+
+
+@pytest.mark.parametrize("shape", ["undone_on_cancel", "undo"])
+async def test_an_incompatible_change_of_undoing_is_caught(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
+    """First effect first, instead of last first."""
+    begin = Compensation.__init__
+
+    def begin_with_the_first(self: Compensation, effects: Sequence[DoneEffect], **options: Any) -> None:
+        begin(self, [*reversed(effects), *effects], **options)
+
+    monkeypatch.setattr(Compensation, "__init__", begin_with_the_first)
+    [path] = [path for path in HISTORIES if path.stem == shape]
+    with pytest.raises(Exception, match="TMPRL1100"):
+        await replayer().replay_workflow(load(path))
+
+
+async def test_an_incompatible_change_of_what_a_chat_does_between_turns_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Going on as new a turn earlier: people's chats would be stuck."""
+    monkeypatch.setattr(AssistantWorkflow, "_has_grown", lambda self: self._turns >= 4)
+    [path] = [path for path in HISTORIES if path.stem == "chat_first_run"]
     with pytest.raises(Exception, match="TMPRL1100"):
         await replayer().replay_workflow(load(path))
