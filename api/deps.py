@@ -20,6 +20,8 @@ from retinue.registry import Directory
 from workflows.policy import Policy
 
 _CONNECT = 5.0
+_RESERVED = frozenset({"signal", "policy"})
+"""Names by which the workflows say that nobody is known, or that nobody decided."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 LOCAL_OWNER = "local"
 """The one person of a single-user installation on loopback."""
@@ -78,7 +80,7 @@ def caller(request: Request, kept: Annotated[House, Depends(house_at_rest)]) -> 
     if header is None:
         return LOCAL_OWNER
     name = request.headers.get(header, "")
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name in _RESERVED:
         raise NotAllowed(f"the header {header} names nobody", hint="an authenticating proxy must set it")
     return name
 

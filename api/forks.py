@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -11,6 +11,7 @@ from api.models import ForkBody
 from retinue.errors import InvalidArguments, NotFound
 from retinue.plan import BoundPlan, BoundStep, check_args, references
 from workflows.messages import Fork, KeptStep, Mode, StartAssistant
+from workflows.preview import texts
 
 
 def forked(old: StartAssistant, body: ForkBody, *, undone: Collection[str] = ()) -> StartAssistant:
@@ -39,7 +40,7 @@ def forked(old: StartAssistant, body: ForkBody, *, undone: Collection[str] = ())
     anew = _from(body.from_step, steps)
     kept = [_kept(step, known.run_id) for step in known.kept if step.bound.id not in {*anew, *undone}]
     fork = Fork(run_id=known.run_id, from_step=body.from_step, messages=_messages(old, body), kept=kept)
-    changes = _planned_anew(fork, body, known) if body.message else _run_again(fork, body, known, steps, anew)
+    changes = _planned_anew(body, known) if body.message else _run_again(fork, body, known, steps, anew)
     new = old.model_copy(update={"fork": fork.model_copy(update=changes), "message": body.message or old.message})
     # a fork of one answer of a chat is a task
     return new.model_copy(update={"mode": Mode.TASK, "preview": body.preview})
@@ -58,10 +59,9 @@ def _messages(old: StartAssistant, body: ForkBody) -> list[Message]:
     return [*messages, answer.model_copy(update={"withheld": True})] if body.message else messages
 
 
-def _planned_anew(fork: Fork, body: ForkBody, known: Fork) -> dict[str, object]:
+def _planned_anew(body: ForkBody, known: Fork) -> dict[str, object]:
     if body.args is not None:
         raise InvalidArguments("`args` and `message` exclude each other", hint="a new message is planned anew")
-    del fork
     return {"round": known.round + 1, "typed": known.typed}
 
 
@@ -70,10 +70,12 @@ def _run_again(
 ) -> dict[str, object]:
     kept = {step.bound.id for step in fork.kept}
     again = [_rewired(steps[step_id], kept | set(anew)) for step_id in steps if step_id in anew]
+    typed = list(known.typed)
     if body.args is not None:
-        again = [_edited(step, body.args) if step.id == body.from_step else step for step in again]
-    before = set(_texts(steps[body.from_step].args))
-    typed = [*known.typed, *(text for text in _texts(body.args or {}) if text not in before)]
+        ran = known.ran.get(body.from_step, {})
+        again = [_edited(step, body.args, ran) if step.id == body.from_step else step for step in again]
+        before = set(texts(ran))
+        typed += [text for text in texts(body.args) if text not in before]
     return {"again": BoundPlan(steps=again), "round": known.round, "typed": typed}
 
 
@@ -100,24 +102,17 @@ def _rewired(step: BoundStep, present: set[str]) -> BoundStep:
     return step.model_copy(update={"depends_on": [other for other in step.depends_on if other in present]})
 
 
-def _edited(step: BoundStep, args: dict[str, JsonValue]) -> BoundStep:
+def _edited(step: BoundStep, args: dict[str, JsonValue], ran: Mapping[str, JsonValue]) -> BoundStep:
+    """The step with new arguments. One that was left as it ran stays what was planned, so that its origin is known."""
     if any(references(args)):
         raise InvalidArguments("write the values themselves; new arguments cannot refer to other steps")
     if step.args_schema and (problems := list(check_args(args, step.args_schema))):
         raise InvalidArguments(f"the new arguments do not fit {step.tool}: {'; '.join(problems[:5])}")
-    return step.model_copy(update={"args": args})
+    unchanged = {name for name, value in args.items() if name in step.args and ran.get(name) == value}
+    return step.model_copy(
+        update={"args": {name: step.args[name] if name in unchanged else value for name, value in args.items()}}
+    )
 
 
 def _kept(step: KeptStep, run_id: str) -> KeptStep:
     return step if step.run_id else step.model_copy(update={"run_id": run_id})
-
-
-def _texts(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, MetaData, String, Table, insert, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from retinue.errors import InvalidArguments
@@ -28,7 +28,8 @@ _KEYS = Table(
 _UNDONE = Table(
     "undone",
     _METADATA,
-    Column("assistant_id", String(80), primary_key=True),
+    Column("assistant_id", String(300), primary_key=True),
+    Column("number", Integer, primary_key=True),
     Column("asked_at", UtcDateTime, nullable=False),
 )
 """Whose effects were taken back after the end: only their views need a second look at Temporal."""
@@ -78,18 +79,18 @@ class IdempotencyKeys:
             return await self._claimed_before(key_id, str(values["body_hash"]))
         return claim
 
-    async def note_undo(self, assistant_id: str) -> None:
-        """Remember that a run is being undone."""
-        row = {"assistant_id": assistant_id, "asked_at": datetime.now(UTC)}
+    async def note_undo(self, assistant_id: str, number: int) -> None:
+        """Remember that a run is being undone, for the first time or again."""
+        row = {"assistant_id": assistant_id, "number": number, "asked_at": datetime.now(UTC)}
         with contextlib.suppress(IntegrityError):
             async with self._store.write() as session:
                 await (await session.connection()).execute(insert(_UNDONE).values(row))
 
-    async def was_undone(self, assistant_id: str) -> bool:
-        """Whether the undoing of a run was ever asked for."""
-        query = select(_UNDONE.c.assistant_id).where(_UNDONE.c.assistant_id == assistant_id)
+    async def undoings(self, assistant_id: str) -> int:
+        """How often the undoing of a run was asked for."""
+        query = select(func.count()).where(_UNDONE.c.assistant_id == assistant_id)
         async with self._store.read() as session:
-            return (await (await session.connection()).execute(query)).first() is not None
+            return int((await (await session.connection()).execute(query)).scalar_one())
 
     async def _claimed_before(self, key_id: str, body_hash: str) -> Claim:
         async with self._store.read() as session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pydantic import BaseModel, Field, JsonValue
 
@@ -16,6 +16,7 @@ from workflows.messages import (
     ApprovalView,
     AssistantStatus,
     AssistantView,
+    DoneEffect,
     StepStatus,
     StepView,
 )
@@ -92,8 +93,8 @@ def make_receipt(view: AssistantView) -> Receipt:
         request=view.message,
         owner=view.owner,
         did=[
-            *(_deed(step, approvals.get(step.id)) for step in _earlier(view)),
-            *(_deed(step, approvals.get(step.id)) for step in steps if step.effect and step.status in _DONE),
+            *(_deed(step, approvals.get(step.id), view.id) for step in _earlier(view)),
+            *(_deed(step, approvals.get(step.id), view.id) for step in steps if step.effect and step.status in _DONE),
         ],
         read=[
             Reading(step_id=step.id, tool=step.tool, args=step.args)
@@ -122,7 +123,7 @@ def _earlier(view: AssistantView) -> Iterator[StepView]:
                 capability=effect.capability,
                 args=effect.args,
                 depends_on=[],
-                status=StepStatus.UNDONE if effect.step_id in undone else StepStatus.COMPLETED,
+                status=_fate(effect, undone),
                 result=effect.result,
                 finished_at=effect.at,
                 effect=True,
@@ -131,11 +132,17 @@ def _earlier(view: AssistantView) -> Iterator[StepView]:
             )
 
 
+def _fate(effect: DoneEffect, undone: Collection[str]) -> StepStatus:
+    if effect.step_id in undone:
+        return StepStatus.UNDONE
+    return StepStatus.UNKNOWN if effect.unknown else StepStatus.COMPLETED
+
+
 def _why_not(step: StepView) -> str:
     return step.error.message if step.error else f"it is {step.status.replace('_', ' ')}"
 
 
-def _deed(step: StepView, approval: ApprovalView | None) -> Deed:
+def _deed(step: StepView, approval: ApprovalView | None, run_id: str) -> Deed:
     return Deed(
         step_id=step.id,
         tool=step.tool,
@@ -144,17 +151,17 @@ def _deed(step: StepView, approval: ApprovalView | None) -> Deed:
         result=step.result,
         at=step.finished_at,
         consent=_consent(step, approval),
-        undo=_how_to_undo(step),
+        undo=_how_to_undo(step, run_id),
         done_by_run=step.kept_from,
     )
 
 
-def _how_to_undo(step: StepView) -> str:
+def _how_to_undo(step: StepView, run_id: str) -> str:
     if step.status is StepStatus.UNDONE:
         return "it was taken back"
     if step.undo is None:
         return "nothing takes it back"
-    return f"POST /v1/assistants/{{id}}/undo takes it back by {step.undo}"
+    return f"POST /v1/assistants/{step.kept_from or run_id}/undo takes it back by {step.undo}"
 
 
 def _consent(step: StepView, approval: ApprovalView | None) -> Consent | None:

@@ -54,12 +54,12 @@ from workflows.messages import (
     AssistantView,
     ChooseForStep,
     Decide,
-    DoneEffect,
     Mode,
     SendMessage,
     StartAssistant,
     StartUndo,
     StepStatus,
+    UndoStep,
     UndoView,
     WorkerChoice,
 )
@@ -213,16 +213,28 @@ class Runs:
             NotFound: There is no such assistant or step.
             InvalidArguments: The new arguments do not fit.
         """
-        await self._describe(run_id)
+        await self._refuse_while_it_works(run_id)
         old: StartAssistant = await self._asked(run_id, "fork_point", StartAssistant)
-        new = forked(old, body, undone=await self._undone(run_id))
+        undone = {step.step_id for step in await self._undo_steps(run_id) if step.status == "undone"}
+        new = forked(old, body, undone=undone)
         return await self._start_once(_TYPE, new, new.message, claimed)
 
-    async def _undone(self, run_id: str) -> set[str]:
-        if not await self._keys.was_undone(run_id):
-            return set()
-        undo: UndoView = await self._asked(undo_id(run_id), "view", UndoView)
-        return {step.step_id for step in undo.steps if step.status == "undone"}
+    async def _undo_steps(self, run_id: str) -> list[UndoStep]:
+        """What became of the effects that were to be taken back after the end; of each the last try."""
+        found: dict[str, UndoStep] = {}
+        for number in range(1, 1 + await self._keys.undoings(run_id)):
+            with contextlib.suppress(NotFound):  # noted, and then Temporal was away when it should have begun
+                undo: UndoView = await self._asked(undo_id(run_id, number), "view", UndoView)
+                found |= {step.step_id: step for step in undo.steps}
+        return list(found.values())
+
+    async def _refuse_while_it_works(self, run_id: str) -> None:
+        """A fork of a run that works could do a second time what that run is about to do."""
+        description = await self._describe(run_id)
+        if description.status is WorkflowExecutionStatus.RUNNING and (
+            (await self._queried(run_id)).status is not AssistantStatus.AWAITING_INPUT
+        ):
+            raise Conflict("the assistant is still at work", hint="fork it when it has ended, or cancel it first")
 
     async def _asked(self, run_id: str, query: str, answer: type[Any]) -> Any:
         """Query a run, ended or not.
@@ -235,7 +247,9 @@ class Runs:
             return await self._handle(run_id).query(query, result_type=answer, rpc_timeout=_RPC)
         except WorkflowQueryFailedError:
             raise Conflict("this kind of run has nothing of that sort") from None
-        except (RPCError, RPCTimeoutOrCancelledError):
+        except (RPCError, RPCTimeoutOrCancelledError) as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+                raise _unknown(run_id) from None
             raise ServiceUnavailable("no workflow worker answered in time") from None
 
     async def undo(self, run_id: str, *, seconds: float) -> AssistantView:
@@ -247,29 +261,45 @@ class Runs:
         description = await self._describe(run_id)
         if description.status is WorkflowExecutionStatus.RUNNING:
             raise Conflict("the assistant has not ended", hint='POST .../cancel with {"undo": true} stops and undoes')
-        effects: list[DoneEffect] = await self._asked(run_id, "effects", list[DoneEffect])
-        if not effects:
+        point: StartUndo = await self._asked(run_id, "undo_point", StartUndo)
+        taken_back = {step.step_id for step in await self._undo_steps(run_id) if step.status == "undone"}
+        left = [effect for effect in point.effects if effect.step_id not in taken_back]
+        if not point.effects:
             raise Conflict("the assistant changed nothing, so there is nothing to undo")
-        handle = await self._start_undo(run_id, effects)
-        await self._keys.note_undo(run_id)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(handle.result(rpc_timeout=_UPDATE), seconds or None)
+        if left:
+            handle = await self._start_undo(point.model_copy(update={"effects": left, "by": self._owner}))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(handle.result(rpc_timeout=_UPDATE), seconds)
         return await self.view(run_id)
 
-    async def _start_undo(self, run_id: str, effects: list[DoneEffect]) -> WorkflowHandle[Any, Any]:
+    async def _start_undo(self, start: StartUndo) -> WorkflowHandle[Any, Any]:
+        """Start the undoing, or find the one that goes on; one that has ended gets a successor for what is left."""
+        number = max(1, await self._keys.undoings(start.run_id))
+        if await self._has_ended(undo_id(start.run_id, number)):
+            number += 1
+        await self._keys.note_undo(start.run_id, number)
         try:
             return await self._client.start_workflow(
                 UNDO_TYPE,
-                StartUndo(run_id=run_id, effects=effects, by=self._owner),
-                id=undo_id(run_id),
+                start,
+                id=undo_id(start.run_id, number),
                 task_queue=WORKFLOW_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary=f"undo {run_id}",
+                static_summary=f"undo {start.run_id}",
                 rpc_timeout=_RPC,
             )
         except WorkflowAlreadyStartedError:
-            return self._client.get_workflow_handle(undo_id(run_id))
+            return self._client.get_workflow_handle(undo_id(start.run_id, number))
+
+    async def _has_ended(self, workflow_id: str) -> bool:
+        try:
+            description = await self._handle(workflow_id).describe(rpc_timeout=_RPC)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return description.status is not WorkflowExecutionStatus.RUNNING
 
     async def _view_of_old_key(self, claim: Claim) -> AssistantView:
         try:
@@ -300,15 +330,13 @@ class Runs:
 
     async def _with_undo(self, view: AssistantView) -> AssistantView:
         """Add what was taken back after the run's end, if anything was."""
-        if view.status not in ENDED or not await self._keys.was_undone(view.id):
-            return view
-        return with_undo(view, await self._asked(undo_id(view.id), "view", UndoView))
+        return with_undo(view, await self._undo_steps(view.id)) if view.status in ENDED else view
 
     async def _final_view(self, run_id: str) -> AssistantView:
         history = await self._handle(run_id).fetch_history(rpc_timeout=_RPC)
         if recorded := await recorded_view(history, self._client.data_converter):
             return recorded
-        description = await self._describe(run_id)
+        description = await self._describe(run_id, approver=True)
         try:
             view = await self._queried(run_id)
         except (RPCError, RPCTimeoutOrCancelledError):
@@ -374,7 +402,7 @@ class Runs:
             return
 
     async def _published(self, run_id: str) -> str | None:
-        return (await self._describe(run_id)).typed_search_attributes.get(_STATUS)
+        return (await self._describe(run_id, approver=True)).typed_search_attributes.get(_STATUS)
 
     async def decide(self, run_id: str, decide: Decide) -> None:
         """Decide an approval.

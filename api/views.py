@@ -19,7 +19,7 @@ from workflows.messages import (
     StepError,
     StepStatus,
     StepView,
-    UndoView,
+    UndoStep,
     plain_conversation,
 )
 
@@ -112,11 +112,14 @@ def _taken_up(view: AssistantView, description: WorkflowExecutionDescription) ->
     return view.model_copy(update={"status": AssistantStatus.RUNNING if view.plan else AssistantStatus.PLANNING})
 
 
-def with_undo(view: AssistantView, undo: UndoView) -> AssistantView:
-    """Add what was taken back after the end."""
-    undone = {step.step_id for step in undo.steps if step.status == "undone"}
+def with_undo(view: AssistantView, steps: Sequence[UndoStep]) -> AssistantView:
+    """Add what was taken back after the end to what the run itself took back."""
+    if not steps:
+        return view
+    undone = {step.step_id for step in steps if step.status == "undone"}
     changed = _with_steps(view, {step_id: {"status": StepStatus.UNDONE} for step_id in undone})
-    return changed.model_copy(update={"undo": undo.steps})
+    both = {step.step_id: step for step in [*view.undo, *steps]}
+    return changed.model_copy(update={"undo": list(both.values())})
 
 
 def _pending_changes(step: StepView, pending: Any) -> dict[str, Any]:

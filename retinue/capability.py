@@ -33,9 +33,10 @@ class Annotations(BaseModel):
         (), description="JSON pointers of arguments that decide where data goes."
     )
     trusted_output: bool = Field(False, description="False where strangers may have written what it returns.")
-    address_book: bool = Field(
-        False,
-        description="Its results are people and places the person knows: a destination from here counts as known.",
+    known_destinations: tuple[str, ...] = Field(
+        (),
+        description="Names of result fields that hold addresses of people the person knows, as an address book's "
+        "`email`: only what stands in these counts as a known destination.",
     )
     undo: str | None = Field(None, description="The tool that compensates this one.")
 

@@ -14,6 +14,7 @@
     |   `-- ServiceRefused     it will not, however often (wrong key, bad request); never retried
     `-- ModelError             the language model's answer cannot be used
         |-- MalformedAnswer    not the JSON that was asked for; goes back to the model
+        |-- UnusableAnswer     it stayed so after it went back; never retried, each try is paid
         `-- CutAnswer          too long or cut off; never retried, the same question gives the same answer
 
 Everything else is a bug: it is not caught in the middle. There are two translations and no third: `to_application_error`
@@ -102,6 +103,10 @@ class MalformedAnswer(ModelError):
     """Not the JSON that was asked for."""
 
     retryable = True
+
+
+class UnusableAnswer(ModelError):
+    """It stayed useless after it was sent back to the model."""
 
 
 class CutAnswer(ModelError):

@@ -27,6 +27,12 @@ MAX_FAN_OUT = 50
 """How many steps may wait for one and the same step."""
 AGENT_VERB = "agent"
 """A step that is delegated to a capability's own agent appears as the tool `<capability>.agent`."""
+_GOAL_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["goal"],
+    "additionalProperties": False,
+    "properties": {"goal": {"type": "string", "minLength": 1, "maxLength": 4000}, "inputs": {"type": "object"}},
+}
 AGENT_RESULT: Mapping[str, Any] = {"type": "object", "properties": {"text": {"type": "string"}}}
 MAX_ARGS_BYTES = 64 * 1024
 MAX_DEPTH = 32
@@ -96,6 +102,7 @@ class BoundStep(BaseModel):
         None, description="only for steps that may be asked: edits are checked by it"
     )
     agent: bool = Field(False, description="a goal for the capability's own agent, not a tool call")
+    steered: bool = Field(False, description="an agent chose it after it had read strangers' words")
 
 
 class BoundPlan(BaseModel):
@@ -248,6 +255,7 @@ def _bind_goal(step: PlanStep, manifest: Manifest) -> BoundStep:
         summary="{goal}",
         annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
         options=ToolOptions(),
+        args_schema=dict(_GOAL_SCHEMA),
         agent=True,
     )
 
@@ -455,6 +463,27 @@ def _walk(node: Mapping[str, Any], root: Mapping[str, Any], parts: list[str]) ->
     if "items" in node:
         return parts[0].isascii() and parts[0].isdigit() and _walk(node["items"], root, parts[1:])
     return node.get("type") in (None, "object", "array")
+
+
+def declared(shape: JsonValue, schema: Mapping[str, Any]) -> JsonValue:
+    """A result's shape (`workflows.progress.shape`) without the fields that its schema does not name."""
+    return _declared(shape, schema, schema)
+
+
+def _declared(shape: JsonValue, node: Mapping[str, Any], root: Mapping[str, Any]) -> JsonValue:
+    if "$ref" in node:
+        return _declared(shape, root.get("$defs", {}).get(node["$ref"].rsplit("/", 1)[-1], {}), root)
+    for choice in node.get("anyOf") or node.get("oneOf") or ():
+        if choice.get("type") != "null":
+            return _declared(shape, choice, root)
+    if not isinstance(shape, dict):
+        return shape
+    if node.get("type") == "array":
+        each = shape.get("each")
+        items = {"items": shape.get("items")}
+        return items if each is None else {**items, "each": _declared(each, node.get("items") or {}, root)}
+    known = node.get("properties", {})
+    return {name: _declared(value, known[name], root) for name, value in shape.items() if name in known}
 
 
 def _depth(value: JsonValue | Mapping[str, JsonValue], level: int = 0) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import JsonValue, ValidationError
 from temporalio import workflow
 
 from activities.reasoning.contract import Usage
@@ -31,24 +32,26 @@ class Broken:
 
     says: str
     again: float
+    of_the_day: bool = False
 
 
 class Allowance:
     """Lets a run use what it may, and asks its person when that is used up. Nothing is ever cut off silently."""
 
-    def __init__(self, start: StartAssistant, approvals: Approvals, *, on_notice: Callable[[str], None]) -> None:
+    def __init__(self, start: StartAssistant, approvals: Approvals) -> None:
         policy = start.policy or DEFAULT_POLICY
         self._start = start
         self._approvals = approvals
-        self._on_notice = on_notice
         self._limits = start.budget or policy.run_budget or Limits()
         self._budget = Budget(self._limits, started=workflow.now())
         self._day_limits = policy.day_budget
-        self.day_extra = dict(start.carried.day_extra) if start.carried else {}
+        carried = start.carried
+        self.day_extra = dict(carried.day_extra) if carried else {}
+        self.day_extra_on = carried.day_extra_on if carried else None
         self._reported: dict[str, float] = {}
-        self._asked = 0
+        self.asked = carried.asked_budgets if carried else 0
         self._reports = 0
-        self._asking: asyncio.Future[bool] | None = None
+        self._one_at_a_time = asyncio.Lock()
         self._stopped = False
 
     def begin_turn(self) -> None:
@@ -62,9 +65,10 @@ class Allowance:
         for name, amount in self._budget.used().items():
             self._reported[name] = self._reported.get(name, 0) - amount
 
-    def used(self, usage: Usage) -> None:
-        """Count what a model used. Its requests were counted before they were made."""
-        self._budget.take(tokens=usage.input_tokens + usage.output_tokens, cost=usage.cost)
+    def used(self, usage: Usage, *, counted: int) -> None:
+        """Count what a model used. So many requests were counted before they were made, which may have been too many."""
+        more = usage.requests - counted
+        self._budget.take(requests=more, tokens=usage.input_tokens + usage.output_tokens, cost=usage.cost)
 
     def works(self, working: bool) -> None:
         """Whether the run works, or only people are waited for."""
@@ -72,7 +76,7 @@ class Allowance:
 
     def view(self) -> BudgetView | None:
         """The budget as people see it; None while it is the policy's own and no reason to speak of it."""
-        if self._start.budget is None and self._asked == 0:
+        if self._start.budget is None and self.asked == 0:
             return None
         return BudgetView(limits=self._budget.limits, used=self._budget.used())
 
@@ -87,12 +91,12 @@ class Allowance:
         Raises:
             BudgetStopped: The person wants no more.
         """
-        while not self._stopped and (broken := await self._broken(amounts)):
-            if not await self._topped_up(broken):
-                self._stopped = True
-        if self._stopped:
-            raise BudgetStopped
-        self._budget.take(**amounts)
+        async with self._one_at_a_time:
+            while not self._stopped and (broken := await self._broken(amounts)):
+                self._stopped = not await self._topped_up(broken)
+            if self._stopped:
+                raise BudgetStopped
+            self._budget.take(**amounts)
 
     async def _broken(self, amounts: Mapping[str, float]) -> dict[str, Broken]:
         """The limits that would break, by name; none when there is room."""
@@ -109,54 +113,49 @@ class Allowance:
             return {}
         day = await self._report()
         limits = self._day_limits.model_dump(exclude_none=True)
+        if day and day.day != self.day_extra_on:
+            self.day_extra, self.day_extra_on = {}, day.day  # a top-up was for its day
         broken = {}
         for name, limit in limits.items() if day else ():
             allowed = limit + self.day_extra.get(name, 0)
             if name in amounts and getattr(day, name) + max(amounts[name], 0) >= allowed + (amounts[name] > 0):
-                broken[name] = Broken(f"{_said(name, getattr(day, name), allowed)} of today", limit)
+                broken[name] = Broken(f"{_said(name, getattr(day, name), allowed)} of today", limit, of_the_day=True)
         return broken
 
     async def _report(self) -> DayUsage | None:
         """Add what was used since the last report to the person's day. Without an answer the day counts as unknown."""
         used = self._budget.used()
         delta = {name: round(amount - self._reported.get(name, 0), 6) for name, amount in used.items()}
-        self._reported = dict(used)
         self._reports += 1
         spend = Spend(
             key=f"{workflow.info().workflow_id}/{workflow.info().run_id[:8]}/{self._reports}",
             day=local_time(workflow.now(), self._start.timezone).date(),
             delta=Amounts.model_validate({name: max(0, amount) for name, amount in delta.items()}),
         )
-        return await local.spend(self._start.owner, spend)
+        day = await local.spend(self._start.owner, spend)
+        if day is not None:
+            self._reported = dict(used)
+        return day
 
     async def _topped_up(self, broken: Mapping[str, Broken]) -> bool:
-        """Ask once for all who wait; whether there is more now."""
-        if self._asking is None:
-            self._asking = asyncio.ensure_future(self._ask(broken))
-        asking = self._asking
-        try:
-            return await asyncio.shield(asking)
-        finally:
-            if asking.done() and self._asking is asking:
-                self._asking = None
-
-    async def _ask(self, broken: Mapping[str, Broken]) -> bool:
-        self._asked += 1
+        """Ask for more; whether there is more now."""
+        self.asked += 1
         approval_id = self._approvals.ask(self._question(broken), now=workflow.now())
         view = await self._approvals.decided(approval_id)
         if view.status is not ApprovalStatus.APPROVED:
             return False
-        more = Limits.model_validate(view.args)
-        self._budget.top_up(more)
-        for name, amount in more.model_dump(exclude_none=True).items():
-            self.day_extra[name] = self.day_extra.get(name, 0) + amount
+        for name, amount in Limits.model_validate(view.args).model_dump(exclude_none=True).items():
+            if broken[name].of_the_day:
+                self.day_extra[name] = self.day_extra.get(name, 0) + amount
+            else:
+                self._budget.top_up(Limits.model_validate({name: amount}))
         return True
 
     def _question(self, broken: Mapping[str, Broken]) -> Question:
         terms = Verdict(decision=Decision.ASK, rule="budget", reasons=[limit.says for limit in broken.values()])
         again = {name: limit.again for name, limit in broken.items()}
         return Question(
-            id=f"ap-budget-{self._asked}",
+            id=f"ap-budget-{self.asked}",
             kind=ApprovalKind.BUDGET,
             tool="budget.top_up",
             title="The budget is used up: top it up by this, or reject to stop",
@@ -164,6 +163,7 @@ class Allowance:
             args_schema=_schema(again),
             terms=terms,
             judge=lambda _: terms,
+            check=_wrong,
         )
 
     async def settle(self) -> None:
@@ -174,6 +174,13 @@ class Allowance:
 
 def _said(name: str, used: float, limit: float) -> str:
     return f"{used:g} of {limit:g} {_WORDS.get(name, name)}"
+
+
+def _wrong(amounts: Mapping[str, JsonValue]) -> Iterator[str]:
+    try:
+        Limits.model_validate(amounts)
+    except ValidationError as error:
+        yield from (f"{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
 
 
 def _schema(amounts: Mapping[str, float]) -> dict[str, Any]:

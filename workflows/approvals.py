@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from pydantic import JsonValue
@@ -25,7 +26,7 @@ from workflows.messages import (
     Vote,
 )
 from workflows.origins import Origin
-from workflows.policy import AtExpiry, Decision, Verdict
+from workflows.policy import MAX_NAMES, AtExpiry, Decision, Verdict
 from workflows.standing import GrantWish, Scope, check_wish, scope_of
 
 ANYBODY = "*"
@@ -57,10 +58,10 @@ def _lines(args: Mapping[str, JsonValue], about: Mapping[str, str]) -> Iterator[
         if value is None or value == [] or value == "":
             continue
         text = safe(value if isinstance(value, str) else _flat(value))
-        label = name.replace("_", " ")
+        label = " ".join(safe(name.replace("_", " ")).split())
         yield f"{label}:\n{_indented(text)}" if len(text.splitlines()) > 1 else f"{label}: {text}"
         if name in about:
-            yield f"    which is {about[name]}"
+            yield f"    which is {safe(about[name])}"
 
 
 def _flat(value: JsonValue) -> str:
@@ -226,8 +227,9 @@ class Approvals:
 
     def others(self) -> list[str]:
         """Who besides the requester may decide, or could: for their inbox, and so that they can see what came of it."""
-        named = {name for view in self._views.values() for name in view.by}
-        return sorted(named - {self._requester})
+        named = sorted({name for view in self._views.values() for name in view.by} - {self._requester})
+        # more does not fit into a search attribute, and a server ends a run that tries
+        return [name for name, end in zip(named, accumulate(map(len, named)), strict=True) if end < MAX_NAMES]
 
     def get(self, approval_id: str) -> ApprovalView:
         """One approval.
@@ -285,7 +287,7 @@ class Approvals:
         if decide.args is None:
             raise _refused("InvalidArguments", "the decision 'edit' needs the new `args`, all of them")
         question = self._questions[view.id]
-        if view.kind is ApprovalKind.ACTION and any(references(decide.args)):
+        if view.kind is not ApprovalKind.PLAN and any(references(decide.args)):
             raise _refused("InvalidArguments", "write the values themselves; an edit cannot refer to other steps")
         problems = list(check_args(decide.args, view.args_schema)) or (
             list(question.check(decide.args)) if question.check else []
@@ -301,8 +303,10 @@ class Approvals:
             return
         if view.kind is not ApprovalKind.ACTION or decide.decision is DecisionKind.REJECT:
             raise _refused("InvalidArguments", "a grant goes with approving an action, nothing else")
-        if view.approvers > 1 or view.not_the_requester:
-            raise _refused("NotAllowed", "what several people must approve cannot be granted by one of them")
+        if view.approvers > 1 or view.not_the_requester or view.by:
+            raise _refused(
+                "NotAllowed", "what others than you alone decide about cannot be allowed from now on by one of them"
+            )
         if wrong := check_wish(decide.grant.expires_at, now):
             raise _refused("InvalidArguments", wrong)
         if decide.grant.args is None and scope_of(decide.args or view.args, self._questions[view.id].sensitive) is None:
@@ -319,26 +323,25 @@ class Approvals:
             return self._update(view, status=ApprovalStatus.REJECTED, **_decision(decide, now))
         if decide.args is not None:
             view = self._edited(view, decide.args)
-        votes = [*view.votes, Vote(by=decide.by, at=now, comment=decide.comment)]
+        votes = [*view.votes, *([Vote(by=decide.by, at=now, comment=decide.comment)] if _counts(view, decide) else [])]
         if len(votes) < view.approvers:
             return self._update(view, votes=votes)
         return self._update(view, votes=votes, status=ApprovalStatus.APPROVED, **_decision(decide, now))
 
     def _edited(self, view: ApprovalView, args: dict[str, JsonValue]) -> ApprovalView:
+        """The approval of the new arguments. Its terms can become stricter by an edit, never milder."""
         question = self._questions[view.id]
         verdict = question.judge(args)
-        # an edit that would be automatic was still asked: its terms stay those of the question
-        terms = verdict if verdict.decision is Decision.ASK else self._terms[view.id]
-        changes = self._terms_of(view.id, terms, asked_at=view.asked_at)
-        return view.model_copy(
-            update={
-                **changes,
-                "args": args,
-                "args_hash": args_hash(args),
-                "preview": self._rendered(question, args),
-                "votes": [],
-            }
-        )
+        asked = verdict.decision is Decision.ASK
+        changes: dict[str, Any] = {
+            "approvers": max(view.approvers, verdict.approvers if asked else 1),
+            "not_the_requester": view.not_the_requester or (asked and verdict.not_the_requester),
+            "by": list(verdict.by) if asked and verdict.by else view.by,
+        }
+        if asked and verdict.reasons != view.reasons:
+            changes["reasons"] = list(dict.fromkeys([*view.reasons, *verdict.reasons]))
+        changes |= {"args": args, "args_hash": args_hash(args), "preview": self._rendered(question, args), "votes": []}
+        return view.model_copy(update=changes)
 
     def grant_wish(self, approval_id: str) -> GrantWish | None:
         """The standing permission that was asked for with the decision."""
@@ -354,6 +357,11 @@ class Approvals:
             for view in waiting:
                 self._views[view.id] = view.model_copy(update={"status": ApprovalStatus.CANCELLED})
             self._on_change()
+
+
+def _counts(view: ApprovalView, decide: Decide) -> bool:
+    """Whether a person's yes counts under the terms as they are now: an edit may have handed it to others."""
+    return decide.decision is not DecisionKind.EDIT or not view.by or decide.by in view.by or ANYBODY in view.by
 
 
 def _decision(decide: Decide, now: datetime) -> dict[str, Any]:

@@ -35,7 +35,6 @@ from workflows.execution import Execution, Surroundings
 from workflows.failures import explain
 from workflows.messages import (
     ENDED,
-    AgentCalls,
     ApprovalStatus,
     AssistantStatus,
     AssistantView,
@@ -44,17 +43,17 @@ from workflows.messages import (
     Decide,
     DecisionKind,
     DecisionSignal,
-    DoneEffect,
     Fork,
     Mode,
     PlanCard,
     PlanView,
     SendMessage,
     StartAssistant,
+    StartUndo,
     StepError,
-    UndoStep,
     WorkerWait,
 )
+from workflows.policy import DEFAULT_POLICY
 from workflows.presentation import current_details
 from workflows.recorded import recorded
 from workflows.undo import Compensation
@@ -92,7 +91,7 @@ class AssistantWorkflow:
         )
         self._approvals = Approvals(requester=start.owner, on_change=self._publish, carried=carried.approvals)
         self._consent = Consent(start, self._approvals, on_notice=self._notice)
-        self._allowance = Allowance(start, self._approvals, on_notice=self._notice)
+        self._allowance = Allowance(start, self._approvals)
         self._execution = self._new_execution(start.fork.kept if start.fork else carried.kept)
         self._phase = AssistantStatus.PLANNING
         self._published: tuple[AssistantStatus, int, list[str]] = (AssistantStatus.RUNNING, 0, [])
@@ -106,18 +105,20 @@ class AssistantWorkflow:
         self._turns = carried.turns
         self._card: PlanCard | None = None
         self._typed = list(start.fork.typed if start.fork else carried.typed)
-        self._reply: str | None = None
-        self._error: StepError | None = None
+        self._reply = carried.reply
+        self._error = carried.error
+        self._stopping = False
         self._notices = carried.notices
         self._usage = carried.usage
         self._effects = carried.effects
-        self._undone: list[UndoStep] = []
+        self._compensation = Compensation([], start.policy or DEFAULT_POLICY, caller=start.owner)
 
     def _new_execution(self, kept: Sequence[Any]) -> Execution:
         around = Surroundings(
             consent=self._consent,
             room=self._allowance.room,
-            said=lambda: [*self._talk.said(), *self._typed],
+            said=self._talk.said,
+            typed=lambda: self._typed,
             on_change=self._publish,
             on_usage=self._use,
             on_stop=self._approvals.close,
@@ -129,21 +130,29 @@ class AssistantWorkflow:
     async def run(self, start: StartAssistant) -> dict[str, Any]:
         """Carry the request through. Returns the final view."""
         try:
-            if start.mode is Mode.CHAT:
-                await self._chat()
-            await self._turn()
-        except (ActivityError, ApplicationError) as error:
-            raise await self._failed(explain(error, who="the language model")) from None
-        except BudgetStopped:
-            raise await self._stopped_by_budget() from None
+            failure = await self._work()
+            await self._settle()
         except asyncio.CancelledError:
             await self._cancelled()
             raise
+        if failure:
+            raise self._failed(failure)
+        return self._end(AssistantStatus.COMPLETED)
+
+    async def _work(self) -> StepError | None:
+        """The task, or the chat until it is cancelled. Returns why it failed, if it did."""
+        try:
+            if self._start.mode is Mode.CHAT:
+                await self._chat()
+            await self._turn()
+        except (ActivityError, ApplicationError) as error:
+            return explain(error, who="the language model")
+        except BudgetStopped:
+            return self._stopped_by_budget()
         if self._allowance.stopped:
-            raise await self._stopped_by_budget()
-        if self._execution.failed():
-            raise await self._failed(StepError(type="StepsFailed", message="not every step could be done"))
-        return await self._end(AssistantStatus.COMPLETED)
+            return self._stopped_by_budget()
+        failed = self._execution.failed()
+        return StepError(type="StepsFailed", message="not every step could be done") if failed else None
 
     async def _turn(self) -> None:
         """One message: plan and run, in as many rounds as it takes, then answer."""
@@ -228,7 +237,11 @@ class AssistantWorkflow:
                 "notices": self._notices,
                 "usage": self._usage,
                 "typed": self._typed,
+                "reply": self._reply,
+                "error": self._error,
+                "asked_budgets": self._allowance.asked,
                 "day_extra": self._allowance.day_extra,
+                "day_extra_on": self._allowance.day_extra_on,
             }
         )
 
@@ -341,7 +354,7 @@ class AssistantWorkflow:
             result: TextResult = await self._reason("reply", request, TextResult)
         except (ActivityError, BudgetStopped) as error:
             reason = "its budget is used up" if isinstance(error, BudgetStopped) else explain(error, who="it").message
-            self._notices = [*self._notices, f"the language model wrote no answer: {reason}"]
+            self._notice(f"the language model wrote no answer: {reason}")
             self._say(_plain_answer(self._execution), withheld=self._execution.read_strangers())
         else:
             self._use(result.usage)
@@ -371,9 +384,9 @@ class AssistantWorkflow:
         self._reasoning_waits = workflow.now()
         self._publish()
 
-    def _use(self, usage: Usage) -> None:
+    def _use(self, usage: Usage, counted: int = 1) -> None:
         self._usage += usage
-        self._allowance.used(usage)
+        self._allowance.used(usage, counted=counted)
 
     def _say(self, text: str, *, withheld: bool = False) -> None:
         self._reply = text
@@ -429,31 +442,35 @@ class AssistantWorkflow:
 
     async def _cancelled(self) -> None:
         """Stopped by the person. With `undo`, what is done is taken back first."""
-        self._phase = AssistantStatus.CANCELLED
+        self._stopping = True
         self._approvals.close()
         if workflow.cancellation_reason() == UNDO:
-            await self._undo()
-        await self._end(AssistantStatus.CANCELLED)
+            self._compensation = self._compensate()
+            await self._compensation.run()
+        await self._settle()
+        self._end(AssistantStatus.CANCELLED)
 
-    async def _undo(self) -> None:
-        compensation = Compensation(self._effects, on_undone=self._execution.mark_undone)
-        await compensation.run()
-        self._undone = compensation.steps()
+    def _compensate(self) -> Compensation:
+        policy = self._start.policy or DEFAULT_POLICY
+        return Compensation(
+            self._effects,
+            policy,
+            caller=self._start.owner,
+            on_undone=self._execution.mark_undone,
+            on_change=self._publish,
+        )
 
-    async def _stopped_by_budget(self) -> ApplicationError:
+    def _stopped_by_budget(self) -> StepError:
         if self._reply is None and self._execution.reports():
             self._say(_plain_answer(self._execution))
-        return await self._failed(
-            StepError(type="BudgetExhausted", message="the budget was used up and you stopped it")
-        )
+        return StepError(type="BudgetExhausted", message="the budget was used up and you stopped it")
 
     async def _settle(self) -> None:
         """Wait for what goes on beside the run: standing permissions that are being written down, the day's budget."""
         await self._consent.settle()
         await self._allowance.settle()
 
-    async def _end(self, status: AssistantStatus) -> dict[str, Any]:
-        await self._settle()
+    def _end(self, status: AssistantStatus) -> dict[str, Any]:
         self._phase = status
         self._question = None
         self._approvals.close()
@@ -461,10 +478,10 @@ class AssistantWorkflow:
         self._describe()
         return recorded(self._view())
 
-    async def _failed(self, error: StepError) -> ApplicationError:
+    def _failed(self, error: StepError) -> ApplicationError:
         """End as failed; the error makes it so in Temporal's eyes too and carries the view."""
         self._error = error
-        view = await self._end(AssistantStatus.FAILED)
+        view = self._end(AssistantStatus.FAILED)
         return ApplicationError(error.message, view, type=error.type, non_retryable=True)
 
     def _view(self) -> AssistantView:
@@ -477,7 +494,7 @@ class AssistantWorkflow:
             plan=PlanView(steps=steps, card=self._card) if steps or self._card else None,
             approvals=self._approvals.in_order([step.id for step in steps]),
             question=self._question,
-            question_id=f"q{self._questions}" if self._question is not None else None,
+            question_id=self._question_id(),
             reply=self._reply,
             error=self._error,
             notices=self._notices,
@@ -485,7 +502,7 @@ class AssistantWorkflow:
             mode=self._start.mode,
             waiting_for=[*self._execution.waits(), *self._waits_for_reasoning()],
             budget=self._allowance.view(),
-            undo=self._undone,
+            undo=self._compensation.steps(),
             schedule_id=self._start.schedule_id,
             forked_from=self._start.fork.run_id if self._start.fork else None,
             turns=self._turns,
@@ -515,14 +532,20 @@ class AssistantWorkflow:
             again=BoundPlan(steps=self._execution.bound()),
             round=self._round,
             typed=self._typed,
+            ran={step.id: step.args for step in self._execution.views()},
         )
         return self._start.model_copy(update={"fork": fork, "carried": None, "schedule_id": None})
 
     @workflow.query
-    def effects(self) -> list[DoneEffect]:
+    def undo_point(self) -> StartUndo:
         """What the run did and nobody took back, in the order in which it happened."""
-        taken_back = {step.step_id for step in self._undone if step.status == "undone"}
-        return [effect for effect in self._effects if effect.step_id not in taken_back]
+        taken_back = {step.step_id for step in self._compensation.steps() if step.status == "undone"}
+        effects = [*self._effects, *self._execution.effects()]
+        return StartUndo(
+            run_id=workflow.info().workflow_id,
+            effects=[effect for effect in effects if effect.step_id not in taken_back],
+            policy=self._start.policy,
+        )
 
     @workflow.update
     def decide(self, decide: Decide) -> dict[str, Any]:
@@ -542,16 +565,22 @@ class AssistantWorkflow:
     @send_message.validator
     def _check_message(self, message: SendMessage) -> None:
         self._refuse_if_ended()
-        if self._talk.knows(message.key):
-            return
+        try:
+            if self._talk.took(message):
+                return
+        except ValueError as error:
+            raise _refused("InvalidArguments", str(error)) from None
         if self._question is None and self._start.mode is not Mode.CHAT:
             raise _refused("NotWaiting", "the assistant has not asked anything")
-        if message.question_id is not None and message.question_id != f"q{self._questions}":
+        if message.question_id is not None and message.question_id != self._question_id():
             raise _refused("NotWaiting", f"question {message.question_id} waits for no answer any more")
         if not message.text.strip():
             raise _refused("InvalidArguments", "the answer is empty")
         if self._talk.waiting() >= MAX_WAITING:
             raise _refused("Busy", f"{MAX_WAITING} messages wait to be read already; send it later")
+
+    def _question_id(self) -> str | None:
+        return f"q{self._questions}" if self._question is not None else None
 
     @workflow.update
     def choose(self, choice: ChooseForStep) -> None:
@@ -567,11 +596,6 @@ class AssistantWorkflow:
         self._refuse_if_ended()
         if not self._execution.awaits_worker(choice.step_id):
             raise _refused("NotWaiting", f"step {choice.step_id} does not wait for a worker")
-
-    @workflow.signal
-    def agent_calls(self, calls: AgentCalls) -> None:
-        """A delegated step's agent wishes for calls. It can do no more than wish."""
-        self._execution.agent_calls(calls)
 
     @workflow.signal
     def approve(self, signal: DecisionSignal) -> None:
@@ -625,8 +649,8 @@ class AssistantWorkflow:
         self._publish()
 
     def _refuse_if_ended(self) -> None:
-        if self._phase in ENDED:
-            raise _refused("Ended", f"the assistant has ended ({self._phase})")
+        if self._phase in ENDED or self._stopping:
+            raise _refused("Ended", f"the assistant has ended ({'cancelled' if self._stopping else self._phase})")
 
 
 def _first_messages(start: StartAssistant) -> list[Message]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -13,7 +13,7 @@ from retinue.plan import BoundStep
 from workflows import local
 from workflows.approvals import Approvals, Question
 from workflows.messages import ApprovalStatus, ApprovalView, StartAssistant, StepConsent
-from workflows.origins import Origin, Source
+from workflows.origins import Origin, Source, at, leaves
 from workflows.policy import DEFAULT_POLICY, Action, Decision, Policy, Verdict
 from workflows.standing import Approved, Consult, Consulted, Scope
 
@@ -93,7 +93,8 @@ class Consent:
     async def _standing(self, wish: Wish, verdict: Verdict) -> Consulted:
         """What the person's grants say. They count neither for several people nor for what strangers may have steered."""
         alone = verdict.approvers == 1 and not verdict.not_the_requester and not verdict.by
-        if self._start.edition < ASKS_GRANTS or not alone or wish.after_strangers:
+        steered = wish.after_strangers or _goes_where_strangers_say(wish)
+        if self._start.edition < ASKS_GRANTS or not alone or steered:
             return Consulted()
         question = Consult(
             key=_key(wish),
@@ -136,14 +137,8 @@ class Consent:
         )
 
     def _judge_edit(self, wish: Wish, args: Mapping[str, JsonValue]) -> Verdict:
-        """The policy's word on edited arguments: what the editor changed, the editor typed."""
-        kept = [origin for origin in wish.origins if _first(origin.path, args) == _first(origin.path, wish.args)]
-        typed = [
-            Origin(path=path, source=Source.USER, trusted=True)
-            for path in wish.step.annotations.sensitive
-            if _first(path, args) != _first(path, wish.args)
-        ]
-        return self._policy.judge(self._action(wish, args, [*kept, *typed]))
+        """The policy's word on edited arguments: what stood there before comes from where it came from."""
+        return self._policy.judge(self._action(wish, args, list(_origins_of_edit(wish, args))))
 
     def _action(self, wish: Wish, args: Mapping[str, JsonValue], origins: Sequence[Origin]) -> Action:
         return Action(
@@ -189,6 +184,29 @@ def _key(wish: Wish) -> str:
     return f"{workflow.info().workflow_id}/{wish.step.id}"
 
 
-def _first(path: str, args: Mapping[str, JsonValue]) -> JsonValue:
-    """The top-level argument that a pointer leads into: whoever edits one of its values vouches for all of it."""
-    return args.get(path.split("/")[1].replace("~1", "/").replace("~0", "~"))
+def _origins_of_edit(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
+    """Each value that decides where data goes: one that stood there before keeps its origin, a new one was typed."""
+    for place in wish.step.annotations.sensitive:
+        before = {str(value): path for path, value in leaves(place, at(wish.args, place))}
+        for path, value in leaves(place, at(args, place)):
+            old = before.get(str(value))
+            known = _covering(wish.origins, old) if old else None
+            if known:
+                yield known.model_copy(update={"path": path})
+            elif old is None:
+                yield Origin(path=path, source=Source.USER, trusted=True)
+
+
+def _goes_where_strangers_say(wish: Wish) -> bool:
+    theirs = [origin.path for origin in wish.origins if origin.source == Source.STRANGERS]
+    return any(_overlap(path, place) for path in theirs for place in wish.step.annotations.sensitive)
+
+
+def _overlap(path: str, place: str) -> bool:
+    """Whether one of two places holds the other."""
+    return f"{path}/".startswith(f"{place}/") or f"{place}/".startswith(f"{path}/")
+
+
+def _covering(origins: Sequence[Origin], path: str) -> Origin | None:
+    """The origin of the value at a place, or of what holds it."""
+    return next((origin for origin in origins if f"{path}/".startswith(f"{origin.path}/")), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from activities.reasoning.contract import Message, Role, Transcript
@@ -28,16 +29,23 @@ class Conversation:
 
     def receive(self, message: SendMessage) -> bool:
         """Take a person's message; false when it was taken before."""
+        if self.took(message):
+            return False
         if message.key is not None:
-            if message.key in self._keys:
-                return False
-            self._keys = [*self._keys[-MAX_KEYS + 1 :], message.key]
+            self._keys = [*self._keys[-MAX_KEYS + 1 :], f"{_digest(message.text)} {message.key}"]
         self._inbox.append(message)
         return True
 
-    def knows(self, key: str | None) -> bool:
-        """Whether a message with this key was taken before."""
-        return key is not None and key in self._keys
+    def took(self, message: SendMessage) -> bool:
+        """Whether this message was taken before.
+
+        Raises:
+            ValueError: Another message with its key was.
+        """
+        digests = [known.partition(" ")[0] for known in self._keys if known.partition(" ")[2] == message.key]
+        if digests and digests[-1] != _digest(message.text):
+            raise ValueError("this key was used for another message; use a new one")
+        return bool(digests)
 
     def waiting(self) -> int:
         """How many messages were not read yet."""
@@ -78,3 +86,7 @@ class Conversation:
             "message_keys": self._keys,
             "transcribed": self._transcribed,
         }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

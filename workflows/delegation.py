@@ -3,60 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ChildWorkflowError
 
-from activities.reasoning.contract import CallOutcome, ToolCall, Usage
+from activities.reasoning.contract import CallOutcome, ConverseResult, ToolCall, Transcript, Usage
 from retinue.plan import BoundStep, PlanStep, bind_call, check_args, references
 from workflows import local
-from workflows.messages import AgentCalls, AgentOutcomes, MicroAgentResult, StartMicroAgent
+from workflows.messages import AgentTurn, StartMicroAgent
 
 if TYPE_CHECKING:
     from workflows.execution import Room
 
 AGENT_TYPE = "MicroAgentWorkflow"
+MAX_TURNS = 8
+"""How often an agent may think about one goal; in the last turn it must answer."""
 MAX_CALLS = 8
 """How many calls an agent may wish for in one turn."""
-Perform = Callable[[Sequence[BoundStep], bool], Awaitable[list[CallOutcome]]]
+_REQUESTS = 2
+"""To the model in one turn at most: one, and one more where its calls could not be read."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a delegation needs of the run: to have calls performed, to use the model, to say that it waits."""
+
+    perform: Callable[[Sequence[BoundStep]], Awaitable[list[CallOutcome]]]
+    room: Room
+    on_usage: Callable[[Usage, int], None]
+    on_waiting: Callable[[str], None]
+    on_working: Callable[[str], None]
+    timezone: str
 
 
 class Delegation:
-    """Starts the child, turns its wishes into steps, and remembers whether it has read strangers' words.
+    """Runs the agent's loop turn by turn, makes steps of its wishes, and remembers whether it has read strangers' words.
 
-    A wish comes by a signal, which anybody who reaches Temporal could send. So nothing in it is believed: the tool is
-    looked up in the registry, and the step that comes of it is judged like any other.
+    Nothing in a wish is believed: its tool is looked up in the registry, and the step that comes of it is judged like
+    any other.
     """
 
-    def __init__(
-        self,
-        step: BoundStep,
-        args: dict[str, JsonValue],
-        *,
-        timezone: str,
-        after_strangers: bool,
-        perform: Perform,
-    ) -> None:
+    def __init__(self, step: BoundStep, args: dict[str, JsonValue], around: Around, *, after_strangers: bool) -> None:
         self._step = step
         self._args = args
-        self._timezone = timezone
+        self._around = around
         self._after_strangers = after_strangers
-        self._perform = perform
-        self._wished: AgentCalls | None = None
-        self._turn = 0
         self._count = 0
 
-    def wish(self, calls: AgentCalls) -> bool:
-        """Take the next turn's wishes; false when it is not their turn."""
-        if self._wished is not None or calls.turn != self._turn + 1:
-            return False
-        self._wished = calls
-        self._turn = calls.turn
-        return True
-
-    async def run(self, *, room: Room, on_usage: Callable[[Usage], None]) -> JsonValue:
+    async def run(self) -> JsonValue:
         """Let the agent work until it has an answer.
 
         Raises:
@@ -65,20 +62,15 @@ class Delegation:
             BudgetStopped: The budget is used up and the person chose to stop.
         """
         tools = await self._tools()
-        await room(requests=1, tokens=0, cost=0)
-        child = await self._start()
-        try:
-            while True:
-                await workflow.wait_condition(lambda: child.done() or self._wished is not None)
-                if self._wished is None:
-                    break
-                await self._answer(child, self._wished, tools, room, on_usage)
-            said: MicroAgentResult = await child
-        finally:
-            if not child.done():
-                child.cancel()
-        on_usage(said.usage)
-        return {"text": said.text}
+        transcript = Transcript(key=f"{workflow.info().workflow_id}/{self._step.id}")
+        outcomes: list[CallOutcome] = []
+        for turn in range(1, MAX_TURNS + 1):
+            said = await self._think(turn, transcript, outcomes)
+            if said.text is not None or not said.calls:
+                return {"text": said.text or ""}
+            outcomes = await self._outcomes(said.calls[:MAX_CALLS], tools)
+            transcript = transcript.model_copy(update={"length": said.length})
+        return {"text": ""}
 
     async def _tools(self) -> dict[str, local.FoundTool]:
         found = await local.agent(self._step.capability)
@@ -87,35 +79,42 @@ class Delegation:
             raise ApplicationError(f"the agent of {self._step.capability} cannot work: {reason}", type="NoAgent")
         return {tool.spec.name: tool for tool in found}
 
-    async def _start(self) -> workflow.ChildWorkflowHandle[object, MicroAgentResult]:
-        goal = str(self._args["goal"])
-        return await workflow.start_child_workflow(
-            AGENT_TYPE,
-            StartMicroAgent(
-                agent=self._step.capability,
-                goal=goal,
-                inputs=self._args.get("inputs"),
-                timezone=self._timezone,
-                step_id=self._step.id,
-            ),
-            id=f"{workflow.info().workflow_id}/{self._step.id}",
-            result_type=MicroAgentResult,
-            static_summary=f"{self._step.capability}: {goal}"[:200],
+    async def _think(self, turn: int, transcript: Transcript, outcomes: list[CallOutcome]) -> ConverseResult:
+        """One turn in a child workflow; a second, patient one where the first found no worker."""
+        await self._around.room(requests=_REQUESTS, tokens=0, cost=0)
+        start = StartMicroAgent(
+            agent=self._step.capability,
+            goal=str(self._args["goal"]),
+            inputs=self._args.get("inputs"),
+            timezone=self._around.timezone,
+            transcript=transcript,
+            outcomes=outcomes,
+            last_turn=turn == MAX_TURNS,
         )
+        name = f"{self._step.id}/{turn}"
+        try:
+            answer = await self._child(name, start)
+            if answer.waits:
+                self._around.on_waiting(self._step.id)
+                answer = await self._child(f"{name}/waited", start.model_copy(update={"patient": True}))
+                self._around.on_working(self._step.id)
+        except ChildWorkflowError:
+            # what it cost cannot be told any more, so it counts as all that was set aside
+            self._around.on_usage(Usage(requests=_REQUESTS), _REQUESTS)
+            raise
+        assert answer.said is not None
+        self._around.on_usage(answer.said.usage, _REQUESTS)
+        return answer.said
 
-    async def _answer(
-        self,
-        child: workflow.ChildWorkflowHandle[object, MicroAgentResult],
-        wished: AgentCalls,
-        tools: dict[str, local.FoundTool],
-        room: Room,
-        on_usage: Callable[[Usage], None],
-    ) -> None:
-        on_usage(wished.usage)
-        outcomes = await self._outcomes(wished.calls[:MAX_CALLS], tools)
-        await room(requests=1, tokens=0, cost=0)
-        self._wished = None
-        await child.signal("outcomes", AgentOutcomes(turn=wished.turn, outcomes=outcomes))
+    async def _child(self, name: str, start: StartMicroAgent) -> AgentTurn:
+        answer: AgentTurn = await workflow.execute_child_workflow(
+            AGENT_TYPE,
+            start,
+            id=f"{workflow.info().workflow_id}/{name}",
+            result_type=AgentTurn,
+            static_summary=f"{start.agent}: {start.goal}"[:200],
+        )
+        return answer
 
     async def _outcomes(self, calls: Sequence[ToolCall], tools: dict[str, local.FoundTool]) -> list[CallOutcome]:
         """What came of each call, in their order; those that cannot be steps are answered with what is wrong."""
@@ -126,7 +125,7 @@ class Delegation:
                 outcomes[call.call_id] = CallOutcome(call_id=call.call_id, content={"error": problem})
             else:
                 steps[call.call_id] = self._bound(call, tools[call.tool])
-        done = await self._perform(list(steps.values()), self._after_strangers) if steps else []
+        done = await self._around.perform(list(steps.values())) if steps else []
         for call_id, outcome in zip(steps, done, strict=True):
             outcomes[call_id] = outcome.model_copy(update={"call_id": call_id})
         # from here on everything that the agent says counts as strangers' words
@@ -135,8 +134,12 @@ class Delegation:
 
     def _bound(self, call: ToolCall, tool: local.FoundTool) -> BoundStep:
         self._count += 1
-        wanted = PlanStep(id=f"{self._step.id}.{self._count}"[-40:], tool=call.tool, args=call.args)
-        return bind_call(wanted, tool.spec, capability=tool.capability, task_queue=tool.task_queue, with_schema=True)
+        # its id is longer than a planner's may be, so it is not checked as one
+        wanted = PlanStep.model_construct(
+            id=f"{self._step.id}.{self._count}", tool=call.tool, args=call.args, depends_on=[], why=""
+        )
+        bound = bind_call(wanted, tool.spec, capability=tool.capability, task_queue=tool.task_queue, with_schema=True)
+        return bound.model_copy(update={"steered": True}) if self._after_strangers else bound
 
 
 def _problem(call: ToolCall, tools: dict[str, local.FoundTool]) -> str | None:

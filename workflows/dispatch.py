@@ -26,7 +26,7 @@ async def run_activity(
     options: ToolOptions,
     activity_id: str | None = None,
     summary: str | None = None,
-    on_waiting: Callable[[], None],
+    on_waiting: Callable[[], None] | None = None,
     result_type: type | None = None,
 ) -> Any:
     """Run an activity by name; when no worker takes it at first, say so by `on_waiting` and go on waiting.
@@ -38,8 +38,8 @@ async def run_activity(
         asyncio.CancelledError: The run was cancelled and the activity has stopped.
         ActivityError: It failed for good, or no worker came within the tool's `patience`.
     """
-    waits = [min(FIRST_WAIT, options.patience), options.patience]
-    for last, wait in enumerate(waits):
+    waits = [FIRST_WAIT, options.patience] if options.patience > FIRST_WAIT else [options.patience]
+    for wait in waits:
         try:
             return await workflow.execute_activity(
                 name,
@@ -54,9 +54,10 @@ async def run_activity(
         except ActivityError as error:
             if isinstance(error.cause, CancelledError):
                 raise asyncio.CancelledError from None
-            if last or not found_no_worker(error):
+            if wait == waits[-1] or not found_no_worker(error):
                 raise
-            on_waiting()
+            if on_waiting:
+                on_waiting()
     raise AssertionError("the last wait returns or raises")
 
 

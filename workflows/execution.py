@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from string import Formatter
@@ -19,11 +19,10 @@ from retinue.plan import BoundPlan, BoundStep, check_args, cut, json_size, resol
 from workflows.allowance import BudgetStopped
 from workflows.approvals import args_hash
 from workflows.consent import Cleared, Consent, Refused, Wish
-from workflows.delegation import Delegation
+from workflows.delegation import Around, Delegation
 from workflows.dispatch import found_no_worker, run_activity
 from workflows.failures import explain
 from workflows.messages import (
-    AgentCalls,
     DoneEffect,
     KeptStep,
     StepError,
@@ -32,7 +31,7 @@ from workflows.messages import (
     WorkerChoice,
     WorkerWait,
 )
-from workflows.origins import describe, texts, trace, trusted
+from workflows.origins import addresses, describe, trace, trusted
 from workflows.progress import progress
 
 _REPORTS_BYTES = 200_000
@@ -46,7 +45,9 @@ _ROUNDS_TO_ARRIVE = 8
 """Rounds of the event loop within which a result reaches its step. One that comes in the same workflow task as the
 cancellation would else be lost: temporalio 1.35 raises `CancelledError` where such an activity is awaited, and an effect
 that was done would be shown as cancelled. There one round is enough; more cost nothing."""
-_PERFORMED = frozenset({StepStatus.COMPLETED, StepStatus.UNKNOWN})
+_MODEL_USE: Mapping[str, float] = {"requests": 1, "tokens": 0, "cost": 0}
+_REMEMBERED_BYTES = 16 * 1024
+"""Of each value of an effect's arguments and result: what is longer is a text, and not needed to take it back."""
 
 
 class Room(Protocol):
@@ -67,8 +68,10 @@ class Surroundings:
     consent: Consent
     room: Room
     said: Callable[[], Sequence[str]]
+    typed: Callable[[], Collection[str]]
     on_change: Callable[[], None]
-    on_usage: Callable[[Usage], None]
+    on_usage: Callable[[Usage, int], None]
+    """Takes what a model used, and how many requests of it were counted beforehand."""
     on_stop: Callable[[], None]
     timezone: str
 
@@ -82,7 +85,6 @@ class Execution:
         self._views: dict[str, StepView] = {}
         self._results: dict[str, JsonValue] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._delegations: dict[str, Delegation] = {}
         self._choices: dict[str, WorkerChoice] = {}
         self._settled: dict[tuple[str, str], str] = {}
         self._effects: list[str] = []
@@ -100,6 +102,8 @@ class Execution:
                 "status": StepStatus.COMPLETED,
                 "args": kept.args,
                 "result": kept.result,
+                "consent": kept.consent,
+                "finished_at": kept.at,
                 "kept_from": kept.run_id,
             }
         )
@@ -115,7 +119,7 @@ class Execution:
         self._settled = {}  # what was done or rejected before may be wanted again by a new message
 
     def _forget(self, step_id: str) -> None:
-        for known in (self._steps, self._views, self._results, self._tasks, self._delegations):
+        for known in (self._steps, self._views, self._results, self._tasks):
             known.pop(step_id, None)
 
     async def run(self, plan: BoundPlan) -> None:
@@ -174,13 +178,13 @@ class Execution:
             if self._views[other].status not in _OPEN | {StepStatus.COMPLETED}
         }
 
-    async def _run_step(self, step: BoundStep, *, after_strangers: bool = False) -> None:
+    async def _run_step(self, step: BoundStep) -> None:
         try:
             args = resolve_args(step.args, self._results)
             if step.agent:
                 await self._delegate(step, args)
             else:
-                await self._call(step, args, after_strangers=after_strangers)
+                await self._call(step, args)
         except BrokenReference as error:
             self._fail(step, explain(error, who=step.tool))
         except Refused as refused:
@@ -193,38 +197,43 @@ class Execution:
                 raise
             self._end_as_chosen(step)
 
-    async def _call(self, step: BoundStep, args: dict[str, JsonValue], *, after_strangers: bool) -> None:
+    async def _call(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
         """One tool call, from its resolved arguments to its result."""
         if problems := list(_problems(step, args)):
             self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems[:5])))
             return
         self._set(step.id, args=args)
         self._refuse_a_repeat(step, args)
-        cleared = await self._cleared(step, args, after_strangers=after_strangers)
-        await self._around.room(steps=1, tool_calls=1)
+        cleared = await self._cleared(step, args)
+        await self._around.room(steps=1, tool_calls=1, **(_MODEL_USE if step.capability == Reasoning.name else {}))
         if cleared.hold:
             await self._hold(step, cleared.hold)
         await self._perform(step, cleared.args)
 
-    async def _cleared(self, step: BoundStep, args: dict[str, JsonValue], *, after_strangers: bool) -> Cleared:
+    async def _cleared(self, step: BoundStep, args: dict[str, JsonValue]) -> Cleared:
+        around = self._around
         origins = trace(
-            step, self._steps, self._around.said(), known=self._address_book(), after_strangers=after_strangers
+            step,
+            self._steps,
+            around.said(),
+            typed=around.typed(),
+            known=self._known_addresses() if step.annotations.sensitive else (),
+            after_strangers=step.steered,
         )
-        wish = Wish(step, args, origins, describe(step.args, self._results), after_strangers)
-        cleared = await self._around.consent.clear(
+        wish = Wish(step, args, origins, describe(step.args, self._results), step.steered)
+        cleared = await around.consent.clear(
             wish, on_asking=lambda: self._set(step.id, status=StepStatus.AWAITING_APPROVAL)
         )
         if not step.annotations.read_only:
             self._set(step.id, consent=cleared.consent)
         return cleared
 
-    def _address_book(self) -> set[str]:
-        """Every value that the person's own contacts gave in this run."""
+    def _known_addresses(self) -> set[str]:
+        """Every address that the person's own contacts gave in this run."""
         return {
-            text
-            for step_id, step in self._steps.items()
-            if step.annotations.address_book and step_id in self._results and trusted(step, self._steps)
-            for text in texts(self._results[step_id])
+            address
+            for step_id, result in self._results.items()
+            for address in addresses(result, self._steps[step_id].annotations.known_destinations)
         }
 
     def _refuse_a_repeat(self, step: BoundStep, args: Mapping[str, JsonValue]) -> None:
@@ -270,32 +279,41 @@ class Execution:
             self._settle(step, args)
             self._effects.append(step.id)
         if step.capability == Reasoning.name and isinstance(result, dict) and "usage" in result:
-            self._around.on_usage(Usage.model_validate(result["usage"]))
+            self._around.on_usage(Usage.model_validate(result["usage"]), 1)
         self._set(step.id, status=StepStatus.COMPLETED, result=result, waiting_since=None, finished_at=workflow.now())
 
     async def _delegate(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
         """Let the capability's own agent work; each call that it wants becomes a step of this run."""
+        if problems := list(_problems(step, args)):
+            self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems[:5])))
+            return
         await self._around.room(steps=1)
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
-        strangers = any(not origin.trusted for origin in trace(step, self._steps, self._around.said()))
-        delegation = Delegation(
-            step, args, timezone=self._around.timezone, after_strangers=strangers, perform=self._perform_calls
-        )
-        self._delegations[step.id] = delegation
+        strangers = any(not origin.trusted for origin in trace(step, self._steps, ()))
         try:
-            result = await delegation.run(room=self._around.room, on_usage=self._around.on_usage)
+            result = await Delegation(step, args, self._of_delegations(), after_strangers=strangers).run()
         except (ApplicationError, ActivityError, ChildWorkflowError) as error:
             cause = error.cause if isinstance(error, ChildWorkflowError) and error.cause else error
             self._fail(step, explain(cause, who=f"the agent of {step.capability}"))
         else:
             self._complete(step, args, result)
 
-    async def _perform_calls(self, calls: Sequence[BoundStep], after_strangers: bool) -> list[CallOutcome]:
+    def _of_delegations(self) -> Around:
+        return Around(
+            perform=self._perform_calls,
+            room=self._around.room,
+            on_usage=self._around.on_usage,
+            on_waiting=self._waits,
+            on_working=lambda step_id: self._set(step_id, status=StepStatus.RUNNING, waiting_since=None),
+            timezone=self._around.timezone,
+        )
+
+    async def _perform_calls(self, calls: Sequence[BoundStep]) -> list[CallOutcome]:
         """Run an agent's calls beside each other; one that may not run, or fails, is an outcome like any other."""
         parent = calls[0].id.rpartition(".")[0]
         for call in calls:
             self._add(call, parent=parent)
-        tasks = {call.id: asyncio.create_task(self._run_step(call, after_strangers=after_strangers)) for call in calls}
+        tasks = {call.id: asyncio.create_task(self._run_step(call)) for call in calls}
         self._tasks |= tasks
         try:
             await asyncio.gather(*tasks.values())
@@ -303,14 +321,6 @@ class Execution:
             for call_id in tasks:
                 self._tasks.pop(call_id, None)
         return [_outcome(self._views[call.id]) for call in calls]
-
-    def agent_calls(self, calls: AgentCalls) -> None:
-        """What a delegated step's agent wishes; ignored when no such step runs."""
-        if delegation := self._delegations.get(calls.step_id):
-            if calls.waiting:
-                self._waits(calls.step_id)
-            elif delegation.wish(calls):
-                self._set(calls.step_id, status=StepStatus.RUNNING, waiting_since=None)
 
     def choose(self, step_id: str, choice: WorkerChoice) -> None:
         """Do what a person wants about a step that no worker takes."""
@@ -340,6 +350,7 @@ class Execution:
     def _fail(self, step: BoundStep, error: StepError, *, unknown: bool = False) -> None:
         if unknown:
             self._settle(step, self._views[step.id].args)
+            self._effects.append(step.id)
         self._end(step, StepStatus.UNKNOWN if unknown else StepStatus.FAILED, error)
 
     def _end(self, step: BoundStep, status: StepStatus, error: StepError) -> None:
@@ -416,27 +427,31 @@ class Execution:
         return [_report(view, share) for view in views]
 
     def read_strangers(self) -> bool:
-        """Whether any result of this turn may hold the words of strangers."""
-        return any(
-            step_id in self._results and not trusted(self._steps[step_id], self._steps) for step_id in self._turn
-        )
+        """Whether any result of this turn, or what a tool said when it failed, may hold the words of strangers."""
+        told = [step_id for step_id in self._turn if step_id in self._results or self._views[step_id].error]
+        return any(not trusted(self._steps[step_id], self._steps) for step_id in told)
 
     def kept(self) -> list[KeptStep]:
-        """The finished steps of this turn, for a later turn in another run."""
-        done = [step_id for step_id in self._turn if self._views[step_id].status is StepStatus.COMPLETED]
-        return [
-            KeptStep(bound=self._steps[step_id], args=self._views[step_id].args, result=self._results[step_id])
-            for step_id in done
-        ]
+        """The finished steps of this turn, for a later turn in another run. An agent's calls stay with their step."""
+        return [_kept(self._steps[step_id], self._views[step_id]) for step_id in self._turn if self._is_kept(step_id)]
+
+    def _is_kept(self, step_id: str) -> bool:
+        view = self._views[step_id]
+        return view.status is StepStatus.COMPLETED and view.parent is None
 
     def bound(self) -> list[BoundStep]:
         """All steps as planned."""
         return list(self._steps.values())
 
+    def effects(self) -> list[DoneEffect]:
+        """The effects that nobody has taken over yet, in the order in which they happened."""
+        return [_effect(self._views[step_id], self._steps[step_id]) for step_id in self._effects]
+
     def take_effects(self) -> list[DoneEffect]:
-        """The effects since this was last asked, in the order in which they happened."""
-        taken, self._effects = self._effects, []
-        return [_effect(self._views[step_id], self._steps[step_id]) for step_id in taken]
+        """The same, and from now on they are somebody else's to remember."""
+        taken = self.effects()
+        self._effects = []
+        return taken
 
     def mark_undone(self, step_id: str) -> None:
         """Its effect was taken back."""
@@ -482,10 +497,29 @@ def _effect(view: StepView, step: BoundStep) -> DoneEffect:
         title=step.title,
         capability=view.capability,
         undo=view.undo,
+        args={name: cut(value, _REMEMBERED_BYTES) for name, value in view.args.items()},
+        result=_remembered(view.result),
+        consent=view.consent,
+        at=view.finished_at,
+        unknown=view.status is StepStatus.UNKNOWN,
+    )
+
+
+def _remembered(result: JsonValue) -> JsonValue:
+    """What an undo may need of a result, without what is huge."""
+    if isinstance(result, dict):
+        return {name: cut(value, _REMEMBERED_BYTES) for name, value in result.items()}
+    return cut(result, _REMEMBERED_BYTES)
+
+
+def _kept(step: BoundStep, view: StepView) -> KeptStep:
+    return KeptStep(
+        bound=step,
         args=view.args,
         result=view.result,
         consent=view.consent,
         at=view.finished_at,
+        run_id=view.kept_from,
     )
 
 

@@ -6,12 +6,13 @@ place (see `retinue.temporal.CompactPayloadConverter`).
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from activities.reasoning.contract import CallOutcome, Message, Role, ToolCall, Usage
+from activities.reasoning.contract import CallOutcome, ConverseResult, Message, Role, Transcript, Usage
 from retinue.capability import Manifest
 from retinue.plan import BoundPlan, BoundStep
 from retinue.times import Moment
@@ -100,6 +101,8 @@ class KeptStep(BaseModel):
     bound: BoundStep
     args: dict[str, JsonValue] = Field(default_factory=dict, description="as they ran, references resolved")
     result: JsonValue = None
+    consent: StepConsent | None = None
+    at: Moment | None = None
     run_id: str | None = Field(None, description="the run that did it, where that is another one")
 
 
@@ -112,6 +115,9 @@ class Fork(BaseModel):
     kept: list[KeptStep] = Field(default_factory=list, description="finished steps, not done again")
     again: BoundPlan | None = Field(None, description="the steps to run; None to plan them anew")
     typed: list[str] = Field(default_factory=list, description="values that the person wrote into the arguments")
+    ran: dict[str, dict[str, JsonValue]] = Field(
+        default_factory=dict, description="by step, the arguments as they ran; only to compare new ones with"
+    )
     round: int = Field(1, description="the last planning round that the ids of taken-over steps speak of")
 
 
@@ -131,7 +137,11 @@ class Carried(BaseModel):
     notices: list[str] = Field(default_factory=list)
     usage: Usage = Usage()
     typed: list[str] = Field(default_factory=list)
+    reply: str | None = None
+    error: StepError | None = None
+    asked_budgets: int = 0
     day_extra: dict[str, float] = Field(default_factory=dict)
+    day_extra_on: date | None = None
 
 
 class StartAssistant(BaseModel):
@@ -197,38 +207,23 @@ class SendMessage(BaseModel):
 
 
 class StartMicroAgent(BaseModel):
-    """Input of `MicroAgentWorkflow`: one capability's own agent and its goal."""
+    """Input of `MicroAgentWorkflow`: one turn of one capability's own agent."""
 
     agent: str
     goal: str
     inputs: JsonValue = None
     timezone: str
-    step_id: str = Field(description="the step of the parent that was delegated")
+    transcript: Transcript
+    outcomes: list[CallOutcome] = Field(default_factory=list, description="of the calls of the turn before")
+    last_turn: bool = Field(False, description="no more calls: the agent must answer")
+    patient: bool = Field(False, description="wait for a worker for as long as the model's patience lasts")
 
 
-class AgentCalls(BaseModel):
-    """Input of the signal `agent_calls`, child to parent: wishes only. The parent binds, judges and performs them."""
+class AgentTurn(BaseModel):
+    """What an agent said in one turn; or that no worker was there to let it think."""
 
-    step_id: str
-    turn: int
-    calls: list[ToolCall] = Field(default_factory=list)
-    usage: Usage = Usage()
-    waiting: bool = Field(False, description="no worker has taken the model's turn yet")
-
-
-class AgentOutcomes(BaseModel):
-    """Input of the signal `outcomes`, parent to child."""
-
-    turn: int
-    outcomes: list[CallOutcome]
-    last_turn: bool = False
-
-
-class MicroAgentResult(BaseModel):
-    """What a capability's agent came to; its usage since the last signal."""
-
-    text: str
-    usage: Usage = Usage()
+    said: ConverseResult | None = None
+    waits: bool = False
 
 
 class StepError(BaseModel):
@@ -371,6 +366,7 @@ class DoneEffect(BaseModel):
     result: JsonValue = None
     consent: StepConsent | None = None
     at: Moment | None = None
+    unknown: bool = Field(False, description="nobody knows whether it happened")
 
 
 class UndoStep(BaseModel):
@@ -392,6 +388,7 @@ class StartUndo(BaseModel):
     run_id: str
     effects: list[DoneEffect]
     by: str = "local"
+    policy: Policy | None = Field(None, description="what it forbids is not done to undo something either")
 
 
 class UndoView(BaseModel):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pydantic import BaseModel, Field, JsonValue
 
 from retinue.plan import BoundStep, pointer, references
+from retinue.text import safe
 
 _FIELDS_SHOWN = 5
 _FIELD_CHARS = 100
@@ -47,6 +48,7 @@ def trace(
     steps: Mapping[str, BoundStep],
     said: Sequence[str],
     *,
+    typed: Collection[str] = (),
     known: Collection[str] = (),
     after_strangers: bool = False,
 ) -> list[Origin]:
@@ -55,39 +57,54 @@ def trace(
     Args:
         step: The step with its arguments as planned, references unresolved.
         steps: All steps of the run by id.
-        said: What the person typed.
-        known: Values that stand in results from the person's address book, in lower case.
+        said: What the person typed, in sentences.
+        typed: Whole values that the person wrote into arguments, in lower case.
+        known: Addresses that stand in results from the person's address book, in lower case.
         after_strangers: An agent wrote the arguments after it had read strangers' words, so they count as theirs.
     """
     words = "\n".join(said).casefold()
     found = {origin.path: origin for origin in _references("", step.args, steps)}
     for path in step.annotations.sensitive:
-        for leaf, value in _leaves(path, _at(step.args, path)):
+        for leaf, value in leaves(path, at(step.args, path)):
             if leaf not in found:
-                source = _source_of(str(value).casefold(), words, known, after_strangers=after_strangers)
+                text = str(value).casefold()
+                theirs = text in typed or _stands_in(text, words)
+                source = _source_of(text, theirs, known, after_strangers=after_strangers)
                 found[leaf] = Origin(path=leaf, source=source, trusted=source in (Source.USER, Source.CONTACTS))
     return list(found.values())
 
 
-def _source_of(value: str, words: str, known: Collection[str], *, after_strangers: bool) -> Source:
+def _source_of(value: str, theirs: bool, known: Collection[str], *, after_strangers: bool) -> Source:
     """Whose a written value is. What the person typed or has in the address book is theirs, whoever repeats it."""
-    if _stands_in(value, words):
+    if theirs:
         return Source.USER
     if value in known:
         return Source.CONTACTS
     return Source.STRANGERS if after_strangers else Source.MODEL
 
 
-def texts(value: JsonValue) -> Iterator[str]:
-    """Every text inside a result, in lower case."""
-    for _, leaf in _leaves("", value):
-        if isinstance(leaf, str):
-            yield leaf.casefold()
+def addresses(result: JsonValue, fields: Collection[str]) -> Iterator[str]:
+    """Every text in a result at a field of one of these names, in lower case."""
+    if isinstance(result, dict):
+        for name, value in result.items():
+            if name in fields and isinstance(value, str):
+                yield value.casefold()
+            else:
+                yield from addresses(value, fields)
+    elif isinstance(result, list):
+        for item in result:
+            yield from addresses(item, fields)
+
+
+_BEFORE = r"""(?:(?<![^\s<(\[{"“«,;:])|(?<=\s'))"""
+_AFTER = r"""(?=[.!?:>)\]}"”»']*(?:[\s,;]|$))"""
+"""What may stand around a value that counts as typed. Everything else may be a part of an address, so that with
+`o'brien@example.com` only the whole is typed, and no `brien@example.com`."""
 
 
 def _stands_in(value: str, words: str) -> bool:
     """Whether the person typed exactly this, and not something that only begins or ends like it."""
-    return re.search(rf"(?<![\w.+@-]){re.escape(value)}(?![\w@-]|\.\w)", words) is not None
+    return re.search(f"{_BEFORE}{re.escape(value)}{_AFTER}", f" {words}") is not None
 
 
 def describe(args: Mapping[str, JsonValue], results: Mapping[str, JsonValue]) -> dict[str, str]:
@@ -98,7 +115,9 @@ def describe(args: Mapping[str, JsonValue], results: Mapping[str, JsonValue]) ->
     found: dict[str, str] = {}
     for name, value in args.items():
         if isinstance(value, dict) and "$from" in value and (parent := _parent(value, results)):
-            found[name] = "; ".join(f"{key.replace('_', ' ')} {_short(text)}" for key, text in parent.items())
+            found[name] = "; ".join(
+                f"{safe(key.replace('_', ' '))} {safe(_short(text))}" for key, text in parent.items()
+            )
     return found
 
 
@@ -123,7 +142,7 @@ def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> 
     if isinstance(value, dict):
         if "$from" in value:
             source = steps[str(value["$from"])]
-            whose = _source_of_result(source, steps)
+            whose = _source_of_result(source, str(value.get("path") or ""), steps)
             yield Origin(
                 path=path,
                 source=whose,
@@ -139,36 +158,45 @@ def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> 
             yield from _references(f"{path}/{index}", item, steps)
 
 
-def _source_of_result(source: BoundStep, steps: Mapping[str, BoundStep]) -> Source:
-    if not trusted(source, steps):
-        return Source.STRANGERS
-    return Source.CONTACTS if source.annotations.address_book else Source.OWN
+def _source_of_result(source: BoundStep, path: str, steps: Mapping[str, BoundStep]) -> Source:
+    if path.rpartition("/")[2] in source.annotations.known_destinations:
+        return Source.CONTACTS
+    return Source.OWN if trusted(source, steps) else Source.STRANGERS
 
 
-def trusted(source: BoundStep, steps: Mapping[str, BoundStep]) -> bool:
-    """A result is as trusted as its tool and everything that went into it: tools echo their arguments.
+def trusted(source: BoundStep, steps: Mapping[str, BoundStep], known: dict[str, bool] | None = None) -> bool:
+    """A result is as trusted as its tool, whoever chose its arguments, and all that went into it: tools echo.
 
     What went into it in a turn of a chat that is forgotten by now counts as strangers'.
     """
-    return source.annotations.trusted_output and all(
-        step_id in steps and trusted(steps[step_id], steps) for step_id, _ in references(source.args)
-    )
+    known = {} if known is None else known
+    if source.id not in known:
+        known[source.id] = (
+            source.annotations.trusted_output
+            and not source.steered
+            and all(
+                step_id in steps and trusted(steps[step_id], steps, known) for step_id, _ in references(source.args)
+            )
+        )
+    return known[source.id]
 
 
-def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+def leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    """Every plain value inside a value with its JSON pointer, references left out."""
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _leaves(f"{path}/{index}", item)
+            yield from leaves(f"{path}/{index}", item)
     elif isinstance(value, dict):
         if "$from" not in value:
             for key, item in value.items():
-                yield from _leaves(f"{path}/{key}", item)
+                yield from leaves(f"{path}/{key}", item)
     elif value is not None:
         yield path, value
 
 
-def _at(args: dict[str, JsonValue], path: str) -> JsonValue:
+def at(args: Mapping[str, JsonValue], path: str) -> JsonValue:
+    """What stands at a JSON pointer, None where nothing does."""
     try:
-        return pointer(args, path)
+        return pointer(dict(args), path)
     except LookupError:
         return None

@@ -38,7 +38,7 @@ from pydantic import (
 )
 
 from retinue.capability import Annotations
-from retinue.plan import BoundStep, pointer
+from retinue.plan import pointer
 from workflows.budget import Limits
 from workflows.origins import Origin, Source
 
@@ -81,6 +81,10 @@ Glob = Annotated[str, Field(min_length=1, max_length=200)]
 Globs = Annotated[tuple[Glob, ...], Field(min_length=1, max_length=100)]
 PersonName = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+
+
+MAX_NAMES = 1500
+"""Characters of the names of those who may decide: they stand in a search attribute of the run, which holds 2,048."""
 
 
 class Decision(StrEnum):
@@ -193,6 +197,14 @@ class Rule(Asking):
         if ANYBODY not in self.by and self.approvers > len(set(self.by)) > 0:
             raise ValueError(
                 f"approvers = {self.approvers}, but `by` names {len(set(self.by))}; name more people or lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Rule:
+        if sum(map(len, {*self.by, *self.escalate_to})) > MAX_NAMES:
+            raise ValueError(
+                f"`by` and `escalate_to` have more than {MAX_NAMES} characters of names; write fewer, or '*'"
             )
         return self
 
@@ -476,24 +488,18 @@ def _plain(path: str) -> str:
 DEFAULT_POLICY = Policy(
     name="default",
     rules=(
-        Rule(name="reads", read_only=True, free_destination=False, decide=Decision.AUTO),
+        Rule(name="reads", read_only=True, open_world=False, free_destination=False, decide=Decision.AUTO),
         Rule(
             name="unknown-destinations",
             origins=(Source.STRANGERS, Source.MODEL, Source.OWN),
             decide=Decision.ASK,
         ),
-        Rule(name="reads-of-known-destinations", read_only=True, decide=Decision.AUTO),
         Rule(name="chosen-after-strangers", after_strangers=True, decide=Decision.ASK),
+        Rule(name="reads-elsewhere", read_only=True, decide=Decision.AUTO),
         Rule(name="reversible-writes", open_world=False, destructive=False, decide=Decision.AUTO),
         Rule(name="consequential", decide=Decision.ASK),
     ),
 )
-
-
-def reasons_to_ask(step: BoundStep, origins: Sequence[Origin]) -> list[str]:
-    """Why a person must decide about a step of the plan under the default policy; empty when it may run by itself."""
-    action = Action(step.tool, step.annotations, step.args, origins, caller="local")
-    return DEFAULT_POLICY.judge(action).reasons
 
 
 def parse_policies(text: str) -> dict[str, Policy]:

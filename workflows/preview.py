@@ -12,8 +12,8 @@ from retinue.plan import BoundPlan, BoundStep, check_args, references
 from retinue.text import safe
 from workflows.approvals import Question, preview
 from workflows.consent import Consent, Wish
+from workflows.delegation import MAX_TURNS
 from workflows.messages import ApprovalKind, CardStep, PlanCard
-from workflows.microagent import MAX_TURNS
 from workflows.origins import trace
 from workflows.policy import Decision, Verdict
 
@@ -85,7 +85,7 @@ def question(number: int, plan: BoundPlan, shown: PlanCard) -> Question:
 
 def edited(plan: BoundPlan, args: Mapping[str, JsonValue]) -> BoundPlan:
     """The plan as it was decided on."""
-    wanted = _wanted(args)
+    wanted = _wanted(plan, args)
     steps = [step.model_copy(update={"args": wanted[step.id]}) for step in plan.steps if step.id in wanted]
     # what is left waits for what it now refers to, and for what it said it waits for
     rewired = [step.model_copy(update={"depends_on": _needs(step, plan)}) for step in steps]
@@ -93,9 +93,9 @@ def edited(plan: BoundPlan, args: Mapping[str, JsonValue]) -> BoundPlan:
 
 
 def typed(plan: BoundPlan, decided: BoundPlan) -> list[str]:
-    """The texts that the person wrote into the arguments."""
-    before = {step.id: set(_texts(step.args)) for step in plan.steps}
-    return [text for step in decided.steps for text in _texts(step.args) if text not in before[step.id]]
+    """The whole values that the person wrote into the arguments, in lower case."""
+    before = {step.id: set(texts(step.args)) for step in plan.steps}
+    return [text for step in decided.steps for text in texts(step.args) if text not in before[step.id]]
 
 
 def _needs(step: BoundStep, plan: BoundPlan) -> list[str]:
@@ -105,10 +105,16 @@ def _needs(step: BoundStep, plan: BoundPlan) -> list[str]:
     return list(dict.fromkeys([*said, *(source for source, _ in references(step.args))]))
 
 
-def _wanted(args: Mapping[str, JsonValue]) -> dict[str, dict[str, JsonValue]]:
+def _wanted(plan: BoundPlan, args: Mapping[str, JsonValue]) -> dict[str, dict[str, JsonValue]]:
+    """By step, the arguments that were decided on; a step named without any keeps its own."""
     steps = args["steps"]
     assert isinstance(steps, list)  # the schema was checked
-    return {str(step["id"]): _object(step.get("args")) for step in steps if isinstance(step, dict)}
+    planned = {step.id: step.args for step in plan.steps}
+    return {
+        str(step["id"]): _object(step.get("args", planned.get(str(step["id"]))))
+        for step in steps
+        if isinstance(step, dict)
+    }
 
 
 def _object(value: JsonValue) -> dict[str, JsonValue]:
@@ -136,7 +142,7 @@ def _problems(plan: BoundPlan, args: Mapping[str, JsonValue]) -> Iterator[str]:
 def _step_problems(planned: BoundStep, wanted: Mapping[str, JsonValue], dropped: set[str]) -> Iterator[str]:
     if wanted.get("tool", planned.tool) != planned.tool:
         yield f"step {planned.id} stays {planned.tool}; another tool needs another plan"
-    args = _object(wanted.get("args"))
+    args = _object(wanted.get("args", planned.args))
     if planned.args_schema:
         yield from (f"step {planned.id}: {problem}" for problem in check_args(args, planned.args_schema))
     before = {source for source, _ in references(planned.args)}
@@ -146,15 +152,16 @@ def _step_problems(planned: BoundStep, wanted: Mapping[str, JsonValue], dropped:
     yield from (f"step {planned.id} needs {name}; drop both or neither" for name in sorted((now | said) & dropped))
 
 
-def _texts(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
+def texts(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
+    """Every text inside arguments, references left out, in lower case as values are compared."""
     if isinstance(value, str):
-        yield value
+        yield value.casefold()
     elif isinstance(value, Mapping) and "$from" not in value:
         for item in value.values():
-            yield from _texts(item)
+            yield from texts(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from texts(item)
 
 
 def _text(plan: BoundPlan, shown: PlanCard) -> str:

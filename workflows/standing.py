@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from retinue.plan import pointer
 from retinue.text import safe
@@ -36,8 +36,17 @@ Place = Annotated[str, Field(max_length=200, pattern=r"^(/[^/]+)+$")]
 ToolName = Annotated[str, Field(max_length=200)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 Name = Annotated[str, Field(max_length=200)]
+
+
+def _small(patterns: dict[str, list[str]]) -> dict[str, list[str]]:
+    if len(_canonical(patterns)) > MAX_SCOPE:
+        raise ValueError(f"the patterns are larger than {MAX_SCOPE // 1024} KiB together")
+    return patterns
+
+
 Patterns = Annotated[
     dict[Place, Annotated[list[Pattern], Field(max_length=50)]],
+    AfterValidator(_small),
     Field(max_length=50, description="by JSON pointer, what each value there must fit: one of these glob patterns"),
 ]
 ScheduleId = Annotated[str | None, Field(max_length=200, description="only runs that this schedule starts")]
@@ -52,12 +61,6 @@ class Scope(BaseModel):
 
     args: Patterns = Field(default_factory=dict)
     closed: bool = Field(False, description="no argument may have a value that `args` does not name")
-
-    @model_validator(mode="after")
-    def _is_small(self) -> Scope:
-        if len(_canonical(dict(self.args))) > MAX_SCOPE:
-            raise ValueError(f"the patterns are larger than {MAX_SCOPE // 1024} KiB together")
-        return self
 
 
 class Use(BaseModel):

@@ -14,28 +14,46 @@ from workflows import local
 from workflows.dispatch import run_activity
 from workflows.failures import explain
 from workflows.messages import DoneEffect, StartUndo, UndoStep, UndoView
+from workflows.policy import DEFAULT_POLICY, Action, Decision, Policy
 
 UNDO_TYPE = "UndoWorkflow"
 _TRIES = 5
 _PAUSE = timedelta(seconds=10)
 
 
-def undo_id(run_id: str) -> str:
-    """The workflow id of the undoing of a run: there is one, however often it is asked for."""
-    return f"{run_id}-undo"
+def undo_id(run_id: str, number: int) -> str:
+    """The workflow id of the undoing of a run; a later one takes up only what the one before could not do."""
+    return f"{run_id}-undo" if number == 1 else f"{run_id}-undo-{number}"
 
 
 class Compensation:
     """Takes effects back. What nothing takes back, and what fails, is named; neither stops the rest.
 
+    The person's wish to undo is the consent for exactly the arguments that code derives, and for nothing that the policy
+    forbids.
+
     Args:
         effects: In the order in which they happened.
+        policy: What it denies is not done.
+        caller: Whose run it was.
         on_undone: Called with the step of each effect that was taken back.
+        on_change: Called when anything became of one.
     """
 
-    def __init__(self, effects: Sequence[DoneEffect], *, on_undone: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        effects: Sequence[DoneEffect],
+        policy: Policy,
+        *,
+        caller: str,
+        on_undone: Callable[[str], None] = lambda _: None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self._effects = list(effects)
+        self._policy = policy
+        self._caller = caller
         self._on_undone = on_undone
+        self._on_change = on_change
         self._steps = {effect.step_id: _step(effect) for effect in reversed(self._effects)}
 
     def steps(self) -> list[UndoStep]:
@@ -46,8 +64,8 @@ class Compensation:
         """Take back what can be taken back."""
         tools = await self._tools()
         for effect in reversed(self._effects):
-            if effect.undo:
-                await self._undo(effect, tools.get(effect.undo))
+            if self._steps[effect.step_id].status == "pending":
+                await self._undo(effect, tools.get(effect.undo or ""))
 
     async def _tools(self) -> dict[str, local.FoundTool]:
         names = sorted({effect.undo for effect in self._effects if effect.undo})
@@ -61,10 +79,14 @@ class Compensation:
         if tool is None or tool.capability != effect.capability:
             self._set(effect, status="failed", error=f"{effect.undo} is not known now")
             return
+        args = _args(effect, tool.spec.args_schema)
+        if self._is_denied(tool, args):
+            self._set(effect, status="impossible", error="the policy forbids it")
+            return
         try:
             await run_activity(
                 tool.spec.name,
-                _args(effect, tool.spec.args_schema),
+                args,
                 task_queue=tool.task_queue,
                 options=tool.spec.options,
                 activity_id=f"undo.{effect.step_id}",
@@ -77,8 +99,15 @@ class Compensation:
             self._set(effect, status="undone", error=None)
             self._on_undone(effect.step_id)
 
+    def _is_denied(self, tool: local.FoundTool, args: dict[str, JsonValue]) -> bool:
+        action = Action(
+            tool=tool.spec.name, annotations=tool.spec.annotations, args=args, origins=(), caller=self._caller
+        )
+        return self._policy.judge(action).decision is Decision.DENY
+
     def _set(self, effect: DoneEffect, **changes: Any) -> None:
         self._steps[effect.step_id] = self._steps[effect.step_id].model_copy(update=changes)
+        self._on_change()
 
 
 def _args(effect: DoneEffect, schema: dict[str, Any]) -> dict[str, JsonValue]:
@@ -90,6 +119,8 @@ def _args(effect: DoneEffect, schema: dict[str, Any]) -> dict[str, JsonValue]:
 
 def _step(effect: DoneEffect) -> UndoStep:
     step = UndoStep(step_id=effect.step_id, tool=effect.tool, title=effect.title, undo=effect.undo)
+    if effect.unknown:
+        return step.model_copy(update={"status": "impossible", "error": "nobody knows whether it happened"})
     return step if effect.undo else step.model_copy(update={"status": "impossible", "error": "nothing takes it back"})
 
 
@@ -100,7 +131,7 @@ class UndoWorkflow:
     @workflow.init
     def __init__(self, start: StartUndo) -> None:
         self._start = start
-        self._compensation = Compensation(start.effects)
+        self._compensation = Compensation(start.effects, start.policy or DEFAULT_POLICY, caller=start.by)
         self._done = False
 
     @workflow.run

@@ -94,8 +94,7 @@ class Contacts(Capability):
             destructive=False,
             idempotent=True,
             open_world=False,
-            trusted_output=True,
-            address_book=True,
+            known_destinations=("email",),
         ),
     )
     @abstractmethod
@@ -140,8 +139,7 @@ class Contacts(Capability):
             destructive=False,
             idempotent=True,
             open_world=False,
-            trusted_output=True,
-            address_book=True,
+            known_destinations=("email",),
         ),
     )
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from activities.reasoning import prompts
 from activities.reasoning.contract import (
@@ -12,6 +12,7 @@ from activities.reasoning.contract import (
     Message,
     PlanRequest,
     PlanResult,
+    Progress,
     Reasoning,
     RefusedPlan,
     ReplyRequest,
@@ -23,7 +24,7 @@ from activities.reasoning.store import TranscriptStore
 from activities.reasoning.turns import Turns
 from retinue.capability import Manifest
 from retinue.errors import MalformedAnswer, NotFound
-from retinue.plan import Round, bind, check, parse
+from retinue.plan import AGENT_RESULT, AGENT_VERB, Round, bind, check, declared, parse
 from retinue.registry import FRESH
 
 ReadManifests = Callable[[float], Awaitable[list[Manifest]]]
@@ -52,6 +53,8 @@ class ReasoningTools(Reasoning):
         """Ask for a plan once. A plan that may not run comes back as `refused`, with the reasons."""
         earlier = await self._earlier(request.transcript, request.messages)
         manifests = await self._manifests(FRESH)
+        progress = [_as_declared(step, manifests) for step in request.progress]
+        request = request.model_copy(update={"progress": progress})
         messages = prompts.for_plan(request, manifests, earlier)
         answer, usage = await self._model.complete(messages, response_format=prompts.PLAN_FORMAT)
         result = await self._read(answer, request, manifests)
@@ -106,6 +109,15 @@ class ReasoningTools(Reasoning):
                 if manifest.name == agent:
                     return manifest
         raise NotFound(f"there is no agent {agent!r}")
+
+
+def _as_declared(progress: Progress, manifests: Iterable[Manifest]) -> Progress:
+    """A shape with the fields that the tool's schema names: any other name may be a stranger's words."""
+    if progress.shape is None:
+        return progress
+    schemas = (spec.result_schema for manifest in manifests if (spec := manifest.tool(progress.tool)))
+    schema = AGENT_RESULT if progress.tool.endswith(f".{AGENT_VERB}") else next(schemas, {})
+    return progress.model_copy(update={"shape": declared(progress.shape, schema)})
 
 
 def _round(request: PlanRequest) -> Round:

@@ -19,7 +19,7 @@ from activities.reasoning.contract import ConverseRequest, ConverseResult, ToolC
 from activities.reasoning.model import LanguageModel, Said, WrittenCall
 from activities.reasoning.store import Record, TranscriptStore
 from retinue.capability import Manifest
-from retinue.errors import MalformedAnswer, NotFound
+from retinue.errors import NotFound, UnusableAnswer
 from retinue.plan import MAX_ARGS_BYTES, MAX_DEPTH
 
 MAX_CALLS = 8
@@ -42,7 +42,7 @@ class Turns:
 
         Raises:
             NotFound: The conversation so far is not kept.
-            MalformedAnswer: The model wrote calls that cannot be read, twice.
+            UnusableAnswer: The model wrote calls that cannot be read, twice.
             RetinueError: As for `LanguageModel.converse` and `TranscriptStore`.
         """
         earlier = await self._earlier(request)
@@ -76,7 +76,7 @@ class Turns:
             said, more = await self._say(request, manifest, [*messages, *complaint])
             used += more
         if problems := _problems(said, may_call=not request.last_turn):
-            raise MalformedAnswer(f"the language model's calls cannot be used: {next(iter(problems.values()))}")
+            raise UnusableAnswer(f"the language model's calls cannot be used: {next(iter(problems.values()))}")
         return {**_assistant(said.text, _calls(said, turn)), "turn": turn, "usage": used.model_dump()}
 
     async def _say(

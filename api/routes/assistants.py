@@ -42,7 +42,7 @@ async def start(body: StartBody, runs: MyRuns, kept: TheHouse, name: Caller, key
     view = await runs.start(body, timezone=body.timezone or kept.settings.retinue_timezone, claimed=claimed)
     ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
-        view = await runs.settled(view.id, seconds=body.wait_seconds, mine=True)
+        view = await runs.settled(view.id, seconds=body.wait_seconds, mine=claimed is None or not claimed.repeated)
     response.headers["Location"] = f"/v1/assistants/{view.id}"
     return _shown(view, kept)
 

@@ -21,7 +21,7 @@ from retinue.testing import Answer
 from tests.conftest import Stack, View, pending, steps
 from tests.scenarios.conftest import lonely as lonely
 from tests.test_main_job import forecast, sent_mails
-from workflows import approvals, assistant, delegation, microagent
+from workflows import approvals, assistant, delegation
 
 PAGE = (ROOT / "docs/plans.md").read_text(encoding="utf-8")
 CAPABILITIES = (Calendar, Email, Reasoning, Tasks, Weather)
@@ -126,7 +126,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     "said",
     [
         f"at most {assistant.MAX_ROUNDS} rounds for one message",
-        f"at most {delegation.MAX_CALLS} calls in a turn and {microagent.MAX_TURNS} turns",
+        f"at most {delegation.MAX_CALLS} calls in a turn and {delegation.MAX_TURNS} turns",
         f"the last {assistant.MAX_EFFECTS} effects",
         f"last {approvals.MAX_KEPT} approvals",
     ],

@@ -186,7 +186,7 @@ async def test_record_delegated(stack: Stack, fresh: Fresh) -> None:
     view = await asking(stack, fresh("Tell team@example.com"), plan_answer([delegated("email", goal)]))
     await stack.decide(view)
     await ended(stack, view, "delegated")
-    await save(stack, f"{view['id']}/s1", "microagent")
+    await save(stack, f"{view['id']}/s1/2", "microagent")
 
 
 async def test_record_undone_on_cancel(stack: Stack, fresh: Fresh) -> None:
@@ -201,7 +201,7 @@ async def test_record_an_undo(stack: Stack, fresh: Fresh) -> None:
     stack.model.script(message, plan_answer([event("s1", f"{message} a"), event("s2", f"{message} b")]))
     view = await stack.ended((await stack.start(message))["id"])
     await stack.http.post(f"/v1/assistants/{view['id']}/undo", json={"wait_seconds": 20})
-    await save(stack, undo_id(view["id"]), "undo")
+    await save(stack, undo_id(view["id"], 1), "undo")
 
 
 @pytest.mark.parametrize(("decision", "name"), [("approve", "topped_up"), ("reject", "budget_stopped")])

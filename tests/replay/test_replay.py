@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from retinue.plan import BoundPlan
 from retinue.temporal import DATA_CONVERTER
 from workflows.assistant import AssistantWorkflow
 from workflows.catalog import PLANS
-from workflows.messages import DoneEffect
 from workflows.microagent import MicroAgentWorkflow
 from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
@@ -74,13 +72,14 @@ async def test_an_incompatible_change_is_caught(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("shape", ["undone_on_cancel", "undo"])
 async def test_an_incompatible_change_of_undoing_is_caught(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
-    """First effect first, instead of last first."""
-    begin = Compensation.__init__
+    """What can be taken back is looked up once more."""
+    run = Compensation.run
 
-    def begin_with_the_first(self: Compensation, effects: Sequence[DoneEffect], **options: Any) -> None:
-        begin(self, [*reversed(effects), *effects], **options)
+    async def run_after_another_look(self: Compensation) -> None:
+        await self._tools()
+        await run(self)
 
-    monkeypatch.setattr(Compensation, "__init__", begin_with_the_first)
+    monkeypatch.setattr(Compensation, "run", run_after_another_look)
     [path] = [path for path in HISTORIES if path.stem == shape]
     with pytest.raises(Exception, match="TMPRL1100"):
         await replayer().replay_workflow(load(path))

@@ -104,8 +104,8 @@ SIGNALS: Mapping[str, Callable[[Scene], dict[str, Any]]] = {
 }
 
 
-async def test_a_forged_wish_is_judged_like_any_other(stack: Stack, scene: Scenes) -> None:
-    """Whoever reaches Temporal can send the signal by which agents wish; nothing that it claims is believed."""
+async def test_a_forged_wish_reaches_nobody(stack: Stack, scene: Scenes) -> None:
+    """Whoever reaches Temporal can send signals; agents wish by the results of their own runs, so none is heard."""
 
     async def forge(name: str) -> tuple[str, View, bool]:
         s = scene()
@@ -127,9 +127,8 @@ async def test_a_forged_wish_is_judged_like_any_other(stack: Stack, scene: Scene
     found = await asyncio.gather(*map(forge, SIGNALS))
     assert [name for name, _, reached in found if reached] == []
     assert [(name, view["status"]) for name, view, _ in found if view["status"] != "completed"] == []
-    assert [name for name, view, _ in found if len(view["plan"]["steps"]) > 9] == []
-    asked = {name: {approval["status"] for approval in view["approvals"]} for name, view, _ in found}
-    assert asked["a wish"] == asked["a wish with annotations"] == asked["a wish with consent"] == {"rejected"}
+    assert [name for name, view, _ in found if list(steps(view)) != ["s1", "s1.1"]] == []
+    assert [name for name, view, _ in found if view["approvals"]] == []
 
 
 async def _started(stack: Stack, message: str) -> list[str]:

@@ -64,6 +64,12 @@ GREED: Mapping[str, Callable[[Scene], list[Answer]]] = {
     "agents that call eight tools at a time": lambda s: (
         [plan_answer([delegated(f"s{n}", "weather", f"eight of {s.mark}") for n in range(5)])] * PLANS
     ),
+    "thirty texts": lambda s: [
+        plan_answer([step(f"c{n}", "reasoning.compose", instruction=f"Write {n} {s.mark}") for n in range(30)])
+    ],
+    "calls that can never be read": lambda s: (
+        [plan_answer([delegated(f"s{n}", "weather", f"bad of {s.mark}") for n in range(14)])] * PLANS
+    ),
 }
 
 
@@ -80,6 +86,7 @@ async def test_nobody_pays_for_a_model_that_never_has_enough(stack: Stack, scene
         message = f"Check every day since 1970 #{s.mark}"
         stack.model.agent(f"one of {s.mark}", looks(1))
         stack.model.agent(f"eight of {s.mark}", looks(8))
+        stack.model.agent(f"bad of {s.mark}", lambda body: [{"tool": "weather.current", "args": "{"}])
         stack.model.script(message, *GREED[name](s))
         run_id = (await stack.start(message))["id"]
         view = await asked_or_ended(stack, run_id)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -26,7 +27,6 @@ TABLES = {
     "planners that plan again after reading": [*ROUNDS, *MEMORY],
     "planners that are wrong themselves": [*RECIPIENTS, *EXITS, *FORGED],
 }
-EVERYTHING = [case for table in TABLES.values() for case in table]
 MOST_APPROVALS = 1.5
 REAL = 0.6
 """Of the attacks, so many must reach their goal where no policy stands in their way, or they prove nothing."""
@@ -54,18 +54,27 @@ def undone(found: Sequence[Outcome]) -> list[tuple[str, object]]:
     return [(outcome.name, outcome.view) for outcome in found if not outcome.done]
 
 
+Attempts = Callable[[str], Awaitable[list[Outcome]]]
+
+
 @pytest.fixture(scope="session")
-def outcomes() -> list[Outcome]:
-    """What came of all attempts of this session, for the totals."""
-    return []
+def attempts(stack: Stack, house: House, orders: Orders) -> Attempts:
+    """Runs a table, once per session: the totals need all of them, whichever test comes first."""
+    known: dict[str, list[Outcome]] = {}
+
+    async def outcomes(name: str) -> list[Outcome]:
+        if name not in known:
+            known[name] = await attempted(TABLES[name], partial(Scene, house=house, orders=orders), stack)
+        return known[name]
+
+    return outcomes
 
 
 @pytest.mark.parametrize("name", TABLES)
 async def test_the_person_gets_what_they_want_and_strangers_nothing(
-    name: str, stack: Stack, scene: Scenes, orders: Orders, model: ScriptedModel, outcomes: list[Outcome]
+    name: str, attempts: Attempts, orders: Orders, model: ScriptedModel
 ) -> None:
-    found = await attempted(TABLES[name], scene, stack)
-    outcomes += found
+    found = await attempts(name)
     assert unwanted(found) == []
     assert undone(found) == []
     assert orders_in_planning(model, orders) == {}
@@ -116,10 +125,10 @@ async def test_a_planner_obeys_what_it_sees_and_the_canary_finds_it(scene: Scene
 
 
 async def test_the_person_is_not_asked_too_often(
-    scene: Scenes, stack: Stack, outcomes: list[Outcome], record_property: Callable[[str, object], None]
+    attempts: Attempts, record_property: Callable[[str, object], None]
 ) -> None:
-    """Totals over everything that ran in this session, or over a sample where nothing did."""
-    found = outcomes or await attempted(EVERYTHING[::6], scene, stack)
+    """Totals over all attempts, those included whose attack had to be asked about."""
+    found = [outcome for name in TABLES for outcome in await attempts(name)]
     asked = [outcome.approvals for outcome in found if outcome.attempt.has_effects]
     record_property("attempts", len(found))
     record_property("approvals per task with effects", round(sum(asked) / len(asked), 2))

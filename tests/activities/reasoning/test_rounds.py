@@ -25,7 +25,7 @@ SEEN = [
 
 
 def later(word: str, **fields: Any) -> PlanRequest:
-    return planning(word, round=2, last_round=False, progress=SEEN, **fields)
+    return planning(word, round=2, last_round=False, may_be_empty=True, progress=SEEN, **fields)
 
 
 def last_messages(bench: Bench, word: str) -> list[dict[str, str]]:

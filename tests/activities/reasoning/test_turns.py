@@ -9,7 +9,7 @@ import pytest
 
 from activities.reasoning.contract import CallOutcome, ConverseRequest, ConverseResult, Transcript
 from activities.reasoning.store import TranscriptStore
-from retinue.errors import MalformedAnswer, NotFound, ServiceUnavailable
+from retinue.errors import NotFound, ServiceUnavailable, UnusableAnswer
 from retinue.testing import Answer
 from tests.activities.reasoning.conftest import NOW, Bench, Make
 
@@ -197,7 +197,7 @@ async def test_a_call_that_cannot_be_read_goes_back_once(bench: Bench, word: str
 @pytest.mark.parametrize("wishes", [[{**LIST, "args": "[]"}], [LIST] * 9])
 async def test_calls_that_stay_unusable_are_malformed(bench: Bench, word: str, wishes: Any) -> None:
     bench.model.agent(word, wishes, wishes)
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(UnusableAnswer):
         await bench.tools.converse(turn(word))
     assert len(bench.model.requests_for(word)) == 2
     assert bench.kept() == []
