@@ -19,7 +19,7 @@ from retinue import person
 from retinue.capability import Manifest, ToolSpec
 from retinue.errors import RetinueError, ServiceUnavailable, to_application_error
 from retinue.registry import FRESH, Directory
-from workflows.local import AGENT, APPROVED, CONSULT, SPEND, TOOLS, FoundTool
+from workflows.local import AGENT, APPROVED, CONSULT, GATHER, GATHERING, SPEND, TOOLS, FoundTool
 from workflows.standing import Approved, Consult, Consulted, DayUsage, Grant, Spend
 
 _AT_ONCE = 5
@@ -38,7 +38,7 @@ class LocalActivities:
 
     def all(self) -> list[Callable[..., Awaitable[Any]]]:
         """What a worker registers."""
-        return [self.consult, self.approved, self.spend, self.tools, self.agent]
+        return [self.consult, self.approved, self.spend, self.tools, self.agent, self.gather]
 
     @activity.defn(name=CONSULT)
     async def consult(self, owner: str, question: Consult) -> Consulted:
@@ -69,6 +69,11 @@ class LocalActivities:
             known = await self._known(lambda manifests: any(manifest.name == capability for manifest in manifests))
         manifests = [manifest for manifest in known if manifest.name == capability]
         return [_found(manifest, spec) for manifest in manifests for spec in manifest.tools if spec.plannable]
+
+    @activity.defn(name=GATHER)
+    async def gather(self) -> None:
+        """Wait a moment, in which the results of many steps arrive together."""
+        await asyncio.sleep(GATHERING)
 
     async def _ask(self, owner: str, update: str, argument: Any, answer: type[Answer]) -> Answer:
         turn = self._turns.setdefault(owner, asyncio.Semaphore(_AT_ONCE))

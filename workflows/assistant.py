@@ -122,6 +122,7 @@ class AssistantWorkflow:
             on_change=self._publish,
             on_usage=self._use,
             on_stop=self._approvals.close,
+            gathers=self._start.edition >= REPLANS,
             timezone=self._start.timezone,
         )
         return Execution(around, kept)

@@ -16,6 +16,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 from activities.reasoning.contract import CallOutcome, Progress, Reasoning, StepReport, Usage
 from retinue.errors import BrokenReference
 from retinue.plan import BoundPlan, BoundStep, check_args, cut, json_size, resolve_args
+from workflows import local
 from workflows.allowance import BudgetStopped
 from workflows.approvals import args_hash
 from workflows.consent import Cleared, Consent, Refused, Wish
@@ -37,6 +38,8 @@ from workflows.progress import progress
 _REPORTS_BYTES = 200_000
 _MAX_ARGS_BYTES = 128 * 1024
 _AFTER_THE_EFFECT = frozenset({"ResultTooLarge", "InternalError"})
+_MANY = 20
+"""Steps that run at once, from which on their results are gathered."""
 _OPEN = frozenset({StepStatus.PENDING, StepStatus.AWAITING_APPROVAL, StepStatus.AWAITING_WORKER, StepStatus.RUNNING})
 _SETBACKS = frozenset({StepStatus.FAILED, StepStatus.REJECTED})
 _HOPELESS = frozenset({"NoWorker", "ChosenToFail", "BudgetStopped"})
@@ -73,6 +76,8 @@ class Surroundings:
     on_usage: Callable[[Usage, int], None]
     """Takes what a model used, and how many requests of it were counted beforehand."""
     on_stop: Callable[[], None]
+    gathers: bool
+    """Whether to let the results of many steps arrive together."""
     timezone: str
 
 
@@ -131,6 +136,9 @@ class Execution:
             while self._advance():
                 await workflow.wait(list(self._tasks.values()), return_when=asyncio.FIRST_COMPLETED)
                 self._reap()
+                if len(self._tasks) >= _MANY and self._around.gathers:
+                    await local.gather()
+                    self._reap()
         except asyncio.CancelledError:
             await self._stop()
             raise

@@ -45,8 +45,8 @@ def a_hundred(step: Callable[[str, str], dict[str, Any]]) -> list[dict[str, Any]
     return [step(f"s{number}", f"Place {number}") for number in range(100)]
 
 
-async def test_a_hundred_steps_at_once_are_scheduled_by_one_workflow_task(stack: Stack, fresh: Fresh) -> None:
-    """How many tasks bring the results depends on how fast they come: each takes what has come since the one before."""
+async def test_a_hundred_steps_at_once_take_at_most_eight_workflow_tasks(stack: Stack, fresh: Fresh) -> None:
+    """One schedules them all, and their results are gathered: each further task takes what came in a quarter second."""
     message = fresh("The weather in a hundred places")
     plan = a_hundred(lambda name, place: {"id": name, "tool": "weather.current", "args": {"place": place}})
     stack.model.script(message, plan_answer(plan))
@@ -60,7 +60,7 @@ async def test_a_hundred_steps_at_once_are_scheduled_by_one_workflow_task(stack:
         if event.activity_task_scheduled_event_attributes.activity_type.name == "weather.current"
     )
     assert list(scheduled.values()) == [100]
-    assert workflow_tasks(events) < 50
+    assert workflow_tasks(events) <= 8
     assert await size(handle) < MEGABYTE
 
 
