@@ -54,7 +54,9 @@ from workflows.messages import (
     AssistantView,
     ChooseForStep,
     Decide,
+    MessagePage,
     Mode,
+    SaidBefore,
     SendMessage,
     StartAssistant,
     StartUndo,
@@ -65,13 +67,12 @@ from workflows.messages import (
 )
 from workflows.policy import DEFAULT_POLICY, Policy
 from workflows.presentation import static_details, static_summary
-from workflows.undo import UNDO_TYPE, undo_id
+from workflows.undo import UNDO, UNDO_TYPE, undo_id
 
 _TYPE = "AssistantWorkflow"
 _TYPES = frozenset({_TYPE, *(plan.workflow_type for plan in PLANS.values())})
 EDITION = 2
 """Of the rules in `workflows/assistant.py`: new runs replan and ask for grants."""
-UNDO_REASON = "undo"
 _OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
 _STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
 _PENDING = SearchAttributeKey.for_int("RetinuePendingApprovals")
@@ -236,7 +237,7 @@ class Runs:
         ):
             raise Conflict("the assistant is still at work", hint="fork it when it has ended, or cancel it first")
 
-    async def _asked(self, run_id: str, query: str, answer: type[Any]) -> Any:
+    async def _asked(self, run_id: str, query: str, answer: type[Any], *arguments: Any) -> Any:
         """Query a run, ended or not.
 
         Raises:
@@ -244,7 +245,7 @@ class Runs:
             Conflict: It is a run that cannot say such a thing.
         """
         try:
-            return await self._handle(run_id).query(query, result_type=answer, rpc_timeout=_RPC)
+            return await self._handle(run_id).query(query, args=arguments, result_type=answer, rpc_timeout=_RPC)
         except WorkflowQueryFailedError:
             raise Conflict("this kind of run has nothing of that sort") from None
         except (RPCError, RPCTimeoutOrCancelledError) as error:
@@ -421,6 +422,16 @@ class Runs:
         await self._describe(run_id)
         await self._update(run_id, "send_message", message)
 
+    async def messages(self, run_id: str, *, before: int, limit: int) -> MessagePage:
+        """A part of a conversation: at most `limit` messages before the one at position `before`.
+
+        Raises:
+            Conflict: It is a run that holds no conversation.
+        """
+        await self._describe(run_id)
+        page: MessagePage = await self._asked(run_id, "said", MessagePage, SaidBefore(before=before, limit=limit))
+        return page
+
     async def choose(self, run_id: str, step_id: str, choice: WorkerChoice) -> None:
         """Say what to do about a step that no worker takes. Errors as for `decide`."""
         await self._describe(run_id)
@@ -449,7 +460,7 @@ class Runs:
         description = await self._describe(run_id)
         if description.status is not WorkflowExecutionStatus.RUNNING:
             raise Conflict("the assistant has ended already; there is nothing to cancel")
-        await self._handle(run_id).cancel(reason=UNDO_REASON if undo else "", rpc_timeout=_RPC)
+        await self._handle(run_id).cancel(reason=UNDO if undo else "", rpc_timeout=_RPC)
 
     async def page(
         self, *, status: AssistantStatus | None, limit: int, cursor: str | None

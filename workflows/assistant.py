@@ -44,9 +44,11 @@ from workflows.messages import (
     DecisionKind,
     DecisionSignal,
     Fork,
+    MessagePage,
     Mode,
     PlanCard,
     PlanView,
+    SaidBefore,
     SendMessage,
     StartAssistant,
     StartUndo,
@@ -56,7 +58,7 @@ from workflows.messages import (
 from workflows.policy import DEFAULT_POLICY
 from workflows.presentation import current_details
 from workflows.recorded import recorded
-from workflows.undo import Compensation
+from workflows.undo import UNDO, Compensation
 
 MAX_REPAIRS = 2
 """How often a plan that fails validation goes back to the model."""
@@ -68,9 +70,9 @@ REPLANS = 2
 MAX_NOTICES = 20
 MAX_EFFECTS = 300
 """How many effects of a chat can still be undone at its end; earlier ones are forgotten first."""
+MAX_SHOWN = 500
+"""Messages in a view; the query `said` gives earlier ones."""
 MAX_HISTORY_BYTES = 1024 * 1024
-UNDO = "undo"
-"""The reason of a cancellation that also takes back what is done."""
 STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
 PENDING_APPROVALS = SearchAttributeKey.for_int("RetinuePendingApprovals")
 APPROVERS = SearchAttributeKey.for_keyword_list("RetinueApprovers")
@@ -491,7 +493,8 @@ class AssistantWorkflow:
             id=workflow.info().workflow_id,
             status=self._status(),
             message=self._start.message,
-            messages=self._talk.messages,
+            messages=self._talk.messages[-MAX_SHOWN:],
+            earlier_messages=max(0, len(self._talk.messages) - MAX_SHOWN),
             plan=PlanView(steps=steps, card=self._card) if steps or self._card else None,
             approvals=self._approvals.in_order([step.id for step in steps]),
             question=self._question,
@@ -521,6 +524,13 @@ class AssistantWorkflow:
     def view(self) -> dict[str, Any]:
         """The whole assistant as people see it."""
         return self._view().model_dump(mode="json")
+
+    @workflow.query
+    def said(self, part: SaidBefore) -> MessagePage:
+        """A part of the conversation, for those longer than a view shows."""
+        end = min(part.before, len(self._talk.messages))
+        first = max(0, end - part.limit)
+        return MessagePage(first=first, messages=self._talk.messages[first:end])
 
     @workflow.query
     def fork_point(self) -> StartAssistant:

@@ -179,6 +179,20 @@ class Decide(BaseModel):
     grant: GrantWish | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
 
 
+class SaidBefore(BaseModel):
+    """Input of the query `said`."""
+
+    before: int = Field(ge=0, description="position of the message that follows")
+    limit: int = Field(100, ge=1, le=500)
+
+
+class MessagePage(BaseModel):
+    """A part of a conversation."""
+
+    first: int = Field(description="position of the first message here; 0 is the beginning of the conversation")
+    messages: list[Message]
+
+
 class ChooseForStep(BaseModel):
     """Input of the update `choose`: what to do about a step that no worker takes."""
 
@@ -424,6 +438,7 @@ class AssistantView(BaseModel):
     schedule_id: str | None = None
     forked_from: str | None = None
     turns: int = Field(0, description="of a chat: how many messages it has answered")
+    earlier_messages: int = Field(0, description="how many messages came before those shown; /messages has them")
     effects: list[DoneEffect] = Field(
         default_factory=list, description="of a chat: what all its turns did; the plan shows the last turns only"
     )

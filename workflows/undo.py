@@ -16,6 +16,8 @@ from workflows.failures import explain
 from workflows.messages import DoneEffect, StartUndo, UndoStep, UndoView
 from workflows.policy import DEFAULT_POLICY, Action, Decision, Policy
 
+UNDO = "undo"
+"""The reason of a cancellation that also takes back what is done."""
 UNDO_TYPE = "UndoWorkflow"
 _TRIES = 5
 _PAUSE = timedelta(seconds=10)

@@ -25,7 +25,7 @@ from api.models import (
 )
 from api.receipts import Receipt, as_text, make_receipt
 from api.runs import listed_message, listed_status, pending_approvals
-from workflows.messages import AssistantStatus, AssistantView, Decide, SendMessage
+from workflows.messages import AssistantStatus, AssistantView, Decide, MessagePage, SendMessage
 
 router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS)
 _CANCEL_WAIT = 3.0
@@ -96,6 +96,17 @@ async def receipt(assistant_id: str, runs: MyRuns, accept: Accept = "") -> Recei
     if "text/plain" in accept:
         return PlainTextResponse(as_text(made))
     return made
+
+
+@router.get("/{assistant_id}/messages", summary="Read a part of a conversation")
+async def messages(
+    assistant_id: str,
+    runs: MyRuns,
+    before: Annotated[int, Query(ge=0, le=10_000_000, description="position of the message that follows")] = 10_000_000,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> MessagePage:
+    """The messages before a position, in their order; without one the last messages."""
+    return await runs.messages(assistant_id, before=before, limit=limit)
 
 
 @router.post("/{assistant_id}/messages", status_code=202, summary="Say the next thing, or answer a question")

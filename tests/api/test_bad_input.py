@@ -191,6 +191,7 @@ CALLS: dict[str, tuple[str, str, Json | None]] = {
     "fork": ("POST", "/fork", {"from_step": "s1"}),
     "choose": ("POST", "/steps/s1", {"choice": "skip"}),
     "receipt": ("GET", "/receipt", None),
+    "messages": ("GET", "/messages", None),
     "decide": ("POST", "/approvals/ap-s1", {"decision": "approve", "args_hash": STALE}),
 }
 

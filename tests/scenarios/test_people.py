@@ -304,6 +304,8 @@ async def test_a_chat_keeps_the_conversation_and_refers_to_earlier_results(stack
     assert thanks["reply"] == "You are welcome."
     assert [m["text"] for m in thanks["messages"]][::2] == [first, "Say it again", "Thank you"]
     assert thanks["turns"] == 3
+    page = (await stack.http.get(f"/v1/assistants/{view['id']}/messages?before=5&limit=2")).json()
+    assert (page["first"], [m["text"] for m in page["messages"]]) == (3, [thanks["messages"][3]["text"], "Thank you"])
     await stack.http.post(f"/v1/assistants/{view['id']}/cancel")
 
 
