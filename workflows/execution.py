@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from string import Formatter
 from typing import Any, Protocol
 
 from pydantic import JsonValue
@@ -15,8 +14,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 
 from activities.reasoning.contract import CallOutcome, Progress, Reasoning, StepReport, Usage
 from retinue.errors import BrokenReference
-from retinue.plan import BoundPlan, BoundStep, check_args, cut, json_size, resolve_args
-from workflows import local
+from retinue.plan import BoundPlan, BoundStep, check_args, json_size, resolve_args
+from workflows import local, steps
 from workflows.allowance import BudgetStopped
 from workflows.approvals import args_hash
 from workflows.consent import Cleared, Consent, Refused, Wish
@@ -49,8 +48,6 @@ _ROUNDS_TO_ARRIVE = 8
 cancellation would else be lost: temporalio 1.35 raises `CancelledError` where such an activity is awaited, and an effect
 that was done would be shown as cancelled. There one round is enough; more cost nothing."""
 _MODEL_USE: Mapping[str, float] = {"requests": 1, "tokens": 0, "cost": 0}
-_REMEMBERED_BYTES = 16 * 1024
-"""Of each value of an effect's arguments and result: what is longer is a text, and not needed to take it back."""
 
 
 class Room(Protocol):
@@ -102,7 +99,7 @@ class Execution:
         step = kept.bound
         self._steps[step.id] = step
         self._results[step.id] = kept.result
-        self._views[step.id] = _view(step).model_copy(
+        self._views[step.id] = steps.begun(step).model_copy(
             update={
                 "status": StepStatus.COMPLETED,
                 "args": kept.args,
@@ -145,7 +142,7 @@ class Execution:
 
     def _add(self, step: BoundStep, *, parent: str | None = None) -> None:
         self._steps[step.id] = step
-        self._views[step.id] = _view(step, parent)
+        self._views[step.id] = steps.begun(step, parent)
         self._turn.append(step.id)
 
     def _advance(self) -> bool:
@@ -273,7 +270,7 @@ class Execution:
                 task_queue=step.task_queue,
                 options=step.options,
                 activity_id=step.id,
-                summary=summary(step, args),
+                summary=steps.summary(step, args),
                 on_waiting=lambda: self._waits(step.id),
             )
         except ActivityError as error:
@@ -328,7 +325,7 @@ class Execution:
         finally:
             for call_id in tasks:
                 self._tasks.pop(call_id, None)
-        return [_outcome(self._views[call.id]) for call in calls]
+        return [steps.outcome(self._views[call.id]) for call in calls]
 
     def choose(self, step_id: str, choice: WorkerChoice) -> None:
         """Do what a person wants about a step that no worker takes."""
@@ -432,7 +429,7 @@ class Execution:
         """What became of each step of this turn, for the final answer; together small enough for one payload."""
         views = [self._views[step_id] for step_id in self._turn]
         share = _REPORTS_BYTES // max(1, len(views))
-        return [_report(view, share) for view in views]
+        return [steps.report(view, share) for view in views]
 
     def read_strangers(self) -> bool:
         """Whether any result of this turn, or what a tool said when it failed, may hold the words of strangers."""
@@ -441,7 +438,9 @@ class Execution:
 
     def kept(self) -> list[KeptStep]:
         """The finished steps of this turn, for a later turn in another run. An agent's calls stay with their step."""
-        return [_kept(self._steps[step_id], self._views[step_id]) for step_id in self._turn if self._is_kept(step_id)]
+        return [
+            steps.kept(self._steps[step_id], self._views[step_id]) for step_id in self._turn if self._is_kept(step_id)
+        ]
 
     def _is_kept(self, step_id: str) -> bool:
         view = self._views[step_id]
@@ -453,7 +452,7 @@ class Execution:
 
     def effects(self) -> list[DoneEffect]:
         """The effects that nobody has taken over yet, in the order in which they happened."""
-        return [_effect(self._views[step_id], self._steps[step_id]) for step_id in self._effects]
+        return [steps.effect(self._views[step_id], self._steps[step_id]) for step_id in self._effects]
 
     def take_effects(self) -> list[DoneEffect]:
         """The same, and from now on they are somebody else's to remember."""
@@ -469,81 +468,6 @@ class Execution:
 
 def _patience(step: BoundStep) -> timedelta:
     return timedelta(seconds=step.options.patience)
-
-
-def summary(step: BoundStep, args: Mapping[str, JsonValue]) -> str:
-    """One line about a call for the Web UI: `email.send to team@example.com`."""
-    names = [name for _, name, _, _ in Formatter().parse(step.summary) if name]
-    values = {name: _short(args.get(name)) for name in names}
-    return f"{step.tool} {step.summary.format(**values)}".strip() if any(values.values()) else step.tool
-
-
-def _short(value: JsonValue) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _view(step: BoundStep, parent: str | None = None) -> StepView:
-    of_an_effect = {} if step.annotations.read_only else {"effect": True, "undo": step.annotations.undo}
-    return StepView(
-        id=step.id,
-        tool=step.tool,
-        capability=step.capability,
-        args=step.args,
-        depends_on=step.depends_on,
-        why=step.why,
-        status=StepStatus.PENDING,
-        parent=parent,
-        **of_an_effect,
-    )
-
-
-def _effect(view: StepView, step: BoundStep) -> DoneEffect:
-    return DoneEffect(
-        step_id=view.id,
-        tool=view.tool,
-        title=step.title,
-        capability=view.capability,
-        undo=view.undo,
-        args={name: cut(value, _REMEMBERED_BYTES) for name, value in view.args.items()},
-        result=_remembered(view.result),
-        consent=view.consent,
-        at=view.finished_at,
-        unknown=view.status is StepStatus.UNKNOWN,
-    )
-
-
-def _remembered(result: JsonValue) -> JsonValue:
-    """What an undo may need of a result, without what is huge."""
-    if isinstance(result, dict):
-        return {name: cut(value, _REMEMBERED_BYTES) for name, value in result.items()}
-    return cut(result, _REMEMBERED_BYTES)
-
-
-def _kept(step: BoundStep, view: StepView) -> KeptStep:
-    return KeptStep(
-        bound=step,
-        args=view.args,
-        result=view.result,
-        consent=view.consent,
-        at=view.finished_at,
-        run_id=view.kept_from,
-    )
-
-
-def _outcome(view: StepView) -> CallOutcome:
-    """What an agent hears of its call. The id of the call is filled in by who knows it."""
-    if view.status is StepStatus.COMPLETED:
-        return CallOutcome(call_id=view.id, content=view.result)
-    said = view.error.message if view.error else ""
-    return CallOutcome(call_id=view.id, content={"status": view.status, "error": said})
-
-
-def _report(view: StepView, share: int) -> StepReport:
-    said: dict[str, JsonValue] = {"result": cut(view.result, share)} if view.result is not None else {}
-    if view.error:
-        said["error"] = view.error.message
-    return StepReport.model_validate({"id": view.id, "tool": view.tool, "status": view.status, **said})
 
 
 def _problems(step: BoundStep, args: dict[str, JsonValue]) -> Iterable[str]:

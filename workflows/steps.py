@@ -1,0 +1,94 @@
+"""What is known of one step, in the shapes that views, planners' reports, agents, undo and later turns need. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Formatter
+
+from pydantic import JsonValue
+
+from activities.reasoning.contract import CallOutcome, StepReport
+from retinue.plan import BoundStep, cut
+from workflows.messages import DoneEffect, KeptStep, StepStatus, StepView
+
+_REMEMBERED_BYTES = 16 * 1024
+"""Of each value of an effect's arguments and result: what is longer is a text, and not needed to take it back."""
+
+
+def summary(step: BoundStep, args: Mapping[str, JsonValue]) -> str:
+    """One line about a call for the Web UI: `email.send to team@example.com`."""
+    names = [name for _, name, _, _ in Formatter().parse(step.summary) if name]
+    values = {name: _short(args.get(name)) for name in names}
+    return f"{step.tool} {step.summary.format(**values)}".strip() if any(values.values()) else step.tool
+
+
+def _short(value: JsonValue) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def begun(step: BoundStep, parent: str | None = None) -> StepView:
+    """The view of a step that has not run yet."""
+    of_an_effect = {} if step.annotations.read_only else {"effect": True, "undo": step.annotations.undo}
+    return StepView(
+        id=step.id,
+        tool=step.tool,
+        capability=step.capability,
+        args=step.args,
+        depends_on=step.depends_on,
+        why=step.why,
+        status=StepStatus.PENDING,
+        parent=parent,
+        **of_an_effect,
+    )
+
+
+def effect(view: StepView, step: BoundStep) -> DoneEffect:
+    """A done effect, with what an undo may need and without what is huge."""
+    return DoneEffect(
+        step_id=view.id,
+        tool=view.tool,
+        title=step.title,
+        capability=view.capability,
+        undo=view.undo,
+        args={name: cut(value, _REMEMBERED_BYTES) for name, value in view.args.items()},
+        result=_remembered(view.result),
+        consent=view.consent,
+        at=view.finished_at,
+        unknown=view.status is StepStatus.UNKNOWN,
+    )
+
+
+def _remembered(result: JsonValue) -> JsonValue:
+    """What an undo may need of a result, without what is huge."""
+    if isinstance(result, dict):
+        return {name: cut(value, _REMEMBERED_BYTES) for name, value in result.items()}
+    return cut(result, _REMEMBERED_BYTES)
+
+
+def kept(step: BoundStep, view: StepView) -> KeptStep:
+    """A finished step for a later turn or another run."""
+    return KeptStep(
+        bound=step,
+        args=view.args,
+        result=view.result,
+        consent=view.consent,
+        at=view.finished_at,
+        run_id=view.kept_from,
+    )
+
+
+def outcome(view: StepView) -> CallOutcome:
+    """What an agent hears of its call. The id of the call is filled in by who knows it."""
+    if view.status is StepStatus.COMPLETED:
+        return CallOutcome(call_id=view.id, content=view.result)
+    said = view.error.message if view.error else ""
+    return CallOutcome(call_id=view.id, content={"status": view.status, "error": said})
+
+
+def report(view: StepView, share: int) -> StepReport:
+    """What became of a step, for the final answer."""
+    said: dict[str, JsonValue] = {"result": cut(view.result, share)} if view.result is not None else {}
+    if view.error:
+        said["error"] = view.error.message
+    return StepReport.model_validate({"id": view.id, "tool": view.tool, "status": view.status, **said})
