@@ -37,7 +37,7 @@ SANDBOX = SandboxedWorkflowRunner(
         *("retinue", "activities", "workflows.messages", "workflows.standing"),
         *("workflows.budget", "workflows.origins", "workflows.policy"),
         *("jsonschema", "jsonschema_specifications", "referencing", "rpds", "attrs", "attr"),
-        *("dotenv", "pydantic_settings", "google"),
+        *("dotenv", "pydantic_settings", "google", "urllib"),
     )
 )
 """Under this the tests run all workflows: types and pure checks pass through, workflow code is watched for clocks,
