@@ -168,6 +168,8 @@ async def test_a_later_round_finds_nothing_more_to_do(tools: ReasoningTools) -> 
     assert first.plan is not None
     assert [step.tool for step in first.plan.steps] == ["weather.forecast"]
     seen = [Progress(id="s1", tool="weather.forecast", status="completed", result={"days": []})]
-    later = await tools.plan(request.model_copy(update={"round": 2, "last_round": False, "may_be_empty": True, "progress": seen}))
+    later = await tools.plan(
+        request.model_copy(update={"round": 2, "last_round": False, "may_be_empty": True, "progress": seen})
+    )
     assert later.plan is not None
     assert (later.plan.steps, later.plan.question, later.plan.reply, later.plan.final) == ([], None, None, True)
