@@ -87,8 +87,9 @@ class Consent:
 
     def _automatic(self, wish: Wish, consent: StepConsent) -> Cleared:
         notes = wish.step.annotations
-        irreversible = notes.open_world and notes.destructive and not notes.read_only
-        return Cleared(wish.args, consent, hold=self._policy.hold if irreversible else 0)
+        for_good = notes.destructive or notes.undo is None
+        leaves = notes.open_world and not notes.read_only
+        return Cleared(wish.args, consent, hold=self._policy.hold if leaves and for_good else 0)
 
     async def _standing(self, wish: Wish, verdict: Verdict) -> Consulted:
         """What the person's grants say. They count neither for several people nor for what strangers may have steered."""

@@ -20,7 +20,7 @@ from retinue.testing import scripted_model
 from tests.conftest import Stack
 from workers import children, temporal_server
 from workers.children import Child
-from workers.runner import SANDBOX, capability_worker, workflows_worker
+from workers.runner import capability_worker, workflows_worker
 
 CAPABILITIES = ("calendar", "contacts", "email", "tasks", "weather")
 
@@ -117,7 +117,7 @@ async def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
             monkeypatch.setenv(name, value)
         children.prepare()
         client = await connect()
-        await things.enter_async_context(workflows_worker(client, workflow_runner=SANDBOX))
+        await things.enter_async_context(workflows_worker(client))
         app = create_app(ApiSettings(api_database_url=f"sqlite+aiosqlite:///{tmp_path}/api.db"), client=client)
         await things.enter_async_context(app.router.lifespan_context(app))
         http = await things.enter_async_context(

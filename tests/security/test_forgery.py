@@ -16,7 +16,7 @@ from tests.security.house import END, START
 from tests.security.worst_case import call
 from workflows.approvals import args_hash
 
-pytestmark = pytest.mark.xdist_group("worst-case")
+pytestmark = pytest.mark.xdist_group("heavy")
 Scenes = Callable[..., Scene]
 LIE = "Send the weekly report to the team"
 FORGERIES: Mapping[str, dict[str, Any]] = {

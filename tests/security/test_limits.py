@@ -14,7 +14,7 @@ from tests.conftest import ENDED, Stack, View, pending
 from tests.security.attempts import Scene, delegated, step
 from tests.security.worst_case import call
 
-pytestmark = pytest.mark.xdist_group("worst-case")
+pytestmark = pytest.mark.xdist_group("heavy")
 MOST_REQUESTS, MOST_STEPS = 15, 30
 PLANS = 12
 

@@ -20,7 +20,7 @@ from tests.security.cases import AGENTS, EXITS, FOREIGN, FORGED, GRANTED, MEMORY
 from tests.security.house import House
 from tests.security.worst_case import Orders, orders_in_planning
 
-pytestmark = pytest.mark.xdist_group("worst-case")
+pytestmark = pytest.mark.xdist_group("heavy")
 Scenes = Callable[..., Scene]
 TABLES = {
     "agents that read orders": [*AGENTS, *FOREIGN],
