@@ -85,7 +85,8 @@ class Receipt(BaseModel):
 def make_receipt(view: AssistantView) -> Receipt:
     """The receipt of a run as its view stands."""
     steps = view.plan.steps if view.plan else []
-    approvals = {approval.step_id: approval for approval in view.approvals if approval.step_id}
+    # reversed: of several approvals of one step the first allowed it, later ones only its repeats
+    approvals = {approval.step_id: approval for approval in reversed(view.approvals) if approval.step_id}
     return Receipt(
         assistant_id=view.id,
         status=view.status,

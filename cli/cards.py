@@ -124,4 +124,6 @@ def show_ways_to_decide(run_id: str, approval: Approval) -> None:
     if approval.offer:
         say(f"  bin/retinue approve {named} --args-hash {approval.args_hash} --from-now-on")
     say(f'  bin/retinue reject {named} --comment "why not"')
+    if approval.kind == "repeat":
+        return  # it can be done again as it was, or left
     say(f"  bin/retinue edit {named}{'' if approval.kind == 'plan' else ' --set NAME=VALUE'}")

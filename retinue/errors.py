@@ -11,7 +11,8 @@
     |-- ServiceError           an outer service or store did not do its part
     |   |-- ServiceUnavailable it may work later; retried
     |   |-- ServiceBusy        it asked for a pause (`retry_after` seconds); retried after it
-    |   `-- ServiceRefused     it will not, however often (wrong key, bad request); never retried
+    |   |-- ServiceRefused     it will not, however often (wrong key, bad request); never retried
+    |   `-- OutcomeUnknown     it may have acted or not, and no look can tell; never retried, a person is asked
     `-- ModelError             the language model's answer cannot be used
         |-- MalformedAnswer    not the JSON that was asked for; goes back to the model
         |-- UnusableAnswer     it stayed so after it went back; never retried, each try is paid
@@ -93,6 +94,10 @@ class ServiceBusy(ServiceError):
 
 class ServiceRefused(ServiceError):
     """It will not, however often it is asked."""
+
+
+class OutcomeUnknown(ServiceError):
+    """It may have acted or not. Inside `Ledger.once_outside` it is looked into first; what leaves it is for a person."""
 
 
 class ModelError(RetinueError):

@@ -1,8 +1,19 @@
 """The effect ledger: what makes every effect happen once although activities run at least once.
 
-Each capability's database has one table `ledger`. An effect and its row are committed in one transaction; the row's key
-is `workflow id / step id`, which stays the same over retries, worker crashes, resets and continue-as-new. A second
-attempt, later or at the same time, finds the row and returns the recorded result.
+Each capability's database has one table `ledger`, with one row for each effect. The row's key is `workflow id / step id`,
+which stays the same over retries, worker crashes, resets and continue-as-new. A second attempt, later or at the same
+time, finds the row and returns the recorded result.
+
+An effect in the capability's own database is committed together with its row (`once`). One at an outer service shares no
+transaction with it (`once_outside`), so its row goes through states:
+
+    intended --commit()--> acting --receipt--> done
+        ^                    |
+        `--nothing happened--'
+
+Only one attempt at a time can pass from `intended` to `acting`, whoever is alive meanwhile: that is what a worker that
+was frozen and wakes up again runs into. What was left in `acting` is looked into before anything is done again, and
+where no look can tell, a person decides.
 """
 
 from __future__ import annotations
@@ -10,16 +21,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from uuid import uuid4
 
 from pydantic import BaseModel
-from sqlalchemy import Column, DateTime, MetaData, String, Table, Text, insert, select
+from sqlalchemy import Column, DateTime, MetaData, String, Table, Text, Update, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from temporalio import activity
 
 from retinue import faults
-from retinue.errors import Conflict
+from retinue.errors import Conflict, OutcomeUnknown, RetinueError, ServiceBusy
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -36,7 +50,12 @@ LEDGER = Table(
     Column("args_hash", String(64), nullable=False),
     Column("result", Text, nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("state", String(10), nullable=False, server_default="done"),
+    Column("attempt", String(32), nullable=False, server_default=""),
 )
+SETTLE = 40.0
+"""Seconds after which an attempt that said it acts, and nothing since, counts as dead. Before that it may still report."""
+_LOOK_AGAIN = 12.0
 
 
 def effect_key() -> str:
@@ -46,6 +65,35 @@ def effect_key() -> str:
     """
     info = activity.info()
     return f"{info.workflow_id or 'standalone'}/{info.activity_id}"
+
+
+class EffectState(StrEnum):
+    """How far an effect at an outer service has come."""
+
+    INTENDED = "intended"
+    ACTING = "acting"
+    DONE = "done"
+
+
+class Commit(Protocol):
+    """Passes the point of no return: call it right before the outer service is made to act, and once only."""
+
+    def __call__(self) -> Awaitable[None]:
+        """Record that this attempt acts now.
+
+        Raises:
+            ServiceBusy: Another attempt has taken this step over, so this one must not act.
+            asyncio.CancelledError: The step was cancelled before anything happened.
+        """
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What stands in the ledger about an effect that is not done."""
+
+    state: EffectState
+    attempt: str
+    silent_for: float
 
 
 class Ledger:
@@ -76,8 +124,7 @@ class Ledger:
     async def _once(
         self, arguments: BaseModel, result_type: type[Result], effect: Callable[[AsyncSession], Awaitable[Result]]
     ) -> Result:
-        key = effect_key()
-        args_hash = hashlib.sha256(arguments.model_dump_json().encode()).hexdigest()
+        key, args_hash = effect_key(), _hash(arguments)
         try:
             async with self._store.write() as session:
                 if recorded := await self._recorded(session, key, args_hash, result_type):
@@ -90,6 +137,141 @@ class Ledger:
         faults.after_effect(self._store.owner)
         return result
 
+    async def once_outside(
+        self,
+        arguments: BaseModel,
+        result_type: type[Result],
+        *,
+        act: Callable[[Commit], Awaitable[Result]],
+        verify: Callable[[], Awaitable[Result | None]],
+        settle: float = SETTLE,
+    ) -> Result:
+        """Make an outer service act once, or return what an earlier attempt recorded.
+
+        A cancel before `commit` stops the effect. After it the attempt is waited for, since only it knows the outcome.
+
+        Args:
+            arguments: Of the step; a second attempt must come with the same.
+            result_type: What is recorded.
+            act: Acts, and awaits the `commit` that it is given right before the point of no return. A `RetinueError`
+                that it raises means that nothing happened, except `OutcomeUnknown`. It must end by itself.
+            verify: Looks whether an attempt that never reported has acted: the result if it has; None only where acting
+                again can do no harm, whatever that attempt still does; else it raises `OutcomeUnknown`.
+            settle: Seconds for which an earlier attempt may still be about to report.
+
+        Raises:
+            Conflict: The same step already ran with other arguments.
+            ServiceBusy: An earlier attempt may still report; look again.
+            OutcomeUnknown: Nobody can tell whether it happened. It will not be done again under this key.
+            ServiceUnavailable: The database does not answer.
+        """
+        cancelled = asyncio.Event()
+        work = asyncio.ensure_future(self._once_outside(arguments, result_type, act, verify, settle, cancelled))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            cancelled.set()
+            return await work
+
+    async def _once_outside(
+        self,
+        arguments: BaseModel,
+        result_type: type[Result],
+        act: Callable[[Commit], Awaitable[Result]],
+        verify: Callable[[], Awaitable[Result | None]],
+        settle: float,
+        cancelled: asyncio.Event,
+    ) -> Result:
+        key, args_hash = effect_key(), _hash(arguments)
+        attempt = uuid4().hex
+        found = await self._begin(key, args_hash, attempt, result_type)
+        if isinstance(found, _Begun):
+            happened = await self._look(found, verify, settle)
+            if happened is not None:
+                return await self._receipt(key, happened)
+            await self._move(key, found.attempt, EffectState.ACTING, EffectState.INTENDED, to_attempt=attempt)
+        elif found is not None:
+            return found
+
+        async def commit() -> None:
+            if cancelled.is_set():
+                raise asyncio.CancelledError
+            await self._move(key, attempt, EffectState.INTENDED, EffectState.ACTING)
+
+        try:
+            result = await act(commit)
+        except OutcomeUnknown:
+            happened = await self._look(_Begun(EffectState.ACTING, attempt, 0), verify, settle)
+            if happened is None:
+                await self._nothing_happened(key, attempt)
+                raise ServiceBusy("its reply was lost; trying again", retry_after=1) from None
+            result = happened
+        except RetinueError:
+            await self._nothing_happened(key, attempt)
+            raise
+        faults.before_receipt(self._store.owner)
+        result = await self._receipt(key, result)
+        faults.after_effect(self._store.owner)
+        return result
+
+    async def _begin(self, key: str, args_hash: str, attempt: str, result_type: type[Result]) -> Result | _Begun | None:
+        """Record the intent, or take over one that never acted: None then. Else what stands there."""
+        try:
+            async with self._store.write() as session:
+                connection = await session.connection()
+                row = (await connection.execute(select(LEDGER).where(LEDGER.c.key == key))).one_or_none()
+                if row is None:
+                    await self._insert(session, key, args_hash, "", state=EffectState.INTENDED, attempt=attempt)
+                    return None
+                _check_same(row, args_hash)
+                if row.state == EffectState.DONE:
+                    return result_type.model_validate_json(row.result)
+                if row.state == EffectState.ACTING:
+                    return _Begun(EffectState.ACTING, row.attempt, _seconds_since(row.recorded_at))
+                await connection.execute(_set(key, attempt=attempt))
+                return None
+        except _DoneMeanwhile:
+            return await self._begin(key, args_hash, attempt, result_type)
+
+    async def _look(
+        self, found: _Begun, verify: Callable[[], Awaitable[Result | None]], settle: float
+    ) -> Result | None:
+        try:
+            return await verify()
+        except OutcomeUnknown:
+            if found.silent_for >= settle:
+                raise
+            pause = min(_LOOK_AGAIN, settle - found.silent_for + 0.5)
+            raise ServiceBusy("an earlier attempt may still report", retry_after=pause) from None
+
+    async def _move(
+        self, key: str, attempt: str, before: EffectState, after: EffectState, *, to_attempt: str | None = None
+    ) -> None:
+        """Compare and set: only the attempt that holds the row in that state may move it on."""
+        async with self._store.write() as session:
+            connection = await session.connection()
+            held = (LEDGER.c.attempt == attempt) & (LEDGER.c.state == before)
+            moved = await connection.execute(_set(key, state=after, attempt=to_attempt or attempt).where(held))
+        if moved.rowcount != 1:
+            raise ServiceBusy("another attempt has taken this step over", retry_after=1)
+
+    async def _nothing_happened(self, key: str, attempt: str) -> None:
+        async with self._store.write() as session:
+            connection = await session.connection()
+            held = (LEDGER.c.attempt == attempt) & (LEDGER.c.state == EffectState.ACTING)
+            await connection.execute(_set(key, state=EffectState.INTENDED).where(held))
+
+    async def _receipt(self, key: str, result: Result) -> Result:
+        """Record what happened. Where another attempt did so first, that stands."""
+        async with self._store.write() as session:
+            connection = await session.connection()
+            open_ = LEDGER.c.state != EffectState.DONE
+            recorded = _set(key, state=EffectState.DONE, result=result.model_dump_json(by_alias=True)).where(open_)
+            if (await connection.execute(recorded)).rowcount == 1:
+                return result
+            row = (await connection.execute(select(LEDGER.c.result).where(LEDGER.c.key == key))).one()
+            return type(result).model_validate_json(row.result)
+
     async def _recorded(
         self, session: AsyncSession, key: str, args_hash: str, result_type: type[Result]
     ) -> Result | None:
@@ -97,24 +279,55 @@ class Ledger:
         row = (await connection.execute(select(LEDGER).where(LEDGER.c.key == key))).one_or_none()
         if row is None:
             return None
-        if row.args_hash != args_hash:
-            raise Conflict("this step was already done with other arguments; it is not done again")
+        _check_same(row, args_hash)
         return result_type.model_validate_json(row.result)
 
     async def _record(self, session: AsyncSession, key: str, args_hash: str, result: BaseModel) -> None:
+        await self._insert(session, key, args_hash, result.model_dump_json(by_alias=True))
+
+    async def _insert(
+        self,
+        session: AsyncSession,
+        key: str,
+        args_hash: str,
+        result: str,
+        *,
+        state: EffectState = EffectState.DONE,
+        attempt: str = "",
+    ) -> None:
         """Insert the row. Where a concurrent attempt was first, the key refuses and our whole transaction is undone."""
         values = {
             "key": key,
             "tool": activity.info().activity_type,
             "args_hash": args_hash,
-            "result": result.model_dump_json(by_alias=True),
+            "result": result,
             "recorded_at": datetime.now(UTC),
+            "state": state,
+            "attempt": attempt,
         }
         connection = await session.connection()
         try:
             await connection.execute(insert(LEDGER).values(values))
         except IntegrityError as error:
             raise _DoneMeanwhile from error
+
+
+def _hash(arguments: BaseModel) -> str:
+    return hashlib.sha256(arguments.model_dump_json().encode()).hexdigest()
+
+
+def _check_same(row: Any, args_hash: str) -> None:
+    if row.args_hash != args_hash:
+        raise Conflict("this step was already done with other arguments; it is not done again")
+
+
+def _set(key: str, **values: Any) -> Update:
+    return update(LEDGER).where(LEDGER.c.key == key).values(recorded_at=datetime.now(UTC), **values)
+
+
+def _seconds_since(moment: datetime) -> float:
+    """SQLite forgets the zone, which is UTC."""
+    return (datetime.now(UTC) - moment.replace(tzinfo=moment.tzinfo or UTC)).total_seconds()
 
 
 class _DoneMeanwhile(Exception):

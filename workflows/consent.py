@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 from temporalio import workflow
@@ -12,9 +12,9 @@ from temporalio import workflow
 from retinue.plan import BoundStep
 from workflows import local
 from workflows.approvals import Approvals, Question
-from workflows.messages import ApprovalStatus, ApprovalView, StartAssistant, StepConsent
+from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
 from workflows.origins import Origin, Source, at, leaves
-from workflows.policy import DEFAULT_POLICY, Action, Decision, Policy, Verdict
+from workflows.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Verdict
 from workflows.standing import Approved, Consult, Consulted, Scope
 
 ASKS_GRANTS = 2
@@ -119,6 +119,32 @@ class Consent:
         if view.status is ApprovalStatus.EXPIRED:
             raise Refused("Expired", "nobody decided in time, and the policy then says no")
         raise Refused("Rejected", "you rejected it" + (f": {view.comment}" if view.comment else ""))
+
+    async def again(self, wish: Wish, problem: str, number: int) -> bool:
+        """Ask whether an action of which nobody knows the outcome may be done again; grants do not count here.
+
+        Args:
+            wish: The action.
+            problem: What is known of it, for the person.
+            number: Of the repeat, from 1.
+        """
+        terms = self._terms_of_a_repeat(self.judge(wish), problem)
+        question = replace(
+            self._question(wish, terms, offer=None),
+            id=f"ap-{wish.step.id}-again-{number}",
+            kind=ApprovalKind.REPEAT,
+            title=f"Do it again, although it may have happened already: {wish.step.title}",
+            check=lambda args: iter(() if args == wish.args else ("it can only be done again as it was, or left",)),
+        )
+        view = await self._approvals.decided(self._approvals.ask(question, now=workflow.now()))
+        return view.status is ApprovalStatus.APPROVED
+
+    def _terms_of_a_repeat(self, verdict: Verdict, problem: str) -> Verdict:
+        """Who decided the first time decides now. No answer is no yes, whatever the rule says about silence."""
+        silence = AtExpiry.DENY if verdict.at_expiry is AtExpiry.ALLOW else verdict.at_expiry
+        return verdict.model_copy(
+            update={"decision": Decision.ASK, "reasons": [problem, *verdict.reasons], "at_expiry": silence}
+        )
 
     def _question(self, wish: Wish, verdict: Verdict, offer: Scope | None) -> Question:
         return Question(

@@ -13,6 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.reasoning.contract import Message, Role, Usage
 from retinue.capability import Annotations, ToolOptions
+from retinue.errors import OutcomeUnknown
 from retinue.plan import cut
 from workflows.dispatch import run_activity
 from workflows.failures import explain
@@ -156,7 +157,8 @@ class Course:
         self._set(step_id, status=StepStatus.COMPLETED, result=_json(result), finished_at=workflow.now())
 
     def _failed(self, step_id: str, error: StepError) -> StepFailed:
-        self._set(step_id, status=StepStatus.FAILED, error=error, finished_at=workflow.now())
+        status = StepStatus.UNKNOWN if error.type == OutcomeUnknown.__name__ else StepStatus.FAILED
+        self._set(step_id, status=status, error=error, finished_at=workflow.now())
         return StepFailed(error)
 
     def _publish(self) -> None:

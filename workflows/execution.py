@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from workflows.approvals import args_hash
 from workflows.consent import Cleared, Consent, Refused, Wish
 from workflows.delegation import Around, Delegation
 from workflows.dispatch import found_no_worker, run_activity
+from workflows.doubt import in_the_dark, until_known
 from workflows.failures import explain
 from workflows.messages import (
     DoneEffect,
@@ -89,6 +90,7 @@ class Execution:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._choices: dict[str, WorkerChoice] = {}
         self._settled: dict[tuple[str, str], str] = {}
+        self._in_doubt: dict[str, StepError] = {}
         self._effects: list[str] = []
         self._turn: list[str] = []
         self._round: list[str] = []
@@ -209,13 +211,14 @@ class Execution:
             return
         self._set(step.id, args=args)
         self._refuse_a_repeat(step, args)
-        cleared = await self._cleared(step, args)
+        wish = self._wish(step, args)
+        cleared = await self._cleared(wish)
         await self._around.room(steps=1, tool_calls=1, **(_MODEL_USE if step.capability == Reasoning.name else {}))
         if cleared.hold:
             await self._hold(step, cleared.hold)
-        await self._perform(step, cleared.args)
+        await self._perform(replace(wish, args=cleared.args))
 
-    async def _cleared(self, step: BoundStep, args: dict[str, JsonValue]) -> Cleared:
+    def _wish(self, step: BoundStep, args: dict[str, JsonValue]) -> Wish:
         around = self._around
         origins = trace(
             step,
@@ -225,8 +228,11 @@ class Execution:
             known=self._known_addresses() if step.annotations.sensitive else (),
             after_strangers=step.steered,
         )
-        wish = Wish(step, args, origins, describe(step.args, self._results), step.steered)
-        cleared = await around.consent.clear(
+        return Wish(step, args, origins, describe(step.args, self._results), step.steered)
+
+    async def _cleared(self, wish: Wish) -> Cleared:
+        step = wish.step
+        cleared = await self._around.consent.clear(
             wish, on_asking=lambda: self._set(step.id, status=StepStatus.AWAITING_APPROVAL)
         )
         if not step.annotations.read_only:
@@ -261,22 +267,45 @@ class Execution:
         self._set(step.id, status=StepStatus.PENDING, held_until=until)
         await workflow.sleep(seconds)
 
-    async def _perform(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
+    async def _perform(self, wish: Wish) -> None:
+        step, args = wish.step, wish.args
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
         try:
-            result = await run_activity(
-                step.tool,
-                args,
-                task_queue=step.task_queue,
-                options=step.options,
-                activity_id=step.id,
-                summary=steps.summary(step, args),
-                on_waiting=lambda: self._waits(step.id),
+            result = await until_known(
+                step.id,
+                lambda key: self._tool(step, args, key),
+                lambda error, number: self._may_repeat(wish, explain(error, who=step.tool), number),
             )
         except ActivityError as error:
             self._fail(step, explain(error, who=step.tool), unknown=_may_have_happened(step, error))
         else:
             self._complete(step, args, result)
+
+    async def _tool(self, step: BoundStep, args: dict[str, JsonValue], key: str) -> JsonValue:
+        result: JsonValue = await run_activity(
+            step.tool,
+            args,
+            task_queue=step.task_queue,
+            options=step.options,
+            activity_id=key,
+            summary=steps.summary(step, args),
+            on_waiting=lambda: self._waits(step.id),
+        )
+        return result
+
+    async def _may_repeat(self, wish: Wish, problem: StepError, number: int) -> bool:
+        """Ask the person. Until they answer, a cancel leaves the step as it is: in the dark."""
+        step_id = wish.step.id
+        if wish.step.annotations.read_only:
+            return False
+        self._in_doubt[step_id] = problem
+        self._set(step_id, status=StepStatus.AWAITING_APPROVAL, error=problem, waiting_since=None)
+        if not await self._around.consent.again(wish, problem.message, number):
+            return False
+        del self._in_doubt[step_id]
+        await self._around.room(tool_calls=1)
+        self._set(step_id, status=StepStatus.RUNNING, error=None)
+        return True
 
     def _complete(self, step: BoundStep, args: Mapping[str, JsonValue], result: JsonValue) -> None:
         self._results[step.id] = result
@@ -368,6 +397,9 @@ class Execution:
     async def _stop(self) -> None:
         """Cancel what runs, wait for what cannot be cancelled any more, and mark the rest."""
         self._around.on_stop()  # first: nothing may be approved while we wait for what still runs
+        for step_id, problem in self._in_doubt.items():
+            if self._views[step_id].status is StepStatus.AWAITING_APPROVAL:
+                self._fail(self._steps[step_id], problem, unknown=True)
         for view in self.views():
             if view.status in (StepStatus.PENDING, StepStatus.AWAITING_APPROVAL):
                 self._set(view.id, status=StepStatus.CANCELLED, finished_at=workflow.now())
@@ -482,4 +514,4 @@ def _may_have_happened(step: BoundStep, error: ActivityError) -> bool:
     """An effect whose attempt timed out, or failed where its result is handed over, may be done all the same."""
     timed_out = isinstance(error.cause, TimeoutError) and not found_no_worker(error)
     lost_result = isinstance(error.cause, ApplicationError) and error.cause.type in _AFTER_THE_EFFECT
-    return (timed_out or lost_result) and not step.annotations.read_only
+    return (timed_out or lost_result or in_the_dark(error)) and not step.annotations.read_only

@@ -70,6 +70,8 @@ class ApprovalKind(StrEnum):
     ACTION = "action"
     PLAN = "plan"
     BUDGET = "budget"
+    REPEAT = "repeat"
+    """Whether to do again what may have happened already."""
 
 
 class Mode(StrEnum):

@@ -24,7 +24,7 @@ from workflows.policy import ANYBODY
 
 _WIDTH = 58
 _UNDONE = {"undone": "taken back", "impossible": "**cannot be taken back**", "pending": "still to be taken back"}
-_ASKED = {ApprovalKind.BUDGET: "Used up:"}
+_ASKED = {ApprovalKind.BUDGET: "Used up:", ApprovalKind.REPEAT: "In the dark:"}
 _MARKS = {
     StepStatus.COMPLETED: "done",
     StepStatus.RUNNING: "running",

@@ -1,22 +1,35 @@
-"""The ledger's answer to cancellation; that it makes effects happen once is shown for each capability and under kills."""
+"""The ledger: cancellation, and effects at outer services. Each capability and the kill tests show the rest."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from pydantic import BaseModel
 from sqlalchemy import MetaData, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.testing import ActivityEnvironment
 
-from retinue.ledger import Ledger
+from retinue.errors import Conflict, OutcomeUnknown, ServiceBusy, ServiceRefused
+from retinue.ledger import Commit, Ledger
 from retinue.store import Store
+
+Step = Callable[[], Awaitable[None]]
 
 
 class Word(BaseModel):
     word: str
+
+
+async def nothing() -> None:
+    pass
+
+
+async def die() -> None:
+    raise RuntimeError("as a killed worker would")
 
 
 async def test_a_cancelled_effect_tells_what_really_happened(tmp_path: Path) -> None:
@@ -43,3 +56,176 @@ async def test_a_cancelled_effect_tells_what_really_happened(tmp_path: Path) -> 
         rows = await (await session.connection()).execute(text("SELECT key FROM ledger"))
         assert rows.scalars().all() == ["w/s1"]
     await store.close()
+
+
+class Outer:
+    """An outer service that a test lets act, lose its reply, or refuse; it counts how often it acted."""
+
+    def __init__(self, ledger: Ledger, *, settle: float = 0) -> None:
+        self.acted = 0
+        self.shows = False
+        self._ledger = ledger
+        self._settle = settle
+
+    async def tool(self, *, before: Step = nothing, after: Step = nothing, word: str = "asked") -> Word:
+        """The effect, with what a test wants to happen before the commit and after the act."""
+
+        async def act(commit: Commit) -> Word:
+            await before()
+            await commit()
+            self.acted += 1
+            await after()
+            return Word(word="done")
+
+        async def verify() -> Word | None:
+            if self.shows:
+                return Word(word="found")
+            raise OutcomeUnknown("nobody knows")
+
+        return await self._ledger.once_outside(Word(word=word), Word, act=act, verify=verify, settle=self._settle)
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    store = Store(f"sqlite+aiosqlite:///{tmp_path}/x.db", MetaData(), owner="test")
+    await store.open()
+    yield Ledger(store)
+    await store.close()
+
+
+def attempt(tool: Callable[[], Awaitable[Word]]) -> asyncio.Future[Word]:
+    """One attempt of the same step."""
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(environment.info, workflow_id="w", activity_id="s1")
+
+    async def run() -> Word:
+        return await tool()
+
+    return asyncio.ensure_future(environment.run(run))
+
+
+async def refuse() -> None:
+    raise ServiceRefused("no")
+
+
+async def lose() -> None:
+    raise OutcomeUnknown("the reply was lost")
+
+
+async def test_an_outer_effect_happens_once_and_later_attempts_get_its_record(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    assert [(await attempt(outer.tool)).word for _ in range(3)] == ["done"] * 3
+    assert outer.acted == 1
+
+
+async def test_other_arguments_under_the_same_key_are_refused(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    await attempt(outer.tool)
+    with pytest.raises(Conflict):
+        await attempt(lambda: outer.tool(word="other"))
+
+
+async def test_a_frozen_attempt_that_wakes_up_must_not_act(ledger: Ledger) -> None:
+    """It stood before the point of no return while another attempt took the step over and did it."""
+    outer = Outer(ledger)
+    frozen, awake = asyncio.Event(), asyncio.Event()
+
+    async def freeze() -> None:
+        frozen.set()
+        await awake.wait()
+
+    zombie = attempt(lambda: outer.tool(before=freeze))
+    await frozen.wait()
+    assert (await attempt(outer.tool)).word == "done"
+    awake.set()
+    with pytest.raises(ServiceBusy):
+        await zombie
+    assert outer.acted == 1
+
+
+async def test_two_attempts_at_once_act_once(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    outcomes = await asyncio.gather(*(attempt(outer.tool) for _ in range(10)), return_exceptions=True)
+    assert outer.acted == 1
+    assert {type(outcome) for outcome in outcomes} <= {Word, ServiceBusy, OutcomeUnknown}
+
+
+async def test_what_a_dead_attempt_left_is_looked_into(ledger: Ledger) -> None:
+    """It died after the service had acted: found there, it counts; not found, a person must decide."""
+    outer = Outer(ledger)
+    with pytest.raises(RuntimeError):
+        await attempt(lambda: outer.tool(after=die))
+    with pytest.raises(OutcomeUnknown):
+        await attempt(outer.tool)
+    outer.shows = True
+    assert (await attempt(outer.tool)).word == "found"
+    assert outer.acted == 1
+
+
+async def test_an_attempt_that_may_still_report_is_waited_for(ledger: Ledger) -> None:
+    outer = Outer(ledger, settle=60)
+    with pytest.raises(RuntimeError):
+        await attempt(lambda: outer.tool(after=die))
+    with pytest.raises(ServiceBusy):
+        await attempt(outer.tool)
+
+
+async def test_an_attempt_that_wakes_up_late_still_records_what_it_did(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    acted, awake = asyncio.Event(), asyncio.Event()
+
+    async def freeze() -> None:
+        acted.set()
+        await awake.wait()
+
+    zombie = attempt(lambda: outer.tool(after=freeze))
+    await acted.wait()
+    with pytest.raises(OutcomeUnknown):
+        await attempt(outer.tool)
+    awake.set()
+    assert [(await zombie).word, (await attempt(outer.tool)).word] == ["done", "done"]
+    assert outer.acted == 1
+
+
+async def test_a_refusal_means_that_nothing_happened_and_may_be_tried_again(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    with pytest.raises(ServiceRefused):
+        await attempt(lambda: outer.tool(after=refuse))
+    assert (await attempt(outer.tool)).word == "done"
+
+
+async def test_a_lost_reply_is_looked_into_at_once(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    outer.shows = True
+    assert (await attempt(lambda: outer.tool(after=lose))).word == "found"
+    assert outer.acted == 1
+
+
+async def test_a_cancel_before_the_commit_stops_the_effect(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    began = asyncio.Event()
+
+    async def linger() -> None:
+        began.set()
+        await asyncio.sleep(0.2)
+
+    running = attempt(lambda: outer.tool(before=linger))
+    await began.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert outer.acted == 0
+
+
+async def test_a_cancel_after_the_commit_tells_what_really_happened(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    began = asyncio.Event()
+
+    async def linger() -> None:
+        began.set()
+        await asyncio.sleep(0.2)
+
+    running = attempt(lambda: outer.tool(after=linger))
+    await began.wait()
+    running.cancel()
+    assert (await running).word == "done"

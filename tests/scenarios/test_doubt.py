@@ -1,0 +1,166 @@
+"""Effects at an outer service of which nobody knows whether they happened: a person decides, and only a yes repeats one."""
+
+from __future__ import annotations
+
+import uuid
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from sqlalchemy import MetaData
+from temporalio import activity
+from temporalio.worker import Worker
+
+from retinue.capability import Annotations, Capability, ToolOptions, tool
+from retinue.edge import activities_of
+from retinue.errors import OutcomeUnknown
+from retinue.ledger import Commit, Ledger
+from retinue.registry import announce
+from retinue.store import Store
+from retinue.testing import plan_answer
+from tests.conftest import Stack, View, pending, steps
+
+Fresh = Callable[[str], str]
+LOST = "the post office did not answer; nobody knows whether the letter is on its way"
+
+
+class Letter(BaseModel):
+    to: str
+
+
+@dataclass
+class PostOffice:
+    """The outer service: which letters it took, and how often it still swallows its reply."""
+
+    taken: list[str] = field(default_factory=list)
+    swallows: int = 0
+    shows: bool = False
+
+
+class Post(Capability):
+    """Sends letters."""
+
+    name = "post"
+    version = "1"
+    description = "Letters."
+    instructions = ""
+
+    @activity.defn(name="post.send")
+    @tool(
+        title="Send a letter",
+        annotations=Annotations(read_only=False, sensitive=("/to",)),
+        options=ToolOptions(first_retry_after=0.1),
+    )
+    @abstractmethod
+    async def send(self, letter: Letter) -> Letter:
+        """Send a letter."""
+
+
+class PostTools(Post):
+    """The tool over `once_outside`, as a provider writes it."""
+
+    def __init__(self, store: Store, office: PostOffice) -> None:
+        self._ledger = Ledger(store)
+        self._office = office
+
+    async def send(self, letter: Letter) -> Letter:
+        """Send it; the office may swallow its reply."""
+
+        async def act(commit: Commit) -> Letter:
+            await commit()
+            self._office.taken.append(letter.to)
+            if self._office.swallows:
+                self._office.swallows -= 1
+                raise OutcomeUnknown(LOST)
+            return letter
+
+        async def verify() -> Letter | None:
+            if self._office.shows:
+                return letter
+            raise OutcomeUnknown(LOST)
+
+        return await self._ledger.once_outside(letter, Letter, act=act, verify=verify, settle=0)
+
+
+@pytest.fixture
+async def office(stack: Stack, tmp_path: Path) -> AsyncIterator[PostOffice]:
+    """A post office with a capability of its own, on the stack."""
+    office = PostOffice()
+    store = Store(f"sqlite+aiosqlite:///{tmp_path}/post.db", MetaData(), owner="post")
+    await store.open()
+    async with Worker(
+        stack.temporal, task_queue="post", activities=activities_of(PostTools(store, office)), build_id="post"
+    ):
+        await announce(stack.temporal, Post.manifest())
+        yield office
+    await store.close()
+
+
+async def letter_in_doubt(stack: Stack, fresh: Fresh, office: PostOffice) -> View:
+    """A run whose letter was approved, and about which the office says nothing."""
+    office.swallows = 1
+    to = f"ana-{uuid.uuid4().hex[:6]}@example.com"
+    message = fresh(f"Send a letter to {to}")
+    after = {"id": "s2", "tool": "tasks.add", "args": {"title": "Wait for an answer"}, "depends_on": ["s1"]}
+    stack.model.script(message, plan_answer([{"id": "s1", "tool": "post.send", "args": {"to": to}}, after]))
+    view = await stack.asked((await stack.start(message))["id"])
+    assert (await stack.decide(view)).status_code == 200
+    return await stack.until(view["id"], lambda v: [a["kind"] for a in pending(v)] == ["repeat"])
+
+
+def found(view: View) -> dict[str, Any]:
+    return {step_id: step["status"] for step_id, step in steps(view).items()}
+
+
+async def test_the_person_is_asked_and_a_yes_repeats_it(stack: Stack, fresh: Fresh, office: PostOffice) -> None:
+    view = await letter_in_doubt(stack, fresh, office)
+    asked = pending(view)[0]
+    assert "may have happened already" in asked["preview"]
+    assert asked["reasons"][0] == LOST
+    assert (await stack.decide(view)).status_code == 200
+    view = await stack.ended(view["id"])
+    assert found(view) == {"s1": "completed", "s2": "completed"}
+    assert len(office.taken) == 2
+
+
+async def test_a_no_leaves_it_in_the_dark(stack: Stack, fresh: Fresh, office: PostOffice) -> None:
+    view = await letter_in_doubt(stack, fresh, office)
+    assert (await stack.decide(view, "reject")).status_code == 200
+    view = await stack.ended(view["id"])
+    assert (view["status"], found(view)) == ("failed", {"s1": "unknown", "s2": "skipped"})
+    assert len(office.taken) == 1
+
+
+async def test_a_reply_that_came_meanwhile_counts_and_nothing_is_repeated(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    view = await letter_in_doubt(stack, fresh, office)
+    office.shows = True
+    assert (await stack.decide(view)).status_code == 200
+    view = await stack.ended(view["id"])
+    assert found(view) == {"s1": "completed", "s2": "completed"}
+    assert len(office.taken) == 1
+
+
+async def test_a_cancel_while_it_is_asked_does_not_say_that_nothing_happened(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    view = await letter_in_doubt(stack, fresh, office)
+    assert (await stack.http.post(f"/v1/assistants/{view['id']}/cancel", json={})).status_code == 202
+    view = await stack.ended(view["id"])
+    assert (view["status"], found(view)) == ("cancelled", {"s1": "unknown", "s2": "cancelled"})
+    receipt = (await stack.http.get(f"/v1/assistants/{view['id']}/receipt")).json()
+    assert [deed["status"] for deed in receipt["did"]] == ["unknown"]
+
+
+async def test_it_is_repeated_only_as_it_was(stack: Stack, fresh: Fresh, office: PostOffice) -> None:
+    view = await letter_in_doubt(stack, fresh, office)
+    refused = await stack.decide(view, "edit", args={"to": "ben@example.com"})
+    assert (refused.status_code, "as it was" in refused.text) == (422, True)
+    assert (await stack.decide(view, "reject")).status_code == 200
+    await stack.ended(view["id"])
+    assert len(office.taken) == 1

@@ -1,0 +1,51 @@
+"""What to do when nobody knows whether an effect happened: a person is asked, and only a yes does it again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from pydantic import JsonValue
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from retinue.errors import OutcomeUnknown
+
+MOST_REPEATS = 5
+
+
+def in_the_dark(error: ActivityError) -> bool:
+    """Whether the tool itself said that it cannot tell whether it acted."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == OutcomeUnknown.__name__
+
+
+async def until_known(
+    step_id: str,
+    perform: Callable[[str], Awaitable[JsonValue]],
+    may_repeat: Callable[[ActivityError, int], Awaitable[bool]],
+) -> JsonValue:
+    """Run a step's tool until its outcome is known or the person leaves it in the dark.
+
+    After a yes the same effect is looked for once more, since its reply may have come meanwhile. Only then it is done
+    again, under a key of its own: the ledger would refuse to repeat the first.
+
+    Args:
+        step_id: The key of the first effect.
+        perform: Runs the tool under a key.
+        may_repeat: Asks the person, the error and the number of the repeat in hand.
+
+    Raises:
+        ActivityError: It failed, or is left in the dark.
+    """
+    key = step_id
+    for number in range(1, MOST_REPEATS + 1):
+        try:
+            return await perform(key)
+        except ActivityError as error:
+            if not in_the_dark(error) or not await may_repeat(error, number):
+                raise
+        try:
+            return await perform(key)
+        except ActivityError as error:
+            if not in_the_dark(error):
+                raise
+        key = f"{step_id}~{number}"
+    return await perform(key)
