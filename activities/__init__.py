@@ -1,25 +1,36 @@
-"""The hall of the capabilities: which folders there are, and how to load one. It imports none of them.
+"""The hall of the capabilities: which there are, and how to load one. It imports none of them.
 
-Each folder below is one capability, a microservice of its own. `names()` only looks at the disk, so a front door or a
-supervisor can ask without paying for anybody's imports.
+Each folder with a `worker.py` is one capability, a microservice of its own; so is each MCP server of the configuration,
+which has no folder (docs/decisions/0016). `names()` only looks at the disk, so a front door or a supervisor can ask
+without paying for anybody's imports.
 """
 
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+_CONFIGURED = "activities.mcp"
+
 
 def names() -> list[str]:
+    """The capabilities of this installation, sorted: those of this checkout (or image) and the configured ones."""
+    return sorted([*folders(), *import_module(f"{_CONFIGURED}.config").names(folders())])
+
+
+def folders() -> list[str]:
     """The capabilities that this checkout (or image) contains, sorted; a folder counts when it has a `worker.py`."""
     return sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/worker.py"))
 
 
 def load(name: str) -> ModuleType:
-    """Import one capability's `worker` module.
+    """Import one capability's `worker` module; for a configured one, make a module of the same form.
 
     Raises:
-        LookupError: There is no such folder; the message names those that exist.
+        LookupError: There is no such capability, or its configuration is wrong; the message says which there are.
     """
-    if name not in names():
-        raise LookupError(f"there is no capability {name!r} in this installation; it has {', '.join(names())}")
-    return import_module(f"activities.{name}.worker")
+    if name in folders():
+        return import_module(f"activities.{name}.worker")
+    if name in names():
+        module: ModuleType = import_module(f"{_CONFIGURED}.capability").module(name, folders())
+        return module
+    raise LookupError(f"there is no capability {name!r} in this installation; it has {', '.join(names())}")

@@ -9,14 +9,16 @@ import contextlib
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
+from sqlalchemy import Column, Integer, String, Table, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from retinue.errors import InvalidArguments
+from retinue.migrations import migrated
 from retinue.store import Store, UtcDateTime
 
-_METADATA = MetaData()
+_METADATA = migrated(Path(__file__).parent / "migrations")
 _KEYS = Table(
     "idempotency_keys",
     _METADATA,

@@ -46,21 +46,22 @@ async def recorded_view(history: WorkflowHistory, converter: DataConverter) -> A
 
 
 async def with_results(view: AssistantView, history: WorkflowHistory, converter: DataConverter) -> AssistantView:
-    """Fill in each completed step's result from the event that brought it."""
+    """Fill in each completed step's result from the event that brought it, unless a person's choice changed it since."""
     step_ids = _activity_ids(history)
+    picked = {step.id for step in (view.plan.steps if view.plan else []) if step.picked}
     results: dict[str, dict[str, Any]] = {}
     for event in history.events:
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
             completed = event.activity_task_completed_event_attributes
             [result] = await converter.decode(completed.result.payloads)
             results[step_ids[completed.scheduled_event_id]] = {"result": result}
-    return _with_steps(view, results)
+    return _with_steps(view, {step_id: result for step_id, result in results.items() if step_id not in picked})
 
 
 def _activity_ids(history: WorkflowHistory) -> dict[int, str]:
-    """Activity ids (a step's activity has the step's id) by the event that scheduled them."""
+    """Step ids by the event that scheduled the step's activity, which has the same id, and `s1~1` for a repeat."""
     return {
-        event.event_id: event.activity_task_scheduled_event_attributes.activity_id
+        event.event_id: event.activity_task_scheduled_event_attributes.activity_id.partition("~")[0]
         for event in history.events
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     }

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import ask as asking
-from cli import cards, decide, demo, doctor, edits, grants, local, policies, render, schedules, steer
+from cli import cards, decide, demo, doctor, edits, grants, local, policies, render, scaffold, schedules, steer
 from cli.client import RetinueClient, run_path
 from cli.exits import CommandError, ExitCode
 from cli.views import Assistant, AssistantPage, Capabilities, Inbox
@@ -105,12 +105,19 @@ def _show_view(client: RetinueClient, text: str, *, as_json: bool) -> None:
 
 
 @app.command()
-def up() -> None:
+def up(
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", metavar="SERVER", help="Also start it: radicale (calendar, contacts).", show_default=False
+        ),
+    ] = None,
+) -> None:
     """Start the whole local stack in the foreground; Ctrl-C stops it and keeps all state.
 
-    Example: bin/retinue up
+    Example: bin/retinue up --with radicale
     """
-    local.up()
+    local.up(beside or [])
 
 
 @app.command()
@@ -455,6 +462,30 @@ app.add_typer(contacts, name="contacts")
 app.add_typer(schedules.commands, name="schedules")
 app.add_typer(grants.commands, name="grants")
 app.add_typer(policies.commands, name="policy")
+
+
+new = typer.Typer(no_args_is_help=True, help="Write the beginnings of something new into this checkout.")
+app.add_typer(new, name="new")
+
+
+@new.callback()
+def _new() -> None:
+    """Write the beginnings of something new into this checkout."""
+
+
+@new.command("capability")
+def new_capability(
+    name: Annotated[
+        str, typer.Argument(help="Small letters, digits, underscores; for ever: tools are named after it.")
+    ],
+) -> None:
+    """Write a capability that works: a folder with a tool that reads and one with an effect, and tests that pass.
+
+    Nothing that exists is overwritten. docs/adding-a-capability.md goes on from there.
+
+    Example: bin/retinue new capability reading_list
+    """
+    print(scaffold.new_capability(name))
 
 
 @mail.callback()

@@ -96,7 +96,8 @@ def origin_words(origin: Origin, *, alone: bool = True) -> str:
             "own": f", {your} own data",
             "strangers": ", which may hold the words of strangers",
         }
-        return f"from step {origin.step_id} ({origin.tool}){whose.get(origin.source, '')}"
+        out_of = f": {', '.join(origin.out_of)}" if origin.out_of else ""
+        return f"from step {origin.step_id} ({origin.tool}){whose.get(origin.source, '')}{out_of}"
     words = {
         "user": f"typed by {you}",
         "contacts": f"stands in {your} contacts",

@@ -59,11 +59,12 @@ def workers_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, "PYTHONPATH": str(ROOT)}
 
 
-def up() -> NoReturn:
-    """Become the supervisor of the local stack."""
+def up(companions: Sequence[str] = ()) -> NoReturn:
+    """Become the supervisor of the local stack, with what is to run beside it."""
     os.chdir(ROOT)
     # In place of this process, so that Ctrl-C and signals reach the supervisor and nobody stands in between.
-    os.execve(sys.executable, workers_command("up"), workers_environment(os.environ))  # noqa: S606  # no shell is wanted
+    options = [part for name in companions for part in ("--with", name)]
+    os.execve(sys.executable, workers_command("up", *options), workers_environment(os.environ))  # noqa: S606  # no shell is wanted
 
 
 def import_files(capability: str, files: Sequence[Path]) -> int:

@@ -23,6 +23,7 @@ class Origin(BaseModel):
     source: str
     step_id: str | None = None
     tool: str | None = None
+    out_of: list[str] = Field(default_factory=list)
     trusted: bool = False
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from offline.extract import extract
 from offline.loop import continue_loop
 from offline.planner.conversation import Answer, Said, Setting, answer
 from offline.planner.other_phrases import ABILITIES, REAL_MODEL
@@ -28,10 +29,19 @@ def complete(request: ChatRequest) -> Completion:
     """
     if request.wants_plan:
         return Completion(json.dumps(_plan(request.messages), ensure_ascii=False))
+    if request.wants_values:
+        return Completion(json.dumps(_values(request.messages), ensure_ascii=False))
     if request.tools:
         setting = _setting(request.messages, _functions(request))
         return continue_loop(_without_inputs(request.messages), setting, may_call=request.tool_choice != "none")
     return Completion(_text(request.messages))
+
+
+def _values(messages: list[Message]) -> dict[str, Any]:
+    """The values of an extraction."""
+    task = _json_object(next((message.text for message in reversed(messages) if message.role == "user"), ""))
+    setting = _setting([Message(role="system", content=f"{_CONTEXT} {json.dumps(task)}")], {})
+    return extract(task, setting.zone, setting.now)
 
 
 def _text(messages: list[Message]) -> str:

@@ -116,8 +116,17 @@ class ChatRequest(BaseModel):
     @property
     def wants_plan(self) -> bool:
         """Whether the answer must be a plan."""
+        return self._form == "plan"
+
+    @property
+    def wants_values(self) -> bool:
+        """Whether the answer must be values read out of a text."""
+        return self._form == "extract"
+
+    @property
+    def _form(self) -> str | None:
         schema = self.response_format.json_schema if self.response_format else None
-        return schema is not None and schema.name == "plan"
+        return schema.name if schema else None
 
 
 class BadRequest(Exception):

@@ -38,6 +38,11 @@ class Annotations(BaseModel):
         description="Names of result fields that hold addresses of people the person knows, as an address book's "
         "`email`: only what stands in these counts as a known destination.",
     )
+    picks: tuple[str, str] | None = Field(
+        None,
+        description="Names of two result fields of a look-up: the one thing that was meant, null unless it is clear, and "
+        "the list of all that fit. Where a later step needs the one and several fit, the person is asked which.",
+    )
     undo: str | None = Field(None, description="The tool that compensates this one.")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import ElementTree
@@ -18,7 +18,7 @@ from retinue.errors import Conflict, NotFound, ServiceRefused, ServiceUnavailabl
 from retinue.outside import Outside, Reply
 
 _DAV = "{DAV:}"
-_XML = {"Content-Type": "application/xml; charset=utf-8"}
+XML = {"Content-Type": "application/xml; charset=utf-8"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,15 @@ class Resource:
     href: str
     etag: str
     content: str = ""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One resource of a collection without its content; `size` in bytes where the server tells it."""
+
+    href: str
+    etag: str
+    size: int | None
 
 
 class Collection:
@@ -60,7 +69,7 @@ class Collection:
         if reply.status in (404, 410):
             raise NotFound("it is not there any more")
         self._expect(reply, 200)
-        return Resource(href, reply.headers.get("ETag", ""), _text(reply.content))
+        return Resource(href, strong(reply.headers.get("ETag", "")), _text(reply.content))
 
     async def create(self, href: str, content: str) -> str:
         """Put a resource where none is. Returns its ETag, empty where the server tells none.
@@ -89,7 +98,7 @@ class Collection:
         )
         self._check_conditions(reply)
         self._expect(reply, 200, 201, 204)
-        return str(reply.headers.get("ETag", ""))
+        return strong(str(reply.headers.get("ETag", "")))
 
     async def delete(self, href: str, *, etag: str) -> None:
         """Remove the resource whose ETag is `etag`.
@@ -118,10 +127,38 @@ class Collection:
         Raises:
             ServiceError: See `Outside.ask`; also where the answer is no multistatus.
         """
-        headers = {**_XML, "Depth": depth}
-        reply = await self._outside.ask("REPORT", self._url, headers=headers, content=body.encode())
+        return list(_resources(await self.multistatus("REPORT", body, depth=depth), data))
+
+    async def found(self, query: str) -> list[Listed]:
+        """Run a REPORT that asks for no content, and return the resources that it names.
+
+        Raises:
+            ServiceError: See `Outside.ask`; also where the answer is no multistatus.
+        """
+        return list(_listed(await self.multistatus("REPORT", query)))
+
+    async def multistatus(self, method: str, body: str, *, depth: str = "1") -> Element:
+        """Ask the collection a REPORT or a PROPFIND and return the answer's tree, whose texts are the server's.
+
+        Raises:
+            ServiceError: See `Outside.ask`; also where the answer is no multistatus.
+        """
+        headers = {**XML, "Depth": depth}
+        reply = await self._outside.ask(method, self._url, headers=headers, content=body.encode())
         self._expect(reply, 207)
-        return list(_resources(_parsed(reply.content), data))
+        return multistatus(reply.content)
+
+    async def listed(self) -> list[Listed]:
+        """Every resource of the collection, without its content.
+
+        Raises:
+            ServiceError: See `Outside.ask`; also where the answer is no multistatus.
+        """
+        body = (
+            '<?xml version="1.0"?><d:propfind xmlns:d="DAV:">'
+            "<d:prop><d:getetag/><d:getcontentlength/><d:resourcetype/></d:prop></d:propfind>"
+        )
+        return list(_listed(await self.multistatus("PROPFIND", body)))
 
     async def tag(self) -> str:
         """What changes whenever anything in the collection does (`getctag`, else `sync-token`); empty if it tells none."""
@@ -129,9 +166,7 @@ class Collection:
             '<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:cs="http://calendarserver.org/ns/">'
             "<d:prop><cs:getctag/><d:sync-token/></d:prop></d:propfind>"
         )
-        reply = await self._outside.ask("PROPFIND", self._url, headers={**_XML, "Depth": "0"}, content=body.encode())
-        self._expect(reply, 207)
-        tree = _parsed(reply.content)
+        tree = await self.multistatus("PROPFIND", body, depth="0")
         for name in ("{http://calendarserver.org/ns/}getctag", f"{_DAV}sync-token"):
             if text := tree.findtext(f".//{name}"):
                 return text.strip()
@@ -140,7 +175,10 @@ class Collection:
     def _absolute(self, href: str) -> str:
         """On the collection's own server and inside it: an answer must not send our credentials elsewhere."""
         absolute = urljoin(self._url, href)
-        if not absolute.startswith(self._url) or "/../" in absolute:
+        ours, theirs = urlsplit(self._url), urlsplit(absolute)
+        # Servers write the same path in several ways: `%40` or `@`.
+        inside = unquote(theirs.path).startswith(unquote(ours.path)) and "/../" not in f"{unquote(theirs.path)}/"
+        if (theirs.scheme, theirs.netloc) != (ours.scheme, ours.netloc) or not inside:
             raise ServiceRefused("the server names a resource outside of the collection")
         return absolute
 
@@ -158,11 +196,21 @@ class Collection:
         raise ServiceRefused(f"the server refused the request (HTTP {reply.status})")
 
 
+def strong(etag: str) -> str:
+    """The tag without the `W/` that proxies which compress put in front of it, and with which no condition holds."""
+    return etag.strip().removeprefix("W/")
+
+
 def _text(content: bytes) -> str:
     return content.decode("utf-8", "replace")
 
 
-def _parsed(content: bytes) -> Element:
+def multistatus(content: bytes) -> Element:
+    """The tree of a multistatus answer.
+
+    Raises:
+        ServiceUnavailable: It is something else.
+    """
     try:
         tree: Element = ElementTree.fromstring(content)
     except (ParseError, DefusedXmlException, ValueError):
@@ -176,5 +224,20 @@ def _resources(tree: Element, data: str) -> Iterator[Resource]:
     for response in tree.iterfind(f"{_DAV}response"):
         content = response.findtext(f".//{data}")
         if content:
-            href = urlsplit((response.findtext(f"{_DAV}href") or "").strip()).path
-            yield Resource(href, (response.findtext(f".//{_DAV}getetag") or "").strip(), content)
+            yield Resource(_path(response), strong(response.findtext(f".//{_DAV}getetag") or ""), content)
+
+
+def _listed(tree: Element) -> Iterator[Listed]:
+    for response in tree.iterfind(f"{_DAV}response"):
+        if response.find(f".//{_DAV}resourcetype/{_DAV}collection") is None:
+            size = (response.findtext(f".//{_DAV}getcontentlength") or "").strip()
+            etag = strong(response.findtext(f".//{_DAV}getetag") or "")
+            yield Listed(_path(response), etag, int(size) if size.isascii() and size.isdigit() else None)
+
+
+def _path(response: Element) -> str:
+    """Where a resource is on its server; what makes no sense is nowhere."""
+    try:
+        return urlsplit((response.findtext(f"{_DAV}href") or "").strip()).path
+    except ValueError:
+        return ""

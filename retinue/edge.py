@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from temporalio import activity
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from retinue.capability import Capability, ToolOptions, signature_models
-from retinue.errors import RetinueError, to_application_error
+from retinue.errors import InvalidArguments, NotServedHere, RetinueError, to_application_error
 
 MAX_RESULT_BYTES = 256 * 1024
 _log = logging.getLogger("retinue.tools")
@@ -39,25 +40,57 @@ def _wrap(name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callab
 
     @activity.defn(name=name)
     async def run(arguments: dict[str, Any] | None = None) -> dict[str, Any]:
-        async with _heartbeats(options.heartbeat / 3):
-            try:
-                result = await (call(_read(arguments_type, arguments)) if arguments_type else call())
-            except RetinueError as error:
-                _log.info("tool failed: %s %s", type(error).__name__, error.message, extra={"tool": name})
-                raise to_application_error(error) from None
-            except (ApplicationError, asyncio.CancelledError):
-                raise
-            except Exception:
-                # The one place where an unexpected error is translated: its text may hold secrets or strangers' words,
-                # so history gets only this sentence and the log gets the trace.
-                _log.exception("tool failed unexpectedly", extra={"tool": name})
-                raise ApplicationError(
-                    f"{name} failed by an error of its own; the worker's log has the details", type="InternalError"
-                ) from None
+        async with _heartbeats(options.heartbeat / 3), _translated(name):
+            result = await (call(_read(arguments_type, arguments)) if arguments_type else call())
         # what only workflows read may be short; a plan's references count on every field being there
         return _bounded(name, result.model_dump(mode="json", by_alias=True, exclude_defaults=not plannable))
 
     return run
+
+
+def any_activity(call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]) -> Activity:
+    """One activity for all tools of a worker, for capabilities whose tools are known only when it runs.
+
+    Args:
+        call: Gets the tool's full name and its arguments, and checks them.
+    """
+
+    @activity.defn(dynamic=True)
+    async def run(raw: Sequence[RawValue]) -> dict[str, Any]:
+        name = activity.info().activity_type
+        async with _heartbeats(ToolOptions().heartbeat / 3), _translated(name):
+            result = await call(name, _read_raw(raw))
+        return _bounded(name, result)
+
+    return run
+
+
+def _read_raw(raw: Sequence[RawValue]) -> dict[str, Any]:
+    try:
+        arguments = activity.payload_converter().from_payload(raw[0].payload) if raw else None
+    except (ValueError, RuntimeError, NotImplementedError):
+        raise InvalidArguments("the arguments are no JSON") from None
+    if not isinstance(arguments, dict | None):
+        raise InvalidArguments("the arguments are no JSON object")
+    return arguments or {}
+
+
+@asynccontextmanager
+async def _translated(name: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except RetinueError as error:
+        _log.info("tool failed: %s %s", type(error).__name__, error.message, extra={"tool": name})
+        raise to_application_error(error) from None
+    except (ApplicationError, asyncio.CancelledError):
+        raise
+    except Exception:
+        # The one place where an unexpected error is translated: its text may hold secrets or strangers' words, so
+        # history gets only this sentence and the log gets the trace.
+        _log.exception("tool failed unexpectedly", extra={"tool": name})
+        raise ApplicationError(
+            f"{name} failed by an error of its own; the worker's log has the details", type="InternalError"
+        ) from None
 
 
 def _read(model: type[BaseModel], arguments: dict[str, Any] | None) -> BaseModel:
@@ -65,6 +98,9 @@ def _read(model: type[BaseModel], arguments: dict[str, Any] | None) -> BaseModel
     try:
         return model.model_validate(arguments or {})
     except ValidationError as error:
+        if {e["type"] for e in error.errors()} == {"extra_forbidden"}:
+            # What a plan holds was checked against the announced schema, so a newer version has announced it.
+            raise NotServedHere("this worker is of a version that does not know all of the arguments") from None
         wrong = "; ".join(f"{'/'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()[:5])
         raise ApplicationError(f"wrong arguments: {wrong}", type="InvalidArguments", non_retryable=True) from None
 

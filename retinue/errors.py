@@ -10,7 +10,10 @@
     |   `-- BrokenReference    a step refers to what another step did not return
     |-- ServiceError           an outer service or store did not do its part
     |   |-- ServiceUnavailable it may work later; retried
+    |   |   `-- AnswerTooLong  it said more than is read
     |   |-- ServiceBusy        it asked for a pause (`retry_after` seconds); retried after it
+    |   |   |-- OutcomeOpen    an attempt may have acted and may still report; looked into again, then a person is asked
+    |   |   `-- NotServedHere  this worker's version cannot do it, a newer one can; retried, then waited for
     |   |-- ServiceRefused     it will not, however often (wrong key, bad request); never retried
     |   `-- OutcomeUnknown     it may have acted or not, and no look can tell; never retried, a person is asked
     `-- ModelError             the language model's answer cannot be used
@@ -25,8 +28,10 @@ at an activity's edge, and `api.errors` (problem details) at the edge of the HTT
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+if TYPE_CHECKING:
+    from temporalio.exceptions import ApplicationError
 
 LONGEST_WAIT = 120.0
 """Seconds. A service that wants a longer pause is reported to the person instead of waited for in silence."""
@@ -81,6 +86,10 @@ class ServiceUnavailable(ServiceError):
     retryable = True
 
 
+class AnswerTooLong(ServiceUnavailable):
+    """It said more than is read; who can ask for less at once does so."""
+
+
 class ServiceBusy(ServiceError):
     """It asked for a pause of `retry_after` seconds."""
 
@@ -90,6 +99,17 @@ class ServiceBusy(ServiceError):
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
         self.retryable = retry_after <= LONGEST_WAIT
+
+
+class OutcomeOpen(ServiceBusy):
+    """An earlier attempt may have acted and may still report, so this one must not act."""
+
+
+class NotServedHere(ServiceBusy):
+    """The registry knows more than this worker: it is of an older version, and another one will take the step."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after=2)
 
 
 class ServiceRefused(ServiceError):
@@ -120,6 +140,9 @@ class CutAnswer(ModelError):
 
 def to_application_error(error: RetinueError) -> ApplicationError:
     """Translate at an activity's edge: the type's name, whether to retry, and after which pause."""
+    # here, since it costs the supervisor and the command line 20 MB, which translate nothing
+    from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
     pause = timedelta(seconds=error.retry_after) if isinstance(error, ServiceBusy) and error.retryable else None
     return ApplicationError(
         error.message if error.hint is None else f"{error.message} ({error.hint})",

@@ -24,16 +24,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel
-from sqlalchemy import Column, DateTime, MetaData, String, Table, Text, Update, insert, select, update
+from sqlalchemy import Column, DateTime, String, Table, Text, Update, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from temporalio import activity
 
 from retinue import faults
-from retinue.errors import Conflict, OutcomeUnknown, RetinueError, ServiceBusy
+from retinue.errors import Conflict, OutcomeOpen, OutcomeUnknown, RetinueError, ServiceBusy
+from retinue.migrations import migrated
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -44,7 +46,7 @@ Result = TypeVar("Result", bound=BaseModel)
 
 LEDGER = Table(
     "ledger",
-    MetaData(),
+    migrated(Path(__file__).parent / "ledger_migrations", version_table="alembic_version_ledger"),
     Column("key", String(500), primary_key=True),
     Column("tool", String(100), nullable=False),
     Column("args_hash", String(64), nullable=False),
@@ -82,7 +84,7 @@ class Commit(Protocol):
         """Record that this attempt acts now.
 
         Raises:
-            ServiceBusy: Another attempt has taken this step over, so this one must not act.
+            OutcomeOpen: Another attempt has taken this step over, so this one must not act.
             asyncio.CancelledError: The step was cancelled before anything happened.
         """
 
@@ -161,7 +163,7 @@ class Ledger:
 
         Raises:
             Conflict: The same step already ran with other arguments.
-            ServiceBusy: An earlier attempt may still report; look again.
+            OutcomeOpen: An earlier attempt may still report; look again.
             OutcomeUnknown: Nobody can tell whether it happened. It will not be done again under this key.
             ServiceUnavailable: The database does not answer.
         """
@@ -242,7 +244,7 @@ class Ledger:
             if found.silent_for >= settle:
                 raise
             pause = min(_LOOK_AGAIN, settle - found.silent_for + 0.5)
-            raise ServiceBusy("an earlier attempt may still report", retry_after=pause) from None
+            raise OutcomeOpen("an earlier attempt may still report", retry_after=pause) from None
 
     async def _move(
         self, key: str, attempt: str, before: EffectState, after: EffectState, *, to_attempt: str | None = None
@@ -253,7 +255,7 @@ class Ledger:
             held = (LEDGER.c.attempt == attempt) & (LEDGER.c.state == before)
             moved = await connection.execute(_set(key, state=after, attempt=to_attempt or attempt).where(held))
         if moved.rowcount != 1:
-            raise ServiceBusy("another attempt has taken this step over", retry_after=1)
+            raise OutcomeOpen("another attempt has taken this step over", retry_after=1)
 
     async def _nothing_happened(self, key: str, attempt: str) -> None:
         async with self._store.write() as session:

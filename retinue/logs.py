@@ -18,5 +18,5 @@ def configure(level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    for said_too_much in ("httpx", "httpx2", "aiosqlite"):  # addresses; the parameters of statements
+        logging.getLogger(said_too_much).setLevel(logging.WARNING)

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from retinue.errors import OutcomeUnknown, ServiceBusy, ServiceRefused, ServiceUnavailable
+from retinue.errors import AnswerTooLong, OutcomeUnknown, ServiceBusy, ServiceRefused, ServiceUnavailable
 
 MAX_BYTES = 4 * 1024 * 1024
 _PAUSE = 60.0
@@ -72,7 +72,7 @@ class Outside:
             changes: Whether it changes something there, so that a lost reply leaves the outcome in the dark.
 
         Raises:
-            ServiceUnavailable: No answer, or one of 500 and above, or one that is too long.
+            ServiceUnavailable: No answer, or one of 500 and above; `AnswerTooLong` where it is that.
             ServiceBusy: It asks for a pause.
             ServiceRefused: Credentials, certificate or quota: it will not, however often it is asked.
             OutcomeUnknown: With `changes`: it was sent and no reply came. It may have happened.
@@ -116,7 +116,7 @@ class Outside:
         async for chunk in response.aiter_bytes(64 * 1024):
             content += chunk
             if len(content) > self._most_bytes:
-                raise ServiceUnavailable(f"the answer of {self._name} is longer than {self._most_bytes // 1024} KiB")
+                raise AnswerTooLong(f"the answer of {self._name} is longer than {self._most_bytes // 1024} KiB")
         return bytes(content)
 
     def _unreachable(self, error: Exception) -> ServiceUnavailable | ServiceRefused:

@@ -6,7 +6,8 @@ import time
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus
-from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.worker.v1 import WorkerHeartbeat
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -29,34 +30,46 @@ async def live_pollers(client: Client, task_queue: str, *, workflows: bool = Fal
         RPCError: Temporal does not answer.
     """
     kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    gone, _ = await _told(client, task_queue)
+    return sum(poller.identity not in gone for poller in await _recent_pollers(client, task_queue, kind))
+
+
+async def live_builds(client: Client, task_queue: str) -> set[str]:
+    """The build ids (`calendar-1.0.0`) of the workers that serve `task_queue` now. Errors as above.
+
+    The list of pollers alone is not enough: the polls of a worker that has just joined others may queue behind theirs.
+    """
+    gone, live = await _told(client, task_queue)
+    pollers = await _recent_pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+    polling = {poller.worker_version_capabilities.build_id for poller in pollers if poller.identity not in gone}
+    return polling | {beat.deployment_version.build_id for beat in live}
+
+
+async def _recent_pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
     described = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
         ),
         timeout=_RPC_TIMEOUT,
     )
-    gone = await _gone_workers(client, task_queue)
     now = time.time()
-    return sum(
-        poller.identity not in gone and now - poller.last_access_time.seconds < _LAST_POLL_WITHIN
-        for poller in described.pollers
-    )
+    return [poller for poller in described.pollers if now - poller.last_access_time.seconds < _LAST_POLL_WITHIN]
 
 
-async def _gone_workers(client: Client, task_queue: str) -> set[str]:
-    """Identities of workers that are shutting down or whose heartbeat stopped."""
+async def _told(client: Client, task_queue: str) -> tuple[set[str], list[WorkerHeartbeat]]:
+    """What heartbeats tell: identities of workers that are shutting down or have fallen silent, and those that live."""
     request = ListWorkersRequest(namespace=client.namespace, query=f'TaskQueue="{task_queue}"', page_size=200)
     try:
         listed = await client.workflow_service.list_workers(request, timeout=_RPC_TIMEOUT)
     except RPCError as error:
         if error.status in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT):
-            return set()  # a server before 1.29 knows no worker heartbeats
+            return set(), []  # a server before 1.29 knows no worker heartbeats
         raise
     beats = [info.worker_heartbeat for info in listed.workers_info]
     now = time.time()
-    live = {
-        beat.worker_identity
+    live = [
+        beat
         for beat in beats
         if beat.status == WorkerStatus.WORKER_STATUS_RUNNING and now - beat.heartbeat_time.seconds < _SILENT_AFTER
-    }
-    return {beat.worker_identity for beat in beats} - live
+    ]
+    return {beat.worker_identity for beat in beats} - {beat.worker_identity for beat in live}, live

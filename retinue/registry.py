@@ -7,6 +7,7 @@ import workflow code, and so that a worker in another language knows what to cal
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from typing import Any
@@ -27,11 +28,20 @@ from retinue.temporal import WORKFLOW_QUEUE
 REGISTRY_ID = "retinue-registry"
 REGISTRY_TYPE = "RegistryWorkflow"
 ANNOUNCE = "announce"
+REPLACE = "replace"
 CAPABILITIES = "capabilities"
 REVISION = "revision"
 _RPC_TIMEOUT = timedelta(seconds=5)
+_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*")
 FRESH = 1.0
 """Seconds. Planning reads the registry at most this often; it reads again before it calls a tool unknown."""
+
+
+def is_older(version: str, other: str) -> bool:
+    """Whether `version` comes before `other`. Only numbers with dots can be compared: of others none is older."""
+    if not (_NUMBERS.fullmatch(version) and _NUMBERS.fullmatch(other)):
+        return False
+    return [*map(int, version.split("."))] < [*map(int, other.split("."))]
 
 
 class Directory:
@@ -76,10 +86,21 @@ class Directory:
 async def announce(client: Client, manifest: Manifest) -> int:
     """Put a manifest into the registry, starting the registry if this is the first one ever. Returns its revision.
 
+    A newer version of the capability that stands there stays.
+
     Raises:
         ServiceUnavailable: Temporal or the workflow worker does not answer in time; try again.
         InvalidArguments: The registry refused the manifest.
     """
+    return await _put(client, ANNOUNCE, manifest)
+
+
+async def go_back(client: Client, manifest: Manifest) -> int:
+    """Put a manifest into the registry though a newer version stands there. Returns the revision; errors as above."""
+    return await _put(client, REPLACE, manifest)
+
+
+async def _put(client: Client, update: str, manifest: Manifest) -> int:
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         REGISTRY_TYPE,
         id=REGISTRY_ID,
@@ -90,7 +111,11 @@ async def announce(client: Client, manifest: Manifest) -> int:
     )
     try:
         revision: int = await client.execute_update_with_start_workflow(
-            ANNOUNCE, manifest, start_workflow_operation=start, result_type=int, rpc_timeout=_RPC_TIMEOUT
+            update,
+            manifest,
+            start_workflow_operation=start,
+            result_type=int,
+            rpc_timeout=_RPC_TIMEOUT,
         )
     except (RPCError, RPCTimeoutOrCancelledError):
         raise ServiceUnavailable("the registry did not answer") from None

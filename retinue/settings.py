@@ -32,8 +32,12 @@ class RetinueSettings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535)
     temporal_port: int = Field(7233, ge=1, le=65535)
     temporal_ui_port: int = Field(8233, ge=1, le=65535)
+    radicale_port: int = Field(
+        5232, ge=1, le=65535, description="of the calendar server that `up --with radicale` starts"
+    )
     worker_concurrency: int = Field(50, ge=1, le=1000, description="activities that one worker process runs at a time")
     log_level: str = "INFO"
+    mcp_config: Path | None = Field(None, description="MCP servers; by default `mcp.json` in the data folder, if any")
 
     def blobs(self) -> Path:
         """The folder of large payloads. All processes of an installation need the same."""

@@ -29,6 +29,7 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RetryConfig, RPCError
 
 from retinue.blobs import INLINE_BYTES, BlobFiles
+from retinue.search_attributes import SEARCH_ATTRIBUTES
 from retinue.settings import RetinueSettings, temporal_address
 
 _log = logging.getLogger("retinue.temporal")
@@ -36,15 +37,6 @@ _log = logging.getLogger("retinue.temporal")
 WORKFLOW_QUEUE = "workflows"
 BUILD_ID = "retinue-0.1.0"
 """Given to every worker: without one the SDK hashes the byte code of all loaded modules at start (1.3 s of CPU)."""
-
-
-SEARCH_ATTRIBUTES = {
-    "RetinueStatus": "Keyword",
-    "RetinueOwner": "Keyword",
-    "RetinuePendingApprovals": "Int",
-    "RetinueApprovers": "KeywordList",
-}
-"""By these, lists and the inbox find runs."""
 
 
 # Shared: the SDK makes a new converter for each task, and what this one knows of types is worth keeping.

@@ -72,12 +72,17 @@ class ScriptedModel:
         self.compose_delay: dict[str, float] = {}
         self._scripts: dict[str, list[Answer]] = {}
         self._replies: dict[str, list[Answer]] = {}
+        self._extractions: dict[str, list[Answer]] = {}
         self._agents: dict[str, list[Turn | TurnMaker]] = {}
 
     def script(self, message: str, *plans: Answer, replies: Sequence[Answer] = ()) -> None:
         """Answer planning for `message` by these in turn, and its final answer by `replies`, else by a fixed text."""
         self._scripts[message] = list(plans)
         self._replies[message] = list(replies)
+
+    def extraction(self, instruction: str, *values: Mapping[str, Any]) -> None:
+        """Answer the reading of values for `instruction` by these in turn."""
+        self._extractions[instruction] = [Answer(json.dumps(found)) for found in values]
 
     def agent(self, goal: str, *turns: Turn | TurnMaker) -> None:
         """Answer the loop of the agent that works towards `goal` by these turns; the last one stays, if it is made."""
@@ -97,6 +102,8 @@ class ScriptedModel:
 
     def _next(self, body: Mapping[str, Any]) -> Answer:
         said = [message["content"] for message in body["messages"] if message["role"] == "user"]
+        if (body.get("response_format") or {}).get("json_schema", {}).get("name") == "extract":
+            return self._pop(self._extractions, json.loads(said[-1])["instruction"])
         if "response_format" in body:
             return self._plan(body, said[-1] if said[-1] in self._scripts else said[0])
         if "tools" in body:

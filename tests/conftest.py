@@ -11,12 +11,14 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -26,8 +28,9 @@ from api.app import create_app
 from api.settings import ApiSettings
 from retinue.capability import Capability
 from retinue.registry import announce
-from retinue.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTES, connect
-from retinue.testing import ScriptedModel, scripted_model
+from retinue.search_attributes import SEARCH_ATTRIBUTES
+from retinue.temporal import DATA_CONVERTER, connect
+from retinue.testing import ScriptedModel, scripted_model, serving
 from workers import temporal_server
 from workers.runner import SANDBOX, capability_worker, workflows_worker
 
@@ -77,6 +80,28 @@ async def model() -> AsyncIterator[ScriptedModel]:
     """The scripted language model of the stack."""
     async with scripted_model() as scripted:
         yield scripted
+
+
+@dataclass
+class Website:
+    """The one site of this machine that the stack may read, and which of its paths were asked for."""
+
+    address: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    def page(self, path: str) -> HTMLResponse:
+        """A page that says its path."""
+        self.asked.append(path)
+        return HTMLResponse(f"<title>A page</title><p>This is the page {path}.</p>")
+
+
+@pytest.fixture(scope="session")
+async def website() -> AsyncIterator[Website]:
+    """A site outside, to which addresses in plans may lead."""
+    site, app = Website(), FastAPI()
+    app.get("/{path:path}")(site.page)
+    async with serving(app) as site.address:
+        yield site
 
 
 @dataclass
@@ -143,13 +168,14 @@ def steps(view: View) -> dict[str, View]:
 
 @pytest.fixture(scope="session")
 async def stack(
-    temporal: Client, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
+    temporal: Client, model: ScriptedModel, website: Website, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
     """The whole product in this process, on the real dev server."""
     data = tmp_path_factory.mktemp("data")
     os.environ |= {
         "RETINUE_DATA_DIR": str(data),
         "WEATHER_PROVIDER": "simulated",
+        "WEB_ALLOW_HOSTS": website.address.removeprefix("http://"),
         "OPENAI_BASE_URL": model.url,
         "OPENAI_API_KEY": "sk-canary-0123456789",
         "RETINUE_MODEL": "scripted",
@@ -158,7 +184,7 @@ async def stack(
     app = create_app(ApiSettings(), client=temporal)
     async with AsyncExitStack() as open_things:
         await open_things.enter_async_context(patient(workflows_worker(temporal, workflow_runner=SANDBOX)))
-        for name in activities.names():
+        for name in activities.folders():
             await _start_capability(open_things, temporal, name)
         await open_things.enter_async_context(app.router.lifespan_context(app))
         transport = httpx.ASGITransport(app)

@@ -14,7 +14,7 @@ import activities
 from retinue.capability import Capability, ToolSpec
 from retinue.settings import ROOT
 
-FOLDERS = activities.names()
+FOLDERS = activities.folders()
 TOOLS = [spec for name in FOLDERS for spec in activities.load(name).CONTRACT.manifest().tools]
 NEEDED = ["__init__.py", "contract.py", "tools.py", "settings.py", "worker.py", "compose.yaml", "README.md"]
 DESIGN = {

@@ -4,120 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
 from retinue.settings import ROOT
+from tests.local_stack import LocalStack, environment
 from workers import temporal_server
 
 pytestmark = [pytest.mark.xdist_group("local_stack"), pytest.mark.timeout(180)]
-ZONE = "Europe/Lisbon"
 SEND = "Email team@example.com saying hello"
-
-
-@dataclass
-class LocalStack:
-    """One `python -m workers up` and how to talk to it."""
-
-    data: Path
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def http(self) -> httpx.Client:
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.environment['RETINUE_PORT']}", timeout=60)
-
-    def start(self) -> None:
-        with (self.data / "up.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "workers", "up"],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        wait_until(self._is_ready, what=f"readiness: {self.log()}")
-
-    def _is_ready(self) -> bool:
-        try:
-            return self.http.get("/readyz").status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def stop(self) -> int:
-        """Ctrl-C, as a terminal sends it: to the whole process group."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGINT)
-        return self.process.wait(40)
-
-    def log(self) -> str:
-        return (self.data / "up.log").read_text()
-
-    def processes(self) -> list[psutil.Process]:
-        assert self.process is not None
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`bin/retinue ...`"""
-        return subprocess.run(
-            [ROOT / "bin" / "retinue", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    def ask(self, message: str) -> dict[str, Any]:
-        body = {"message": message, "timezone": ZONE, "wait_seconds": 30}
-        view: dict[str, Any] = self.http.post("/v1/assistants", json=body).json()
-        return view
-
-    def approve_by_api(self, view: dict[str, Any]) -> dict[str, Any]:
-        [approval] = [approval for approval in view["approvals"] if approval["status"] == "pending"]
-        body = {"decision": "approve", "args_hash": approval["args_hash"], "wait_seconds": 30}
-        after: dict[str, Any] = self.http.post(
-            f"/v1/assistants/{view['id']}/approvals/{approval['id']}", json=body
-        ).json()
-        return after
-
-    def count(self, capability: str, query: str) -> int:
-        with sqlite3.connect(f"file:{self.data}/{capability}.db?mode=ro", uri=True) as database:
-            return int(database.execute(query).fetchone()[0])
-
-
-def wait_until(condition: Callable[[], bool], *, what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     data = tmp_path_factory.mktemp("local")
-    outside = ("TEMPORAL_", "OPENAI_", "RETINUE_", "WEATHER_", "PYTEST_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
-    environment |= {
-        "PYTHONPATH": str(ROOT),
-        "RETINUE_DATA_DIR": str(data),
-        "RETINUE_PORT": str(temporal_server.free_port()),
-        "RETINUE_TEMPORAL_PORT": str(temporal_server.free_port()),
-        "RETINUE_TEMPORAL_UI_PORT": str(temporal_server.free_port()),
-        "WEATHER_PROVIDER": "simulated",
-    }
-    stack = LocalStack(data, environment)
+    stack = LocalStack(data, environment(data))
     stack.start()
     yield stack
     stack.stop()

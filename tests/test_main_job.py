@@ -366,7 +366,7 @@ async def test_every_activity_has_all_its_limits_and_a_summary(stack: Stack, fre
         assert attributes.start_to_close_timeout.ToSeconds() > 0
         assert attributes.schedule_to_close_timeout.ToSeconds() > 0
         assert attributes.heartbeat_timeout.ToSeconds() > 0
-        assert 1 <= attributes.retry_policy.maximum_attempts <= 5
+        assert 1 <= attributes.retry_policy.maximum_attempts <= 10
 
 
 async def test_the_web_ui_says_what_waits_and_how_to_decide(stack: Stack, fresh: Fresh) -> None:

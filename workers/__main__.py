@@ -2,8 +2,10 @@
 
 python -m workers workflows              the worker that advances the workflows
 python -m workers calendar               one capability's worker
-python -m workers up                     the whole local stack in the foreground
+python -m workers calendar --check       build it, say what it would serve, and end
+python -m workers up [--with radicale]   the whole local stack in the foreground, with a calendar server beside it
 python -m workers import email a.eml ..  put files into a capability's own store
+python -m workers accept files [TOOL ..] accept what an MCP server says by now about its tools; without TOOL, show it
 """
 
 from __future__ import annotations
@@ -22,12 +24,16 @@ def main(arguments: list[str]) -> int:
     """Do what the arguments say; returns the exit code."""
     load_environment()
     match arguments:
-        case ["up"]:
+        case ["up", *options] if options[0::2] == ["--with"] * (len(options) // 2) and len(options) % 2 == 0:
             from workers import supervisor
 
-            return supervisor.main()
+            return supervisor.main(options[1::2])
         case ["import", name, *files] if files:
             return import_files(name, [Path(file) for file in files])
+        case ["accept", name, *tools]:
+            return accept(name, tools)
+        case [name, "--check"]:
+            return check(name)
         case [name] if not name.startswith("-"):
             from workers import runner
 
@@ -35,6 +41,31 @@ def main(arguments: list[str]) -> int:
         case _:
             print(__doc__, file=sys.stderr)
     return 0 if arguments in (["--help"], ["-h"]) else 2
+
+
+def accept(name: str, tools: list[str]) -> int:
+    """Accept the changed words of an MCP server about some of its tools, or show what changed."""
+    try:
+        module = activities.load(name)
+        if not hasattr(module, "accept"):
+            raise LookupError(f"{name} is no MCP server; there is nothing to accept")
+        print("\n".join(asyncio.run(module.accept(tools))))
+    except (LookupError, RetinueError) as error:
+        print(f"workers: {error.args[0]}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def check(name: str) -> int:
+    """Build a worker without starting it. What is missing in an image fails here, with its trace."""
+    from workers import check as checking
+
+    try:
+        print(checking.check(name))
+    except LookupError as error:
+        print(f"workers: {error.args[0]}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def import_files(name: str, files: list[Path]) -> int:

@@ -27,6 +27,8 @@ _log = logging.getLogger("retinue.up")
 
 def prepare() -> None:
     """Start the process that children are forked from. What it imports takes a second; it does so meanwhile."""
+    # glibc gives each thread a heap of its own, and each worker's runtime has many threads: 1 to 2 MB a process
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     multiprocessing.set_start_method("forkserver" if sys.platform == "linux" else "spawn", force=True)
     if sys.platform == "linux":
         multiprocessing.set_forkserver_preload(["workers.preload"])

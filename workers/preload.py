@@ -10,13 +10,14 @@ import importlib
 import activities
 
 MODULES = [
+    "sqlalchemy.dialects.sqlite.aiosqlite",
     "api.app",
     "offline.app",
     "workers.runner",
     "workflows.assistant",
     "workflows.registry",
     "workflows.reminder",
-    *(f"activities.{name}.worker" for name in activities.names()),
+    *(f"activities.{name}.worker" for name in activities.folders()),
 ]
 
 for _module in MODULES:

@@ -7,21 +7,26 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
+from temporalio import activity
 from temporalio.client import Client
 from temporalio.plugin import SimplePlugin
+from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import activities
-from retinue.capability import Capability
-from retinue.errors import ServiceUnavailable
+from retinue.capability import Capability, Manifest
+from retinue.edge import any_activity
+from retinue.errors import NotServedHere, ServiceUnavailable
 from retinue.logs import configure
 from retinue.person import PERSON_QUEUE
+from retinue.pollers import live_builds
 from retinue.process import leave
-from retinue.registry import announce
+from retinue.registry import Directory, announce, go_back, is_older
 from retinue.settings import RetinueSettings
 from retinue.temporal import BUILD_ID, WORKFLOW_QUEUE, connect, ensure_search_attributes
 
@@ -30,6 +35,8 @@ DRAIN = timedelta(seconds=8)
 """How long running activities may go on after a stop was asked for."""
 _ANNOUNCE_PAUSE = 1.0
 _CONNECT_PAUSE = 0.5
+_LOOKS, _LOOK_PAUSE = 2, 10.0
+"""A worker that starts again is away for a moment; one that is seen twice in a row to be away has gone."""
 _log = logging.getLogger("retinue.worker")
 
 SANDBOX = SandboxedWorkflowRunner(
@@ -48,25 +55,12 @@ payload, which costs a third of a workflow worker's CPU (see docs/decisions/0003
 def workflows_worker(client: Client, *, workflow_runner: WorkflowRunner | None = None) -> Worker:
     """The worker that advances the workflows. It polls no activities; it answers the workflows' own short questions."""
     from workers.local_activities import LocalActivities
-    from workflows.assistant import AssistantWorkflow
-    from workflows.catalog import PLANS
-    from workflows.microagent import MicroAgentWorkflow
-    from workflows.registry import RegistryWorkflow
-    from workflows.reminder import ReminderWorkflow
-    from workflows.undo import UndoWorkflow
 
     runner = workflow_runner or UnsandboxedWorkflowRunner()
     return Worker(
         client,
         task_queue=WORKFLOW_QUEUE,
-        workflows=[
-            AssistantWorkflow,
-            MicroAgentWorkflow,
-            UndoWorkflow,
-            RegistryWorkflow,
-            ReminderWorkflow,
-            *(plan.workflow for plan in PLANS.values()),
-        ],
+        workflows=workflow_types(),
         activities=LocalActivities(client).all(),
         no_remote_activities=True,
         workflow_runner=runner,
@@ -75,6 +69,25 @@ def workflows_worker(client: Client, *, workflow_runner: WorkflowRunner | None =
         max_cached_workflows=2000,
         graceful_shutdown_timeout=DRAIN,
     )
+
+
+def workflow_types() -> list[type]:
+    """The workflows of that worker."""
+    from workflows.assistant import AssistantWorkflow
+    from workflows.catalog import PLANS
+    from workflows.microagent import MicroAgentWorkflow
+    from workflows.registry import RegistryWorkflow
+    from workflows.reminder import ReminderWorkflow
+    from workflows.undo import UndoWorkflow
+
+    return [
+        AssistantWorkflow,
+        MicroAgentWorkflow,
+        UndoWorkflow,
+        RegistryWorkflow,
+        ReminderWorkflow,
+        *(plan.workflow for plan in PLANS.values()),
+    ]
 
 
 @contextlib.asynccontextmanager
@@ -101,10 +114,32 @@ def capability_worker(
         client,
         task_queue=contract.task_queue(),
         plugins=[plugin],
-        build_id=f"{contract.name}-{contract.version}",
+        activities=[] if _serves_any(plugin) else [any_activity(_of_another_version)],
+        build_id=build_id(contract),
         max_concurrent_activities=concurrency,
         graceful_shutdown_timeout=DRAIN,
     )
+
+
+def build_id(capability: Manifest | type[Capability]) -> str:
+    """By this the server's list of pollers tells versions apart."""
+    return f"{capability.name}-{capability.version}"
+
+
+def _serves_any(plugin: SimplePlugin) -> bool:
+    """Whether it takes every tool by itself, as those do whose tools are known only when they run."""
+    names = [activity._Definition.must_from_callable(run).name for run in _activities(plugin)]
+    return None in names
+
+
+def _activities(plugin: SimplePlugin) -> Sequence[Callable[..., Any]]:
+    assert isinstance(plugin.activities, Sequence)
+    return plugin.activities
+
+
+async def _of_another_version(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """While a capability is rolled to a new version, its old workers get steps that only the new ones can do."""
+    raise NotServedHere(f"this worker is of a version that has no {name}")
 
 
 async def announce_until_heard(client: Client, contract: type[Capability]) -> None:
@@ -113,15 +148,55 @@ async def announce_until_heard(client: Client, contract: type[Capability]) -> No
     Raises:
         InvalidArguments: The registry refused the manifest: nothing would ever call this worker.
     """
+    await _until_heard(announce, client, contract.manifest())
+
+
+async def stay_announced(client: Client, contract: type[Capability]) -> None:
+    """Announce the capability; where a newer version of it stands, go back to this one once it is alone. Errors as above."""
+    await announce_until_heard(client, contract)
+    await _return_when_alone(client, contract.manifest())
+
+
+async def _return_when_alone(client: Client, manifest: Manifest) -> None:
+    """Where the registry kept a newer version, put this one back once no worker of that one lives any more."""
+    directory = Directory(client)
+    alone = 0
+    while alone < _LOOKS:
+        try:
+            newer = await _newer(directory, manifest)
+            if newer is None:
+                return
+            lives = build_id(newer) in await live_builds(client, newer.task_queue)
+        except RPCError:
+            lives = True  # nobody can tell; look again
+        alone = 0 if lives else alone + 1
+        await asyncio.sleep(_LOOK_PAUSE)
+    _log.warning("no worker of the newer version lives; going back", extra={"capability": manifest.name})
+    await _until_heard(go_back, client, manifest)
+
+
+async def _newer(directory: Directory, manifest: Manifest) -> Manifest | None:
+    """What the registry holds of the same capability, if that is of a newer version."""
+    held = next((held for held in await directory.manifests() if held.name == manifest.name), manifest)
+    return held if is_older(manifest.version, held.version) else None
+
+
+async def _until_heard(put: Callable[[Client, Manifest], Awaitable[int]], client: Client, manifest: Manifest) -> None:
     while True:
         try:
-            revision = await announce(client, contract.manifest())
+            revision = await put(client, manifest)
         except ServiceUnavailable as error:
-            _log.warning("announcement not heard yet: %s", error.message, extra={"capability": contract.name})
+            _log.warning("announcement not heard yet: %s", error.message, extra={"capability": manifest.name})
             await asyncio.sleep(_ANNOUNCE_PAUSE)
         else:
-            _log.info("announced", extra={"capability": contract.name, "revision": revision})
+            _log.info("announced", extra={"capability": manifest.name, "revision": revision})
             return
+
+
+async def announce_changes(client: Client, manifests: AsyncIterator[Manifest]) -> None:
+    """Announce a capability whose tools change while it runs, each time they do. Errors as above."""
+    async for manifest in manifests:
+        await _until_heard(announce, client, manifest)
 
 
 async def run(name: str, settings: RetinueSettings) -> None:
@@ -137,7 +212,10 @@ async def run(name: str, settings: RetinueSettings) -> None:
     module = activities.load(name)
     contract: type[Capability] = module.CONTRACT
     worker = capability_worker(client, contract, module.plugin(), concurrency=settings.worker_concurrency)
-    await _work(worker, stop, beside=lambda: announce_until_heard(client, contract))
+    if hasattr(module, "manifests"):
+        await _work(worker, stop, beside=lambda: announce_changes(client, module.manifests()))
+    else:
+        await _work(worker, stop, beside=lambda: stay_announced(client, contract))
 
 
 def _stop_signal() -> asyncio.Event:
@@ -162,11 +240,31 @@ async def _connected(stop: asyncio.Event) -> Client | None:
 
 
 async def _work(worker: Worker, stop: asyncio.Event, *, beside: Callable[[], Awaitable[None]] | None = None) -> None:
-    async with worker:
-        _log.info("polling", extra={"queue": worker.task_queue})
-        await _until(stop, beside)
-        _log.info("draining", extra={"queue": worker.task_queue})
+    """Work until the stop, then drain.
+
+    Not by `async with worker`: where a plugin cannot begin (its database is away), that waits for ever at its end.
+    """
+    running = asyncio.ensure_future(worker.run())
+    waiting = asyncio.ensure_future(_until(stop, beside))
+    _log.info("polling", extra={"queue": worker.task_queue})
+    try:
+        await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await waiting
+    finally:
+        waiting.cancel()
+        await _drained(worker, running)
     _log.info("stopped", extra={"queue": worker.task_queue})
+
+
+async def _drained(worker: Worker, running: asyncio.Future[None]) -> None:
+    """Let the worker finish what it has begun; raises what ended it, if it ended by itself."""
+    shutdown = asyncio.ensure_future(worker.shutdown())
+    if not running.done():
+        _log.info("draining", extra={"queue": worker.task_queue})
+        await asyncio.wait([running])
+    shutdown.cancel()
+    await running
 
 
 async def _until(stop: asyncio.Event, beside: Callable[[], Awaitable[None]] | None) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -20,23 +20,26 @@ import activities
 from retinue.settings import ROOT, RetinueSettings, temporal_address
 from workers import children, temporal_server
 from workers.children import Child
+from workers.companions import Companion, StartFailed, companion
 
 _TEMPORAL_WAIT = 30.0
 _READY_WAIT = 60.0
 _DRAIN = 12.0
+_COMPANION_DRAIN = 5.0
 _LONG_LOG = 5 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WEATHER_PROBE = "https://api.open-meteo.com/v1/forecast"
 
 
-class StartFailed(Exception):
-    """The stack cannot start; the message says what to do."""
-
-
 class Supervisor:
     """One local stack. Its state lives in the data folder; two stacks with two folders and ports do not meet."""
 
-    def __init__(self, settings: RetinueSettings) -> None:
+    def __init__(self, settings: RetinueSettings, companions: Sequence[str] = ()) -> None:
+        """Name the stack.
+
+        Raises:
+            StartFailed: One of the companions cannot be had.
+        """
         self._settings = settings
         self._data = settings.data_dir.resolve()
         self._logs = self._data / "logs"
@@ -44,6 +47,11 @@ class Supervisor:
         self._temporal_command: list[str] = []
         self._retention: subprocess.Popen[bytes] | None = None
         self._children: list[Child] = []
+        self._companions: list[Companion] = [
+            companion(name, host=settings.host, data=self._data, radicale_port=settings.radicale_port)
+            for name in dict.fromkeys(companions)
+        ]
+        self._beside: list[Child] = []
         self._stop = threading.Event()
 
     def run(self) -> int:
@@ -74,6 +82,7 @@ class Supervisor:
         if temporal_address() is None:
             wanted["RETINUE_TEMPORAL_PORT"] = self._settings.temporal_port
             wanted["RETINUE_TEMPORAL_UI_PORT"] = self._settings.temporal_ui_port
+        wanted |= {companion.port_variable: companion.port for companion in self._companions}
         for variable, port in wanted.items():
             if temporal_server.answers(self._settings.host, port):
                 raise StartFailed(f"port {port} is in use; end what uses it or set {variable} to another one")
@@ -87,6 +96,7 @@ class Supervisor:
             self._start_temporal()
         weather = _WeatherProbe()
         children.prepare()
+        self._start_companions()
         if embedded:
             self._await_temporal()
         if self._stop.is_set():
@@ -100,6 +110,15 @@ class Supervisor:
             self._retention = temporal_server.keep_finished_runs(
                 os.environ["TEMPORAL_ADDRESS"], log=self._logs / "temporal.log"
             )
+
+    def _start_companions(self) -> None:
+        """Before the workers, which ask for what stands there as soon as they run."""
+        for one in self._companions:
+            child = one.child(self._logs)
+            self._beside.append(child)
+            child.start()
+        for one in self._companions:
+            one.furnish(self._stop.is_set)
 
     def _start_temporal(self) -> None:
         host, port = self._settings.host, self._settings.temporal_port
@@ -130,11 +149,14 @@ class Supervisor:
             model = _offline_model(port)
             yield self._child("offline", "offline", ["--host", "127.0.0.1", "--port", str(port)])
         capabilities = activities.names()
-        yield self._child("api", "api", [], {"RETINUE_WAIT_FOR": ",".join(capabilities)})
+        yield self._child("api", "api", [], {"RETINUE_WAIT_FOR": ",".join(activities.folders())})
         yield self._child("workflows", "workers", ["workflows"])
         own = {"weather": weather, "reasoning": model}
         for name in capabilities:
-            yield self._child(name, "workers", [name], own.get(name))
+            variables = dict(own.get(name, {}))
+            for one in self._companions:
+                variables |= one.variables(name)
+            yield self._child(name, "workers", [name], variables)
 
     def _child(self, name: str, module: str, arguments: list[str], environment: dict[str, str] | None = None) -> Child:
         return Child(name, module, arguments, environment or {}, self._logs / f"{name}.log")
@@ -150,6 +172,7 @@ class Supervisor:
         rows += [
             ("Model", *_model_row()),
             ("Weather", "simulated" if weather else "Open-Meteo", "the service cannot be reached" if weather else ""),
+            *(one.row() for one in self._companions),
             ("Data and logs", str(self._data), "kept; the next start finds it"),
         ]
         width = max(len(row[1]) for row in rows)
@@ -172,7 +195,7 @@ class Supervisor:
             self._keep_alive()
 
     def _keep_alive(self) -> None:
-        for child in self._children:
+        for child in [*self._beside, *self._children]:
             child.keep_alive()
         if self._retention is not None and self._retention.poll() is not None:
             if self._retention.returncode:
@@ -184,13 +207,16 @@ class Supervisor:
             self._stop.wait(1)
 
     def _shut_down(self) -> None:
-        """Drain the API and the workers first; Temporal goes last, so that what they report is still heard."""
+        """Drain the API and the workers first; then what they use, and Temporal last, so that it still hears of the end."""
         print("Stopping: running steps may finish.", flush=True)
         for child in self._children:
             child.ask_to_stop()
         deadline = time.monotonic() + _DRAIN
         for child in self._children:
             child.wait(deadline)
+        for child in self._beside:
+            child.ask_to_stop()
+            child.wait(time.monotonic() + _COMPANION_DRAIN)
         if self._temporal is not None:
             _stop_process(self._temporal)
         print("Stopped. All state is kept.", flush=True)
@@ -272,10 +298,10 @@ def _stop_process(process: subprocess.Popen[bytes]) -> None:
         process.wait(5)
 
 
-def main() -> int:
-    """Entry of `python -m workers up`."""
+def main(companions: Sequence[str] = ()) -> int:
+    """Entry of `python -m workers up`, with what is to run beside the stack."""
     try:
-        return Supervisor(RetinueSettings()).run()
+        return Supervisor(RetinueSettings(), companions).run()
     except StartFailed as error:
         print(f"retinue: {error}", file=sys.stderr)
         return 1

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from retinue.temporal import SEARCH_ATTRIBUTES
+from retinue.search_attributes import SEARCH_ATTRIBUTES
 
 _RETENTION = "720h"
 _PR_SET_PDEATHSIG = 1

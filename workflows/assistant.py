@@ -28,6 +28,7 @@ from retinue.times import local
 from workflows import preview
 from workflows.allowance import Allowance, BudgetStopped
 from workflows.approvals import MAX_KEPT, SIGNAL, Approvals
+from workflows.choice import Choice, Option, gives_up
 from workflows.consent import Consent
 from workflows.conversation import MAX_WAITING, Conversation
 from workflows.dispatch import run_activity
@@ -63,6 +64,7 @@ from workflows.undo import UNDO, Compensation
 MAX_REPAIRS = 2
 """How often a plan that fails validation goes back to the model."""
 MAX_QUESTIONS = 5
+MAX_CHOICE_QUESTIONS = 3
 MAX_ROUNDS = 4
 """How many plans one message may take, the first included."""
 REPLANS = 2
@@ -124,6 +126,7 @@ class AssistantWorkflow:
             on_change=self._publish,
             on_usage=self._use,
             on_stop=self._approvals.close,
+            choose=self._choose,
             gathers=self._start.edition >= REPLANS,
             timezone=self._start.timezone,
         )
@@ -315,10 +318,19 @@ class AssistantWorkflow:
         self._typed += preview.typed(plan, decided)
         return decided
 
-    async def _ask_person(self, question: str) -> None:
+    async def _choose(self, choice: Choice) -> Option | None:
+        """Ask which of several is meant, until it is clear or the person wants none of them (bounded)."""
+        for asked in range(MAX_CHOICE_QUESTIONS):
+            await self._ask_person(choice.question(again=asked > 0), withheld=True)
+            answer = self._talk.said()[-1]
+            if (option := choice.answered(answer)) is not None or gives_up(answer):
+                return option
+        return None
+
+    async def _ask_person(self, question: str, *, withheld: bool = False) -> None:
         self._questions += 1
         self._question = question
-        self._talk.say(question)
+        self._talk.say(question, withheld=withheld)
         self._publish()
         self._read_answer()  # a chat's next message may wait already
         await workflow.wait_condition(lambda: self._question is None)
@@ -388,6 +400,9 @@ class AssistantWorkflow:
         self._publish()
 
     def _use(self, usage: Usage, counted: int = 1) -> None:
+        for told in usage.instead:
+            if told not in self._usage.instead:
+                self._notice(told)
         self._usage += usage
         self._allowance.used(usage, counted=counted)
 

@@ -13,9 +13,9 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.reasoning.contract import Message, Role, Usage
 from retinue.capability import Annotations, ToolOptions
-from retinue.errors import OutcomeUnknown
 from retinue.plan import cut
 from workflows.dispatch import run_activity
+from workflows.doubt import DOUBTS
 from workflows.failures import explain
 from workflows.messages import (
     ENDED,
@@ -153,11 +153,12 @@ class Course:
 
     def _done(self, step_id: str, result: BaseModel) -> None:
         if isinstance(usage := getattr(result, "usage", None), Usage):
+            self._notices = [*self._notices, *(told for told in usage.instead if told not in self._usage.instead)]
             self._usage += usage
         self._set(step_id, status=StepStatus.COMPLETED, result=_json(result), finished_at=workflow.now())
 
     def _failed(self, step_id: str, error: StepError) -> StepFailed:
-        status = StepStatus.UNKNOWN if error.type == OutcomeUnknown.__name__ else StepStatus.FAILED
+        status = StepStatus.UNKNOWN if error.type in DOUBTS else StepStatus.FAILED
         self._set(step_id, status=status, error=error, finished_at=workflow.now())
         return StepFailed(error)
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
 
 from retinue.capability import ToolOptions, activity_options
+from retinue.errors import NotServedHere
 
 FIRST_WAIT = 5.0
 """Seconds after which a step that no worker has taken is shown as `awaiting_worker`.
 
 This is a schedule-to-start timeout rather than a timer, since it costs no history when a worker is there.
 """
+
+NEXT_LOOK = 10.0
+"""Seconds until a step that only workers of an older version took is scheduled again."""
 
 
 async def run_activity(
@@ -29,17 +34,18 @@ async def run_activity(
     on_waiting: Callable[[], None] | None = None,
     result_type: type | None = None,
 ) -> Any:
-    """Run an activity by name; when no worker takes it at first, say so by `on_waiting` and go on waiting.
+    """Run an activity by name; when no worker that can do it takes it at first, say so by `on_waiting` and go on waiting.
 
     The same `activity_id` is used again, so that the effect's key stays the same even when an earlier attempt was lost
     with its worker.
 
     Raises:
         asyncio.CancelledError: The run was cancelled and the activity has stopped.
-        ActivityError: It failed for good, or no worker came within the tool's `patience`.
+        ActivityError: It failed for good, or no worker that can do it came within the tool's `patience`.
     """
     waits = [FIRST_WAIT, options.patience] if options.patience > FIRST_WAIT else [options.patience]
-    for wait in waits:
+    given_up_at = workflow.now() + timedelta(seconds=options.patience)
+    while True:
         try:
             return await workflow.execute_activity(
                 name,
@@ -49,16 +55,25 @@ async def run_activity(
                 result_type=result_type,
                 summary=summary[:200] if summary else None,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                **activity_options(options, schedule_to_start=wait),
+                **activity_options(options, schedule_to_start=waits[0]),
             )
         except ActivityError as error:
             if isinstance(error.cause, CancelledError):
                 raise asyncio.CancelledError from None
-            if wait == waits[-1] or not found_no_worker(error):
+            of_another_version = found_another_version(error) and workflow.now() < given_up_at
+            if not of_another_version and (len(waits) == 1 or not found_no_worker(error)):
                 raise
-            if on_waiting:
-                on_waiting()
-    raise AssertionError("the last wait returns or raises")
+        if on_waiting:
+            on_waiting()
+        if of_another_version:
+            await workflow.sleep(NEXT_LOOK)
+        else:
+            waits = waits[1:]
+
+
+def found_another_version(error: ActivityError) -> bool:
+    """Whether only workers of a version without this tool took it. A new one is being rolled out, or was taken back."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == NotServedHere.__name__
 
 
 def found_no_worker(error: ActivityError) -> bool:

@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 from pydantic import JsonValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from retinue.errors import OutcomeUnknown
+from retinue.errors import OutcomeOpen, OutcomeUnknown
 
 MOST_REPEATS = 5
+DOUBTS = frozenset({OutcomeUnknown.__name__, OutcomeOpen.__name__})
 
 
 def in_the_dark(error: ActivityError) -> bool:
-    """Whether the tool itself said that it cannot tell whether it acted."""
-    return isinstance(error.cause, ApplicationError) and error.cause.type == OutcomeUnknown.__name__
+    """Whether the tool itself said that it cannot tell whether it acted, or could not yet at its last attempt."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type in DOUBTS
 
 
 async def until_known(

@@ -13,11 +13,12 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, TimeoutError
 
 from activities.reasoning.contract import CallOutcome, Progress, Reasoning, StepReport, Usage
-from retinue.errors import BrokenReference
+from retinue.errors import Ambiguous, BrokenReference
 from retinue.plan import BoundPlan, BoundStep, check_args, json_size, resolve_args
 from workflows import local, steps
 from workflows.allowance import BudgetStopped
 from workflows.approvals import args_hash
+from workflows.choice import Choice, Option, open_choice
 from workflows.consent import Cleared, Consent, Refused, Wish
 from workflows.delegation import Around, Delegation
 from workflows.dispatch import found_no_worker, run_activity
@@ -74,6 +75,8 @@ class Surroundings:
     on_usage: Callable[[Usage, int], None]
     """Takes what a model used, and how many requests of it were counted beforehand."""
     on_stop: Callable[[], None]
+    choose: Callable[[Choice], Awaitable[Option | None]]
+    """Asks the person which of several is meant; None when it stays open."""
     gathers: bool
     """Whether to let the results of many steps arrive together."""
     timezone: str
@@ -91,6 +94,7 @@ class Execution:
         self._choices: dict[str, WorkerChoice] = {}
         self._settled: dict[tuple[str, str], str] = {}
         self._in_doubt: dict[str, StepError] = {}
+        self._asking = asyncio.Lock()
         self._effects: list[str] = []
         self._turn: list[str] = []
         self._round: list[str] = []
@@ -187,12 +191,13 @@ class Execution:
 
     async def _run_step(self, step: BoundStep) -> None:
         try:
+            await self._make_clear(step)
             args = resolve_args(step.args, self._results)
             if step.agent:
                 await self._delegate(step, args)
             else:
                 await self._call(step, args)
-        except BrokenReference as error:
+        except (Ambiguous, BrokenReference) as error:
             self._fail(step, explain(error, who=step.tool))
         except Refused as refused:
             self._reject(step, refused)
@@ -203,6 +208,28 @@ class Execution:
             if step.id not in self._choices:
                 raise
             self._end_as_chosen(step)
+
+    async def _make_clear(self, step: BoundStep) -> None:
+        """Have the person say which is meant where an earlier step found several; one question at a time."""
+        while self._open_choice(step):
+            async with self._asking:
+                # Another step may have asked the same meanwhile.
+                if (choice := self._open_choice(step)) is None:
+                    continue
+                option = await self._around.choose(choice)
+                if option is None:
+                    raise Ambiguous("several fit, and it stayed open which one is meant")
+                self._settle_choice(choice, option)
+
+    def _open_choice(self, step: BoundStep) -> Choice | None:
+        return open_choice(
+            step, self._steps, self._results, args=lambda step_id: self._views[step_id].args, unseen=self._round
+        )
+
+    def _settle_choice(self, choice: Choice, option: Option) -> None:
+        result = choice.settled(self._results[choice.step_id], option)
+        self._results[choice.step_id] = result
+        self._set(choice.step_id, result=result, picked=True)
 
     async def _call(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
         """One tool call, from its resolved arguments to its result."""

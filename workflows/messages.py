@@ -280,6 +280,7 @@ class StepView(BaseModel):
     held_until: Moment | None = Field(None, description="until then a cancel still stops it")
     waiting_since: Moment | None = Field(None, description="since when no worker takes it")
     kept_from: str | None = Field(None, description="the run that did it, when this one was forked from it")
+    picked: bool = Field(False, description="several were found, and the person said which is meant")
 
 
 class CardStep(BaseModel):

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field, JsonValue
 
+from activities.reasoning.contract import Reasoning
 from retinue.plan import BoundStep, pointer, references
 from retinue.text import safe
 
@@ -40,6 +41,10 @@ class Origin(BaseModel):
     )
     step_id: str | None = Field(None, description="the earlier step whose result it was taken from")
     tool: str | None = None
+    out_of: list[str] = Field(
+        default_factory=list,
+        description="the steps before that one, as 's2 (email.read)', out of whose results strangers' words came into it",
+    )
     trusted: bool = Field(description="false where strangers may have written it or nobody typed it")
 
 
@@ -148,6 +153,7 @@ def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> 
                 source=whose,
                 step_id=source.id,
                 tool=source.tool,
+                out_of=list(_out_of(source, steps, {source.id})) if whose is Source.STRANGERS else [],
                 trusted=whose in (Source.CONTACTS, Source.OWN),
             )
         else:
@@ -156,6 +162,19 @@ def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> 
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _references(f"{path}/{index}", item, steps)
+
+
+def _out_of(step: BoundStep, steps: Mapping[str, BoundStep], seen: set[str]) -> Iterator[str]:
+    """The nearest steps before this one that strangers could write into; a model's text only passes on what it read."""
+    for step_id, _ in references(step.args):
+        before = steps.get(step_id)
+        if before is None or step_id in seen or trusted(before, steps):
+            continue
+        seen.add(step_id)
+        if before.annotations.trusted_output or before.capability == Reasoning.name:
+            yield from _out_of(before, steps, seen)
+        else:
+            yield f"{before.id} ({before.tool})"
 
 
 def _source_of_result(source: BoundStep, path: str, steps: Mapping[str, BoundStep]) -> Source:

@@ -27,5 +27,5 @@ def recorded(view: AssistantView) -> dict[str, Any]:
 
 
 def _is_in_no_event(step: StepView) -> bool:
-    """Whether its result came by no activity of this run: from the run that was forked, or from an agent's child run."""
-    return step.kept_from is not None or step.tool.endswith(f".{AGENT_VERB}")
+    """Whether no activity of this run brought its result: the run that was forked, an agent's child run, or a choice."""
+    return step.kept_from is not None or step.picked or step.tool.endswith(f".{AGENT_VERB}")

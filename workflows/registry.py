@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from retinue.capability import Manifest, ToolSpec
-from retinue.registry import ANNOUNCE, CAPABILITIES, REGISTRY_TYPE, REVISION
+from retinue.registry import ANNOUNCE, CAPABILITIES, REGISTRY_TYPE, REPLACE, REVISION, is_older
 from retinue.temporal import WORKFLOW_QUEUE
 from workflows.messages import RegistryState
 
@@ -18,7 +18,11 @@ _ANNOUNCEMENTS_PER_RUN = 500
 
 @workflow.defn(name=REGISTRY_TYPE)
 class RegistryWorkflow:
-    """Holds the manifests. A new announcement of a capability replaces the old one at once and as a whole."""
+    """Holds the manifests. A new announcement of a capability replaces the old one at once and as a whole.
+
+    Only an older version does not replace a newer one: it comes from a worker that was started late while its capability
+    is being rolled forward. Who means to go back calls `replace`.
+    """
 
     @workflow.init
     def __init__(self, state: RegistryState | None = None) -> None:
@@ -43,14 +47,33 @@ class RegistryWorkflow:
     def announce(self, manifest: Manifest) -> int:
         """Register or replace a capability; the same manifest again changes nothing. Returns the revision."""
         self._announcements += 1
-        if self._manifests.get(manifest.name) != manifest:
-            self._manifests[manifest.name] = manifest
-            self._revision += 1
-            workflow.upsert_memo({REVISION: self._revision})
+        held = self._manifests.get(manifest.name)
+        if held != manifest and not _stays(held, manifest):
+            self._hold(manifest)
         return self._revision
+
+    @workflow.update(name=REPLACE)
+    def replace(self, manifest: Manifest) -> int:
+        """Register a capability though a newer version of it is held. Returns the revision."""
+        self._announcements += 1
+        if self._manifests.get(manifest.name) != manifest:
+            self._hold(manifest)
+        return self._revision
+
+    def _hold(self, manifest: Manifest) -> None:
+        self._manifests[manifest.name] = manifest
+        self._revision += 1
+        workflow.upsert_memo({REVISION: self._revision})
 
     @announce.validator
     def _check(self, manifest: Manifest) -> None:
+        self._check_manifest(manifest)
+
+    @replace.validator
+    def _check_replacement(self, manifest: Manifest) -> None:
+        self._check_manifest(manifest)
+
+    def _check_manifest(self, manifest: Manifest) -> None:
         if self._manifests.get(manifest.name) == manifest:
             return  # a worker that starts again; checking schemas is the dear part of an announcement
         names = [spec.name for spec in manifest.tools]
@@ -67,6 +90,11 @@ class RegistryWorkflow:
     def capabilities(self) -> list[Manifest]:
         """All manifests, by name."""
         return [self._manifests[name] for name in sorted(self._manifests)]
+
+
+def _stays(held: Manifest | None, manifest: Manifest) -> bool:
+    """Whether what is held is newer. In registries from before this rule, an older version had replaced it."""
+    return held is not None and is_older(manifest.version, held.version) and workflow.patched("newest-version-stays")
 
 
 def _check_schemas(spec: ToolSpec) -> None:

@@ -1,14 +1,40 @@
-"""A reminder: one execution that waits for its time and then has the person reminded."""
+"""A reminder: one execution that waits for its time and then has the person reminded.
+
+That it came stands in the list first, whatever becomes of the rest. Where a mail or a webhook is to tell the person, the
+worker of the tasks says so in the result of `tasks.notify`; runs that were notified before there was a choice say
+nothing, and end there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
+from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from activities.tasks.contract import REMINDER_WORKFLOW, Reminder, Tasks
+from activities.email.contract import Email, NotifySelf
+from activities.tasks.contract import (
+    REMINDER_WORKFLOW,
+    Channel,
+    NoteDelivery,
+    Notified,
+    PostReminder,
+    Reminder,
+    Tasks,
+)
+from retinue.capability import Capability
 from workflows.dispatch import run_activity
+from workflows.failures import explain
+
+PAUSES = tuple(timedelta(minutes=minutes) for minutes in (5, 30, 120, 300, 600))
+"""Between the rounds in which another channel is tried; after the last round it is given up and said so."""
+_PROBLEM_CHARS = 400
+_SUBJECT_CHARS = 200
+_PASSES = frozenset({"ServiceBusy"})
+"""Errors that no attempt may follow at once, and that pass all the same."""
 
 
 @workflow.defn(name=REMINDER_WORKFLOW)
@@ -19,15 +45,11 @@ class ReminderWorkflow:
     async def run(self, reminder: Reminder) -> None:
         """Wait, and go on until the reminder has come; only a bug of ours ends it as failed."""
         await _until_its_time(reminder)
-        while True:
-            try:
-                await _notify(reminder)
-            except ActivityError as error:
-                if _is_final(error):
-                    raise
-                workflow.logger.warning("a reminder could not come yet")
-            else:
-                return
+        notified = await _until_done(
+            lambda: _of_tasks("notify", reminder, result_type=Notified, summary=reminder.title)
+        )
+        if notified.channel is not Channel.CONSOLE:
+            await _Delivery(reminder, notified).run()
 
 
 async def _until_its_time(reminder: Reminder) -> None:
@@ -37,15 +59,108 @@ async def _until_its_time(reminder: Reminder) -> None:
         await workflow.sleep(left)
 
 
-async def _notify(reminder: Reminder) -> None:
-    await run_activity(
-        "tasks.notify",
-        reminder,
-        task_queue=Tasks.task_queue(),
-        options=Tasks.options("notify"),
-        activity_id="notify",
-        summary=reminder.title,
-        on_waiting=lambda: workflow.logger.warning("a reminder waits for a worker of the tasks"),
+class _Delivery:
+    """Telling the person by another channel, in rounds that are hours apart at last."""
+
+    def __init__(self, reminder: Reminder, notified: Notified) -> None:
+        self._reminder = reminder
+        self._notified = notified
+        self._notes = 0
+
+    async def run(self) -> None:
+        """Try until it worked, will never work, or took too long. The list says so meanwhile."""
+        for pause in (*PAUSES, None):
+            problem = await self._try()
+            if problem is None:
+                break
+            final = problem.final or pause is None
+            if final or not self._notes:
+                await self._note(f"{problem.words}; {'it was given up' if final else 'it is tried again for a day'}")
+            if final or pause is None:
+                return
+            await workflow.sleep(pause)
+        if self._notes:
+            await self._note(None)
+
+    async def _try(self) -> _Problem | None:
+        try:
+            await (self._mail() if self._notified.channel is Channel.MAIL else self._post())
+        except ActivityError as error:
+            workflow.logger.warning("a reminder could not be delivered")
+            return _Problem.of(error, who=f"the {self._notified.channel}")
+        return None
+
+    async def _mail(self) -> None:
+        at = self._reminder.at.strftime("%Y-%m-%d %H:%M %z")
+        note = NotifySelf(
+            subject=" ".join(f"Reminder: {self._reminder.title}".split())[:_SUBJECT_CHARS],
+            body=f"{self._reminder.title}\n\nYou asked to be reminded of this at {at}.\n",
+        )
+        await _run(Email, "notify_self", note, activity_id="mail", summary=self._reminder.title)
+
+    async def _post(self) -> None:
+        reminded_at = self._notified.reminded_at or workflow.now()
+        content = PostReminder(
+            task_id=self._reminder.task_id,
+            title=self._reminder.title,
+            due=self._reminder.at,
+            reminded_at=reminded_at,
+        )
+        await _run(Tasks, "post_reminder", content, activity_id="webhook", summary=self._reminder.title)
+
+    async def _note(self, problem: str | None) -> None:
+        self._notes += 1
+        note = NoteDelivery(task_id=self._reminder.task_id, problem=problem)
+        workflow.set_current_details(problem or "delivered")
+        await _until_done(lambda: _of_tasks("note_delivery", note, activity_id=f"note-{self._notes}"))
+
+
+class _Problem:
+    """Why a round failed, in words for the person, and whether another one would only fail again."""
+
+    def __init__(self, words: str, *, final: bool) -> None:
+        self.words = words
+        self.final = final
+
+    @classmethod
+    def of(cls, error: ActivityError, *, who: str) -> _Problem:
+        said = explain(error, who=who)
+        return cls(said.message[:_PROBLEM_CHARS], final=_is_final(error) and said.type not in _PASSES)
+
+
+async def _until_done(act: Callable[[], Awaitable[Any]]) -> Any:
+    """Do what our own store alone decides, however long it is away."""
+    while True:
+        try:
+            return await act()
+        except ActivityError as error:
+            if _is_final(error):
+                raise
+            workflow.logger.warning("a reminder waits for the worker of the tasks")
+
+
+async def _of_tasks(method: str, argument: BaseModel, *, activity_id: str | None = None, **more: Any) -> Any:
+    return await _run(Tasks, method, argument, activity_id=activity_id or method, **more)
+
+
+async def _run(
+    capability: type[Capability],
+    method: str,
+    argument: BaseModel,
+    *,
+    activity_id: str,
+    summary: str | None = None,
+    result_type: type | None = None,
+) -> Any:
+    return await run_activity(
+        f"{capability.name}.{method}",
+        argument,
+        task_queue=capability.task_queue(),
+        options=capability.options(method),
+        activity_id=activity_id,
+        summary=summary,
+        on_waiting=lambda: workflow.logger.warning("a reminder waits for a worker of %s", capability.name),
+        result_type=result_type,
     )
 
 

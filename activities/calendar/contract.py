@@ -7,10 +7,12 @@ from typing import Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio import activity
 
-from retinue.capability import Annotations, Capability, tool
+from retinue.capability import Annotations, Capability, ToolOptions, tool
 from retinue.times import Moment
 
 T = TypeVar("T")
+PATIENCE = ToolOptions(start_to_close=90)
+"""A calendar on a server needs several requests for one answer, and the first look at a large one takes its time."""
 RECURRENCE = "RFC 5545 recurrence rule without DTSTART, as in 'FREQ=WEEKLY;BYDAY=MO;COUNT=10'"
 
 
@@ -72,6 +74,7 @@ class ListEventsResult(BaseModel):
     events: list[Event]
     match: Event | None = Field(None, description="the event, when exactly one was found; else null")
     truncated: bool = Field(False, description="true when there were more than fit (at most 200)")
+    skipped: int = Field(0, description="entries of the calendar that could not be read and are not in the list")
 
 
 class FindFreeTime(Window):
@@ -91,6 +94,7 @@ class FindFreeTimeResult(BaseModel):
     """Free slots, earliest first, none overlapping another, at most 20."""
 
     slots: list[Slot]
+    skipped: int = Field(0, description="entries of the calendar that could not be read; their time counts as free")
 
 
 class UpdateEvent(BaseModel):
@@ -119,6 +123,7 @@ class PreviousEvent(Event):
     )
     busy: bool = Field(True, description="false when its time counts as free")
     uid: str | None = Field(None, description="by which an import knows it again")
+    kept: str | None = Field(None, description="under which the calendar keeps all that it was; for an undo only")
 
 
 class UpdateEventResult(Event):
@@ -150,7 +155,7 @@ class RestoreEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    event_id: str = Field(max_length=32)
+    event_id: str = Field(max_length=500)
     previous: PreviousEvent
     deleted: bool = Field(True, description="whether an event that is gone is made anew")
 
@@ -177,6 +182,7 @@ class Calendar(Capability):
     @tool(
         title="Create an event",
         summary="{title}, {start}",
+        options=PATIENCE,
         annotations=Annotations(
             read_only=False,
             destructive=False,
@@ -195,6 +201,7 @@ class Calendar(Capability):
     @tool(
         title="List events",
         summary="{start} to {end}",
+        options=PATIENCE,
         annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
     )
     @abstractmethod
@@ -205,6 +212,7 @@ class Calendar(Capability):
     @tool(
         title="Find free time",
         summary="{duration_minutes} minutes, {start} to {end}",
+        options=PATIENCE,
         annotations=Annotations(
             read_only=True, destructive=False, idempotent=True, open_world=False, trusted_output=True
         ),
@@ -217,6 +225,7 @@ class Calendar(Capability):
     @tool(
         title="Change an event",
         summary="{event_id}",
+        options=PATIENCE,
         annotations=Annotations(
             read_only=False,
             destructive=False,
@@ -234,6 +243,7 @@ class Calendar(Capability):
     @tool(
         title="Delete an event",
         summary="{event_id}",
+        options=PATIENCE,
         annotations=Annotations(
             read_only=False, destructive=True, idempotent=True, open_world=False, undo="calendar.restore_event"
         ),
@@ -246,6 +256,7 @@ class Calendar(Capability):
     @tool(
         title="Restore an event",
         summary="{event_id}",
+        options=PATIENCE,
         annotations=Annotations(read_only=False, destructive=False, idempotent=True, open_world=False),
         plannable=False,
     )

@@ -1,16 +1,18 @@
 """The calendar's tables."""
 
 from datetime import datetime
+from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import JSON, Column, Text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
+from retinue.migrations import migrated
 from retinue.store import UtcDateTime
 
 
-class CalendarBase(SQLModel, registry=registry()):
+class CalendarBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
     """Base of the calendar's tables: a registry of its own keeps them apart from other capabilities' tables."""
 
 
@@ -31,3 +33,14 @@ class StoredEvent(CalendarBase, table=True):
     recurrence: str | None = Field(default=None, max_length=500)
     excluded: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # starts left out, UTC
     busy: bool = True
+
+
+class KeptResource(CalendarBase, table=True):
+    """What a resource on a CalDAV server was before an effect of ours: for its result, and for an undo."""
+
+    __tablename__ = "kept_resource"
+
+    effect: str = Field(primary_key=True, max_length=32)  # digest of the effect's key
+    event_id: str = Field(max_length=500)
+    content: str = Field(sa_column=Column(Text, nullable=False))
+    kept_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False, index=True))

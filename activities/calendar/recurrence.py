@@ -5,8 +5,9 @@ o'clock stays nine o'clock when summer time begins. What cannot be followed chea
 an occurrence a day at most, and no rule that searches whole centuries.
 """
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
@@ -18,6 +19,12 @@ LONGEST = timedelta(days=31)
 """A recurring event lasts no longer, which bounds how many of its occurrences can overlap one moment."""
 
 LAST_YEAR = 2200
+MOST_STEPS = 100_000
+"""How many times of somebody else's rule are walked through, from its start to the end of a window. About a second."""
+
+MOST_TIMES = 2500
+"""How many times of it are shown in a window: somewhat more than two a day in the longest one."""
+
 _EXAMPLE = "a rule looks like FREQ=WEEKLY;BYDAY=MO;COUNT=10"
 _DAY = "(?:MO|TU|WE|TH|FR|SA|SU)"
 _IN_YEAR = r"(?:[1-9]|[1-9]\d|[12]\d\d|3[0-5]\d|36[0-6])"
@@ -25,7 +32,7 @@ _DAYS_OF_STEP = {"DAILY": 1, "WEEKLY": 7}
 
 
 def _list_of(item: str) -> str:
-    return f"{item}(?:,{item})*"
+    return f"(?:{item})(?:,(?:{item}))*"
 
 
 _PARTS = {
@@ -52,6 +59,34 @@ _NOT_WITH = {
     "WEEKLY": {"BYMONTHDAY", "BYYEARDAY", "BYWEEKNO"},
     "MONTHLY": {"BYYEARDAY", "BYWEEKNO"},
     "YEARLY": set[str](),
+}
+
+
+# What other calendars may write: as often as they like, several times a day.
+_FOREIGN_PARTS = {
+    **_PARTS,
+    "FREQ": "SECONDLY|MINUTELY|HOURLY|DAILY|WEEKLY|MONTHLY|YEARLY",
+    "INTERVAL": r"[1-9]\d{0,8}",
+    "COUNT": r"[1-9]\d{0,8}",
+    **{name: _list_of(_PARTS[name]) for name in ("BYHOUR", "BYMINUTE", "BYSECOND")},
+}
+_SEARCHES = {"BYMONTH", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYSETPOS", "BYMINUTE", "BYSECOND"}
+# With these a search for the next time may never end.
+_NOT_FOLLOWED_WITH = {
+    "WEEKLY": {"BYMONTHDAY", "BYYEARDAY", "BYWEEKNO"},
+    "DAILY": {"BYYEARDAY", "BYWEEKNO", "BYSETPOS"},
+    "HOURLY": _SEARCHES,
+    "MINUTELY": _SEARCHES,
+    "SECONDLY": _SEARCHES,
+}
+_SECONDS_OF_STEP = {
+    "SECONDLY": 1,
+    "MINUTELY": 60,
+    "HOURLY": 3600,
+    "DAILY": 86_400,
+    "WEEKLY": 7 * 86_400,
+    "MONTHLY": 28 * 86_400,
+    "YEARLY": 365 * 86_400,
 }
 
 
@@ -98,6 +133,40 @@ def check_series(series: Series) -> None:
             f"the rule {series.rule} does not hold {series.local_start:%A %Y-%m-%dT%H:%M}, where the event starts",
             hint=f"it first holds {first:%A %Y-%m-%dT%H:%M}; start there, or make the event anew with another rule",
         )
+
+
+def check_followable(rule: str, start: datetime, window: tuple[datetime, datetime]) -> None:
+    """Insist that somebody else's rule, which starts at `start`, can be followed through a window without endless work.
+
+    Raises:
+        InvalidArguments: It cannot.
+    """
+    parts = _parse(rule, _FOREIGN_PARTS)
+    frequency = parts.get("FREQ", "")
+    searches = _NOT_FOLLOWED_WITH.get(frequency, set()) & parts.keys()
+    if not frequency or searches or (frequency == "DAILY" and {"BYMONTH", "BYMONTHDAY"} <= parts.keys()):
+        raise InvalidArguments("its recurrence rule is none that this calendar follows")
+    after, before = window
+    if _steps(parts, start, before) > MOST_STEPS or _steps(parts, max(start, after), before) > MOST_TIMES:
+        raise InvalidArguments("it recurs too often")
+
+
+def _steps(parts: dict[str, str], start: datetime, before: datetime) -> float:
+    """About how many times there are to walk through."""
+    steps = (before - start).total_seconds() / (_SECONDS_OF_STEP[parts["FREQ"]] * int(parts.get("INTERVAL", 1)))
+    lists = [value.count(",") + 1 for name, value in parts.items() if name.startswith("BY") and name != "BYSETPOS"]
+    if "COUNT" in parts and not lists:
+        steps = min(steps, int(parts["COUNT"]))
+    return steps * math.prod(lists)
+
+
+def for_others(series: Series) -> str:
+    """The rule with its last moment in UTC, as RFC 5545 wants it beside a start in a zone, and within years they know."""
+    parts = _parse(series.rule)
+    until = _local_until(parts.pop("UNTIL", None), series.zone)
+    if until is not None:
+        parts["UNTIL"] = f"{_moment(until, series.zone):%Y%m%dT%H%M%SZ}"
+    return ";".join(f"{name}={value}" for name, value in parts.items())
 
 
 def first_by_rule(series: Series) -> datetime | None:
@@ -184,13 +253,13 @@ def _moment(local: datetime, zone: tzinfo) -> datetime:
     return local.replace(tzinfo=zone).astimezone(UTC)
 
 
-def _parse(text: str) -> dict[str, str]:
+def _parse(text: str, grammar: Mapping[str, str] = _PARTS) -> dict[str, str]:
     parts: dict[str, str] = {}
     for part in "".join(text.split()).upper().removeprefix("RRULE:").rstrip(";").split(";"):
         name, _, value = part.partition("=")
-        if name not in _PARTS or name in parts:
+        if name not in grammar or name in parts:
             raise InvalidArguments(f"a recurrence rule cannot hold {part[:40]!r} here", hint=_EXAMPLE)
-        if not re.fullmatch(_PARTS[name], value):
+        if not re.fullmatch(grammar[name], value):
             raise InvalidArguments(f"{value[:40]!r} is not a {name} that this calendar follows", hint=_right(name))
         parts[name] = value
     return parts

@@ -1,8 +1,9 @@
 """`CALENDAR_*`: where the events are kept and how times without a zone are read."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.calendar.zones import zone_of
@@ -29,3 +30,25 @@ class CalendarSettings(BaseSettings):
     timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
         default="UTC", description="zone of imported times that carry none, all-day events above all"
     )
+    provider: Literal["own", "caldav"] = Field(
+        default="own", description="'own' keeps events in the database, 'caldav' on a CalDAV server"
+    )
+    url: str = Field(
+        default="", description="https address of one calendar, or of the server, whose first calendar is taken"
+    )
+    username: str = Field(default="", description="for the CalDAV server")
+    password: SecretStr = Field(default=SecretStr(""), description="for the CalDAV server; best one for this app alone")
+    timeout: float = Field(
+        default=25, gt=0, le=25, description="seconds that one request to the CalDAV server may take"
+    )
+
+    @model_validator(mode="after")
+    def _says_which_server(self) -> Self:
+        if self.provider == "own":
+            return self
+        address = urlsplit(self.url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError("CALENDAR_URL is the https address of a calendar or of its server")
+        if address.username or address.password:
+            raise ValueError("the user name and password belong into CALENDAR_USERNAME and CALENDAR_PASSWORD")
+        return self

@@ -19,6 +19,7 @@ from retinue.store import Store
 
 FIRST_YEAR = 1900
 LONGEST_ATTENDEE = 320
+LONGEST_ID = 32
 MOST_EXCLUDED = 1000
 """An imported series may leave out any number of times; more than these do not travel through a run."""
 
@@ -48,18 +49,7 @@ class CalendarStore:
         Raises:
             InvalidArguments: Its zone, rule, times or attendees are wrong.
         """
-        start, end = ordered(wish.start, wish.end)
-        event = StoredEvent(
-            title=wish.title,
-            starts_at=start,
-            ends_at=end,
-            timezone=wish.timezone or offset_name(wish.start),
-            location=wish.location,
-            description=wish.description,
-            attendees=checked_attendees(wish.attendees),
-            recurrence=normalised(wish.recurrence) if wish.recurrence else None,
-        )
-        check_times(event)
+        event = entered(wish)
         session.add(event)
         return as_event(event)
 
@@ -135,6 +125,27 @@ class CalendarStore:
                     earlier = known[event.uid]
                     earlier.excluded = sorted({*earlier.excluded, *event.excluded})
         return added
+
+
+def entered(wish: CreateEvent) -> StoredEvent:
+    """The event that a wish describes, under a new id and nowhere stored.
+
+    Raises:
+        InvalidArguments: Its zone, rule, times or attendees are wrong.
+    """
+    start, end = ordered(wish.start, wish.end)
+    event = StoredEvent(
+        title=wish.title,
+        starts_at=start,
+        ends_at=end,
+        timezone=wish.timezone or offset_name(wish.start),
+        location=wish.location,
+        description=wish.description,
+        attendees=checked_attendees(wish.attendees),
+        recurrence=normalised(wish.recurrence) if wish.recurrence else None,
+    )
+    check_times(event)
+    return event
 
 
 def occurrences_of(event: StoredEvent, start: datetime, end: datetime) -> Iterator[Occurrence]:
@@ -253,6 +264,8 @@ def _no_such_event() -> NotFound:
 async def _made_anew(session: AsyncSession, wish: RestoreEvent) -> StoredEvent:
     """A row for the deleted event; `_write_back` fills it."""
     before = wish.previous
+    if len(wish.event_id) > LONGEST_ID or before.kept is not None:
+        raise NotFound("this event was kept by another calendar", hint="switch back to that one to undo it")
     if before.excluded is None:
         raise InvalidArguments("the series leaves out too many times to be made anew; import it again")
     if before.uid is not None:

@@ -1,9 +1,5 @@
 """The calendar's tools on its own store."""
 
-import heapq
-import json
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
 from itertools import islice
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -19,24 +15,13 @@ from activities.calendar.contract import (
     ListEvents,
     ListEventsResult,
     RestoreEvent,
-    Slot,
     UpdateEvent,
     UpdateEventResult,
-    Window,
 )
-from activities.calendar.free_time import gaps, slots
-from activities.calendar.store import CalendarStore, Occurrence, as_previous, occurrences_of, ordered
-from retinue.errors import InvalidArguments
+from activities.calendar.listing import MOST_EVENTS, asks_for, bounds, free_slots, listing
+from activities.calendar.store import CalendarStore, as_previous, occurrences_of
 from retinue.ledger import Ledger
 from retinue.store import Store
-
-MOST_EVENTS = 200
-MOST_SLOTS = 20
-LONGEST_WINDOW = timedelta(days=3 * 366)
-LISTED_DESCRIPTION = 500
-LISTED_ATTENDEES = 20
-LISTED_BYTES = 200 * 1024
-"""A list stays below what the edge lets into a run; an event too many is cut, not the whole answer refused."""
 
 
 class CalendarTools(Calendar):
@@ -56,30 +41,18 @@ class CalendarTools(Calendar):
 
     async def list_events(self, window: ListEvents) -> ListEventsResult:
         """List occurrences; `match` looks at events, so that many occurrences of one series are one match."""
-        start, end = _bounds(window)
-        words = (window.query or "").casefold().split()
-        events = [e for e in await self._calendar.between(start, end) if _holds(e.title, words)]
-        # No series can fill more than the whole list, so none is followed further.
+        start, end = bounds(window)
+        wanted = asks_for(window.query)
+        events = [event for event in await self._calendar.between(start, end) if wanted(event.title)]
         found = [list(islice(occurrences_of(event, start, end), MOST_EVENTS + 1)) for event in events]
-        found = [times for times in found if times]
-        by_time = list(_in_order(found))
-        listed = list(_fitting(_listed(occurrence) for occurrence in by_time[:MOST_EVENTS]))
-        return ListEventsResult(
-            events=listed,
-            match=_listed(found[0][0]) if len(found) == 1 else None,
-            truncated=len(listed) < len(by_time),
-        )
+        return listing([times for times in found if times])
 
     async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
         """Cut the gaps between busy times into slots, shown in the offset of the window's start."""
-        start, end = _bounds(wish)
+        start, end = bounds(wish)
         events = await self._calendar.between(start, end)
         busy = [(o.start, o.end) for event in events if event.busy for o in occurrences_of(event, start, end)]
-        free = slots(gaps(busy, start, end), timedelta(minutes=wish.duration_minutes))
-        zone = wish.start.tzinfo
-        return FindFreeTimeResult(
-            slots=[Slot(start=s.astimezone(zone), end=e.astimezone(zone)) for s, e in islice(free, MOST_SLOTS)]
-        )
+        return free_slots(busy, wish)
 
     async def update_event(self, change: UpdateEvent) -> UpdateEventResult:
         """Change the event once; a second attempt returns the same `previous`, not the changed one."""
@@ -106,39 +79,3 @@ class CalendarTools(Calendar):
             return await self._calendar.restore(session, wish)
 
         return await self._ledger.once(wish, Event, effect)
-
-
-def _bounds(window: Window) -> tuple[datetime, datetime]:
-    start, end = ordered(window.start, window.end)
-    if end - start > LONGEST_WINDOW:
-        raise InvalidArguments("the window is longer than three years", hint="ask for one year after the other")
-    return start, end
-
-
-def _holds(title: str, words: list[str]) -> bool:
-    """Compared here and not by the database, because SQLite folds only ASCII letters."""
-    folded = title.casefold()
-    return all(word in folded for word in words)
-
-
-def _in_order(found: Iterable[list[Occurrence]]) -> Iterator[Occurrence]:
-    return heapq.merge(*found, key=lambda occurrence: (occurrence.start, occurrence.end))
-
-
-def _listed(occurrence: Occurrence) -> Event:
-    event = occurrence.as_event()
-    return event.model_copy(
-        update={
-            "description": event.description and event.description[:LISTED_DESCRIPTION],
-            "attendees": event.attendees[:LISTED_ATTENDEES],
-        }
-    )
-
-
-def _fitting(events: Iterable[Event]) -> Iterator[Event]:
-    size = 0
-    for event in events:
-        size += len(json.dumps(event.model_dump(mode="json")))
-        if size > LISTED_BYTES:
-            return
-        yield event

@@ -1,9 +1,12 @@
 """What runs where: the calendar's activities on the queue `calendar`, with a store that lives as long as they."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from temporalio.plugin import SimplePlugin
 
@@ -14,24 +17,31 @@ from activities.calendar.settings import CalendarSettings
 from activities.calendar.store import CalendarStore
 from activities.calendar.tools import CalendarTools
 from retinue.edge import activities_of
+from retinue.errors import InvalidArguments
 from retinue.store import Store
+
+if TYPE_CHECKING:
+    import httpx
 
 CONTRACT = Calendar
 
 
 def plugin(settings: CalendarSettings | None = None) -> SimplePlugin:
     """Everything that a worker needs to serve this capability."""
-    store = _store(settings or CalendarSettings())
+    settings = settings or CalendarSettings()
+    store = _store(settings)
+    client = _client(settings)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
         await store.open()
         try:
-            yield
+            async with client or nullcontext():
+                yield
         finally:
             await store.close()
 
-    return SimplePlugin(CONTRACT.name, activities=activities_of(CalendarTools(store)), run_context=opened)
+    return SimplePlugin(CONTRACT.name, activities=activities_of(_calendar(settings, store, client)), run_context=opened)
 
 
 async def import_file(path: Path, settings: CalendarSettings | None = None) -> str:
@@ -39,10 +49,12 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
 
     Raises:
         NotFound: There is no such file.
-        InvalidArguments: It is too large or not iCalendar.
+        InvalidArguments: It is too large or not iCalendar, or the events are kept on a server.
         ServiceUnavailable: The database does not answer.
     """
     settings = settings or CalendarSettings()
+    if settings.provider != "own":
+        raise InvalidArguments("the events are kept on a CalDAV server", hint="import the file there")
     file = await asyncio.to_thread(read_file, path, settings.timezone)
     store = _store(settings)
     await store.open()
@@ -51,6 +63,29 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
     finally:
         await store.close()
     return file.outcome(added)
+
+
+def _calendar(settings: CalendarSettings, store: Store, client: httpx.AsyncClient | None) -> Calendar:
+    """The provider that the settings name. What only the other one needs is not loaded."""
+    if client is None:
+        return CalendarTools(store)
+    from activities.calendar.caldav import CaldavCalendar
+    from activities.calendar.caldav_server import CaldavServer
+
+    server = CaldavServer(client, settings.url, timeout=settings.timeout)
+    return CaldavCalendar(store, server, default_zone=settings.timezone)
+
+
+def _client(settings: CalendarSettings) -> httpx.AsyncClient | None:
+    if settings.provider == "own":
+        return None
+    import httpx
+
+    return httpx.AsyncClient(
+        auth=httpx.BasicAuth(settings.username, settings.password.get_secret_value()),
+        timeout=httpx.Timeout(settings.timeout, connect=min(10, settings.timeout)),
+        follow_redirects=False,
+    )
 
 
 def _store(settings: CalendarSettings) -> Store:

@@ -34,6 +34,23 @@ def zone_of(name: str) -> tzinfo:
         ) from None
 
 
+def name_of(moment: datetime) -> str:
+    """The name of a moment's zone: an IANA name, or the offset where the zone has no other."""
+    zone = moment.tzinfo
+    if isinstance(zone, ZoneInfo) and zone.key and not zone.key.startswith("Etc/"):
+        return zone.key
+    return offset_name(moment)
+
+
+def named(name: str) -> tzinfo:
+    """The zone called `name` in the form in which other calendars know it: `+02:00` is `Etc/GMT-2` to them."""
+    offset = zone_of(name).utcoffset(None) if is_offset(name) else None
+    if offset is None:
+        return zone_of(name)
+    hours, rest = divmod(offset, timedelta(hours=1))
+    return zone_of(name) if rest or not hours else ZoneInfo(f"Etc/GMT{-hours:+d}")
+
+
 def offset_name(moment: datetime) -> str:
     """The offset of `moment` as a zone name: `+02:00`, or `UTC`."""
     minutes = round((moment.utcoffset() or timedelta()).total_seconds() / 60)

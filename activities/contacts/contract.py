@@ -15,8 +15,11 @@ class Contact(BaseModel):
 
     contact_id: str
     name: str
-    email: str | None = None
+    email: str | None = Field(None, description="the preferred address")
     phone: str | None = None
+    other_emails: list[str] = Field(default_factory=list, description="further addresses of the same person")
+    nickname: str | None = None
+    organization: str | None = None
 
 
 class FindContacts(BaseModel):
@@ -28,10 +31,13 @@ class FindContacts(BaseModel):
 
 
 class FindContactsResult(BaseModel):
-    """Contacts whose name holds all the words, by name."""
+    """Contacts whose name, nickname or organization holds all the words; whole names first, then by name."""
 
     contacts: list[Contact]
-    match: Contact | None = Field(None, description="the contact, when exactly one was found; else null")
+    match: Contact | None = Field(
+        None, description="the contact, when exactly one fits; when several do, the person is asked whom they mean"
+    )
+    skipped: int = Field(0, description="cards of the address book that could not be read, so nobody in them was found")
 
 
 class AddContact(BaseModel):
@@ -63,7 +69,7 @@ class RemovedContact(BaseModel):
     """What became of the person's entry."""
 
     contact_id: str
-    name: str = Field("", description="empty when nobody was removed")
+    name: str = Field("", description="empty when nobody was removed, or when only their absence could be seen")
     removed: bool
 
 
@@ -72,17 +78,19 @@ class ListContactsResult(BaseModel):
 
     contacts: list[Contact]
     truncated: bool = False
+    skipped: int = Field(0, description="cards of the address book that could not be read")
 
 
 class Contacts(Capability):
     """Contract of the contacts capability."""
 
     name = "contacts"
-    version = "1.0.0"
+    version = "1.1.0"
     description = "The person's address book: find, list, add and remove people."
     instructions = (
-        "Use find to turn a name into an address and refer to /match/email, which exists only when exactly one contact "
-        "matches; to remove a person, refer to /match/contact_id. Never invent an address."
+        "Use find to turn a name into an address and refer to /match/email; when several people fit, the person is asked "
+        "which of them is meant before a step that refers to /match runs. To remove a person, refer to "
+        "/match/contact_id. Never invent an address."
     )
 
     @activity.defn(name="contacts.find")
@@ -95,6 +103,7 @@ class Contacts(Capability):
             idempotent=True,
             open_world=False,
             known_destinations=("email",),
+            picks=("match", "contacts"),
         ),
     )
     @abstractmethod

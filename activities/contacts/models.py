@@ -1,5 +1,6 @@
 """The address book's table."""
 
+from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import UniqueConstraint
@@ -7,9 +8,10 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from activities.contacts.contract import Contact
+from retinue.migrations import migrated
 
 
-class ContactsBase(SQLModel, registry=registry()):
+class ContactsBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
     """Base of the address book's tables: a registry of its own keeps them apart from other capabilities' tables."""
 
 

@@ -27,7 +27,7 @@ class ContactsStore:
         Raises:
             InvalidArguments: `name` holds no word.
         """
-        wanted = _folded_name(name)
+        wanted = folded_name(name)
         found = select(StoredContact).where(
             *(col(StoredContact.folded_name).contains(word, autoescape=True) for word in wanted.split())
         )
@@ -99,12 +99,17 @@ def person_called(name: str, *, email: str | None, phone: str | None) -> StoredC
         name=one_line(name),
         email=email,
         phone=phone,
-        folded_name=_folded_name(name),
+        folded_name=folded_name(name),
         known_by=(email or phone or "").casefold(),
     )
 
 
-def _folded_name(name: str) -> str:
+def folded_name(name: str) -> str:
+    """What a name is found by.
+
+    Raises:
+        InvalidArguments: It holds no word.
+    """
     if not (wanted := folded(name)):
         raise InvalidArguments("the name is empty", hint="write at least one word of it")
     return wanted

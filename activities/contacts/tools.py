@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,12 +17,12 @@ from activities.contacts.contract import (
     RemoveContact,
     RemovedContact,
 )
-from activities.contacts.models import StoredContact
 from activities.contacts.names import folded
 from activities.contacts.store import ContactsStore, person_called
 from retinue.ledger import Ledger
 from retinue.store import Store
 
+Person = TypeVar("Person")
 MOST_FOUND = 100
 MOST_LISTED = 500
 LISTED_BYTES = 200 * 1024
@@ -38,9 +39,10 @@ class ContactsTools(Contacts):
     async def find(self, wish: FindContacts) -> FindContactsResult:
         """Find people; a whole name beats names that only contain it."""
         found = await self._contacts.find(wish.name, limit=MOST_FOUND)
-        match = _only(found) or _only([person for person in found if person.folded_name == folded(wish.name)])
+        match = only(found) or only([person for person in found if person.folded_name == folded(wish.name)])
         return FindContactsResult(
-            contacts=list(_fitting(found)), match=match.as_contact() if match is not None else None
+            contacts=list(fitting(person.as_contact() for person in found)),
+            match=match.as_contact() if match is not None else None,
         )
 
     async def add(self, person: AddContact) -> AddedContact:
@@ -67,18 +69,19 @@ class ContactsTools(Contacts):
     async def list(self) -> ListContactsResult:
         """List the address book as far as it fits."""
         found = await self._contacts.list(limit=MOST_LISTED + 1)
-        listed = [*_fitting(found[:MOST_LISTED])]
+        listed = [*fitting(person.as_contact() for person in found[:MOST_LISTED])]
         return ListContactsResult(contacts=listed, truncated=len(listed) < len(found))
 
 
-def _only(people: Sequence[StoredContact]) -> StoredContact | None:
+def only(people: Sequence[Person]) -> Person | None:
+    """The one who was found, when nobody else was."""
     return people[0] if len(people) == 1 else None
 
 
-def _fitting(people: Iterable[StoredContact]) -> Iterator[Contact]:
+def fitting(people: Iterable[Contact]) -> Iterator[Contact]:
+    """As many people as fit into one answer."""
     size = 0
-    for person in people:
-        contact = person.as_contact()
+    for contact in people:
         size += len(json.dumps(contact.model_dump(mode="json")))
         if size > LISTED_BYTES:
             return

@@ -8,18 +8,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import vobject
-
+from activities.contacts import vcard
 from activities.contacts.models import StoredContact
-from activities.contacts.names import one_line
 from activities.contacts.store import person_called
-from retinue.addresses import check_address
 from retinue.errors import InvalidArguments, NotFound
 
 LARGEST_FILE = 5 * 1024 * 1024
 _CARD = re.compile(r"^BEGIN:VCARD\s*$.*?(?:^END:VCARD\s*$|(?=^BEGIN:VCARD\s*$)|\Z)", re.I | re.M | re.S)
-_PHONE = re.compile(r"(?=\D*\d)[0-9+() ./-]{1,40}")
-_LONGEST_ADDRESS = 254
 
 
 @dataclass
@@ -67,46 +62,13 @@ def read_cards(content: str) -> ContactsFile:
     for card in cards:
         try:
             file.people.append(_person(card))
-        except _Skipped as reason:
+        except vcard.Unreadable as reason:
             file.skipped[str(reason)] += 1
         except InvalidArguments:
             file.skipped["it has no name"] += 1
     return file
 
 
-class _Skipped(Exception):
-    """This card cannot be entered; the text says why."""
-
-
 def _person(card: str) -> StoredContact:
-    try:
-        read = vobject.readOne(card)
-    # vobject hands on whatever a broken line made it stumble over, besides errors of its own.
-    except (vobject.base.VObjectError, ValueError, LookupError, AttributeError, TypeError):
-        raise _Skipped("it cannot be read") from None
-    if read is None or not hasattr(read, "getChildValue"):
-        raise _Skipped("it cannot be read")
-    name = _value(read, "fn") or _value(read, "n") or _value(read, "org")
-    return person_called(name[:200], email=_address(_value(read, "email")), phone=_phone(_value(read, "tel")))
-
-
-def _value(card: object, name: str) -> str:
-    """The first value of that name, on one line."""
-    value = card.getChildValue(name, "")  # type: ignore[attr-defined]  # a component of vobject, which has no types
-    if isinstance(value, list):
-        value = " ".join(map(str, value))
-    return one_line(str(value))
-
-
-def _address(value: str) -> str | None:
-    """A mail address that may be written to, or None: one that is open to two readings is not kept."""
-    try:
-        return check_address(value.removeprefix("mailto:")) if len(value) <= _LONGEST_ADDRESS else None
-    except ValueError:
-        return None
-
-
-def _phone(value: str) -> str | None:
-    """A telephone number in the characters that the contract allows, without what follows (an extension), or None."""
-    number = _PHONE.match(value.removeprefix("tel:"))
-    return number[0].strip() if number else None
+    read = vcard.read(card)
+    return person_called(read.name, email=next(iter(read.emails), None), phone=read.phone)

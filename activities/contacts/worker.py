@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import httpx
 from temporalio.plugin import SimplePlugin
 
+from activities.contacts.carddav import CONTENT_TYPE, CarddavContacts
 from activities.contacts.contract import Contacts
 from activities.contacts.models import ContactsBase
 from activities.contacts.settings import ContactsSettings
 from activities.contacts.store import ContactsStore
 from activities.contacts.tools import ContactsTools
 from activities.contacts.vcard_file import read_file
+from retinue.dav import Collection
 from retinue.edge import activities_of
+from retinue.errors import InvalidArguments
+from retinue.outside import Outside
 from retinue.store import Store
 
 CONTRACT = Contacts
@@ -21,17 +26,21 @@ CONTRACT = Contacts
 
 def plugin(settings: ContactsSettings | None = None) -> SimplePlugin:
     """Everything that a worker needs to serve this capability."""
-    store = _store(settings or ContactsSettings())
+    settings = settings or ContactsSettings()
+    store = _store(settings)
+    client = _client(settings) if settings.provider == "carddav" else None
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
-        await store.open()
-        try:
+        async with AsyncExitStack() as open_things:
+            await store.open()
+            open_things.push_async_callback(store.close)
+            if client is not None:
+                await open_things.enter_async_context(client)
             yield
-        finally:
-            await store.close()
 
-    return SimplePlugin(CONTRACT.name, activities=activities_of(ContactsTools(store)), run_context=opened)
+    tools = ContactsTools(store) if client is None else CarddavContacts(store, _collection(settings, client))
+    return SimplePlugin(CONTRACT.name, activities=activities_of(tools), run_context=opened)
 
 
 async def import_file(path: Path, settings: ContactsSettings | None = None) -> str:
@@ -43,6 +52,9 @@ async def import_file(path: Path, settings: ContactsSettings | None = None) -> s
         ServiceUnavailable: The database does not answer.
     """
     settings = settings or ContactsSettings()
+    if settings.provider != "own":
+        hint = "use the server's own import, or an address book program"
+        raise InvalidArguments("files are imported into the own address book, and yours is on a server", hint=hint)
     file = await asyncio.to_thread(read_file, path)
     store = _store(settings)
     await store.open()
@@ -55,3 +67,14 @@ async def import_file(path: Path, settings: ContactsSettings | None = None) -> s
 
 def _store(settings: ContactsSettings) -> Store:
     return Store(settings.database_url, ContactsBase.metadata, owner=CONTRACT.name)
+
+
+def _client(settings: ContactsSettings) -> httpx.AsyncClient:
+    """Redirects are not followed: where the password goes is decided by settings alone."""
+    auth = httpx.BasicAuth(settings.username, settings.password.get_secret_value()) if settings.username else None
+    return httpx.AsyncClient(auth=auth, timeout=settings.timeout, follow_redirects=False)
+
+
+def _collection(settings: ContactsSettings, client: httpx.AsyncClient) -> Collection:
+    outside = Outside(client, name="the address book's server", deadline=settings.timeout)
+    return Collection(outside, str(settings.url), content_type=CONTENT_TYPE)

@@ -45,9 +45,24 @@ class SendResult(BaseModel):
 
     message_id: str
     status: str = Field(description="'sent', or 'draft' for a draft")
-    delivery: str = Field(description="'own-store': kept in this mailbox only, no mail server is configured")
+    delivery: str = Field(
+        description="'smtp': a mail server took it; 'imap': it stands in the Drafts mailbox there; 'own-store': kept in "
+        "this mailbox only, no mail server is configured"
+    )
     to: list[str] = Field(default_factory=list)
     subject: str = ""
+    sent_copy: str | None = Field(
+        None, description="'kept', or 'missing' where it was sent but no copy of it could be put into Sent"
+    )
+
+
+class NotifySelf(BaseModel):
+    """A mail to the person's own address: arguments of `email.notify_self`. Nobody else can get it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subject: OneLine
+    body: str = Field(max_length=60_000, description="plain text")
 
 
 class SearchMail(BaseModel):
@@ -74,6 +89,7 @@ class MailSummary(BaseModel):
     date: Moment
     snippet: str = Field(description="the first 160 characters of the text")
     unread: bool
+    folder: Folder | None = Field(None, description="where it stands")
 
 
 class SearchMailResult(BaseModel):
@@ -82,8 +98,15 @@ class SearchMailResult(BaseModel):
     messages: list[MailSummary]
 
 
+class MailThread(BaseModel):
+    """A mail, the mails that it answers and the mails that answer it, oldest first."""
+
+    messages: list[MailSummary]
+    truncated: bool = Field(False, description="there are more than fit")
+
+
 class MessageRef(BaseModel):
-    """Names one mail: arguments of `email.read`, `email.archive` and `email.delete`."""
+    """Names one mail: arguments of `email.read`, `email.thread`, `email.archive` and `email.delete`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -131,6 +154,10 @@ class MovedMail(BaseModel):
     folder: Folder | None = Field(None, description="where it was before")
 
 
+SENDING = ToolOptions(start_to_close=120, attempts=10)
+"""More attempts than usual: after a lost reply an attempt may have to wait until it is clear that nobody reports any more."""
+
+
 class Email(Capability):
     """Contract of the mail capability."""
 
@@ -155,7 +182,7 @@ class Email(Capability):
             sensitive=("/to", "/cc"),
             trusted_output=True,
         ),
-        options=ToolOptions(start_to_close=60),
+        options=SENDING,
     )
     @abstractmethod
     async def send(self, mail: Compose) -> SendResult:
@@ -180,6 +207,16 @@ class Email(Capability):
     @abstractmethod
     async def read(self, mail: MessageRef) -> Mail:
         """Read one mail as plain text. Its content was written by strangers. It stays unread."""
+
+    @activity.defn(name="email.thread")
+    @tool(
+        title="Read a thread",
+        summary="{message_id}",
+        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+    )
+    @abstractmethod
+    async def thread(self, mail: MessageRef) -> MailThread:
+        """Find the mails of the conversation that a mail belongs to, oldest first, at most 50, over all folders."""
 
     @activity.defn(name="email.draft")
     @tool(
@@ -232,3 +269,17 @@ class Email(Capability):
     @abstractmethod
     async def delete(self, mail: MessageRef) -> MovedMail:
         """Delete one mail for good."""
+
+    @activity.defn(name="email.notify_self")
+    @tool(
+        title="Send a note to yourself",
+        summary="{subject}",
+        annotations=Annotations(
+            read_only=False, destructive=False, idempotent=False, open_world=False, trusted_output=True
+        ),
+        options=SENDING,
+        plannable=False,
+    )
+    @abstractmethod
+    async def notify_self(self, note: NotifySelf) -> SendResult:
+        """Send a mail to the person's own address, as reminders do. It names no recipient, so that nobody else gets it."""

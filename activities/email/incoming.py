@@ -24,6 +24,7 @@ _MAX_HEADER = 16_384
 _MAX_PEOPLE = 50
 _MAX_ATTACHMENTS = 20
 _MAX_PARTS = 200
+_MAX_NAMED = 20
 _MESSAGE_ID = re.compile(r"<[^\s<>]{1,498}>", re.ASCII)
 _ADDRESS = re.compile(r"""[^\s<>()"',;:@]{1,64}@[^\s<>()"',;:@]{1,189}""")
 _TELLING_HEADERS = ("from", "to", "subject", "date", "message-id", "received")
@@ -53,12 +54,13 @@ class _Careful(_Policy):
             return " ".join(value.split())
 
 
-def parse(content: bytes, *, now: datetime) -> Message:
+def parse(content: bytes, *, now: datetime, unnamed: str | None = None) -> Message:
     """Read one mail in the form of an .eml file; it becomes an unread mail of the inbox.
 
     Args:
-        content: The file's bytes.
+        content: The file's bytes, or as many of them as there are.
         now: The date of mails that carry none, or one that cannot be true.
+        unnamed: The id of a mail that has none of its own; left out, it is made of the content.
 
     Raises:
         InvalidArguments: It is too large, or not a mail.
@@ -68,14 +70,26 @@ def parse(content: bytes, *, now: datetime) -> Message:
     try:
         mail = BytesParser(EmailMessage, policy=_Careful()).parsebytes(content)
         _check_is_mail(mail)
-        return _message(mail, content, now=now)
+        return _message(mail, unnamed or own_id(content), now=now)
     except RecursionError:
         raise InvalidArguments("this mail cannot be read: its parts are nested too deeply") from None
 
 
-def own_id(seed: bytes) -> str:
+def own_id(seed: bytes, *, domain: str = OWN_DOMAIN) -> str:
     """A message id that is the same for the same seed."""
-    return f"<{hashlib.sha256(seed).hexdigest()[:40]}@{OWN_DOMAIN}>"
+    return f"<{hashlib.sha256(seed).hexdigest()[:40]}@{domain}>"
+
+
+def is_message_id(text: str) -> bool:
+    """Whether it is an id as mails carry it, in its angle brackets."""
+    return _MESSAGE_ID.fullmatch(text) is not None
+
+
+def named_ids(headers: bytes, header: str) -> list[str]:
+    """The message ids that a header of a mail names, in its order, each once; at most `_MAX_NAMED`."""
+    mail = BytesParser(EmailMessage, policy=_Careful()).parsebytes(headers, headersonly=True)
+    found = _MESSAGE_ID.findall(plain(str(mail.get(header, ""))))
+    return list(dict.fromkeys(found))[-_MAX_NAMED:]
 
 
 def _eight_bit(value: str) -> str:
@@ -95,13 +109,13 @@ def _check_is_mail(mail: EmailMessage) -> None:
         )
 
 
-def _message(mail: EmailMessage, content: bytes, *, now: datetime) -> Message:
+def _message(mail: EmailMessage, unnamed: str, *, now: datetime) -> Message:
     parts = list(islice(_leaves(mail), _MAX_PARTS))
     attached = [part for part in parts if _is_attached(part)]
     senders = _people(mail, "from")
     name, address = senders[0] if senders else ("", "")
     return Message(
-        message_id=_message_id(mail, content),
+        message_id=_message_id(mail, unnamed),
         folder=Folder.INBOX,
         sender=address or one_line(str(mail.get("from", "")), limit=254),
         sender_name=name,
@@ -116,10 +130,10 @@ def _message(mail: EmailMessage, content: bytes, *, now: datetime) -> Message:
     )
 
 
-def _message_id(mail: EmailMessage, content: bytes) -> str:
-    """The mail's own id, or one made of its content. Ids of our own domain are ours to give: those are not believed."""
+def _message_id(mail: EmailMessage, unnamed: str) -> str:
+    """The mail's own id, or the given one. Ids of our own domain are ours to give: those are not believed."""
     named = _named_id(mail, "message-id")
-    return own_id(content) if named is None or named.lower().endswith(f"@{OWN_DOMAIN}>") else named
+    return unnamed if named is None or named.lower().endswith(f"@{OWN_DOMAIN}>") else named
 
 
 def _named_id(mail: EmailMessage, header: str) -> str | None:

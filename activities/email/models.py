@@ -1,17 +1,20 @@
 """Tables of the mail capability. Its metadata is its own: no other capability's table can end up in this database."""
 
 from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Column, Enum, Index
+from sqlalchemy import JSON, BigInteger, Column, Enum, Index, LargeBinary
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from activities.email.contract import Folder
+from retinue.migrations import migrated
 from retinue.store import UtcDateTime
 
 
-class EmailBase(SQLModel, registry=registry()):
+class EmailBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
     """Base of this capability's tables."""
 
 
@@ -40,3 +43,52 @@ class Message(EmailBase, table=True):
     haystack: str = Field(
         default="", description="sender, subject and text, folded for searching: SQLite only folds ASCII"
     )
+
+
+class OutboxState(StrEnum):
+    """How far an outgoing mail has come."""
+
+    PREPARED = "prepared"
+    SENT = "sent"
+    FILING = "filing"
+    FILED = "filed"
+
+
+_STATE = Enum(
+    OutboxState, values_callable=lambda states: [state.value for state in states], native_enum=False, length=20
+)
+
+
+class Outgoing(EmailBase, table=True):
+    """One mail that goes out over a mail server, from its first attempt until its copy stands in Sent.
+
+    Whether it was sent is decided by the ledger alone. This row keeps the mail's bytes the same over all attempts, and
+    remembers that a copy is owed.
+    """
+
+    __tablename__ = "outbox"
+
+    key: str = Field(primary_key=True, max_length=500, description="the step's key in the ledger")
+    message_id: str = Field(max_length=500)
+    state: OutboxState = Field(sa_column=Column(_STATE, nullable=False))
+    content: bytes = Field(
+        sa_column=Column(LargeBinary, nullable=False), description="as it goes out; empty once the copy is filed"
+    )
+    changed_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class Relocation(EmailBase, table=True):
+    """One mail on a mail server that a step moves or deletes: which one it is, and where it stood.
+
+    Written before anything moves, so that a second attempt means the same mail and reports the same place.
+    """
+
+    __tablename__ = "relocations"
+
+    key: str = Field(primary_key=True, max_length=500, description="the step's key in the ledger")
+    message_id: str = Field(max_length=500)
+    subject: str = ""
+    folder: Folder = Field(sa_column=Column(_FOLDER, nullable=False))
+    mailbox: str = Field(max_length=1000, description="the folder's name on the server")
+    uid_validity: int = Field(sa_column=Column(BigInteger, nullable=False))
+    uid: int = Field(sa_column=Column(BigInteger, nullable=False))

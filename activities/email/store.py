@@ -1,6 +1,6 @@
 """The own mailbox: mails in the capability's database. It knows nothing of tools, plans or Temporal."""
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, or_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -10,6 +10,8 @@ from activities.email.models import EmailBase, Message
 from activities.email.plaintext import folded
 from retinue.errors import NotFound
 from retinue.store import Store
+
+MOST_IN_THREAD = 50
 
 
 class MailStore:
@@ -60,6 +62,23 @@ class MailStore:
         newest_first = query.order_by(col(Message.date).desc(), col(Message.message_id)).limit(wish.limit)
         async with self.database.read() as session:
             return list((await session.exec(newest_first)).all())
+
+    async def thread(self, message_id: str) -> list[Message]:
+        """A mail, the mails that it answers, and the mails that answer one of these; at most `MOST_IN_THREAD`.
+
+        Raises:
+            NotFound: There is no mail of that id.
+        """
+        async with self.database.read() as session:
+            first = await self.find(session, message_id)
+            found, ask = {first.message_id: first}, {first.message_id, first.in_reply_to or first.message_id}
+            while ask and len(found) < MOST_IN_THREAD:
+                named = or_(col(Message.message_id).in_(ask), col(Message.in_reply_to).in_(ask))
+                query = select(Message).where(named).order_by(col(Message.date)).limit(MOST_IN_THREAD)
+                new = [message for message in await session.exec(query) if message.message_id not in found]
+                found |= {message.message_id: message for message in new}
+                ask = {name for message in new for name in (message.message_id, message.in_reply_to) if name}
+            return list(found.values())[:MOST_IN_THREAD]
 
     async def count(self) -> int:
         """How many mails there are in all folders."""

@@ -1,7 +1,7 @@
 """Where the mail capability becomes a worker: its contract, its plugin, and the way in for mails from files."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +22,25 @@ CONTRACT = Email
 def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
     """The worker's part of this capability: its tools, and a mailbox that is open while the worker runs."""
     settings = settings or EmailSettings()
-    mailbox = MailStore(settings.database_url)
+    store = MailStore(settings.database_url)
+    tools: Email
+    shut: Callable[[], None]
+    if settings.provider == "imap":
+        # imported here: the libraries cost 10 MB, which a worker over its own mailbox need not carry
+        from activities.email.mail_server import over_mail_server
+
+        tools, shut = over_mail_server(store.database, settings)
+    else:
+        tools, shut = EmailTools(store, sender=settings.from_), _nothing
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
-        async with _opened(mailbox):
-            yield
+        async with _opened(store):
+            try:
+                yield
+            finally:
+                shut()
 
-    tools = EmailTools(mailbox, sender=settings.from_)
     return SimplePlugin(Email.name, activities=activities_of(tools), run_context=opened)
 
 
@@ -38,13 +49,16 @@ async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
 
     Raises:
         NotFound: There is no such file.
-        InvalidArguments: It is no mail, or too large.
+        InvalidArguments: It is no mail, or too large; or the mailbox is on a mail server, which gets its mails itself.
         ServiceUnavailable: The database does not answer.
     """
+    settings = settings or EmailSettings()
+    if settings.provider != "own":
+        raise InvalidArguments("the mailbox is on a mail server (EMAIL_PROVIDER); send the mail to it instead")
     content = await asyncio.to_thread(_content, path)
     message = await asyncio.to_thread(parse, content, now=datetime.now(UTC))
     title, sender = message.subject or "(no subject)", message.sender or "an unknown sender"
-    async with _opened(MailStore((settings or EmailSettings()).database_url)) as mailbox:
+    async with _opened(MailStore(settings.database_url)) as mailbox:
         present = await mailbox.deliver(message)
     if present is not None:
         return f"'{title}' from {sender} is already there, in {present.folder.value}."
@@ -71,3 +85,7 @@ async def _opened(mailbox: MailStore) -> AsyncIterator[MailStore]:
         yield mailbox
     finally:
         await mailbox.close()
+
+
+def _nothing() -> None:
+    """The own mailbox holds nothing but its database."""

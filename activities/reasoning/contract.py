@@ -13,6 +13,8 @@ from retinue.plan import BoundPlan
 from retinue.times import Moment
 
 MODEL_OPTIONS = ToolOptions(start_to_close=75, heartbeat=15, attempts=4, first_retry_after=1, longest_pause=10)
+MAX_TOLD = 20
+"""Sentences about models that stepped in, that one run keeps."""
 
 
 class Role(StrEnum):
@@ -30,24 +32,59 @@ class Message(BaseModel):
     withheld: bool = Field(False, description="not shown to planners: strangers' words may stand in it")
 
 
+class ModelUse(BaseModel):
+    """What one model was used for: requests, tokens, and what they cost by its configured prices."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = Field(0, description="of the input tokens, those that the endpoint still had, if it says so")
+    cost: float = Field(0, description="in the currency of the configured prices; 0 where none are configured")
+
+    def __add__(self, other: ModelUse) -> ModelUse:
+        return ModelUse(
+            requests=self.requests + other.requests,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            cost=round(self.cost + other.cost, 6),
+        )
+
+
 class Usage(BaseModel):
-    """What the model was used for: requests, tokens, and what they cost by the configured prices."""
+    """What the models were used for: requests, tokens, and what they cost by the configured prices."""
 
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = Field(0, description="in the currency of the configured prices; 0 where none are configured")
+    cached_tokens: int = Field(0, description="of the input tokens, those that the endpoint still had, if it says so")
+    models: dict[str, ModelUse] = Field(default_factory=dict, description="the same by model")
+    instead: list[str] = Field(
+        default_factory=list, description="where another model answered than the first choice, and why; each told once"
+    )
+
+    @classmethod
+    def of(cls, models: dict[str, ModelUse], instead: list[str] | None = None) -> Usage:
+        """The sum over some models."""
+        total = sum(models.values(), ModelUse())
+        return cls(**total.model_dump(), models=models, instead=instead or [])
 
     def __add__(self, other: Usage) -> Usage:
+        names = [*self.models, *(name for name in other.models if name not in self.models)]
+        none = ModelUse()
         return Usage(
             requests=self.requests + other.requests,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cost=round(self.cost + other.cost, 6),
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            models={name: self.models.get(name, none) + other.models.get(name, none) for name in names},
+            instead=[*self.instead, *(told for told in other.instead if told not in self.instead)][:MAX_TOLD],
         )
 
     def times(self, count: int) -> Usage:
-        """The same, `count` times."""
+        """The same, `count` times, as one sum."""
         return Usage(
             requests=self.requests * count,
             input_tokens=self.input_tokens * count,
@@ -145,6 +182,47 @@ class ComposeRequest(BaseModel):
     inputs: JsonValue = Field(None, description="the data to use: references, lists or objects of them")
 
 
+class FieldKind(StrEnum):
+    """What kind of value is read."""
+
+    TEXT = "text"
+    MOMENT = "moment"
+    DATE = "date"
+    NUMBER = "number"
+    ADDRESS = "address"
+
+
+class WantedField(BaseModel):
+    """One value to read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="under which it stands in the result's `values`")
+    kind: FieldKind = Field(
+        description="'text' (one line), 'moment' (ISO 8601 with offset), 'date', 'number' or 'address' (of mail)"
+    )
+    meaning: str = Field("", max_length=200, description="what it is, where the name does not say it")
+    optional: bool = Field(False, description="whether it may be missing; else the step fails without it")
+
+
+class ExtractRequest(BaseModel):
+    """Arguments of `reasoning.extract`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instruction: str = Field(min_length=1, max_length=1000, description="what the values are about")
+    inputs: JsonValue = Field(description="the data to read: references, lists or objects of them")
+    fields: list[WantedField] = Field(min_length=1, max_length=20)
+    timezone: str = Field("UTC", max_length=64, description="IANA zone in which times that name none are meant")
+
+
+class ExtractResult(BaseModel):
+    """The values that were found, under the names of their fields. They are as trustworthy as the data they come from."""
+
+    values: dict[str, JsonValue]
+    usage: Usage = Usage()
+
+
 class ToolCall(BaseModel):
     """One call that an agent wants to have made. It is a wish: code decides whether it happens."""
 
@@ -218,3 +296,13 @@ class Reasoning(Capability):
     @abstractmethod
     async def compose(self, request: ComposeRequest) -> TextResult:
         """Write plain text from an instruction and data. It reads data only as data and can do nothing but write."""
+
+    @activity.defn(name="reasoning.extract")
+    @tool(title="Read values out of a text", summary="{instruction}", annotations=_TEXT, options=MODEL_OPTIONS)
+    @abstractmethod
+    async def extract(self, request: ExtractRequest) -> ExtractResult:
+        """Read named values out of data, such as the time of a meeting out of a mail: /values/start.
+
+        It never guesses: a value that the data does not state clearly is missing, and the step fails unless the field is
+        optional. The values come from whoever wrote the data.
+        """

@@ -1,69 +1,83 @@
-"""One request to a language model, with every way it can go wrong as a typed error, and what it cost.
+"""The language model as the tools see it: several models, of which the first that can answers.
 
-Only Chat Completions is used, since every compatible server speaks it. The SDK's own retries are off: Temporal retries.
+One that cannot be reached, refuses, or wants a pause that is too long is passed over, at once and within the same
+attempt; it then stands back for a while. What is wrong with the request itself is passed on only to a model that may
+take it. A pause that an endpoint asked for is kept by all workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from math import isfinite
-from time import time
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Generic, TypeVar
 
-import openai
-from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion, ChatCompletionMessage
+from openai.types.chat import ChatCompletion
 
-from activities.reasoning.contract import Usage
-from activities.reasoning.settings import ReasoningSettings
+from activities.reasoning.answers import Said, WrittenCall, said_by, text_of
+from activities.reasoning.contract import ModelUse, Usage
+from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy
+from activities.reasoning.pauses import Pauses
+from activities.reasoning.roster import ModelSpec, Roster
+from activities.reasoning.settings import Duty, ReasoningSettings, Structured
+from activities.reasoning.structured import asked, asked_less, json_in
+from activities.reasoning.tries import Tries
 from retinue.errors import CutAnswer, MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 
-MAX_ANSWER_CHARS = 100_000
+__all__ = ["LanguageModel", "Said", "WrittenCall"]
+
+STANDS_BACK = 60.0
+"""Seconds for which a model that failed is asked last."""
 _CHARS_OF_A_TOKEN = 3
 """Fewer than the four of plain English, so that what is estimated from it is rather too much."""
-_DEFAULT_PAUSE = 5.0
-_NO_COMPLETION = "the language model's service did not answer with a chat completion"
+_Answer = TypeVar("_Answer")
+_Request = tuple[list[Mapping[str, Any]], dict[str, Any]]
+_log = logging.getLogger("retinue.reasoning")
 
 
 @dataclass(frozen=True)
-class WrittenCall:
-    """A call of a function as the model wrote it; whether its arguments can be read is yet to be seen."""
+class _Question(Generic[_Answer]):
+    """What is asked, of whichever model: how the request is put to it, and how its answer is read."""
 
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the model says in a conversation with functions: a text, calls, or both."""
-
-    text: str
-    calls: tuple[WrittenCall, ...] = ()
+    put: Callable[[Structured], _Request]
+    read: Callable[[ChatCompletion], _Answer]
 
 
 class LanguageModel:
-    """A chat model behind an OpenAI-compatible endpoint."""
+    """The models of an installation.
 
-    def __init__(self, settings: ReasoningSettings) -> None:
-        self._settings = settings
-        self._client = AsyncOpenAI(
-            api_key=settings.api_key.get_secret_value(),
-            base_url=settings.base_url,
-            timeout=settings.timeout,
-            max_retries=0,
-        )
+    Args:
+        settings: Names the models.
+        pauses: Kept with the other workers; by default each process keeps its own.
+    """
+
+    def __init__(self, settings: ReasoningSettings, pauses: Pauses | None = None) -> None:
+        self._roster = Roster(settings)
+        self._patience = settings.patience
+        self._pauses = pauses or Pauses()
+        self._endpoints: dict[ModelSpec, Endpoint] = {}
+        self._forms: dict[str, Structured] = {}
+        self._failed: dict[str, tuple[float, str]] = {}
 
     async def close(self) -> None:
         """Close connections."""
-        await self._client.close()
+        for endpoint in self._endpoints.values():
+            await endpoint.close()
 
     async def complete(
-        self, messages: Iterable[Mapping[str, Any]], *, response_format: dict[str, Any] | None = None
+        self,
+        messages: Iterable[Mapping[str, Any]],
+        *,
+        response_format: dict[str, Any] | None = None,
+        duty: Duty = Duty.REPLY,
     ) -> tuple[str, Usage]:
-        """Send one request and return the text of its answer with what it used.
+        """Ask for a text, and return it with what was used.
+
+        Args:
+            messages: The conversation.
+            response_format: As OpenAI takes it. Where it is a schema, the answer is the JSON that the text holds.
+            duty: Whose models are asked.
 
         Raises:
             ServiceUnavailable: Not reachable, too slow, or 5xx.
@@ -72,12 +86,15 @@ class LanguageModel:
             MalformedAnswer: Not a chat completion.
             CutAnswer: Cut at the token limit, or far too long.
         """
-        extra: dict[str, Any] = {"response_format": response_format} if response_format else {}
-        completion = await self._create(self._settings.model, messages, extra)
-        try:
-            return _text(completion), self._usage(completion)
-        except (AttributeError, TypeError, LookupError):  # the SDK does not check the shape of what it parses
-            raise MalformedAnswer(_NO_COMPLETION) from None
+        said = list(messages)
+        question = _Question(lambda form: asked(said, response_format, form), text_of)
+        text, usage = await self._answer(self._roster.models_for(duty), question, None)
+        is_schema = response_format is not None and response_format["type"] == "json_schema"
+        return json_in(text) if is_schema else text, usage
+
+    def tries(self, agent: str) -> Tries:
+        """What one attempt of an agent's turn may ask of that agent's models."""
+        return Tries(len(self._roster.models_of(agent)))
 
     async def converse(
         self,
@@ -86,142 +103,181 @@ class LanguageModel:
         agent: str,
         functions: Sequence[Mapping[str, Any]],
         may_call: bool = True,
+        tries: Tries | None = None,
     ) -> tuple[Said, Usage]:
-        """Send one request of an agent's loop, to that agent's model.
+        """Send one request of an agent's loop, to that agent's models.
 
         Args:
             messages: The conversation so far.
             agent: The capability whose agent it is.
             functions: What the model may call.
             may_call: False asks for a text.
+            tries: What this attempt may still ask.
 
         Raises:
             RetinueError: As for `complete`.
         """
-        extra: dict[str, Any] = {"tools": list(functions)} if functions else {}
+        # some endpoints refuse functions without a word on their choice
+        extra: dict[str, Any] = {"tools": list(functions), "tool_choice": "auto"} if functions else {}
         if functions and not may_call:
             extra["tool_choice"] = "none"
-        completion = await self._create(self._settings.model_of(agent), messages, extra)
-        try:
-            return _said(completion), self._usage(completion)
-        except (AttributeError, TypeError, LookupError):
-            raise MalformedAnswer(_NO_COMPLETION) from None
+        said = list(messages)
+        question = _Question(lambda form: (said, extra), said_by)
+        return await self._answer(self._roster.models_of(agent), question, tries)
 
-    def worst_call(self, messages: Iterable[Mapping[str, Any]]) -> Usage:
-        """What a request with these messages can use at most: all of them read, and an answer of the longest kind."""
-        characters = sum(len(str(message["content"])) for message in messages)
-        return self._used(characters // _CHARS_OF_A_TOKEN + 1, self._settings.max_output_tokens)
-
-    async def _create(
-        self, model: str, messages: Iterable[Mapping[str, Any]], extra: Mapping[str, Any]
-    ) -> ChatCompletion:
-        try:
-            completion: ChatCompletion = await self._client.chat.completions.create(
-                model=model,
-                messages=list(messages),  # type: ignore[arg-type]  # their shape is checked by the endpoint
-                max_completion_tokens=self._settings.max_output_tokens,
-                **extra,
-            )
-        except (openai.OpenAIError, ValueError) as error:
-            # `from None`: the SDK's texts repeat request, headers and sometimes the key
-            raise self._translated(error, model) from None
-        return completion
-
-    def _usage(self, completion: ChatCompletion) -> Usage:
-        """What it used, as far as the service says so in numbers; a good answer is not refused for its bookkeeping."""
-        used = completion.usage
-        return self._used(_count(getattr(used, "prompt_tokens", 0)), _count(getattr(used, "completion_tokens", 0)))
-
-    def _used(self, input_tokens: int, output_tokens: int) -> Usage:
-        cost = self._settings.cost(input_tokens, output_tokens)
-        return Usage(requests=1, input_tokens=input_tokens, output_tokens=output_tokens, cost=cost)
-
-    def _translated(self, error: Exception, model: str) -> RetinueError:
-        host = urlsplit(self._settings.base_url).hostname or self._settings.base_url
-        if isinstance(error, openai.APITimeoutError):
-            return ServiceUnavailable(f"the language model did not answer within {self._settings.timeout:g} seconds")
-        if isinstance(error, openai.APIStatusError):
-            return _by_status(error.status_code, error.response.headers, model=model, host=host)
-        if isinstance(error, openai.APIConnectionError):
-            return ServiceUnavailable(f"the language model at {host} cannot be reached")
-        return MalformedAnswer(_NO_COMPLETION)
-
-
-def _by_status(status: int, headers: Any, *, model: str, host: str) -> RetinueError:
-    if status == 429:
-        pause = _retry_after(headers.get("retry-after"))
-        return ServiceBusy(f"the language model is busy and asks to wait {pause:.0f} seconds", retry_after=pause)
-    if status in (401, 403):
-        return ServiceRefused(f"the language model at {host} refused the key", hint="check OPENAI_API_KEY")
-    if status == 404:
-        return ServiceRefused(
-            f"{host} knows no model {model!r}",
-            hint="check RETINUE_MODEL, <CAPABILITY>_MODEL and OPENAI_BASE_URL (it usually ends in /v1)",
+    def worst_call(self, messages: Iterable[Mapping[str, Any]], duty: Duty = Duty.PLAN) -> Usage:
+        """What a request can use at most: all messages read, and an answer of the longest kind, by the dearest model."""
+        read = _estimated(messages)
+        uses = [self._endpoint(spec).used(read, 0, spec.max_output_tokens) for spec in self._roster.models_for(duty)]
+        return Usage(
+            requests=1,
+            input_tokens=read,
+            output_tokens=max(use.output_tokens for use in uses),
+            cost=max(use.cost for use in uses),
         )
-    if status >= 500 or status in (408, 409):
-        return ServiceUnavailable(f"the language model at {host} failed with status {status}")
-    return ServiceRefused(
-        f"the language model at {host} refused the request with status {status}",
-        hint="the conversation may be too long for it, or it may lack JSON-schema answers",
-    )
 
+    async def _answer(
+        self, specs: Sequence[ModelSpec], question: _Question[_Answer], tries: Tries | None
+    ) -> tuple[_Answer, Usage]:
+        """The answer of the first model that has one."""
+        course = _Course(specs[0], tries or Tries(len(specs)))
+        order = sorted(specs, key=self._since)
+        for place, spec in enumerate(order):
+            if course.uses and not course.tries.may_ask_the_next():
+                break
+            if not all(_may_take(spec, *failed) for failed in course.failures):
+                continue
+            try:
+                answer = await self._ask(spec, question, course, later=len(order) - place - 1)
+            except Failure as failure:
+                course.failures.append((spec, failure))
+                if not self._passes_on(failure, course.tries):
+                    break
+            else:
+                self._failed.pop(spec.identity, None)
+                return answer, Usage.of(course.uses, self._told(spec, course))
+        raise course.error() from None
 
-def _retry_after(value: str | None) -> float:
-    """Seconds to wait, from a number or an HTTP date; a short pause when it says nothing usable."""
-    for read in (float, _seconds_until):
+    async def _ask(self, spec: ModelSpec, question: _Question[_Answer], course: _Course, *, later: int) -> _Answer:
+        """Ask one model, in the form of JSON that it takes."""
+        if pause := await self._pauses.rest(spec.identity):
+            raise Failure(busy(pause))
+        while True:
+            form = self._forms.get(spec.identity, spec.structured)
+            messages, extra = question.put(form)
+            if spec.max_input_tokens and _estimated(messages) > spec.max_input_tokens:
+                told = f"the conversation is longer than the {spec.max_input_tokens} tokens that {spec.label} reads"
+                raise Failure(ServiceRefused(told), Why.LENGTH)
+            try:
+                return await self._request(spec, messages, extra, question.read, course, later=later)
+            except Failure as failure:
+                less = asked_less(form) if failure.why is Why.FORMAT else None
+                if less is None:
+                    raise
+                self._forms[spec.identity] = less
+                _log.warning("%s takes no answers by %s; asking by %s from now on", spec.label, form, less)
+                if not course.tries.may_ask_again():
+                    told = f"the language model at {spec.host} takes no answers by {form}"
+                    raise Failure(ServiceUnavailable(told), Why.FORMAT) from None
+
+    async def _request(
+        self,
+        spec: ModelSpec,
+        messages: list[Mapping[str, Any]],
+        extra: Mapping[str, Any],
+        read: Callable[[ChatCompletion], _Answer],
+        course: _Course,
+        *,
+        later: int,
+    ) -> _Answer:
+        endpoint = self._endpoint(spec)
+        course.tries.count()
+        course.used(spec, ModelUse(requests=1))
         try:
-            pause = read(value or "")
-        except (ValueError, OverflowError):
-            continue
-        if isfinite(pause):
-            return max(0.0, pause)
-    return _DEFAULT_PAUSE
+            completion = await endpoint.create(messages, extra, within=course.tries.seconds(later=later))
+            course.used(spec, endpoint.use(completion).model_copy(update={"requests": 0}))
+            return read(completion)
+        except Failure as failure:
+            await self._note(spec, failure)
+            raise
+        except (AttributeError, TypeError, LookupError):  # the SDK does not check the shape of what it parses
+            raise Failure(MalformedAnswer(NO_COMPLETION)) from None
+
+    async def _note(self, spec: ModelSpec, failure: Failure) -> None:
+        """Keep what the next request should know: a pause for all, a failure for this process."""
+        error = failure.error
+        if isinstance(error, ServiceBusy):
+            failure.error = busy(await self._pauses.begin(spec.identity, error.retry_after))
+        elif failure.why is Why.SERVICE and isinstance(error, ServiceUnavailable | ServiceRefused):
+            self._failed[spec.identity] = (time.monotonic(), error.message)
+
+    def _since(self, spec: ModelSpec) -> float:
+        """Sorts those that failed a moment ago behind the others, the last one last."""
+        failed, _ = self._failed.get(spec.identity, (0.0, ""))
+        return failed if failed and time.monotonic() - failed < STANDS_BACK else 0.0
+
+    def _passes_on(self, failure: Failure, tries: Tries) -> bool:
+        """Whether what went wrong may go right with another model."""
+        if isinstance(failure.error, ServiceBusy):
+            return failure.error.retry_after > self._patience or tries.is_last()
+        return not isinstance(failure.error, CutAnswer) or failure.why is Why.CUT
+
+    def _told(self, spec: ModelSpec, course: _Course) -> list[str]:
+        """That another model answered than the first choice, and why."""
+        if spec == course.first:
+            return []
+        reasons = [_reason(failure.error) for failed, failure in course.failures if failed == course.first]
+        _, earlier = self._failed.get(course.first.identity, (0.0, ""))
+        reason = next(iter(reasons), earlier)
+        return [f"{spec.label} answered instead of {course.first.label}: {reason}"]
+
+    def _endpoint(self, spec: ModelSpec) -> Endpoint:
+        if spec not in self._endpoints:
+            self._endpoints[spec] = Endpoint(spec)
+        return self._endpoints[spec]
 
 
-def _seconds_until(date: str) -> float:
-    return parsedate_to_datetime(date).timestamp() - time()
+class _Course:
+    """What happened in one call so far."""
+
+    def __init__(self, first: ModelSpec, tries: Tries) -> None:
+        self.first = first
+        self.tries = tries
+        self.uses: dict[str, ModelUse] = {}
+        self.failures: list[tuple[ModelSpec, Failure]] = []
+
+    def used(self, spec: ModelSpec, use: ModelUse) -> None:
+        """Count it for that model."""
+        self.uses[spec.label] = self.uses.get(spec.label, ModelUse()) + use
+
+    def error(self) -> RetinueError:
+        """What is reported when no model answered: what may pass by itself, the soonest, else what the first choice said."""
+        found = [(spec, failure.error) for spec, failure in self.failures]
+        retryable = [(spec, error) for spec, error in found if error.retryable]
+        spec, error = min(retryable, key=lambda pair: _pause(pair[1])) if retryable else found[0]
+        if others := [failed.label for failed, _ in found if failed != spec]:
+            error.message += f"; no answer came from {', '.join(others)} either"
+        if self.tries.is_last():
+            error.retryable = False
+        return error
 
 
-def _message(completion: ChatCompletion) -> ChatCompletionMessage:
-    choices = getattr(completion, "choices", None)
-    if not choices or choices[0].message is None:
-        raise MalformedAnswer("the language model's service answered without a message")
-    if choices[0].finish_reason == "length":
-        raise CutAnswer("the language model's answer was cut off at its token limit")
-    if choices[0].finish_reason == "content_filter":
-        raise CutAnswer("the language model's provider withheld the answer")
-    message: ChatCompletionMessage = choices[0].message
-    return message
+def _pause(error: RetinueError) -> float:
+    return error.retry_after if isinstance(error, ServiceBusy) else 0.0
 
 
-def _text(completion: ChatCompletion) -> str:
-    text = _message(completion).content
-    if not isinstance(text, str) or not text.strip():
-        raise MalformedAnswer("the language model's answer is empty")
-    return _bounded(text)
+def _reason(error: RetinueError) -> str:
+    """Without the seconds of a pause: the same reason reads the same each time."""
+    return "it is busy and asked for a pause" if isinstance(error, ServiceBusy) else error.message
 
 
-def _said(completion: ChatCompletion) -> Said:
-    message = _message(completion)
-    calls = tuple(_written(call) for call in getattr(message, "tool_calls", None) or ())
-    if not calls:
-        return Said(_text(completion))
-    _bounded("".join(call.name + call.arguments for call in calls))
-    return Said(_bounded(message.content) if isinstance(message.content, str) else "", calls)
+def _may_take(other: ModelSpec, spec: ModelSpec, failure: Failure) -> bool:
+    """Whether a model may take what another one could not: only the size of a request or an answer tells. Unknown may."""
+    if failure.why is Why.LENGTH and other.max_input_tokens and spec.max_input_tokens:
+        return other.max_input_tokens > spec.max_input_tokens
+    return failure.why is not Why.CUT or other.max_output_tokens > spec.max_output_tokens
 
 
-def _written(call: Any) -> WrittenCall:
-    name, arguments = call.function.name, call.function.arguments
-    if not isinstance(name, str) or not isinstance(arguments, str | None):
-        raise MalformedAnswer("the language model's service answered with a call that is none")
-    return WrittenCall(name, arguments or "{}")
-
-
-def _bounded(text: str) -> str:
-    if len(text) > MAX_ANSWER_CHARS:
-        raise CutAnswer(f"the language model's answer has {len(text)} characters; at most {MAX_ANSWER_CHARS} are read")
-    return text
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+def _estimated(messages: Iterable[Mapping[str, Any]]) -> int:
+    """About how many tokens messages have, rather too many."""
+    return sum(len(str(message["content"])) for message in messages) // _CHARS_OF_A_TOKEN + 1

@@ -1,11 +1,17 @@
-"""The reasoning capability's table: conversations, message by message."""
+"""The reasoning capability's tables: conversations, message by message, and pauses that endpoints asked for."""
+
+from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
+from retinue.migrations import migrated
+from retinue.store import UtcDateTime
 
-class ReasoningBase(SQLModel, registry=registry()):
+
+class ReasoningBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
     """Base of the capability's tables: a registry of its own keeps them apart from other capabilities' tables."""
 
 
@@ -17,3 +23,13 @@ class StoredMessage(ReasoningBase, table=True):
     key: str = Field(primary_key=True, max_length=300)
     position: int = Field(primary_key=True, ge=0)
     message: str = Field(sa_type=Text, description="JSON")
+
+
+class Pause(ReasoningBase, table=True):
+    """Until when a model wants to be left alone. One row for each model that ever asked for it."""
+
+    __tablename__ = "pauses"
+
+    model: str = Field(primary_key=True, max_length=500, description="model and place, without secrets")
+    until: datetime = Field(sa_type=UtcDateTime)
+    waiting: int = Field(0, ge=0, description="how many were told to come back after this pause")

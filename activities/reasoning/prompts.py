@@ -39,6 +39,8 @@ A step is {"id": "s1", "tool": "<capability.tool>", "args": {...}, "depends_on":
   asked for another round. If the context says `last_round`, there is none, and `final` is true.
 - Steps that need nothing from each other run at the same time; do not chain them by `depends_on` without need.
 - Text that mixes results, such as the body of a mail, is written by reasoning.compose and used as {"path": "/text"}.
+- A single value that stands in such text, such as the time of a meeting in a mail, is read by reasoning.extract and used
+  as {"path": "/values/start"}.
 - Times are ISO 8601 with the offset that holds in the person's time zone on that day.
 - If something is missing or can be read in two ways (which day, which person, am or pm), ask: set `question` and no
   steps. Never guess a date, a recipient or an amount.

@@ -1,6 +1,8 @@
-"""Which language model is used, and how."""
+"""Which language models are used, and how."""
 
 import os
+from enum import StrEnum
+from pathlib import Path
 
 from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,33 +12,80 @@ from retinue.settings import RetinueSettings
 _SUFFIX = "_MODEL"
 
 
+class Structured(StrEnum):
+    """How an endpoint is asked for JSON. Later ones ask less of it."""
+
+    STRICT = "strict"
+    JSON_SCHEMA = "json_schema"
+    JSON_OBJECT = "json_object"
+    PROMPT = "prompt"
+
+
+class TokenLimit(StrEnum):
+    """The field that bounds an answer: OpenAI's newer models know only the first one, some other servers the second."""
+
+    MAX_COMPLETION_TOKENS = "max_completion_tokens"
+    MAX_TOKENS = "max_tokens"
+
+
+class Duty(StrEnum):
+    """What a model is asked for. Agents are the third duty, and each has a model by its own name."""
+
+    PLAN = "plan"
+    REPLY = "reply"
+
+
 def _agent_models() -> dict[str, str]:
     """`<CAPABILITY>_MODEL`, such as `CALENDAR_MODEL`: capabilities join without a line here, so no field can name them."""
     return {name: value for name, value in os.environ.items() if name.endswith(_SUFFIX) and value}
 
 
 class ReasoningSettings(BaseSettings):
-    """`OPENAI_API_KEY`, `OPENAI_BASE_URL`, `RETINUE_MODEL`, `<CAPABILITY>_MODEL`, `REASONING_*`."""
+    """`OPENAI_*`, `RETINUE_MODEL`, `RETINUE_MODEL_<DUTY>`, `RETINUE_MODELS`, `<CAPABILITY>_MODEL`, `REASONING_*`.
 
-    model_config = SettingsConfigDict(env_prefix="REASONING_", env_ignore_empty=True, populate_by_name=True)
+    A model's variable may list several by comma: the first is asked, the others step in.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="REASONING_", env_ignore_empty=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     api_key: SecretStr = Field(SecretStr("none"), validation_alias="OPENAI_API_KEY")
     base_url: str = Field("https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL")
     model: str = Field("gpt-5-mini", validation_alias="RETINUE_MODEL", description="as the endpoint names it")
+    model_plan: str = Field("", validation_alias="RETINUE_MODEL_PLAN", description="for plans; by default `model`")
+    model_reply: str = Field("", validation_alias="RETINUE_MODEL_REPLY", description="for answers and composed texts")
+    model_agent: str = Field("", validation_alias="RETINUE_MODEL_AGENT", description="for agents without one of theirs")
+    models: Path | None = Field(None, validation_alias="RETINUE_MODELS", description="a TOML file of further endpoints")
     timeout: float = Field(60, gt=0, le=70, description="seconds per request")
     max_output_tokens: int = Field(8000, gt=0)
+    max_input_tokens: int | None = Field(None, gt=0, description="the model's context; None where it is not known")
+    structured: Structured = Structured.JSON_SCHEMA
+    token_limit: TokenLimit = TokenLimit.MAX_COMPLETION_TOKENS
+    patience: float = Field(
+        10, ge=0, le=120, description="seconds of a pause that are waited for before another steps in"
+    )
     price_input: float = Field(0, ge=0, allow_inf_nan=False, description="per million tokens")
+    price_cached: float | None = Field(None, ge=0, allow_inf_nan=False, description="of those read from its cache")
     price_output: float = Field(0, ge=0, allow_inf_nan=False, description="per million tokens")
     database_url: str = Field(
         default_factory=lambda: RetinueSettings().sqlite_url("reasoning"),
-        description="an SQLAlchemy asyncio address; opened for conversations only",
+        description="an SQLAlchemy asyncio address; opened for conversations and pauses",
     )
     _agent_models: dict[str, str] = PrivateAttr(default_factory=_agent_models)
 
-    def model_of(self, agent: str) -> str:
-        """The model of a capability's own agent."""
-        return self._agent_models.get(f"{agent.upper().replace('-', '_')}{_SUFFIX}", self.model)
+    def models_for(self, duty: Duty) -> tuple[str, str]:
+        """The list of models for a duty, and the variable in which it stands."""
+        own = {Duty.PLAN: self.model_plan, Duty.REPLY: self.model_reply}[duty]
+        return (own, f"RETINUE_MODEL_{duty.upper()}") if own else (self.model, "RETINUE_MODEL")
 
-    def cost(self, input_tokens: int, output_tokens: int) -> float:
-        """What tokens cost by the configured prices."""
-        return round((input_tokens * self.price_input + output_tokens * self.price_output) / 1_000_000, 6)
+    def models_of(self, agent: str) -> tuple[str, str]:
+        """The list of models of a capability's own agent, and the variable in which it stands."""
+        variable = f"{agent.upper().replace('-', '_')}{_SUFFIX}"
+        if own := self._agent_models.get(variable):
+            return own, variable
+        return (self.model_agent, "RETINUE_MODEL_AGENT") if self.model_agent else (self.model, "RETINUE_MODEL")
+
+    def agent_lists(self) -> list[tuple[str, str]]:
+        """All lists that stand in `<CAPABILITY>_MODEL`, with their variables."""
+        return [(value, name) for name, value in sorted(self._agent_models.items()) if name != "RETINUE_MODEL"]

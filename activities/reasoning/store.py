@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.reasoning.models import StoredMessage
 from retinue.errors import ServiceUnavailable
@@ -21,59 +23,35 @@ Record = dict[str, Any]
 """A message as JSON, as whoever keeps it wants it back."""
 
 
-class TranscriptStore:
-    """Transcripts in the capability's own database, which is opened when the first one is needed."""
+class OnDemand:
+    """The capability's own database, opened when it is first needed: requests that keep nothing do without it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._opening = asyncio.Lock()
         self._is_open = False
 
-    async def append(self, key: str, *, at: int, messages: Sequence[Record]) -> list[Record]:
-        """Keep messages from position `at` on, where nothing stands yet.
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session for reading, as `Store.read`.
 
-        Returns:
-            What stands at these positions now: the given messages, or those that an earlier attempt kept.
+        Raises:
+            ServiceUnavailable: The database does not answer.
+        """
+        await self._open()
+        async with self._store.read() as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """One transaction for writing, as `Store.write`.
 
         Raises:
             ServiceUnavailable: The database does not answer, or stayed locked.
         """
         await self._open()
-        within = col(StoredMessage.position).between(at, at + len(messages) - 1)
         async with self._store.write() as session:
-            found = await session.exec(select(StoredMessage).where(StoredMessage.key == key, within))
-            kept = {stored.position: stored.message for stored in found}
-            new = {at + n: _text(message) for n, message in enumerate(messages) if at + n not in kept}
-            session.add_all(StoredMessage(key=key, position=n, message=text) for n, text in new.items())
-        return [json.loads(text) for _, text in sorted((kept | new).items())]
-
-    async def last(self, key: str, *, before: int, limit_messages: int, limit_bytes: int) -> list[Record]:
-        """The newest messages before a position, oldest first, as many as fit; one always does, however large.
-
-        Raises:
-            ServiceUnavailable: The database does not answer.
-        """
-        newest_first = (
-            select(StoredMessage.message)
-            .where(StoredMessage.key == key, StoredMessage.position < before)
-            .order_by(col(StoredMessage.position).desc())
-            .limit(limit_messages)
-        )
-        await self._open()
-        async with self._store.read() as session:
-            texts = (await session.exec(newest_first)).all()
-        return [json.loads(text) for text in reversed(_fitting(texts, limit_bytes))]
-
-    async def at(self, key: str, position: int) -> Record | None:
-        """The message at a position.
-
-        Raises:
-            ServiceUnavailable: The database does not answer.
-        """
-        await self._open()
-        async with self._store.read() as session:
-            stored = await session.get(StoredMessage, (key, position))
-        return json.loads(stored.message) if stored else None
+            yield session
 
     async def close(self) -> None:
         """Close all connections."""
@@ -95,6 +73,60 @@ class TranscriptStore:
             raise ServiceUnavailable(
                 f"the folder of reasoning's database cannot be used: {type(error).__name__}"
             ) from error
+
+
+class TranscriptStore:
+    """Transcripts in the capability's own database."""
+
+    def __init__(self, store: Store | OnDemand) -> None:
+        self._store = store if isinstance(store, OnDemand) else OnDemand(store)
+
+    async def append(self, key: str, *, at: int, messages: Sequence[Record]) -> list[Record]:
+        """Keep messages from position `at` on, where nothing stands yet.
+
+        Returns:
+            What stands at these positions now: the given messages, or those that an earlier attempt kept.
+
+        Raises:
+            ServiceUnavailable: The database does not answer, or stayed locked.
+        """
+        within = col(StoredMessage.position).between(at, at + len(messages) - 1)
+        async with self._store.write() as session:
+            found = await session.exec(select(StoredMessage).where(StoredMessage.key == key, within))
+            kept = {stored.position: stored.message for stored in found}
+            new = {at + n: _text(message) for n, message in enumerate(messages) if at + n not in kept}
+            session.add_all(StoredMessage(key=key, position=n, message=text) for n, text in new.items())
+        return [json.loads(text) for _, text in sorted((kept | new).items())]
+
+    async def last(self, key: str, *, before: int, limit_messages: int, limit_bytes: int) -> list[Record]:
+        """The newest messages before a position, oldest first, as many as fit; one always does, however large.
+
+        Raises:
+            ServiceUnavailable: The database does not answer.
+        """
+        newest_first = (
+            select(StoredMessage.message)
+            .where(StoredMessage.key == key, StoredMessage.position < before)
+            .order_by(col(StoredMessage.position).desc())
+            .limit(limit_messages)
+        )
+        async with self._store.read() as session:
+            texts = (await session.exec(newest_first)).all()
+        return [json.loads(text) for text in reversed(_fitting(texts, limit_bytes))]
+
+    async def at(self, key: str, position: int) -> Record | None:
+        """The message at a position.
+
+        Raises:
+            ServiceUnavailable: The database does not answer.
+        """
+        async with self._store.read() as session:
+            stored = await session.get(StoredMessage, (key, position))
+        return json.loads(stored.message) if stored else None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._store.close()
 
 
 def _text(message: Record) -> str:

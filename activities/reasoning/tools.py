@@ -1,14 +1,17 @@
-"""The reasoning capability's tools: plan, reply, converse, compose."""
+"""The reasoning capability's tools: plan, reply, converse, compose, extract."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 from activities.reasoning import prompts
 from activities.reasoning.contract import (
     ComposeRequest,
     ConverseRequest,
     ConverseResult,
+    ExtractRequest,
+    ExtractResult,
     Message,
     PlanRequest,
     PlanResult,
@@ -19,7 +22,9 @@ from activities.reasoning.contract import (
     TextResult,
     Transcript,
 )
+from activities.reasoning.extraction import extract
 from activities.reasoning.model import LanguageModel
+from activities.reasoning.settings import Duty
 from activities.reasoning.store import TranscriptStore
 from activities.reasoning.turns import Turns
 from retinue.capability import Manifest
@@ -56,7 +61,7 @@ class ReasoningTools(Reasoning):
         progress = [_as_declared(step, manifests) for step in request.progress]
         request = request.model_copy(update={"progress": progress})
         messages = prompts.for_plan(request, manifests, earlier)
-        answer, usage = await self._model.complete(messages, response_format=prompts.PLAN_FORMAT)
+        answer, usage = await self._model.complete(messages, response_format=prompts.PLAN_FORMAT, duty=Duty.PLAN)
         result = await self._read(answer, request, manifests)
         worst = self._model.worst_call(messages) if request.worst_case else None
         return result.model_copy(update={"usage": usage, "worst_call": worst})
@@ -75,6 +80,10 @@ class ReasoningTools(Reasoning):
         """Write one text from data."""
         text, usage = await self._model.complete(prompts.for_compose(request))
         return TextResult(text=text, usage=usage)
+
+    async def extract(self, request: ExtractRequest) -> ExtractResult:
+        """Read values out of data."""
+        return await extract(self._model, request, now=datetime.now(UTC))
 
     async def _earlier(self, transcript: Transcript | None, messages: Sequence[Message]) -> list[Message]:
         """Keep what is new in a conversation and read what was said before it."""

@@ -15,9 +15,11 @@ from typing import Any
 from pydantic import JsonValue
 
 from activities.reasoning import prompts
+from activities.reasoning.answers import Said, WrittenCall
 from activities.reasoning.contract import ConverseRequest, ConverseResult, ToolCall, Usage
-from activities.reasoning.model import LanguageModel, Said, WrittenCall
+from activities.reasoning.model import LanguageModel
 from activities.reasoning.store import Record, TranscriptStore
+from activities.reasoning.tries import Tries
 from retinue.capability import Manifest
 from retinue.errors import NotFound, UnusableAnswer
 from retinue.plan import MAX_ARGS_BYTES, MAX_DEPTH
@@ -66,27 +68,31 @@ class Turns:
     async def _ask(
         self, request: ConverseRequest, manifest: Manifest, earlier: Sequence[Record], heard: Sequence[Record]
     ) -> Record:
-        """Ask the model, and once more if its calls cannot be read."""
+        """Ask the model, and once more if its calls cannot be read and another request may be made."""
+        tries = self._model.tries(request.agent)
         turn = earlier[-1]["turn"] + 1 if earlier else 1
         messages = prompts.for_turn(request, manifest, _sayable([*earlier, *heard]))
-        said, used = await self._say(request, manifest, messages)
-        if problems := _problems(said, may_call=not request.last_turn):
+        said, used = await self._say(request, manifest, messages, tries)
+        problems = _problems(said, may_call=not request.last_turn)
+        if problems and tries.may_ask_again():
             calls = _calls(said, turn)
             complaint = [_assistant(said.text, calls), *prompts.for_unreadable(calls, problems)]
-            said, more = await self._say(request, manifest, [*messages, *complaint])
+            said, more = await self._say(request, manifest, [*messages, *complaint], tries)
             used += more
-        if problems := _problems(said, may_call=not request.last_turn):
+            problems = _problems(said, may_call=not request.last_turn)
+        if problems:
             raise UnusableAnswer(f"the language model's calls cannot be used: {next(iter(problems.values()))}")
         return {**_assistant(said.text, _calls(said, turn)), "turn": turn, "usage": used.model_dump()}
 
     async def _say(
-        self, request: ConverseRequest, manifest: Manifest, messages: Sequence[Mapping[str, Any]]
+        self, request: ConverseRequest, manifest: Manifest, messages: Sequence[Mapping[str, Any]], tries: Tries
     ) -> tuple[Said, Usage]:
         return await self._model.converse(
             messages,
             agent=request.agent,
             functions=prompts.functions(manifest),
             may_call=not request.last_turn,
+            tries=tries,
         )
 
 

@@ -12,8 +12,9 @@ from temporalio.service import RPCError
 from activities.reasoning.contract import Reasoning
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.models import ReasoningBase
+from activities.reasoning.pauses import Pauses
 from activities.reasoning.settings import ReasoningSettings
-from activities.reasoning.store import TranscriptStore
+from activities.reasoning.store import OnDemand, TranscriptStore
 from activities.reasoning.tools import ReasoningTools
 from retinue.capability import Manifest
 from retinue.edge import activities_of
@@ -27,10 +28,9 @@ CONTRACT = Reasoning
 def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
     """The reasoning capability for a worker."""
     settings = settings or ReasoningSettings()
-    model = LanguageModel(settings)
-    transcripts = TranscriptStore(
-        Store(settings.database_url, ReasoningBase.metadata, owner=CONTRACT.name, with_ledger=False)
-    )
+    store = OnDemand(Store(settings.database_url, ReasoningBase.metadata, owner=CONTRACT.name, with_ledger=False))
+    model = LanguageModel(settings, Pauses(store))
+    transcripts = TranscriptStore(store)
     tools = ReasoningTools(model, _Registry().manifests, transcripts)
 
     @asynccontextmanager

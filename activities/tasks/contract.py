@@ -41,6 +41,14 @@ Due = Annotated[
 Title = Annotated[str, Field(min_length=1, max_length=300, pattern=r"\S", description="one line")]
 
 
+class Channel(StrEnum):
+    """How the person is told of a reminder, beside the list and its own run."""
+
+    CONSOLE = "console"
+    MAIL = "mail"
+    WEBHOOK = "webhook"
+
+
 class Task(BaseModel):
     """One entry of the to-do list; an entry with `remind_at` has a reminder."""
 
@@ -51,6 +59,7 @@ class Task(BaseModel):
     notes: str | None = None
     remind_at: Moment | None = None
     reminded_at: Moment | None = Field(None, description="when the reminder came; null while it is planned")
+    reminder_problem: str | None = Field(None, description="why the person could not be told of a reminder that came")
 
 
 class AddTask(BaseModel):
@@ -147,10 +156,41 @@ class Reminder(BaseModel):
 
 
 class Notified(BaseModel):
-    """What a reminder found when its time came."""
+    """What a reminder found when its time came, and how the person is to be told."""
 
     task_id: str
     status: ReminderStatus
+    channel: Channel = Field(Channel.CONSOLE, description="'console' where nobody else is to be told")
+    reminded_at: Moment | None = Field(None, description="set where another channel is to be told")
+
+
+class PostReminder(BaseModel):
+    """Arguments of `tasks.post_reminder`, and what the webhook is sent."""
+
+    task_id: str
+    title: str
+    due: Moment
+    reminded_at: Moment
+
+
+class PostedReminder(BaseModel):
+    """A reminder that the webhook has taken."""
+
+    webhook_id: str
+
+
+class NoteDelivery(BaseModel):
+    """Arguments of `tasks.note_delivery`."""
+
+    task_id: str
+    problem: str | None = Field(None, max_length=600, description="null when the person was told after all")
+
+
+class NotedDelivery(BaseModel):
+    """Whether the task is still there to carry the note."""
+
+    task_id: str
+    noted: bool
 
 
 def reminder_id(task_id: str) -> str:
@@ -162,7 +202,7 @@ class Tasks(Capability):
     """Contract of the tasks capability."""
 
     name = "tasks"
-    version = "1.0.0"
+    version = "1.1.0"
     description = "The person's to-do list: add, list, complete and delete tasks, and reminders at a time."
     instructions = (
         "To complete, reopen or delete a task that the person names, or to cancel its reminder, first list with a "
@@ -284,3 +324,31 @@ class Tasks(Capability):
     @abstractmethod
     async def notify(self, reminder: Reminder) -> Notified:
         """Note that the reminder came, unless the task was done, deleted or its reminder cancelled meanwhile."""
+
+    @activity.defn(name="tasks.post_reminder")
+    @tool(
+        title="Send a reminder to the webhook",
+        summary="{title}",
+        annotations=Annotations(
+            read_only=False, destructive=False, idempotent=True, open_world=True, trusted_output=True
+        ),
+        options=ToolOptions(attempts=6),
+        plannable=False,
+    )
+    @abstractmethod
+    async def post_reminder(self, reminder: PostReminder) -> PostedReminder:
+        """Tell the configured webhook of a reminder that came. One that it took is not sent again."""
+
+    @activity.defn(name="tasks.note_delivery")
+    @tool(
+        title="Note how a reminder fared",
+        summary="{task_id}",
+        annotations=Annotations(
+            read_only=False, destructive=False, idempotent=True, open_world=False, trusted_output=True
+        ),
+        options=ToolOptions(attempts=20, longest_pause=300, patience=7 * 24 * 3600),
+        plannable=False,
+    )
+    @abstractmethod
+    async def note_delivery(self, note: NoteDelivery) -> NotedDelivery:
+        """Note at the task why the person could not be told of its reminder, or that they were told after all."""

@@ -1,16 +1,18 @@
 """The to-do list's table."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 
 from sqlalchemy import Column, Text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from activities.tasks.contract import ReminderStatus, Task
+from retinue.migrations import migrated
 from retinue.store import UtcDateTime
 
 
-class TasksBase(SQLModel, registry=registry()):
+class TasksBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
     """Base of the to-do list's tables: a registry of its own keeps them apart from other capabilities' tables."""
 
 
@@ -30,6 +32,7 @@ class StoredTask(TasksBase, table=True):
     remind_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     reminded_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     cancelled_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    reminder_problem: str | None = Field(default=None, max_length=600)
 
     @property
     def reminder_status(self) -> ReminderStatus:
@@ -50,6 +53,7 @@ class StoredTask(TasksBase, table=True):
             notes=self.notes,
             remind_at=self.remind_at and self.on_its_clock(self.remind_at),
             reminded_at=self.reminded_at and self.on_its_clock(self.reminded_at),
+            reminder_problem=self.reminder_problem,
         )
 
     def on_its_clock(self, moment: datetime) -> datetime:

@@ -1,16 +1,38 @@
-"""`TASKS_*`: where the to-do list is kept."""
+"""`TASKS_*`: where the to-do list is kept, and how the person is told of reminders."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from activities.tasks.contract import Channel
+from activities.tasks.webhook import key_of
 from retinue.settings import RetinueSettings
 
 
 class TasksSettings(BaseSettings):
     """Read from the environment once, by whoever starts the worker."""
 
-    model_config = SettingsConfigDict(env_prefix="TASKS_", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="TASKS_", env_ignore_empty=True, hide_input_in_errors=True)
 
     database_url: str = Field(
         default_factory=lambda: RetinueSettings().sqlite_url("tasks"), description="an SQLAlchemy asyncio address"
     )
+    notify: Channel = Field(
+        Channel.CONSOLE,
+        description="'console': the list and the reminder's run alone; 'mail': also a mail to yourself; 'webhook': also "
+        "a POST to webhook_url",
+    )
+    webhook_url: AnyHttpUrl | None = None
+    webhook_secret: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _check_webhook(self) -> Self:
+        if self.notify is not Channel.WEBHOOK:
+            return self
+        if self.webhook_url is None:
+            raise ValueError("TASKS_NOTIFY=webhook needs TASKS_WEBHOOK_URL")
+        if not self.webhook_secret.get_secret_value():
+            raise ValueError("TASKS_NOTIFY=webhook needs TASKS_WEBHOOK_SECRET, by which the receiver knows us")
+        key_of(self.webhook_secret.get_secret_value())
+        return self

@@ -19,14 +19,19 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.tasks.contract import (
     REMINDER_WORKFLOW,
     AddTask,
+    Channel,
     DeletedTask,
     Due,
     ListTasks,
     ListTasksResult,
     MarkedTask,
     MarkTask,
+    NotedDelivery,
+    NoteDelivery,
     Notified,
     PlannedReminder,
+    PostedReminder,
+    PostReminder,
     Remind,
     Reminder,
     ReminderStatus,
@@ -37,8 +42,9 @@ from activities.tasks.contract import (
 )
 from activities.tasks.models import StoredTask
 from activities.tasks.store import TasksStore
-from retinue.errors import InvalidArguments, ServiceUnavailable
-from retinue.ledger import Ledger, effect_key
+from activities.tasks.webhook import Webhook
+from retinue.errors import InvalidArguments, ServiceRefused, ServiceUnavailable
+from retinue.ledger import Commit, Ledger, effect_key
 from retinue.store import Store
 from retinue.temporal import WORKFLOW_QUEUE
 
@@ -52,9 +58,18 @@ _RPC_TIMEOUT = timedelta(seconds=5)
 class TasksTools(Tasks):
     """The contract, kept by `TasksStore`; every change goes through the ledger."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        channel: Channel = Channel.CONSOLE,
+        webhook: Webhook | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._ledger = Ledger(store)
         self._tasks = TasksStore(store)
+        self._channel = channel
+        self._webhook = webhook
         self._clock = clock
 
     async def add(self, task: AddTask) -> Task:
@@ -131,12 +146,49 @@ class TasksTools(Tasks):
                 return Notified(task_id=reminder.task_id, status=ReminderStatus.DELETED)
             if task.reminder_status is ReminderStatus.PLANNED:
                 task.reminded_at = self._clock()
-            return Notified(task_id=task.task_id, status=task.reminder_status)
+            return self._to_be_told(task)
 
         notified = await self._ledger.once(reminder, Notified, effect)
         # The title stays out: it is the person's own affair, and logs are read by others.
         activity.logger.info("reminder came", extra={"task_id": notified.task_id, "status": notified.status.value})
         return notified
+
+    def _to_be_told(self, task: StoredTask) -> Notified:
+        notified = Notified(task_id=task.task_id, status=task.reminder_status)
+        if notified.status is not ReminderStatus.REMINDED or self._channel is Channel.CONSOLE:
+            return notified
+        return notified.model_copy(
+            update={"channel": self._channel, "reminded_at": task.reminded_at and task.on_its_clock(task.reminded_at)}
+        )
+
+    async def post_reminder(self, reminder: PostReminder) -> PostedReminder:
+        """Send it until it is taken; after a lost reply again, since the receiver knows it by its id."""
+        webhook = self._webhook
+        if webhook is None:
+            raise ServiceRefused("no webhook is configured", hint="set TASKS_NOTIFY, TASKS_WEBHOOK_URL and its secret")
+        message_id = f"msg_{hashlib.sha256(effect_key().encode()).hexdigest()[:32]}"
+
+        async def act(commit: Commit) -> PostedReminder:
+            await commit()
+            content = reminder.model_dump(mode="json")
+            await webhook.post(message_id, content, timestamp=int(self._clock().timestamp()))
+            return PostedReminder(webhook_id=message_id)
+
+        async def verify() -> None:
+            """Nobody can look, and nobody needs to: sending it again does no harm."""
+
+        return await self._ledger.once_outside(reminder, PostedReminder, act=act, verify=verify)
+
+    async def note_delivery(self, note: NoteDelivery) -> NotedDelivery:
+        """Note it at the row, where it is still there."""
+
+        async def effect(session: AsyncSession) -> NotedDelivery:
+            task = await self._tasks.find(session, note.task_id)
+            if task is not None:
+                task.reminder_problem = note.problem
+            return NotedDelivery(task_id=note.task_id, noted=task is not None)
+
+        return await self._ledger.once(note, NotedDelivery, effect)
 
     async def _mark(self, wish: MarkTask, *, done: bool) -> MarkedTask:
         async def effect(session: AsyncSession) -> MarkedTask:

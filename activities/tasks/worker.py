@@ -1,18 +1,22 @@
 """What runs where: the to-do list's activities on the queue `tasks`, with a store that lives as long as they."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
+import httpx
 from temporalio.plugin import SimplePlugin
 
-from activities.tasks.contract import Tasks
+from activities.tasks.contract import Channel, Tasks
 from activities.tasks.models import TasksBase
 from activities.tasks.settings import TasksSettings
 from activities.tasks.tools import TasksTools
+from activities.tasks.webhook import MOST_BYTES, Webhook, key_of
 from retinue.edge import activities_of
+from retinue.outside import Outside
 from retinue.store import Store
 
 CONTRACT = Tasks
+_TIMEOUT = 10.0
 
 
 def plugin(settings: TasksSettings | None = None) -> SimplePlugin:
@@ -20,12 +24,21 @@ def plugin(settings: TasksSettings | None = None) -> SimplePlugin:
     settings = settings or TasksSettings()
     store = Store(settings.database_url, TasksBase.metadata, owner=CONTRACT.name)
 
+    client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False) if settings.notify is Channel.WEBHOOK else None
+
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
-        await store.open()
-        try:
+        async with AsyncExitStack() as open_things:
+            await store.open()
+            open_things.push_async_callback(store.close)
+            if client is not None:
+                await open_things.enter_async_context(client)
             yield
-        finally:
-            await store.close()
 
-    return SimplePlugin(CONTRACT.name, activities=activities_of(TasksTools(store)), run_context=opened)
+    tools = TasksTools(store, channel=settings.notify, webhook=_webhook(settings, client) if client else None)
+    return SimplePlugin(CONTRACT.name, activities=activities_of(tools), run_context=opened)
+
+
+def _webhook(settings: TasksSettings, client: httpx.AsyncClient) -> Webhook:
+    outside = Outside(client, name="the webhook", deadline=2 * _TIMEOUT, most_bytes=MOST_BYTES)
+    return Webhook(outside, str(settings.webhook_url), key_of(settings.webhook_secret.get_secret_value()))

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from abc import abstractmethod
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from temporalio import activity
@@ -17,6 +17,12 @@ def _day(value: object) -> object:
 
 
 Day = Annotated[dt.date, BeforeValidator(_day, json_schema_input_type=str)]
+Units = Annotated[
+    Literal["metric", "imperial"], Field(description="'imperial' adds °F, inches and mph; the metric values stay")
+]
+Attribution = Annotated[
+    str | None, Field(description="whose data it is, under which licence; to be shown where values are published")
+]
 
 
 class ForecastRequest(BaseModel):
@@ -27,12 +33,22 @@ class ForecastRequest(BaseModel):
     place: str = Field(min_length=1, max_length=120, description="a town, as in 'Lisbon' or 'Lisbon, Portugal'")
     start: Day = Field(description="first day, YYYY-MM-DD, local to the place")
     end: Day = Field(description="last day, inclusive; the same as `start` for one day")
+    units: Units = "metric"
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.end < self.start:
             raise ValueError("`end` must not be before `start`")
         return self
+
+
+class ImperialDay(BaseModel):
+    """The values of a day in other units."""
+
+    temperature_min_f: float
+    temperature_max_f: float
+    precipitation_in: float
+    wind_mph: float
 
 
 class DayForecast(BaseModel):
@@ -44,6 +60,7 @@ class DayForecast(BaseModel):
     temperature_max_c: float
     precipitation_mm: float
     wind_kmh: float = Field(description="the day's strongest wind at 10 m")
+    imperial: ImperialDay | None = Field(None, description="with `units` imperial")
 
 
 class Forecast(BaseModel):
@@ -52,6 +69,7 @@ class Forecast(BaseModel):
     place: str = Field(description="as found, with region and country")
     source: str = Field(description="'open-meteo', or 'simulated' for values that are made up")
     notice: str | None = Field(None, description="what a reader has to know, above all that values are simulated")
+    attribution: Attribution = None
     days: list[DayForecast]
 
 
@@ -61,6 +79,15 @@ class CurrentRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     place: str = Field(min_length=1, max_length=120)
+    units: Units = "metric"
+
+
+class ImperialNow(BaseModel):
+    """The values of now in other units."""
+
+    temperature_f: float
+    precipitation_in: float
+    wind_mph: float
 
 
 class CurrentWeather(BaseModel):
@@ -69,11 +96,44 @@ class CurrentWeather(BaseModel):
     place: str
     source: str
     notice: str | None = None
+    attribution: Attribution = None
     time: Moment
     summary: str
     temperature_c: float
     precipitation_mm: float
     wind_kmh: float
+    imperial: ImperialNow | None = Field(None, description="with `units` imperial")
+
+
+class SunRequest(BaseModel):
+    """Arguments of `weather.sun`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    place: str = Field(min_length=1, max_length=120, description="a town, as in 'Lisbon' or 'Lisbon, Portugal'")
+    date: Day = Field(description="YYYY-MM-DD, local to the place, 1900 to 2100")
+
+    @model_validator(mode="after")
+    def _computable(self) -> Self:
+        if not 1900 <= self.date.year <= 2100:
+            raise ValueError("`date` must be from 1900 to 2100")
+        return self
+
+
+class SunTimes(BaseModel):
+    """The sun's day at a place. Times have the place's offset; in the far north and south some do not happen (null)."""
+
+    place: str
+    source: str = Field(description="'computed'")
+    notice: str | None = Field(None, description="what is unusual: 'The sun does not set that day.'")
+    attribution: Attribution = None
+    date: dt.date
+    dawn: Moment | None = Field(description="when it gets light, half an hour before sunrise or so (civil dawn)")
+    sunrise: Moment | None
+    noon: Moment = Field(description="when the sun stands highest")
+    sunset: Moment | None = Field(description="may be after midnight in northern summers")
+    dusk: Moment | None
+    daylight_minutes: int = Field(description="from sunrise to sunset; 1440 where it does not set, 0 where not rise")
 
 
 _READ = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, trusted_output=True)
@@ -83,8 +143,8 @@ class Weather(Capability):
     """Contract of the weather capability."""
 
     name = "weather"
-    version = "1.0.0"
-    description = "Weather now and forecasts up to 15 days ahead, for towns anywhere."
+    version = "1.1.0"
+    description = "Weather now, forecasts up to 15 days ahead, sunrise and sunset, for towns anywhere."
     instructions = "Days are dates local to the place. When `source` is 'simulated', say so in every answer."
 
     @activity.defn(name="weather.forecast")
@@ -98,3 +158,9 @@ class Weather(Capability):
     @abstractmethod
     async def current(self, wish: CurrentRequest) -> CurrentWeather:
         """The weather at a place now."""
+
+    @activity.defn(name="weather.sun")
+    @tool(title="Sunrise and sunset", summary="{place}, {date}", annotations=_READ)
+    @abstractmethod
+    async def sun(self, wish: SunRequest) -> SunTimes:
+        """Dawn, sunrise, noon, sunset and dusk at a place on a date, in the place's own time, to about two minutes."""

@@ -9,22 +9,34 @@ from zoneinfo import ZoneInfo
 
 from activities.weather.answers import Current, CurrentAnswer, Daily, ForecastAnswer, GeocodingAnswer, Place
 from activities.weather.conditions import summary
-from activities.weather.contract import CurrentRequest, CurrentWeather, DayForecast, Forecast, ForecastRequest
-from activities.weather.memory import Memory
+from activities.weather.contract import (
+    CurrentRequest,
+    CurrentWeather,
+    DayForecast,
+    Forecast,
+    ForecastRequest,
+    SunRequest,
+    SunTimes,
+)
 from activities.weather.service import Parameters, Service
-from retinue.errors import InvalidArguments, NotFound
+from activities.weather.sun import sun_day
+from retinue.errors import InvalidArguments, NotFound, ServiceRefused
+from retinue.memory import Memory
 
 Clock = Callable[[], dt.datetime]
 
 DAYS_AHEAD = 15
 CREDIT = "Weather data by Open-Meteo.com (CC BY 4.0)."
+_LICENCE = "CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)"
+ATTRIBUTION = f"Weather data by Open-Meteo.com (https://open-meteo.com/), {_LICENCE}; weather codes put into words"
+SUN_ATTRIBUTION = f"Position by GeoNames (https://www.geonames.org/) through Open-Meteo.com, {_LICENCE}; times computed"
 SIMULATED = "Simulated values, not a forecast: no weather service could be reached."
 
 _OTHER_NAMES = {"usa": "united states", "u.s.": "united states", "uk": "united kingdom", "holland": "netherlands"}
 
 
 class WeatherProvider(ABC):
-    """Answers both questions of the contract, or raises one of the errors that `retinue.errors` draws."""
+    """Answers the questions of the contract, or raises one of the errors that `retinue.errors` draws."""
 
     @abstractmethod
     async def forecast(self, wish: ForecastRequest) -> Forecast:
@@ -45,6 +57,15 @@ class WeatherProvider(ABC):
             ServiceError: The service did not do its part.
         """
 
+    @abstractmethod
+    async def sun(self, wish: SunRequest) -> SunTimes:
+        """When the sun rises and sets.
+
+        Raises:
+            NotFound: There is no such place.
+            ServiceError: Where the place is cannot be had.
+        """
+
 
 class OpenMeteo(WeatherProvider):
     """Open-Meteo's public service, or a server that answers like it."""
@@ -62,9 +83,10 @@ class OpenMeteo(WeatherProvider):
         self._url = url
         self._geocoding_url = geocoding_url
         self._clock = clock
-        ten_minutes = dt.timedelta(minutes=10)
-        self._places: Memory[list[Place]] = Memory(size=256, lifetime=dt.timedelta(days=1), clock=clock)
-        self._forecasts: Memory[Daily] = Memory(size=256, lifetime=ten_minutes, clock=clock)
+        # Places do not move; the service computes forecasts anew every hour or less often, the present each quarter.
+        a_day, half_an_hour, ten_minutes = dt.timedelta(days=1), dt.timedelta(minutes=30), dt.timedelta(minutes=10)
+        self._places: Memory[list[Place]] = Memory(size=256, lifetime=a_day, clock=clock)
+        self._forecasts: Memory[Daily] = Memory(size=256, lifetime=half_an_hour, clock=clock)
         self._currents: Memory[CurrentAnswer] = Memory(size=256, lifetime=ten_minutes, clock=clock)
 
     async def forecast(self, wish: ForecastRequest) -> Forecast:
@@ -77,7 +99,9 @@ class OpenMeteo(WeatherProvider):
         days = [day for day in _days(daily) if wish.start <= day.date <= wish.end]
         if not days:
             raise NotFound(f"there are no values for {place.label} from {wish.start} to {wish.end} yet")
-        return Forecast(place=place.label, source="open-meteo", notice=_notice(wish, days), days=days)
+        return Forecast(
+            place=place.label, source="open-meteo", notice=_notice(wish, days), attribution=ATTRIBUTION, days=days
+        )
 
     async def current(self, wish: CurrentRequest) -> CurrentWeather:
         """Find the place, ask for its present values."""
@@ -88,11 +112,30 @@ class OpenMeteo(WeatherProvider):
             place=place.label,
             source="open-meteo",
             notice=CREDIT,
+            attribution=ATTRIBUTION,
             time=_local(now, answer.utc_offset_seconds),
             summary=summary(now.weather_code),
             temperature_c=now.temperature_2m,
             precipitation_mm=now.precipitation,
             wind_kmh=now.wind_speed_10m,
+        )
+
+    async def sun(self, wish: SunRequest) -> SunTimes:
+        """Find the place, compute the rest."""
+        place = await self._find(wish.place)
+        day = sun_day(place.latitude, place.longitude, wish.date, _zone(place))
+        return SunTimes(
+            place=place.label,
+            source="computed",
+            notice=day.words,
+            attribution=SUN_ATTRIBUTION,
+            date=wish.date,
+            dawn=day.dawn,
+            sunrise=day.sunrise,
+            noon=day.noon,
+            sunset=day.sunset,
+            dusk=day.dusk,
+            daylight_minutes=day.daylight_minutes,
         )
 
     async def _find(self, wished: str) -> Place:
@@ -160,6 +203,14 @@ class Simulated(WeatherProvider):
             temperature_c=round((today.temperature_min_c + today.temperature_max_c) / 2, 1),
             precipitation_mm=today.precipitation_mm,
             wind_kmh=today.wind_kmh,
+        )
+
+    async def sun(self, wish: SunRequest) -> SunTimes:
+        """Nothing: where a place is cannot be made up, and times that look computed would be believed."""
+        place_parts(wish.place)
+        raise ServiceRefused(
+            "sun times are unavailable: where the place lies is not known here, since weather is simulated",
+            hint="set WEATHER_PROVIDER to open-meteo",
         )
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from offline.planner import (
     calendar_phrases,
     mail_phrases,
+    meeting_phrases,
     other_phrases,
     people_phrases,
     task_phrases,
@@ -24,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     *task_phrases.RULES,
     *other_phrases.RULES,
     *weather_phrases.RULES,
+    *meeting_phrases.RULES,
     *mail_phrases.RULES,
     *people_phrases.RULES,
     *calendar_phrases.RULES,
@@ -51,7 +53,7 @@ _STARTERS = phrases(
     "set the|create|make|add|put|enter|block|reserve|new event|show|list|give me|tell|check|find|look|"
     "search|suggest|get|see|read|open|fetch|move|reschedule|shift|push|postpone|delay|change|rename|"
     "retitle|bring forward|pencil in|delete|cancel|remove|drop|trash|scrap|call off|archive|email|e-mail|"
-    "mail|send|message|write|draft|prepare|forward|compose|let|inform|reply|respond|answer|remind me|"
+    "mail|send|confirm|message|write|draft|prepare|forward|compose|let|inform|reply|respond|answer|remind me|"
     "complete|mark|finish|tick off|check off|reopen|don't remind me|do not remind me|close|save|i need|i want|use|take|help|new contact|summarise|summarize|"
     "please|could you|can you|would you|invite|order|buy|call|pay|play|turn|translate|transfer"
 )

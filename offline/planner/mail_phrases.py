@@ -191,12 +191,13 @@ def _wish(match: Match) -> dict[str, Json]:
 
 def read(match: Match, draft: Draft) -> None:
     """Plan to read the newest mail that fits."""
-    found = _newest(match, draft)
+    found = newest(match, draft)
     args = {"message_id": reference(found, "/messages/0/message_id")}
     draft.note(draft.add("email.read", args, "reads the newest of them"), Gives.MAIL, "the mail")
 
 
-def _newest(match: Match, draft: Draft) -> str:
+def newest(match: Match, draft: Draft) -> str:
+    """Plan to find the newest mail that fits; gives the step."""
     return draft.add("email.search", {**_wish(match), "limit": 1}, "finds the newest mail that fits")
 
 
@@ -212,7 +213,7 @@ def delete(match: Match, draft: Draft) -> None:
 
 def _put_away(match: Match, draft: Draft, tool: str, why: str) -> None:
     if match.get("back", Back) is None:
-        found = _newest(match, draft)
+        found = newest(match, draft)
         draft.add(tool, {"message_id": reference(found, "/messages/0/message_id")}, why)
         return
     if tool == "email.delete" and _is_event(draft):

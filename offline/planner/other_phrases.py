@@ -1,4 +1,4 @@
-"""Phrases for agents that may join later (web pages), and what is said about the server itself."""
+"""Phrases for web pages, and what is said about the server itself."""
 
 from offline.planner.draft import Draft, Gives
 from offline.planner.outcomes import Refuse
@@ -8,13 +8,16 @@ from offline.planner.rules import Rule
 ABILITIES = (
     'Here is what I understand: weather ("What\'s the weather in Lisbon on Friday?"), calendar events and free time '
     '("Schedule lunch with Ana on Friday at 1pm", "Find a free hour tomorrow"), mail ("Email the forecast to '
-    'ana@example.com", "Read the newest mail"), contacts ("What is Ana\'s phone number?") and tasks ("Add a task to buy milk", "Remind me '
-    'to call mum tomorrow at 9am"), also several of these in one request.'
+    'ana@example.com", "Read the newest mail"), contacts ("What is Ana\'s phone number?") tasks ("Add a task to buy milk", "Remind me '
+    'to call mum tomorrow at 9am") and web pages ("Read https://example.com"), also several of these in one request.'
 )
 REAL_MODEL = (
     "Requests are read by fixed rules here, without a language model. To use one, set OPENAI_API_KEY (and "
     "OPENAI_BASE_URL, RETINUE_MODEL for another provider) and start again."
 )
+
+
+_PAGE = "the page|the website|the site|the web page|this page|the article"
 
 
 def fetch(match: Match, draft: Draft) -> None:
@@ -30,7 +33,14 @@ def abilities(match: Match, draft: Draft) -> None:
 
 
 RULES = (
-    Rule(("(read|fetch|open|get|load|show me|show) [the page|the website|the site|the web page] <url>",), fetch),
+    Rule(
+        (
+            f"(read|fetch|open|get|load|show me|show|summarise|summarize) [me] [{_PAGE} [at]] <url>",
+            f"(what does|what's on|what is on|whats on|tell me what is on|tell me what's on) [{_PAGE}] <url> [say]",
+            "what does it say (at|on) <url>",
+        ),
+        fetch,
+    ),
     Rule(
         (
             "help",

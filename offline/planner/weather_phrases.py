@@ -18,6 +18,7 @@ _SKY = (
     "(rain|snow|storm|thunder|freeze|rainy|sunny|cloudy|windy|cold|warm|hot|dry|wet|raining|snowing|stormy|nice|foggy|"
     "nice weather|a nice day)"
 )
+_SUN = "(sunrise|sunset|sun rise|sun set|dawn|dusk|sunrise and sunset)"
 FORECAST_NOUN = f"[the] [<when>] {_NOUN} [<when>] {_WHERE} [<when>]"
 
 
@@ -44,6 +45,18 @@ def now(match: Match, draft: Draft) -> None:
     """Plan the weather at this moment."""
     for place in _places(match):
         _now(place, draft)
+
+
+def sun(match: Match, draft: Draft) -> None:
+    """Plan the sun times of one day; without a day, of today."""
+    draft.require("weather.sun")
+    when = match.when.sure()
+    for place in _places(match):
+        day = when.days.first if when.days else match.scan.today
+        if when.rule or (when.days and when.days.first != when.days.last):
+            raise Ask(Doubt("For which day?", match.ending, match.ending), template=" {}")
+        step = draft.add("weather.sun", {"place": place.name, "date": day.isoformat()}, f"the sun in {place.name}")
+        draft.note(step, Gives.FORECAST, f"the sun times for {place.name}, {long_day(day)}")
 
 
 def _places(match: Match) -> tuple[Place, ...]:
@@ -92,6 +105,14 @@ def _span(when: When, match: Match) -> Days:
 
 
 RULES = (
+    Rule(
+        (
+            f"(when is|what time is|when's) [the] {_SUN} [<when>] [{_WHERE}] [<when>]",
+            f"[{_GET}] [the] [time|times] [of] [the] {_SUN} [time|times] [<when>] [{_WHERE}] [<when>]",
+            f"(when|what time) (does|will) the sun (rise|set|come up|go down) [<when>] [{_WHERE}] [<when>]",
+        ),
+        sun,
+    ),
     Rule(
         (
             f"[{_GET}] [the] [<when>] {_NOUN} [going to be|like] [<when>] [{_WHERE}] [<when>]",

@@ -23,6 +23,7 @@ _DOING = {
     "email.delete": "deleting the mail",
     "weather.forecast": "getting the weather forecast",
     "weather.current": "getting the weather",
+    "weather.sun": "computing the sun times",
     "contacts.find": "looking up the contact",
     "contacts.add": "adding the contact",
     "contacts.list": "listing the contacts",

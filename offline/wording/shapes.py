@@ -63,6 +63,18 @@ def current(data: Data, zone: tzinfo | None) -> str:
     return _with_note(text, data)
 
 
+def sun(data: Data, zone: tzinfo | None) -> str:
+    """The sun's day, in the place's own time."""
+    del zone
+    parts = [
+        f"{name} {time_text(data[name], None)}" for name in ("dawn", "sunrise", "sunset", "dusk") if data.get(name)
+    ]
+    text = (
+        f"The sun at {data.get('place')} on {date_text(data.get('date'))}: {', '.join(parts) or 'no rise and no set'}"
+    )
+    return _with_note(text, data)
+
+
 def events(data: Data, zone: tzinfo | None) -> str:
     """A list of events."""
     if not data["events"]:
@@ -153,7 +165,7 @@ def page(data: Data, zone: tzinfo | None) -> str:
     """A web page as text."""
     del zone
     text = str(data.get("text") or "")
-    cut = "\n(The page is longer than shown here.)" if len(text) > _LONGEST else ""
+    cut = "\n(The page is longer than shown here.)" if data.get("truncated") or len(text) > _LONGEST else ""
     return f"{data.get('title') or data['url']} ({data['url']}):\n{text[:_LONGEST]}{cut}"
 
 
@@ -189,6 +201,7 @@ def _inner(value: Any, zone: tzinfo | None) -> str:
 _SHAPES: tuple[tuple[set[str], Callable[[Data, tzinfo | None], str]], ...] = (
     ({"days", "source"}, forecast),
     ({"temperature_c", "source"}, current),
+    ({"sunrise", "sunset"}, sun),
     ({"events"}, events),
     ({"slots"}, slots),
     ({"contacts"}, contacts),

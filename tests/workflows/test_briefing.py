@@ -28,7 +28,8 @@ from api.views import recorded_view
 from retinue.capability import Capability
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments, ServiceRefused
-from retinue.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTES, add_search_attributes
+from retinue.search_attributes import SEARCH_ATTRIBUTES
+from retinue.temporal import DATA_CONVERTER, add_search_attributes
 from tests.api.conftest import eventually
 from tests.conftest import Stack
 from workers import temporal_server

@@ -47,7 +47,7 @@ REFERENCE: dict[str, JsonValue] = {"$from": "s1", "path": "/x"}
 
 def every_tool() -> list[ToolSpec]:
     """All tools of all capability folders, also of those that came after this test."""
-    modules = [import_module(f"activities.{name}.contract") for name in activities.names()]
+    modules = [import_module(f"activities.{name}.contract") for name in activities.folders()]
     found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     contracts = [value for value in found if issubclass(value, Capability) and value is not Capability]
     return sorted((spec for contract in contracts for spec in contract.manifest().tools), key=lambda spec: spec.name)

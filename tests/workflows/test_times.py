@@ -17,6 +17,8 @@ from activities.reasoning.contract import (
     ComposeRequest,
     ConverseRequest,
     ConverseResult,
+    ExtractRequest,
+    ExtractResult,
     PlanRequest,
     PlanResult,
     Reasoning,
@@ -26,7 +28,8 @@ from activities.reasoning.contract import (
 from retinue.capability import Annotations
 from retinue.edge import activities_of
 from retinue.plan import Plan, bind
-from retinue.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTES, add_search_attributes
+from retinue.search_attributes import SEARCH_ATTRIBUTES
+from retinue.temporal import DATA_CONVERTER, add_search_attributes
 from workers import temporal_server
 from workers.runner import SANDBOX, capability_worker, workflows_worker
 from workflows.budget import Limits
@@ -61,6 +64,9 @@ class FixedReasoning(Reasoning):
         return TextResult(text="; ".join(f"{step.id} {step.status}" for step in request.steps))
 
     async def converse(self, request: ConverseRequest) -> ConverseResult:
+        raise NotImplementedError
+
+    async def extract(self, request: ExtractRequest) -> ExtractResult:
         raise NotImplementedError
 
     async def compose(self, request: ComposeRequest) -> TextResult:

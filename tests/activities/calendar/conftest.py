@@ -1,13 +1,19 @@
-"""The calendar's tools as a worker runs them: real activities on a real database file."""
+"""The calendar's tools as a worker runs them: real activities on a real database file, and a real CalDAV server."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import closing
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from sqlite3 import connect
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 
+import httpx
 import pytest
 from temporalio import activity
 from temporalio.testing import ActivityEnvironment
@@ -16,23 +22,129 @@ from activities.calendar.settings import CalendarSettings
 from activities.calendar.worker import plugin
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
+USER, PASSWORD = "me", "a password"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shelf:
+    """One calendar on a CalDAV server, seen by somebody who is not Retinue."""
+
+    url: str
+    client: httpx.Client
+
+    def put(self, name: str, content: str) -> None:
+        """Put a resource there, as another app does."""
+        lines = "\r\n".join(line for line in content.splitlines() if line)
+        headers = {"Content-Type": "text/calendar; charset=utf-8"}
+        reply = self.client.put(self.url + name, content=lines.encode(), headers=headers)
+        assert reply.status_code in (200, 201, 204), reply.text
+
+    def get(self, name: str) -> str:
+        """The content of a resource."""
+        reply = self.client.get(self.url + name)
+        reply.raise_for_status()
+        return reply.text.replace("\r\n ", "")
+
+    def remove(self, name: str) -> None:
+        """Remove a resource."""
+        self.client.delete(self.url + name).raise_for_status()
+
+    def names(self) -> list[str]:
+        """The names of all resources."""
+        listed = self.client.request("PROPFIND", self.url, headers={"Depth": "1"})
+        hrefs = [each.split("<", 1)[0] for each in listed.text.split("<href>")[1:]]
+        return sorted(unquote(href.rpartition("/")[2]) for href in hrefs if not href.endswith("/"))
+
+
+@pytest.fixture(scope="session")
+def radicale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Radicale process with one user."""
+    folder = tmp_path_factory.mktemp("radicale")
+    (folder / "users").write_text(f"{USER}:{PASSWORD}\n", encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "config": "",
+        "server-hosts": f"127.0.0.1:{port}",
+        "storage-filesystem-folder": str(folder / "collections"),
+        "auth-type": "htpasswd",
+        "auth-htpasswd-filename": str(folder / "users"),
+        "auth-htpasswd-encryption": "plain",
+        "auth-delay": "0",
+        "logging-level": "critical",
+    }
+    options = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "radicale", *options], stdout=log, stderr=log, cwd=folder)
+    try:
+        _until_it_answers(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            httpx.get(url)
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError("Radicale did not start")
+
+
+@pytest.fixture
+def shelf(radicale: str) -> Iterator[Shelf]:
+    """A new calendar."""
+    with httpx.Client(auth=(USER, PASSWORD), timeout=30) as client:
+        url = f"{radicale}/{USER}/{uuid4().hex}/"
+        client.request("MKCALENDAR", url).raise_for_status()
+        yield Shelf(url, client)
+        client.delete(url).raise_for_status()
+
+
+@pytest.fixture
+def provider() -> str:
+    """Where the events are kept. The contract's tests run on all providers."""
+    return "own"
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """The file in which the calendar is kept."""
+    """The file of the capability's own database."""
     return tmp_path / "calendar.db"
 
 
 @pytest.fixture
-def settings(database: Path) -> CalendarSettings:
+def settings(provider: str, database: Path, request: pytest.FixtureRequest) -> CalendarSettings:
     """Settings of a calendar of its own, whose unzoned times belong to Berlin."""
-    return CalendarSettings(database_url=f"sqlite+aiosqlite:///{database}", timezone="Europe/Berlin")
+    own = CalendarSettings(database_url=f"sqlite+aiosqlite:///{database}", timezone="Europe/Berlin")
+    if provider == "own":
+        return own
+    shelf: Shelf = request.getfixturevalue("shelf")
+    return on_server(own, shelf.url)
+
+
+def on_server(own: CalendarSettings, url: str, **more: Any) -> CalendarSettings:
+    """The same settings with a calendar on a server."""
+    told = {"provider": "caldav", "url": url, "username": USER, "password": PASSWORD, **more}
+    return CalendarSettings.model_validate({**own.model_dump(), **told})
 
 
 @pytest.fixture
 async def call(settings: CalendarSettings) -> AsyncIterator[Call]:
     """Runs a tool by name; calls with the same `step` are attempts of one step."""
+    async with serving(settings) as run:
+        yield run
+
+
+@asynccontextmanager
+async def serving(settings: CalendarSettings) -> AsyncIterator[Call]:
+    """The tools of one worker."""
     served = plugin(settings)
     assert isinstance(served.activities, Sequence)
     assert served.run_context is not None
@@ -50,11 +162,14 @@ async def call(settings: CalendarSettings) -> AsyncIterator[Call]:
 
 
 @pytest.fixture
-def count_events(database: Path) -> Callable[[], int]:
-    """How many events the file holds."""
+def count_events(provider: str, database: Path, request: pytest.FixtureRequest) -> Callable[[], int]:
+    """How many events the calendar holds."""
 
     def count() -> int:
         with closing(connect(database)) as connection:
             return int(connection.execute("SELECT count(*) FROM event").fetchone()[0])
 
-    return count
+    if provider == "own":
+        return count
+    shelf: Shelf = request.getfixturevalue("shelf")
+    return lambda: len(shelf.names())

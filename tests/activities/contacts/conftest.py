@@ -1,38 +1,136 @@
-"""The address book's tools as a worker runs them: real activities on a real database file."""
+"""The address book's tools as a worker runs them: real activities, on a database file and on a real CardDAV server."""
 
+from __future__ import annotations
+
+import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import connect
-from typing import Any
-from uuid import uuid4
+from typing import Any, cast
 
+import httpx
 import pytest
+from pydantic import AnyHttpUrl, SecretStr
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.contacts.settings import ContactsSettings
 from activities.contacts.worker import import_file, plugin
+from workers import temporal_server
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
+PASSWORD = "canary-5f2c19"
+_NEW_BOOK = (
+    '<?xml version="1.0"?><d:mkcol xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav"><d:set><d:prop>'
+    "<d:resourcetype><d:collection/><c:addressbook/></d:resourcetype></d:prop></d:set></d:mkcol>"
+)
+
+
+@dataclass
+class AddressBook:
+    """One address book on Radicale, seen as other devices see it."""
+
+    url: str
+    files: Path
+
+    def ask(self, method: str, name: str = "", **request: Any) -> httpx.Response:
+        answer = httpx.request(method, f"{self.url}{name}", auth=("ana", PASSWORD), timeout=10, **request)
+        assert answer.is_success, answer.text
+        return answer
+
+    def put(self, name: str, *lines: str) -> None:
+        card = "\r\n".join(["BEGIN:VCARD", "VERSION:3.0", f"UID:{name}", *lines, "END:VCARD", ""])
+        self.ask("PUT", f"{name}.vcf", content=card.encode(), headers={"Content-Type": "text/vcard"})
+
+    def cards(self) -> list[str]:
+        return [file.read_text() for file in sorted(self.files.glob("*.vcf"))]
+
+
+@pytest.fixture(scope="session")
+def radicale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A real CardDAV server on a free port: its address, and the folder in which it keeps everything."""
+    folder = tmp_path_factory.mktemp("radicale")
+    (folder / "users").write_text(f"ana:{PASSWORD}\n")
+    port = temporal_server.free_port()
+    options = [
+        *("--server-hosts", f"127.0.0.1:{port}", "--storage-filesystem-folder", str(folder / "data")),
+        *("--auth-type", "htpasswd", "--auth-htpasswd-filename", str(folder / "users")),
+        *("--auth-htpasswd-encryption", "plain", "--auth-delay", "0", "--logging-level", "warning"),
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-P", "-m", "radicale", "--config", "", *options], stderr=log)
+    try:
+        deadline = time.monotonic() + 20
+        while not temporal_server.answers("127.0.0.1", port):
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}", folder / "data" / "collection-root"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def book(radicale: tuple[str, Path]) -> AddressBook:
+    """An empty address book."""
+    address, folder = radicale
+    name = uuid.uuid4().hex
+    book = AddressBook(f"{address}/ana/{name}/", folder / "ana" / name)
+    book.ask("MKCOL", content=_NEW_BOOK)
+    return book
+
+
+@pytest.fixture(params=["own", "carddav"])
+def provider(request: pytest.FixtureRequest) -> str:
+    """Where the address book is kept: every test that uses the tools runs on both."""
+    return cast(str, request.param)
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """The file in which the address book is kept."""
+    """The file of the capability's own database."""
     return tmp_path / "contacts.db"
 
 
 @pytest.fixture
-def settings(database: Path) -> ContactsSettings:
+def settings(provider: str, database: Path, request: pytest.FixtureRequest) -> ContactsSettings:
     """Settings of an address book of its own."""
-    return ContactsSettings(database_url=f"sqlite+aiosqlite:///{database}")
+    url = f"sqlite+aiosqlite:///{database}"
+    if provider == "own":
+        return ContactsSettings(database_url=url)
+    book: AddressBook = request.getfixturevalue("book")
+    return on_server(book.url, url)
+
+
+def on_server(book: str, database_url: str, **changes: Any) -> ContactsSettings:
+    """Settings of an address book on a server."""
+    return ContactsSettings(
+        provider="carddav",
+        url=AnyHttpUrl(book),
+        username="ana",
+        password=SecretStr(PASSWORD),
+        database_url=database_url,
+        **changes,
+    )
 
 
 @pytest.fixture
 async def call(settings: ContactsSettings) -> AsyncIterator[Call]:
     """Runs a tool by name; calls with the same `step` are attempts of one step."""
+    async for run in served(settings):
+        yield run
+
+
+async def served(settings: ContactsSettings) -> AsyncIterator[Call]:
+    """The tools of one worker."""
     served = plugin(settings)
     assert isinstance(served.activities, Sequence)
     assert served.run_context is not None
@@ -41,7 +139,7 @@ async def call(settings: ContactsSettings) -> AsyncIterator[Call]:
     async def run(tool: str, *, step: str | None = None, **arguments: Any) -> dict[str, Any]:
         environment = ActivityEnvironment()
         environment.info = dataclasses.replace(
-            environment.info, workflow_id="assistant-1", activity_id=step or uuid4().hex, activity_type=tool
+            environment.info, workflow_id="assistant-1", activity_id=step or uuid.uuid4().hex, activity_type=tool
         )
         return await environment.run(activities[tool], arguments)
 
@@ -49,25 +147,51 @@ async def call(settings: ContactsSettings) -> AsyncIterator[Call]:
         yield run
 
 
+async def retried(call: Call, tool: str, **arguments: Any) -> dict[str, Any]:
+    """An attempt that is tried again as Temporal does: while its error says that this may help."""
+    while True:
+        try:
+            return await call(tool, **arguments)
+        except ApplicationError as error:
+            if error.non_retryable:
+                raise
+            await asyncio.sleep(error.next_retry_delay.total_seconds() if error.next_retry_delay else 0.2)
+
+
 @pytest.fixture
-def count_contacts(database: Path) -> Callable[[], int]:
-    """How many people the file holds."""
+def count_contacts(provider: str, database: Path, request: pytest.FixtureRequest) -> Callable[[], int]:
+    """How many people the address book holds."""
 
     def count() -> int:
         with closing(connect(database)) as connection:
             return int(connection.execute("SELECT count(*) FROM contact").fetchone()[0])
 
-    return count
+    if provider == "own":
+        return count
+    book: AddressBook = request.getfixturevalue("book")
+    return lambda: len(book.cards())
 
 
 @pytest.fixture
-def fill(settings: ContactsSettings, tmp_path: Path) -> Callable[[int, str], Awaitable[None]]:
+def fill(
+    provider: str, settings: ContactsSettings, tmp_path: Path, request: pytest.FixtureRequest
+) -> Callable[[int, str], Awaitable[None]]:
     """Puts many people of one numbered name into the address book."""
 
-    async def run(people: int, name: str) -> None:
-        cards = [f"BEGIN:VCARD\nVERSION:3.0\nFN:{name} {number}\nEND:VCARD\n" for number in range(people)]
+    def cards(people: int, name: str) -> str:
+        return "".join(
+            f"BEGIN:VCARD\nVERSION:3.0\nUID:{number}\nFN:{name} {number}\nN:{name};{number};;;\nEND:VCARD\n"
+            for number in range(people)
+        )
+
+    async def imported(people: int, name: str) -> None:
         path = tmp_path / "many.vcf"
-        path.write_text("".join(cards), encoding="utf-8")
+        path.write_text(cards(people, name), encoding="utf-8")
         assert (await import_file(path, settings)).startswith(f"{people} contacts imported")
 
-    return run
+    async def uploaded(people: int, name: str) -> None:
+        book: AddressBook = request.getfixturevalue("book")
+        headers = {"Content-Type": "text/vcard; charset=utf-8"}
+        await asyncio.to_thread(book.ask, "PUT", content=cards(people, name).encode(), headers=headers)
+
+    return imported if provider == "own" else uploaded

@@ -14,6 +14,12 @@ from retinue.errors import InvalidArguments, NotFound
 Call = Callable[..., Awaitable[dict[str, Any]]]
 
 
+@pytest.fixture
+def provider() -> str:
+    """Files are imported into the own store alone."""
+    return "own"
+
+
 def _card(*lines: str) -> str:
     return "\r\n".join(["BEGIN:VCARD", "VERSION:3.0", *lines, "END:VCARD", ""])
 

@@ -1,20 +1,42 @@
-"""A mailbox on a real SQLite file, and its tools as the activities that a worker runs."""
+"""One contract, two providers: the own mailbox on SQLite, and Dovecot with an SMTP server beside it.
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+Tests that ask for `box` and `call` run over both. Those that ask for `mailbox` or `imap_box` are about one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities.email.contract import Folder
+from activities.email.mail_server import over_mail_server
+from activities.email.models import Message
+from activities.email.outbox import Outbox
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
+from retinue.capability import Capability
 from retinue.edge import activities_of
 from retinue.testing import activities_by_name
+from tests.activities.email.mail_servers import DOVECOT, NO_DOVECOT, Dovecot, dovecot
+from workers.temporal_server import free_port
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
+NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -30,11 +52,180 @@ async def mailbox(settings: EmailSettings) -> AsyncIterator[MailStore]:
     await mailbox.close()
 
 
+@dataclass
+class Box(ABC):
+    """A mailbox as the contract's tests see it, whoever keeps it."""
+
+    sender: str
+    delivery: dict[str, str]
+
+    @abstractmethod
+    def tools(self) -> Capability:
+        """The provider."""
+
+    @abstractmethod
+    async def deliver(self, name: str, **fields: Any) -> None:
+        """A mail comes in: `<name@example.com>`."""
+
+    @abstractmethod
+    async def count(self) -> int:
+        """How many mails there are in all folders."""
+
+
+@dataclass
+class OwnBox(Box):
+    """The own mailbox."""
+
+    store: MailStore
+
+    def tools(self) -> Capability:
+        return EmailTools(self.store, sender=self.sender)
+
+    async def deliver(self, name: str, **fields: Any) -> None:
+        await self.store.deliver(Message(**described(name, **fields)))
+
+    async def count(self) -> int:
+        return await self.store.count()
+
+
+@dataclass
+class ImapBox(Box):
+    """An account at Dovecot, whose mails go out over aiosmtpd."""
+
+    server: Dovecot
+    user: str
+    provider: Capability
+    outbox: Outbox
+    sent: list[Envelope] = field(default_factory=list)
+
+    def tools(self) -> Capability:
+        return self.provider
+
+    async def deliver(self, name: str, **fields: Any) -> None:
+        values = described(name, **fields)
+        self.server.deliver(self.user, as_file(values), mailbox=FOLDERS[values["folder"]], seen=not values["unread"])
+
+    async def count(self) -> int:
+        return sum(len(self.server.mails(self.user, mailbox)) for mailbox in FOLDERS.values())
+
+
+FOLDERS = {
+    Folder.INBOX: "INBOX",
+    Folder.SENT: "Sent",
+    Folder.DRAFTS: '"Entw&APw-rfe"',
+    Folder.ARCHIVE: "Archive",
+}
+
+
+def described(name: str, **fields: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "message_id": f"<{name}@example.com>",
+        "folder": Folder.INBOX,
+        "sender": "clara@example.com",
+        "sender_name": "Clara Mendes",
+        "recipients": ["me@retinue.example"],
+        "subject": name,
+        "date": NOON,
+        "text": "Hello",
+        "unread": True,
+    }
+    return values | fields
+
+
+def as_file(values: dict[str, Any]) -> bytes:
+    """The same mail as it comes from outside, in bare UTF-8."""
+    headers = {
+        "From": f'"{values["sender_name"]}" <{values["sender"]}>',
+        "To": ", ".join(values["recipients"]),
+        "Subject": values["subject"],
+        "Date": format_datetime(values["date"]),
+        "Message-ID": values["message_id"],
+        "In-Reply-To": values.get("in_reply_to"),
+        "References": values.get("in_reply_to"),
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Transfer-Encoding": "8bit",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
+    return f"{head}\r\n{values['text']}\r\n".encode()
+
+
+@pytest.fixture(scope="session")
+def mailbox_server() -> Iterator[Dovecot]:
+    """One Dovecot for all tests of this process."""
+    if DOVECOT is None:
+        pytest.skip(NO_DOVECOT)
+    with dovecot() as running:
+        yield running
+
+
+class Taking:
+    """What aiosmtpd does with a mail: it is kept."""
+
+    def __init__(self) -> None:
+        self.taken: list[Envelope] = []
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's name
+        self.taken.append(envelope)
+        return "250 taken"
+
+
+@asynccontextmanager
+async def account(server: Dovecot, folder: Path, *, smtp_url: str, **settings: Any) -> AsyncIterator[ImapBox]:
+    """The provider over an account of its own at Dovecot."""
+    user = f"u{uuid.uuid4().hex[:10]}"
+    values: dict[str, Any] = {
+        "provider": "imap",
+        "database_url": f"sqlite+aiosqlite:///{folder / user}.db",
+        "from_": "me@retinue.test",
+        "smtp_url": smtp_url,
+        "imap_url": server.url(user),
+    }
+    chosen = EmailSettings(**values | settings)
+    store = MailStore(chosen.database_url)
+    await store.open()
+    provider, shut = over_mail_server(store.database, chosen)
+    try:
+        yield ImapBox(
+            sender=chosen.from_,
+            delivery={"send": "smtp", "draft": "imap"},
+            server=server,
+            user=user,
+            provider=provider,
+            outbox=Outbox(store.database),
+        )
+    finally:
+        shut()
+        await store.close()
+
+
 @pytest.fixture
-def call(mailbox: MailStore) -> Call:
+async def imap_box(mailbox_server: Dovecot, tmp_path: Path) -> AsyncIterator[ImapBox]:
+    """An account at Dovecot, whose mails aiosmtpd takes."""
+    handler = Taking()
+    controller = Controller(handler, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    url = f"smtp://127.0.0.1:{controller.port}?starttls=false"
+    async with account(mailbox_server, tmp_path, smtp_url=url) as box:
+        box.sent = handler.taken
+        yield box
+    controller.stop()
+
+
+@pytest.fixture
+def own_box(mailbox: MailStore) -> OwnBox:
+    return OwnBox(sender="me@retinue.example", delivery={"send": "own-store", "draft": "own-store"}, store=mailbox)
+
+
+@pytest.fixture(params=["own", "imap"])
+def box(request: pytest.FixtureRequest) -> Box:
+    """Each provider in turn."""
+    found: Box = request.getfixturevalue(f"{request.param}_box")
+    return found
+
+
+def caller(tools: Capability) -> Call:
     """Run one tool as the activity of one step: `await call("send", {...}, step="s1")`."""
-    tools = activities_of(EmailTools(mailbox, sender="me@retinue.example"))
-    by_name = activities_by_name(tools)
+    by_name = activities_by_name(activities_of(tools))
 
     async def run(tool: str, arguments: dict[str, Any], *, step: str = "s1", workflow: str = "w1") -> dict[str, Any]:
         name = f"email.{tool}"
@@ -43,3 +234,24 @@ def call(mailbox: MailStore) -> Call:
         return await environment.run(by_name[name], arguments)
 
     return run
+
+
+def insisting(call: Call) -> Call:
+    """Try a tool again as Temporal does: while what it says may pass."""
+
+    async def run(tool: str, arguments: dict[str, Any], **step: str) -> dict[str, Any]:
+        for _ in range(200):
+            try:
+                return await call(tool, arguments, **step)
+            except ApplicationError as error:
+                if error.non_retryable:
+                    raise
+            await asyncio.sleep(0.05)
+        raise TimeoutError
+
+    return run
+
+
+@pytest.fixture
+def call(box: Box) -> Call:
+    return caller(box.tools())

@@ -7,7 +7,9 @@ of each.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -35,6 +37,7 @@ from retinue.store import Store
 from retinue.testing import Answer, ScriptedModel, plan_answer
 from tests.conftest import ENDED, Stack, View, pending, steps
 
+pytestmark = pytest.mark.xdist_group("model-faults")  # the runs are made once, in this order
 KEY = "sk-canary-0123456789"
 ECHO = json.dumps(
     {"error": {"message": f"Incorrect API key provided: {KEY}. Traceback (most recent call last)"}}
@@ -229,6 +232,7 @@ FAULTS: dict[str, Fault] = {
 }
 FAILED = {name for name, fault in FAULTS.items() if fault.status == "failed"}
 NOTICED = {name for name, fault in FAULTS.items() if fault.notice}
+PAUSING = {name for name in FAULTS if name.startswith("429")}
 ANSWERED_BY_CODE = {name for name, fault in FAULTS.items() if fault.replies}
 
 
@@ -247,8 +251,23 @@ Outcomes = dict[str, Outcome]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def outcomes(stack: Stack) -> Outcomes:
-    """All runs, sixteen at a time, watched to their ends."""
+async def waited(stack: Stack) -> Outcomes:
+    """The runs whose pauses all others would keep, one after the other."""
+    mark, found = uuid.uuid4().hex[:8], {}
+    for name in sorted(PAUSING):
+        found[name] = await _outcome(stack, f"{name} #{mark}", FAULTS[name])
+        _forget_pauses(stack)
+    return found
+
+
+async def test_runs_that_were_told_to_wait_end(waited: Outcomes) -> None:
+    """They come first, and by themselves, so that they have the time of a test for themselves."""
+    assert set(waited) == PAUSING
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def outcomes(stack: Stack, waited: Outcomes) -> Outcomes:
+    """All runs; the others sixteen at a time, watched to their ends."""
     mark = uuid.uuid4().hex[:8]
     gate = asyncio.Semaphore(16)
 
@@ -256,8 +275,15 @@ async def outcomes(stack: Stack) -> Outcomes:
         async with gate:
             return await _outcome(stack, f"{name} #{mark}", fault)
 
-    found = await asyncio.gather(*[one(name, fault) for name, fault in FAULTS.items()])
-    return dict(zip(FAULTS, found, strict=True))
+    together = {name: fault for name, fault in FAULTS.items() if name not in waited}
+    found = await asyncio.gather(*[one(name, fault) for name, fault in together.items()])
+    return waited | dict(zip(together, found, strict=True))
+
+
+def _forget_pauses(stack: Stack) -> None:
+    with contextlib.closing(sqlite3.connect(stack.data / "reasoning.db", timeout=5)) as database:
+        database.execute("DELETE FROM pauses")
+        database.commit()
 
 
 async def _outcome(stack: Stack, message: str, fault: Fault) -> Outcome:

@@ -146,5 +146,5 @@ def test_each_agent_may_have_a_model_of_its_own(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MY_NOTES_MODEL", "tiny")
     monkeypatch.setenv("EMAIL_MODEL", "")
     settings = ReasoningSettings()
-    models = [settings.model_of(agent) for agent in ("calendar", "my-notes", "email", "weather")]
+    models = [settings.models_of(agent)[0] for agent in ("calendar", "my-notes", "email", "weather")]
     assert models == ["special", "tiny", "general", "general"]

@@ -139,7 +139,8 @@ def lock(file: Path) -> sqlite3.Connection:
 async def test_a_locked_store_is_unavailable_and_works_again(
     bench: Bench, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retinue.store._BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("retinue.store._PATIENCE", 0.05)
+    monkeypatch.setattr("retinue.store._MIGRATING_PATIENCE", 0.1)
     bench.model.script(word, plan_answer(reply="a"), plan_answer(reply="b"))
     holder = lock(bench.file)
     with pytest.raises(ServiceUnavailable, match="the database of reasoning does not work"):

@@ -80,7 +80,7 @@ async def test_only_the_agents_own_plannable_tools_are_offered(make: Make, word:
     names = [tool["function"]["name"] for tool in body["tools"]]
     assert "calendar__create_event" in names
     assert {name.partition("__")[0] for name in names} == {"calendar"}
-    assert (body["model"], "tool_choice" in body) == ("scripted", False)
+    assert (body["model"], body["tool_choice"]) == ("scripted", "auto")
     assert "never an instruction" in body["messages"][0]["content"]
 
 

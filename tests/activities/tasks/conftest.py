@@ -95,9 +95,15 @@ def database(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def call(database: Path, timers: Timers, clock: Clock) -> AsyncIterator[Call]:
+def list_url(database: Path) -> str:
+    """The address of that file; tests/databases puts PostgreSQL's in its place."""
+    return f"sqlite+aiosqlite:///{database}"
+
+
+@pytest.fixture
+async def call(list_url: str, timers: Timers, clock: Clock) -> AsyncIterator[Call]:
     """Runs a tool by name; calls with the same `step` are attempts of one step."""
-    store = Store(f"sqlite+aiosqlite:///{database}", TasksBase.metadata, owner="tasks")
+    store = Store(list_url, TasksBase.metadata, owner="tasks")
     by_name = activities_by_name(activities_of(TasksTools(store, clock=clock)))
 
     async def run(tool: str, *, step: str | None = None, **arguments: Any) -> dict[str, Any]:

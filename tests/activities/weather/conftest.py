@@ -112,7 +112,7 @@ async def server() -> AsyncIterator[FakeOpenMeteo]:
 
 @pytest.fixture
 async def open_meteo(server: FakeOpenMeteo, clock: Clock) -> AsyncIterator[Call]:
-    async with new_client(0.5) as client:
+    async with new_client(1) as client:
         provider = OpenMeteo(
             Service(client, deadline=2, clock=clock),
             url=f"{server.address}/v1/forecast",

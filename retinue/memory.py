@@ -1,5 +1,8 @@
 """What was asked a short while ago need not be asked again."""
 
+from __future__ import annotations
+
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime, timedelta
@@ -23,9 +26,24 @@ class Memory(Generic[Value]):
         self._lifetime = lifetime
         self._clock = clock
         self._kept: OrderedDict[Hashable, tuple[datetime, Value]] = OrderedDict()
+        self._asking: dict[Hashable, tuple[asyncio.Lock, int]] = {}
 
     async def recall(self, key: Hashable, ask: Callable[[], Awaitable[Value]]) -> Value:
-        """The answer of that key, asked anew if it is missing or too old. Errors are not remembered."""
+        """The answer of that key, asked anew if it is missing or too old. Errors are not remembered.
+
+        Whoever wants the same at the same time waits for the first one's answer; after an error the next one asks.
+        """
+        lock, waiting = self._asking.get(key, (asyncio.Lock(), 0))
+        self._asking[key] = (lock, waiting + 1)
+        try:
+            async with lock:
+                return await self._fresh(key, ask)
+        finally:
+            lock, waiting = self._asking.pop(key)
+            if waiting > 1:
+                self._asking[key] = (lock, waiting - 1)
+
+    async def _fresh(self, key: Hashable, ask: Callable[[], Awaitable[Value]]) -> Value:
         asked_at, value = self._kept.get(key, (None, None))
         if asked_at is None or value is None or self._clock() - asked_at >= self._lifetime:
             value = await ask()

@@ -1,0 +1,219 @@
+"""What one resource of a CalDAV calendar holds: an event, or a series with its changed dates.
+
+Whatever cannot be read, or not without endless work, is `Unreadable`; whoever reads a calendar leaves it out and counts it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from zoneinfo import available_timezones
+
+import recurring_ical_events  # type: ignore[import-untyped]  # it brings no types
+from icalendar import Calendar as ICalendar
+from icalendar import Component, vRecur
+
+from activities.calendar.contract import Event, PreviousEvent
+from activities.calendar.ical_values import (
+    BROKEN,
+    Unreadable,
+    attendees,
+    calendars,
+    is_all_day,
+    is_busy,
+    is_cancelled,
+    line,
+    moment,
+    rule,
+    several,
+    text,
+    times,
+    value_of,
+)
+from activities.calendar.recurrence import check_followable
+from activities.calendar.store import MOST_EXCLUDED
+from activities.calendar.zones import zone_of
+from retinue.errors import InvalidArguments
+
+_DAY = timedelta(days=1)
+_DESCRIBED_ZONE = re.compile(
+    r"^BEGIN:VTIMEZONE\r?\n(?:(?!(?:BEGIN|END):VTIMEZONE|TZID)[^\n]*\n)*TZID:(?P<name>[\w/+-]{1,64})\r?\n"
+    r"(?:(?!(?:BEGIN|END):VTIMEZONE)[^\n]*\n)*END:VTIMEZONE\r?\n",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """One time at which an event takes place."""
+
+    start: datetime
+    end: datetime
+    busy: bool
+    event: Event
+
+    def as_event(self) -> Event:
+        """The event at this time."""
+        return self.event
+
+
+class Entry:
+    """One resource, read."""
+
+    def __init__(self, event_id: str, calendar: ICalendar, default_zone: str) -> None:
+        """Take a resource as `parsed` gives it.
+
+        Raises:
+            Unreadable: It holds no event, or one that makes no sense.
+        """
+        self._event_id = event_id
+        self._zone = default_zone
+        events = vevents(calendar)
+        self._main = main_of(events)
+        self._rule = rule(self._main)
+        self._once: list[Occurrence] | None = None
+        self._calendar: ICalendar | None = None
+        found = [self._occurrence(event) for event in events]
+        if len(events) == 1 and not recurs(self._main):
+            self._once = [each for each in found if each is not None]
+        else:
+            self._calendar = _with_whole_last_days(calendar)
+
+    @property
+    def recurs(self) -> bool:
+        """Whether it is a series."""
+        return self._once is None
+
+    def occurrences(self, start: datetime, end: datetime) -> list[Occurrence]:
+        """The times at which it takes place in the window, in order.
+
+        Raises:
+            Unreadable: They cannot be told.
+        """
+        found = self._once if self._once is not None else self._expanded(start, end)
+        overlapping = (each for each in found if each.start < end and each.end > start)
+        return sorted(overlapping, key=lambda each: (each.start, each.end))
+
+    def as_event(self) -> Event:
+        """The event, of a series the first time, as the contract shows it."""
+        return self._event(self._main, *times(self._main, self._zone))
+
+    def as_previous(self, kept: str) -> PreviousEvent:
+        """The event with what is kept of it under `kept`."""
+        lists = several(self._main.get("EXDATE"))
+        excluded = [
+            moment(each, self._zone)[0].astimezone(UTC) for dates in lists for each in getattr(dates, "dts", [])
+        ]
+        return PreviousEvent(
+            **self.as_event().model_dump(),
+            excluded=excluded if len(excluded) <= MOST_EXCLUDED else None,
+            busy=is_busy(self._main),
+            kept=kept,
+        )
+
+    def _expanded(self, start: datetime, end: datetime) -> Iterator[Occurrence]:
+        """A day more on both sides, since dates and floating times have a place in time only in a zone."""
+        if self._rule is not None:
+            _check_rule(self._rule, times(self._main, self._zone)[0], (start - _DAY, end + _DAY))
+        try:
+            found = recurring_ical_events.of(self._calendar).between(start - _DAY, end + _DAY)
+        except BROKEN:
+            raise Unreadable("its times cannot be worked out") from None
+        return (each for each in map(self._occurrence, found) if each is not None)
+
+    def _occurrence(self, event: Component) -> Occurrence | None:
+        try:
+            start, end, zone = times(event, self._zone)
+        except InvalidArguments as error:
+            raise Unreadable(error.message) from None
+        if is_cancelled(event):
+            return None
+        return Occurrence(start, end, is_busy(event), self._event(event, start, end, zone))
+
+    def _event(self, event: Component, start: datetime, end: datetime, zone: str) -> Event:
+        return Event(
+            event_id=self._event_id,
+            title=line(event.get("SUMMARY"), 300) or "(no title)",
+            start=start.astimezone(zone_of(zone)),
+            end=end.astimezone(zone_of(zone)),
+            timezone=zone,
+            location=line(event.get("LOCATION"), 500) or None,
+            description=text(event.get("DESCRIPTION"), 8000) or None,
+            attendees=attendees(event),
+            recurrence=self._rule and self._rule[:500],
+        )
+
+
+def parsed(content: str) -> ICalendar:
+    """The calendar that a resource's content is.
+
+    Raises:
+        Unreadable: It is none.
+    """
+    found = calendars(content)
+    if len(found) > 1:
+        raise Unreadable("it holds several calendars")
+    return found[0]
+
+
+def read_entry(event_id: str, content: str, default_zone: str) -> Entry:
+    """A resource for reading only. Descriptions of zones that are known by name are left out: they take most of the time.
+
+    Raises:
+        Unreadable: It holds no event, or one that makes no sense.
+    """
+    return Entry(event_id, parsed(_DESCRIBED_ZONE.sub(_unless_known, content)), default_zone)
+
+
+def _unless_known(described: re.Match[str]) -> str:
+    return "" if described["name"] in _known_zones() else described[0]
+
+
+@cache
+def _known_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def vevents(calendar: ICalendar) -> list[Component]:
+    """The events of a resource.
+
+    Raises:
+        Unreadable: There is none.
+    """
+    events = calendar.walk("VEVENT")
+    if not events:
+        raise Unreadable("it holds no event")
+    return list(events)
+
+
+def main_of(events: list[Component]) -> Component:
+    """The event that says what holds for the whole series; where only single dates of one are there, the first of them."""
+    return next((event for event in events if "RECURRENCE-ID" not in event), events[0])
+
+
+def recurs(event: Component) -> bool:
+    """Whether it takes place more than once, or is one date of a series."""
+    return any(name in event for name in ("RRULE", "RDATE", "RECURRENCE-ID"))
+
+
+def _check_rule(found: str, start: datetime, window: tuple[datetime, datetime]) -> None:
+    try:
+        check_followable(found, start, window)
+    except InvalidArguments as error:
+        known = error.hint is None
+        raise Unreadable(error.message if known else "its recurrence rule is none that this calendar follows") from None
+
+
+def _with_whole_last_days(calendar: ICalendar) -> ICalendar:
+    """A rule that ends on a date ends with that day, in the zone of the event, and not with its first minute."""
+    for event in calendar.walk("VEVENT"):
+        for found in several(event.get("RRULE")):
+            until = found.get("UNTIL", [None])[0] if isinstance(found, vRecur) else None
+            if isinstance(found, vRecur) and type(until) is date and not is_all_day(event):
+                start = value_of(event["DTSTART"])
+                last = datetime.combine(until, time(23, 59, 59), getattr(start, "tzinfo", None))
+                found["UNTIL"] = [last.astimezone(UTC) if last.tzinfo else last]
+    return calendar

@@ -1,0 +1,106 @@
+"""What a list shows and what free time is, wherever the events are kept."""
+
+import heapq
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Protocol
+
+from activities.calendar.contract import Event, FindFreeTime, FindFreeTimeResult, ListEventsResult, Slot, Window
+from activities.calendar.free_time import Stretch, gaps, slots
+from activities.calendar.store import ordered
+from retinue.errors import InvalidArguments
+
+MOST_EVENTS = 200
+MOST_SLOTS = 20
+LONGEST_WINDOW = timedelta(days=3 * 366)
+LISTED_DESCRIPTION = 500
+LISTED_ATTENDEES = 20
+LISTED_BYTES = 200 * 1024
+"""A list stays below what the edge lets into a run; an event too many is cut, not the whole answer refused."""
+
+
+class Timed(Protocol):
+    """One time at which an event takes place."""
+
+    @property
+    def start(self) -> datetime:
+        """When it begins."""
+
+    @property
+    def end(self) -> datetime:
+        """When it is over."""
+
+    def as_event(self) -> Event:
+        """The event at this time."""
+
+
+def bounds(window: Window) -> tuple[datetime, datetime]:
+    """Start and end of the window in UTC.
+
+    Raises:
+        InvalidArguments: It is longer than three years, or beyond what calendars keep.
+    """
+    start, end = ordered(window.start, window.end)
+    if end - start > LONGEST_WINDOW:
+        raise InvalidArguments("the window is longer than three years", hint="ask for one year after the other")
+    return start, end
+
+
+def asks_for(query: str | None) -> Callable[[str], bool]:
+    """Whether a title holds all words of the query. Compared here, because SQLite and servers fold only ASCII letters."""
+    words = (query or "").casefold().split()
+    return lambda title: all(word in title.casefold() for word in words)
+
+
+def listing(found: Sequence[Sequence[Timed]], *, skipped: int = 0) -> ListEventsResult:
+    """The list of what was found.
+
+    Args:
+        found: For each event its times in the window, in order, none empty. No series can fill more than the whole list,
+            so more than `MOST_EVENTS + 1` times of one are not needed.
+        skipped: How many entries of the calendar could not be read.
+    """
+    by_time = list(islice(_in_order(found), MOST_EVENTS + 1))
+    listed = list(_fitting(_listed(time) for time in by_time[:MOST_EVENTS]))
+    return ListEventsResult(
+        events=listed,
+        match=_listed(found[0][0]) if len(found) == 1 else None,
+        truncated=len(listed) < len(by_time),
+        skipped=skipped,
+    )
+
+
+def free_slots(busy: Iterable[Stretch], wish: FindFreeTime, *, skipped: int = 0) -> FindFreeTimeResult:
+    """The gaps between busy times, cut into slots, shown in the offset of the window's start."""
+    start, end = bounds(wish)
+    free = slots(gaps(busy, start, end), timedelta(minutes=wish.duration_minutes))
+    zone = wish.start.tzinfo
+    return FindFreeTimeResult(
+        slots=[Slot(start=s.astimezone(zone), end=e.astimezone(zone)) for s, e in islice(free, MOST_SLOTS)],
+        skipped=skipped,
+    )
+
+
+def _in_order(found: Iterable[Sequence[Timed]]) -> Iterator[Timed]:
+    return heapq.merge(*found, key=lambda time: (time.start, time.end))
+
+
+def _listed(time: Timed) -> Event:
+    event = time.as_event()
+    return event.model_copy(
+        update={
+            "description": event.description and event.description[:LISTED_DESCRIPTION],
+            "attendees": event.attendees[:LISTED_ATTENDEES],
+        }
+    )
+
+
+def _fitting(events: Iterable[Event]) -> Iterator[Event]:
+    size = 0
+    for event in events:
+        size += len(json.dumps(event.model_dump(mode="json")))
+        if size > LISTED_BYTES:
+            return
+        yield event

@@ -1,0 +1,158 @@
+"""The address book's tools on a CardDAV server, which the person's other devices share.
+
+The server is asked and not copied: the capability's own database holds the ledger alone. Cards are recognised by a UID
+that the step's key gives, so a lost reply is looked up instead of repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from activities.contacts import vcard
+from activities.contacts.book import Book, Person, contact_id
+from activities.contacts.contract import (
+    AddContact,
+    AddedContact,
+    Contacts,
+    FindContacts,
+    FindContactsResult,
+    ListContactsResult,
+    RemoveContact,
+    RemovedContact,
+)
+from activities.contacts.names import folded, one_line
+from activities.contacts.store import folded_name
+from activities.contacts.tools import MOST_FOUND, MOST_LISTED, fitting, only
+from retinue.dav import Collection
+from retinue.errors import Conflict, NotFound
+from retinue.ledger import Commit, Ledger, effect_key
+from retinue.store import Store
+
+CONTENT_TYPE = "text/vcard; charset=utf-8"
+
+
+class CarddavContacts(Contacts):
+    """The contract, kept by a server; every change goes through the ledger."""
+
+    def __init__(self, store: Store, collection: Collection) -> None:
+        self._ledger = Ledger(store)
+        self._collection = collection
+        self._book = Book(collection)
+        self._adding = asyncio.Lock()
+
+    async def find(self, wish: FindContacts) -> FindContactsResult:
+        """Find people by name, nickname or organization; a whole name beats texts that only contain it."""
+        wanted = folded_name(wish.name)
+        words = wanted.split()
+        people = [person for person in await self._book.people() if all(word in person.folded_text for word in words)]
+        whole = [person for person in people if person.is_called(wanted)]
+        match = only(people) or only(whole)
+        found = [*whole, *(person for person in people if person not in whole)][:MOST_FOUND]
+        return FindContactsResult(
+            contacts=list(fitting(person.as_contact() for person in found)),
+            match=match.as_contact() if match is not None else None,
+            skipped=self._book.skipped(),
+        )
+
+    async def list(self) -> ListContactsResult:
+        """List the address book as far as it fits."""
+        people = await self._book.people()
+        listed = [*fitting(person.as_contact() for person in people[:MOST_LISTED])]
+        return ListContactsResult(contacts=listed, truncated=len(listed) < len(people), skipped=self._book.skipped())
+
+    async def add(self, person: AddContact) -> AddedContact:
+        """Enter the person once. One who is there already gains a missing telephone number and nothing else."""
+        folded_name(person.name)  # refuses a name without a word before anything is written down
+        uid = hashlib.sha256(effect_key().encode()).hexdigest()[:32]
+
+        async def act(commit: Commit) -> AddedContact:
+            # One at a time, so that two steps of this worker do not enter one person twice.
+            async with self._adding:
+                known = await self._known(person)
+                if known is None:
+                    return await self._enter(person, uid, commit)
+                return _added(await self._completed(known, person, commit), created=known.card.uid == uid)
+
+        async def verify() -> AddedContact | None:
+            entered = await self._entered(uid)
+            return None if entered is None else _added(entered, created=True)
+
+        return await self._ledger.once_outside(person, AddedContact, act=act, verify=verify)
+
+    async def _known(self, wanted: AddContact) -> Person | None:
+        name, address = folded(wanted.name), wanted.email.casefold()
+        people = await self._book.people()
+        return next(
+            (
+                person
+                for person in people
+                if person.folded_name == name and address in (email.casefold() for email in person.card.emails)
+            ),
+            None,
+        )
+
+    async def _enter(self, person: AddContact, uid: str, commit: Commit) -> AddedContact:
+        href = self._collection.href(f"{uid}.vcf")
+        await commit()
+        try:
+            await self._collection.create(
+                href, vcard.write(person.name, email=person.email, phone=person.phone, uid=uid)
+            )
+        except Conflict:
+            # Only an earlier attempt of this step can have used this name.
+            if (entered := await self._entered(uid)) is not None:
+                return _added(entered, created=True)
+            raise
+        return AddedContact(
+            contact_id=contact_id(href),
+            name=one_line(person.name),
+            email=person.email,
+            phone=person.phone,
+            created=True,
+        )
+
+    async def _entered(self, uid: str) -> Person | None:
+        """The card that this step's own attempts have put there."""
+        mine = contact_id(self._collection.href(f"{uid}.vcf"))
+        return next((person for person in await self._book.people() if person.contact_id == mine), None)
+
+    async def _completed(self, known: Person, wanted: AddContact, commit: Commit) -> Person:
+        if known.card.phone or not wanted.phone:
+            return known
+        current = await self._collection.get(known.href)
+        await commit()
+        await self._collection.replace(
+            known.href, vcard.with_phone(current.content, wanted.phone), etag=current.etag or known.etag
+        )
+        return await self._person(known.contact_id) or known
+
+    async def remove(self, person: RemoveContact) -> RemovedContact:
+        """Remove the person once. Whoever was there before an addition stays when the addition is undone."""
+        name = ""
+
+        async def act(commit: Commit) -> RemovedContact:
+            nonlocal name
+            if not person.created:
+                return RemovedContact(contact_id=person.contact_id, removed=False)
+            found = await self._person(person.contact_id)
+            if found is None:
+                raise NotFound("there is no such contact in the address book", hint="contacts.find gives the ids")
+            name = found.card.name
+            await commit()
+            await self._collection.delete(found.href, etag=found.etag)
+            return RemovedContact(contact_id=person.contact_id, name=name, removed=True)
+
+        async def verify() -> RemovedContact | None:
+            if await self._person(person.contact_id) is not None:
+                return None
+            return RemovedContact(contact_id=person.contact_id, name=name, removed=True)
+
+        return await self._ledger.once_outside(person, RemovedContact, act=act, verify=verify)
+
+    async def _person(self, wanted: str) -> Person | None:
+        return next((person for person in await self._book.people() if person.contact_id == wanted), None)
+
+
+def _added(person: Person, *, created: bool) -> AddedContact:
+    return AddedContact(**person.as_contact().model_dump(), created=created)

@@ -1,0 +1,80 @@
+"""What the tools answer: mails as contract models, cut to what one answer holds. Strangers decide how long mails are."""
+
+import json
+from collections.abc import Iterator
+from itertools import accumulate
+
+from activities.email.contract import Attachment, Mail, MailSummary, MovedMail
+from activities.email.models import Message
+from activities.email.plaintext import one_line
+from retinue.edge import MAX_RESULT_BYTES
+
+MAX_READ = 30_000
+_SNIPPET = 160
+_PEOPLE_SHOWN = 10
+_ROOM = MAX_RESULT_BYTES - 16 * 1024
+"""Bytes of JSON that one answer may fill."""
+
+
+def moved(message: Message, *, status: str) -> MovedMail:
+    """A mail that was archived, moved or deleted, named as it stood before."""
+    return MovedMail(message_id=message.message_id, subject=message.subject, status=status, folder=message.folder)
+
+
+def summary(message: Message) -> MailSummary:
+    """One line of a mailbox."""
+    return MailSummary(
+        message_id=message.message_id,
+        sender=message.sender,
+        from_name=message.sender_name,
+        to=message.recipients[:_PEOPLE_SHOWN],
+        subject=message.subject,
+        date=message.date,
+        snippet=one_line(message.text[: 10 * _SNIPPET], limit=_SNIPPET),
+        unread=message.unread,
+        folder=message.folder,
+    )
+
+
+def whole(message: Message, *, cut: bool = False) -> Mail:
+    """One mail, its text cut to what fits; `cut` says that it was not whole when it came here."""
+    mail = Mail(
+        message_id=message.message_id,
+        sender=message.sender,
+        from_name=message.sender_name,
+        to=message.recipients,
+        cc=message.cc,
+        subject=message.subject,
+        date=message.date,
+        text="",
+        attachments=[Attachment.model_validate(entry) for entry in message.attachments],
+        in_reply_to=message.in_reply_to,
+    )
+    mail.text = _cut(message.text, room=_ROOM - _size(mail))
+    mail.truncated = cut or mail.text != message.text
+    return mail
+
+
+def fitting(summaries: list[MailSummary]) -> list[MailSummary]:
+    """As many of the first summaries as one answer can hold."""
+    return list(_fitting(summaries))
+
+
+def _cut(text: str, *, room: int) -> str:
+    """The text's beginning: at most `MAX_READ` characters, and not more than `room` bytes of JSON.
+
+    Answers travel as JSON in ASCII, where one emoji takes twelve bytes, so that characters alone are no bound.
+    """
+    text = text[:MAX_READ]
+    while len(json.dumps(text)) > room:
+        text = text[: len(text) * 9 // 10]
+    return text
+
+
+def _fitting(summaries: list[MailSummary]) -> Iterator[MailSummary]:
+    filled = accumulate(_size(entry) for entry in summaries)
+    return (entry for entry, size in zip(summaries, filled, strict=True) if size <= _ROOM)
+
+
+def _size(part: MailSummary | Mail) -> int:
+    return len(json.dumps(part.model_dump(mode="json", by_alias=True)))

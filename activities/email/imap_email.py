@@ -1,0 +1,326 @@
+"""The mail tools over real servers: mails go out by SMTP, and the mailbox is read and tidied by IMAP.
+
+What each effect needs to happen once: a mail is out when the server has taken it over, so the ledger's states stand
+around that moment; a draft, a move and a deletion can be done again without harm, since each attempt looks first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+
+from activities.email.answers import fitting, summary, whole
+from activities.email.contract import (
+    Compose,
+    Email,
+    Folder,
+    Mail,
+    MailThread,
+    MessageRef,
+    MovedMail,
+    MoveMail,
+    NotifySelf,
+    SearchMail,
+    SearchMailResult,
+    SendResult,
+)
+from activities.email.imap_client import ImapServer, ImapSession
+from activities.email.incoming import MAX_BYTES, is_message_id, named_ids, parse
+from activities.email.letters import Origin, letter, message_id_for
+from activities.email.mailboxes import ALL, GLANCE, Fetched, Mailboxes, Place
+from activities.email.models import Message, OutboxState, Relocation
+from activities.email.outbox import Outbox
+from activities.email.smtp import Submission
+from activities.email.store import MOST_IN_THREAD
+from retinue.errors import InvalidArguments, NotFound, OutcomeUnknown, ServiceError
+from retinue.ledger import Commit, Ledger, effect_key
+from retinue.store import Store
+
+_LOOK = 15.0
+_FILE = 20.0
+_MOST_ASKED_FOR = 6
+
+
+class ImapEmail(Email):
+    """The contract over one account on a mail server."""
+
+    def __init__(
+        self,
+        store: Store,
+        submission: Submission,
+        mailbox: ImapServer,
+        *,
+        sender: str,
+        settle: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Keep the servers.
+
+        Args:
+            store: The capability's database, for the ledger and the outbox.
+            submission: Takes mails for sending.
+            mailbox: Where they are read.
+            sender: The person's own address.
+            settle: Seconds after which a sending that never reported counts as lost.
+            clock: The present, for the date of written mails.
+        """
+        self._ledger = Ledger(store)
+        self._outbox = Outbox(store)
+        self._submission = submission
+        self._mailbox = mailbox
+        self._sender = sender
+        self._settle = settle
+        self._clock = clock
+
+    async def send(self, mail: Compose) -> SendResult:
+        """Hand it to the mail server, and put a copy into Sent."""
+        return await self._send(mail, mail)
+
+    async def notify_self(self, note: NotifySelf) -> SendResult:
+        """Hand it to the mail server; its only recipient is the person."""
+        mail = Compose(to=[self._sender], subject=note.subject, body=note.body)
+        return await self._send(note, mail, automatic=True)
+
+    async def draft(self, mail: Compose) -> SendResult:
+        """Append it to Drafts, unless it is there."""
+        message_id = message_id_for(effect_key(), sender=self._sender)
+
+        async def act(commit: Commit) -> SendResult:
+            content = await self._written(mail, message_id)
+            await commit()
+            flags = ("\\Draft", "\\Seen")
+            await self._mailbox.do(
+                lambda boxes: boxes.append(Folder.DRAFTS, content, flags=flags, message_id=message_id)
+            )
+            return _written_result(mail, message_id, status="draft", delivery="imap")
+
+        return await self._ledger.once_outside(mail, SendResult, act=act, verify=_harmless, settle=self._settle)
+
+    async def search(self, wish: SearchMail) -> SearchMailResult:
+        """Ask the server, and look at the beginnings of what it found."""
+        words = (wish.query or "").split()
+        found = await self._mailbox.do(
+            lambda boxes: boxes.search(wish.folder, words=words, unread=wish.unread, limit=wish.limit)
+        )
+        messages = _told_apart(found, await self._parsed(found))
+        return SearchMailResult(messages=fitting([summary(message) for message in messages]))
+
+    async def read(self, mail: MessageRef) -> Mail:
+        """Fetch one mail, or as much of it as may be fetched."""
+
+        def fetch(boxes: Mailboxes) -> Fetched:
+            return boxes.fetch(boxes.locate(mail.message_id), most=MAX_BYTES)
+
+        fetched = await self._mailbox.do(fetch)
+        [message] = await self._parsed([fetched])
+        message.message_id = mail.message_id
+        return whole(message, cut=not fetched.whole)
+
+    async def thread(self, mail: MessageRef) -> MailThread:
+        """Ask each folder for mails that carry or name the ids that this one carries or names."""
+
+        def fetch(boxes: Mailboxes) -> list[Fetched]:
+            first = boxes.fetch(boxes.locate(mail.message_id), most=GLANCE)
+            ids = _conversation(first.content)
+            found = (
+                [one for folder in Folder for one in boxes.related(folder, ids, limit=MOST_IN_THREAD)] if ids else []
+            )
+            return [first, *found]
+
+        found = await self._mailbox.do(fetch)
+        by_id: dict[str, Message] = {}
+        for message in await self._parsed(found):
+            by_id.setdefault(message.message_id, message)
+        oldest_first = sorted(by_id.values(), key=lambda message: message.date)
+        shown = fitting([summary(message) for message in oldest_first[:MOST_IN_THREAD]])
+        return MailThread(messages=shown, truncated=len(shown) < len(oldest_first))
+
+    async def archive(self, mail: MessageRef) -> MovedMail:
+        """Move it; archiving what is archived changes nothing."""
+        return await self._move(mail, Folder.ARCHIVE, status="archived")
+
+    async def move(self, mail: MoveMail) -> MovedMail:
+        """Move it."""
+        return await self._move(mail, mail.folder, status="moved")
+
+    async def delete(self, mail: MessageRef) -> MovedMail:
+        """Take it out of its folder, and nothing else with it."""
+        return await self._relocate(mail, lambda boxes, place, _: boxes.remove(place), status="deleted")
+
+    async def _move(self, mail: MessageRef, folder: Folder, *, status: str) -> MovedMail:
+        return await self._relocate(
+            mail, lambda boxes, place, message_id: boxes.move(place, folder, message_id), status=status
+        )
+
+    async def _relocate(
+        self, mail: MessageRef, change: Callable[[Mailboxes, Place, str], None], *, status: str
+    ) -> MovedMail:
+        """Do something to one very mail, which the first attempt chose."""
+        key = effect_key()
+
+        async def act(commit: Commit) -> MovedMail:
+            async with self._mailbox.session() as session:
+                pinned = await self._outbox.relocation(key) or await self._pinned(key, mail.message_id, session)
+                place = Place(pinned.folder, pinned.mailbox, pinned.uid_validity, pinned.uid)
+                await commit()
+                await session.do(lambda boxes: change(boxes, place, pinned.message_id))
+            return MovedMail(message_id=pinned.message_id, subject=pinned.subject, status=status, folder=pinned.folder)
+
+        return await self._ledger.once_outside(mail, MovedMail, act=act, verify=_harmless, settle=self._settle)
+
+    async def _pinned(self, key: str, message_id: str, session: ImapSession) -> Relocation:
+        found = await session.do(lambda boxes: boxes.fetch(boxes.locate(message_id), most=GLANCE))
+        [message] = await self._parsed([found])
+        place = found.place
+        return await self._outbox.pin(
+            Relocation(
+                key=key,
+                message_id=message_id,
+                subject=message.subject,
+                folder=place.folder,
+                mailbox=place.mailbox,
+                uid_validity=place.validity,
+                uid=place.uid,
+            )
+        )
+
+    async def _send(self, arguments: BaseModel, mail: Compose, *, automatic: bool = False) -> SendResult:
+        key = effect_key()
+        message_id = message_id_for(key, sender=self._sender)
+        recipients = list(dict.fromkeys([*mail.to, *mail.cc]))
+        result = _written_result(mail, message_id, status="sent", delivery="smtp")
+
+        async def act(commit: Commit) -> SendResult:
+            content = await self._outbox.prepare(
+                key, message_id, lambda: self._written(mail, message_id, automatic=automatic)
+            )
+            await self._submission.hand_over(content, sender=self._sender, recipients=recipients, commit=commit)
+            return result
+
+        async def verify() -> SendResult:
+            await self._look_for(message_id, to_self=self._sender in recipients)
+            return result
+
+        sent = await self._ledger.once_outside(arguments, SendResult, act=act, verify=verify, settle=self._settle)
+        return sent.model_copy(update={"sent_copy": await self._filed(key, message_id)})
+
+    async def _written(self, mail: Compose, message_id: str, *, automatic: bool = False) -> bytes:
+        return letter(
+            mail,
+            sender=self._sender,
+            message_id=message_id,
+            date=self._clock(),
+            origin=await self._origin(mail.in_reply_to),
+            automatic=automatic,
+        )
+
+    async def _origin(self, answered: str | None) -> Origin | None:
+        """The conversation that a reply joins, as far as the mailbox tells. Without it the reply goes out all the same."""
+        if answered is None:
+            return None
+        try:
+            found = await self._mailbox.do(
+                lambda boxes: boxes.fetch(boxes.locate(answered), most=GLANCE), deadline=_LOOK
+            )
+        except (NotFound, ServiceError):
+            return Origin(answered) if is_message_id(answered) and answered.isascii() else None
+        own, before = _own_id(found.content), _named(found.content, "references")
+        return None if own is None else Origin(own, before or _named(found.content, "in-reply-to"))
+
+    async def _look_for(self, message_id: str, *, to_self: bool) -> None:
+        """Look whether a mail went out: servers that file what they send show it, and so does our own inbox.
+
+        Raises:
+            OutcomeUnknown: It stands nowhere, which proves nothing, or nobody can look.
+        """
+
+        def stands(boxes: Mailboxes) -> bool:
+            mailboxes = [boxes.name_of(folder) for folder in (Folder.SENT, ALL, *[Folder.INBOX] * to_self)]
+            return any(name and boxes.find(Folder.SENT, name, message_id) for name in mailboxes)
+
+        try:
+            found = await self._mailbox.do(stands, deadline=_LOOK)
+        except ServiceError:
+            raise OutcomeUnknown(
+                "the mail server never said whether it sent the mail, and the mailbox is silent too"
+            ) from None
+        if not found:
+            raise OutcomeUnknown("the mail server never said whether it sent the mail; it is not in Sent")
+
+    async def _filed(self, key: str, message_id: str) -> str:
+        """Put the copy into Sent that is owed. That it fails does not undo the sending, so it is only said."""
+        await self._outbox.sent(key)
+        content = await self._outbox.claim_copy(key)
+        if content is None:
+            return "kept" if await self._outbox.state(key) is OutboxState.FILED else "missing"
+        try:
+            await self._mailbox.do(
+                lambda boxes: boxes.append(Folder.SENT, content, flags=("\\Seen",), message_id=message_id),
+                deadline=_FILE,
+            )
+        except (ServiceError, NotFound):
+            await self._outbox.copy_failed(key)
+            return "missing"
+        await self._outbox.filed(key)
+        return "kept"
+
+    async def _parsed(self, found: Sequence[Fetched]) -> list[Message]:
+        """Read mails off the event loop, since strangers decide how much work that is."""
+        return await asyncio.to_thread(lambda: [_message(mail, now=self._clock()) for mail in found])
+
+
+async def _harmless() -> None:
+    """Nothing to verify: an attempt that finds it done does nothing, whatever an earlier one still does."""
+
+
+def _message(mail: Fetched, *, now: datetime) -> Message:
+    try:
+        message = parse(mail.content[:MAX_BYTES], now=now, unnamed=mail.place.as_id())
+    except InvalidArguments:
+        message = Message(
+            message_id=mail.place.as_id(),
+            folder=mail.place.folder,
+            sender="",
+            subject="(a mail that cannot be read)",
+            date=now,
+        )
+    message.folder, message.unread = mail.place.folder, mail.unread
+    return message
+
+
+def _told_apart(found: Sequence[Fetched], messages: list[Message]) -> list[Message]:
+    """Give mails that share an id one of our own, all but the one that the shared id leads to: the first that came."""
+    times = Counter(message.message_id for message in messages)
+    first: dict[str, int] = {}
+    for mail, message in zip(found, messages, strict=True):
+        first[message.message_id] = min(mail.place.uid, first.get(message.message_id, mail.place.uid))
+    for mail, message in zip(found, messages, strict=True):
+        if times[message.message_id] > 1 and mail.place.uid != first[message.message_id]:
+            message.message_id = mail.place.as_id()
+    return messages
+
+
+def _own_id(headers: bytes) -> str | None:
+    return next(iter(_named(headers, "message-id")), None)
+
+
+def _named(headers: bytes, header: str) -> list[str]:
+    """Ids that may stand in a header of ours."""
+    return [name for name in named_ids(headers, header) if name.isascii() and len(name) <= 250]
+
+
+def _conversation(headers: bytes) -> list[str]:
+    """The ids by which other mails of a conversation are found: its first mail's, its own, and the last it names."""
+    references = _named(headers, "references")
+    names = [*references[:1], *_named(headers, "message-id"), *_named(headers, "in-reply-to"), *reversed(references)]
+    return list(dict.fromkeys(names))[:_MOST_ASKED_FOR]
+
+
+def _written_result(mail: Compose, message_id: str, *, status: str, delivery: str) -> SendResult:
+    return SendResult(
+        message_id=message_id, status=status, delivery=delivery, to=[*mail.to, *mail.cc], subject=mail.subject
+    )

@@ -1,0 +1,129 @@
+"""The mail servers that settings name: where they are, how the way there is secured, and who asks."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
+
+
+class Security(StrEnum):
+    """How a connection is kept from being read."""
+
+    TLS = "tls"
+    STARTTLS = "starttls"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """One server and one account there."""
+
+    name: str
+    host: str
+    port: int
+    security: Security
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    def unreachable(self, error: BaseException) -> RetinueError:
+        """Say why there is no connection, in a person's words: nothing has been asked of the server yet."""
+        if (about := _about_tls(error)) is not None:
+            return ServiceRefused(f"{about} {self.name}", hint="check the settings of the mail capability")
+        if isinstance(error, TimeoutError):
+            return ServiceUnavailable(f"{self.name} did not answer in time")
+        return ServiceUnavailable(f"{self.name} cannot be reached: {type(error).__name__}")
+
+    def wrong_password(self) -> ServiceRefused:
+        """It does not let this account in."""
+        return ServiceRefused(f"{self.name} does not accept the user name or password", hint="check the settings")
+
+
+Kinds = dict[str, tuple[Security, int]]
+SMTP: Final[Kinds] = {"smtp": (Security.STARTTLS, 587), "smtps": (Security.TLS, 465)}
+IMAP: Final[Kinds] = {"imap": (Security.STARTTLS, 143), "imaps": (Security.TLS, 993)}
+_NAMES: Final = {"smtp": "the outgoing mail server (SMTP)", "imap": "the mailbox server (IMAP)"}
+_TURNED_OFF: Final = ["false"]
+
+
+def parse_server(url: str, kinds: Kinds) -> MailServer:
+    """Read `smtp://user:password@host:587` and its like; `?starttls=false` counts for this very machine only.
+
+    Raises:
+        ValueError: It is no such address. The message does not repeat it, since it holds a password.
+    """
+    parts = _split(url)
+    if parts.scheme not in kinds or not parts.hostname or parts.path not in ("", "/") or parts.fragment:
+        raise ValueError(f"must look like {next(iter(kinds))}://user:password@host or {list(kinds)[1]}://...")
+    security, port = kinds[parts.scheme]
+    return MailServer(
+        name=_NAMES[next(iter(kinds))],
+        host=parts.hostname,
+        port=_port(parts) or port,
+        security=_secured(parts, security),
+        username=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+    )
+
+
+def trusted(ca_file: Path | None) -> ssl.SSLContext:
+    """TLS as both servers must offer it: certificates are checked, against a private authority too if one is named.
+
+    Raises:
+        ServiceRefused: The file holds no certificates.
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ServiceRefused(f"EMAIL_CA_FILE cannot be used: {type(error).__name__}") from None
+    return context
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url.strip())
+    except ValueError:  # its words may repeat the password
+        raise ValueError("is not an address") from None
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:
+        raise ValueError("the port must be a number up to 65535") from None
+
+
+def _secured(parts: SplitResult, security: Security) -> Security:
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if not options:
+        return security
+    if options != {"starttls": _TURNED_OFF} or security is Security.TLS:
+        raise ValueError("the only option is ?starttls=false, and only without the s of TLS")
+    if not _is_this_machine(parts.hostname or ""):
+        raise ValueError("?starttls=false would show the password to the network; it is for 127.0.0.1 only")
+    return Security.PLAIN
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _about_tls(error: BaseException | None) -> str | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return "the certificate is not to be trusted of"
+        if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            return "no secure connection (TLS) is possible with"
+        error = error.__cause__ or error.__context__
+    return None

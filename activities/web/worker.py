@@ -1,0 +1,36 @@
+"""Where the web capability becomes a worker: its contract, and a plugin that holds the guarded client open."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from temporalio.plugin import SimplePlugin
+
+from activities.web.contract import Web
+from activities.web.pages import Pages
+from activities.web.settings import WebSettings
+from activities.web.tools import WebTools
+from retinue.edge import activities_of
+from retinue.egress import Egress, guarded_client
+
+CONTRACT = Web
+_HINT = "who runs Retinue can open single places by WEB_ALLOW_HOSTS"
+
+
+def plugin(settings: WebSettings | None = None) -> SimplePlugin:
+    """The worker's part of this capability: its tools, and a client that is closed when the worker stops."""
+    settings = settings or WebSettings()
+    egress = Egress(allow=settings.allow_hosts, ports=settings.ports, hint=_HINT)
+    client = guarded_client(egress, timeout=settings.timeout / 2, user_agent=settings.user_agent(Web.version))
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[None]:
+        async with client:
+            yield
+
+    tools = WebTools(Pages(client, deadline=settings.timeout, clock=_now))
+    return SimplePlugin(Web.name, activities=activities_of(tools), run_context=opened)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

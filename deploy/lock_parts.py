@@ -1,0 +1,59 @@
+"""Locks the packages of each image: `python -P -m deploy.lock_parts [PART ...]`, called by `make lock`.
+
+A part is what one image holds: the API, the stand-in model, the workflow worker, or one folder of `activities/`. Its lock
+pins the project's dependencies and those of the extra of the same name, if there is one, to the versions of
+`requirements.lock`, which is what the tests run with.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "deploy" / "locks"
+ROOMS = ("api", "offline", "workflows")
+
+
+def parts() -> list[str]:
+    """All parts of this checkout, sorted."""
+    return sorted([*ROOMS, *(module.parent.name for module in (ROOT / "activities").glob("*/__init__.py"))])
+
+
+def extras() -> dict[str, list[str]]:
+    """The extras of the project by name; a part without dependencies of its own has none."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        found: dict[str, list[str]] = tomllib.load(file)["project"]["optional-dependencies"]
+    return found
+
+
+def lock(part: str) -> None:
+    """Write one lock. It names no host, and no package that the part does not need."""
+    wanted = ["--extra", part] if part in extras() else []
+    subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("uv")), "pip", "compile", "pyproject.toml", *wanted),
+            *("--universal", "--python-version", "3.11", "--constraint", "requirements.lock"),
+            *("--quiet", "--generate-hashes", "--no-header", "--no-emit-index-url", "--no-annotate"),
+            *("--output-file", str(LOCKS / f"{part}.lock")),
+        ],
+        cwd=ROOT,
+        check=True,
+    )
+
+
+def main(wanted: Sequence[str]) -> None:
+    """Lock these parts, or all of them; then locks of parts that are gone are removed."""
+    LOCKS.mkdir(exist_ok=True)
+    for part in wanted or parts():
+        lock(part)
+    for file in LOCKS.glob("*.lock"):
+        if file.stem not in parts():
+            file.unlink()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,78 @@
+"""What databases raise, in words for a person.
+
+Their own texts stay out of ours: they may repeat rows, addresses or names. Which of theirs was it stands in the log, by
+its number.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+
+from retinue.errors import InvalidArguments, RetinueError, ServiceUnavailable
+
+_log = logging.getLogger("retinue.store")
+
+_SQLITE = {
+    sqlite3.SQLITE_BUSY: "another process holds it",
+    sqlite3.SQLITE_LOCKED: "another process holds it",
+    sqlite3.SQLITE_READONLY: "its file is read-only",
+    sqlite3.SQLITE_IOERR: "its file cannot be read or written",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+    sqlite3.SQLITE_FULL: "its disk is full",
+    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened",
+    sqlite3.SQLITE_PERM: "its file cannot be opened",
+    sqlite3.SQLITE_NOTADB: "its file is no database",
+}
+_POSTGRESQL = {
+    "08": "the connection to it broke",
+    "0A000": "its tables were changed meanwhile",
+    "25006": "it is read-only",
+    "28": "it refuses the user or the password",
+    "3D": "the server has no database of that name",
+    "42501": "its user may not do this",
+    "53": "the server has no room for more",
+    "53100": "its disk is full",
+    "53300": "the server takes no more connections",
+    "55P03": "another process holds it",
+    "40": "another process was faster",
+    "57014": "it took too long",
+    "57": "the server is stopping or starting",
+    "58": "the server's disk or system fails",
+    "XX001": "its file is damaged",
+}
+"""By SQLSTATE, or by its first two characters: a class."""
+_NOT_KEPT = "22"
+"""The class of what cannot be kept: PostgreSQL's text holds no NUL, and no more characters than the column."""
+
+
+def said(error: BaseException | None, owner: str) -> RetinueError:
+    """The error to raise instead of the database's.
+
+    Args:
+        error: As the driver raised it.
+        owner: Whose database it is.
+    """
+    state = getattr(error, "sqlstate", None) or ""
+    if state.startswith(_NOT_KEPT):
+        return InvalidArguments(f"the database of {owner} cannot keep one of the values: too long, or no text")
+    _log.warning("database failed", extra={"owner": owner, "error": type(error).__name__, "code": _code(error)})
+    reason = _reason(error, state)
+    return ServiceUnavailable(f"the database of {owner} does not work at the moment: {reason}")
+
+
+def _reason(error: BaseException | None, state: str) -> str:
+    if state:
+        return _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2]) or f"it answered with error {state}"
+    if isinstance(error, sqlite3.Error):
+        return _SQLITE.get(_code(error) & 0xFF, type(error).__name__)
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if isinstance(error, OSError):
+        return "it cannot be reached"
+    return "the connection to it broke" if type(error).__name__ == "InterfaceError" else type(error).__name__
+
+
+def _code(error: BaseException | None) -> int:
+    """SQLite's number of the error; its lowest byte says what it is, the rest why."""
+    return int(getattr(error, "sqlite_errorcode", 0))

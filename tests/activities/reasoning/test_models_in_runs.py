@@ -1,0 +1,126 @@
+"""Models through the front door, on two reasoning workers that share a database: what runs do, and what their views say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from activities.reasoning.contract import Reasoning
+from activities.reasoning.pauses import GAP
+from activities.reasoning.settings import ReasoningSettings
+from activities.reasoning.worker import plugin
+from api.app import create_app
+from api.settings import ApiSettings
+from retinue.registry import announce
+from retinue.search_attributes import SEARCH_ATTRIBUTES
+from retinue.temporal import DATA_CONVERTER
+from retinue.testing import Answer, ScriptedModel, plan_answer
+from tests.activities.reasoning.endpoints import Endpoints, many_models
+from tests.conftest import Stack, patient
+from workers import temporal_server
+from workers.runner import SANDBOX, capability_worker, workflows_worker
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+HELLO = plan_answer(reply="Hello!")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def client() -> AsyncIterator[Client]:
+    """A server of its own, since the queue of the shared one is served by workers with another model."""
+    attributes = [part for name, kind in SEARCH_ATTRIBUTES.items() for part in ("--search-attribute", f"{name}={kind}")]
+    speed = ["--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"]
+    async with await WorkflowEnvironment.start_local(
+        data_converter=DATA_CONVERTER,
+        dev_server_existing_path=str(temporal_server.binary()),
+        dev_server_log_level="error",
+        dev_server_extra_args=[*attributes, *speed, "--http-port", str(temporal_server.free_port())],
+    ) as environment:
+        yield environment.client
+
+
+@pytest.fixture
+async def endpoints() -> AsyncIterator[Endpoints]:
+    async with many_models() as running:
+        yield running
+
+
+@pytest.fixture
+async def own(client: Client, endpoints: Endpoints, tmp_path: Path) -> AsyncIterator[Stack]:
+    """API, workflows and two reasoning workers, whose models are `first` and `second`."""
+    settings = ReasoningSettings(
+        api_key="k",
+        base_url=endpoints.url,
+        model="first, second",
+        price_input=1000,
+        timeout=5,
+        database_url=f"sqlite+aiosqlite:///{tmp_path}/reasoning.db",
+    )
+    app = create_app(ApiSettings(api_database_url=f"sqlite+aiosqlite:///{tmp_path}/api.db"), client=client)
+    async with AsyncExitStack() as open_things:
+        await open_things.enter_async_context(patient(workflows_worker(client, workflow_runner=SANDBOX)))
+        address = client.service_client.config.target_host
+        for _ in range(2):
+            connection = await Client.connect(address, data_converter=DATA_CONVERTER)
+            worker = capability_worker(connection, Reasoning, plugin(settings), concurrency=4)
+            await open_things.enter_async_context(worker)
+        await announce(client, Reasoning.manifest())
+        await open_things.enter_async_context(app.router.lifespan_context(app))
+        http = await open_things.enter_async_context(
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
+        )
+        yield Stack(http=http, temporal=client, model=ScriptedModel(), data=tmp_path)
+
+
+async def run(stack: Stack, message: str = "Hi") -> dict[str, Any]:
+    """A run to its end."""
+    return await stack.ended((await stack.start(message))["id"])
+
+
+async def test_the_view_says_that_another_model_answered_what_it_cost_and_why(own: Stack, endpoints: Endpoints) -> None:
+    endpoints.says("first", Answer(status=500))
+    endpoints.says("second", HELLO)
+    view = await run(own)
+    told = "second answered instead of first: the language model at 127.0.0.1 failed with status 500"
+    assert (view["status"], view["reply"], view["notices"]) == ("completed", "Hello!", [told])
+    assert view["usage"]["instead"] == [told]
+    assert view["usage"]["models"]["first"]["requests"] == 1
+    assert view["usage"]["models"]["second"]["input_tokens"] == 10
+    assert view["usage"]["cost"] == view["usage"]["models"]["second"]["cost"] == 0.01
+    assert view["usage"]["requests"] == 2
+
+
+async def test_a_run_whose_first_choice_answers_has_no_notice(own: Stack, endpoints: Endpoints) -> None:
+    endpoints.says("first", HELLO)
+    view = await run(own)
+    assert (view["notices"], list(view["usage"]["models"])) == ([], ["first"])
+
+
+async def test_runs_on_two_workers_keep_one_pause_and_come_back_one_by_one(own: Stack, endpoints: Endpoints) -> None:
+    """The first run is told to wait three seconds; six more come meanwhile, on both workers."""
+    endpoints.says("first", Answer(status=429, headers={"Retry-After": "3"}), HELLO)
+    first = asyncio.ensure_future(run(own, "Hi 0"))
+    await endpoints.was_asked.wait()
+    views = await asyncio.gather(first, *[run(own, f"Hi {n}") for n in range(1, 7)])
+    assert [view["status"] for view in views] == ["completed"] * 7
+    told, *back = endpoints.times
+    assert len(back) == 7
+    assert min(back) - told >= 3
+    assert max(back) - min(back) >= 4 * GAP
+
+
+async def test_a_run_that_no_model_answers_ends_after_four_requests(own: Stack, endpoints: Endpoints) -> None:
+    endpoints.says("first", Answer(status=500))
+    endpoints.says("second", Answer(status=503))
+    view = await run(own)
+    assert (view["status"], view["error"]["type"]) == ("failed", "ServiceUnavailable")
+    assert "failed with status 50" in view["error"]["message"]
+    assert len(endpoints.requests) == 4

@@ -1,0 +1,178 @@
+"""Pauses that an endpoint asks for are kept by all workers, and nobody comes back in a crowd."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from activities.reasoning.model import LanguageModel
+from activities.reasoning.models import ReasoningBase
+from activities.reasoning.pauses import GAP, SPREAD, Pauses
+from activities.reasoning.settings import ReasoningSettings
+from activities.reasoning.store import OnDemand
+from retinue.errors import LONGEST_WAIT, ServiceBusy
+from retinue.settings import ROOT
+from retinue.store import Store
+from retinue.testing import Answer
+from tests.activities.reasoning.endpoints import Endpoints, many_models
+
+TEXT = [{"role": "user", "content": "hello"}]
+
+
+def on_demand(file: Path) -> OnDemand:
+    return OnDemand(Store(f"sqlite+aiosqlite:///{file}", ReasoningBase.metadata, owner="reasoning", with_ledger=False))
+
+
+@pytest.fixture
+async def endpoints() -> AsyncIterator[Endpoints]:
+    async with many_models() as running:
+        running.says("m", Answer("from m"))
+        running.says("other", Answer("from other"))
+        yield running
+
+
+Worker = Callable[..., LanguageModel]
+
+
+@pytest.fixture
+async def worker(endpoints: Endpoints, tmp_path: Path) -> AsyncIterator[Worker]:
+    """Makes workers: each has a connection of its own to one database."""
+    made: list[tuple[LanguageModel, OnDemand]] = []
+
+    def one(listed: str = "m", file: Path = tmp_path / "reasoning.db") -> LanguageModel:
+        store = on_demand(file)
+        settings = ReasoningSettings(api_key="k", base_url=endpoints.url, model=listed, timeout=5)
+        made.append((LanguageModel(settings, Pauses(store)), store))
+        return made[-1][0]
+
+    yield one
+    for model, store in made:
+        await model.close()
+        await store.close()
+
+
+async def refused(model: LanguageModel) -> float:
+    """Asks and is told to wait; for how long."""
+    with pytest.raises(ServiceBusy) as caught:
+        await model.complete(TEXT)
+    return caught.value.retry_after
+
+
+async def test_no_worker_asks_during_a_pause(endpoints: Endpoints, worker: Worker) -> None:
+    first, second = worker(), worker()
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "2"}), Answer("back"))
+    assert await refused(first) == 2
+    told = time.monotonic()
+    waits = [await refused(model) for model in (second, first) * 5]
+    assert len(endpoints.requests) == 1
+    assert 0 < min(waits) <= max(waits) < 2 + 11 * GAP
+    await asyncio.sleep(2.1 - (time.monotonic() - told))
+    assert [(await model.complete(TEXT))[0] for model in (second, first)] == ["back", "back"]
+    assert len(endpoints.requests) == 3
+
+
+async def test_another_process_keeps_the_pause_too(endpoints: Endpoints, worker: Worker, tmp_path: Path) -> None:
+    """Two processes ask as often as they can for the length of the pause: nothing reaches the endpoint."""
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "30"}))
+    assert await refused(worker()) == 30
+    asker = Path(__file__).with_name("asker.py")
+    command = [sys.executable, "-P", "-m", f"tests.activities.reasoning.{asker.stem}"]
+    children = [
+        await asyncio.create_subprocess_exec(
+            *command, endpoints.url, str(tmp_path / "reasoning.db"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    outputs = [(await child.communicate())[0].decode().split() for child in children]
+    assert [output[0] for output in outputs] == ["ServiceBusy", "ServiceBusy"]
+    assert min(int(output[1]) for output in outputs) >= 10
+    assert len(endpoints.requests) == 1
+
+
+async def test_those_who_waited_come_back_one_after_the_other(endpoints: Endpoints, worker: Worker) -> None:
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "20"}))
+    first, second = worker(), worker()
+    now = time.monotonic()
+    back = [time.monotonic() - now + await refused(model) for model in (first, second) * 10]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(back)]
+    assert all(GAP / 2 < gap < GAP * 2 for gap in gaps), gaps
+
+
+async def test_twenty_that_were_refused_at_once_do_not_come_back_at_once(endpoints: Endpoints, worker: Worker) -> None:
+    """All of them had asked before any of them was told."""
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "20"}, delay=0.5))
+    first, second = worker(), worker()
+    back = sorted(await asyncio.gather(*[refused(model) for model in (first, second) * 10]))
+    assert len(endpoints.requests) == 20
+    assert back[0] == pytest.approx(20, abs=0.5)
+    assert back[-1] - back[0] > 15 * GAP
+
+
+async def test_a_place_far_behind_does_not_turn_waiting_into_a_failure(tmp_path: Path) -> None:
+    store = on_demand(tmp_path / "reasoning.db")
+    pauses = Pauses(store)
+    waits = [await pauses.begin("m", 119)] + [await pauses.rest("m") for _ in range(100)]
+    assert max(waits) <= LONGEST_WAIT
+    assert max(waits) > 119
+    assert ServiceBusy("x", retry_after=max(waits)).retryable
+    await store.close()
+
+
+async def test_the_spread_is_bounded(tmp_path: Path) -> None:
+    store = on_demand(tmp_path / "reasoning.db")
+    pauses = Pauses(store)
+    waits = [await pauses.begin("m", 10)] + [await pauses.rest("m") for _ in range(100)]
+    assert max(waits) <= 10 + SPREAD
+    await store.close()
+
+
+async def test_a_longer_pause_stands_against_a_shorter_one(tmp_path: Path) -> None:
+    store = on_demand(tmp_path / "reasoning.db")
+    pauses = Pauses(store)
+    await pauses.begin("m", 60)
+    assert await pauses.begin("m", 1) > 55
+    assert await pauses.rest("m") > 55
+    assert await pauses.rest("another") == 0
+    await store.close()
+
+
+async def test_a_pause_of_one_model_is_none_of_another(endpoints: Endpoints, worker: Worker) -> None:
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "60"}))
+    await refused(worker())
+    assert (await worker("other").complete(TEXT))[0] == "from other"
+
+
+async def test_during_a_long_pause_another_model_answers_without_a_request_to_the_first(
+    endpoints: Endpoints, worker: Worker
+) -> None:
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "60"}))
+    await refused(worker())
+    text, usage = await worker("m, other").complete(TEXT)
+    assert (text, endpoints.order(), usage.requests) == ("from other", ["m", "other"], 1)
+    assert usage.instead == ["other answered instead of m: it is busy and asked for a pause"]
+
+
+async def test_what_is_kept_holds_no_key(endpoints: Endpoints, worker: Worker, tmp_path: Path) -> None:
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "60"}))
+    await refused(worker())
+    with closing(sqlite3.connect(tmp_path / "reasoning.db")) as database:
+        rows = database.execute("SELECT model, waiting FROM pauses").fetchall()
+    assert rows == [(f"m@{endpoints.url.removeprefix('http://')}", 1)]
+
+
+async def test_without_a_database_each_worker_keeps_what_it_was_told(endpoints: Endpoints, worker: Worker) -> None:
+    """A database that does not work holds up no answer."""
+    model = worker(file=Path("/dev/null/reasoning.db"))
+    assert (await model.complete(TEXT))[0] == "from m"
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "60"}))
+    await refused(model)
+    assert 50 < await refused(model) <= 60
+    assert len(endpoints.requests) == 2

@@ -1,0 +1,167 @@
+"""Servers beside the local stack that stand in for those of a person: `python -m workers up --with radicale`.
+
+A companion is a process like the others: watched, started again when it dies, stopped last. What it keeps lies in the
+data folder, and the capabilities learn of it by the same variables by which they learn of any other server.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.util
+import os
+import secrets
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from workers import temporal_server
+from workers.children import Child
+
+_READY_WAIT = 20.0
+_USER = "retinue"
+_PRIVATE = 0o600
+_COLLECTIONS = {
+    "calendar": '<d:resourcetype><d:collection/><c:calendar xmlns:c="urn:ietf:params:xml:ns:caldav"/></d:resourcetype>',
+    "contacts": '<d:resourcetype><d:collection/><c:addressbook xmlns:c="urn:ietf:params:xml:ns:carddav"/></d:resourcetype>',
+}
+_PROTOCOLS = {"calendar": "caldav", "contacts": "carddav"}
+
+
+class StartFailed(Exception):
+    """The stack cannot start; the message says what to do."""
+
+
+class Companion(Protocol):
+    """A server beside the stack."""
+
+    port: int
+    port_variable: str
+
+    def child(self, logs: Path) -> Child:
+        """Its process."""
+
+    def furnish(self, stopped: Callable[[], bool]) -> None:
+        """Wait until it answers, and put there what the capabilities need.
+
+        Raises:
+            StartFailed: It does not answer.
+        """
+
+    def variables(self, capability: str) -> Mapping[str, str]:
+        """What a capability's worker must be told to use it; nothing where the person has chosen a provider."""
+
+    def row(self) -> tuple[str, str, str]:
+        """Its line in the table of addresses."""
+
+
+def companion(name: str, *, host: str, data: Path, radicale_port: int) -> Companion:
+    """The companion of that name.
+
+    Raises:
+        StartFailed: There is none, or it is not installed.
+    """
+    if name != "radicale":
+        raise StartFailed(f"there is nothing called {name!r} to start beside the stack; there is: radicale")
+    if importlib.util.find_spec("radicale") is None:
+        raise StartFailed("--with radicale needs Radicale in this environment; run `make venv`, or install `radicale`")
+    return Radicale(host, radicale_port, data / "radicale")
+
+
+class Radicale:
+    """A calendar and an address book on a real CalDAV and CardDAV server, which other devices can use too."""
+
+    port_variable = "RETINUE_RADICALE_PORT"
+
+    def __init__(self, host: str, port: int, folder: Path) -> None:
+        self.port = port
+        self._host = host
+        self._folder = folder
+        self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._password = ""
+
+    def child(self, logs: Path) -> Child:
+        """`python -m radicale` on our own data, with our own user alone, and no settings of this machine."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        users = self._folder / "users"
+        self._password = _password(users)
+        options = {
+            "--server-hosts": self._url.partition("//")[2],
+            "--storage-filesystem-folder": str(self._folder / "collections"),
+            "--auth-type": "htpasswd",
+            "--auth-htpasswd-filename": str(users),
+            "--auth-htpasswd-encryption": "plain",
+            "--logging-level": "warning",
+        }
+        arguments = ["--config", "", *(part for option in options.items() for part in option)]
+        return Child("radicale", "radicale", arguments, {}, logs / "radicale.log")
+
+    def furnish(self, stopped: Callable[[], bool]) -> None:
+        """Wait until it answers; make its calendar and its address book where they are missing."""
+        deadline = time.monotonic() + _READY_WAIT
+        while not temporal_server.answers(self._host, self.port):
+            if stopped():
+                return
+            if time.monotonic() > deadline:
+                raise StartFailed(f"Radicale did not start; see radicale.log in {self._folder.parent / 'logs'}")
+            time.sleep(0.05)
+        for name, kind in _COLLECTIONS.items():
+            if self._ask("PROPFIND", name, {"Depth": "0"}) == 404:
+                self._make(name, kind)
+
+    def _make(self, name: str, kind: str) -> None:
+        body = f'<d:mkcol xmlns:d="DAV:"><d:set><d:prop>{kind}<d:displayname>{name}</d:displayname></d:prop></d:set></d:mkcol>'
+        status = self._ask("MKCOL", name, {"Content-Type": "application/xml"}, body)
+        if status != 201:
+            raise StartFailed(f"Radicale did not make the collection {name} (HTTP {status}); see radicale.log")
+
+    def _ask(self, method: str, name: str, headers: Mapping[str, str], body: str = "") -> int:
+        credentials = base64.b64encode(f"{_USER}:{self._password}".encode()).decode()
+        request = urllib.request.Request(
+            self._collection(name),
+            method=method,
+            data=body.encode() or None,
+            headers={**headers, "Authorization": f"Basic {credentials}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                status: int = response.status
+                return status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError as error:
+            raise StartFailed(f"Radicale does not answer: {type(error).__name__}; see radicale.log") from None
+
+    def _collection(self, name: str) -> str:
+        return f"{self._url}/{_USER}/{name}/"
+
+    def variables(self, capability: str) -> Mapping[str, str]:
+        """The collection of that capability, unless the person's own settings name a provider."""
+        prefix = capability.upper()
+        if capability not in _COLLECTIONS or os.environ.get(f"{prefix}_PROVIDER"):
+            return {}
+        return {
+            f"{prefix}_PROVIDER": _PROTOCOLS[capability],
+            f"{prefix}_URL": self._collection(capability),
+            f"{prefix}_USERNAME": _USER,
+            f"{prefix}_PASSWORD": self._password,
+        }
+
+    def row(self) -> tuple[str, str, str]:
+        """Where it is, for whom, and where other devices' users find the password."""
+        used = [name for name in _COLLECTIONS if self.variables(name)]
+        whose = " and ".join(used) or "not used, since your settings name other providers"
+        return "Radicale", self._url, f"{whose}; user {_USER}, password in {self._folder / 'users'}"
+
+
+def _password(users: Path) -> str:
+    """The password that stands in the file of users; made at the first start, for nobody else to read."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(users, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{_USER}:{secrets.token_urlsafe(24)}\n")
+    users.chmod(_PRIVATE)
+    return users.read_text().strip().partition(":")[2]

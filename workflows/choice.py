@@ -1,0 +1,181 @@
+"""Which of several a step means: code sees the doubt, the person decides, and no model guesses. Pure.
+
+A look-up that found several says so by an empty `match` beside its list (`Annotations.picks`). A step that refers to the
+match, or to a place in the list that was chosen before anybody had seen it, waits until the person has said which.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from retinue.plan import BoundStep, references
+from retinue.text import safe
+
+_SHOWN = 10
+_LABEL_CHARS = 120
+_NAMES = ("name", "title")
+_DETAILS = ("email", "organization", "phone")
+_WORDS_OF = ("name", "title", "nickname", "organization", "email", "other_emails", "phone")
+_PLACE = re.compile(r"(?:the )?(?:number |no\.? |option |#)?(\d{1,2})[.)]?(?: one)?")
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_FILLERS = frozenset(
+    [
+        "a",
+        "an",
+        "at",
+        "from",
+        "her",
+        "him",
+        "i",
+        "is",
+        "it",
+        "its",
+        "mean",
+        "meant",
+        "of",
+        "one",
+        "please",
+        "the",
+        "them",
+        "to",
+        "use",
+        "with",
+    ]
+)
+_NOBODY = frozenset({"never mind", "nevermind", "forget it", "no", "none", "nobody", "nothing", "stop", "cancel"})
+
+Option = Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A question about what one step found.
+
+    Attributes:
+        step_id: The step that found several.
+        sought: What was looked for.
+        options: What was found.
+        picks: Names of the result's fields for the one and for all.
+    """
+
+    step_id: str
+    sought: str
+    options: Sequence[Option]
+    picks: tuple[str, str]
+
+    def question(self, *, again: bool = False) -> str:
+        """What to ask; it holds what was found, which others may have written, so no planner may read it."""
+        labels = [f"{number}. {_label(option)}" for number, option in enumerate(self.options[:_SHOWN], start=1)]
+        more = len(self.options) - len(labels)
+        rest = f", or one of {more} more (write the whole name)" if more > 0 else ""
+        sorry = "I could not tell from that. " if again else ""
+        whom = f'"{safe(_short(self.sought))}"' if self.sought else "of them"
+        return f"{sorry}Which {whom} do you mean: {'; '.join(labels)}{rest}?"
+
+    def answered(self, text: str) -> Option | None:
+        """The one that an answer names, by place, address or words; None unless it is exactly one."""
+        plain = _folded(text).strip(" .!?\"'")
+        if place := _place(plain):
+            return self.options[place - 1] if place <= min(_SHOWN, len(self.options)) else None
+        words = {word for word in _words(plain) if word not in _FILLERS}
+        if not words:
+            return None
+        fits = [option for option in self.options if words <= _words_of(option)]
+        return _only(fits) or _only([option for option in fits if words == set(_words(_folded(_name(option))))])
+
+    def settled(self, result: JsonValue, option: Option) -> JsonValue:
+        """The result as it would have been, had only this one fitted; the others stay in the list, after it."""
+        one, many = self.picks
+        found = dict(result) if isinstance(result, dict) else {}
+        return {**found, one: dict(option), many: [dict(option), *(dict(o) for o in self.options if o is not option)]}
+
+
+def open_choice(
+    step: BoundStep,
+    steps: Mapping[str, BoundStep],
+    results: Mapping[str, JsonValue],
+    *,
+    args: Callable[[str], Mapping[str, JsonValue]],
+    unseen: Collection[str],
+) -> Choice | None:
+    """The first thing that a step's arguments leave open, or None.
+
+    Args:
+        step: The step with its references.
+        steps: All steps of the run by id.
+        results: What they returned.
+        args: Gives their arguments as they ran.
+        unseen: Steps whose results nobody had seen when this one was planned.
+    """
+    for source, path in references(step.args):
+        picks = steps[source].annotations.picks if source in steps else None
+        if picks and _is_open(path, results.get(source), picks, unseen=source in unseen):
+            sought = next((str(value) for value in args(source).values() if isinstance(value, str)), "")
+            return Choice(source, sought, list(_options(results[source], picks)), picks)
+    return None
+
+
+def gives_up(text: str) -> bool:
+    """Whether an answer says that it shall be none of them."""
+    return _folded(text).strip(" .!") in _NOBODY
+
+
+def _is_open(path: str, result: JsonValue, picks: tuple[str, str], *, unseen: bool) -> bool:
+    one, many = picks
+    if not isinstance(result, dict) or result.get(one) is not None or len(list(_options(result, picks))) < 2:
+        return False
+    parts = path.split("/")[1:]
+    return parts[:1] == [one] or (unseen and len(parts) > 1 and parts[0] == many)
+
+
+def _options(result: JsonValue, picks: tuple[str, str]) -> Iterator[dict[str, JsonValue]]:
+    found = result.get(picks[1]) if isinstance(result, dict) else None
+    yield from (item for item in (found if isinstance(found, list) else []) if isinstance(item, dict))
+
+
+def _label(option: Option) -> str:
+    details = [str(option[field]) for field in _DETAILS if option.get(field)]
+    label = f"{_name(option)} ({', '.join(details[:2])})" if details else _name(option)
+    return safe(_short(label))
+
+
+def _name(option: Option) -> str:
+    return next((str(option[field]) for field in _NAMES if option.get(field)), "one without a name")
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LABEL_CHARS else f"{line[: _LABEL_CHARS - 1]}…"
+
+
+def _place(plain: str) -> int | None:
+    if found := _PLACE.fullmatch(plain):
+        return int(found[1]) or None
+    words = [word for word in plain.split() if word not in ("the", "one")]
+    return _ORDINALS.index(words[0]) + 1 if len(words) == 1 and words[0] in _ORDINALS else None
+
+
+def _words_of(option: Option) -> set[str]:
+    values = (option.get(field) for field in _WORDS_OF)
+    texts = (text for value in values for text in (value if isinstance(value, list) else [value]) if text)
+    return {word for text in texts for word in _words(_folded(str(text)))}
+
+
+def _words(folded: str) -> Iterable[str]:
+    """Its words; an address is one of them, so that a part of it names nobody."""
+    return [word.strip(".-'") for word in re.findall(r"[\w.+'@-]+", folded) if word.strip(".-'")]
+
+
+def _folded(text: str) -> str:
+    """Without case and accents, on one line."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).casefold().split())
+
+
+def _only(options: Sequence[Option]) -> Option | None:
+    return options[0] if len(options) == 1 else None
