@@ -14,6 +14,8 @@ _CONFIGURED = "activities.mcp"
 
 def names() -> list[str]:
     """The capabilities of this installation, sorted: those of this checkout (or image) and the configured ones."""
+    if not (Path(__file__).parent / "mcp").is_dir():
+        return folders()  # the image of one capability holds no other
     return sorted([*folders(), *import_module(f"{_CONFIGURED}.config").names(folders())])
 
 

@@ -202,11 +202,11 @@ class Ledger:
 
         try:
             result = await act(commit)
-        except OutcomeUnknown:
+        except OutcomeUnknown as problem:
             happened = await self._look(_Begun(EffectState.ACTING, attempt, 0), verify, settle)
             if happened is None:
                 await self._nothing_happened(key, attempt)
-                raise ServiceBusy("its reply was lost; trying again", retry_after=1) from None
+                raise ServiceBusy(problem.message, retry_after=1) from None
             result = happened
         except RetinueError:
             await self._nothing_happened(key, attempt)

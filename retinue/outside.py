@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from retinue.errors import AnswerTooLong, OutcomeUnknown, ServiceBusy, ServiceRe
 
 MAX_BYTES = 4 * 1024 * 1024
 _PAUSE = 60.0
+_DOUBT = "nobody knows whether it was done"
 _LONGEST_PAUSE = 86_400.0
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -88,11 +90,16 @@ class Outside:
                     return Reply(response.status_code, response.headers, await self._body(response))
                 finally:
                     await response.aclose()
+        except ServiceUnavailable as error:
+            # a gateway that gave up, a server that broke, an answer nobody can read: what was sent may have been done
+            if changes and response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                raise OutcomeUnknown(error.message, hint=_DOUBT) from None
+            raise
         except _NEVER_SENT as error:
             raise self._unreachable(error) from None
         except (httpx.HTTPError, TimeoutError) as error:
             if changes:
-                raise OutcomeUnknown(f"{self._name} did not answer; nobody knows whether it was done") from None
+                raise OutcomeUnknown(f"{self._name} did not answer", hint=_DOUBT) from None
             raise self._silent(error) from None
         except httpx.InvalidURL:
             raise ServiceRefused(f"the address of {self._name} makes no sense; check the settings") from None
@@ -112,12 +119,32 @@ class Outside:
             raise ServiceUnavailable(f"{self._name} has a problem of its own (HTTP {status})")
 
     async def _body(self, response: httpx.Response) -> bytes:
+        """The body, counted as it comes and again unpacked: a few kilobytes can hold gigabytes."""
         content = bytearray()
-        async for chunk in response.aiter_bytes(64 * 1024):
+        async for chunk in response.aiter_raw(64 * 1024):
             content += chunk
             if len(content) > self._most_bytes:
-                raise AnswerTooLong(f"the answer of {self._name} is longer than {self._most_bytes // 1024} KiB")
-        return bytes(content)
+                raise self._too_long()
+        return self._unpacked(bytes(content), response.headers.get("Content-Encoding", "identity").lower())
+
+    def _unpacked(self, content: bytes, encoding: str) -> bytes:
+        if encoding in ("", "identity"):
+            return content
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise ServiceUnavailable(f"{self._name} packed its answer in a way that was not asked for")
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        try:
+            unpacked = unpacker.decompress(content, self._most_bytes + 1)
+        except zlib.error:
+            raise ServiceUnavailable(f"the answer of {self._name} cannot be unpacked") from None
+        if len(unpacked) > self._most_bytes:
+            raise self._too_long()
+        if not unpacker.eof:
+            raise ServiceUnavailable(f"the answer of {self._name} broke off")
+        return unpacked
+
+    def _too_long(self) -> AnswerTooLong:
+        return AnswerTooLong(f"the answer of {self._name} is longer than {self._most_bytes // 1024} KiB")
 
     def _unreachable(self, error: Exception) -> ServiceUnavailable | ServiceRefused:
         if _is_about_certificates(error):

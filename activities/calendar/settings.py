@@ -10,6 +10,8 @@ from activities.calendar.zones import zone_of
 from retinue.errors import InvalidArguments
 from retinue.settings import RetinueSettings
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 def _known_zone(name: str) -> str:
     try:
@@ -22,7 +24,7 @@ def _known_zone(name: str) -> str:
 class CalendarSettings(BaseSettings):
     """Read from the environment once, by whoever starts the worker or an import."""
 
-    model_config = SettingsConfigDict(env_prefix="CALENDAR_", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="CALENDAR_", env_ignore_empty=True, hide_input_in_errors=True)
 
     database_url: str = Field(
         default_factory=lambda: RetinueSettings().sqlite_url("calendar"), description="an SQLAlchemy asyncio address"
@@ -51,4 +53,6 @@ class CalendarSettings(BaseSettings):
             raise ValueError("CALENDAR_URL is the https address of a calendar or of its server")
         if address.username or address.password:
             raise ValueError("the user name and password belong into CALENDAR_USERNAME and CALENDAR_PASSWORD")
+        if address.scheme == "http" and self.password.get_secret_value() and address.hostname not in _LOOPBACK:
+            raise ValueError("CALENDAR_URL must be https: a password would cross the network in the clear")
         return self

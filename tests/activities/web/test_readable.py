@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,15 +147,17 @@ def _content(file: Path) -> str:
         return ""
 
 
-async def test_the_process_knows_no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its environment is its own; what the worker knows is not in it."""
+async def test_the_process_knows_no_secrets_and_may_use_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its environment is its own; what the worker knows is not in it. Its limits are the system's, not its own will."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     reading: Any = asyncio.create_task(Reader().read("<div>" * 100_000, base=BASE))
     await asyncio.sleep(1)
     [child] = _children()
     variables = _content(Path(f"/proc/{child}/environ"))
+    limits = dict(re.findall(r"^Max (.+?)  +(\S+)", _content(Path(f"/proc/{child}/limits")), re.MULTILINE))
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert "PYTHONPATH" in variables
     assert "sk-secret" not in variables
+    assert (limits["cpu time"], limits["address space"], limits["file size"]) == ("4", str(256 * 1024 * 1024), "0")
