@@ -34,7 +34,15 @@ from sqlalchemy.exc import IntegrityError
 from temporalio import activity
 
 from retinue import faults
-from retinue.errors import Conflict, OutcomeOpen, OutcomeUnknown, RetinueError, ServiceBusy
+from retinue.errors import (
+    Conflict,
+    OutcomeOpen,
+    OutcomeUnknown,
+    RetinueError,
+    ServiceBusy,
+    ServiceError,
+    ServiceUnavailable,
+)
 from retinue.migrations import migrated
 
 if TYPE_CHECKING:
@@ -58,6 +66,9 @@ LEDGER = Table(
 SETTLE = 40.0
 """Seconds after which an attempt that said it acts, and nothing since, counts as dead. Before that it may still report."""
 _LOOK_AGAIN = 12.0
+_ASK_AGAIN = 5.0
+"""Seconds until the own database, or the service that could not be asked, is tried again."""
+_MOST_OPEN = 1000
 
 
 def effect_key() -> str:
@@ -103,6 +114,8 @@ class Ledger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._open: dict[str, BaseModel | None] = {}
+        """Effects that were begun here and could not be recorded, with what came of them where that is known."""
 
     async def once(
         self, arguments: BaseModel, result_type: type[Result], effect: Callable[[AsyncSession], Awaitable[Result]]
@@ -158,14 +171,15 @@ class Ledger:
             act: Acts, and awaits the `commit` that it is given right before the point of no return. A `RetinueError`
                 that it raises means that nothing happened, except `OutcomeUnknown`. It must end by itself.
             verify: Looks whether an attempt that never reported has acted: the result if it has; None only where acting
-                again can do no harm, whatever that attempt still does; else it raises `OutcomeUnknown`.
+                again can do no harm, whatever that attempt still does; else it raises `OutcomeUnknown`. That it cannot
+                look (`ServiceError`) leaves the outcome open.
             settle: Seconds for which an earlier attempt may still be about to report.
 
         Raises:
             Conflict: The same step already ran with other arguments.
-            OutcomeOpen: An earlier attempt may still report; look again.
+            OutcomeOpen: An attempt may have acted: it may still report, nobody could look, or it was not recorded.
             OutcomeUnknown: Nobody can tell whether it happened. It will not be done again under this key.
-            ServiceUnavailable: The database does not answer.
+            ServiceUnavailable: The database does not answer; as far as this worker knows, nothing happened.
         """
         cancelled = asyncio.Event()
         work = asyncio.ensure_future(self._once_outside(arguments, result_type, act, verify, settle, cancelled))
@@ -186,11 +200,16 @@ class Ledger:
     ) -> Result:
         key, args_hash = effect_key(), _hash(arguments)
         attempt = uuid4().hex
-        found = await self._begin(key, args_hash, attempt, result_type)
+        try:
+            found = await self._begin(key, args_hash, attempt, result_type)
+        except ServiceUnavailable as error:
+            raise self._still_open(key, error) from None
         if isinstance(found, _Begun):
-            happened = await self._look(found, verify, settle)
+            known = self._open.get(key)
+            happened = known if isinstance(known, result_type) else await self._look(found, verify, settle)
             if happened is not None:
                 return await self._receipt(key, happened)
+            self._keep_open(key, None)
             await self._move(key, found.attempt, EffectState.ACTING, EffectState.INTENDED, to_attempt=attempt)
         elif found is not None:
             return found
@@ -203,14 +222,15 @@ class Ledger:
         try:
             result = await act(commit)
         except OutcomeUnknown as problem:
+            self._keep_open(key, None)
             happened = await self._look(_Begun(EffectState.ACTING, attempt, 0), verify, settle)
             if happened is None:
                 await self._nothing_happened(key, attempt)
-                raise ServiceBusy(problem.message, retry_after=1) from None
+                raise OutcomeOpen(problem.message, retry_after=1) from None
             result = happened
-        except RetinueError:
+        except RetinueError as error:
             await self._nothing_happened(key, attempt)
-            raise
+            raise self._still_open(key, error) from None
         faults.before_receipt(self._store.owner)
         result = await self._receipt(key, result)
         faults.after_effect(self._store.owner)
@@ -245,6 +265,9 @@ class Ledger:
                 raise
             pause = min(_LOOK_AGAIN, settle - found.silent_for + 0.5)
             raise OutcomeOpen("an earlier attempt may still report", retry_after=pause) from None
+        except ServiceError as error:
+            pause = error.retry_after if isinstance(error, ServiceBusy) else _ASK_AGAIN
+            raise OutcomeOpen(f"an earlier attempt may have acted, but {error.message}", retry_after=pause) from None
 
     async def _move(
         self, key: str, attempt: str, before: EffectState, after: EffectState, *, to_attempt: str | None = None
@@ -263,8 +286,36 @@ class Ledger:
             held = (LEDGER.c.attempt == attempt) & (LEDGER.c.state == EffectState.ACTING)
             await connection.execute(_set(key, state=EffectState.INTENDED).where(held))
 
+    def _keep_open(self, key: str, result: BaseModel | None) -> None:
+        self._open[key] = result
+        while len(self._open) > _MOST_OPEN:
+            del self._open[next(iter(self._open))]
+
+    def _still_open(self, key: str, error: RetinueError) -> RetinueError:
+        """What to say of an attempt that failed: after one that may have acted the step has not simply failed."""
+        if key not in self._open or isinstance(error, OutcomeOpen):
+            return error
+        said = f"an earlier attempt may have done it; then {error.message}"
+        if error.retryable:
+            return OutcomeOpen(said, retry_after=getattr(error, "retry_after", _ASK_AGAIN))
+        return OutcomeUnknown(said)
+
     async def _receipt(self, key: str, result: Result) -> Result:
-        """Record what happened. Where another attempt did so first, that stands."""
+        """Record what happened; where that fails it is kept in mind for the next attempt.
+
+        Raises:
+            OutcomeOpen: The database does not answer.
+        """
+        self._keep_open(key, result)
+        try:
+            recorded = await self._recorded_as(key, result)
+        except ServiceUnavailable as error:
+            raise self._still_open(key, error) from None
+        self._open.pop(key, None)
+        return recorded
+
+    async def _recorded_as(self, key: str, result: Result) -> Result:
+        """Where another attempt recorded it first, that stands."""
         async with self._store.write() as session:
             connection = await session.connection()
             open_ = LEDGER.c.state != EffectState.DONE

@@ -127,7 +127,7 @@ class Execution:
         self._settled = {}  # what was done or rejected before may be wanted again by a new message
 
     def _forget(self, step_id: str) -> None:
-        for known in (self._steps, self._views, self._results, self._tasks):
+        for known in (self._steps, self._views, self._results, self._tasks, self._in_doubt):
             known.pop(step_id, None)
 
     async def run(self, plan: BoundPlan) -> None:
@@ -304,7 +304,7 @@ class Execution:
                 lambda error, number: self._may_repeat(wish, explain(error, who=step.tool), number),
             )
         except ActivityError as error:
-            self._fail(step, explain(error, who=step.tool), unknown=_may_have_happened(step, error))
+            self._end_failed(step, error)
         else:
             self._complete(step, args, result)
 
@@ -329,13 +329,20 @@ class Execution:
         self._set(step_id, status=StepStatus.AWAITING_APPROVAL, error=problem, waiting_since=None)
         if not await self._around.consent.again(wish, problem.message, number):
             return False
-        del self._in_doubt[step_id]
         await self._around.room(tool_calls=1)
         self._set(step_id, status=StepStatus.RUNNING, error=None)
         return True
 
+    def _end_failed(self, step: BoundStep, error: ActivityError) -> None:
+        """A repeat that fails, or is not even begun, says nothing about the effect that was in doubt before."""
+        problem, doubt = explain(error, who=step.tool), self._in_doubt.get(step.id)
+        if doubt is not None and doubt.message != problem.message:
+            problem = StepError(type=doubt.type, message=f"{doubt.message}; doing it again failed: {problem.message}")
+        self._fail(step, problem, unknown=doubt is not None or _may_have_happened(step, error))
+
     def _complete(self, step: BoundStep, args: Mapping[str, JsonValue], result: JsonValue) -> None:
         self._results[step.id] = result
+        self._in_doubt.pop(step.id, None)
         if not step.annotations.read_only:
             self._settle(step, args)
             self._effects.append(step.id)
@@ -415,6 +422,9 @@ class Execution:
         self._end(step, StepStatus.UNKNOWN if unknown else StepStatus.FAILED, error)
 
     def _end(self, step: BoundStep, status: StepStatus, error: StepError) -> None:
+        if status is not StepStatus.UNKNOWN and (doubt := self._in_doubt.get(step.id)):
+            self._fail(step, doubt, unknown=True)  # skipped or stopped before it was done again, not before it was done
+            return
         self._set(step.id, status=status, error=error, waiting_since=None, finished_at=workflow.now())
 
     def _set(self, step_id: str, **changes: Any) -> None:
@@ -424,9 +434,7 @@ class Execution:
     async def _stop(self) -> None:
         """Cancel what runs, wait for what cannot be cancelled any more, and mark the rest."""
         self._around.on_stop()  # first: nothing may be approved while we wait for what still runs
-        for step_id, problem in self._in_doubt.items():
-            if self._views[step_id].status is StepStatus.AWAITING_APPROVAL:
-                self._fail(self._steps[step_id], problem, unknown=True)
+        self._leave_in_doubt(StepStatus.AWAITING_APPROVAL)
         for view in self.views():
             if view.status in (StepStatus.PENDING, StepStatus.AWAITING_APPROVAL):
                 self._set(view.id, status=StepStatus.CANCELLED, finished_at=workflow.now())
@@ -437,9 +445,16 @@ class Execution:
             task.cancel()
         if stopping:
             await asyncio.gather(*stopping, return_exceptions=True)
+        self._leave_in_doubt(*_OPEN)
         for view in self.views():
             if view.status in _OPEN:
                 self._set(view.id, status=StepStatus.CANCELLED, finished_at=workflow.now())
+
+    def _leave_in_doubt(self, *statuses: StepStatus) -> None:
+        """What may have happened does not count as cancelled, whether it is asked about or done again."""
+        for step_id, problem in self._in_doubt.items():
+            if self._views[step_id].status in statuses:
+                self._fail(self._steps[step_id], problem, unknown=True)
 
     def views(self) -> list[StepView]:
         """All steps as people see them, an agent's calls after the step that was delegated."""

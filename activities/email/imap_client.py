@@ -117,6 +117,10 @@ class ImapSession:
                 self.cut()
                 running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
+    async def connect(self) -> None:
+        """Log in, if that is not done yet. Errors as in `do`."""
+        await self.do(lambda _: None)
+
     def cut(self) -> None:
         """Break the connection off, whoever is using it."""
         self._closed = True

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
@@ -36,7 +37,7 @@ from activities.email.models import Message, OutboxState, Relocation
 from activities.email.outbox import Outbox
 from activities.email.smtp import Submission
 from activities.email.store import MOST_IN_THREAD
-from retinue.errors import InvalidArguments, NotFound, OutcomeUnknown, ServiceError
+from retinue.errors import InvalidArguments, NotFound, OutcomeUnknown, ServiceError, ServiceUnavailable
 from retinue.ledger import Commit, Ledger, effect_key
 from retinue.store import Store
 
@@ -91,11 +92,14 @@ class ImapEmail(Email):
 
         async def act(commit: Commit) -> SendResult:
             content = await self._written(mail, message_id)
-            await commit()
             flags = ("\\Draft", "\\Seen")
-            await self._mailbox.do(
-                lambda boxes: boxes.append(Folder.DRAFTS, content, flags=flags, message_id=message_id)
-            )
+            async with self._mailbox.session() as session:
+                await session.connect()
+                await commit()
+                with _told():
+                    await session.do(
+                        lambda boxes: boxes.append(Folder.DRAFTS, content, flags=flags, message_id=message_id)
+                    )
             return _written_result(mail, message_id, status="draft", delivery="imap")
 
         return await self._ledger.once_outside(mail, SendResult, act=act, verify=_harmless, settle=self._settle)
@@ -166,8 +170,10 @@ class ImapEmail(Email):
             async with self._mailbox.session() as session:
                 pinned = await self._outbox.relocation(key) or await self._pinned(key, mail.message_id, session)
                 place = Place(pinned.folder, pinned.mailbox, pinned.uid_validity, pinned.uid)
+                await session.connect()
                 await commit()
-                await session.do(lambda boxes: change(boxes, place, pinned.message_id))
+                with _told():
+                    await session.do(lambda boxes: change(boxes, place, pinned.message_id))
             return MovedMail(message_id=pinned.message_id, subject=pinned.subject, status=status, folder=pinned.folder)
 
         return await self._ledger.once_outside(mail, MovedMail, act=act, verify=_harmless, settle=self._settle)
@@ -206,7 +212,11 @@ class ImapEmail(Email):
             return result
 
         sent = await self._ledger.once_outside(arguments, SendResult, act=act, verify=verify, settle=self._settle)
-        return sent.model_copy(update={"sent_copy": await self._filed(key, message_id)})
+        try:
+            copy = await self._filed(key, message_id)
+        except ServiceUnavailable:  # the mail is out and recorded as such; nobody may take it for failed
+            copy = "missing"
+        return sent.model_copy(update={"sent_copy": copy})
 
     async def _written(self, mail: Compose, message_id: str, *, automatic: bool = False) -> bytes:
         return letter(
@@ -271,6 +281,15 @@ class ImapEmail(Email):
     async def _parsed(self, found: Sequence[Fetched]) -> list[Message]:
         """Read mails off the event loop, since strangers decide how much work that is."""
         return await asyncio.to_thread(lambda: [_message(mail, now=self._clock()) for mail in found])
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A server that falls silent after it was told what to do may have done it."""
+    try:
+        yield
+    except ServiceUnavailable as error:
+        raise OutcomeUnknown(error.message, hint="nobody knows whether it was done") from None
 
 
 async def _harmless() -> None:

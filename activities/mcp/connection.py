@@ -221,7 +221,8 @@ class Session:
         except MCPError as error:
             raise self._judged(error.code, fate, changes) from None
         except ValidationError:
-            raise Failed(f"the answer of the MCP server {self._name} makes no sense") from None
+            said = f"the answer of the MCP server {self._name} makes no sense"
+            raise (OutcomeUnknown(f"{said}; nobody knows whether it was done") if changes else Failed(said)) from None
         except _WENT_WRONG:
             self._over.set()
             raise self._silent(fate, changes) from None

@@ -59,15 +59,17 @@ class WatchedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request; note what became of it."""
-        fate = FATE.get() or Fate()
+        fate = _of_the_call(FATE.get())
+        # From here on it counts as sent: whoever gives up waiting cannot know better.
+        before, fate.sent, fate.status = fate.sent, True, None
         try:
             response = await self._inner.handle_async_request(request)
-            fate.sent = True
             return await self._received(request, response, fate)
         except _NEVER_SENT:
+            fate.sent = before
             return httpx2.Response(_BROKEN_STATUS, request=request)
         except httpx2.TransportError:
-            fate.sent, fate.status = True, None
+            fate.status = None
             return httpx2.Response(_BROKEN_STATUS, request=request)
 
     async def _received(self, request: httpx2.Request, response: httpx2.Response, fate: Fate) -> httpx2.Response:
@@ -88,6 +90,12 @@ class WatchedTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
+
+
+def _of_the_call(fate: Fate | None) -> Fate:
+    """Where to note what becomes of a request. What the SDK sends after a call, to cancel it, says nothing about it."""
+    followed = fate is not None and fate.status is not None and 300 <= fate.status < 400
+    return fate if fate is not None and (followed or not fate.sent) else Fate()
 
 
 async def _bounded(response: httpx2.Response) -> bytes | None:

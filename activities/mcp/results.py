@@ -37,6 +37,8 @@ class Outcome(BaseModel):
 
     result: dict[str, Any] = Field(default_factory=dict)
     failure: str = ""
+    acted: bool = False
+    """With a failure: the server says that it did it, and only its answer is of no use."""
 
 
 def outcome(answer: CallToolResult, *, tool: str, structured: bool, redaction: Redaction) -> Outcome:
@@ -58,14 +60,17 @@ def outcome(answer: CallToolResult, *, tool: str, structured: bool, redaction: R
 def _structured(answer: CallToolResult, tool: str, redaction: Redaction) -> Outcome:
     content = redaction.value(answer.structured_content)
     if not isinstance(content, dict):
-        return Outcome(failure=f"{tool} was called, but its answer is not what the MCP server had announced")
+        return Outcome(
+            failure=f"{tool} was called, but its answer is not what the MCP server had announced", acted=True
+        )
     size = len(json.dumps(content))
     for longest in _LONGEST_STRINGS:
         if len(json.dumps(content)) <= _MAX_ALONE_BYTES:
             return Outcome(result=content)
         content = _with_short_strings(content, longest)
     return Outcome(
-        failure=f"{tool} was called, but its answer of {size // 1024} KiB does not fit into a run; ask for less"
+        failure=f"{tool} was called, but its answer of {size // 1024} KiB does not fit into a run; ask for less",
+        acted=True,
     )
 
 

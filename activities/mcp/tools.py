@@ -108,6 +108,8 @@ class McpTools:
         if places := sorted({problem.partition(":")[0] for problem in check_args(arguments, offer.spec.args_schema)}):
             raise InvalidArguments(f"these arguments of {name} do not fit its schema: {', '.join(places)[:300]}")
         done = await (self._ask(offer, arguments) if offer.spec.annotations.read_only else self._do(offer, arguments))
+        if done.failure and done.acted and not offer.spec.annotations.read_only:
+            raise OutcomeUnknown(done.failure)  # as a failure it would be planned anew, and done twice
         if done.failure:
             raise ServiceRefused(done.failure)
         return done.result

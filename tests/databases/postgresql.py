@@ -76,7 +76,7 @@ class PostgreSQL:
 
     def stop(self) -> None:
         """Stop it at once; whoever is connected is cut off, and what was committed is found again."""
-        self._process.send_signal(signal.SIGQUIT)
+        self._process.send_signal(signal.SIGINT)
         self._process.wait(20)
 
     async def create(self) -> str:

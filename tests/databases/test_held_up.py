@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,18 @@ async def started(stack: FaultStack, *, first: int = 0) -> list[str]:
     return ids
 
 
-async def all_until(stack: FaultStack, ids: list[str], **wanted: str) -> list[View]:
-    """The views once these steps of all runs have these statuses; whatever is asked is approved."""
-    return [await until(stack, run_id, wanted) for run_id in ids]
+async def all_until(stack: FaultStack, ids: list[str], *, again: Sequence[Child] = (), **wanted: str) -> list[View]:
+    """The views once these steps of all runs have these statuses; whatever is asked is approved.
+
+    Workers to start `again` are started when they end, as the supervisor does.
+    """
+    return [await until(stack, run_id, wanted, again) for run_id in ids]
 
 
-async def until(stack: FaultStack, run_id: str, wanted: dict[str, str]) -> View:
+async def until(stack: FaultStack, run_id: str, wanted: dict[str, str], again: Sequence[Child] = ()) -> View:
     view: View = {}
     for _ in range(400):
+        respawn(again)
         view = await stack.view(run_id)
         for index in range(len(pending(view))):
             await stack.decide(view, index=index)
@@ -191,8 +195,7 @@ async def test_a_worker_whose_database_is_away_at_its_start_ends_and_can_start_l
         await asyncio.to_thread(worker.process.join, 40)
         assert worker.process.exitcode == 1
         own_postgresql.start()
-        worker.start()
-        await all_until(faulty, await started(faulty), k1="completed")
+        await all_until(faulty, await started(faulty), again=[worker], k1="completed")
 
 
 @pytest.mark.timeout(180)

@@ -55,7 +55,10 @@ def built(node: str, request: pytest.FixtureRequest) -> Path:
     if (folder / "dist/worker.js").exists():
         return folder
     for name in FILES:
-        (shutil.copytree if (SOURCE / name).is_dir() else shutil.copy)(SOURCE / name, folder / name)
+        if (SOURCE / name).is_dir():
+            shutil.copytree(SOURCE / name, folder / name, dirs_exist_ok=True)  # an earlier attempt may have broken off
+        else:
+            shutil.copy(SOURCE / name, folder / name)
     if npm("view", "typescript", "version", folder=folder).returncode:
         pytest.skip("the npm registry does not answer: the TypeScript example did not run")
     installed = npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)

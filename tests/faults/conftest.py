@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +89,7 @@ def kill(worker: Child) -> None:
         worker.process.join(10)
 
 
-def respawn(workers: list[Child]) -> int:
+def respawn(workers: Sequence[Child]) -> int:
     """Start again every worker that died; how many there were."""
     dead = [worker for worker in workers if worker.process is not None and not worker.process.is_alive()]
     for worker in dead:

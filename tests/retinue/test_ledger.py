@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from sqlalchemy import MetaData, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.testing import ActivityEnvironment
 
-from retinue.errors import Conflict, OutcomeOpen, OutcomeUnknown, ServiceRefused
+from retinue.errors import Conflict, OutcomeOpen, OutcomeUnknown, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit, Ledger
 from retinue.store import Store
 
@@ -64,6 +67,8 @@ class Outer:
     def __init__(self, ledger: Ledger, *, settle: float = 0) -> None:
         self.acted = 0
         self.shows = False
+        self.harmless = False
+        self.mute = False
         self._ledger = ledger
         self._settle = settle
 
@@ -78,8 +83,12 @@ class Outer:
             return Word(word="done")
 
         async def verify() -> Word | None:
+            if self.mute:
+                raise ServiceUnavailable("it does not answer")
             if self.shows:
                 return Word(word="found")
+            if self.harmless:
+                return None
             raise OutcomeUnknown("nobody knows")
 
         return await self._ledger.once_outside(Word(word=word), Word, act=act, verify=verify, settle=self._settle)
@@ -106,6 +115,10 @@ def attempt(tool: Callable[[], Awaitable[Word]]) -> asyncio.Future[Word]:
 
 async def refuse() -> None:
     raise ServiceRefused("no")
+
+
+async def fail() -> None:
+    raise ServiceUnavailable("not now")
 
 
 async def lose() -> None:
@@ -229,3 +242,41 @@ async def test_a_cancel_after_the_commit_tells_what_really_happened(ledger: Ledg
     await began.wait()
     running.cancel()
     assert (await running).word == "done"
+
+
+async def test_what_was_done_and_not_recorded_has_not_failed_and_is_recorded_later(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """The database is locked right after the act: a step that failed would be planned anew, and done twice."""
+    outer = Outer(ledger)
+    with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
+
+        async def lock() -> None:
+            other.execute("BEGIN IMMEDIATE")
+
+        for after in (lock, nothing):
+            with pytest.raises(OutcomeOpen):
+                await attempt(partial(outer.tool, after=after))
+    assert ((await attempt(outer.tool)).word, outer.acted) == ("done", 1)
+
+
+async def test_a_service_that_cannot_be_asked_leaves_the_outcome_open(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    outer.mute = True
+    for _ in range(3):
+        with pytest.raises(OutcomeOpen):
+            await attempt(lambda: outer.tool(after=lose))
+    assert outer.acted == 1
+
+
+@pytest.mark.parametrize(("then", "kind"), [(lose, OutcomeOpen), (refuse, OutcomeUnknown), (fail, OutcomeOpen)])
+async def test_after_a_lost_reply_no_later_attempt_says_that_it_failed(
+    ledger: Ledger, then: Step, kind: type[Exception]
+) -> None:
+    """Doing it again is harmless under this key; under the key of another plan it would be a second effect."""
+    outer = Outer(ledger)
+    outer.harmless = True
+    with pytest.raises(OutcomeOpen):
+        await attempt(lambda: outer.tool(after=lose))
+    with pytest.raises(kind):
+        await attempt(lambda: outer.tool(before=then))

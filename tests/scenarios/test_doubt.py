@@ -17,7 +17,7 @@ from temporalio.worker import Worker
 
 from retinue.capability import Annotations, Capability, ToolOptions, tool
 from retinue.edge import activities_of
-from retinue.errors import OutcomeUnknown
+from retinue.errors import OutcomeUnknown, ServiceRefused
 from retinue.ledger import Commit, Ledger
 from retinue.registry import announce
 from retinue.store import Store
@@ -39,6 +39,7 @@ class PostOffice:
     taken: list[str] = field(default_factory=list)
     swallows: int = 0
     shows: bool = False
+    closed: bool = False
     settles: float = 0
 
 
@@ -73,6 +74,8 @@ class PostTools(Post):
 
         async def act(commit: Commit) -> Letter:
             await commit()
+            if self._office.closed:
+                raise ServiceRefused("the office is closed; nothing was sent")
             self._office.taken.append(letter.to)
             if self._office.swallows:
                 self._office.swallows -= 1
@@ -101,14 +104,14 @@ async def office(stack: Stack, tmp_path: Path) -> AsyncIterator[PostOffice]:
     await store.close()
 
 
-async def letter_in_doubt(stack: Stack, fresh: Fresh, office: PostOffice) -> View:
+async def letter_in_doubt(stack: Stack, fresh: Fresh, office: PostOffice, **body: Any) -> View:
     """A run whose letter was approved, and about which the office says nothing."""
     office.swallows = 1
     to = f"ana-{uuid.uuid4().hex[:6]}@example.com"
     message = fresh(f"Send a letter to {to}")
     after = {"id": "s2", "tool": "tasks.add", "args": {"title": "Wait for an answer"}, "depends_on": ["s1"]}
     stack.model.script(message, plan_answer([{"id": "s1", "tool": "post.send", "args": {"to": to}}, after]))
-    view = await stack.asked((await stack.start(message))["id"])
+    view = await stack.asked((await stack.start(message, **body))["id"])
     assert (await stack.decide(view)).status_code == 200
     return await stack.until(view["id"], lambda v: [a["kind"] for a in pending(v)] == ["repeat"])
 
@@ -178,3 +181,43 @@ async def test_an_attempt_that_never_reports_is_asked_about_when_the_attempts_ar
     assert (await stack.decide(view, "reject")).status_code == 200
     view = await stack.ended(view["id"])
     assert (found(view)["s1"], len(office.taken)) == ("unknown", 1)
+
+
+async def test_a_repeat_that_fails_leaves_the_first_effect_in_the_dark(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    """That the second letter was refused says nothing about the first: no other plan may send a third."""
+    view = await letter_in_doubt(stack, fresh, office)
+    office.closed = True
+    assert (await stack.decide(view)).status_code == 200
+    view = await stack.ended(view["id"])
+    assert (found(view)["s1"], len(office.taken)) == ("unknown", 1)
+    said = steps(view)["s1"]["error"]["message"]
+    assert (LOST in said, "the office is closed" in said) == (True, True)
+
+
+async def test_a_cancel_while_it_is_looked_for_again_does_not_say_that_nothing_happened(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    view = await letter_in_doubt(stack, fresh, office)
+    office.settles = 3600
+    assert (await stack.decide(view)).status_code == 200
+    await stack.until(view["id"], lambda v: steps(v)["s1"]["status"] == "running")
+    assert (await stack.http.post(f"/v1/assistants/{view['id']}/cancel", json={})).status_code == 202
+    view = await stack.ended(view["id"])
+    assert (view["status"], found(view)["s1"], len(office.taken)) == ("cancelled", "unknown", 1)
+
+
+async def test_a_chat_goes_on_after_a_doubt_and_can_be_cancelled(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    view = await letter_in_doubt(stack, fresh, office, mode="chat")
+    assert (await stack.decide(view, "reject")).status_code == 200
+    await stack.until(view["id"], lambda v: v["status"] == "awaiting_input")
+    more = fresh("And one to ben@example.com")
+    stack.model.script(more, plan_answer([{"id": "s1", "tool": "post.send", "args": {"to": "ben@example.com"}}]))
+    run = f"/v1/assistants/{view['id']}"
+    assert (await stack.http.post(f"{run}/messages", json={"message": more})).status_code < 300
+    await stack.until(view["id"], lambda v: bool(pending(v)))
+    assert (await stack.http.post(f"{run}/cancel", json={})).status_code == 202
+    assert (await stack.ended(view["id"]))["status"] == "cancelled"

@@ -788,7 +788,6 @@ async def test_a_name_that_somebody_else_has_taken_is_a_conflict(
         (says(400), "ServiceRefused", "refused the request", True),
         (says(413), "ServiceRefused", "too large", True),
         (says(507), "ServiceRefused", "no room left", True),
-        (says(500), "ServiceUnavailable", "a problem of its own", False),
         (says(503), "ServiceUnavailable", "a problem of its own", False),
         (says(503, Retry_After="30"), "ServiceBusy", "asks for a pause", False),
         (says(429, Retry_After="100000"), "ServiceBusy", "asks for a pause", True),
@@ -817,6 +816,21 @@ async def test_what_a_server_answers_is_told_in_words(
     assert (refused.value.type, refused.value.non_retryable) == (type_, final)
     assert PASSWORD not in caplog.text + str(refused.value)
     assert shelf.names() == []
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "method", "type_"),
+    [("calendar.list_events", JANUARY, "REPORT", "ServiceUnavailable"), (*EFFECTS[0], "OutcomeOpen")],
+)
+async def test_a_server_that_breaks_may_have_made_a_change(
+    call: Call, between: Between, tool: str, arguments: dict[str, Any], method: str, type_: str
+) -> None:
+    between.before[method] = [says(500)] * 9
+
+    with pytest.raises(ApplicationError, match="a problem of its own") as broken:
+        await call(tool, **arguments)
+
+    assert (broken.value.type, broken.value.non_retryable) == (type_, False)
 
 
 @pytest.mark.parametrize(

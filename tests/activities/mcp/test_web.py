@@ -78,6 +78,16 @@ async def test_a_change_without_an_answer_stays_unknown_and_is_not_repeated(
     assert web.state.issues == ["Mend it"] * bool(how.get("swallow"))
 
 
+async def test_a_change_whose_answer_comes_too_late_is_not_repeated(web: Web, protocol: dict[str, Any]) -> None:
+    async with running(web.configured(**protocol, timeout_seconds=0.5)) as server:
+        web.door.misbehave(late=1.5)
+        for _ in range(2):
+            with pytest.raises(ApplicationError) as unknown:
+                await server.call("create_issue", step="s1", title="Mend it")
+            assert (unknown.value.type, unknown.value.non_retryable) == ("OutcomeUnknown", True)
+    assert web.state.issues == ["Mend it"]
+
+
 @pytest.mark.parametrize("how", [{"status": 500}, {"swallow": True}], ids=str)
 async def test_one_lost_answer_does_not_end_the_calls_beside_it(
     web: Web, protocol: dict[str, Any], how: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ class Door:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"no"
     swallow: bool = False
+    late: float = 0
+    """Seconds after which an answer begins whose call was done at once; 0 for what `swallow` says."""
     times: int = 0
     seen: list[dict[str, str]] = field(default_factory=list)
 
@@ -47,6 +50,8 @@ class Door:
             return await _answer(send, 401, {}, b"who are you, " + TOKEN.encode())
         if self.times and self.to in body:
             self.times -= 1
+            if self.late:
+                return await self.app(scope, _again(body, receive), _later(send, self.late))
             if not self.swallow:
                 return await _answer(send, self.status, self.headers, self.body)
             return await self.app(scope, _again(body, receive), _half_of(send))
@@ -60,6 +65,15 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return parts.pop() if parts else await receive()
 
     return received
+
+
+def _later(send: Send, seconds: float) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await asyncio.sleep(seconds)
+        await send(message)
+
+    return sent
 
 
 def _half_of(send: Send) -> Send:

@@ -130,6 +130,7 @@ def test_the_example_of_the_documentation_is_right(tmp_path: Path, monkeypatch: 
     file = tmp_path / "models.toml"
     file.write_text(page.partition("```toml\n")[2].partition("```")[0])
     variables = re.findall(r"^([A-Z_]+)=(.+)$", page.partition("```\nRETINUE_MODELS")[2].partition("```")[0], re.M)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     for name, value in [*variables, ("RETINUE_MODELS", str(file))]:
         monkeypatch.setenv(name, value)
     roster = Roster(ReasoningSettings())
