@@ -18,6 +18,7 @@ from retinue.errors import Conflict, NotFound, ServiceRefused, ServiceUnavailabl
 from retinue.outside import Outside, Reply
 
 _DAV = "{DAV:}"
+_LONGEST_TAG = 1000
 XML = {"Content-Type": "application/xml; charset=utf-8"}
 
 
@@ -197,8 +198,12 @@ class Collection:
 
 
 def strong(etag: str) -> str:
-    """The tag without the `W/` that proxies which compress put in front of it, and with which no condition holds."""
-    return etag.strip().removeprefix("W/")
+    """The tag without the `W/` that proxies which compress put in front of it, and with which no condition holds.
+
+    What no header can carry is no tag: a change that names it would fail before, or while, it is sent.
+    """
+    tag = etag.strip().removeprefix("W/")
+    return tag if tag.isascii() and tag.isprintable() and len(tag) <= _LONGEST_TAG else ""
 
 
 def _text(content: bytes) -> str:

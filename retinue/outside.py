@@ -169,7 +169,7 @@ def pause_asked(header: str | None, *, now: datetime) -> float:
 def _seconds_until(date: str, *, now: datetime) -> float:
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return _PAUSE
     return (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
 

@@ -365,8 +365,8 @@ def check_args(args: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[s
             if not _about_reference(error.instance):
                 where = "/".join(str(part) for part in error.absolute_path) or "args"
                 yield f"{where}: {error.message[:300]}"
-    except (Unresolvable, re.error) as error:
-        # a schema that its capability got wrong in a way that only shows in use
+    except (Unresolvable, re.error, ArithmeticError) as error:
+        # a schema that its capability got wrong in a way that only shows in use, or a number beyond all measure
         yield f"the schema of these arguments cannot be used: {type(error).__name__}"
 
 

@@ -94,6 +94,7 @@ class Execution:
         self._choices: dict[str, WorkerChoice] = {}
         self._settled: dict[tuple[str, str], str] = {}
         self._in_doubt: dict[str, StepError] = {}
+        self._stopping = False
         self._asking = asyncio.Lock()
         self._effects: list[str] = []
         self._turn: list[str] = []
@@ -323,8 +324,8 @@ class Execution:
     async def _may_repeat(self, wish: Wish, problem: StepError, number: int) -> bool:
         """Ask the person. Until they answer, a cancel leaves the step as it is: in the dark."""
         step_id = wish.step.id
-        if wish.step.annotations.read_only:
-            return False
+        if wish.step.annotations.read_only or self._stopping:
+            return False  # when the run is being stopped nobody can answer any more
         self._in_doubt[step_id] = problem
         self._set(step_id, status=StepStatus.AWAITING_APPROVAL, error=problem, waiting_since=None)
         if not await self._around.consent.again(wish, problem.message, number):
@@ -433,6 +434,7 @@ class Execution:
 
     async def _stop(self) -> None:
         """Cancel what runs, wait for what cannot be cancelled any more, and mark the rest."""
+        self._stopping = True
         self._around.on_stop()  # first: nothing may be approved while we wait for what still runs
         self._leave_in_doubt(StepStatus.AWAITING_APPROVAL)
         for view in self.views():

@@ -85,6 +85,8 @@ def _client(settings: CalendarSettings) -> httpx.AsyncClient | None:
         auth=httpx.BasicAuth(settings.username, settings.password.get_secret_value()),
         timeout=httpx.Timeout(settings.timeout, connect=min(10, settings.timeout)),
         follow_redirects=False,
+        # a proxy of the environment would read what goes to this machine without encryption, the password above all
+        trust_env=settings.url.startswith("https:"),
     )
 
 

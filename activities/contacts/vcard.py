@@ -91,7 +91,7 @@ def _parsed(text: str) -> object:
     try:
         card = vobject.readOne(text)
     # vobject hands on whatever a broken line made it stumble over, besides errors of its own.
-    except (vobject.base.VObjectError, ValueError, LookupError, AttributeError, TypeError):
+    except (vobject.base.VObjectError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise Unreadable("it cannot be read") from None
     if card is None or not hasattr(card, "contents"):
         raise Unreadable("it cannot be read")

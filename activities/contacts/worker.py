@@ -72,7 +72,9 @@ def _store(settings: ContactsSettings) -> Store:
 def _client(settings: ContactsSettings) -> httpx.AsyncClient:
     """Redirects are not followed: where the password goes is decided by settings alone."""
     auth = httpx.BasicAuth(settings.username, settings.password.get_secret_value()) if settings.username else None
-    return httpx.AsyncClient(auth=auth, timeout=settings.timeout, follow_redirects=False)
+    # A proxy of the environment would read what goes to this machine without encryption, the password above all.
+    encrypted = settings.url is not None and settings.url.scheme == "https"
+    return httpx.AsyncClient(auth=auth, timeout=settings.timeout, follow_redirects=False, trust_env=encrypted)
 
 
 def _collection(settings: ContactsSettings, client: httpx.AsyncClient) -> Collection:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.errors import MessageError
+from email.header import decode_header, make_header
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
 from email.policy import EmailPolicy
@@ -21,6 +22,10 @@ MAX_BYTES = 12 * 1024 * 1024
 OWN_DOMAIN = "retinue.example"
 MAX_TEXT = 200_000
 _MAX_HEADER = 16_384
+_MOST_PARSED = 2_000
+"""Characters of a header that are read by its grammar; the parser's time grows with their square."""
+_MOST_OF_PART = 2_000
+"""Characters of a header in which a part describes itself."""
 _MAX_PEOPLE = 50
 _MAX_ATTACHMENTS = 20
 _MAX_PARTS = 200
@@ -47,7 +52,12 @@ class _Careful(_Policy):
         return name, _eight_bit(value[:_MAX_HEADER])
 
     def header_fetch_parse(self, name: str, value: str) -> Any:
-        """Give the header's words where its grammar makes the parser fail."""
+        """Give the header's words where it is endless, or where its grammar makes the parser fail."""
+        if name.lower().startswith("content-"):
+            # A mail has thousands of parts, and each is asked several times: for these a plain reading has to do.
+            return " ".join(value[:_MOST_OF_PART].split())
+        if len(value) > _MOST_PARSED:
+            return " ".join(value.split())
         try:
             return super().header_fetch_parse(name, value)
         except _PARSER_FAILURES:
@@ -203,8 +213,16 @@ def _bytes(part: MIMEPart) -> bytes:
     return content if isinstance(content, bytes) else b""
 
 
+def _words(name: str) -> str:
+    """A file's name with its encoded words (`=?utf-8?q?...?=`) read, which are against the rules there and common."""
+    try:
+        return str(make_header(decode_header(name[:_MOST_OF_PART])))
+    except _PARSER_FAILURES:
+        return name
+
+
 def _attachment(part: MIMEPart) -> dict[str, Any]:
-    name = one_line((part.get_filename() or "").replace("/", "_").replace("\\", "_"), limit=100)
+    name = one_line(_words(part.get_filename() or "").replace("/", "_").replace("\\", "_"), limit=100)
     return {
         "name": name or "unnamed",
         "content_type": one_line(part.get_content_type(), limit=100),

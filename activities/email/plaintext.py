@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 MAX_HTML = 500_000
 """Characters of HTML that are looked at."""
 
+_MOST_MARKS = 30
 _LONE_BRACKET = re.compile(r"<(?![^<>]*>)")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SILENT = frozenset({"script", "style", "title"})
@@ -30,7 +31,18 @@ def one_line(text: str, *, limit: int) -> str:
 
 def folded(text: str) -> str:
     """The form in which words are compared: `STRASSE` finds `Straße`, and `fi` finds its ligature."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", _few_marks(text)).casefold())
+
+
+def _few_marks(text: str) -> str:
+    """Text with at most `_MOST_MARKS` combining marks on one letter: sorting them takes time by the square of them."""
+    if text.isascii():
+        return text
+    kept, marks = [], 0
+    for char in text:
+        marks = marks + 1 if unicodedata.combining(char) else 0
+        kept += [char] if marks <= _MOST_MARKS else []
+    return "".join(kept)
 
 
 def from_html(html: str) -> str:

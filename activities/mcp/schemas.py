@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -119,7 +119,10 @@ def _value(word: str, value: Any) -> Any:
     """A keyword's value. Texts stay as they are, since they are compared: one that hides something is refused."""
     if word == "$ref" and not (isinstance(value, str) and value.startswith("#")):
         raise Unusable("it refers to something outside")
-    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise Unusable("it has numbers that are none in JSON") from None
     if plain(text) != text:
         raise Unusable("it has invisible characters")
     return value
@@ -153,12 +156,21 @@ def _cost(node: object, root: Mapping[str, Any], costs: dict[int, int], above: s
 
 
 def _target(reference: str, root: Mapping[str, Any]) -> object:
-    found: Any = root
-    for part in reference.removeprefix("#").split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        if not isinstance(found, dict) or name not in found:
-            raise Unusable("it refers to something that is not there")
-        found = found[name]
-    if not reference.removeprefix("#").startswith("/") and reference != "#":
+    """Where a reference leads: only to schemas. A default or a table of names is none and was never made fit as one."""
+    start, *parts = [part.replace("~1", "/").replace("~0", "~") for part in reference.split("/")]
+    if start != "#":
         raise Unusable("it refers to something that is not there")
+    found: Any = root
+    while parts:
+        word, *parts = parts
+        found = _inside(found, word, _SCHEMAS | _TABLES)
+        if word in _TABLES:
+            name, *parts = parts or [""]
+            found = _inside(found, name, found)
     return found
+
+
+def _inside(found: Any, name: str, allowed: Collection[str]) -> Any:
+    if not isinstance(found, dict) or name not in allowed or name not in found:
+        raise Unusable("it refers to something that is not there")
+    return found[name]

@@ -14,7 +14,7 @@ from time import time
 from typing import Any
 
 import openai
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletion
 
 from activities.reasoning.contract import ModelUse
@@ -54,7 +54,12 @@ class Endpoint:
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self._client = AsyncOpenAI(
-            api_key=spec.key.get_secret_value(), base_url=spec.base_url, timeout=spec.timeout, max_retries=0
+            api_key=spec.key.get_secret_value(),
+            base_url=spec.base_url,
+            timeout=spec.timeout,
+            max_retries=0,
+            # the SDK would carry the whole conversation to wherever an answer sends it
+            http_client=DefaultAsyncHttpxClient(follow_redirects=False),
         )
 
     async def close(self) -> None:

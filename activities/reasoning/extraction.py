@@ -27,6 +27,8 @@ A moment is ISO 8601 with an offset: where the data names no zone, that of the c
 "next Tuesday", count from the date of the text if it has one, else from `now`."""
 _MAX_INPUT_BYTES = 60_000
 _MAX_TEXT = 500
+_LARGEST = 1e15
+"""Up to here every program reads the same number. `json` also takes NaN and Infinity, which are none."""
 _TYPES = {FieldKind.NUMBER: "number"}
 
 
@@ -116,7 +118,7 @@ def _date(value: JsonValue) -> str:
 
 
 def _number(value: JsonValue) -> JsonValue:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
         raise ValueError("no number")
     return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from retinue.errors import AnswerTooLong, OutcomeUnknown, RetinueError, ServiceUnavailable
-from retinue.outside import Outside
+from retinue.outside import Outside, pause_asked
 from retinue.testing import serving
 
 
@@ -81,3 +82,10 @@ async def test_an_answer_that_cannot_be_read_says_nothing_about_the_change(serve
 async def test_a_server_that_is_away_has_changed_nothing(server: Ask) -> None:
     with pytest.raises(ServiceUnavailable):
         await server(Response(status_code=503), changes=True)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "nan", "1e999", "tomorrow", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"]
+)
+def test_a_pause_that_makes_no_sense_is_a_minute(header: str | None) -> None:
+    assert pause_asked(header, now=datetime(2026, 12, 1, tzinfo=UTC)) == 60

@@ -109,6 +109,12 @@ def test_a_schema_that_cannot_be_used_is_a_problem_not_a_crash(schema: dict[str,
     assert "cannot be used" in "; ".join(check_args({"x": "y"}, schema))
 
 
+@pytest.mark.parametrize(("multiple", "value"), [(10**400, 1.5), (0.5, 10**400)])
+def test_a_number_beyond_all_measure_is_a_problem_not_a_crash(multiple: float, value: float) -> None:
+    schema = {"properties": {"x": {"type": "number", "multipleOf": multiple}}}
+    assert "cannot be used" in "; ".join(check_args({"x": value}, schema))
+
+
 def test_what_is_cut_says_so() -> None:
     assert cut("short", 100) == "short"
     assert "[cut: 1002 characters in all]" in str(cut("x" * 1000, 100))

@@ -55,7 +55,7 @@ class Post(Capability):
     @tool(
         title="Send a letter",
         annotations=Annotations(read_only=False, sensitive=("/to",)),
-        options=ToolOptions(first_retry_after=0.1, attempts=2),
+        options=ToolOptions(start_to_close=10, first_retry_after=0.1, attempts=2),
     )
     @abstractmethod
     async def send(self, letter: Letter) -> Letter:

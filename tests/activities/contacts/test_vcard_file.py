@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from activities.contacts import vcard
 from activities.contacts.settings import ContactsSettings
 from activities.contacts.vcard_file import LARGEST_FILE, read_cards
 from activities.contacts.worker import import_file
@@ -143,3 +144,8 @@ async def test_too_large_a_file_is_refused_unread(tmp_path: Path, settings: Cont
 async def test_a_missing_file_is_not_found(tmp_path: Path, settings: ContactsSettings) -> None:
     with pytest.raises(NotFound):
         await import_file(tmp_path / "absent.vcf", settings)
+
+
+def test_endless_nesting_is_one_unreadable_card() -> None:
+    with pytest.raises(vcard.Unreadable):
+        vcard.read(_card("FN:Ana", *["BEGIN:X"] * 5000, *["END:X"] * 5000))

@@ -82,6 +82,17 @@ def test_what_is_left_out_forbids_nothing() -> None:
         ({"properties": {"a": {"$id": "http://evil.example/", "$ref": "#/x"}}}, "identities"),
         ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "not there"),
         ({"properties": {"a": {"$ref": "#anchor"}}}, "not there"),
+        (
+            {"properties": {"a": {"default": {"pattern": "^(a+)+$"}}, "b": {"$ref": "#/properties/a/default"}}},
+            "not there",
+        ),
+        (
+            {"properties": {"a": {"const": {"$ref": "/properties/a"}}, "b": {"$ref": "#/properties/a/const"}}},
+            "not there",
+        ),
+        ({"properties": {"type": TEXT, "b": {"$ref": "#/properties"}}}, "not there"),
+        ({"properties": {"a": {"type": "number", "multipleOf": float("nan")}}}, "none in JSON"),
+        ({"properties": {"a": {"type": "number", "minimum": float("-inf")}}}, "none in JSON"),
         ({"$ref": "#"}, "circle"),
         ({"properties": {"a": {"anyOf": [{"$ref": "#/properties/a"}]}}}, "circle"),
         (growing(4), "too much work"),
