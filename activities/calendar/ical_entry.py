@@ -178,14 +178,16 @@ def _known_zones() -> frozenset[str]:
 
 
 def vevents(calendar: ICalendar) -> list[Component]:
-    """The events of a resource.
+    """The one event of a resource (RFC 4791, 4.1) and the dates that differ from it.
 
     Raises:
-        Unreadable: There is none.
+        Unreadable: There is none, or there are several: a harmless one could hide another's endless rule.
     """
     events = calendar.walk("VEVENT")
     if not events:
         raise Unreadable("it holds no event")
+    if len({str(event.get("UID", "")) for event in events}) > 1:
+        raise Unreadable("it holds several events")
     return list(events)
 
 
