@@ -70,7 +70,11 @@ def _reason(error: BaseException | None, state: str) -> str:
         return "it does not answer"
     if isinstance(error, OSError):
         return "it cannot be reached"
-    return "the connection to it broke" if type(error).__name__ == "InterfaceError" else type(error).__name__
+    return (
+        "the connection to it broke"
+        if type(error).__name__ in ("InterfaceError", "InternalClientError")
+        else type(error).__name__
+    )
 
 
 def _code(error: BaseException | None) -> int:
