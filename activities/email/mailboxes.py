@@ -283,7 +283,7 @@ class Mailboxes:
             self._box.expunge()
 
     def _do(self, *command: str | bytes) -> None:
-        check_command_status(self._box.client.uid(*command), MailboxFetchError)  # type: ignore[arg-type]
+        check_command_status(self._box.client.uid(*command), MailboxFetchError)  # type: ignore[arg-type]  # typeshed says str; bytes are sent as they are
 
 
 def _anywhere(word: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -18,6 +18,8 @@ from retinue.errors import AnswerTooLong, OutcomeUnknown, RetinueError, ServiceU
 from retinue.outside import Outside, pause_asked
 from retinue.testing import serving
 
+Ask = Callable[..., Awaitable[bytes]]
+
 
 def packed(content: bytes) -> bytes:
     packer = zlib.compressobj(wbits=31)
@@ -25,7 +27,7 @@ def packed(content: bytes) -> bytes:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Callable[[Response], object]]:
+async def server() -> AsyncIterator[Ask]:
     """Gives a way to ask a real server that answers with a given response."""
     async with AsyncExitStack() as open_things:
 
@@ -42,13 +44,10 @@ async def server() -> AsyncIterator[Callable[[Response], object]]:
         yield asked
 
 
-Ask = Callable[..., object]
-
-
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
 async def test_a_packed_answer_is_unpacked(server: Ask, encoding: str) -> None:
     response = Response(packed(b"hello"), headers={"Content-Encoding": encoding})
-    assert await server(response) == b"hello"  # type: ignore[misc]  # the fixture's function is asynchronous
+    assert await server(response) == b"hello"
 
 
 @pytest.mark.parametrize(
@@ -64,24 +63,24 @@ async def test_what_is_too_long_or_cannot_be_unpacked_is_refused(
     server: Ask, content: bytes, encoding: str, error: type[RetinueError]
 ) -> None:
     with pytest.raises(error):
-        await server(Response(content, headers={"Content-Encoding": encoding}))  # type: ignore[misc]
+        await server(Response(content, headers={"Content-Encoding": encoding}))
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
 async def test_a_server_that_broke_in_the_middle_of_a_change_may_have_made_it(server: Ask, status: int) -> None:
     with pytest.raises(OutcomeUnknown):
-        await server(Response(status_code=status), changes=True)  # type: ignore[misc]
+        await server(Response(status_code=status), changes=True)
 
 
 @pytest.mark.parametrize("response", [Response(b"0" * 1001), Response(b"x", headers={"Content-Encoding": "gzip"})])
 async def test_an_answer_that_cannot_be_read_says_nothing_about_the_change(server: Ask, response: Response) -> None:
     with pytest.raises(OutcomeUnknown):
-        await server(response, changes=True)  # type: ignore[misc]
+        await server(response, changes=True)
 
 
 async def test_a_server_that_is_away_has_changed_nothing(server: Ask) -> None:
     with pytest.raises(ServiceUnavailable):
-        await server(Response(status_code=503), changes=True)  # type: ignore[misc]
+        await server(Response(status_code=503), changes=True)
 
 
 @pytest.mark.parametrize(

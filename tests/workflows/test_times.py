@@ -64,10 +64,10 @@ class FixedReasoning(Reasoning):
         return TextResult(text="; ".join(f"{step.id} {step.status}" for step in request.steps))
 
     async def converse(self, request: ConverseRequest) -> ConverseResult:
-        raise NotImplementedError
+        raise NotImplementedError("no plan of these tests delegates")
 
     async def extract(self, request: ExtractRequest) -> ExtractResult:
-        raise NotImplementedError
+        raise NotImplementedError("no plan of these tests reads values")
 
     async def compose(self, request: ComposeRequest) -> TextResult:
         return TextResult(text="written")

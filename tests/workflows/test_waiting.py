@@ -48,10 +48,10 @@ class FixedReasoning(Reasoning):
         return TextResult(text=f"{request.steps[0].status}")
 
     async def converse(self, request: ConverseRequest) -> ConverseResult:
-        raise NotImplementedError
+        raise NotImplementedError("no plan of these tests delegates")
 
     async def extract(self, request: ExtractRequest) -> ExtractResult:
-        raise NotImplementedError
+        raise NotImplementedError("no plan of these tests reads values")
 
     async def compose(self, request: ComposeRequest) -> TextResult:
         return TextResult(text="written")

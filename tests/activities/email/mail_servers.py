@@ -370,9 +370,9 @@ class Sink:
 
 
 @contextlib.asynccontextmanager
-async def sink(**fields: object) -> AsyncIterator[Sink]:
+async def sink(**fields: Any) -> AsyncIterator[Sink]:
     """A sink while the block runs."""
-    running = Sink(**fields)  # type: ignore[arg-type]
+    running = Sink(**fields)
     await running.start()
     try:
         yield running

@@ -28,7 +28,7 @@ from retinue.errors import CutAnswer, MalformedAnswer, RetinueError, ServiceBusy
 from tests.activities.reasoning.conftest import NOW, fixed_manifests, planning, store_at
 from tests.activities.reasoning.independent import Independent, independent_model
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "steps": [
         {
             "id": "s1",
@@ -132,7 +132,7 @@ async def test_a_text(independent: Independent, tools: Tools, ask: Any) -> None:
 
 
 async def test_a_loop_of_an_agent(independent: Independent, tools: Tools) -> None:
-    args = PLAN["steps"][0]["args"]  # type: ignore[index]
+    args = PLAN["steps"][0]["args"]
     calls = [{"name": "calendar__list_events", "arguments": json.dumps(args)}]
     independent.answers({"hasToolResult": False, "toolName": "calendar__list_events"}, {"toolCalls": calls})
     independent.answers({"hasToolResult": True, "toolCallId": "t1c1"}, {"content": "Nothing is on Friday."})

@@ -48,12 +48,16 @@ FORECAST = {
     "tool": "weather.forecast",
     "args": {"place": "Lisbon", "start": "2026-11-27", "end": "2026-11-27"},
 }
-MAIL = {"id": "s2", "tool": "email.send", "args": {"to": ["team@example.com"], "subject": "x", "body": "y"}}
+MAIL: dict[str, Any] = {
+    "id": "s2",
+    "tool": "email.send",
+    "args": {"to": ["team@example.com"], "subject": "x", "body": "y"},
+}
 
 
 def using(reference: dict[str, str], **fields: Any) -> dict[str, Any]:
     """A mail whose text is taken from another step."""
-    return {**MAIL, "args": {**MAIL["args"], "body": {"$from": "s1", **reference}}, **fields}  # type: ignore[dict-item]
+    return {**MAIL, "args": {**MAIL["args"], "body": {"$from": "s1", **reference}}, **fields}
 
 
 def completion(**choice: Any) -> Answer:
@@ -521,7 +525,7 @@ async def test_the_activity_says_whether_trying_again_may_help(
     plan = next(
         run
         for run in activities_of(ReasoningTools(quick, none, untouched()))
-        if "plan" in run.__temporal_activity_definition.name  # type: ignore[attr-defined]
+        if "plan" in run.__temporal_activity_definition.name  # type: ignore[attr-defined]  # set by @activity.defn
     )
     request = PlanRequest(messages=[Message(role=Role.USER, text=message)], timezone="UTC", now=datetime.now(UTC))
     with pytest.raises(ApplicationError) as caught:
