@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from temporalio import activity
 from temporalio.common import RetryPolicy
 
+from retinue.fate import EffectLedger
+
 ToolMethod = TypeVar("ToolMethod", bound=Callable[..., Awaitable[Any]])
 
 
@@ -155,6 +157,8 @@ class Capability(ABC):
     version: ClassVar[str]
     description: ClassVar[str]
     instructions: ClassVar[str]
+    ledger: EffectLedger | None = None
+    """Set by tools that have effects."""
 
     @classmethod
     def task_queue(cls) -> str:

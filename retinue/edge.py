@@ -20,6 +20,7 @@ from temporalio.exceptions import ApplicationError
 
 from retinue.capability import Capability, ToolOptions, signature_models
 from retinue.errors import InvalidArguments, NotServedHere, RetinueError, to_application_error
+from retinue.fate import CLOSE_EFFECT, EffectId, EffectLedger
 
 MAX_RESULT_BYTES = 256 * 1024
 _log = logging.getLogger("retinue.tools")
@@ -28,8 +29,24 @@ Activity = Callable[..., Awaitable[dict[str, Any]]]
 
 
 def activities_of(tools: Capability) -> list[Activity]:
-    """The Temporal activities of one capability: each contract method, bound to `tools` and wrapped at the edge."""
-    return [_wrap(name, getattr(tools, method.__name__), method) for name, method in tools.tool_methods()]
+    """The Temporal activities of one capability: each contract method, bound to `tools` and wrapped at the edge.
+
+    Tools that keep a ledger also answer what became of an effect whose run was stopped.
+    """
+    calls = [_wrap(name, getattr(tools, method.__name__), method) for name, method in tools.tool_methods()]
+    return calls if tools.ledger is None else [*calls, close_effect(tools.ledger)]
+
+
+def close_effect(ledger: EffectLedger) -> Activity:
+    """The activity `ledger.close` over one ledger."""
+
+    @activity.defn(name=CLOSE_EFFECT)
+    async def run(arguments: dict[str, Any]) -> dict[str, Any]:
+        async with _heartbeats(ToolOptions().heartbeat / 3), _translated(CLOSE_EFFECT):
+            fate = await ledger.close(EffectId.model_validate(arguments).activity_id)
+        return fate.model_dump(mode="json")
+
+    return run
 
 
 def _wrap(name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callable[..., Awaitable[Any]]) -> Activity:

@@ -14,12 +14,16 @@ transaction with it (`once_outside`), so its row goes through states:
 Only one attempt at a time can pass from `intended` to `acting`, whoever is alive meanwhile: that is what a worker that
 was frozen and wakes up again runs into. What was left in `acting` is looked into before anything is done again, and
 where no look can tell, a person decides.
+
+When a run is stopped between two attempts its ledger is asked (`close`): what had not begun is closed for ever, so that
+not even an attempt that was frozen meanwhile can make it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +47,7 @@ from retinue.errors import (
     ServiceError,
     ServiceUnavailable,
 )
+from retinue.fate import Fate, Outcome
 from retinue.migrations import migrated
 
 if TYPE_CHECKING:
@@ -71,13 +76,13 @@ _ASK_AGAIN = 5.0
 _MOST_OPEN = 1000
 
 
-def effect_key() -> str:
-    """The idempotency key of the running activity: workflow id and step id (the activity's id).
+def effect_key(activity_id: str | None = None) -> str:
+    """The idempotency key of the running activity, or of another one of its workflow: workflow id and activity id.
 
-    An activity that runs without a workflow has an id that is unique by itself.
+    An activity's id is that of its step. One that runs without a workflow has an id that is unique by itself.
     """
     info = activity.info()
-    return f"{info.workflow_id or 'standalone'}/{info.activity_id}"
+    return f"{info.workflow_id or 'standalone'}/{activity_id or info.activity_id}"
 
 
 class EffectState(StrEnum):
@@ -86,6 +91,7 @@ class EffectState(StrEnum):
     INTENDED = "intended"
     ACTING = "acting"
     DONE = "done"
+    CLOSED = "closed"
 
 
 class Commit(Protocol):
@@ -236,6 +242,31 @@ class Ledger:
         faults.after_effect(self._store.owner)
         return result
 
+    async def close(self, activity_id: str) -> Fate:
+        """Say what became of an effect of the asking workflow; what has not begun can never begin from now on.
+
+        Raises:
+            ServiceUnavailable: The database does not answer.
+        """
+        key = effect_key(activity_id)
+        if (known := self._open.get(key)) is not None:
+            await self._receipt(key, known)
+        try:
+            async with self._store.write() as session:
+                connection = await session.connection()
+                row = (await connection.execute(select(LEDGER).where(LEDGER.c.key == key))).one_or_none()
+                if row is None:
+                    await self._insert(session, key, "", "", state=EffectState.CLOSED)
+                elif row.state == EffectState.DONE:
+                    return Fate(outcome=Outcome.DONE, result=json.loads(row.result))
+                elif row.state == EffectState.ACTING:
+                    return Fate(outcome=Outcome.OPEN)
+                else:
+                    await connection.execute(_set(key, state=EffectState.CLOSED))
+        except _DoneMeanwhile:
+            return await self.close(activity_id)
+        return Fate(outcome=Outcome.OPEN if key in self._open else Outcome.NOTHING)
+
     async def _begin(self, key: str, args_hash: str, attempt: str, result_type: type[Result]) -> Result | _Begun | None:
         """Record the intent, or take over one that never acted: None then. Else what stands there."""
         try:
@@ -370,6 +401,8 @@ def _hash(arguments: BaseModel) -> str:
 
 
 def _check_same(row: Any, args_hash: str) -> None:
+    if row.state == EffectState.CLOSED:
+        raise Conflict("its run was stopped before this was done; it is not done any more")
     if row.args_hash != args_hash:
         raise Conflict("this step was already done with other arguments; it is not done again")
 

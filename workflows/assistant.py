@@ -389,7 +389,7 @@ class AssistantWorkflow:
                 task_queue=Reasoning.task_queue(),
                 options=Reasoning.options(tool),
                 summary=f"{name}, repair {again}" if again else None,
-                on_waiting=self._reasoning_is_away,
+                on_waiting=lambda _: self._reasoning_is_away(),
                 result_type=result_type,
             )
         finally:

@@ -95,7 +95,7 @@ class Course:
                 task_queue=name.partition(".")[0],
                 options=options or patient(tool),
                 activity_id=step_id,
-                on_waiting=lambda: self._set(step_id, status=StepStatus.AWAITING_WORKER),
+                on_waiting=lambda _: self._set(step_id, status=StepStatus.AWAITING_WORKER),
                 result_type=result_type,
             )
         except ActivityError as error:

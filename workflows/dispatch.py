@@ -31,7 +31,7 @@ async def run_activity(
     options: ToolOptions,
     activity_id: str | None = None,
     summary: str | None = None,
-    on_waiting: Callable[[], None] | None = None,
+    on_waiting: Callable[[bool], None] | None = None,
     result_type: type | None = None,
 ) -> Any:
     """Run an activity by name; when no worker that can do it takes it at first, say so by `on_waiting` and go on waiting.
@@ -39,11 +39,22 @@ async def run_activity(
     The same `activity_id` is used again, so that the effect's key stays the same even when an earlier attempt was lost
     with its worker.
 
+    Args:
+        name: Of the activity's type.
+        argument: Its only one.
+        task_queue: That its workers poll.
+        options: How it is scheduled.
+        activity_id: Of the step, where there is one.
+        summary: For the Web UI.
+        on_waiting: Told that no worker has taken it, and whether an earlier attempt was begun.
+        result_type: What is returned.
+
     Raises:
         asyncio.CancelledError: The run was cancelled and the activity has stopped.
         ActivityError: It failed for good, or no worker that can do it came within the tool's `patience`.
     """
     waits = [FIRST_WAIT, options.patience] if options.patience > FIRST_WAIT else [options.patience]
+    begun = False
     given_up_at = workflow.now() + timedelta(seconds=options.patience)
     while True:
         try:
@@ -63,8 +74,9 @@ async def run_activity(
             of_another_version = found_another_version(error) and workflow.now() < given_up_at
             if not of_another_version and (len(waits) == 1 or not found_no_worker(error)):
                 raise
+            begun = begun or was_begun(error)
         if on_waiting:
-            on_waiting()
+            on_waiting(begun)
         if of_another_version:
             await workflow.sleep(NEXT_LOOK)
         else:
@@ -79,3 +91,8 @@ def found_another_version(error: ActivityError) -> bool:
 def found_no_worker(error: ActivityError) -> bool:
     """Whether an activity ended because nobody took it from its queue in time."""
     return isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.SCHEDULE_TO_START
+
+
+def was_begun(error: ActivityError) -> bool:
+    """Whether an attempt had been made before nobody took it any more: the server keeps what that one failed with."""
+    return found_no_worker(error) and error.cause is not None and error.cause.__cause__ is not None

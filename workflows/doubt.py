@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from pydantic import JsonValue
+from temporalio import workflow
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from retinue.errors import OutcomeOpen, OutcomeUnknown
+from retinue.fate import CLOSE_EFFECT, EffectId, Fate, Outcome
 
 MOST_REPEATS = 5
+_ASKED_FOR = timedelta(seconds=5)
 DOUBTS = frozenset({OutcomeUnknown.__name__, OutcomeOpen.__name__})
 
 
 def in_the_dark(error: ActivityError) -> bool:
     """Whether the tool itself said that it cannot tell whether it acted, or could not yet at its last attempt."""
     return isinstance(error.cause, ApplicationError) and error.cause.type in DOUBTS
+
+
+async def fate_of(task_queue: str, key: str) -> Fate:
+    """What a capability's ledger says about an effect of this run that was stopped; open where it does not answer."""
+    try:
+        fate: Fate = await workflow.execute_activity(
+            CLOSE_EFFECT,
+            EffectId(activity_id=key),
+            task_queue=task_queue,
+            result_type=Fate,
+            schedule_to_start_timeout=_ASKED_FOR,
+            start_to_close_timeout=_ASKED_FOR,
+            schedule_to_close_timeout=3 * _ASKED_FOR,
+            retry_policy=RetryPolicy(maximum_attempts=2),
+            summary=f"whether {key} had happened before it was stopped",
+        )
+    except ActivityError:
+        return Fate(outcome=Outcome.OPEN)
+    return fate
 
 
 async def until_known(

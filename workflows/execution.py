@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 
 from activities.reasoning.contract import CallOutcome, Progress, Reasoning, StepReport, Usage
 from retinue.errors import Ambiguous, BrokenReference
+from retinue.fate import Outcome
 from retinue.plan import BoundPlan, BoundStep, check_args, json_size, resolve_args
 from workflows import local, steps
 from workflows.allowance import BudgetStopped
@@ -21,8 +22,8 @@ from workflows.approvals import args_hash
 from workflows.choice import Choice, Option, open_choice
 from workflows.consent import Cleared, Consent, Refused, Wish
 from workflows.delegation import Around, Delegation
-from workflows.dispatch import found_no_worker, run_activity
-from workflows.doubt import in_the_dark, until_known
+from workflows.dispatch import found_no_worker, run_activity, was_begun
+from workflows.doubt import fate_of, in_the_dark, until_known
 from workflows.failures import explain
 from workflows.messages import (
     DoneEffect,
@@ -94,6 +95,8 @@ class Execution:
         self._choices: dict[str, WorkerChoice] = {}
         self._settled: dict[tuple[str, str], str] = {}
         self._in_doubt: dict[str, StepError] = {}
+        self._begun: set[str] = set()
+        self._keys: dict[str, str] = {}
         self._stopping = False
         self._asking = asyncio.Lock()
         self._effects: list[str] = []
@@ -128,8 +131,9 @@ class Execution:
         self._settled = {}  # what was done or rejected before may be wanted again by a new message
 
     def _forget(self, step_id: str) -> None:
-        for known in (self._steps, self._views, self._results, self._tasks, self._in_doubt):
+        for known in (self._steps, self._views, self._results, self._tasks, self._in_doubt, self._keys):
             known.pop(step_id, None)
+        self._begun.discard(step_id)
 
     async def run(self, plan: BoundPlan) -> None:
         """Add a plan's steps and run them to their end; a failing step never raises here."""
@@ -306,10 +310,36 @@ class Execution:
             )
         except ActivityError as error:
             self._end_failed(step, error)
+        except asyncio.CancelledError:
+            if not await self._was_done(step, args):
+                raise
         else:
             self._complete(step, args, result)
 
+    async def _was_done(self, step: BoundStep, args: Mapping[str, JsonValue]) -> bool:
+        """Whether a stopped step was done all the same: no attempt ran, but one before may have acted.
+
+        Its ledger says, and sees to it that what has not begun never will. Where it cannot say, the step is in the dark.
+        """
+        status = self._views[step.id].status
+        running = status is StepStatus.RUNNING or (status is StepStatus.AWAITING_WORKER and step.id in self._begun)
+        if step.annotations.read_only or not running:
+            return False
+        known = step.id in self._in_doubt
+        if not known:
+            self._in_doubt[step.id] = StepError(
+                type="OutcomeUnknown",
+                message="it was stopped, and nobody could say whether it had happened before that",
+            )
+        fate = await fate_of(step.task_queue, self._keys[step.id])
+        if fate.outcome is Outcome.DONE:
+            self._complete(step, args, fate.result)
+        elif fate.outcome is Outcome.NOTHING and not known:
+            del self._in_doubt[step.id]
+        return fate.outcome is Outcome.DONE
+
     async def _tool(self, step: BoundStep, args: dict[str, JsonValue], key: str) -> JsonValue:
+        self._keys[step.id] = key
         result: JsonValue = await run_activity(
             step.tool,
             args,
@@ -317,7 +347,7 @@ class Execution:
             options=step.options,
             activity_id=key,
             summary=steps.summary(step, args),
-            on_waiting=lambda: self._waits(step.id),
+            on_waiting=lambda begun: self._waits(step.id, begun=begun),
         )
         return result
 
@@ -339,7 +369,14 @@ class Execution:
         problem, doubt = explain(error, who=step.tool), self._in_doubt.get(step.id)
         if doubt is not None and doubt.message != problem.message:
             problem = StepError(type=doubt.type, message=f"{doubt.message}; doing it again failed: {problem.message}")
-        self._fail(step, problem, unknown=doubt is not None or _may_have_happened(step, error))
+        self._fail(step, problem, unknown=doubt is not None or self._may_have_happened(step, error))
+
+    def _may_have_happened(self, step: BoundStep, error: ActivityError) -> bool:
+        """An effect whose attempt timed out, or failed where its result is handed over, may be done all the same."""
+        timed_out = isinstance(error.cause, TimeoutError) and (not found_no_worker(error) or was_begun(error))
+        lost_result = isinstance(error.cause, ApplicationError) and error.cause.type in _AFTER_THE_EFFECT
+        lost = timed_out or lost_result or in_the_dark(error) or step.id in self._begun
+        return lost and not step.annotations.read_only
 
     def _complete(self, step: BoundStep, args: Mapping[str, JsonValue], result: JsonValue) -> None:
         self._results[step.id] = result
@@ -409,7 +446,9 @@ class Execution:
             message = f"no worker took {step.tool}, and you chose not to wait"
             self._end(step, StepStatus.FAILED, StepError(type="ChosenToFail", message=message))
 
-    def _waits(self, step_id: str) -> None:
+    def _waits(self, step_id: str, *, begun: bool = False) -> None:
+        if begun:
+            self._begun.add(step_id)
         self._set(step_id, status=StepStatus.AWAITING_WORKER, waiting_since=workflow.now())
 
     def _reject(self, step: BoundStep, refused: Refused) -> None:
@@ -552,10 +591,3 @@ def _problems(step: BoundStep, args: dict[str, JsonValue]) -> Iterable[str]:
         yield f"the arguments have {size // 1024} KiB; at most {_MAX_ARGS_BYTES // 1024} KiB are allowed, so use less"
     elif step.args_schema:
         yield from check_args(args, step.args_schema)
-
-
-def _may_have_happened(step: BoundStep, error: ActivityError) -> bool:
-    """An effect whose attempt timed out, or failed where its result is handed over, may be done all the same."""
-    timed_out = isinstance(error.cause, TimeoutError) and not found_no_worker(error)
-    lost_result = isinstance(error.cause, ApplicationError) and error.cause.type in _AFTER_THE_EFFECT
-    return (timed_out or lost_result or in_the_dark(error)) and not step.annotations.read_only

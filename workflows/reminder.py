@@ -159,7 +159,7 @@ async def _run(
         options=capability.options(method),
         activity_id=activity_id,
         summary=summary,
-        on_waiting=lambda: workflow.logger.warning("a reminder waits for a worker of %s", capability.name),
+        on_waiting=lambda _: workflow.logger.warning("a reminder waits for a worker of %s", capability.name),
         result_type=result_type,
     )
 

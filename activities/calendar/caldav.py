@@ -57,7 +57,7 @@ class CaldavCalendar(Calendar):
             server: The calendar.
             default_zone: IANA zone of events on dates and of floating times.
         """
-        self._ledger = Ledger(store)
+        self.ledger: Ledger = Ledger(store)
         self._store = store
         self._server = server
         self._zone = default_zone
@@ -85,7 +85,7 @@ class CaldavCalendar(Calendar):
                 raise Conflict("the calendar server has given the event's name to another one")
             return self._read(event_id, found.content).as_event()
 
-        return await self._ledger.once_outside(event, Event, act=act, verify=verify)
+        return await self.ledger.once_outside(event, Event, act=act, verify=verify)
 
     async def list_events(self, window: ListEvents) -> ListEventsResult:
         """List occurrences; `match` looks at events, so that many occurrences of one series are one match."""
@@ -135,7 +135,7 @@ class CaldavCalendar(Calendar):
             before = self._read(change.event_id, kept.content).as_previous(mark)
             return UpdateEventResult(**now.as_event().model_dump(), previous=before)
 
-        return await self._ledger.once_outside(change, UpdateEventResult, act=act, verify=verify)
+        return await self.ledger.once_outside(change, UpdateEventResult, act=act, verify=verify)
 
     async def delete_event(self, event: DeleteEvent) -> DeleteEventResult:
         """Delete the event once, in the version that was read."""
@@ -165,7 +165,7 @@ class CaldavCalendar(Calendar):
             before = self._read(event.event_id, content).as_previous(mark)
             return DeleteEventResult(event_id=event.event_id, title=before.title, previous=before)
 
-        return await self._ledger.once_outside(event, DeleteEventResult, act=act, verify=verify)
+        return await self.ledger.once_outside(event, DeleteEventResult, act=act, verify=verify)
 
     async def restore_event(self, wish: RestoreEvent) -> Event:
         """Write the whole resource back as it was, once."""
@@ -201,7 +201,7 @@ class CaldavCalendar(Calendar):
             done = found and self._seen(mark, found)
             return done.as_event() if done else None
 
-        return await self._ledger.once_outside(wish, Event, act=act, verify=verify)
+        return await self.ledger.once_outside(wish, Event, act=act, verify=verify)
 
     async def _get(self, event_id: str) -> Resource | None:
         try:

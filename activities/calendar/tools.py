@@ -28,7 +28,7 @@ class CalendarTools(Calendar):
     """The contract, kept by `CalendarStore`; every change goes through the ledger."""
 
     def __init__(self, store: Store) -> None:
-        self._ledger = Ledger(store)
+        self.ledger: Ledger = Ledger(store)
         self._calendar = CalendarStore(store)
 
     async def create_event(self, event: CreateEvent) -> Event:
@@ -37,7 +37,7 @@ class CalendarTools(Calendar):
         async def effect(session: AsyncSession) -> Event:
             return await self._calendar.create(session, event)
 
-        return await self._ledger.once(event, Event, effect)
+        return await self.ledger.once(event, Event, effect)
 
     async def list_events(self, window: ListEvents) -> ListEventsResult:
         """List occurrences; `match` looks at events, so that many occurrences of one series are one match."""
@@ -61,7 +61,7 @@ class CalendarTools(Calendar):
             before, now = await self._calendar.update(session, change)
             return UpdateEventResult(**now.model_dump(), previous=before)
 
-        return await self._ledger.once(change, UpdateEventResult, effect)
+        return await self.ledger.once(change, UpdateEventResult, effect)
 
     async def delete_event(self, event: DeleteEvent) -> DeleteEventResult:
         """Delete the event once."""
@@ -70,7 +70,7 @@ class CalendarTools(Calendar):
             gone = await self._calendar.delete(session, event.event_id)
             return DeleteEventResult(event_id=gone.event_id, title=gone.title, previous=as_previous(gone))
 
-        return await self._ledger.once(event, DeleteEventResult, effect)
+        return await self.ledger.once(event, DeleteEventResult, effect)
 
     async def restore_event(self, wish: RestoreEvent) -> Event:
         """Write the earlier values back once."""
@@ -78,4 +78,4 @@ class CalendarTools(Calendar):
         async def effect(session: AsyncSession) -> Event:
             return await self._calendar.restore(session, wish)
 
-        return await self._ledger.once(wish, Event, effect)
+        return await self.ledger.once(wish, Event, effect)

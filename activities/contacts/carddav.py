@@ -36,7 +36,7 @@ class CarddavContacts(Contacts):
     """The contract, kept by a server; every change goes through the ledger."""
 
     def __init__(self, store: Store, collection: Collection) -> None:
-        self._ledger = Ledger(store)
+        self.ledger: Ledger = Ledger(store)
         self._collection = collection
         self._book = Book(collection)
         self._adding = asyncio.Lock()
@@ -78,7 +78,7 @@ class CarddavContacts(Contacts):
             entered = await self._entered(uid)
             return None if entered is None else _added(entered, created=True)
 
-        return await self._ledger.once_outside(person, AddedContact, act=act, verify=verify)
+        return await self.ledger.once_outside(person, AddedContact, act=act, verify=verify)
 
     async def _known(self, wanted: AddContact) -> Person | None:
         name, address = folded(wanted.name), wanted.email.casefold()
@@ -148,7 +148,7 @@ class CarddavContacts(Contacts):
                 return None
             return RemovedContact(contact_id=person.contact_id, name=name, removed=True)
 
-        return await self._ledger.once_outside(person, RemovedContact, act=act, verify=verify)
+        return await self.ledger.once_outside(person, RemovedContact, act=act, verify=verify)
 
     async def _person(self, wanted: str) -> Person | None:
         return next((person for person in await self._book.people() if person.contact_id == wanted), None)

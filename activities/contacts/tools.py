@@ -33,7 +33,7 @@ class ContactsTools(Contacts):
     """The contract, kept by `ContactsStore`; every change goes through the ledger."""
 
     def __init__(self, store: Store) -> None:
-        self._ledger = Ledger(store)
+        self.ledger: Ledger = Ledger(store)
         self._contacts = ContactsStore(store)
 
     async def find(self, wish: FindContacts) -> FindContactsResult:
@@ -53,7 +53,7 @@ class ContactsTools(Contacts):
             kept = await self._contacts.add(session, wanted)
             return AddedContact(**kept.as_contact().model_dump(), created=kept is wanted)
 
-        return await self._ledger.once(person, AddedContact, effect)
+        return await self.ledger.once(person, AddedContact, effect)
 
     async def remove(self, person: RemoveContact) -> RemovedContact:
         """Remove the person once. Whoever was there before an addition stays when the addition is undone."""
@@ -64,7 +64,7 @@ class ContactsTools(Contacts):
             gone = await self._contacts.remove(session, person.contact_id)
             return RemovedContact(contact_id=gone.contact_id, name=gone.name, removed=True)
 
-        return await self._ledger.once(person, RemovedContact, effect)
+        return await self.ledger.once(person, RemovedContact, effect)
 
     async def list(self) -> ListContactsResult:
         """List the address book as far as it fits."""

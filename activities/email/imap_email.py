@@ -69,7 +69,7 @@ class ImapEmail(Email):
             settle: Seconds after which a sending that never reported counts as lost.
             clock: The present, for the date of written mails.
         """
-        self._ledger = Ledger(store)
+        self.ledger: Ledger = Ledger(store)
         self._outbox = Outbox(store)
         self._submission = submission
         self._mailbox = mailbox
@@ -102,7 +102,7 @@ class ImapEmail(Email):
                     )
             return _written_result(mail, message_id, status="draft", delivery="imap")
 
-        return await self._ledger.once_outside(mail, SendResult, act=act, verify=_harmless, settle=self._settle)
+        return await self.ledger.once_outside(mail, SendResult, act=act, verify=_harmless, settle=self._settle)
 
     async def search(self, wish: SearchMail) -> SearchMailResult:
         """Ask the server, and look at the beginnings of what it found."""
@@ -176,7 +176,7 @@ class ImapEmail(Email):
                     await session.do(lambda boxes: change(boxes, place, pinned.message_id))
             return MovedMail(message_id=pinned.message_id, subject=pinned.subject, status=status, folder=pinned.folder)
 
-        return await self._ledger.once_outside(mail, MovedMail, act=act, verify=_harmless, settle=self._settle)
+        return await self.ledger.once_outside(mail, MovedMail, act=act, verify=_harmless, settle=self._settle)
 
     async def _pinned(self, key: str, message_id: str, session: ImapSession) -> Relocation:
         found = await session.do(lambda boxes: boxes.fetch(boxes.locate(message_id), most=GLANCE))
@@ -211,7 +211,7 @@ class ImapEmail(Email):
             await self._look_for(message_id, to_self=self._sender in recipients)
             return result
 
-        sent = await self._ledger.once_outside(arguments, SendResult, act=act, verify=verify, settle=self._settle)
+        sent = await self.ledger.once_outside(arguments, SendResult, act=act, verify=verify, settle=self._settle)
         try:
             copy = await self._filed(key, message_id)
         except ServiceUnavailable:  # the mail is out and recorded as such; nobody may take it for failed

@@ -41,17 +41,17 @@ class EmailTools(Email):
             clock: The present, for the date of written mails.
         """
         self._mailbox = mailbox
-        self._ledger = Ledger(mailbox.database)
+        self.ledger: Ledger = Ledger(mailbox.database)
         self._sender = sender
         self._clock = clock
 
     async def send(self, mail: Compose) -> SendResult:
         """Keep the mail in `sent`."""
-        return await self._ledger.once(mail, SendResult, lambda session: self._write(session, mail, Folder.SENT))
+        return await self.ledger.once(mail, SendResult, lambda session: self._write(session, mail, Folder.SENT))
 
     async def draft(self, mail: Compose) -> SendResult:
         """Keep the mail in `drafts`."""
-        return await self._ledger.once(mail, SendResult, lambda session: self._write(session, mail, Folder.DRAFTS))
+        return await self.ledger.once(mail, SendResult, lambda session: self._write(session, mail, Folder.DRAFTS))
 
     async def search(self, wish: SearchMail) -> SearchMailResult:
         """Look through one folder; fewer mails than `limit` come back where their headers are monstrous."""
@@ -70,7 +70,7 @@ class EmailTools(Email):
     async def notify_self(self, note: NotifySelf) -> SendResult:
         """Put the note into the inbox, where the person sees it, unread."""
         mail = Compose(to=[self._sender], subject=note.subject, body=note.body)
-        return await self._ledger.once(note, SendResult, lambda session: self._write(session, mail, Folder.INBOX))
+        return await self.ledger.once(note, SendResult, lambda session: self._write(session, mail, Folder.INBOX))
 
     async def archive(self, mail: MessageRef) -> MovedMail:
         """Move it, from whichever folder; archiving what is archived changes nothing."""
@@ -88,7 +88,7 @@ class EmailTools(Email):
             await self._mailbox.remove(session, message)
             return moved(message, status="deleted")
 
-        return await self._ledger.once(mail, MovedMail, remove)
+        return await self.ledger.once(mail, MovedMail, remove)
 
     async def _move(self, mail: MessageRef, folder: Folder, *, status: str) -> MovedMail:
         async def move(session: AsyncSession) -> MovedMail:
@@ -98,7 +98,7 @@ class EmailTools(Email):
             session.add(message)
             return result
 
-        return await self._ledger.once(mail, MovedMail, move)
+        return await self.ledger.once(mail, MovedMail, move)
 
     async def _write(self, session: AsyncSession, mail: Compose, folder: Folder) -> SendResult:
         message = Message(

@@ -19,7 +19,7 @@ from activities.mcp.store import Pins
 from activities.mcp.tools import McpTools
 from activities.mcp.words import Redaction
 from retinue.capability import Capability, Manifest
-from retinue.edge import any_activity
+from retinue.edge import any_activity, close_effect
 from retinue.errors import InvalidArguments, RetinueError
 from retinue.ledger import Ledger
 from retinue.store import Store
@@ -80,7 +80,8 @@ class McpCapability:
                 await self._connection.close()
                 await self._store.close()
 
-        return SimplePlugin(self.contract.name, activities=[any_activity(self._tools.call)], run_context=opened)
+        calls = [any_activity(self._tools.call), close_effect(self._tools.ledger)]
+        return SimplePlugin(self.contract.name, activities=calls, run_context=opened)
 
     async def manifests(self) -> AsyncIterator[Manifest]:
         """What is to be announced, whenever it is something else. Never ends; a server that is away is tried again."""

@@ -52,7 +52,7 @@ class McpTools:
         self._server = server
         self._connection = connection
         self._pins = pins
-        self._ledger = ledger
+        self.ledger: Ledger = ledger
         self._redaction = redaction
         self._looking = asyncio.Lock()
         self._offers: dict[str, Offer] = {}
@@ -149,7 +149,7 @@ class McpTools:
         call = Call(tool=offer.tool, arguments=arguments)
         patience = settle(self._server.timeout_seconds)
         try:
-            return await self._ledger.once_outside(call, Outcome, act=act, verify=verify, settle=patience)
+            return await self.ledger.once_outside(call, Outcome, act=act, verify=verify, settle=patience)
         except ServiceBusy:
             if key not in self._lost or offer.spec.annotations.idempotent:
                 raise

@@ -66,7 +66,7 @@ class TasksTools(Tasks):
         webhook: Webhook | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._ledger = Ledger(store)
+        self.ledger: Ledger = Ledger(store)
         self._tasks = TasksStore(store)
         self._channel = channel
         self._webhook = webhook
@@ -81,7 +81,7 @@ class TasksTools(Tasks):
             _set_due(entered, task.due)
             return entered.as_task()
 
-        return await self._ledger.once(task, Task, effect)
+        return await self.ledger.once(task, Task, effect)
 
     async def list(self, wish: ListTasks) -> ListTasksResult:
         """List tasks; a whole title beats titles that only contain it."""
@@ -109,7 +109,7 @@ class TasksTools(Tasks):
             await session.delete(gone)
             return DeletedTask(task_id=gone.task_id, title=gone.title, remind_at=gone.as_task().remind_at)
 
-        deleted = await self._ledger.once(task, DeletedTask, effect)
+        deleted = await self.ledger.once(task, DeletedTask, effect)
         if deleted.remind_at is not None:
             await _stop_timer(deleted.task_id)
         return deleted
@@ -123,7 +123,7 @@ class TasksTools(Tasks):
             task.remind_at, task.offset = wish.at, _offset(wish.at)
             return PlannedReminder(task_id=task.task_id, title=task.title, at=wish.at, status=ReminderStatus.PLANNED)
 
-        planned = await self._ledger.once(wish, PlannedReminder, effect)
+        planned = await self.ledger.once(wish, PlannedReminder, effect)
         await self._start_timer(Reminder(task_id=planned.task_id, title=planned.title, at=planned.at))
         return planned
 
@@ -133,7 +133,7 @@ class TasksTools(Tasks):
         async def effect(session: AsyncSession) -> PlannedReminder:
             return self._cancel(await self._tasks.get(session, task.task_id))
 
-        cancelled = await self._ledger.once(task, PlannedReminder, effect)
+        cancelled = await self.ledger.once(task, PlannedReminder, effect)
         await _stop_timer(cancelled.task_id)
         return cancelled
 
@@ -148,7 +148,7 @@ class TasksTools(Tasks):
                 task.reminded_at = self._clock()
             return self._to_be_told(task)
 
-        notified = await self._ledger.once(reminder, Notified, effect)
+        notified = await self.ledger.once(reminder, Notified, effect)
         # The title stays out: it is the person's own affair, and logs are read by others.
         activity.logger.info("reminder came", extra={"task_id": notified.task_id, "status": notified.status.value})
         return notified
@@ -177,7 +177,7 @@ class TasksTools(Tasks):
         async def verify() -> None:
             """Nobody can look, and nobody needs to: sending it again does no harm."""
 
-        return await self._ledger.once_outside(reminder, PostedReminder, act=act, verify=verify)
+        return await self.ledger.once_outside(reminder, PostedReminder, act=act, verify=verify)
 
     async def note_delivery(self, note: NoteDelivery) -> NotedDelivery:
         """Note it at the row, where it is still there."""
@@ -188,7 +188,7 @@ class TasksTools(Tasks):
                 task.reminder_problem = note.problem
             return NotedDelivery(task_id=note.task_id, noted=task is not None)
 
-        return await self._ledger.once(note, NotedDelivery, effect)
+        return await self.ledger.once(note, NotedDelivery, effect)
 
     async def _mark(self, wish: MarkTask, *, done: bool) -> MarkedTask:
         async def effect(session: AsyncSession) -> MarkedTask:
@@ -198,7 +198,7 @@ class TasksTools(Tasks):
                 task.done_at = self._clock() if done else None
             return MarkedTask(**task.as_task().model_dump(), changed=changed)
 
-        return await self._ledger.once(wish, MarkedTask, effect)
+        return await self.ledger.once(wish, MarkedTask, effect)
 
     def _enter(self, session: AsyncSession, title: str) -> StoredTask:
         """Add a row under an id that only this step has, whichever attempt it is."""

@@ -109,7 +109,7 @@ class StoredThing(DrawerBase, table=True):
 
 class Tools(Drawer):
     def __init__(self, store: Store) -> None:
-        self._ledger = Ledger(store)
+        self.ledger: Ledger = Ledger(store)
 
     async def put(self, wish: Put) -> Kept:
         await asyncio.sleep(wish.seconds)
@@ -124,12 +124,12 @@ class Tools(Drawer):
             session.add(stored)
             return Kept(thing_id=stored.thing_id, thing=stored.thing)
 
-        return await self._ledger.once(wish, Kept, effect)
+        return await self.ledger.once(wish, Kept, effect)
 
 
 class NewTools(NewDrawer):
     def __init__(self, store: Store) -> None:
-        self._ledger = Ledger(store)
+        self.ledger: Ledger = Ledger(store)
 
     async def put(self, wish: PutLabelled) -> KeptLabelled:
         async def effect(session: AsyncSession) -> KeptLabelled:
@@ -137,7 +137,7 @@ class NewTools(NewDrawer):
             session.add(stored)
             return KeptLabelled(thing_id=stored.thing_id, thing=stored.thing, label=wish.label)
 
-        return await self._ledger.once(wish, KeptLabelled, effect)
+        return await self.ledger.once(wish, KeptLabelled, effect)
 
     give = put
 

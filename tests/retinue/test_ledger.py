@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.testing import ActivityEnvironment
 
 from retinue.errors import Conflict, OutcomeOpen, OutcomeUnknown, ServiceRefused, ServiceUnavailable
+from retinue.fate import Fate, Outcome
 from retinue.ledger import Commit, Ledger
 from retinue.store import Store
 
@@ -280,3 +281,72 @@ async def test_after_a_lost_reply_no_later_attempt_says_that_it_failed(
         await attempt(lambda: outer.tool(after=lose))
     with pytest.raises(kind):
         await attempt(lambda: outer.tool(before=then))
+
+
+def closed(ledger: Ledger) -> asyncio.Future[Fate]:
+    """What the ledger says when the run is stopped: asked by another activity of the same run."""
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(environment.info, workflow_id="w", activity_id="7")
+
+    async def ask() -> Fate:
+        return await ledger.close("s1")
+
+    return asyncio.ensure_future(environment.run(ask))
+
+
+async def test_what_has_not_begun_when_the_run_is_stopped_never_begins(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    assert await closed(ledger) == Fate(outcome=Outcome.NOTHING)
+    with pytest.raises(Conflict, match="stopped"):
+        await attempt(outer.tool)
+    assert outer.acted == 0
+
+
+async def test_an_attempt_that_was_frozen_while_the_run_was_stopped_does_not_act(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    frozen, awake = asyncio.Event(), asyncio.Event()
+
+    async def freeze() -> None:
+        frozen.set()
+        await awake.wait()
+
+    zombie = attempt(lambda: outer.tool(before=freeze))
+    await frozen.wait()
+    assert (await closed(ledger)).outcome is Outcome.NOTHING
+    awake.set()
+    with pytest.raises(OutcomeOpen):
+        await zombie
+    assert outer.acted == 0
+
+
+async def test_what_was_done_before_the_run_was_stopped_is_told_with_its_result(ledger: Ledger) -> None:
+    await attempt(Outer(ledger).tool)
+    assert await closed(ledger) == Fate(outcome=Outcome.DONE, result={"word": "done"})
+
+
+async def test_an_attempt_that_never_reported_leaves_it_open_when_the_run_is_stopped(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    with pytest.raises(RuntimeError):
+        await attempt(lambda: outer.tool(after=die))
+    assert (await closed(ledger)).outcome is Outcome.OPEN
+
+
+async def test_a_lost_reply_leaves_it_open_even_where_repeating_were_harmless(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    outer.harmless = True
+    with pytest.raises(OutcomeOpen):
+        await attempt(lambda: outer.tool(after=lose))
+    assert (await closed(ledger)).outcome is Outcome.OPEN
+
+
+async def test_what_was_done_and_not_recorded_is_recorded_when_the_run_is_stopped(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
+
+        async def lock() -> None:
+            other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(OutcomeOpen):
+            await attempt(lambda: Outer(ledger).tool(after=lock))
+    assert (await closed(ledger)).outcome is Outcome.DONE

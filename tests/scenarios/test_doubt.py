@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,7 @@ from temporalio.worker import Worker
 
 from retinue.capability import Annotations, Capability, ToolOptions, tool
 from retinue.edge import activities_of
-from retinue.errors import OutcomeUnknown, ServiceRefused
+from retinue.errors import OutcomeUnknown, ServiceBusy, ServiceRefused
 from retinue.ledger import Commit, Ledger
 from retinue.registry import announce
 from retinue.store import Store
@@ -25,6 +26,8 @@ from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 
 Fresh = Callable[[str], str]
+_FAR = 15.0
+"""Seconds until the next attempt: nobody waits for it here."""
 LOST = "the post office did not answer; nobody knows whether the letter is on its way"
 
 
@@ -41,6 +44,10 @@ class PostOffice:
     shows: bool = False
     closed: bool = False
     settles: float = 0
+    busy: bool = False
+    forgets: bool = False
+    """The worker loses the result after it was recorded."""
+    worker: Worker | None = None
 
 
 class Post(Capability):
@@ -66,13 +73,15 @@ class PostTools(Post):
     """The tool over `once_outside`, as a provider writes it."""
 
     def __init__(self, store: Store, office: PostOffice) -> None:
-        self._ledger = Ledger(store)
+        self.ledger: Ledger = Ledger(store)
         self._office = office
 
     async def send(self, letter: Letter) -> Letter:
         """Send it; the office may swallow its reply."""
 
         async def act(commit: Commit) -> Letter:
+            if self._office.busy:
+                raise ServiceBusy("the office is full", retry_after=_FAR)
             await commit()
             if self._office.closed:
                 raise ServiceRefused("the office is closed; nothing was sent")
@@ -87,7 +96,10 @@ class PostTools(Post):
                 return letter
             raise OutcomeUnknown(LOST)
 
-        return await self._ledger.once_outside(letter, Letter, act=act, verify=verify, settle=self._office.settles)
+        sent = await self.ledger.once_outside(letter, Letter, act=act, verify=verify, settle=self._office.settles)
+        if self._office.forgets:
+            raise ServiceBusy("the worker died", retry_after=_FAR)
+        return sent
 
 
 @pytest.fixture
@@ -98,22 +110,45 @@ async def office(stack: Stack, tmp_path: Path) -> AsyncIterator[PostOffice]:
     await store.open()
     async with Worker(
         stack.temporal, task_queue="post", activities=activities_of(PostTools(store, office)), build_id="post"
-    ):
+    ) as office.worker:
         await announce(stack.temporal, Post.manifest())
         yield office
     await store.close()
 
 
-async def letter_in_doubt(stack: Stack, fresh: Fresh, office: PostOffice, **body: Any) -> View:
-    """A run whose letter was approved, and about which the office says nothing."""
-    office.swallows = 1
+async def approved_letter(stack: Stack, fresh: Fresh, **body: Any) -> View:
+    """A run whose letter was approved."""
     to = f"ana-{uuid.uuid4().hex[:6]}@example.com"
     message = fresh(f"Send a letter to {to}")
     after = {"id": "s2", "tool": "tasks.add", "args": {"title": "Wait for an answer"}, "depends_on": ["s1"]}
     stack.model.script(message, plan_answer([{"id": "s1", "tool": "post.send", "args": {"to": to}}, after]))
     view = await stack.asked((await stack.start(message, **body))["id"])
     assert (await stack.decide(view)).status_code == 200
+    return view
+
+
+async def letter_in_doubt(stack: Stack, fresh: Fresh, office: PostOffice, **body: Any) -> View:
+    """The same, and the office says nothing about it."""
+    office.swallows = 1
+    view = await approved_letter(stack, fresh, **body)
     return await stack.until(view["id"], lambda v: [a["kind"] for a in pending(v)] == ["repeat"])
+
+
+async def cancelled_before_the_next_attempt(stack: Stack, fresh: Fresh) -> View:
+    """A run that is cancelled after its letter's first attempt failed, long before the second."""
+    view = await approved_letter(stack, fresh)
+
+    async def tried() -> bool:
+        run = await stack.temporal.get_workflow_handle(view["id"]).describe()
+        return any(activity.HasField("last_failure") for activity in run.raw_description.pending_activities)
+
+    for _ in range(200):
+        if await tried():
+            break
+        await asyncio.sleep(0.05)
+    assert await tried()
+    assert (await stack.http.post(f"/v1/assistants/{view['id']}/cancel", json={})).status_code == 202
+    return await stack.ended(view["id"])
 
 
 def found(view: View) -> dict[str, Any]:
@@ -221,3 +256,48 @@ async def test_a_chat_goes_on_after_a_doubt_and_can_be_cancelled(
     await stack.until(view["id"], lambda v: bool(pending(v)))
     assert (await stack.http.post(f"{run}/cancel", json={})).status_code == 202
     assert (await stack.ended(view["id"]))["status"] == "cancelled"
+
+
+async def test_a_cancel_between_two_attempts_does_not_say_that_nothing_happened(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    office.swallows, office.settles = 1, 3600
+    view = await cancelled_before_the_next_attempt(stack, fresh)
+    assert (view["status"], found(view)) == ("cancelled", {"s1": "unknown", "s2": "cancelled"})
+    assert "nobody could say" in steps(view)["s1"]["error"]["message"]
+    receipt = (await stack.http.get(f"/v1/assistants/{view['id']}/receipt")).json()
+    assert [deed["status"] for deed in receipt["did"]] == ["unknown"]
+    assert len(office.taken) == 1
+
+
+async def test_a_cancel_after_it_was_done_and_its_result_was_lost_says_that_it_was_done(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    office.forgets = True
+    view = await cancelled_before_the_next_attempt(stack, fresh)
+    assert (view["status"], found(view)) == ("cancelled", {"s1": "completed", "s2": "cancelled"})
+    assert steps(view)["s1"]["result"] == {"to": office.taken[0]}
+
+
+async def test_a_cancel_between_two_attempts_of_which_none_acted_is_a_cancel(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    office.busy = True
+    view = await cancelled_before_the_next_attempt(stack, fresh)
+    assert (view["status"], found(view)) == ("cancelled", {"s1": "cancelled", "s2": "cancelled"})
+    assert office.taken == []
+
+
+async def test_a_cancel_while_nobody_can_be_asked_leaves_it_in_the_dark(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    office.forgets = True
+    view = await approved_letter(stack, fresh)
+    async with asyncio.timeout(10):
+        while not office.taken:  # noqa: ASYNC110  # the office is a plain list and tells nobody
+            await asyncio.sleep(0.05)
+    assert office.worker is not None
+    await office.worker.shutdown()
+    assert (await stack.http.post(f"/v1/assistants/{view['id']}/cancel", json={})).status_code == 202
+    view = await stack.ended(view["id"])
+    assert (view["status"], found(view)["s1"]) == ("cancelled", "unknown")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import stat
@@ -79,7 +80,7 @@ def test_two_people_of_one_name_are_asked_about_and_the_answer_goes_on(local: Lo
     _done(local, "Add Ana Gomez, gomez@example.com, to my contacts")
 
     view = local.ask("Write a mail to Ana saying hello")
-    assert view["status"] == "awaiting_input", view
+    assert view["status"] == "awaiting_input", json.dumps(view)
     assert all(text in view["question"] for text in ("Ana Silva", "ana@example.com", "Ana Gomez", "gomez@example.com"))
     answered = local.http.post(
         f"/v1/assistants/{view['id']}/messages", json={"message": "Gomez", "wait_seconds": 30}
