@@ -26,8 +26,6 @@ from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 
 Fresh = Callable[[str], str]
-_FAR = 15.0
-"""Seconds until the next attempt: nobody waits for it here."""
 LOST = "the post office did not answer; nobody knows whether the letter is on its way"
 
 
@@ -47,6 +45,8 @@ class PostOffice:
     busy: bool = False
     forgets: bool = False
     """The worker loses the result after it was recorded."""
+    pause: float = 15
+    """Seconds until the next attempt; mostly nobody waits for it."""
     worker: Worker | None = None
 
 
@@ -81,7 +81,7 @@ class PostTools(Post):
 
         async def act(commit: Commit) -> Letter:
             if self._office.busy:
-                raise ServiceBusy("the office is full", retry_after=_FAR)
+                raise ServiceBusy("the office is full", retry_after=self._office.pause)
             await commit()
             if self._office.closed:
                 raise ServiceRefused("the office is closed; nothing was sent")
@@ -98,7 +98,7 @@ class PostTools(Post):
 
         sent = await self.ledger.once_outside(letter, Letter, act=act, verify=verify, settle=self._office.settles)
         if self._office.forgets:
-            raise ServiceBusy("the worker died", retry_after=_FAR)
+            raise ServiceBusy("the worker died", retry_after=self._office.pause)
         return sent
 
 
@@ -132,6 +132,17 @@ async def letter_in_doubt(stack: Stack, fresh: Fresh, office: PostOffice, **body
     office.swallows = 1
     view = await approved_letter(stack, fresh, **body)
     return await stack.until(view["id"], lambda v: [a["kind"] for a in pending(v)] == ["repeat"])
+
+
+async def left_by_its_worker(stack: Stack, fresh: Fresh, office: PostOffice) -> View:
+    """A run whose letter was sent, and whose worker went away between two attempts."""
+    view = await approved_letter(stack, fresh)
+    async with asyncio.timeout(10):
+        while not office.taken:  # noqa: ASYNC110  # the office is a plain list and tells nobody
+            await asyncio.sleep(0.05)
+    assert office.worker is not None
+    await office.worker.shutdown()
+    return view
 
 
 async def cancelled_before_the_next_attempt(stack: Stack, fresh: Fresh) -> View:
@@ -292,12 +303,19 @@ async def test_a_cancel_while_nobody_can_be_asked_leaves_it_in_the_dark(
     stack: Stack, fresh: Fresh, office: PostOffice
 ) -> None:
     office.forgets = True
-    view = await approved_letter(stack, fresh)
-    async with asyncio.timeout(10):
-        while not office.taken:  # noqa: ASYNC110  # the office is a plain list and tells nobody
-            await asyncio.sleep(0.05)
-    assert office.worker is not None
-    await office.worker.shutdown()
+    view = await left_by_its_worker(stack, fresh, office)
     assert (await stack.http.post(f"/v1/assistants/{view['id']}/cancel", json={})).status_code == 202
     view = await stack.ended(view["id"])
     assert (view["status"], found(view)["s1"]) == ("cancelled", "unknown")
+
+
+async def test_a_step_that_is_skipped_while_it_waits_for_a_worker_is_not_said_to_have_been_skipped(
+    stack: Stack, fresh: Fresh, office: PostOffice
+) -> None:
+    """An attempt had acted before its worker went away."""
+    office.forgets, office.pause = True, 2
+    view = await left_by_its_worker(stack, fresh, office)
+    await stack.until(view["id"], lambda v: steps(v)["s1"]["status"] == "awaiting_worker")
+    chosen = await stack.http.post(f"/v1/assistants/{view['id']}/steps/s1", json={"choice": "skip"})
+    assert chosen.status_code < 300, chosen.text
+    assert found(await stack.ended(view["id"])) == {"s1": "unknown", "s2": "skipped"}
