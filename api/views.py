@@ -48,14 +48,14 @@ async def recorded_view(history: WorkflowHistory, converter: DataConverter) -> A
 async def with_results(view: AssistantView, history: WorkflowHistory, converter: DataConverter) -> AssistantView:
     """Fill in each completed step's result from the event that brought it, unless a person's choice changed it since."""
     step_ids = _activity_ids(history)
-    picked = {step.id for step in (view.plan.steps if view.plan else []) if step.picked}
+    kept = {step.id for step in (view.plan.steps if view.plan else []) if step.picked or step.looked_up}
     results: dict[str, dict[str, Any]] = {}
     for event in history.events:
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
             completed = event.activity_task_completed_event_attributes
             [result] = await converter.decode(completed.result.payloads)
             results[step_ids[completed.scheduled_event_id]] = {"result": result}
-    return _with_steps(view, {step_id: result for step_id, result in results.items() if step_id not in picked})
+    return _with_steps(view, {step_id: result for step_id, result in results.items() if step_id not in kept})
 
 
 def _activity_ids(history: WorkflowHistory) -> dict[int, str]:

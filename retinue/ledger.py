@@ -256,7 +256,7 @@ class Ledger:
                 connection = await session.connection()
                 row = (await connection.execute(select(LEDGER).where(LEDGER.c.key == key))).one_or_none()
                 if row is None:
-                    await self._insert(session, key, "", "", state=EffectState.CLOSED)
+                    await self._insert(session, key, "", "null", state=EffectState.CLOSED)
                 elif row.state == EffectState.DONE:
                     return Fate(outcome=Outcome.DONE, result=json.loads(row.result))
                 elif row.state == EffectState.ACTING:

@@ -334,6 +334,7 @@ class Execution:
         fate = await fate_of(step.task_queue, self._keys[step.id])
         if fate.outcome is Outcome.DONE:
             self._complete(step, args, fate.result)
+            self._set(step.id, looked_up=True)
         elif fate.outcome is Outcome.NOTHING and not known:
             del self._in_doubt[step.id]
         return fate.outcome is Outcome.DONE

@@ -281,6 +281,7 @@ class StepView(BaseModel):
     waiting_since: Moment | None = Field(None, description="since when no worker takes it")
     kept_from: str | None = Field(None, description="the run that did it, when this one was forked from it")
     picked: bool = Field(False, description="several were found, and the person said which is meant")
+    looked_up: bool = Field(False, description="it was stopped, and its ledger told that it had been done")
 
 
 class CardStep(BaseModel):

@@ -28,4 +28,4 @@ def recorded(view: AssistantView) -> dict[str, Any]:
 
 def _is_in_no_event(step: StepView) -> bool:
     """Whether no activity of this run brought its result: the run that was forked, an agent's child run, or a choice."""
-    return step.kept_from is not None or step.picked or step.tool.endswith(f".{AGENT_VERB}")
+    return step.kept_from is not None or step.picked or step.looked_up or step.tool.endswith(f".{AGENT_VERB}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from temporalio.client import Client
 
 import activities
 from api.app import create_app
 from api.settings import ApiSettings
+from retinue.errors import ServiceUnavailable
 from retinue.temporal import connect
 from retinue.testing import scripted_model
 from tests.conftest import Stack
@@ -97,6 +100,16 @@ def respawn(workers: Sequence[Child]) -> int:
     return len(dead)
 
 
+async def connected() -> Client:
+    """A client of a server that was just started: its port may answer before its frontend does."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await connect()
+            except (RuntimeError, ServiceUnavailable):
+                await asyncio.sleep(0.2)
+
+
 @pytest.fixture
 async def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FaultStack]:
     """A fresh stack for one test."""
@@ -116,7 +129,7 @@ async def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         for name, value in shared.items():
             monkeypatch.setenv(name, value)
         children.prepare()
-        client = await connect()
+        client = await connected()
         await things.enter_async_context(workflows_worker(client))
         app = create_app(ApiSettings(api_database_url=f"sqlite+aiosqlite:///{tmp_path}/api.db"), client=client)
         await things.enter_async_context(app.router.lifespan_context(app))

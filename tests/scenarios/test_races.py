@@ -75,7 +75,8 @@ async def cancel(stack: Stack, view: View) -> httpx.Response:
 def effects(stack: Stack, capability: str, run_id: str) -> int:
     """How often a capability acted for a run, by its own ledger."""
     with sqlite3.connect(f"file:{stack.data}/{capability}.db?mode=ro", uri=True) as database:
-        [(count,)] = database.execute("SELECT count(*) FROM ledger WHERE key LIKE ?", (f"{run_id}/%",)).fetchall()
+        query = "SELECT count(*) FROM ledger WHERE key LIKE ? AND state = 'done'"
+        [(count,)] = database.execute(query, (f"{run_id}/%",)).fetchall()
     return int(count)
 
 
@@ -84,7 +85,11 @@ async def ends(stack: Stack, views: Sequence[View]) -> list[View]:
 
     async def end(view: View) -> View:
         await stack.http.get(f"/v1/assistants/{view['id']}?wait_seconds=30")  # gentler than to poll, and mostly enough
-        return await stack.ended(view["id"])
+        async with asyncio.timeout(60):
+            final = await stack.ended(view["id"])
+            while final["plan"] is None:  # a cancelled run is queried, and a crowd may keep it waiting
+                final = await stack.view(view["id"])
+        return final
 
     return await asyncio.gather(*map(end, views))
 

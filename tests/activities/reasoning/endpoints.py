@@ -26,6 +26,8 @@ class Endpoints:
     requests: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    crowd: asyncio.Barrier | None = None
+    """Nobody is answered before so many have asked."""
 
     def says(self, model: str, *answers: Answer) -> None:
         """From now on the model answers this."""
@@ -48,6 +50,8 @@ class Endpoints:
         left = self.answers.get(body["model"]) or [Answer(status=404)]
         answer = left.pop(0) if len(left) > 1 else left[0]
         await asyncio.sleep(answer.delay)
+        if self.crowd is not None:
+            await self.crowd.wait()
         return answer.response()
 
 
