@@ -12,6 +12,7 @@ import pytest
 
 import activities
 from retinue.capability import Capability, ToolSpec
+from retinue.fate import CLOSE_EFFECT
 from retinue.settings import ROOT
 
 FOLDERS = activities.folders()
@@ -50,7 +51,15 @@ def test_a_contract_is_named_after_its_folder_and_queue(name: str) -> None:
 def test_a_plugin_serves_exactly_the_tools_of_its_contract(name: str) -> None:
     plugin = activities.load(name).plugin()
     served = {run.__temporal_activity_definition.name for run in plugin.activities}
-    assert served == {spec.name for spec in contract_of(name).manifest().tools}
+    assert served - {CLOSE_EFFECT} == {spec.name for spec in contract_of(name).manifest().tools}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_plugin_with_effects_can_be_asked_what_became_of_one(name: str) -> None:
+    """Else a step that is stopped between two attempts stays in the dark."""
+    served = {run.__temporal_activity_definition.name for run in activities.load(name).plugin().activities}
+    effects = any(not spec.annotations.read_only for spec in contract_of(name).manifest().tools)
+    assert (CLOSE_EFFECT in served) == effects
 
 
 @pytest.mark.parametrize("name", FOLDERS)

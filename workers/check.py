@@ -12,6 +12,7 @@ from temporalio import activity
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 import activities
+from retinue.fate import CLOSE_EFFECT
 from workers.runner import WORKFLOWS, workflow_types
 
 
@@ -43,7 +44,7 @@ def _check_capability(name: str) -> str:
     module = activities.load(name)
     announced = {spec.name for spec in module.CONTRACT.manifest().tools}
     served = {activity._Definition.must_from_callable(run).name for run in module.plugin().activities}
-    if announced != served:
+    if announced != served - {CLOSE_EFFECT}:
         raise TypeError(f"{name} announces {sorted(announced)} and serves {sorted(map(str, served))}")
     return f"{name} {module.CONTRACT.version}: {', '.join(sorted(announced))}"
 

@@ -94,8 +94,10 @@ class Book:
         self._cards = {href: card for href, card in known.items() if card is not None}
         for batch in _batches([entry for entry in listed if known[entry.href] is None]):
             await self._read(batch)
-        # Only now: what was broken off is gone on with at the next look-up.
-        self._tag = tag
+        unanswered = [entry.href for entry in listed if entry.href not in self._cards]
+        self._cards |= {href: ("", None) for href in unanswered}  # counted, since a half makes names look unambiguous
+        # Only now: what was broken off or not answered is gone on with at the next look-up.
+        self._tag = "" if unanswered else tag
 
     def _known(self, entry: Listed) -> tuple[str, Person | None] | None:
         known = self._cards.get(entry.href)

@@ -147,6 +147,19 @@ async def test_a_broken_card_is_skipped_and_counted(call: Call, book: AddressBoo
     assert ([person["name"] for person in found["contacts"]], found["skipped"]) == (["Ana Ruiz"], 2)
 
 
+async def test_a_card_that_the_server_lists_and_does_not_give_is_counted_and_asked_for_again(
+    call: Call, book: AddressBook, between: Between
+) -> None:
+    """Else the other Ana would be the only one, and a mail to Ana would go to her."""
+    book.put("1", "FN:Ana", "N:;Ana;;;")
+    between.before["REPORT"] = [says(207, _multistatus("", "/nobody"))]
+
+    first = await call("contacts.find", name="ana")
+
+    assert (first["contacts"], first["skipped"]) == ([], 1)
+    assert await _found(call, "ana") == ["Ana"]
+
+
 async def test_a_look_up_costs_one_question_while_nothing_changes(
     call: Call, book: AddressBook, between: Between
 ) -> None:

@@ -138,7 +138,7 @@ async def test_a_second_attempt_means_the_same_mail_even_if_another_has_its_id(c
 @contextlib.contextmanager
 def dying_after_the_change(box: ImapBox) -> Iterator[None]:
     """The record of what was done is lost."""
-    ledger: Any = box.provider._ledger  # type: ignore[attr-defined]  # every provider keeps one
+    ledger: Any = box.provider.ledger
     receipt, ledger._receipt = ledger._receipt, _lost
     yield
     ledger._receipt = receipt

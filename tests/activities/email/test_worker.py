@@ -14,6 +14,7 @@ from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.worker import CONTRACT, import_file, plugin
 from retinue.errors import InvalidArguments, NotFound
+from retinue.fate import CLOSE_EFFECT
 from retinue.testing import activities_by_name
 from tests.activities.email.conftest import OwnBox, caller
 
@@ -86,7 +87,7 @@ async def test_the_plugin_serves_every_tool_while_its_context_is_open(settings: 
     async with capability.run_context():
         found = await ActivityEnvironment().run(activities["email.search"], {})
 
-    assert list(activities) == [spec.name for spec in CONTRACT.manifest().tools]
+    assert list(activities) == [*(spec.name for spec in CONTRACT.manifest().tools), CLOSE_EFFECT]
     assert [mail["subject"] for mail in found["messages"]] == ["Hello"]
     assert CONTRACT is Email
 
