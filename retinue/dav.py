@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from xml.etree.ElementTree import Element, ParseError
 
+import httpx
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
+from pydantic import SecretStr
 
 from retinue.errors import Conflict, NotFound, ServiceRefused, ServiceUnavailable
 from retinue.outside import Outside, Reply
@@ -20,6 +22,25 @@ from retinue.outside import Outside, Reply
 _DAV = "{DAV:}"
 _LONGEST_TAG = 1000
 XML = {"Content-Type": "application/xml; charset=utf-8"}
+
+
+def client(url: str, *, username: str, password: SecretStr, timeout: float) -> httpx.AsyncClient:
+    """The HTTP client of one server. Redirects are not followed: where the password goes is decided by settings alone.
+
+    Args:
+        url: Of the server or a collection on it.
+        username: Empty where the server asks for none.
+        password: Of that user.
+        timeout: Seconds of a request's parts; of a connection at most 10.
+    """
+    auth = httpx.BasicAuth(username, password.get_secret_value()) if username else None
+    return httpx.AsyncClient(
+        auth=auth,
+        timeout=httpx.Timeout(timeout, connect=min(10, timeout)),
+        follow_redirects=False,
+        # a proxy of the environment would read what goes to this machine without encryption, the password above all
+        trust_env=url.startswith("https:"),
+    )
 
 
 @dataclass(frozen=True)

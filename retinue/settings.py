@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 
 from dotenv import load_dotenv
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+_LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 def load_environment() -> None:
@@ -46,6 +47,11 @@ class RetinueSettings(BaseSettings):
     def sqlite_url(self, name: str) -> str:
         """The address of the SQLite file `name`.db in the data folder."""
         return f"sqlite+aiosqlite:///{self.data_dir.resolve() / name}.db"
+
+
+def in_the_clear(scheme: str, host: str | None, password: SecretStr) -> bool:
+    """Whether a password would cross the network without encryption: anywhere but on this machine itself."""
+    return scheme == "http" and bool(password.get_secret_value()) and host not in _LOOPBACK
 
 
 def temporal_address() -> str | None:

@@ -8,9 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.calendar.zones import zone_of
 from retinue.errors import InvalidArguments
-from retinue.settings import RetinueSettings
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from retinue.settings import RetinueSettings, in_the_clear
 
 
 def _known_zone(name: str) -> str:
@@ -53,6 +51,6 @@ class CalendarSettings(BaseSettings):
             raise ValueError("CALENDAR_URL is the https address of a calendar or of its server")
         if address.username or address.password:
             raise ValueError("the user name and password belong into CALENDAR_USERNAME and CALENDAR_PASSWORD")
-        if address.scheme == "http" and self.password.get_secret_value() and address.hostname not in _LOOPBACK:
+        if in_the_clear(address.scheme, address.hostname, self.password):
             raise ValueError("CALENDAR_URL must be https: a password would cross the network in the clear")
         return self

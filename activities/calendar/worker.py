@@ -79,15 +79,9 @@ def _calendar(settings: CalendarSettings, store: Store, client: httpx.AsyncClien
 def _client(settings: CalendarSettings) -> httpx.AsyncClient | None:
     if settings.provider == "own":
         return None
-    import httpx
+    from retinue import dav
 
-    return httpx.AsyncClient(
-        auth=httpx.BasicAuth(settings.username, settings.password.get_secret_value()),
-        timeout=httpx.Timeout(settings.timeout, connect=min(10, settings.timeout)),
-        follow_redirects=False,
-        # a proxy of the environment would read what goes to this machine without encryption, the password above all
-        trust_env=settings.url.startswith("https:"),
-    )
+    return dav.client(settings.url, username=settings.username, password=settings.password, timeout=settings.timeout)
 
 
 def _store(settings: CalendarSettings) -> Store:

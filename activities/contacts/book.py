@@ -95,7 +95,7 @@ class Book:
         for batch in _batches([entry for entry in listed if known[entry.href] is None]):
             await self._read(batch)
         unanswered = [entry.href for entry in listed if entry.href not in self._cards]
-        self._cards |= {href: ("", None) for href in unanswered}  # counted, since a half makes names look unambiguous
+        self._cards |= dict.fromkeys(unanswered, ("", None))  # counted, since a half makes names look unambiguous
         # Only now: what was broken off or not answered is gone on with at the next look-up.
         self._tag = "" if unanswered else tag
 

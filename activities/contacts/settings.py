@@ -5,9 +5,7 @@ from typing import Literal, Self
 from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from retinue.settings import RetinueSettings
-
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+from retinue.settings import RetinueSettings, in_the_clear
 
 
 class ContactsSettings(BaseSettings):
@@ -34,6 +32,6 @@ class ContactsSettings(BaseSettings):
             raise ValueError("CONTACTS_PROVIDER=carddav needs CONTACTS_URL, the address of one address book")
         if self.url.username or self.url.password:
             raise ValueError("CONTACTS_URL must hold no name or password; use CONTACTS_USERNAME and CONTACTS_PASSWORD")
-        if self.url.scheme == "http" and self.password.get_secret_value() and self.url.host not in _LOOPBACK:
+        if in_the_clear(self.url.scheme, self.url.host, self.password):
             raise ValueError("CONTACTS_URL must be https: a password would cross the network in the clear")
         return self

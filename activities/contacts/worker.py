@@ -15,7 +15,7 @@ from activities.contacts.settings import ContactsSettings
 from activities.contacts.store import ContactsStore
 from activities.contacts.tools import ContactsTools
 from activities.contacts.vcard_file import read_file
-from retinue.dav import Collection
+from retinue import dav
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments
 from retinue.outside import Outside
@@ -70,13 +70,11 @@ def _store(settings: ContactsSettings) -> Store:
 
 
 def _client(settings: ContactsSettings) -> httpx.AsyncClient:
-    """Redirects are not followed: where the password goes is decided by settings alone."""
-    auth = httpx.BasicAuth(settings.username, settings.password.get_secret_value()) if settings.username else None
-    # A proxy of the environment would read what goes to this machine without encryption, the password above all.
-    encrypted = settings.url is not None and settings.url.scheme == "https"
-    return httpx.AsyncClient(auth=auth, timeout=settings.timeout, follow_redirects=False, trust_env=encrypted)
+    return dav.client(
+        str(settings.url), username=settings.username, password=settings.password, timeout=settings.timeout
+    )
 
 
-def _collection(settings: ContactsSettings, client: httpx.AsyncClient) -> Collection:
+def _collection(settings: ContactsSettings, client: httpx.AsyncClient) -> dav.Collection:
     outside = Outside(client, name="the address book's server", deadline=settings.timeout)
-    return Collection(outside, str(settings.url), content_type=CONTENT_TYPE)
+    return dav.Collection(outside, str(settings.url), content_type=CONTENT_TYPE)

@@ -1,10 +1,6 @@
 """The calendar's tools as a worker runs them: real activities on a real database file, and a real CalDAV server."""
 
 import dataclasses
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -20,9 +16,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.calendar.settings import CalendarSettings
 from activities.calendar.worker import plugin
+from tests.radicale import PASSWORD, USER, Radicale, radicale
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
-USER, PASSWORD = "me", "a password"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,52 +53,17 @@ class Shelf:
 
 
 @pytest.fixture(scope="session")
-def radicale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Radicale process with one user."""
-    folder = tmp_path_factory.mktemp("radicale")
-    (folder / "users").write_text(f"{USER}:{PASSWORD}\n", encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {
-        "config": "",
-        "server-hosts": f"127.0.0.1:{port}",
-        "storage-filesystem-folder": str(folder / "collections"),
-        "auth-type": "htpasswd",
-        "auth-htpasswd-filename": str(folder / "users"),
-        "auth-htpasswd-encryption": "plain",
-        "auth-delay": "0",
-        "logging-level": "critical",
-    }
-    options = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "radicale", *options], stdout=log, stderr=log, cwd=folder)
-    try:
-        _until_it_answers(f"http://127.0.0.1:{port}", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
-    until = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            httpx.get(url)
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("Radicale did not start")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radicale]:
+    """A Radicale process with one user."""
+    with radicale(tmp_path_factory.mktemp("radicale")) as running:
+        yield running
 
 
 @pytest.fixture
-def shelf(radicale: str) -> Iterator[Shelf]:
+def shelf(server: Radicale) -> Iterator[Shelf]:
     """A new calendar."""
     with httpx.Client(auth=(USER, PASSWORD), timeout=30) as client:
-        url = f"{radicale}/{USER}/{uuid4().hex}/"
-        client.request("MKCALENDAR", url).raise_for_status()
+        url = server.calendar(uuid4().hex)
         yield Shelf(url, client)
         client.delete(url).raise_for_status()
 

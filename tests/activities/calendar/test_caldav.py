@@ -24,8 +24,9 @@ from activities.calendar.worker import import_file
 from retinue.errors import InvalidArguments
 from tests.activities.contacts.between import Between, Fault, Handler, half, lost, says, slow, standing_between
 from tests.activities.email.mail_servers import certificates
+from tests.radicale import PASSWORD, USER, Radicale
 
-from .conftest import PASSWORD, USER, Shelf, on_server, serving
+from .conftest import Shelf, on_server, serving
 from .test_tools import retried
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -94,9 +95,9 @@ def provider() -> str:
 
 
 @pytest.fixture
-def between(radicale: str) -> Iterator[Between]:
+def between(server: Radicale) -> Iterator[Between]:
     """The way to the server, on which things go wrong."""
-    with standing_between(radicale) as way:
+    with standing_between(server.address) as way:
         yield way
 
 

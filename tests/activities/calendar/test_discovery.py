@@ -10,8 +10,9 @@ from temporalio.exceptions import ApplicationError
 
 from activities.calendar.settings import CalendarSettings
 from tests.activities.contacts.between import Between, says, standing_between
+from tests.radicale import USER, Radicale
 
-from .conftest import USER, Shelf, on_server, serving
+from .conftest import Shelf, on_server, serving
 
 HOLIDAY = """BEGIN:VCALENDAR
 VERSION:2.0
@@ -30,9 +31,9 @@ TASKS_ONLY = """<?xml version="1.0"?><c:mkcalendar xmlns:d="DAV:" xmlns:c="urn:i
 
 
 @pytest.fixture
-def between(radicale: str) -> Iterator[Between]:
+def between(server: Radicale) -> Iterator[Between]:
     """The way to the server."""
-    with standing_between(radicale) as way:
+    with standing_between(server.address) as way:
         yield way
 
 
@@ -123,10 +124,10 @@ PRINCIPAL = (
 @pytest.mark.parametrize("way", ["redirect", "principal"])
 @pytest.mark.parametrize("stranger", ["http://{}/", "//{}/", "http://me:x@{}/", "ftp://{}/", "http://127.0.0.1@{}/"])
 async def test_a_stranger_s_host_does_not_get_the_password(
-    own: CalendarSettings, radicale: str, between: Between, way: str, stranger: str
+    own: CalendarSettings, server: Radicale, between: Between, way: str, stranger: str
 ) -> None:
     """The stranger is a second server on this machine, under another name."""
-    with standing_between(radicale) as other:
+    with standing_between(server.address) as other:
         address = stranger.format(other.url.removeprefix("http://").replace("127.0.0.1", "localhost"))
         answer = {"redirect": says(301, Location=address), "principal": says(207, PRINCIPAL.format(address).encode())}
         between.before["PROPFIND"] = [answer[way]] * 9

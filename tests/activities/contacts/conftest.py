@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
@@ -24,10 +21,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.contacts.settings import ContactsSettings
 from activities.contacts.worker import import_file, plugin
-from workers import temporal_server
+from tests.radicale import PASSWORD, USER, Radicale, radicale
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
-PASSWORD = "canary-5f2c19"
 _NEW_BOOK = (
     '<?xml version="1.0"?><d:mkcol xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav"><d:set><d:prop>'
     "<d:resourcetype><d:collection/><c:addressbook/></d:resourcetype></d:prop></d:set></d:mkcol>"
@@ -42,7 +38,7 @@ class AddressBook:
     files: Path
 
     def ask(self, method: str, name: str = "", **request: Any) -> httpx.Response:
-        answer = httpx.request(method, f"{self.url}{name}", auth=("ana", PASSWORD), timeout=10, **request)
+        answer = httpx.request(method, f"{self.url}{name}", auth=(USER, PASSWORD), timeout=10, **request)
         assert answer.is_success, answer.text
         return answer
 
@@ -55,35 +51,17 @@ class AddressBook:
 
 
 @pytest.fixture(scope="session")
-def radicale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A real CardDAV server on a free port: its address, and the folder in which it keeps everything."""
-    folder = tmp_path_factory.mktemp("radicale")
-    (folder / "users").write_text(f"ana:{PASSWORD}\n")
-    port = temporal_server.free_port()
-    options = [
-        *("--server-hosts", f"127.0.0.1:{port}", "--storage-filesystem-folder", str(folder / "data")),
-        *("--auth-type", "htpasswd", "--auth-htpasswd-filename", str(folder / "users")),
-        *("--auth-htpasswd-encryption", "plain", "--auth-delay", "0", "--logging-level", "warning"),
-    ]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-P", "-m", "radicale", "--config", "", *options], stderr=log)
-    try:
-        deadline = time.monotonic() + 20
-        while not temporal_server.answers("127.0.0.1", port):
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}", folder / "data" / "collection-root"
-    finally:
-        process.terminate()
-        process.wait(10)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radicale]:
+    """A real CardDAV server, and the folder in which it keeps everything."""
+    with radicale(tmp_path_factory.mktemp("radicale")) as running:
+        yield running
 
 
 @pytest.fixture
-def book(radicale: tuple[str, Path]) -> AddressBook:
+def book(server: Radicale) -> AddressBook:
     """An empty address book."""
-    address, folder = radicale
     name = uuid.uuid4().hex
-    book = AddressBook(f"{address}/ana/{name}/", folder / "ana" / name)
+    book = AddressBook(f"{server.address}/{USER}/{name}/", server.folder / USER / name)
     book.ask("MKCOL", content=_NEW_BOOK)
     return book
 
@@ -115,7 +93,7 @@ def on_server(book: str, database_url: str, **changes: Any) -> ContactsSettings:
     return ContactsSettings(
         provider="carddav",
         url=AnyHttpUrl(book),
-        username="ana",
+        username=USER,
         password=SecretStr(PASSWORD),
         database_url=database_url,
         **changes,

@@ -16,10 +16,11 @@ from activities.contacts import vcard
 from activities.contacts.settings import ContactsSettings
 from activities.contacts.worker import import_file
 from retinue.errors import InvalidArguments
+from tests.radicale import PASSWORD, Radicale
 from workers import temporal_server
 
 from .between import Between, Fault, half, lost, says, slow, standing_between
-from .conftest import PASSWORD, AddressBook, on_server, retried, served
+from .conftest import AddressBook, on_server, retried, served
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
 ANA = {"name": "Ana Ruiz", "email": "ana@example.com"}
@@ -32,9 +33,9 @@ def provider() -> str:
 
 
 @pytest.fixture
-def between(radicale: tuple[str, Path]) -> Iterator[Between]:
+def between(server: Radicale) -> Iterator[Between]:
     """The way to the server, on which things go wrong."""
-    with standing_between(radicale[0]) as way:
+    with standing_between(server.address) as way:
         yield way
 
 

@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from activities.contacts.settings import ContactsSettings
-from activities.contacts.worker import _client
+from retinue import dav
 from retinue.testing import serving
 
 
@@ -27,11 +27,10 @@ async def test_a_proxy_does_not_get_the_password_of_a_server_on_this_machine(mon
         proxy = await opened.enter_async_context(serving(Starlette(routes=[Route("/{path:path}", listen)])))
         monkeypatch.setenv("HTTP_PROXY", proxy)
         monkeypatch.setenv("NO_PROXY", "")
-        settings = ContactsSettings.model_validate(
-            {"provider": "carddav", "url": "http://127.0.0.1:9/book/", "username": "ana", "password": "a password"}
-        )
-        client = await opened.enter_async_context(_client(settings))
+        url = "http://127.0.0.1:9/book/"
+        client = dav.client(url, username="ana", password=SecretStr("a password"), timeout=5)
+        await opened.enter_async_context(client)
         with pytest.raises(httpx.ConnectError):
-            await client.get(str(settings.url))
+            await client.get(url)
 
     assert heard == []
