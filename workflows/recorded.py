@@ -27,5 +27,5 @@ def recorded(view: AssistantView) -> dict[str, Any]:
 
 
 def _is_in_no_event(step: StepView) -> bool:
-    """Whether no activity of this run brought its result: the run that was forked, an agent's child run, or a choice."""
+    """Whether no activity of this run brought its result: the run that was forked, an agent's child run, a choice, a ledger."""
     return step.kept_from is not None or step.picked or step.looked_up or step.tool.endswith(f".{AGENT_VERB}")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ from retinue.ledger import Commit, Ledger
 from retinue.store import Store
 
 Step = Callable[[], Awaitable[None]]
+Answer = TypeVar("Answer")
 
 
 class Word(BaseModel):
@@ -103,15 +105,20 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
     await store.close()
 
 
-def attempt(tool: Callable[[], Awaitable[Word]]) -> asyncio.Future[Word]:
-    """One attempt of the same step."""
+def running(call: Callable[[], Awaitable[Answer]], *, activity_id: str) -> asyncio.Future[Answer]:
+    """An activity of the same run."""
     environment = ActivityEnvironment()
-    environment.info = dataclasses.replace(environment.info, workflow_id="w", activity_id="s1")
+    environment.info = dataclasses.replace(environment.info, workflow_id="w", activity_id=activity_id)
 
-    async def run() -> Word:
-        return await tool()
+    async def run() -> Answer:
+        return await call()
 
     return asyncio.ensure_future(environment.run(run))
+
+
+def attempt(tool: Callable[[], Awaitable[Word]]) -> asyncio.Future[Word]:
+    """One attempt of the same step."""
+    return running(tool, activity_id="s1")
 
 
 async def refuse() -> None:
@@ -285,13 +292,7 @@ async def test_after_a_lost_reply_no_later_attempt_says_that_it_failed(
 
 def closed(ledger: Ledger) -> asyncio.Future[Fate]:
     """What the ledger says when the run is stopped: asked by another activity of the same run."""
-    environment = ActivityEnvironment()
-    environment.info = dataclasses.replace(environment.info, workflow_id="w", activity_id="7")
-
-    async def ask() -> Fate:
-        return await ledger.close("s1")
-
-    return asyncio.ensure_future(environment.run(ask))
+    return running(lambda: ledger.close("s1"), activity_id="7")
 
 
 async def test_what_has_not_begun_when_the_run_is_stopped_never_begins(ledger: Ledger) -> None:
