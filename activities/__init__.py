@@ -1,22 +1,29 @@
 """The hall of the capabilities: which there are, and how to load one. It imports none of them.
 
-Each folder with a `worker.py` is one capability, a microservice of its own; so is each MCP server of the configuration,
-which has no folder (docs/decisions/0016). `names()` only looks at the disk, so a front door or a supervisor can ask
-without paying for anybody's imports.
+Each folder with a `worker.py` is one capability, a microservice of its own; so is each MCP server and each A2A agent of
+the configuration, which has no folder (docs/decisions/0016, 0022). `names()` only looks at the disk, so a front door or
+a supervisor can ask without paying for anybody's imports.
 """
 
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-_CONFIGURED = "activities.mcp"
+_CONFIGURED = ("mcp", "a2a")
+"""Folders that serve what is configured. Where two claim a name, the first has it."""
 
 
 def names() -> list[str]:
     """The capabilities of this installation, sorted: those of this checkout (or image) and the configured ones."""
-    if not (Path(__file__).parent / "mcp").is_dir():
-        return folders()  # the image of one capability holds no other
-    return sorted([*folders(), *import_module(f"{_CONFIGURED}.config").names(folders())])
+    found = folders()
+    for kind in _kinds():
+        found += import_module(f"activities.{kind}.config").names(found)
+    return sorted(found)
+
+
+def _kinds() -> list[str]:
+    """The image of one capability holds no other."""
+    return [kind for kind in _CONFIGURED if (Path(__file__).parent / kind).is_dir()]
 
 
 def folders() -> list[str]:
@@ -32,7 +39,11 @@ def load(name: str) -> ModuleType:
     """
     if name in folders():
         return import_module(f"activities.{name}.worker")
-    if name in names():
-        module: ModuleType = import_module(f"{_CONFIGURED}.capability").module(name, folders())
-        return module
-    raise LookupError(f"there is no capability {name!r} in this installation; it has {', '.join(names())}")
+    taken = folders()
+    for kind in _kinds():
+        found = import_module(f"activities.{kind}.config").names(taken)
+        if name in found:
+            module: ModuleType = import_module(f"activities.{kind}.capability").module(name, taken)
+            return module
+        taken += found
+    raise LookupError(f"there is no capability {name!r} in this installation; it has {', '.join(sorted(taken))}")

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import sys
+
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
+from api.deps import House
+from retinue.errors import InvalidArguments
 from retinue.logs import configure
 from retinue.process import leave
 from retinue.settings import RetinueSettings, load_environment
+
+_NOT_STARTED = 3
+"""The exit code of a server whose port is taken, as uvicorn's own."""
+
+
+class FrontDoor(uvicorn.Server):
+    """A server that ends its streams of events before it waits for what is being answered: those last for minutes."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the readers go, so that they resume at another process; finish the rest."""
+        house = getattr(self.config.app.state, "house", None) if isinstance(self.config.app, FastAPI) else None
+        if isinstance(house, House):
+            await house.followers.close()
+        await super().shutdown(sockets)
 
 
 def main() -> None:
@@ -15,16 +36,28 @@ def main() -> None:
     load_environment()
     settings = RetinueSettings()
     configure(settings.log_level)
-    uvicorn.run(
-        create_app(),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=5,
-        server_header=False,
+    server = FrontDoor(
+        uvicorn.Config(
+            _app(),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+            server_header=False,
+        )
     )
-    leave(0)
+    with contextlib.suppress(KeyboardInterrupt):  # raised again after it has drained
+        server.run()
+    leave(0 if server.started else _NOT_STARTED)
+
+
+def _app() -> FastAPI:
+    try:
+        return create_app()
+    except InvalidArguments as refused:
+        sys.stderr.write(f"the API does not start: {refused.message}\n{refused.hint}\n")
+        leave(2)
 
 
 if __name__ == "__main__":

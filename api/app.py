@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import errors
+from api import errors, reference
+from api.browser import OwnSite, SafeAnswers
 from api.deps import House
-from api.keys import IdempotencyKeys
-from api.limits import BodyLimit, OwnSite
+from api.doors.opened import open_doors
+from api.events.stream import Followers
+from api.identity.recognition import Recognition
+from api.identity.schemes import tell_schemes
+from api.identity.settings import IdentitySettings
+from api.keys import IdempotencyKeys, prune_for_ever
+from api.limits import RequestLimits
 from api.metrics import Metrics
-from api.routes import approvals, assistants, capabilities, grants, health, schedules
+from api.rates import Rate, Rates, TellRates
+from api.routes import approvals, assistants, capabilities, events, grants, health, schedules, session, webhooks
+from api.routes import keys as key_routes
 from api.settings import ApiSettings
 from retinue.registry import Directory
 from retinue.temporal import connect
@@ -29,6 +38,12 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     """
     chosen = settings or ApiSettings()
     policies = chosen.policies()
+    rates = Rates(chosen.rate_limit())
+    identity = IdentitySettings()
+    identity.expected()
+    chosen.check_address()
+    if chosen.retinue_webhooks:
+        chosen.webhook_places()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -36,9 +51,23 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         keys = IdempotencyKeys(chosen.api_database_url)
         await keys.open()
         app.state.house = House(
-            client=connected, keys=keys, directory=Directory(connected), settings=chosen, policies=policies
+            client=connected,
+            keys=keys,
+            directory=Directory(connected),
+            settings=chosen,
+            policies=policies,
+            rates=rates,
+            followers=Followers(connected, keys),
+            people=Recognition(identity, keys.store, user_header=chosen.retinue_user_header),
         )
+        pruning = asyncio.create_task(prune_for_ever(keys))
+        delivering = _delivering(chosen, keys, client) if chosen.retinue_webhooks else None
         yield
+        pruning.cancel()
+        if delivering:
+            delivering.cancel()
+            await asyncio.wait({delivering})
+        await app.state.house.followers.close()
         await keys.close()
 
     app = FastAPI(
@@ -46,11 +75,50 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         version="1",
         description="A durable personal assistant made of MicroAgents. Errors are problem details (RFC 9457).",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     errors.install(app)
-    for module in (assistants, approvals, capabilities, grants, health, schedules):
+    for module in (
+        assistants,
+        events,
+        approvals,
+        capabilities,
+        grants,
+        health,
+        key_routes,
+        schedules,
+        session,
+        webhooks,
+    ):
         app.include_router(module.router)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(OwnSite, hosts=chosen.hosts())
+    for door in open_doors(chosen.doors()):
+        app.include_router(door)
+    app.include_router(reference.router)
+    tell_schemes(app, alone=chosen.alone(), user_header=chosen.retinue_user_header)
+    app.add_middleware(RequestLimits)
+    app.add_middleware(TellRates, failures=Rates(Rate.parsed(chosen.retinue_failed_logins)))
+    app.add_middleware(OwnSite, hosts=chosen.hosts(), origins=chosen.cors_origins())
+    app.add_middleware(SafeAnswers)
     app.add_middleware(Metrics)
+    if chosen.retinue_codec_origin:
+        from api.codec_server import CodecServer
+
+        app.add_middleware(CodecServer, front=app, origin=chosen.retinue_codec_origin)
     return app
+
+
+def _delivering(settings: ApiSettings, keys: IdempotencyKeys, client: Client | None) -> asyncio.Task[None]:
+    """Begin to deliver what webhooks are to be told."""
+    from api.webhooks.delivery import Places, serve  # a worker costs memory, which nobody pays who tells nobody
+    from api.webhooks.kept import Webhooks
+
+    return asyncio.create_task(
+        serve(
+            Webhooks(keys.store),
+            egress=settings.webhook_egress(),
+            places=Places(settings.public_url()),
+            pauses=settings.webhook_pauses(),
+            client=client,
+        )
+    )

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Security
 from temporalio.client import Client
 
+from api.events.stream import Followers, RunEvents
+from api.identity.alone import check_arrival
+from api.identity.people import Permission, Person
+from api.identity.recognition import How, Recognition
+from api.identity.schemes import BEARER, SESSION
 from api.keys import IdempotencyKeys
 from api.models import Links
+from api.rates import Rates
 from api.runs import Runs
+from api.sessions import session_credential
 from api.settings import ApiSettings
 from retinue.errors import CallerError, NotAllowed, ServiceUnavailable
-from retinue.registry import Directory
+from retinue.registry import Directory, check_keys
 from workflows.policy import Policy
 
 _CONNECT = 5.0
-_RESERVED = frozenset({"signal", "policy"})
-"""Names by which the workflows say that nobody is known, or that nobody decided."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
-LOCAL_OWNER = "local"
-"""The one person of a single-user installation on loopback."""
 
 
 @dataclass
@@ -36,6 +37,9 @@ class House:
     directory: Directory
     settings: ApiSettings
     policies: Mapping[str, Policy]
+    rates: Rates
+    followers: Followers
+    people: Recognition
     ready: bool = False
     connected: bool = False
 
@@ -43,7 +47,7 @@ class House:
         """Make sure that the lazy client has connected once; later outages show as `RPCError` in each call.
 
         Raises:
-            ServiceUnavailable: Temporal cannot be reached yet.
+            ServiceUnavailable: Temporal cannot be reached yet, or our keys do not open what stands there.
         """
         if self.connected:
             return
@@ -54,12 +58,13 @@ class House:
             raise ServiceUnavailable(
                 "Temporal cannot be reached; nothing was changed", hint="try again in a few seconds"
             ) from None
+        await check_keys(self.client)
         self.connected = True
 
     def links(self, run_id: str) -> Links:
         """Where a run is found."""
         ui = f"{self.settings.temporal_ui()}/namespaces/{self.client.namespace}/workflows/{run_id}"
-        return Links(self=f"/v1/assistants/{run_id}", temporal_ui=ui)
+        return Links(self=f"/v1/assistants/{run_id}", events=f"/v1/assistants/{run_id}/events", temporal_ui=ui)
 
 
 def house_at_rest(request: Request) -> House:
@@ -74,20 +79,68 @@ async def house(kept: Annotated[House, Depends(house_at_rest)]) -> House:
     return kept
 
 
-def caller(request: Request, kept: Annotated[House, Depends(house_at_rest)]) -> str:
-    """Who calls: whom the authenticating proxy names, or the one person of a single-user installation."""
-    header = kept.settings.retinue_user_header
-    if header is None:
-        return LOCAL_OWNER
-    name = request.headers.get(header, "")
-    if not _NAME.fullmatch(name) or name in _RESERVED:
-        raise NotAllowed(f"the header {header} names nobody", hint="an authenticating proxy must set it")
-    return name
+async def caller(
+    request: Request,
+    kept: Annotated[House, Depends(house_at_rest)],
+    _bearer: Annotated[Any, Security(BEARER)],
+    _session: Annotated[Any, Security(SESSION)],
+) -> Person:
+    """Who calls, once per request. What is asked for and not read tells the OpenAPI document how people are recognised."""
+    session = await session_credential(request)
+    found = request.state.recognised = await kept.people.caller(request.headers, session)
+    if found.how is How.SINGLE_USER and not kept.settings.retinue_private_address:
+        check_arrival(request.scope)
+    return found.person
 
 
-def my_runs(kept: Annotated[House, Depends(house)], name: Annotated[str, Depends(caller)]) -> Runs:
+class Needs:
+    """What a route asks of its caller, as a dependency that every route declares."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    def __call__(
+        self,
+        request: Request,
+        person: Annotated[Person, Depends(caller)],
+        kept: Annotated[House, Depends(house_at_rest)],
+    ) -> None:
+        """Refuse whoever may not, or asks too often.
+
+        Raises:
+            NotAllowed: Their roles, or the key they use, do not allow it.
+            TooMany: They used up what `RETINUE_RATE_LIMIT` gives them.
+        """
+        kept.rates.spend(request.scope, person.owner)
+        if not person.may(self.permission):
+            raise NotAllowed(f"you may not do this: it needs the permission {str(self.permission)!r}")
+
+
+def needs(permission: Permission) -> Any:
+    """For `dependencies=[...]` of a route."""
+    return Depends(Needs(permission))
+
+
+def my_runs(kept: Annotated[House, Depends(house)], person: Annotated[Person, Depends(caller)]) -> Runs:
     """The caller's runs."""
-    return Runs(kept.client, owner=name, policies=kept.policies, keys=kept.keys, turns_per_run=_turns(kept))
+    return Runs(
+        kept.client,
+        owner=person.owner,
+        policies=kept.policies,
+        keys=kept.keys,
+        turns_per_run=_turns(kept),
+        audits=person.audits(),
+        notifies=kept.settings.retinue_webhooks,
+    )
+
+
+def my_events(
+    kept: Annotated[House, Depends(house)],
+    person: Annotated[Person, Depends(caller)],
+    runs: Annotated[Runs, Depends(my_runs)],
+) -> RunEvents:
+    """The events of the caller's runs."""
+    return RunEvents(runs, kept.followers, owner=person.owner)
 
 
 def _turns(kept: House) -> int:
@@ -97,7 +150,11 @@ def _turns(kept: House) -> int:
 def idempotency_key(
     value: Annotated[
         str | None,
-        Header(alias="Idempotency-Key", description="any text of 1 to 200 visible ASCII characters, new per request"),
+        Header(
+            alias="Idempotency-Key",
+            description="any text of 1 to 200 visible ASCII characters, new per request; a UUID is a good key",
+            json_schema_extra={"minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+        ),
     ] = None,
 ) -> str | None:
     """The caller's key, checked."""
@@ -108,6 +165,7 @@ def idempotency_key(
 
 HouseAtRest = Annotated[House, Depends(house_at_rest)]
 TheHouse = Annotated[House, Depends(house)]
-Caller = Annotated[str, Depends(caller)]
+Caller = Annotated[Person, Depends(caller)]
 MyRuns = Annotated[Runs, Depends(my_runs)]
+MyEvents = Annotated[RunEvents, Depends(my_events)]
 Key = Annotated[str | None, Depends(idempotency_key)]

@@ -14,7 +14,18 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError, RPCStatusCode
 
-from retinue.errors import CallerError, Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceError
+from retinue.errors import (
+    CallerError,
+    Conflict,
+    InProgress,
+    InvalidArguments,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    RetinueError,
+    ServiceError,
+    TooMany,
+)
 
 MEDIA_TYPE = "application/problem+json"
 _UNREADABLE = "the body cannot be read as JSON (UTF-8, not nested too deeply); send an object as /docs shows"
@@ -37,13 +48,17 @@ class Problem(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
     for code, text in {
-        400: "The body is not JSON, or the Idempotency-Key is not a key.",
+        400: "The body is not JSON or nested too deeply, or the Idempotency-Key is not a key.",
+        401: "You are not recognised: there is no key or token, or one that is not valid here.",
         403: "It was sent by another site's page, to a host name that is not ours, or it is not yours to decide.",
         404: "There is no such thing, or it is not yours.",
-        409: "It was decided, changed or closed meanwhile.",
+        409: "It was decided, changed or closed meanwhile; or, with Retry-After, the same request is being answered.",
+        408: "The body did not come in time.",
         413: "The body is larger than 64 KiB.",
-        415: "The body is not sent as application/json.",
-        422: "A value is wrong.",
+        415: "The body is not sent as application/json, or it is packed.",
+        422: "A value is wrong, or the Idempotency-Key was used for another request.",
+        429: "You ask too often, or too many attempts to sign in failed; Retry-After says how long to wait.",
+        431: "There are more than 100 headers, or more than 32 KiB of them.",
         503: "Temporal or the workflow worker does not answer; try again.",
     }.items()
 }
@@ -52,6 +67,8 @@ _BY_ERROR: dict[type[RetinueError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     NotAllowed: HTTPStatus.FORBIDDEN,
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    TooMany: HTTPStatus.TOO_MANY_REQUESTS,
     InvalidArguments: HTTPStatus.UNPROCESSABLE_ENTITY,
     CallerError: HTTPStatus.BAD_REQUEST,
     ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -93,12 +110,30 @@ def status_of(error: RetinueError) -> HTTPStatus:
     return next(_BY_ERROR[kind] for kind in type(error).__mro__ if kind in _BY_ERROR)
 
 
+async def translated(
+    request: Request, error: RetinueError | RequestValidationError | HTTPException | RPCError
+) -> JSONResponse:
+    """The problem that an expected error is, for a door that tells it in its own protocol's words."""
+    if isinstance(error, RetinueError):
+        return await _retinue(request, error)
+    if isinstance(error, HTTPException):
+        return await _http(request, error)
+    return await (_rpc if isinstance(error, RPCError) else _validation)(request, error)
+
+
 async def _retinue(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RetinueError)
     status = status_of(error)
     detail = f"{error.message} ({error.hint})" if error.hint else error.message
-    headers = {"Retry-After": "2"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-    return problem(status, detail, headers=headers)
+    return problem(status, detail, headers=_when_again(error, status))
+
+
+def _when_again(error: RetinueError, status: HTTPStatus) -> dict[str, str]:
+    if isinstance(error, NotAuthenticated):
+        return {"WWW-Authenticate": "Bearer" if error.hint else 'Bearer error="invalid_token"'}
+    if isinstance(error, (InProgress, TooMany)):
+        return {"Retry-After": str(error.retry_after)}
+    return {"Retry-After": "2"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
 async def _validation(request: Request, error: Exception) -> JSONResponse:

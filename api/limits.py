@@ -1,90 +1,137 @@
-"""Bounds that hold before anything is parsed."""
+"""Bounds that hold before anything is parsed, and before anybody is recognised."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+import re
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem
 
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 MAX_BODY = 64 * 1024
 """Bytes. One update argument of 2 MiB would kill a workflow, so nothing near that may come in."""
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 * 1024
+MAX_DEPTH = 100
+"""Objects and lists inside each other. Deeper ones cost recursion wherever they are read or written later."""
+BODY_SECONDS = 10.0
+"""A body must have come by then: a slow one holds a connection and costs its sender nothing."""
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_PARTS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
-class BodyLimit:
-    """Refuses larger bodies with 413, by their declared length or, for streamed ones, as soon as they exceed it."""
+class _Refused(Exception):
+    """The request is not passed on."""
+
+    def __init__(self, status: HTTPStatus, detail: str) -> None:
+        super().__init__()
+        self.status = status
+        self.detail = detail
+
+
+class RequestLimits:
+    """Lets through requests of a bearable size and form, with their whole body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its whole body, or answer 413."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        """Pass the request on with its whole body, or answer 408, 413, 415, 431 or 400."""
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await _read(scope, receive)
-        if body is None:
-            refusal = problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY // 1024} KiB; send less"
-            )
+        try:
+            _check_headers(scope)
+            body = None if scope["method"] in _READS else await _body(scope, receive)
+        except _Refused as refused:
+            # what is still to come of the body is not read
+            refusal = problem(refused.status, refused.detail, headers={"Connection": "close"})
             await refusal(scope, receive, send)
-            return
-        await self._app(scope, _replay(body, receive), send)
-
-
-class OwnSite:
-    """Refuses what another site's page sends, and names that are not ours.
-
-    A browser tells which page a request comes from (`Origin`). The `Host` is checked too, since a stranger's name may
-    be made to lead to this machine. Probes reach containers by address and read nothing that matters.
-    """
-
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
-        self._app = app
-        self._hosts = frozenset(hosts)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 403."""
-        reason = self._objection(scope) if scope["type"] == "http" else None
-        if reason:
-            refusal = problem(HTTPStatus.FORBIDDEN, reason)
-            await refusal(scope, receive, send)
+        except _Gone:
+            pass
         else:
-            await self._app(scope, receive, send)
-
-    def _objection(self, scope: Scope) -> str | None:
-        headers = dict(scope["headers"])
-        host = headers.get(b"host", b"").decode("latin-1")
-        if "*" not in self._hosts and scope["path"] not in _PROBES and _name(host) not in self._hosts:
-            return "this host name is not one of ours; add it to RETINUE_ALLOWED_HOSTS if it should be"
-        origin = headers.get(b"origin")
-        changes = scope["method"] not in ("GET", "HEAD", "OPTIONS")
-        if origin is not None and changes and origin.decode("latin-1").partition("://")[2] != host:
-            return "another site's page may not change anything here"
-        return None
+            await self._app(scope, receive if body is None else _replay(body, receive), send)
 
 
-def _name(host: str) -> str:
-    """The name in a Host header, without its port."""
-    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+class _Gone(Exception):
+    """The client hung up before the body was there."""
 
 
-async def _read(scope: Scope, receive: Receive) -> bytes | None:
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
-    if not declared.isdigit() or int(declared) > MAX_BODY:
-        return None
-    chunks: list[bytes] = []
+def _check_headers(scope: Scope) -> None:
+    headers = scope["headers"]
+    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+        raise _Refused(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"there are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES // 1024} KiB of them; send less",
+        )
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """The body: not packed, not too large, not too slow, JSON and nothing else, not too deep."""
+    headers = dict(scope["headers"])
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as it is, without a Content-Encoding")
+    declared = headers.get(b"content-length", b"0")
+    if not declared.isdigit() or len(declared) > 10 or int(declared) > MAX_BODY:
+        raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _read(receive)
+    except TimeoutError:
+        raise _Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {BODY_SECONDS:g} s") from None
+    if body and not is_json(headers.get(b"content-type", b"").decode("latin-1")):
+        raise _Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as JSON, with the header Content-Type: application/json"
+        )
+    if _depth_exceeds(body, MAX_DEPTH):
+        raise _Refused(
+            HTTPStatus.BAD_REQUEST,
+            f"the body cannot be read as JSON that is not nested too deeply: at most {MAX_DEPTH} levels",
+        )
+    return body
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type says JSON. No page can send that to another site unasked."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
     more = True
     while more:
         message = await receive()
-        chunks.append(message.get("body", b""))
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        body += message.get("body", b"")
         more = message.get("more_body", False)
-        if sum(map(len, chunks)) > MAX_BODY:
-            return None
-    return b"".join(chunks)
+        if len(body) > MAX_BODY:
+            raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> _Refused:
+    return _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY // 1024} KiB; send less")
+
+
+def _depth_exceeds(body: bytes, most: int) -> bool:
+    """Whether lists and objects are nested deeper, by their brackets alone; in one pass and without recursion."""
+    if body.count(b"[") + body.count(b"{") <= most:
+        return False
+    depth, in_text = 0, False
+    for part in _PARTS.findall(body):
+        if part == b'"':
+            in_text = not in_text
+        elif not in_text and part in b"[{":
+            depth += 1
+            if depth > most:
+                return True
+        elif not in_text and part in b"]}":
+            depth -= 1
+    return False
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -11,9 +11,19 @@ REGISTRY = CollectorRegistry()
 _REQUESTS = Counter(
     "retinue_http_requests", "HTTP requests by route and status", ["method", "route", "status"], registry=REGISTRY
 )
-_SECONDS = Histogram("retinue_http_request_seconds", "Seconds per HTTP request", ["method", "route"], registry=REGISTRY)
+_SECONDS = Histogram(
+    "retinue_http_request_seconds",
+    "Seconds per HTTP request; of a stream of events, until it began",
+    ["method", "route"],
+    registry=REGISTRY,
+)
 ASSISTANTS_STARTED = Counter("retinue_assistants_started", "Assistants started or found by key", registry=REGISTRY)
 DECISIONS = Counter("retinue_decisions", "Decisions accepted", ["decision"], registry=REGISTRY)
+
+
+_STREAM = b"text/event-stream"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Anybody may invent further ones, and each would be kept for ever."""
 
 
 def exposition() -> bytes:
@@ -33,17 +43,25 @@ class Metrics:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        status, streamed_after = 500, None
 
         async def watched(message: Message) -> None:
-            nonlocal status
+            nonlocal status, streamed_after
             if message["type"] == "http.response.start":
                 status = message["status"]
+                streamed_after = time.perf_counter() - started if _is_stream(message) else None
             await send(message)
 
         try:
             await self._app(scope, receive, watched)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            _REQUESTS.labels(scope["method"], route, status).inc()
-            _SECONDS.labels(scope["method"], route).observe(time.perf_counter() - started)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            _REQUESTS.labels(method, route, status).inc()
+            seconds = time.perf_counter() - started if streamed_after is None else streamed_after
+            _SECONDS.labels(method, route).observe(seconds)
+
+
+def _is_stream(start: Message) -> bool:
+    """A stream lives for minutes by design; how long says nothing of how fast the door answers."""
+    return any(name == b"content-type" and value.startswith(_STREAM) for name, value in start["headers"])

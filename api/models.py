@@ -197,6 +197,7 @@ class AssistantSummary(BaseModel):
     pending_approvals: int
     started_at: Moment
     finished_at: Moment | None = None
+    owner: str = Field("", description="whose it is; others than the caller's are listed for auditors only")
     links: Links
 
 

@@ -8,6 +8,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 from temporalio.client import (
@@ -45,8 +46,10 @@ from api.views import (
     with_undo,
 )
 from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
-from retinue.temporal import WORKFLOW_QUEUE
-from workflows.approvals import ANYBODY
+from retinue.fairness import fair_share
+from retinue.organisation import anybody, organisation
+from retinue.search_attributes import is_exactly
+from retinue.temporal import WORKFLOW_QUEUE, decode_texts, of_workflow
 from workflows.catalog import PLANS
 from workflows.messages import (
     ENDED,
@@ -74,6 +77,7 @@ _TYPES = frozenset({_TYPE, *(plan.workflow_type for plan in PLANS.values())})
 EDITION = 2
 """Of the rules in `workflows/assistant.py`: new runs replan and ask for grants."""
 _OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
+_TENANT = SearchAttributeKey.for_keyword("RetinueTenant")
 _STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
 _PENDING = SearchAttributeKey.for_int("RetinuePendingApprovals")
 _APPROVERS = SearchAttributeKey.for_keyword_list("RetinueApprovers")
@@ -109,8 +113,26 @@ _LISTED = {status: f"ExecutionStatus = 'Running' AND RetinueStatus = '{status}'"
 """Search conditions. Of ended runs only Temporal knows all: one that was terminated had no time to say so itself."""
 
 
+class Access(Enum):
+    """What somebody wants with a run, and thereby whose it may be."""
+
+    CHANGE = "their own"
+    DECIDE = "their own, or one in which they may decide"
+    READ = "the same, and for an auditor all of their organisation"
+
+
 class Runs:
-    """All assistants of one caller. A run of somebody else looks like one that does not exist."""
+    """All assistants of one caller. A run of somebody else looks like one that does not exist.
+
+    Args:
+        client: Of Temporal.
+        owner: The caller, as `Person.owner` names them.
+        policies: By name.
+        keys: The table of idempotency keys.
+        turns_per_run: After so many a chat continues as a new run.
+        audits: The caller reads, and only reads, all runs of their organisation.
+        notifies: New runs tell people's webhooks what they want.
+    """
 
     def __init__(
         self,
@@ -120,9 +142,14 @@ class Runs:
         policies: Mapping[str, Policy],
         keys: IdempotencyKeys,
         turns_per_run: int = 100,
+        audits: bool = False,
+        notifies: bool = False,
     ) -> None:
         self._client = client
         self._owner = owner
+        self._tenant = organisation(owner)
+        self._audits = audits
+        self._notifies = notifies
         self._policies = policies
         self._keys = keys
         self._turns_per_run = turns_per_run
@@ -145,6 +172,7 @@ class Runs:
             "budget": body.budget,
             "schedule_id": schedule_id,
             "turns_per_run": self._turns_per_run if body.mode is Mode.CHAT else None,
+            "notify": self._notifies or None,
         }
         return StartAssistant(
             message=body.message,
@@ -167,6 +195,10 @@ class Runs:
             given = plan.start(args, timezone=timezone, owner=self._owner)
             return await self._start_once(plan.workflow_type, given, body.message, claimed)
         return await self._start_once(_TYPE, self.input_for(body, timezone=timezone), body.message, claimed)
+
+    async def begin(self, given: StartAssistant, *, claimed: Claim | None = None) -> AssistantView:
+        """Start an assistant whose input a door has made out of `input_for`. Errors as for `start`."""
+        return await self._start_once(_TYPE, given, given.message, claimed)
 
     async def _start_once(self, kind: str, given: Any, message: str, claimed: Claim | None) -> AssistantView:
         if claimed and datetime.now(UTC) - claimed.used_at > _KEY_IS_FRESH:
@@ -195,6 +227,7 @@ class Runs:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=self.search_attributes(),
+            priority=fair_share(self._owner),
             memo={_MESSAGE_MEMO: summary},
             static_summary=summary,
             static_details=static_details(message, owner=self._owner, timezone=given.timezone),
@@ -203,8 +236,9 @@ class Runs:
 
     def search_attributes(self) -> TypedSearchAttributes:
         """By these a new run of the caller's is found."""
+        tenant = [SearchAttributePair(_TENANT, self._tenant)] if self._tenant else []
         return TypedSearchAttributes(
-            [SearchAttributePair(_OWNER, self._owner), SearchAttributePair(_STATUS, AssistantStatus.RUNNING)]
+            [SearchAttributePair(_OWNER, self._owner), SearchAttributePair(_STATUS, AssistantStatus.RUNNING), *tenant]
         )
 
     async def fork(self, run_id: str, body: ForkBody, *, claimed: Claim | None) -> AssistantView:
@@ -288,6 +322,7 @@ class Runs:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 static_summary=f"undo {start.run_id}",
+                priority=fair_share(self._owner),
                 rpc_timeout=_RPC,
             )
         except WorkflowAlreadyStartedError:
@@ -317,7 +352,7 @@ class Runs:
         Raises:
             NotFound: There is none, or it is somebody else's.
         """
-        description = await self._describe(run_id, approver=True)
+        description = await self._describe(run_id, to=Access.READ)
         if description.status is not WorkflowExecutionStatus.RUNNING:
             return await self._with_undo(await self._final_view(run_id))
         try:
@@ -335,9 +370,9 @@ class Runs:
 
     async def _final_view(self, run_id: str) -> AssistantView:
         history = await self._handle(run_id).fetch_history(rpc_timeout=_RPC)
-        if recorded := await recorded_view(history, self._client.data_converter):
+        if recorded := await recorded_view(history, of_workflow(self._client, run_id)):
             return recorded
-        description = await self._describe(run_id, approver=True)
+        description = await self._describe(run_id, to=Access.READ)
         try:
             view = await self._queried(run_id)
         except (RPCError, RPCTimeoutOrCancelledError):
@@ -375,7 +410,7 @@ class Runs:
             NotFound: There is none, or it is somebody else's.
         """
         if not mine:
-            await self._describe(run_id, approver=True)
+            await self._describe(run_id, to=Access.READ)
         closing = asyncio.ensure_future(self._closed(run_id))
         try:
             view = await self._settled(run_id, closing, seconds=seconds)
@@ -403,7 +438,7 @@ class Runs:
             return
 
     async def _published(self, run_id: str) -> str | None:
-        return (await self._describe(run_id, approver=True)).typed_search_attributes.get(_STATUS)
+        return (await self._describe(run_id, to=Access.READ)).typed_search_attributes.get(_STATUS)
 
     async def decide(self, run_id: str, decide: Decide) -> None:
         """Decide an approval.
@@ -414,7 +449,7 @@ class Runs:
             InvalidArguments: An edit that does not fit the tool.
             ServiceUnavailable: No workflow worker answered; whether it counts shows in the view.
         """
-        await self._describe(run_id, approver=True)
+        await self._describe(run_id, to=Access.DECIDE)
         await self._update(run_id, "decide", decide)
 
     async def send_message(self, run_id: str, message: SendMessage) -> None:
@@ -428,7 +463,7 @@ class Runs:
         Raises:
             Conflict: It is a run that holds no conversation.
         """
-        await self._describe(run_id)
+        await self._describe(run_id, to=Access.READ)
         page: MessagePage = await self._asked(run_id, "said", MessagePage, SaidBefore(before=before, limit=limit))
         return page
 
@@ -463,18 +498,19 @@ class Runs:
         await self._handle(run_id).cancel(reason=UNDO if undo else "", rpc_timeout=_RPC)
 
     async def page(
-        self, *, status: AssistantStatus | None, limit: int, cursor: str | None
+        self, *, status: AssistantStatus | None, limit: int, cursor: str | None, mine: bool = True
     ) -> tuple[list[WorkflowExecution], str | None]:
-        """A page of runs, newest first, and the cursor of the next.
+        """A page of runs, newest first, and the cursor of the next. With `mine` unset, of all that the caller audits.
 
         Raises:
             InvalidArguments: The cursor is not one of ours.
         """
         position = _position(cursor)
-        query = f"{self._mine} AND {_LISTED[status]}" if status else self._mine
+        access = Access.CHANGE if mine or not self._audits else Access.READ
+        query = f"{self._listed(access)} AND {_LISTED[status]}" if status else self._listed(access)
         found: list[WorkflowExecution] = []
         async for window in self._windows(query, until=position[0] if position else datetime.now(UTC)):
-            found += [run for run in window if position is None or _place(run) < position]
+            found += [run for run in window if self._may(run, access) and (not position or _place(run) < position)]
             if len(found) > limit:
                 break
         shown = sorted(found, key=_place, reverse=True)[:limit]
@@ -494,9 +530,8 @@ class Runs:
 
     async def waiting_for_decision(self) -> tuple[list[AssistantView], list[str]]:
         """The views of all runs that have pending approvals, at most 200, and the ids of those that cannot be read."""
-        to_decide = (
-            f"(RetinueOwner = '{self._owner}' OR RetinueApprovers = '{self._owner}' OR RetinueApprovers = '{ANYBODY}')"
-        )
+        names = [is_exactly("RetinueApprovers", name) for name in (self._owner, anybody(self._owner))]
+        to_decide = f"({' OR '.join([is_exactly('RetinueOwner', self._owner), *names])})"
         found = self._client.list_workflows(
             f"WorkflowType = '{_TYPE}' AND {to_decide} AND ExecutionStatus = 'Running' AND RetinuePendingApprovals > 0",
             limit=_INBOX_LIMIT,
@@ -511,30 +546,49 @@ class Runs:
                 except (RPCError, RPCTimeoutOrCancelledError, ServiceUnavailable):
                     return run_id
 
-        read_ones = await asyncio.gather(*[read(execution.id) async for execution in found])
+        read_ones = await asyncio.gather(
+            *[read(execution.id) async for execution in found if self._may(execution, Access.DECIDE)]
+        )
         views = [view for view in read_ones if isinstance(view, AssistantView)]
         return views, [run_id for run_id in read_ones if isinstance(run_id, str)]
 
-    @property
-    def _mine(self) -> str:
+    def _listed(self, access: Access) -> str:
         kinds = ", ".join(f"'{kind}'" for kind in sorted(_TYPES))
-        return f"WorkflowType IN ({kinds}) AND RetinueOwner = '{self._owner}'"
+        whole = is_exactly("RetinueTenant", self._tenant) if self._tenant else "RetinueTenant IS NULL"
+        whose = whole if access is Access.READ else is_exactly("RetinueOwner", self._owner)
+        return f"WorkflowType IN ({kinds}) AND {whose}"
 
-    async def _describe(self, run_id: str, *, approver: bool = False) -> WorkflowExecutionDescription:
-        """The run as Temporal sees it, if it is the caller's; with `approver`, also if the caller may decide in it."""
+    async def readable(self, run_id: str) -> WorkflowExecutionDescription:
+        """The run as Temporal sees it, if the caller may read it.
+
+        Raises:
+            NotFound: There is none, or it is not for them to see. Nothing tells the two apart.
+        """
+        return await self._describe(run_id, to=Access.READ)
+
+    async def _describe(self, run_id: str, *, to: Access = Access.CHANGE) -> WorkflowExecutionDescription:
+        """The run as Temporal sees it, if the caller may do that to it. What is unknown costs the same one question."""
         try:
             description = await self._handle(run_id).describe(rpc_timeout=_RPC)
         except RPCError as error:
             if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
                 raise _unknown(run_id) from None
             raise
-        found = description.typed_search_attributes
-        others = set(found.get(_APPROVERS) or []) if approver else set()
-        if description.workflow_type not in _TYPES or (
-            found.get(_OWNER) != self._owner and not others & {self._owner, ANYBODY}
-        ):
+        if description.workflow_type not in _TYPES or not self._may(description, to):
             raise _unknown(run_id)
+        await decode_texts(description, of_workflow(self._client, run_id))
         return description
+
+    def _may(self, run: WorkflowExecution, to: Access) -> bool:
+        """Whether the caller may do that to a run: by exact names, since servers compare them less exactly."""
+        found = run.typed_search_attributes
+        owner = found.get(_OWNER)
+        if owner is None or organisation(owner) != self._tenant:
+            return False
+        if owner == self._owner:
+            return True
+        decides = bool({self._owner, anybody(self._owner)} & set(found.get(_APPROVERS) or []))
+        return (to is not Access.CHANGE and decides) or (to is Access.READ and self._audits)
 
     def _handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
         return self._client.get_workflow_handle(run_id)
@@ -549,6 +603,11 @@ def pending_approvals(execution: WorkflowExecution) -> int:
 def listed_status(execution: WorkflowExecution) -> AssistantStatus:
     """The status of a listed run."""
     return execution_status(execution.status, execution.typed_search_attributes.get(_STATUS))
+
+
+def listed_owner(execution: WorkflowExecution) -> str:
+    """Whose run a listed one is."""
+    return execution.typed_search_attributes.get(_OWNER) or ""
 
 
 async def listed_message(execution: WorkflowExecution) -> str:

@@ -34,7 +34,11 @@ from api.deps import House
 from api.keys import Claim
 from api.models import Arguments, Links, StartBody, Text, Zone
 from api.runs import Runs
+from retinue.codec import opened_text, sealed_text
 from retinue.errors import Conflict, InvalidArguments, NotFound
+from retinue.fairness import fair_share
+from retinue.organisation import organisation
+from retinue.search_attributes import is_exactly
 from retinue.temporal import WORKFLOW_QUEUE
 from retinue.times import Moment, local
 from workflows.budget import Limits
@@ -46,6 +50,7 @@ _NEXT = 5
 _ENDLESS = 2200
 _RPC = timedelta(seconds=5)
 _OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
+_TENANT = SearchAttributeKey.for_keyword("RetinueTenant")
 _MEMO = "schedule"
 _RUN_MEMO = "message"
 _KEY_IS_FRESH = timedelta(hours=1)
@@ -210,7 +215,7 @@ class Schedules:
                 schedule_id,
                 schedule,
                 memo={_MEMO: kept.model_dump(mode="json", exclude_defaults=True)},
-                search_attributes=TypedSearchAttributes([SearchAttributePair(_OWNER, self._owner)]),
+                search_attributes=self._search_attributes(),
                 rpc_timeout=_RPC,
             )
         except ScheduleAlreadyRunningError:
@@ -220,6 +225,11 @@ class Schedules:
                 raise InvalidArguments(f"Temporal does not take this: {error.message[:200]}") from None
             raise
         return await self.view(schedule_id)
+
+    def _search_attributes(self) -> TypedSearchAttributes:
+        tenant = organisation(self._owner)
+        pairs = [SearchAttributePair(_OWNER, self._owner), *([SearchAttributePair(_TENANT, tenant)] if tenant else [])]
+        return TypedSearchAttributes(pairs)
 
     async def _made_before(self, claim: Claim) -> ScheduleView | None:
         try:
@@ -260,6 +270,7 @@ class Schedules:
             task_queue=WORKFLOW_QUEUE,
             memo={_RUN_MEMO: summary},
             typed_search_attributes=self._runs.search_attributes(),
+            priority=fair_share(self._owner),
             static_summary=summary,
             static_details=static_details(body.request, owner=self._owner, timezone=timezone),
         )
@@ -278,9 +289,10 @@ class Schedules:
         return sorted(shown, key=lambda schedule: (schedule.name.casefold(), schedule.id))[:limit]
 
     async def _entries(self) -> AsyncIterator[ScheduleListDescription]:
-        found = await self._client.list_schedules(f"RetinueOwner = '{self._owner}'", page_size=100, rpc_timeout=_RPC)
-        async for entry in found:
-            yield entry
+        mine = is_exactly("RetinueOwner", self._owner)
+        async for entry in await self._client.list_schedules(mine, page_size=100, rpc_timeout=_RPC):
+            if entry.typed_search_attributes.get(_OWNER) == self._owner:  # some servers ignore upper and lower case
+                yield entry
 
     async def _summary(self, entry: ScheduleListDescription) -> ScheduleSummary:
         kept = await _kept(entry)
@@ -289,7 +301,7 @@ class Schedules:
             entry.id,
             kept,
             paused=bool(state and state.paused),
-            note=state.note if state else None,
+            note=await opened_text(self._client.data_converter, state.note) if state else None,
             times=info.next_action_times if info else [],
         )
 
@@ -319,7 +331,8 @@ class Schedules:
         kept = await _kept(found)
         times = found.info.next_action_times
         state = found.schedule.state
-        line = self._line(found.id, kept, paused=state.paused, note=state.note, times=times)
+        note = await opened_text(self._client.data_converter, state.note)
+        line = self._line(found.id, kept, paused=state.paused, note=note, times=times)
         return ScheduleView(
             **dict(line),
             plan_args=kept.plan_args,
@@ -351,7 +364,8 @@ class Schedules:
     async def pause(self, schedule_id: str, note: str | None) -> ScheduleView:
         """Start no run until it is resumed."""
         await self._describe(schedule_id)
-        await self._handle(schedule_id).pause(note=note or f"paused by {self._owner}", rpc_timeout=_RPC)
+        kept = await sealed_text(self._client.data_converter, note or f"paused by {self._owner}")
+        await self._handle(schedule_id).pause(note=kept, rpc_timeout=_RPC)
         return await self.view(schedule_id)
 
     async def resume(self, schedule_id: str) -> ScheduleView:

@@ -1,12 +1,25 @@
 """Settings of the API process."""
 
+from __future__ import annotations
+
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api.identity.alone import check_address
+from api.identity.people import HOME
+from api.identity.settings import IdentitySettings
+from api.rates import Rate
 from retinue.settings import RetinueSettings
 from workflows.policy import DEFAULT_POLICY, Policy, parse_policies
+
+if TYPE_CHECKING:
+    from retinue.egress import Egress, HostPort  # with its HTTP client it costs memory, and only webhooks need it
+
+_DOORS = frozenset({"mcp", "openai", "a2a", "ag-ui"})
 
 
 class ApiSettings(BaseSettings):
@@ -28,7 +41,43 @@ class ApiSettings(BaseSettings):
     retinue_user_header: str | None = Field(
         None, description="the request header in which an authenticating proxy names the caller; unset: one person"
     )
+    retinue_private_address: bool = Field(
+        False, description="nobody but the one person reaches the address on which we listen, though it is not loopback"
+    )
+    retinue_cors_origins: str = Field(
+        "",
+        description="origins (comma), as in https://app.example.com, whose pages may call with their own credentials",
+    )
+    retinue_rate_limit: str | None = Field(None, description="requests per seconds for each caller, as in 1200/60")
+    retinue_failed_logins: str = Field(
+        "300/60", description="failed attempts to sign in per seconds for each address, as in 300/60"
+    )
+    retinue_codec_origin: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#\s]+$",
+        description="the exact origin of the Web UI for which payloads are decoded; unset: no codec server",
+    )
+    retinue_codec_tenant: str = Field(HOME, description="the organisation whose operators may decode payloads")
     retinue_chat_turns: int = Field(100, ge=1, le=500, description="turns after which a chat continues as a new run")
+
+    retinue_webhooks: bool = Field(False, description="people may have programs told what their runs want of them")
+    retinue_webhook_allow: str = Field(
+        "", description="places (comma, host:port) to which webhooks may lead though they are private or without TLS"
+    )
+    retinue_webhook_retries: str = Field(
+        "5,300,1800,7200,18000,36000,50400,72000,86400",
+        pattern=r"^\d{1,5}(\.\d{1,3})?(,\d{1,5}(\.\d{1,3})?){0,11}$",
+        description="seconds (comma) before each further attempt to deliver a message; then it is given up",
+    )
+    retinue_public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#\s][^?#\s]*$",
+        description="the address at which people open the console, for links in messages",
+    )
+
+    retinue_doors: str = Field(
+        "mcp,openai,a2a,ag-ui", description="protocols (comma) that are served beside the API; - for none"
+    )
 
     def policies(self) -> dict[str, Policy]:
         """The policies by name; `default` is always there.
@@ -48,6 +97,77 @@ class ApiSettings(BaseSettings):
         """Host names under which we may be asked: this machine's own, `RETINUE_HOST`, `RETINUE_ALLOWED_HOSTS`."""
         named = {name.strip() for name in self.retinue_allowed_hosts.split(",") if name.strip()}
         return {"127.0.0.1", "localhost", "[::1]", RetinueSettings().host} | named
+
+    def cors_origins(self) -> set[str]:
+        """The origins in `RETINUE_CORS_ORIGINS`, exactly as browsers send them.
+
+        Raises:
+            ValueError: One of them is none.
+        """
+        origins = {name.strip() for name in self.retinue_cors_origins.split(",") if name.strip()}
+        for origin in origins:
+            if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?|http://\[[0-9a-f:]+\](:\d{1,5})?", origin):
+                raise ValueError(
+                    f"RETINUE_CORS_ORIGINS: {origin!r} is no origin; write it as in https://app.example.com"
+                )
+        return origins
+
+    def doors(self) -> set[str]:
+        """The names in `RETINUE_DOORS`; `-` alone is none, since an empty variable counts as unset.
+
+        Raises:
+            ValueError: There is no such door.
+        """
+        names = {name.strip() for name in self.retinue_doors.split(",") if name.strip()} - {"-"}
+        if unknown := sorted(names - _DOORS):
+            raise ValueError(f"RETINUE_DOORS: there is no door {unknown[0]!r}; there are {', '.join(sorted(_DOORS))}")
+        return names
+
+    def rate_limit(self) -> Rate:
+        """How often each caller may ask: hardly bounded for the one person of this machine.
+
+        Raises:
+            ValueError: It is no rate.
+        """
+        return Rate.parsed(self.retinue_rate_limit or ("60000/60" if self.alone() else "1200/60"))
+
+    def alone(self) -> bool:
+        """Whether people are not told apart, and who brings no credential is the one person."""
+        return self.retinue_user_header is None and IdentitySettings().retinue_oidc_issuer is None
+
+    def check_address(self) -> None:
+        """Before the start.
+
+        Raises:
+            InvalidArguments: Others could act as the one person.
+        """
+        if self.alone() and not self.retinue_private_address:
+            check_address(RetinueSettings().host)
+
+    def webhook_places(self) -> set[HostPort]:
+        """The places in `RETINUE_WEBHOOK_ALLOW`.
+
+        Raises:
+            ValueError: One of them is none.
+        """
+        from retinue.egress import HostPort
+
+        return {HostPort.parse(place) for place in self.retinue_webhook_allow.split(",") if place.strip()}
+
+    def webhook_egress(self) -> Egress:
+        """Where webhooks may lead. Errors as for the places."""
+        from retinue.egress import Egress
+
+        return Egress(allow=self.webhook_places(), hint="RETINUE_WEBHOOK_ALLOW opens single places")
+
+    def webhook_pauses(self) -> list[float]:
+        """The seconds in `RETINUE_WEBHOOK_RETRIES`."""
+        return [float(pause) for pause in self.retinue_webhook_retries.split(",")]
+
+    def public_url(self) -> str:
+        """Where people open the console, without a trailing slash."""
+        local = RetinueSettings()
+        return (self.retinue_public_url or f"http://{local.host}:{local.port}").rstrip("/")
 
     def wait_for(self) -> set[str]:
         """The names in `RETINUE_WAIT_FOR`."""

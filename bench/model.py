@@ -38,7 +38,8 @@ PLAN: dict[str, Any] = {
 JOB: dict[str, Any] = {"name": NAME, "window": WINDOW, "meeting": MEETING}
 
 
-def _completion(text: str) -> bytes:
+def completion(text: str) -> bytes:
+    """The body of an answer that says this."""
     return json.dumps(
         {
             "id": "chatcmpl-bench",
@@ -53,14 +54,14 @@ def _completion(text: str) -> bytes:
     ).encode()
 
 
-_BY_SCHEMA = {"plan": _completion(json.dumps(PLAN)), "job": _completion(json.dumps(JOB))}
-_FINAL = _completion(ANSWER)
+_BY_SCHEMA = {"plan": completion(json.dumps(PLAN)), "job": completion(json.dumps(JOB))}
+FINAL = completion(ANSWER)
 
 
 def answer(request: bytes) -> bytes:
     """The body of the answer to one chat completion request."""
     wanted = json.loads(request).get("response_format")
-    return _BY_SCHEMA[wanted["json_schema"]["name"]] if wanted else _FINAL
+    return _BY_SCHEMA[wanted["json_schema"]["name"]] if wanted else FINAL
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from cli import (
+    account,
+    cards,
+    crash,
+    decide,
+    demo,
+    doctor,
+    edits,
+    export,
+    grants,
+    histories,
+    local,
+    policies,
+    render,
+    scaffold,
+    schedules,
+    steer,
+)
 from cli import ask as asking
-from cli import cards, decide, demo, doctor, edits, grants, local, policies, render, scaffold, schedules, steer
-from cli.client import RetinueClient, run_path
-from cli.exits import CommandError, ExitCode
-from cli.views import Assistant, AssistantPage, Capabilities, Inbox
+from cli.connection import address, open_client
+from cli.exits import CommandError, ExitCode, code_of, words_of
 from cli.watch import show_what_waits, watch
+from retinue.client import Client, ClientError
+from retinue.client.models import Assistant
 
 
 class Commands(TyperGroup):
@@ -23,16 +43,16 @@ class Commands(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except CommandError as error:
-            for line in (str(error), *getattr(error, "__notes__", ())):
+        except (CommandError, ClientError) as error:
+            for line in (words_of(error), *getattr(error, "__notes__", ())):
                 render.tell(line)
-            raise typer.Exit(error.exit_code) from None
+            raise typer.Exit(code_of(error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+    cls=Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode="rich"
 )
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The assistant's id, as `ask` and `list` show it.")]
@@ -61,7 +81,9 @@ def main(
     context: typer.Context,
     url: Annotated[
         str | None,
-        typer.Option(envvar="RETINUE_URL", help="Address of the API; by default that of the local stack."),
+        typer.Option(
+            envvar="RETINUE_URL", help="Address of the API; by default where you logged in, else the local stack."
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -72,33 +94,27 @@ def main(
     [bold]Example[/bold]: bin/retinue ask "What is on my calendar tomorrow?"
 
     [bold]Exit codes[/bold]: 0 done, 1 failed, 2 wrong usage, 3 waits for a person,
-    4 cannot reach Retinue, 130 interrupted (the run goes on).
+    4 cannot reach Retinue, 5 not allowed or not logged in, 130 interrupted (the run goes on).
     """
     context.obj = url
-
-
-def _client(context: typer.Context) -> RetinueClient:
-    return RetinueClient(context.obj or local.api_url())
 
 
 def _end(code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _follow(client: RetinueClient, started: str, *, wait: bool, as_json: bool, talks: bool = True) -> None:
-    """Watch the run that an answer of the API's speaks of, or name it."""
-    run_id = client.parsed(Assistant, started).id
+def _follow(client: Client, started: Assistant, *, wait: bool, as_json: bool, talks: bool = True) -> None:
+    """Watch a run, or name it."""
     if wait:
-        _end(watch(client, run_id, as_json=as_json, talks=talks))
-    print(started if as_json else run_id)
+        _end(watch(client, started.id, as_json=as_json, talks=talks))
+    print(started.json_text() if as_json else started.id)
 
 
-def _show_view(client: RetinueClient, text: str, *, as_json: bool) -> None:
+def _show_view(view: Assistant, *, as_json: bool) -> None:
     """Print a run, and what waits in it."""
     if as_json:
-        print(text)
+        print(view.json_text())
         return
-    view = client.parsed(Assistant, text)
     render.show(render.summary(view))
     if view.pending or view.status == "awaiting_input":
         show_what_waits(view, told=True)
@@ -146,7 +162,7 @@ def ask(
 
     Example: bin/retinue ask "Move my dentist appointment to Friday" --timezone Europe/Lisbon
     """
-    client = _client(context)
+    client = open_client(context)
     options = {
         "mode": "chat" if chat else None,
         "preview": preview or None,
@@ -172,9 +188,9 @@ def briefing(
 
     Example: bin/retinue briefing --place Lisbon
     """
-    client = _client(context)
+    client = open_client(context)
     started = asking.start_briefing(client, place=place, timezone=timezone or asking.local_timezone())
-    _end(watch(client, client.parsed(Assistant, started).id, as_json=as_json))
+    _end(watch(client, started.id, as_json=as_json))
 
 
 @app.command()
@@ -188,10 +204,31 @@ def show(
 
     Example: bin/retinue show a-3f9c --follow
     """
-    client = _client(context)
+    client = open_client(context)
     if follow:
         _end(watch(client, run_id, as_json=as_json))
-    _show_view(client, client.text("GET", run_path(run_id)), as_json=as_json)
+    _show_view(client.assistants.get(run_id), as_json=as_json)
+
+
+@app.command("watch")
+def watch_run(
+    context: typer.Context,
+    run_id: RunId,
+    events: Annotated[bool, typer.Option("--events", help="Print each event as a line of JSON, to the end.")] = False,
+    after: Annotated[
+        str | None, typer.Option(metavar="EVENT", help="With --events: only what came after.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a run as it advances, as `ask` does, and decide what waits.
+
+    Example: bin/retinue watch a-3f9c
+    """
+    client = open_client(context)
+    if not events:
+        _end(watch(client, run_id, as_json=as_json))
+    for event in client.assistants.events(run_id, after=after):
+        print(event.model_dump_json(), flush=True)
 
 
 @app.command("list")
@@ -208,13 +245,10 @@ def list_runs(
 
     Example: bin/retinue list --status awaiting_approval
     """
-    client = _client(context)
-    wanted = {"status": status, "limit": limit, "cursor": cursor}
-    text = client.text("GET", "/v1/assistants", params={key: value for key, value in wanted.items() if value})
+    page = open_client(context).assistants.page(status=status, limit=limit, cursor=cursor)
     if as_json:
-        print(text)
+        print(page.json_text())
         return
-    page = client.parsed(AssistantPage, text)
     if page.assistants:
         render.show(render.runs_table(page.assistants))
     else:
@@ -229,18 +263,16 @@ def approvals(context: typer.Context, as_json: AsJson = False) -> None:
 
     Example: bin/retinue approvals
     """
-    client = _client(context)
-    text = client.text("GET", "/v1/approvals")
+    inbox = open_client(context).approvals.list()
     if as_json:
-        print(text)
+        print(inbox.json_text())
         return
-    waiting = client.parsed(Inbox, text).approvals
-    for item in waiting:
+    for item in inbox.approvals:
         render.say(item.request, "bold")
         cards.show_card(item)
         cards.show_ways_to_decide(item.assistant_id, item)
         render.say("")
-    if not waiting:
+    if not inbox.approvals:
         render.say("Nothing waits for you.")
 
 
@@ -256,6 +288,7 @@ def approve(
     ] = False,
     uses: grants.Uses = None,
     until: grants.Until = None,
+    as_json: AsJson = False,
 ) -> None:
     """Approve a pending action, plan or budget. It is printed first; the approval holds for exactly what is printed.
 
@@ -267,7 +300,9 @@ def approve(
     if not from_now_on and (uses is not None or until is not None):
         raise typer.BadParameter("--uses and --until belong to --from-now-on")
     grant = grants.limits(uses, until) if from_now_on else None
-    decide.decide(_client(context), run_id, approval_id, "approve", comment=comment, args_hash=args_hash, grant=grant)
+    client = open_client(context)
+    given: dict[str, Any] = {"comment": comment, "args_hash": args_hash, "grant": grant, "as_json": as_json}
+    decide.decide(client, run_id, approval_id, "approve", **given)
 
 
 @app.command()
@@ -277,12 +312,14 @@ def reject(
     approval_id: ApprovalId = None,
     comment: Comment = None,
     args_hash: ArgsHash = None,
+    as_json: AsJson = False,
 ) -> None:
     """Reject a pending action. The assistant gets to read your comment.
 
     Example: bin/retinue reject a-3f9c ap-s3 --comment "not to the whole team"
     """
-    decide.decide(_client(context), run_id, approval_id, "reject", comment=comment, args_hash=args_hash)
+    given: dict[str, Any] = {"comment": comment, "args_hash": args_hash, "as_json": as_json}
+    decide.decide(open_client(context), run_id, approval_id, "reject", **given)
 
 
 @app.command()
@@ -296,6 +333,7 @@ def edit(
         typer.Option("--set", metavar="NAME=VALUE", help="Change one argument; repeatable.", show_default=False),
     ] = None,
     comment: Comment = None,
+    as_json: AsJson = False,
 ) -> None:
     """Approve a pending action with other arguments. Without --args and --set your $EDITOR opens.
 
@@ -303,7 +341,8 @@ def edit(
     """
     if args is not None and settings:
         raise typer.BadParameter("give --args or --set, not both")
-    decide.edit(_client(context), run_id, approval_id, args=args, settings=settings or [], comment=comment)
+    given: dict[str, Any] = {"args": args, "settings": settings or [], "comment": comment, "as_json": as_json}
+    decide.edit(open_client(context), run_id, approval_id, **given)
 
 
 @app.command()
@@ -311,12 +350,16 @@ def answer(
     context: typer.Context,
     run_id: RunId,
     text: Annotated[str, typer.Argument(help="Your answer.")],
+    as_json: AsJson = False,
 ) -> None:
     """Answer the question that an assistant asked.
 
     Example: bin/retinue answer a-3f9c "The dentist on Hill Street"
     """
-    view = _client(context).answer(run_id, text)
+    view = steer.say_more(open_client(context), run_id, text)
+    if as_json:
+        print(view.json_text())
+        return
     render.say(f"The answer is received. The run is {view.status.replace('_', ' ')}; see `bin/retinue show {view.id}`.")
 
 
@@ -332,7 +375,7 @@ def say(
 
     Example: bin/retinue say a-3f9c "And on Saturday?"
     """
-    client = _client(context)
+    client = open_client(context)
     _follow(client, steer.say_more(client, run_id, text), wait=wait, as_json=as_json, talks=False)
 
 
@@ -349,7 +392,7 @@ def cancel(
 
     Example: bin/retinue cancel a-3f9c --undo
     """
-    _end(steer.cancel(_client(context), run_id, undo=undo, as_json=as_json))
+    _end(steer.cancel(open_client(context), run_id, undo=undo, as_json=as_json))
 
 
 @app.command()
@@ -358,7 +401,7 @@ def undo(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> None
 
     Example: bin/retinue undo a-3f9c
     """
-    _end(steer.take_back(_client(context), run_id, as_json=as_json))
+    _end(steer.take_back(open_client(context), run_id, as_json=as_json))
 
 
 @app.command()
@@ -383,7 +426,7 @@ def fork(
     if message is not None and args is not None:
         raise typer.BadParameter("give --message or --args, not both")
     changed = edits.from_json(args) if args is not None else None
-    client = _client(context)
+    client = open_client(context)
     started = steer.fork(client, run_id, step, message=message, args=changed, preview=preview)
     _follow(client, started, wait=wait, as_json=as_json)
 
@@ -400,8 +443,7 @@ def choose(
 
     Example: bin/retinue choose a-3f9c s2 skip
     """
-    client = _client(context)
-    _show_view(client, steer.choose(client, run_id, step, choice), as_json=as_json)
+    _show_view(open_client(context).assistants.choose(run_id, step, choice.value), as_json=as_json)
 
 
 @app.command()
@@ -410,11 +452,11 @@ def receipt(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> N
 
     Example: bin/retinue receipt a-3f9c
     """
-    text = steer.receipt(_client(context), run_id, as_json=as_json)
+    text = steer.receipt(open_client(context), run_id, as_json=as_json)
     if as_json:
         print(text)
     else:
-        render.say(text.rstrip())
+        render.say(text)
 
 
 @app.command()
@@ -423,12 +465,11 @@ def capabilities(context: typer.Context, as_json: AsJson = False) -> None:
 
     Example: bin/retinue capabilities
     """
-    client = _client(context)
-    text = client.text("GET", "/v1/capabilities")
+    found = open_client(context).capabilities()
     if as_json:
-        print(text)
+        print(found.json_text())
     else:
-        render.show(render.capabilities_table(client.parsed(Capabilities, text).capabilities))
+        render.show(render.capabilities_table(found.capabilities))
 
 
 @app.command("doctor")
@@ -439,7 +480,7 @@ def examine(
 
     Example: bin/retinue doctor
     """
-    _end(doctor.run(context.obj or local.api_url(), as_json=as_json))
+    _end(doctor.run(address(context), as_json=as_json))
 
 
 @app.command("demo")
@@ -453,6 +494,63 @@ def demonstrate(
     _end(demo.run(keep=keep))
 
 
+@app.command("crash")
+def crash_workers(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data folder and its logs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was seen as JSON; the story to stderr.")] = False,
+) -> None:
+    """Kill workers in the middle of a run on a private stack, and watch it being done all the same.
+
+    Exit code 0 only if a worker died between its effect and its report, and the effect is in the store once.
+
+    Example: bin/retinue crash
+    """
+    _end(crash.run(keep=keep, as_json=as_json))
+
+
+@app.command("replay")
+def replay_history(
+    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A run, or a history as a .json file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Replay a run's history with the workflows of this checkout and say whether it fits. Exit code 1 if not.
+
+    The history of a run is read from Temporal itself, as TEMPORAL_ADDRESS says.
+
+    Example: bin/retinue replay a-3f9c
+    """
+    _end(histories.replay(what, as_json=as_json))
+
+
+@app.command("export")
+def export_runs(
+    context: typer.Context,
+    run_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Runs; by default all of yours.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A new file instead of standard output.", show_default=False)
+    ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Of one run Temporal's history instead, as `replay` reads it.")
+    ] = False,
+) -> None:
+    """Take your runs along: one line of JSON each, with view, receipt and conversation.
+
+    Example: bin/retinue export --output runs.jsonl
+    """
+    named = run_ids or []
+    if history and len(named) != 1:
+        raise typer.BadParameter("--history takes exactly one run")
+    with contextlib.ExitStack() as open_things:
+        target = open_things.enter_context(export.opened(output)) if output else sys.stdout
+        if history:
+            print(histories.history(named[0]), file=target)
+            return
+        count = export.export(open_client(context), named, target)
+    render.tell(f"{count} run{'' if count == 1 else 's'} exported.")
+
+
 mail = typer.Typer(no_args_is_help=True, help="The mailbox of the mail capability.")
 calendar = typer.Typer(no_args_is_help=True, help="The calendar of the calendar capability.")
 contacts = typer.Typer(no_args_is_help=True, help="The address book of the contacts capability.")
@@ -462,6 +560,10 @@ app.add_typer(contacts, name="contacts")
 app.add_typer(schedules.commands, name="schedules")
 app.add_typer(grants.commands, name="grants")
 app.add_typer(policies.commands, name="policy")
+app.add_typer(account.keys, name="keys")
+app.command()(account.login)
+app.command()(account.logout)
+app.command()(account.whoami)
 
 
 new = typer.Typer(no_args_is_help=True, help="Write the beginnings of something new into this checkout.")

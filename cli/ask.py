@@ -8,11 +8,15 @@ import uuid
 import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from cli.client import RetinueClient, patiently
-from cli.exits import Unreachable, WrongUsage
+from cli.connection import patiently
+from cli.exits import WrongUsage
 from cli.render import tell
+from retinue.client import Client, Unavailable, Unreachable
+from retinue.client.models import Assistant
+
+Sent = TypeVar("Sent")
 
 
 def local_timezone() -> str:
@@ -30,9 +34,9 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-def start(client: RetinueClient, message: str, *, timezone: str, **options: Any) -> str:
-    """Start a run and return the API's answer; options are fields of the request, errors as for `send_once`."""
-    return send_once(lambda key: client.start_text(message, timezone=timezone, key=key, **options))
+def start(client: Client, message: str, *, timezone: str, **options: Any) -> Assistant:
+    """Start a run; options are those of `client.assistants.start`, errors as for `send_once`."""
+    return send_once(lambda key: client.assistants.start(message, timezone=timezone, idempotency_key=key, **options))
 
 
 def limits(text: str | None) -> dict[str, float] | None:
@@ -57,18 +61,18 @@ def _limit(part: str) -> tuple[str, float]:
     return name.strip(), int(number) if number.is_integer() else number
 
 
-def start_briefing(client: RetinueClient, *, place: str | None, timezone: str) -> str:
-    """Start the morning briefing and return the API's answer; errors as for `send_once`."""
+def start_briefing(client: Client, *, place: str | None, timezone: str) -> Assistant:
+    """Start the morning briefing; errors as for `send_once`."""
     args = {} if place is None else {"place": place}
-    body = {"message": "Morning briefing", "plan": "briefing", "plan_args": args, "timezone": timezone}
-    return send_once(lambda key: client.create_text("/v1/assistants", body, key=key))
+    return start(client, "Morning briefing", timezone=timezone, plan="briefing", plan_args=args)
 
 
-def send_once(send: Callable[[str], str]) -> str:
+def send_once(send: Callable[[str], Sent]) -> Sent:
     """Send what starts something, under one key. Whatever happens to the connection, nothing is started twice.
 
     Raises:
         Unreachable: Nothing listens there, or no answer came for a minute.
+        Unavailable: It answered for a minute that it cannot.
     """
     key = str(uuid.uuid4())
     try:
@@ -76,6 +80,8 @@ def send_once(send: Callable[[str], str]) -> str:
     except Unreachable as error:
         if error.unsent:
             raise
+    except Unavailable:
+        pass
     return patiently(lambda: send(key), on_wait=Reconnecting())
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from rich.panel import Panel
 
 from cli.render import OUT, ahead, plain, say, used_words, when
-from cli.views import Approval, Assistant, Offer, Origin
+from retinue.client.models import Approval, Assistant, Offer, Origin
 
 ANYBODY = "*"
 _AT_EXPIRY = {"deny": "then it is denied", "allow": "then it is allowed", "wait": "then it is overdue, and waits on"}

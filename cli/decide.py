@@ -8,10 +8,11 @@ from pydantic import JsonValue
 
 from cli import edits, grants
 from cli.cards import show_card, show_preview
-from cli.client import RetinueClient
-from cli.exits import Refused, WrongUsage
-from cli.render import say
-from cli.views import PENDING, Approval, Assistant
+from cli.exits import CommandError, WrongUsage
+from cli.render import say, tell
+from retinue.client import Client
+from retinue.client.calls import Decision
+from retinue.client.models import PENDING, Approval, Assistant
 
 
 def find(view: Assistant, approval_id: str | None) -> Approval:
@@ -19,7 +20,7 @@ def find(view: Assistant, approval_id: str | None) -> Approval:
 
     Raises:
         WrongUsage: It was left out and none or several wait.
-        Refused: There is none of that id.
+        CommandError: There is none of that id.
     """
     waiting = ", ".join(approval.id for approval in view.pending) or "none"
     if approval_id is None:
@@ -29,18 +30,19 @@ def find(view: Assistant, approval_id: str | None) -> Approval:
     for approval in view.approvals:
         if approval.id == approval_id:
             return approval
-    raise Refused(f"there is no approval {approval_id!r} in {view.id}; waiting: {waiting}", status=404)
+    raise CommandError(f"there is no approval {approval_id!r} in {view.id}; waiting: {waiting}")
 
 
 def decide(
-    client: RetinueClient,
+    client: Client,
     run_id: str,
     approval_id: str | None,
-    decision: str,
+    decision: Decision,
     *,
     comment: str | None = None,
     args_hash: str | None = None,
     grant: Mapping[str, JsonValue] | None = None,
+    as_json: bool = False,
 ) -> None:
     """Approve or reject: print what is decided, then send it with the hash of exactly that.
 
@@ -52,31 +54,38 @@ def decide(
         comment: For the run's record; with a rejection the assistant gets to read it.
         args_hash: Of what the person saw earlier, where that is not what is printed now.
         grant: With `approve`: allow the like from now on, within these limits.
+        as_json: Print the run as it stands after that, and nothing else.
     """
-    view = client.assistant(run_id)
+    view = client.assistants.get(run_id)
     approval = find(view, approval_id)
-    show_card(approval, view)
-    after = client.decide(run_id, approval, decision, comment=comment, args_hash=args_hash, grant=grant)
+    shown = args_hash or approval.args_hash
+    if not as_json:
+        show_card(approval, view)
+    after = client.approvals.decide(run_id, approval.id, decision, args_hash=shown, comment=comment, grant=grant)
+    if as_json:
+        print(after.json_text())
+        return
     confirm(after, approval, "approved" if decision == "approve" else "rejected")
     if grant is not None:
         grants.show_given(client, run_id, approval.id)
 
 
 def edit(
-    client: RetinueClient,
+    client: Client,
     run_id: str,
     approval_id: str | None,
     *,
     args: str | None,
     settings: Sequence[str],
     comment: str | None = None,
+    as_json: bool = False,
 ) -> None:
     """Approve with other arguments, from JSON, from pairs, or from the person's editor.
 
     Raises:
         WrongUsage: The new arguments cannot be read.
     """
-    view = client.assistant(run_id)
+    view = client.assistants.get(run_id)
     approval = find(view, approval_id)
     if args is not None:
         changed: edits.Arguments | None = edits.from_json(args)
@@ -86,16 +95,27 @@ def edit(
         show_card(approval, view)
         changed = edits.from_editor(approval)
     if changed is None:
-        say("Nothing was changed, so nothing was sent. To approve it as it is, use `bin/retinue approve`.")
+        tell("Nothing was changed, so nothing was sent. To approve it as it is, use `bin/retinue approve`.")
         return
-    send_edit(client, run_id, approval, changed, comment=comment)
+    send_edit(client, run_id, approval, changed, comment=comment, as_json=as_json)
 
 
 def send_edit(
-    client: RetinueClient, run_id: str, approval: Approval, args: edits.Arguments, *, comment: str | None = None
+    client: Client,
+    run_id: str,
+    approval: Approval,
+    args: edits.Arguments,
+    *,
+    comment: str | None = None,
+    as_json: bool = False,
 ) -> None:
-    """Send new arguments and print the action as it stands after that."""
-    after = client.decide(run_id, approval, "edit", args=args, comment=comment)
+    """Send new arguments and print the action, or the run as JSON, as it stands after that."""
+    after = client.approvals.decide(
+        run_id, approval.id, "edit", args_hash=approval.args_hash, args=args, comment=comment
+    )
+    if as_json:
+        print(after.json_text())
+        return
     show_preview(find(after, approval.id))
     confirm(after, approval, "approved as changed")
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import time
-import uuid
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
 from cli.cards import show_card
-from cli.client import RetinueClient
+from cli.changes import POLL
+from cli.connection import client_of
 from cli.exits import CommandError, ExitCode
 from cli.private_stack import PrivateStack, private_stack
 from cli.render import say
-from cli.views import Assistant
-from cli.watch import POLL, Lines
+from cli.watch import Lines
+from retinue.client import Client
+from retinue.client.models import Assistant
 from retinue.settings import ROOT
 
 RECIPIENT = "team@example.com"
@@ -31,8 +34,7 @@ def run(*, keep: bool) -> ExitCode:
     Raises:
         CommandError: Something on the way did not come about; the message says what.
     """
-    signal.signal(signal.SIGTERM, _interrupted)
-    with private_stack(keep=keep) as stack:
+    with interruptible(), private_stack(keep=keep) as stack:
         try:
             _show(stack, time.monotonic() + _TIME)
         except CommandError as error:
@@ -43,8 +45,17 @@ def run(*, keep: bool) -> ExitCode:
     return ExitCode.DONE
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Meanwhile SIGTERM ends us as Ctrl-C does, so that the stack is stopped and its folder removed."""
+    before = signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
-    """End as by Ctrl-C, so that the stack is stopped and its folder removed."""
     raise KeyboardInterrupt
 
 
@@ -52,31 +63,30 @@ def _show(stack: PrivateStack, deadline: float) -> None:
     say("Starting a private stack: Temporal, the workers, the offline model, the API.")
     stack.await_ready()
     stack.import_files("email", sorted((ROOT / "activities/email/demo").glob("*.eml")))
-    client = RetinueClient(stack.url, timeout=5)
+    client = client_of(stack.url, api_key="", timeout=5)
     say(f"Ready at {stack.url}. Asking:")
     say(f"  {REQUEST}", "bold")
-    started = client.start_text(REQUEST, timezone="UTC", key=str(uuid.uuid4()))
-    run_id = client.parsed(Assistant, started).id
-    say(f"Temporal shows every step: {client.assistant(run_id).links.temporal_ui}")
-    final = _carried_out(client, run_id, deadline)
+    started = client.assistants.start(REQUEST, timezone="UTC")
+    say(f"Temporal shows every step: {started.links.temporal_ui}")
+    final = _carried_out(client, started.id, deadline)
     say("")
     say(final.reply or "")
     say("")
     check_mailbox(stack.data / "email.db")
 
 
-def _carried_out(client: RetinueClient, run_id: str, deadline: float) -> Assistant:
+def _carried_out(client: Client, run_id: str, deadline: float) -> Assistant:
     """Print the run as it advances, approve what it asks, and return how it ended."""
     lines = Lines(say)
     while time.monotonic() < deadline:
-        view = client.assistant(run_id)
+        view = client.assistants.get(run_id)
         lines.update(view)
         if view.ended or view.status == "awaiting_input":
             return _as_hoped(view)
         for approval in view.pending:
             say("It asks before it acts:")
             show_card(approval)
-            client.decide(run_id, approval, "approve")
+            client.approvals.decide(run_id, approval.id, "approve", args_hash=approval.args_hash)
             say(f"Approved {approval.id}.")
         time.sleep(POLL)
     raise CommandError(f"the run did not end in {_TIME:.0f} s")
@@ -89,8 +99,8 @@ def _as_hoped(view: Assistant) -> Assistant:
     raise CommandError(f"the run is {view.status.replace('_', ' ')}: {reason}")
 
 
-def check_mailbox(database: Path) -> None:
-    """Look into the capability's own store: one mail to the team, one row in the ledger.
+def check_mailbox(database: Path, told: Callable[[str], None] = say) -> tuple[int, int]:
+    """Look into the capability's own store: one mail to the team, one row in the ledger. Returns how many there are.
 
     Raises:
         CommandError: It is not so.
@@ -99,9 +109,10 @@ def check_mailbox(database: Path) -> None:
         sent, effects = _counted(database)
     except sqlite3.Error as error:
         raise CommandError(f"{database.name} cannot be read: {error}") from None
-    say(f"In the store: mails to {RECIPIENT}: {sent}; ledger rows of email.send: {effects}.")
+    told(f"In the store: mails to {RECIPIENT}: {sent}; ledger rows of email.send: {effects}.")
     if (sent, effects) != (1, 1):
         raise CommandError("there should be exactly one of each")
+    return sent, effects
 
 
 def _counted(database: Path) -> tuple[int, int]:

@@ -12,8 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,10 +20,12 @@ import httpx
 from rich.table import Table
 from rich.text import Text
 
-from cli import local, render
-from cli.client import RetinueClient
-from cli.exits import CommandError, ExitCode
-from cli.views import Capabilities, Health
+from cli import local, render, safety
+from cli.connection import client_of
+from cli.exits import ExitCode, words_of
+from cli.findings import Finding, Level
+from retinue.client import ClientError
+from retinue.client.models import Health
 from retinue.settings import ROOT, temporal_address
 from retinue.text import safe
 
@@ -33,25 +34,7 @@ _MODEL = "https://api.openai.com/v1"
 _WEATHER = "https://api.open-meteo.com/v1/forecast"
 
 
-class Level(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
 _STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found."""
-
-    check: str
-    level: Level
-    found: str
-    advice: str = ""
 
 
 def run(url: str, *, as_json: bool) -> ExitCode:
@@ -73,6 +56,7 @@ def examine(url: str) -> Iterator[Finding]:
     yield from capabilities(url)
     yield from (model(), weather())
     yield from databases()
+    yield from safety.examine()
 
 
 def _print(findings: list[Finding]) -> None:
@@ -163,8 +147,8 @@ def _listens(host: str, port: int) -> bool:
 
 def _is_retinue(url: str) -> bool:
     try:
-        return RetinueClient(url, timeout=_TIMEOUT).get(Health, "/healthz").status == "ok"
-    except CommandError:
+        return client_of(url, timeout=_TIMEOUT).health().status == "ok"
+    except ClientError:
         return False
 
 
@@ -209,9 +193,9 @@ def api(url: str) -> Finding:
 def capabilities(url: str) -> Iterator[Finding]:
     """Whether somebody works for every capability."""
     try:
-        known = RetinueClient(url, timeout=10).get(Capabilities, "/v1/capabilities").capabilities
-    except CommandError:
-        yield Finding("capabilities", Level.WARN, "not known: the API does not list them")
+        known = client_of(url, timeout=10).capabilities().capabilities
+    except ClientError as error:
+        yield Finding("capabilities", Level.WARN, f"not known: {words_of(error)}")
         return
     own = {path.parent.name for path in (ROOT / "activities").glob("*/worker.py")}
     for capability in known:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from cli.exits import WrongUsage
-from cli.views import Approval
+from retinue.client.models import Approval
 from retinue.text import safe
 
 Arguments = dict[str, JsonValue]

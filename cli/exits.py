@@ -1,16 +1,21 @@
 """How a command ends, for the person and for the script that called it."""
 
+from __future__ import annotations
+
 from enum import IntEnum
+
+from retinue.client import ClientError, NotAllowed, NotAuthenticated, Refused, Unavailable, Unreachable
 
 
 class ExitCode(IntEnum):
-    """Exit codes of `retinue`; the same list stands in its `--help`."""
+    """Exit codes of `retinue`; the same list stands in its `--help` and in docs/client.md."""
 
     DONE = 0
     FAILED = 1
     WRONG_USAGE = 2
     WAITS_FOR_PERSON = 3
     UNREACHABLE = 4
+    NOT_ALLOWED = 5
     INTERRUPTED = 130
 
 
@@ -20,25 +25,27 @@ class CommandError(Exception):
     exit_code = ExitCode.FAILED
 
 
-class Refused(CommandError):
-    """The API refused; the message is the `detail` of its answer."""
-
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class WrongUsage(CommandError):
     """The command was given something that cannot be used."""
 
     exit_code = ExitCode.WRONG_USAGE
 
 
-class Unreachable(CommandError):
-    """Retinue does not answer. `unsent` is true when the request surely never arrived."""
+def code_of(error: CommandError | ClientError) -> ExitCode:
+    """The exit code of an expected error, the same for every command."""
+    if isinstance(error, CommandError):
+        return error.exit_code
+    if isinstance(error, Unreachable | Unavailable):
+        return ExitCode.UNREACHABLE
+    return ExitCode.NOT_ALLOWED if isinstance(error, NotAuthenticated | NotAllowed) else ExitCode.FAILED
 
-    exit_code = ExitCode.UNREACHABLE
 
-    def __init__(self, message: str, *, unsent: bool = False) -> None:
-        super().__init__(message)
-        self.unsent = unsent
+def words_of(error: CommandError | ClientError) -> str:
+    """What the person reads: the API's own sentence, and what can be done about it here."""
+    if isinstance(error, Unreachable) and error.unsent:
+        return f"{error}; start it with `bin/retinue up`, or name its address by --url"
+    if isinstance(error, NotAuthenticated):
+        return f"{error}; use `bin/retinue login`, or set RETINUE_API_KEY"
+    if isinstance(error, Refused):
+        return error.detail
+    return str(error)

@@ -6,19 +6,17 @@ import time
 from collections.abc import Sequence
 from datetime import date, datetime
 from datetime import time as clock_time
-from typing import Annotated
-from urllib.parse import quote
+from typing import Annotated, TypedDict
 
 import typer
-from pydantic import JsonValue
 
-from cli import ask, local
-from cli.client import RetinueClient
+from cli import ask
+from cli.connection import open_client
 from cli.exits import WrongUsage
 from cli.render import say
-from cli.views import Grant, GrantList
+from retinue.client import Client
+from retinue.client.models import Grant
 
-_PATH = "/v1/grants"
 _RECORDED_WITHIN = 5.0
 _LAST_MINUTE = clock_time(23, 59, 59)
 
@@ -29,6 +27,13 @@ Until = Annotated[
     str | None,
     typer.Option(metavar="DATE", help="Last day, as in 2027-01-31, or a time with its offset.", show_default=False),
 ]
+
+
+class Bounds(TypedDict, total=False):
+    """The bounds of a grant as the API takes them."""
+
+    uses: int
+    expires_at: str
 
 
 @commands.callback(invoke_without_command=True)
@@ -51,15 +56,13 @@ def list_grants(
 
     Example: bin/retinue grants list --all
     """
-    client = _client(context)
-    text = client.text("GET", _PATH, params={"all": "true"} if everything else {})
+    found = open_client(context).grants.list(everything=everything)
     if as_json:
-        print(text)
+        print(found.json_text())
         return
-    found = client.parsed(GrantList, text).grants
-    for grant in found:
+    for grant in found.grants:
         _show(grant)
-    if not found:
+    if not found.grants:
         say("There is none: all that the policy asks about is asked.")
 
 
@@ -92,10 +95,14 @@ def add(
     args = _scope(patterns or [], without or [])
     if bool(args) == whatever:
         raise WrongUsage("say which arguments are allowed by --arg and --without, or that all are by --any-arguments")
-    body = {"tool": tool, "args": args, "schedule_id": schedule, **limits(uses, until)}
-    client = _client(context)
-    text = ask.send_once(lambda key: client.create_text(_PATH, body, key=key))
-    _print(client, text, as_json=as_json)
+    client, bounds = open_client(context), limits(uses, until)
+    grant = ask.send_once(
+        lambda key: client.grants.add(tool, args, schedule_id=schedule, idempotency_key=key, **bounds)
+    )
+    if as_json:
+        print(grant.json_text())
+    else:
+        _show(grant)
 
 
 @commands.command()
@@ -108,25 +115,28 @@ def revoke(
 
     Example: bin/retinue grants revoke g-3f9c
     """
-    client = _client(context)
-    text = client.text("DELETE", f"{_PATH}/{quote(grant_id, safe='')}")
+    grant = open_client(context).grants.revoke(grant_id)
     if as_json:
-        print(text)
+        print(grant.json_text())
     else:
-        say(f"{client.parsed(Grant, text).grant_id} is revoked; it is asked again from now on.")
+        say(f"{grant.grant_id} is revoked; it is asked again from now on.")
 
 
-def limits(uses: int | None, until: str | None) -> dict[str, JsonValue]:
-    """The bounds of a grant as the API takes them.
+def limits(uses: int | None, until: str | None) -> Bounds:
+    """What was said of a grant's bounds.
 
     Raises:
         WrongUsage: The date cannot be read.
     """
-    given: dict[str, JsonValue] = {"uses": uses, "expires_at": _moment(until) if until else None}
-    return {name: value for name, value in given.items() if value is not None}
+    bounds: Bounds = {}
+    if uses is not None:
+        bounds["uses"] = uses
+    if until is not None:
+        bounds["expires_at"] = last_moment(until)
+    return bounds
 
 
-def _moment(text: str) -> str:
+def last_moment(text: str) -> str:
     """The end of a day on this machine's clock, or a time that says its offset."""
     try:
         if len(text) == len("2027-01-31"):
@@ -153,11 +163,11 @@ def _place(name: str) -> str:
     return name if name.startswith("/") else f"/{name}"
 
 
-def show_given(client: RetinueClient, run_id: str, approval_id: str) -> None:
+def show_given(client: Client, run_id: str, approval_id: str) -> None:
     """Say what a decision allows from now on. It is written down right after the decision, beside the action."""
     deadline = time.monotonic() + _RECORDED_WITHIN
     while time.monotonic() < deadline:
-        view = client.assistant(run_id)
+        view = client.assistants.get(run_id)
         for approval in view.approvals:
             if approval.id == approval_id and approval.grant_id:
                 _show_one(client, approval.grant_id)
@@ -166,17 +176,10 @@ def show_given(client: RetinueClient, run_id: str, approval_id: str) -> None:
     say("The standing permission is not recorded yet; see `bin/retinue grants` and the notices of the run.", "yellow")
 
 
-def _show_one(client: RetinueClient, grant_id: str) -> None:
-    for grant in client.get(GrantList, _PATH, all="true").grants:
+def _show_one(client: Client, grant_id: str) -> None:
+    for grant in client.grants.list(everything=True).grants:
         if grant.grant_id == grant_id:
             _show(grant)
-
-
-def _print(client: RetinueClient, text: str, *, as_json: bool) -> None:
-    if as_json:
-        print(text)
-    else:
-        _show(client.parsed(Grant, text))
 
 
 def _show(grant: Grant) -> None:
@@ -185,7 +188,3 @@ def _show(grant: Grant) -> None:
     say(f"  {grant.says}.")
     if grant.live:
         say(f"  Take it back: bin/retinue grants revoke {grant.grant_id}")
-
-
-def _client(context: typer.Context) -> RetinueClient:
-    return RetinueClient(context.obj or local.api_url())

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from cli.client import RetinueClient
+from cli.connection import client_of
 from cli.exits import CommandError
 from cli.local import workers_command, workers_environment
-from cli.views import Health
+from retinue.client import ClientError
 from retinue.settings import ROOT
 
 READY_WAIT = 60.0
@@ -46,13 +46,13 @@ class PrivateStack:
         Raises:
             CommandError: It ended, or took longer than a minute; the message holds the end of its log.
         """
-        client = RetinueClient(self.url, timeout=5)
+        client = client_of(self.url, api_key="", timeout=5)
         deadline = time.monotonic() + READY_WAIT
         why = ""
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                client.get(Health, "/readyz")
-            except CommandError as error:
+                client.readiness()
+            except ClientError as error:
                 why = str(error)
                 time.sleep(0.2)
             else:
@@ -81,6 +81,11 @@ class PrivateStack:
         except subprocess.TimeoutExpired:
             raise CommandError(f"the import into {capability} did not end in {_IMPORT_WAIT:.0f} s") from None
 
+    def deaths(self, worker: str) -> int:
+        """How often a worker was killed, as the supervisor saw it."""
+        killed = f"{worker} ended (exit code -{signal.SIGKILL.value})"
+        return self.log.read_text(encoding="utf-8", errors="replace").count(killed)
+
     def end_of_logs(self) -> str:
         """The last lines of the supervisor's log and of every process that wrote a warning or error."""
         files = [self.log, *sorted((self.data / "logs").glob("*.log"))]
@@ -97,11 +102,11 @@ class PrivateStack:
 
 
 @contextlib.contextmanager
-def private_stack(*, keep: bool) -> Iterator[PrivateStack]:
-    """Start a stack; at the end stop it and remove its folder, unless it is to be kept."""
-    data = Path(tempfile.mkdtemp(prefix="retinue-demo-"))
+def private_stack(*, keep: bool, prefix: str = "retinue-demo-", **variables: str) -> Iterator[PrivateStack]:
+    """Start a stack with `variables`; at the end stop it and remove its folder, unless it is to be kept."""
+    data = Path(tempfile.mkdtemp(prefix=prefix))
     try:
-        stack = _started(data)
+        stack = _started(data, variables)
         try:
             yield stack
         finally:
@@ -111,7 +116,7 @@ def private_stack(*, keep: bool) -> Iterator[PrivateStack]:
             shutil.rmtree(data, ignore_errors=True)
 
 
-def _started(data: Path) -> PrivateStack:
+def _started(data: Path, variables: Mapping[str, str]) -> PrivateStack:
     port, temporal_port, ui_port = _free_ports(3)
     own = {
         "RETINUE_DATA_DIR": str(data),
@@ -120,7 +125,7 @@ def _started(data: Path) -> PrivateStack:
         "RETINUE_TEMPORAL_PORT": str(temporal_port),
         "RETINUE_TEMPORAL_UI_PORT": str(ui_port),
     }
-    environment = workers_environment({**isolated(os.environ), **own})
+    environment = workers_environment({**isolated(os.environ), **own, **variables})
     log = data / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

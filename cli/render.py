@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.views import (
+from retinue.client.models import (
     CHAT,
     Assistant,
     AssistantSummary,
@@ -180,7 +180,7 @@ def _missing_worker(view: Assistant, waiting: WorkerWait) -> Iterator[str]:
 
 
 def _amounts(budget: Budget) -> Iterator[str]:
-    limited = {name: limit for name, limit in budget.limits.items() if limit is not None}
+    limited = budget.limits.model_dump(exclude_none=True)
     return (f"{budget.used.get(name, 0):g} of {limit:g} {name.replace('_', ' ')}" for name, limit in limited.items())
 
 

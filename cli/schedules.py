@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
-from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import typer
@@ -11,11 +11,10 @@ from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
-from cli import ask, local, render
-from cli.client import RetinueClient
-from cli.views import RunTime, Schedule, SchedulePage, ScheduleSummary
+from cli import ask, render
+from cli.connection import open_client
+from retinue.client.models import RunTime, Schedule, ScheduleSummary
 
-_PATH = "/v1/schedules"
 _WHEN = "{:%a %d %b %Y %H:%M %z}"
 
 commands = typer.Typer(no_args_is_help=True, help="What is done again and again.")
@@ -34,14 +33,11 @@ def list_schedules(context: typer.Context, as_json: AsJson = False) -> None:
 
     Example: bin/retinue schedules list
     """
-    client = _client(context)
-    text = client.text("GET", _PATH, params={"limit": 200})
+    found = open_client(context).schedules.list(limit=200)
     if as_json:
-        print(text)
-        return
-    found = client.parsed(SchedulePage, text).schedules
-    if found:
-        render.show(_table(found))
+        print(found.json_text())
+    elif found.schedules:
+        render.show(_table(found.schedules))
     else:
         render.say("There is none. Make one with `bin/retinue schedules add`.")
 
@@ -74,18 +70,21 @@ def add(
 
     Example: bin/retinue schedules add --plan briefing --arg place=Lisbon --cron "0 8 * * mon-fri"
     """
-    body = {
-        "message": message,
-        "plan": plan,
-        "plan_args": _plan_args(args) or None,
-        "name": name,
-        "timezone": timezone or ask.local_timezone(),
-        "cron": cron,
-        "policy": policy,
-        "ends_at": ends_at,
-    }
-    client = _client(context)
-    _print(client, ask.send_once(lambda key: client.create_text(_PATH, body, key=key)), as_json=as_json)
+    client, plan_args = open_client(context), _plan_args(args) or None
+    made = ask.send_once(
+        lambda key: client.schedules.add(
+            cron,
+            message=message,
+            plan=plan,
+            plan_args=plan_args,
+            name=name,
+            timezone=timezone or ask.local_timezone(),
+            policy=policy,
+            ends_at=ends_at,
+            idempotency_key=key,
+        )
+    )
+    _print(made, as_json=as_json)
 
 
 @commands.command()
@@ -94,8 +93,7 @@ def show(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = Fals
 
     Example: bin/retinue schedules show s-3f9c
     """
-    client = _client(context)
-    _print(client, client.text("GET", _path(schedule_id)), as_json=as_json)
+    _print(open_client(context).schedules.get(schedule_id), as_json=as_json)
 
 
 @commands.command()
@@ -109,9 +107,7 @@ def pause(
 
     Example: bin/retinue schedules pause s-3f9c --note "on holiday"
     """
-    client = _client(context)
-    body = {} if note is None else {"note": note}
-    _print(client, client.text("POST", f"{_path(schedule_id)}/pause", json=body), as_json=as_json)
+    _print(open_client(context).schedules.pause(schedule_id, note=note), as_json=as_json)
 
 
 @commands.command()
@@ -120,8 +116,7 @@ def resume(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = Fa
 
     Example: bin/retinue schedules resume s-3f9c
     """
-    client = _client(context)
-    _print(client, client.text("POST", f"{_path(schedule_id)}/resume"), as_json=as_json)
+    _print(open_client(context).schedules.resume(schedule_id), as_json=as_json)
 
 
 @commands.command()
@@ -130,26 +125,20 @@ def run(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False
 
     Example: bin/retinue schedules run s-3f9c
     """
-    client = _client(context)
-    _print(client, client.text("POST", f"{_path(schedule_id)}/run"), as_json=as_json)
+    _print(open_client(context).schedules.run(schedule_id), as_json=as_json)
 
 
 @commands.command()
-def delete(context: typer.Context, schedule_id: ScheduleId) -> None:
+def delete(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
     """Delete a schedule. Runs that it started stay as they are.
 
     Example: bin/retinue schedules delete s-3f9c
     """
-    _client(context).text("DELETE", _path(schedule_id))
-    render.say(f"{schedule_id} is deleted.")
-
-
-def _client(context: typer.Context) -> RetinueClient:
-    return RetinueClient(context.obj or local.api_url())
-
-
-def _path(schedule_id: str) -> str:
-    return f"{_PATH}/{quote(schedule_id, safe='')}"
+    open_client(context).schedules.delete(schedule_id)
+    if as_json:
+        print(json.dumps({"id": schedule_id, "deleted": True}))
+    else:
+        render.say(f"{schedule_id} is deleted.")
 
 
 def _plan_args(given: list[str] | None) -> dict[str, JsonValue]:
@@ -159,11 +148,11 @@ def _plan_args(given: list[str] | None) -> dict[str, JsonValue]:
     return {name: value for name, _, value in pairs}
 
 
-def _print(client: RetinueClient, text: str, *, as_json: bool) -> None:
+def _print(schedule: Schedule, *, as_json: bool) -> None:
     if as_json:
-        print(text)
+        print(schedule.json_text())
     else:
-        _tell(client.parsed(Schedule, text))
+        _tell(schedule)
 
 
 def _tell(schedule: Schedule) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
-from urllib.parse import quote
 
 from cli.ask import Reconnecting, send_once
-from cli.client import RetinueClient, patiently, run_path
+from cli.connection import patiently
 from cli.edits import Arguments
 from cli.exits import ExitCode
 from cli.render import say, undo_lines
-from cli.views import PENDING, Assistant
+from retinue.client import Client
+from retinue.client.models import PENDING, Assistant
 
 _WAIT = 15
-"""Seconds for which the API is asked to wait; the client itself gives up after 20."""
+"""Seconds for which the API is asked to wait."""
 _PATIENCE = 60.0
 _POLL = 0.5
 
@@ -29,64 +28,60 @@ class Choice(StrEnum):
     FAIL = "fail"
 
 
-def say_more(client: RetinueClient, run_id: str, text: str) -> str:
-    """Send the next message of a chat, or an answer, once; returns the API's text."""
-    return send_once(lambda key: client.say_text(run_id, text, key=key))
+def say_more(client: Client, run_id: str, text: str) -> Assistant:
+    """Send the next message of a chat, or an answer, once."""
+    return send_once(lambda key: client.assistants.send_message(run_id, text, idempotency_key=key))
 
 
-def cancel(client: RetinueClient, run_id: str, *, undo: bool, as_json: bool) -> ExitCode:
+def cancel(client: Client, run_id: str, *, undo: bool, as_json: bool) -> ExitCode:
     """Stop a run; with `undo` wait until what it did is taken back, as far as it can be."""
-    text = client.cancel_text(run_id, undo=undo)
+    view = client.assistants.cancel(run_id, undo=undo or None)
     if undo:
-        text = _settled(client, run_id, text, lambda view: view.ended)
-    view = client.parsed(Assistant, text)
+        view = _settled(client, run_id, view, lambda view: view.ended)
     if as_json:
-        print(text)
+        print(view.json_text())
     else:
         say(f"{view.id} {'is cancelled' if view.status == 'cancelled' else 'was asked to stop'}.")
         _tell_undone(view)
     return _undo_code(view) if undo else ExitCode.DONE
 
 
-def take_back(client: RetinueClient, run_id: str, *, as_json: bool) -> ExitCode:
+def take_back(client: Client, run_id: str, *, as_json: bool) -> ExitCode:
     """Take back what an ended run did. Exit code 1 where something stays done."""
-    text = client.text("POST", f"{run_path(run_id)}/undo", json={"wait_seconds": _WAIT})
-    text = _settled(client, run_id, text, lambda view: not _unfinished(view))
-    view = client.parsed(Assistant, text)
+    view = client.assistants.undo(run_id, wait_seconds=_WAIT)
+    view = _settled(client, run_id, view, lambda view: not _unfinished(view))
     if as_json:
-        print(text)
+        print(view.json_text())
     else:
         _tell_undone(view)
     return _undo_code(view)
 
 
 def fork(
-    client: RetinueClient, run_id: str, step_id: str, *, message: str | None, args: Arguments | None, preview: bool
-) -> str:
-    """Start a new run from a step of an old one, once; returns the API's text."""
-    body: dict[str, Any] = {"from_step": step_id, "message": message, "args": args, "preview": preview or None}
-    return send_once(lambda key: client.create_text(f"{run_path(run_id)}/fork", body, key=key))
+    client: Client, run_id: str, step_id: str, *, message: str | None, args: Arguments | None, preview: bool
+) -> Assistant:
+    """Start a new run from a step of an old one, once."""
+    return send_once(
+        lambda key: client.assistants.fork(
+            run_id, step_id, message=message, args=args, preview=preview or None, idempotency_key=key
+        )
+    )
 
 
-def choose(client: RetinueClient, run_id: str, step_id: str, choice: Choice) -> str:
-    """Decide about a step that no worker takes; returns the API's text."""
-    path = f"{run_path(run_id)}/steps/{quote(step_id, safe='')}"
-    return client.text("POST", path, json={"choice": str(choice)})
-
-
-def receipt(client: RetinueClient, run_id: str, *, as_json: bool) -> str:
+def receipt(client: Client, run_id: str, *, as_json: bool) -> str:
     """What a run did, with whose consent: for reading, or as JSON."""
-    accept = "application/json" if as_json else "text/plain"
-    return client.text("GET", f"{run_path(run_id)}/receipt", headers={"Accept": accept})
+    if as_json:
+        return client.assistants.receipt(run_id).json_text()
+    return client.assistants.receipt_text(run_id).rstrip()
 
 
-def _settled(client: RetinueClient, run_id: str, text: str, done: Callable[[Assistant], bool]) -> str:
+def _settled(client: Client, run_id: str, view: Assistant, done: Callable[[Assistant], bool]) -> Assistant:
     """Read the run until `done` or for a minute; taking back may have to wait for a worker."""
     deadline, telling = time.monotonic() + _PATIENCE, Reconnecting()
-    while not done(client.parsed(Assistant, text)) and time.monotonic() < deadline:
+    while not done(view) and time.monotonic() < deadline:
         time.sleep(_POLL)
-        text = patiently(lambda: client.text("GET", run_path(run_id)), on_wait=telling)
-    return text
+        view = patiently(lambda: client.assistants.get(run_id), on_wait=telling)
+    return view
 
 
 def _tell_undone(view: Assistant) -> None:

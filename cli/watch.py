@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.live import Live
 
 from cli import edits, grants
 from cli.ask import Reconnecting, send_once
 from cli.cards import show_card, show_ways_to_decide
-from cli.client import RetinueClient, patiently, run_path
+from cli.changes import POLL, Changes
+from cli.connection import patiently
 from cli.decide import find, send_edit
-from cli.exits import CommandError, ExitCode, Refused, Unreachable, WrongUsage
+from cli.exits import CommandError, ExitCode, words_of
 from cli.prompts import choice, is_interactive, typed
 from cli.render import OUT, in_order, indented_id, progress, remarks, say, tell, undo_lines, waits_for
-from cli.views import PENDING, Approval, Assistant
-
-POLL = 0.3
+from retinue.client import Client, ClientError
+from retinue.client.calls import Decision
+from retinue.client.models import PENDING, Approval, Assistant
 
 
 class Display(Protocol):
@@ -90,7 +91,7 @@ class Watch:
         talks: In a chat they are also asked for the next message, until they leave.
     """
 
-    def __init__(self, client: RetinueClient, run_id: str, *, interactive: bool, talks: bool = True) -> None:
+    def __init__(self, client: Client, run_id: str, *, interactive: bool, talks: bool = True) -> None:
         self._client = client
         self._run_id = run_id
         self._interactive = interactive
@@ -99,30 +100,31 @@ class Watch:
         self._later: set[str] = set()
         self._latest: Assistant | None = None
         self._reconnecting = Reconnecting()
+        self._changes = Changes(client, run_id)
 
-    def follow(self) -> tuple[Assistant, str]:
-        """Watch, prompting at a terminal. Returns the last view and the API's text of it.
+    def follow(self) -> Assistant:
+        """Watch, prompting at a terminal. Returns the last view.
 
         Raises:
             Unreachable: Retinue did not answer for a minute. The run goes on all the same.
         """
         try:
             while True:
-                text = patiently(self._read, on_wait=self._lost)
-                view = self._latest = self._client.parsed(Assistant, text)
+                view = self._latest = patiently(self._read, on_wait=self._lost)
                 self._display.update(view)
                 if view.ended:
-                    return view, text
+                    return view
                 if self._interactive and self._prompted(view):
                     continue
                 if self._only_a_person_can_go_on(view):
-                    return view, text
-                time.sleep(POLL)
+                    return view
+                self._changes.wait()
         finally:
+            self._changes.close()
             self._display.pause()
 
-    def _read(self) -> str:
-        return self._client.text("GET", run_path(self._run_id))
+    def _read(self) -> Assistant:
+        return self._client.assistants.get(self._run_id)
 
     def _lost(self, why: str) -> None:
         if self._latest is None:
@@ -159,31 +161,35 @@ class Watch:
         return bool(text)
 
     def _say(self, text: str) -> None:
-        send_once(lambda key: self._client.say_text(self._run_id, text, key=key))
+        send_once(lambda key: self._client.assistants.send_message(self._run_id, text, idempotency_key=key))
 
     def _try(self, action: Callable[[], None]) -> None:
         """A refused decision is told and asked again as long as it waits; a lost connection is waited for."""
         try:
             action()
-        except (Refused, WrongUsage, Unreachable) as error:
-            say(str(error), "red")
+        except (ClientError, CommandError) as error:
+            say(words_of(error), "red")
 
     def _decide(self, approval: Approval, view: Assistant) -> None:
         show_card(approval, view)
         match choice(offered=approval.offer is not None):
             case "approve":
-                self._wait_for_others(self._client.decide(self._run_id, approval, "approve"), approval)
+                self._wait_for_others(self._send(approval, "approve"), approval)
             case "from now on":
-                self._client.decide(self._run_id, approval, "approve", grant={})
+                self._send(approval, "approve", grant={})
                 grants.show_given(self._client, self._run_id, approval.id)
             case "reject":
                 comment = typed("Why not? The assistant gets to read it; empty for no comment: ")
-                self._client.decide(self._run_id, approval, "reject", comment=comment or None)
+                self._send(approval, "reject", comment=comment or None)
             case "edit":
                 if changed := edits.from_editor(approval):
                     send_edit(self._client, self._run_id, approval, changed)
             case _:
                 self._later.add(_as_shown(approval))
+
+    def _send(self, approval: Approval, decision: Decision, **more: Any) -> Assistant:
+        """Decide exactly what was shown."""
+        return self._client.approvals.decide(self._run_id, approval.id, decision, args_hash=approval.args_hash, **more)
 
     def _wait_for_others(self, after: Assistant, approval: Approval) -> None:
         """Where more people must approve, this one is not asked again."""
@@ -196,7 +202,11 @@ class Watch:
         say("The assistant asks:", "bold yellow")
         say(view.question or "")
         if answer := typed("Your answer (empty for later): "):
-            self._client.answer(self._run_id, answer, question_id=view.question_id)
+            send_once(
+                lambda key: self._client.assistants.send_message(
+                    self._run_id, answer, question_id=view.question_id, idempotency_key=key
+                )
+            )
         else:
             self._later.add(_question_id(view))
 
@@ -210,22 +220,22 @@ def _as_shown(approval: Approval) -> str:
     return f"{approval.id} {approval.args_hash}"
 
 
-def watch(client: RetinueClient, run_id: str, *, as_json: bool, talks: bool = True) -> ExitCode:
+def watch(client: Client, run_id: str, *, as_json: bool, talks: bool = True) -> ExitCode:
     """Follow a run and print how it came out. At a terminal a chat goes on message by message, if it `talks`."""
     interactive = is_interactive() and not as_json
     watching = Watch(client, run_id, interactive=interactive, talks=talks)
     try:
-        view, text = watching.follow()
+        view = watching.follow()
     except KeyboardInterrupt:
         tell(
             f"The run goes on. Come back with `bin/retinue show {run_id} --follow`; stop it by `bin/retinue cancel {run_id}`."
         )
         return ExitCode.INTERRUPTED
-    except CommandError as error:
+    except (CommandError, ClientError) as error:
         error.add_note(f"Come back with `bin/retinue show {run_id} --follow`.")
         raise
     if as_json:
-        print(text)
+        print(view.json_text())
     else:
         _outcome(view, told=interactive and talks and view.turn_is_over)
     return _exit_code(view)
@@ -277,9 +287,7 @@ def _exit_code(view: Assistant) -> ExitCode:
     return ExitCode.DONE if view.status == "completed" else ExitCode.FAILED
 
 
-def follow_by_lines(
-    client: RetinueClient, run_id: str, until: Callable[[Assistant], bool], deadline: float
-) -> Assistant:
+def follow_by_lines(client: Client, run_id: str, until: Callable[[Assistant], bool], deadline: float) -> Assistant:
     """Print the run line by line until a condition holds; `deadline` is a time of `time.monotonic`.
 
     Raises:
@@ -287,7 +295,7 @@ def follow_by_lines(
     """
     lines = Lines(say)
     while True:
-        view = client.assistant(run_id)
+        view = client.assistants.get(run_id)
         lines.update(view)
         if until(view):
             return view

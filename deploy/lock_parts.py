@@ -1,8 +1,8 @@
 """Locks the packages of each image: `python -P -m deploy.lock_parts [PART ...]`, called by `make lock`.
 
 A part is what one image holds: the API, the stand-in model, the workflow worker, or one folder of `activities/`. Its lock
-pins the project's dependencies and those of the extra of the same name, if there is one, to the versions of
-`requirements.lock`, which is what the tests run with.
+pins the project's dependencies, those of the extra of the same name, if there is one, and of the shared extras that it
+needs, to the versions of `requirements.lock`, which is what the tests run with.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "deploy" / "locks"
 ROOMS = ("api", "offline", "workflows")
+OUTSIDE = "offline"
+"""The stand-in model is an outside server: it never meets a payload of Temporal's."""
+SHARED = ("encryption", "doors")
+"""Extras that are no part's own: whoever reads payloads may have to decrypt them, and the API has the other doors."""
 
 
 def parts() -> list[str]:
@@ -30,9 +34,15 @@ def extras() -> dict[str, list[str]]:
     return found
 
 
+def extras_of(part: str) -> list[str]:
+    """The extras that a part's image holds."""
+    own = [part] if part in extras() else []
+    return own + [extra for extra in SHARED if (part == "api" if extra == "doors" else part != OUTSIDE)]
+
+
 def lock(part: str) -> None:
     """Write one lock. It names no host, and no package that the part does not need."""
-    wanted = ["--extra", part] if part in extras() else []
+    wanted = [word for extra in extras_of(part) for word in ("--extra", extra)]
     subprocess.run(
         [
             *(str(Path(sys.executable).with_name("uv")), "pip", "compile", "pyproject.toml", *wanted),

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -19,8 +20,11 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from retinue.capability import Capability, ToolOptions, signature_models
-from retinue.errors import InvalidArguments, NotServedHere, RetinueError, to_application_error
+from retinue.carried import current
+from retinue.errors import InvalidArguments, NotServedHere, RetinueError, ServiceRefused, to_application_error
 from retinue.fate import CLOSE_EFFECT, EffectId, EffectLedger
+from retinue.logs import said
+from retinue.organisation import EACH, HOME, variable_of
 
 MAX_RESULT_BYTES = 256 * 1024
 _log = logging.getLogger("retinue.tools")
@@ -28,12 +32,18 @@ _log = logging.getLogger("retinue.tools")
 Activity = Callable[..., Awaitable[dict[str, Any]]]
 
 
-def activities_of(tools: Capability) -> list[Activity]:
+def activities_of(tools: Capability, *, whose: str = HOME) -> list[Activity]:
     """The Temporal activities of one capability: each contract method, bound to `tools` and wrapped at the edge.
 
     Tools that keep a ledger also answer what became of an effect whose run was stopped.
+
+    Args:
+        tools: The implementation.
+        whose: The organisation that is served, all others being refused: an account elsewhere has one owner. `EACH`
+            where everything personal is in a `Store`, which keeps organisations apart, or where nothing is. By default
+            those people who are of no organisation, so that what says nothing shows nothing to anybody else.
     """
-    calls = [_wrap(name, getattr(tools, method.__name__), method) for name, method in tools.tool_methods()]
+    calls = [_wrap(name, getattr(tools, method.__name__), method, whose) for name, method in tools.tool_methods()]
     return calls if tools.ledger is None else [*calls, close_effect(tools.ledger)]
 
 
@@ -49,7 +59,9 @@ def close_effect(ledger: EffectLedger) -> Activity:
     return run
 
 
-def _wrap(name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callable[..., Awaitable[Any]]) -> Activity:
+def _wrap(
+    name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callable[..., Awaitable[Any]], whose: str
+) -> Activity:
     arguments_type, _ = signature_models(contract)
     said: dict[str, Any] = contract.__retinue_tool__  # type: ignore[attr-defined]  # set by @tool
     options: ToolOptions = said["options"]
@@ -58,6 +70,7 @@ def _wrap(name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callab
     @activity.defn(name=name)
     async def run(arguments: dict[str, Any] | None = None) -> dict[str, Any]:
         async with _heartbeats(options.heartbeat / 3), _translated(name):
+            _check_served(name, whose)
             result = await (call(_read(arguments_type, arguments)) if arguments_type else call())
         # what only workflows read may be short; a plan's references count on every field being there
         return _bounded(name, result.model_dump(mode="json", by_alias=True, exclude_defaults=not plannable))
@@ -65,21 +78,37 @@ def _wrap(name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callab
     return run
 
 
-def any_activity(call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]) -> Activity:
+def any_activity(call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]], *, whose: str = HOME) -> Activity:
     """One activity for all tools of a worker, for capabilities whose tools are known only when it runs.
 
     Args:
         call: Gets the tool's full name and its arguments, and checks them.
+        whose: As in `activities_of`.
     """
 
     @activity.defn(dynamic=True)
     async def run(raw: Sequence[RawValue]) -> dict[str, Any]:
         name = activity.info().activity_type
         async with _heartbeats(ToolOptions().heartbeat / 3), _translated(name):
+            _check_served(name, whose)
             result = await call(name, _read_raw(raw))
         return _bounded(name, result)
 
     return run
+
+
+def _check_served(name: str, whose: str) -> None:
+    """Refuse those to whom the account behind a capability does not belong.
+
+    Not in `close_effect`: what became of a step is only told to the run that made it.
+    """
+    if whose in (EACH, current()):
+        return
+    capability = name.partition(".")[0]
+    raise ServiceRefused(
+        f"{capability} is connected to an account that does not belong to your organisation",
+        hint=f"whoever runs Retinue says whose it is, by {variable_of(capability)}",
+    )
 
 
 def _read_raw(raw: Sequence[RawValue]) -> dict[str, Any]:
@@ -97,7 +126,7 @@ async def _translated(name: str) -> AsyncIterator[None]:
     try:
         yield
     except RetinueError as error:
-        _log.info("tool failed: %s %s", type(error).__name__, error.message, extra={"tool": name})
+        _log.info("tool failed: %s %s", type(error).__name__, said(error.message), extra={"tool": name})
         raise to_application_error(error) from None
     except (ApplicationError, asyncio.CancelledError):
         raise
@@ -133,12 +162,42 @@ def _bounded(name: str, result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+class _Pulse:
+    """The heartbeats of one activity. Temporal keeps what the last one carried, so each carries what was told last."""
+
+    def __init__(self) -> None:
+        self._told: tuple[BaseModel, ...] = ()
+
+    def beat(self) -> None:
+        """Say that the activity lives."""
+        activity.heartbeat(*self._told)
+
+    def tell(self, progress: BaseModel) -> None:
+        """Say how far it is."""
+        self._told = (progress,)
+        self.beat()
+
+
+_PULSE: ContextVar[_Pulse] = ContextVar("pulse")
+
+
+def tell_progress(progress: BaseModel) -> None:
+    """Let the running activity's heartbeats carry this from now on: beside the history, and gone when it ends.
+
+    The SDK writes what it carries into its log at the level DEBUG, so fields that hold content need `repr=False`.
+    """
+    _PULSE.get().tell(progress)
+
+
 @asynccontextmanager
 async def _heartbeats(every: float) -> AsyncIterator[None]:
+    pulse = _Pulse()
+    _PULSE.set(pulse)
+
     async def beat() -> None:
         while True:
             await asyncio.sleep(every)
-            activity.heartbeat()
+            pulse.beat()
 
     task = asyncio.create_task(beat())
     try:

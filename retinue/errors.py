@@ -6,11 +6,15 @@
     |   |-- NotFound           the thing that was named does not exist (or is not yours)
     |   |-- Ambiguous          the name fits several things
     |   |-- Conflict           it was decided, changed or closed meanwhile
+    |   |   `-- InProgress     the same request is being answered; ask again after `retry_after` seconds
+    |   |-- TooMany            more often than is allowed; ask again after `retry_after` seconds
+    |   |-- NotAuthenticated   no credential, or a bad one
     |   |-- NotAllowed         somebody else may do this, the caller may not
     |   `-- BrokenReference    a step refers to what another step did not return
     |-- ServiceError           an outer service or store did not do its part
     |   |-- ServiceUnavailable it may work later; retried
-    |   |   `-- AnswerTooLong  it said more than is read
+    |   |   |-- AnswerTooLong  it said more than is read
+    |   |   `-- Undecipherable what a run says is encrypted, and the keys here do not open it
     |   |-- ServiceBusy        it asked for a pause (`retry_after` seconds); retried after it
     |   |   |-- OutcomeOpen    an attempt may have acted and may still report; looked into again, then a person is asked
     |   |   `-- NotServedHere  this worker's version cannot do it, a newer one can; retried, then waited for
@@ -68,6 +72,26 @@ class Conflict(CallerError):
     """It was decided, changed or closed meanwhile."""
 
 
+class InProgress(Conflict):
+    """The same request is still being answered."""
+
+    def __init__(self, message: str, *, retry_after: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class TooMany(CallerError):
+    """More often than is allowed."""
+
+    def __init__(self, message: str, *, retry_after: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class NotAuthenticated(CallerError):
+    """Nobody was recognised: there is no credential, or a bad one."""
+
+
 class NotAllowed(CallerError):
     """Somebody else may do this."""
 
@@ -88,6 +112,10 @@ class ServiceUnavailable(ServiceError):
 
 class AnswerTooLong(ServiceUnavailable):
     """It said more than is read; who can ask for less at once does so."""
+
+
+class Undecipherable(ServiceUnavailable):
+    """What a run says is encrypted, and the keys here do not open it; whoever runs this installation can mend that."""
 
 
 class ServiceBusy(ServiceError):

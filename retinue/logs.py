@@ -2,8 +2,45 @@
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
 
 _KEYS = ("worker", "queue", "capability", "tool", "revision", "child", "pid", "code", "workflow_id", "status", "port")
+
+
+_discretion = False
+
+
+def be_discreet() -> None:
+    """From now on no text of an error is logged in this process, since it repeats what a run is about. Kinds and places are."""
+    global _discretion
+    if not _discretion:
+        _discretion = True
+        logging.setLogRecordFactory(_discreet_record)
+
+
+def said(text: str) -> str:
+    """An error's text for the log; nothing where the process is discreet."""
+    return "" if _discretion else text
+
+
+def _discreet_record(*arguments: Any, **fields: Any) -> logging.LogRecord:
+    record = logging.LogRecord(*arguments, **fields)
+    if record.exc_info and record.exc_info[1] is not None:
+        record.exc_text = "".join(_places(record.exc_info[1])).rstrip()
+        record.exc_info = None
+    return record
+
+
+def _places(error: BaseException) -> Iterator[str]:
+    """A traceback without the errors' texts, the causes first."""
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if earlier is not None:
+        yield from _places(earlier)
+    kind = getattr(error, "type", None)
+    yield from traceback.format_tb(error.__traceback__)
+    yield f"{type(error).__name__}{f' ({kind})' if isinstance(kind, str) else ''}\n"
 
 
 class _Formatter(logging.Formatter):

@@ -23,6 +23,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from retinue.errors import Conflict, InvalidArguments, NotFound, RetinueError, ServiceUnavailable
+from retinue.fairness import fair_share
 
 PERSON_QUEUE = "workflows-people"
 """Not the queue of the workflows that ask: each of those holds a slot of its worker while it waits for the answer, and
@@ -64,6 +65,7 @@ async def ask(client: Client, owner: str, update: str, argument: Any, *, answer:
         id=person_id(owner),
         task_queue=PERSON_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        priority=fair_share(owner),
         static_summary="Standing permissions and daily usage of a person",
     )
     try:

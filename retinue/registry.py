@@ -83,6 +83,19 @@ class Directory:
             self._revision = revision
 
 
+async def check_keys(client: Client) -> None:
+    """Find out whether this process has the keys that the others have, before it takes work that it could not read.
+
+    Raises:
+        Undecipherable: It has not: what the registry last wrote cannot be read here.
+    """
+    try:
+        description = await client.get_workflow_handle(REGISTRY_ID).describe(rpc_timeout=_RPC_TIMEOUT)
+    except RPCError:
+        return  # there is nothing to compare with yet
+    await description.memo_value(REVISION, 0)
+
+
 async def announce(client: Client, manifest: Manifest) -> int:
     """Put a manifest into the registry, starting the registry if this is the first one ever. Returns its revision.
 

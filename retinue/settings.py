@@ -33,12 +33,16 @@ class RetinueSettings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535)
     temporal_port: int = Field(7233, ge=1, le=65535)
     temporal_ui_port: int = Field(8233, ge=1, le=65535)
+    temporal_http_port: int | None = Field(
+        None, ge=1, le=65535, description="of the embedded Temporal's HTTP API; by default a free one, never the same"
+    )
     radicale_port: int = Field(
         5232, ge=1, le=65535, description="of the calendar server that `up --with radicale` starts"
     )
     worker_concurrency: int = Field(50, ge=1, le=1000, description="activities that one worker process runs at a time")
     log_level: str = "INFO"
     mcp_config: Path | None = Field(None, description="MCP servers; by default `mcp.json` in the data folder, if any")
+    a2a_config: Path | None = Field(None, description="A2A agents; by default `a2a.json` in the data folder, if any")
 
     def blobs(self) -> Path:
         """The folder of large payloads. All processes of an installation need the same."""
@@ -47,6 +51,11 @@ class RetinueSettings(BaseSettings):
     def sqlite_url(self, name: str) -> str:
         """The address of the SQLite file `name`.db in the data folder."""
         return f"sqlite+aiosqlite:///{self.data_dir.resolve() / name}.db"
+
+
+def encrypts() -> bool:
+    """Whether keys are set, by which runs are encrypted; `retinue.codec` reads them, which costs more than this look."""
+    return any(os.environ.get(f"RETINUE_ENCRYPTION_{name}") for name in ("KEYS", "KEY_FILE", "REQUIRED"))
 
 
 def in_the_clear(scheme: str, host: str | None, password: SecretStr) -> bool:

@@ -2,27 +2,36 @@
 
 SQLite by default (one file each, WAL), PostgreSQL by `<CAPABILITY>_DATABASE_URL=postgresql+asyncpg://...`. On both, one
 transaction of a capability writes at a time, so that what it reads stays true until it commits; readers never wait.
+
+Each organisation has a database of its own: an SQLite file of the same name in a folder beside, or a PostgreSQL schema.
+People who are of no organisation have the one at the address itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event
+from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event, func, inspect, select
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.schema import CreateSchema
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from retinue import migrations
-from retinue.errors import RetinueError, ServiceUnavailable
+from retinue.carried import current
+from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
+from retinue.kept_open import KeptOpen
 from retinue.ledger import LEDGER
+from retinue.organisation import HOME, folder_of, schema_of
 from retinue.store_errors import said
 
 CONNECT_TIMEOUT = 5.0
@@ -39,6 +48,10 @@ _POOL_TIMEOUT = 10.0
 _WRITES = "retinue_write"
 _MIGRATIONS = "migrations"
 """The lock of whoever makes tables: stores of several owners may share a database."""
+ORGANISATIONS = "organisations"
+"""The folder beside the SQLite files in which each organisation has one of its own."""
+MOST_OPEN = 16
+"""Organisations whose database a worker keeps open while nobody asks for it: a thread and up to four handles each."""
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
@@ -64,54 +77,47 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Store:
-    """The database of one capability. Open it once per process; every method is safe to call concurrently."""
+    """The databases of one capability: the installation's own, and one for each organisation that has data here.
+
+    Which one is meant is known from the running activity, see `retinue.carried`: who reads or writes never says so, and
+    cannot reach another's. Open it once per process; every method is safe to call concurrently.
+    """
 
     def __init__(self, url: str, metadata: MetaData, *, owner: str, with_ledger: bool = True) -> None:
-        self._url = _address(url)
         self._owner = owner
-        self._tables = [metadata, LEDGER.metadata] if with_ledger else [metadata]
-        self._engine: AsyncEngine | None = None
+        tables = [metadata, LEDGER.metadata] if with_ledger else [metadata]
+        self._own = _Database(_address(url), tables, owner)
+        self._others = KeptOpen(self._open_other, most=MOST_OPEN)
+        self._is_shared = False
 
     @property
     def owner(self) -> str:
         """The capability whose data this is."""
         return self._owner
 
+    def shared(self) -> Store:
+        """The same, without organisations: for what belongs to a whole capability, such as its account elsewhere."""
+        everybodys = copy.copy(self)
+        everybodys._is_shared = True
+        return everybodys
+
     async def open(self) -> None:
         """Create the engine and the SQLite file's folder, and bring the tables up to date.
 
-        Workers that start at the same time do so one after the other; all or nothing is done.
+        Workers that start at the same time do so one after the other; all or nothing is done. The databases of
+        organisations are opened in the same way when they are first needed.
 
         Raises:
             ServiceUnavailable: The database does not answer.
             ServiceRefused: It was made by a newer version, or belongs to somebody else.
         """
         async with self._translated():
-            _make_folder(self._url, self._owner)
-            engine = _create_engine(self._url, _PATIENCE)
-            try:
-                async with engine.connect() as connection:
-                    ready = [await connection.run_sync(migrations.up_to_date, tables) for tables in self._tables]
-                if not all(ready):
-                    await self._bring_up_to_date()
-            except BaseException:
-                await engine.dispose()
-                raise
-            self._engine = engine
-
-    async def _bring_up_to_date(self) -> None:
-        engine = _create_engine(self._url, _MIGRATING_PATIENCE)
-        try:
-            async with self._transaction(engine, lock=_MIGRATIONS) as connection:
-                for tables in self._tables:
-                    await connection.run_sync(migrations.bring_up_to_date, tables, owner=self._owner)
-        finally:
-            await engine.dispose()
+            await self._own.open()
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._engine is not None:
-            await self._engine.dispose()
+        await self._others.close()
+        await self._own.close()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -120,7 +126,11 @@ class Store:
         Raises:
             ServiceUnavailable: The database does not answer.
         """
-        async with self._translated(), AsyncSession(self._opened(), expire_on_commit=False) as session:
+        async with (
+            self._translated(),
+            self._database() as database,
+            AsyncSession(database.opened(), expire_on_commit=False) as session,
+        ):
             yield session
 
     @asynccontextmanager
@@ -135,24 +145,26 @@ class Store:
         """
         async with (
             self._translated(),
-            self._transaction(self._opened(), lock=self._owner) as connection,
+            self._database() as database,
+            _transaction(database.opened(), lock=database.lock) as connection,
             AsyncSession(connection, expire_on_commit=False) as session,
         ):
             yield session
             await session.flush()
 
     @asynccontextmanager
-    async def _transaction(self, engine: AsyncEngine, *, lock: str) -> AsyncIterator[AsyncConnection]:
-        async with engine.connect() as connection:
-            connection = await connection.execution_options(**{_WRITES: True})
-            async with connection.begin():
-                await connection.run_sync(migrations.lock, lock)
-                yield connection
+    async def _database(self) -> AsyncIterator[_Database]:
+        name = HOME if self._is_shared else current()
+        if name == HOME:
+            yield self._own
+            return
+        async with self._others.use(name) as database:
+            yield database
 
-    def _opened(self) -> AsyncEngine:
-        if self._engine is None:
-            raise RuntimeError("open() the store first")
-        return self._engine
+    async def _open_other(self, name: str) -> _Database:
+        database = await self._own.of_organisation(name)
+        await database.open()
+        return database
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
@@ -173,8 +185,107 @@ class Store:
             raise said(error, self._owner) from error
 
 
+class _Database:
+    """One database, or one schema in it: an engine, and whose tables it holds."""
+
+    def __init__(
+        self, url: URL, tables: Sequence[MetaData], owner: str, *, schema: str = "", few: bool = False
+    ) -> None:
+        self._url = url
+        self._tables = tables
+        self._owner = owner
+        self._engine: AsyncEngine | None = None
+        self._few = few
+        self._opening = asyncio.Lock()
+        self._is_open = False
+        self.schema = schema
+        self.lock = schema or owner
+        """Of whoever writes."""
+
+    async def of_organisation(self, name: str) -> _Database:
+        """Where an organisation's data are: a file of the same name in a folder of its own, or a schema.
+
+        Raises:
+            ServiceRefused: Such a database has no place for a second one.
+        """
+        kind, file = self._url.get_backend_name(), self._url.database or ""
+        if kind == "postgresql":
+            async with _transaction(self.opened(), lock=_MIGRATIONS) as connection:
+                schema = await connection.run_sync(_make_schema, name, self._owner)
+            return _Database(self._url, self._tables, self._owner, schema=schema, few=True)
+        if kind != "sqlite" or not file or file.startswith(("file:", ":")):
+            raise ServiceRefused(
+                f"the database of {self._owner} cannot keep organisations apart",
+                hint=f"whoever runs Retinue can set {self._owner.upper()}_DATABASE_URL to PostgreSQL or an SQLite file",
+            )
+        beside = Path(file).parent / ORGANISATIONS / folder_of(name) / Path(file).name
+        return _Database(self._url.set(database=str(beside)), self._tables, self._owner, few=True)
+
+    async def open(self) -> None:
+        """Connect, and bring the tables up to date, unless that is done; raises what the database raises."""
+        async with self._opening:
+            if not self._is_open:
+                self._engine = await self._connect()
+                self._is_open = True
+
+    async def _connect(self) -> AsyncEngine:
+        _make_folder(self._url, self._owner)
+        engine = self._connections(_PATIENCE)
+        try:
+            async with engine.connect() as connection:
+                ready = [await connection.run_sync(migrations.up_to_date, tables) for tables in self._tables]
+            if not all(ready):
+                await self._bring_up_to_date()
+        except BaseException:
+            await engine.dispose()
+            raise
+        return engine
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._is_open = False
+        if self._engine is not None:
+            await self._engine.dispose()
+
+    def opened(self) -> AsyncEngine:
+        """The engine."""
+        if self._engine is None:
+            raise RuntimeError("open() the store first")
+        return self._engine
+
+    async def _bring_up_to_date(self) -> None:
+        engine = self._connections(_MIGRATING_PATIENCE)
+        try:
+            async with _transaction(engine, lock=_MIGRATIONS) as connection:
+                for tables in self._tables:
+                    await connection.run_sync(migrations.bring_up_to_date, tables, owner=self._owner)
+        finally:
+            await engine.dispose()
+
+    def _connections(self, patience: float) -> AsyncEngine:
+        return _create_engine(self._url, patience, schema=self.schema, few=self._few)
+
+
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine, *, lock: str) -> AsyncIterator[AsyncConnection]:
+    async with engine.connect() as connection:
+        connection = await connection.execution_options(**{_WRITES: True})
+        async with connection.begin():
+            await connection.run_sync(migrations.lock, lock)
+            yield connection
+
+
+def _make_schema(connection: Connection, organisation: str, owner: str) -> str:
+    """The schema of an organisation, made if need be. Who must not make schemas may find it made."""
+    around = connection.execute(select(func.current_schema())).scalar_one_or_none() or ""
+    name = schema_of(organisation, owner, around=around)
+    if not inspect(connection).has_schema(name):
+        connection.execute(CreateSchema(name))
+    return name
+
+
 def _make_folder(url: URL, owner: str) -> None:
-    if url.get_backend_name() != "sqlite" or not url.database:
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
         return
     try:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -188,25 +299,34 @@ def _address(url: str) -> URL:
     return address.set(drivername=_DRIVERS.get(address.drivername, address.drivername))
 
 
-def _create_engine(url: URL, patience: float) -> AsyncEngine:
-    """An engine that shows no values in its errors, and whose transactions wait `patience` seconds for others."""
+def _create_engine(url: URL, patience: float, *, schema: str = "", few: bool = False) -> AsyncEngine:
+    """An engine that shows no values in its errors, and whose transactions wait `patience` seconds for others.
+
+    Args:
+        url: Of the database.
+        patience: In seconds.
+        schema: Where PostgreSQL looks for tables, if not in the usual place.
+        few: Keep one connection open instead of several, for a database that is one of many.
+    """
+    pool: dict[str, Any] = (
+        {"pool_size": 1, "max_overflow": _CONNECTIONS - 1, "pool_timeout": _POOL_TIMEOUT} if few else {}
+    )
     if url.get_backend_name() != "sqlite":
+        usual = {"pool_size": _CONNECTIONS, "max_overflow": _MORE_CONNECTIONS, "pool_timeout": _POOL_TIMEOUT}
         return create_async_engine(
             url,
-            pool_size=_CONNECTIONS,
-            max_overflow=_MORE_CONNECTIONS,
-            pool_timeout=_POOL_TIMEOUT,
+            **(pool or usual),
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args=_postgresql(patience) if url.drivername == "postgresql+asyncpg" else {},
+            connect_args=_postgresql(patience, schema) if url.drivername == "postgresql+asyncpg" else {},
         )
-    engine = create_async_engine(url, hide_parameters=True)
+    engine = create_async_engine(url, hide_parameters=True, **pool)
     event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, patience))
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
-def _postgresql(patience: float) -> dict[str, Any]:
+def _postgresql(patience: float, schema: str) -> dict[str, Any]:
     """What asyncpg is told: bounds for everything that could wait for ever, on both sides of the wire."""
     migrates = patience > _PATIENCE
     return {
@@ -217,6 +337,7 @@ def _postgresql(patience: float) -> dict[str, Any]:
             "lock_timeout": _milliseconds(patience),
             "statement_timeout": "0" if migrates else _milliseconds(_STATEMENT_TIMEOUT),
             "idle_in_transaction_session_timeout": _milliseconds(_SILENCE),
+            **({"search_path": f'"{schema}"'} if schema else {}),
         },
     }
 

@@ -6,14 +6,14 @@ import dataclasses
 import functools
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from google.protobuf.message import Message
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter, ToJsonOptions
 from temporalio.converter import (
     CompositePayloadConverter,
@@ -23,12 +23,17 @@ from temporalio.converter import (
     ExternalStorage,
     JSONPlainPayloadConverter,
     PayloadConverter,
+    WorkflowSerializationContext,
 )
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RetryConfig, RPCError
 
 from retinue.blobs import INLINE_BYTES, BlobFiles
+from retinue.carried import OrganisationOfClients
+from retinue.codec import EncryptionSettings, PayloadEncryption, RefusedPayloads
+from retinue.logs import be_discreet
+from retinue.proof import ProofSettings
 from retinue.search_attributes import SEARCH_ATTRIBUTES
 from retinue.settings import RetinueSettings, temporal_address
 
@@ -55,7 +60,7 @@ class CompactPayloadConverter(CompositePayloadConverter):
     """
 
     def __init__(self) -> None:
-        super().__init__(*_CONVERTERS)
+        super().__init__(*_CONVERTERS, RefusedPayloads())
 
 
 class QuietFailureConverter(DefaultFailureConverter):
@@ -64,13 +69,40 @@ class QuietFailureConverter(DefaultFailureConverter):
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         """Translate, then drop the trace of the failure and of all its causes."""
         super().to_failure(exception, payload_converter, failure)
-        link: Message = failure
-        while True:
-            assert isinstance(link, Failure)
+        for link in _links(failure):
             link.stack_trace = ""
-            if not link.HasField("cause"):
-                return
-            link = link.cause
+
+
+class EncodedFailureConverter(QuietFailureConverter):
+    """Failures whose texts are payloads, so that the codec encrypts them too: an exception repeats what it is about."""
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """Translate, then move the text of the failure and of all its causes where the codec finds it.
+
+        Not by the SDK's own `encode_common_attributes`, which leaves the causes of a failure that came from elsewhere as
+        they are: those of a run that began before encryption was switched on would stay readable.
+        """
+        super().to_failure(exception, payload_converter, failure)
+        for link in _links(failure):
+            if link.message != _ENCODED:
+                [attributes] = payload_converter.to_payloads([{"message": link.message, "stack_trace": ""}])
+                link.encoded_attributes.CopyFrom(attributes)
+                link.message = _ENCODED
+
+
+_ENCODED = "Encoded failure"
+"""What Temporal's SDKs put in place of the text, and expect there."""
+
+
+def _links(failure: Failure) -> Iterator[Failure]:
+    """A failure and its causes."""
+    link: Message = failure
+    while True:
+        assert isinstance(link, Failure)
+        yield link
+        if not link.HasField("cause"):
+            return
+        link = link.cause
 
 
 DATA_CONVERTER = dataclasses.replace(
@@ -80,7 +112,42 @@ DATA_CONVERTER = dataclasses.replace(
     external_storage=ExternalStorage(
         drivers=[BlobFiles(lambda: RetinueSettings().blobs())], payload_size_threshold=INLINE_BYTES
     ),
+    payload_codec=PayloadEncryption(),
 )
+"""Without encryption: what is encrypted is refused in words."""
+
+
+def data_converter(settings: EncryptionSettings | None = None) -> DataConverter:
+    """The converter that an installation's settings ask for, by default those of the environment.
+
+    Raises:
+        ValueError: The keys are malformed or cannot be read.
+    """
+    codec = (settings or EncryptionSettings()).codec()
+    if codec.keyring is None:
+        return DATA_CONVERTER
+    return dataclasses.replace(DATA_CONVERTER, payload_codec=codec, failure_converter_class=EncodedFailureConverter)
+
+
+def of_workflow(client: Client, workflow_id: str) -> DataConverter:
+    """The client's converter for what belongs to one workflow, for those who read its history themselves."""
+    return client.data_converter.with_context(
+        WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
+    )
+
+
+async def decode_texts(description: WorkflowExecutionDescription, converter: DataConverter) -> None:
+    """Decode, in place, the texts of failures that wait for a retry: Temporal's client gives them out as they are.
+
+    Raises:
+        Undecipherable: One is encrypted, and cannot be read here.
+    """
+    for pending in description.raw_description.pending_activities:
+        failure = pending.last_failure
+        if failure.HasField("encoded_attributes"):
+            [attributes] = await converter.decode([failure.encoded_attributes])
+            text = attributes.get("message") if isinstance(attributes, dict) else None
+            failure.message = text if isinstance(text, str) else failure.message
 
 
 WORKER_HEARTBEAT = timedelta(seconds=5)
@@ -99,12 +166,21 @@ async def connect(*, lazy: bool = False) -> Client:
 
     Raises:
         RuntimeError: The server cannot be reached.
+        ValueError: The settings of encryption, or those of proofs, are wrong.
     """
     config = ClientConfig.load_client_connect_config(disable_file=True)
     config["target_host"] = temporal_address() or config.get("target_host") or "127.0.0.1:7233"
     retries = RetryConfig(max_elapsed_time_millis=_DOOR_RETRIES_MS) if lazy else None
+    converter = data_converter()
+    if converter is not DATA_CONVERTER:
+        be_discreet()
     return await Client.connect(
-        **config, data_converter=DATA_CONVERTER, lazy=lazy, retry_config=retries, runtime=_runtime()
+        **config,
+        data_converter=converter,
+        interceptors=[*ProofSettings().interceptors(config.get("namespace") or "default"), OrganisationOfClients()],
+        lazy=lazy,
+        retry_config=retries,
+        runtime=_runtime(),
     )
 
 

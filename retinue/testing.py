@@ -18,13 +18,16 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of the model: a text or calls; for faults another status, raw body, headers or a delay in seconds."""
+    """One answer of the model: a text or calls; for faults another status, raw body, headers or a delay in seconds.
+
+    With `pieces` it comes as a stream of them, whether one was asked for or not.
+    """
 
     text: str = ""
     calls: Sequence[Mapping[str, Any]] = ()
@@ -33,6 +36,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0
     finish_reason: str = "stop"
+    pieces: Callable[[], AsyncIterator[str]] | None = None
 
     def response(self) -> Response:
         """The HTTP response."""
@@ -40,6 +44,8 @@ class Answer:
             return Response(self.raw, self.status, self.headers, media_type="application/json")
         if self.status != 200:
             return JSONResponse({"error": {"message": f"scripted {self.status}"}}, self.status, self.headers)
+        if self.pieces is not None:
+            return StreamingResponse(_streamed(self.pieces(), self.finish_reason), media_type="text/event-stream")
         return JSONResponse(_completion(self.text, self.finish_reason, self.calls), headers=self.headers)
 
 
@@ -70,6 +76,7 @@ class ScriptedModel:
         self.url = ""
         self.requests: list[dict[str, Any]] = []
         self.compose_delay: dict[str, float] = {}
+        self.composed: dict[str, Answer] = {}
         self._scripts: dict[str, list[Answer]] = {}
         self._replies: dict[str, list[Answer]] = {}
         self._extractions: dict[str, list[Answer]] = {}
@@ -111,7 +118,9 @@ class ScriptedModel:
         content = json.loads(said[-1])
         if content["task"] == "compose":
             delay = self.compose_delay.get(content["instruction"], 0)
-            return Answer(f"composed: {json.dumps(content['inputs'])}", delay=delay)
+            return self.composed.get(content["instruction"]) or Answer(
+                f"composed: {json.dumps(content['inputs'])}", delay=delay
+            )
         message = content["conversation"][0]["text"]
         if not self._replies.get(message):
             return Answer("; ".join(f"{step['tool']} {step['status']}" for step in content["steps"]))
@@ -165,6 +174,25 @@ def _completion(text: str, finish_reason: str, calls: Sequence[Wish]) -> dict[st
         "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
     }
+
+
+async def _streamed(pieces: AsyncIterator[str], finish_reason: str) -> AsyncIterator[str]:
+    """The same as server-sent events; without a reason to finish, the stream breaks off."""
+    head = {
+        "id": "chatcmpl-scripted",
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": "scripted",
+    }
+    ended = {"index": 0, "delta": {}, "finish_reason": finish_reason}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    async for piece in pieces:
+        choice = {"index": 0, "delta": {"content": piece}, "finish_reason": None}
+        yield f"data: {json.dumps({**head, 'choices': [choice]})}\n\n"
+    if finish_reason:
+        yield f"data: {json.dumps({**head, 'choices': [ended]})}\n\n"
+        yield f"data: {json.dumps({**head, 'choices': [], 'usage': usage})}\n\n"
+        yield "data: [DONE]\n\n"
 
 
 def activities_by_name(activities: Any) -> dict[str, Callable[..., Any]]:

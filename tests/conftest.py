@@ -75,7 +75,7 @@ async def temporal() -> AsyncIterator[Client]:
         dev_server_log_level="error",
         dev_server_extra_args=[
             *(part for name, kind in attributes.items() for part in ("--search-attribute", f"{name}={kind}")),
-            *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
+            *(part for value in temporal_server.DYNAMIC_CONFIG for part in ("--dynamic-config-value", value)),
             *("--http-port", str(temporal_server.free_port())),
         ],
     ) as environment:

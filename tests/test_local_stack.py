@@ -71,6 +71,19 @@ def test_a_dozen_requests_are_carried_to_their_end(local: LocalStack) -> None:
     assert local.count("email", "SELECT count(*) FROM messages WHERE folder = 'archive'") == 1
 
 
+def test_nothing_listens_beyond_this_machine(local: LocalStack) -> None:
+    """API, Temporal's gRPC, HTTP, metrics and Web UI ports, companions: there is no login, so loopback alone."""
+    listening = {
+        connection.laddr
+        for process in local.processes()
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    ports = {int(local.environment[name]) for name in local.environment if name.endswith("_PORT")}
+    assert ports <= {address.port for address in listening}
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+
+
 @pytest.mark.parametrize("message", ["Order a pizza", "Schedule lunch on the 31st of February at 1pm"])
 def test_what_it_does_not_understand_it_says(local: LocalStack, message: str) -> None:
     view = local.ask(message)

@@ -6,6 +6,7 @@ python -m workers calendar --check       build it, say what it would serve, and 
 python -m workers up [--with radicale]   the whole local stack in the foreground, with a calendar server beside it
 python -m workers import email a.eml ..  put files into a capability's own store
 python -m workers accept files [TOOL ..] accept what an MCP server says by now about its tools; without TOOL, show it
+python -m workers accept travel [card]   the same for the card of an A2A agent
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ def main(arguments: list[str]) -> int:
 
 
 def accept(name: str, tools: list[str]) -> int:
-    """Accept the changed words of an MCP server about some of its tools, or show what changed."""
+    """Accept the changed words of an MCP server about some of its tools, or of an A2A agent, or show what changed."""
     try:
         module = activities.load(name)
         if not hasattr(module, "accept"):
-            raise LookupError(f"{name} is no MCP server; there is nothing to accept")
+            raise LookupError(f"{name} is no MCP server and no A2A agent; there is nothing to accept")
         print("\n".join(asyncio.run(module.accept(tools))))
     except (LookupError, RetinueError) as error:
         print(f"workers: {error.args[0]}", file=sys.stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -18,8 +19,9 @@ from temporalio.service import RPCError
 from retinue import person
 from retinue.capability import Manifest, ToolSpec
 from retinue.errors import RetinueError, ServiceUnavailable, to_application_error
+from retinue.proof import is_proved_cancellation
 from retinue.registry import FRESH, Directory
-from workflows.local import AGENT, APPROVED, CONSULT, GATHER, GATHERING, SPEND, TOOLS, FoundTool
+from workflows.local import AGENT, APPROVED, CONSULT, GATHER, GATHERING, PROVED, SPEND, TOOLS, FoundTool
 from workflows.standing import Approved, Consult, Consulted, DayUsage, Grant, Spend
 
 _AT_ONCE = 5
@@ -38,7 +40,7 @@ class LocalActivities:
 
     def all(self) -> list[Callable[..., Awaitable[Any]]]:
         """What a worker registers."""
-        return [self.consult, self.approved, self.spend, self.tools, self.agent, self.gather]
+        return [self.consult, self.approved, self.spend, self.tools, self.agent, self.gather, self.proved]
 
     @activity.defn(name=CONSULT)
     async def consult(self, owner: str, question: Consult) -> Consulted:
@@ -74,6 +76,11 @@ class LocalActivities:
     async def gather(self) -> None:
         """Wait a moment, in which the results of many steps arrive together."""
         await asyncio.sleep(GATHERING)
+
+    @activity.defn(name=PROVED)
+    async def proved(self, workflow_id: str, reason: str, at: datetime) -> bool:
+        """Whether a cancellation came through the front door."""
+        return is_proved_cancellation(activity.client(), workflow_id, reason, at=at)
 
     async def _ask(self, owner: str, update: str, argument: Any, answer: type[Answer]) -> Answer:
         turn = self._turns.setdefault(owner, asyncio.Semaphore(_AT_ONCE))

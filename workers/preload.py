@@ -8,6 +8,7 @@ import gc
 import importlib
 
 import activities
+from retinue.settings import encrypts
 
 MODULES = [
     "sqlalchemy.dialects.sqlite.aiosqlite",
@@ -18,6 +19,7 @@ MODULES = [
     "workflows.registry",
     "workflows.reminder",
     *(f"activities.{name}.worker" for name in activities.folders()),
+    *(["cryptography.hazmat.primitives.ciphers.aead"] if encrypts() else []),
 ]
 
 for _module in MODULES:

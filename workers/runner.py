@@ -20,13 +20,15 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 import activities
 from retinue.capability import Capability, Manifest
+from retinue.carried import OrganisationOfWorkers
 from retinue.edge import any_activity
-from retinue.errors import NotServedHere, ServiceUnavailable
+from retinue.errors import NotServedHere, ServiceUnavailable, Undecipherable
 from retinue.logs import configure
+from retinue.organisation import EACH
 from retinue.person import PERSON_QUEUE
 from retinue.pollers import live_builds
 from retinue.process import leave
-from retinue.registry import Directory, announce, go_back, is_older
+from retinue.registry import Directory, announce, check_keys, go_back, is_older
 from retinue.settings import RetinueSettings
 from retinue.temporal import BUILD_ID, WORKFLOW_QUEUE, connect, ensure_search_attributes
 
@@ -35,6 +37,7 @@ DRAIN = timedelta(seconds=8)
 """How long running activities may go on after a stop was asked for."""
 _ANNOUNCE_PAUSE = 1.0
 _CONNECT_PAUSE = 0.5
+_KEYS_PAUSE = 5.0
 _LOOKS, _LOOK_PAUSE = 2, 10.0
 """A worker that starts again is away for a moment; one that is seen twice in a row to be away has gone."""
 _log = logging.getLogger("retinue.worker")
@@ -60,6 +63,7 @@ def workflows_worker(client: Client, *, workflow_runner: WorkflowRunner | None =
     return Worker(
         client,
         task_queue=WORKFLOW_QUEUE,
+        interceptors=[OrganisationOfWorkers()],
         workflows=workflow_types(),
         activities=LocalActivities(client).all(),
         no_remote_activities=True,
@@ -76,6 +80,7 @@ def workflow_types() -> list[type]:
     from workflows.assistant import AssistantWorkflow
     from workflows.catalog import PLANS
     from workflows.microagent import MicroAgentWorkflow
+    from workflows.notifications import NotificationWorkflow
     from workflows.registry import RegistryWorkflow
     from workflows.reminder import ReminderWorkflow
     from workflows.undo import UndoWorkflow
@@ -86,6 +91,7 @@ def workflow_types() -> list[type]:
         UndoWorkflow,
         RegistryWorkflow,
         ReminderWorkflow,
+        NotificationWorkflow,
         *(plan.workflow for plan in PLANS.values()),
     ]
 
@@ -113,8 +119,9 @@ def capability_worker(
     return Worker(
         client,
         task_queue=contract.task_queue(),
+        interceptors=[OrganisationOfWorkers()],
         plugins=[plugin],
-        activities=[] if _serves_any(plugin) else [any_activity(_of_another_version)],
+        activities=[] if _serves_any(plugin) else [any_activity(_of_another_version, whose=EACH)],
         build_id=build_id(contract),
         max_concurrent_activities=concurrency,
         graceful_shutdown_timeout=DRAIN,
@@ -228,14 +235,20 @@ def _stop_signal() -> asyncio.Event:
 
 
 async def _connected(stop: asyncio.Event) -> Client | None:
-    """Connect to Temporal, waiting for it as long as it takes; None when stopped before it came."""
+    """Connect to Temporal, waiting for it and for the right keys as long as it takes; None when stopped before."""
     while not stop.is_set():
+        pause = _CONNECT_PAUSE
         try:
-            return await connect()
+            client = await connect()
+            await check_keys(client)
+            return client
         except RuntimeError as error:
             _log.warning("waiting for Temporal: %s", str(error)[:200])
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _CONNECT_PAUSE)
+        except Undecipherable as error:
+            _log.error("not working before the encryption keys are right: %s", error.message)
+            pause = _KEYS_PAUSE
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause)
     return None
 
 

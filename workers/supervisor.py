@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 import activities
-from retinue.settings import ROOT, RetinueSettings, temporal_address
+from retinue.settings import ROOT, RetinueSettings, encrypts, temporal_address
 from workers import children, temporal_server
 from workers.children import Child
 from workers.companions import Companion, StartFailed, companion
@@ -26,6 +26,7 @@ _TEMPORAL_WAIT = 30.0
 _READY_WAIT = 60.0
 _DRAIN = 12.0
 _COMPANION_DRAIN = 5.0
+_NAMESPACE = "default"
 _LONG_LOG = 5 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WEATHER_PROBE = "https://api.open-meteo.com/v1/forecast"
@@ -82,6 +83,8 @@ class Supervisor:
         if temporal_address() is None:
             wanted["RETINUE_TEMPORAL_PORT"] = self._settings.temporal_port
             wanted["RETINUE_TEMPORAL_UI_PORT"] = self._settings.temporal_ui_port
+            if self._settings.temporal_http_port:
+                wanted["RETINUE_TEMPORAL_HTTP_PORT"] = self._settings.temporal_http_port
         wanted |= {companion.port_variable: companion.port for companion in self._companions}
         for variable, port in wanted.items():
             if temporal_server.answers(self._settings.host, port):
@@ -127,8 +130,9 @@ class Supervisor:
             host=host,
             port=port,
             ui_port=self._settings.temporal_ui_port,
-            http_port=temporal_server.free_port(host),
+            http_port=self._settings.temporal_http_port or temporal_server.free_port(host),
             database=self._data / "temporal.db",
+            codec=f"http://{host}:{self._settings.port}/codec/{_NAMESPACE}" if _encrypts() else None,
         )
         self._temporal = temporal_server.start(self._temporal_command, log=self._logs / "temporal.log")
 
@@ -149,7 +153,7 @@ class Supervisor:
             model = _offline_model(port)
             yield self._child("offline", "offline", ["--host", "127.0.0.1", "--port", str(port)])
         capabilities = activities.names()
-        yield self._child("api", "api", [], {"RETINUE_WAIT_FOR": ",".join(activities.folders())})
+        yield self._child("api", "api", [], {"RETINUE_WAIT_FOR": ",".join(activities.folders()), **self._codec()})
         yield self._child("workflows", "workers", ["workflows"])
         own = {"weather": weather, "reasoning": model}
         for name in capabilities:
@@ -157,6 +161,12 @@ class Supervisor:
             for one in self._companions:
                 variables |= one.variables(name)
             yield self._child(name, "workers", [name], variables)
+
+    def _codec(self) -> dict[str, str]:
+        """Where runs are encrypted, the Web UI of this stack may have them decoded."""
+        if not _encrypts() or os.environ.get("RETINUE_CODEC_ORIGIN") or not self._temporal_command:
+            return {}
+        return {"RETINUE_CODEC_ORIGIN": f"http://{self._settings.host}:{self._settings.temporal_ui_port}"}
 
     def _child(self, name: str, module: str, arguments: list[str], environment: dict[str, str] | None = None) -> Child:
         return Child(name, module, arguments, environment or {}, self._logs / f"{name}.log")
@@ -220,6 +230,23 @@ class Supervisor:
         if self._temporal is not None:
             _stop_process(self._temporal)
         print("Stopped. All state is kept.", flush=True)
+
+
+def _encrypts() -> bool:
+    """Whether keys are set for this stack.
+
+    Raises:
+        StartFailed: They cannot be used.
+    """
+    if not encrypts():
+        return False
+    # here, since it costs the supervisor 20 MB, which nobody pays who does not encrypt
+    from retinue.codec import EncryptionSettings
+
+    try:
+        return EncryptionSettings().codec().keyring is not None
+    except ValueError as error:
+        raise StartFailed(str(error)) from None
 
 
 class _WeatherProbe:

@@ -11,6 +11,17 @@ from pathlib import Path
 
 from retinue.search_attributes import SEARCH_ATTRIBUTES
 
+DYNAMIC_CONFIG = (
+    "history.transferProcessorMaxPollRPS=2000",
+    "matching.enableFairness=true",
+    "matching.numTaskqueueWritePartitions=1",
+)
+"""What the server is told beyond its defaults.
+
+The transfer queue's poll limit matters: with the default every hop of a run waits for a 50 ms tick. Shares are fair
+within one partition of a queue only, so each queue has one; the default's other three go on being read, since a server
+of an earlier version may have left work in them.
+"""
 _RETENTION = "720h"
 _PR_SET_PDEATHSIG = 1
 
@@ -27,11 +38,13 @@ def binary() -> Path:
     return path
 
 
-def command(*, host: str, port: int, ui_port: int, http_port: int, database: Path | None) -> list[str]:
+def command(
+    *, host: str, port: int, ui_port: int, http_port: int, database: Path | None, codec: str | None = None
+) -> list[str]:
     """The command line of a dev server.
 
-    The transfer queue's poll limit matters: with the default every hop of a run waits for a 50 ms tick. The pragmas make
-    a file as fast as memory. The HTTP API takes unauthenticated posts, so its port is set and bound to `host` too.
+    The pragmas make a file as fast as memory. The HTTP API takes unauthenticated posts, so its port is set and bound to
+    `host` too. `codec` is the address that the Web UI has payloads decoded at.
     """
     attributes = [f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
     pragmas = ["journal_mode=WAL", "synchronous=NORMAL"] if database else []
@@ -40,8 +53,9 @@ def command(*, host: str, port: int, ui_port: int, http_port: int, database: Pat
         *("--port", str(port), "--ui-port", str(ui_port), "--http-port", str(http_port)),
         *(("--db-filename", str(database)) if database else ()),
         *(part for pragma in pragmas for part in ("--sqlite-pragma", pragma)),
+        *(("--ui-codec-endpoint", codec) if codec else ()),
         *(part for attribute in attributes for part in ("--search-attribute", attribute)),
-        *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
+        *(part for value in DYNAMIC_CONFIG for part in ("--dynamic-config-value", value)),
     ]
 
 

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from retinue.organisation import ANYBODY, colleague, deciders, may_decide
 from retinue.plan import check_args, references
 from retinue.text import safe
 from workflows.messages import (
@@ -29,11 +30,12 @@ from workflows.origins import Origin
 from workflows.policy import MAX_NAMES, AtExpiry, Decision, Verdict
 from workflows.standing import GrantWish, Scope, check_wish, scope_of
 
-ANYBODY = "*"
 SIGNAL = "signal"
 """Who decided by a plain Temporal signal that names nobody."""
 MAX_KEPT = 50
 """How many decided approvals a chat carries over."""
+MAX_REFUSED_SHOWN = 3
+MAX_QUOTED = 40
 
 
 def args_hash(args: Mapping[str, JsonValue]) -> str:
@@ -72,6 +74,34 @@ def _flat(value: JsonValue) -> str:
 
 def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+@dataclass(frozen=True)
+class RefusedSignals:
+    """The signals that a run refused for want of a proof: how many, and the last few in words. Bounded whatever comes."""
+
+    count: int = 0
+    last: tuple[str, ...] = ()
+
+    def and_this(self, what: str, *, at: datetime) -> RefusedSignals:
+        """With one more."""
+        return RefusedSignals(
+            self.count + 1, (*self.last[1 - MAX_REFUSED_SHOWN :], f"{what} at {at:%Y-%m-%d %H:%M:%S} UTC")
+        )
+
+    def notices(self) -> list[str]:
+        """One notice for all of them."""
+        if not self.count:
+            return []
+        return [
+            f"{self.count} plain signals to Temporal were refused, since this run is changed through the front door "
+            f"only. The last: {'; '.join(self.last)}"
+        ]
+
+
+def quoted(text: str) -> str:
+    """A stranger's word as it may stand in a notice."""
+    return repr(" ".join(safe(text[:MAX_QUOTED]).split()))
 
 
 Judge = Callable[[Mapping[str, JsonValue]], Verdict]
@@ -151,7 +181,7 @@ class Approvals:
         return {
             "rule": terms.rule,
             "approvers": terms.approvers,
-            "by": list(terms.by),
+            "by": self._colleagues(terms.by),
             "not_the_requester": terms.not_the_requester,
             "expires_at": expires,
             "at_expiry": terms.at_expiry if expires else None,
@@ -202,10 +232,13 @@ class Approvals:
             and not view.escalated_at
             and now >= view.asked_at + timedelta(seconds=terms.escalate_after)
         ):
-            wider = [*(view.by or [self._requester]), *terms.escalate_to]
+            wider = [*(view.by or [self._requester]), *self._colleagues(terms.escalate_to)]
             self._update(view, escalated_at=now, by=list(dict.fromkeys(wider)))
         elif len(terms.remind_after) > view.reminders:
             self._update(view, reminders=view.reminders + 1, reminded_at=now)
+
+    def _colleagues(self, names: Sequence[str]) -> list[str]:
+        return [colleague(self._requester, name) for name in names]
 
     def _update(self, view: ApprovalView, **changes: Any) -> ApprovalView:
         self._views[view.id] = view.model_copy(update=changes)
@@ -227,7 +260,8 @@ class Approvals:
 
     def others(self) -> list[str]:
         """Who besides the requester may decide, or could: for their inbox, and so that they can see what came of it."""
-        named = sorted({name for view in self._views.values() for name in view.by} - {self._requester})
+        by = {name for view in self._views.values() for name in view.by}
+        named = sorted(deciders(by, owner=self._requester) - {self._requester})
         # more does not fit into a search attribute, and a server ends a run that tries
         return [name for name, end in zip(named, accumulate(map(len, named)), strict=True) if end < MAX_NAMES]
 
@@ -270,7 +304,7 @@ class Approvals:
     def _check_person(self, view: ApprovalView, decide: Decide) -> None:
         may = view.by or [self._requester]
         proves_nobody = decide.by == SIGNAL and not view.by and view.approvers == 1
-        if decide.by not in may and ANYBODY not in may and not proves_nobody:
+        if not may_decide(decide.by, may, owner=self._requester) and not proves_nobody:
             raise _refused("NotAllowed", f"approval {view.id} is decided by {', '.join(may)}, not by {decide.by}")
         if decide.decision is DecisionKind.REJECT:
             return
@@ -336,7 +370,7 @@ class Approvals:
         changes: dict[str, Any] = {
             "approvers": max(view.approvers, verdict.approvers if asked else 1),
             "not_the_requester": view.not_the_requester or (asked and verdict.not_the_requester),
-            "by": list(verdict.by) if asked and verdict.by else view.by,
+            "by": self._colleagues(verdict.by) if asked and verdict.by else view.by,
         }
         if asked and verdict.reasons != view.reasons:
             changes["reasons"] = list(dict.fromkeys([*view.reasons, *verdict.reasons]))

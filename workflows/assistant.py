@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,17 +24,19 @@ from activities.reasoning.contract import (
     TextResult,
     Usage,
 )
-from retinue.plan import BoundPlan
+from retinue.plan import BoundPlan, BoundStep
+from retinue.proof import began_proved, wish
 from retinue.times import local
 from workflows import preview
 from workflows.allowance import Allowance, BudgetStopped
-from workflows.approvals import MAX_KEPT, SIGNAL, Approvals
+from workflows.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quoted
 from workflows.choice import Choice, Option, gives_up
 from workflows.consent import Consent
 from workflows.conversation import MAX_WAITING, Conversation
 from workflows.dispatch import run_activity
 from workflows.execution import Execution, Surroundings
 from workflows.failures import explain
+from workflows.local import proved_cancellation
 from workflows.messages import (
     ENDED,
     ApprovalStatus,
@@ -56,6 +59,7 @@ from workflows.messages import (
     StepError,
     WorkerWait,
 )
+from workflows.notifications import Notifier
 from workflows.policy import DEFAULT_POLICY
 from workflows.presentation import current_details
 from workflows.recorded import recorded
@@ -94,6 +98,7 @@ class AssistantWorkflow:
             carried=start.carried,
         )
         self._approvals = Approvals(requester=start.owner, on_change=self._publish, carried=carried.approvals)
+        self._notifier = Notifier(owner=start.owner, told=carried.approvals) if start.notify else None
         self._consent = Consent(start, self._approvals, on_notice=self._notice)
         self._allowance = Allowance(start, self._approvals)
         self._execution = self._new_execution(start.fork.kept if start.fork else carried.kept)
@@ -113,6 +118,7 @@ class AssistantWorkflow:
         self._error = carried.error
         self._stopping = False
         self._notices = carried.notices
+        self._refused_signals = RefusedSignals()
         self._usage = carried.usage
         self._effects = carried.effects
         self._compensation = Compensation([], start.policy or DEFAULT_POLICY, caller=start.owner)
@@ -142,8 +148,12 @@ class AssistantWorkflow:
             await self._cancelled()
             raise
         if failure:
-            raise self._failed(failure)
-        return self._end(AssistantStatus.COMPLETED)
+            failed = self._failed(failure)
+            await self._tell_end()
+            raise failed
+        view = self._end(AssistantStatus.COMPLETED)
+        await self._tell_end()
+        return view
 
     async def _work(self) -> StepError | None:
         """The task, or the chat until it is cancelled. Returns why it failed, if it did."""
@@ -162,6 +172,9 @@ class AssistantWorkflow:
 
     async def _turn(self) -> None:
         """One message: plan and run, in as many rounds as it takes, then answer."""
+        if self._start.call is not None and self._start.fork is None:
+            await self._call(self._start.call)
+            return
         plan = await self._forked_plan() or await self._plan()
         while plan.steps:
             await self._execute(plan)
@@ -169,6 +182,12 @@ class AssistantWorkflow:
                 break
             plan = await self._plan()
         await self._answer(plan)
+
+    async def _call(self, step: BoundStep) -> None:
+        """One tool call that a door was asked for. Its result is the answer; a setback is told, not planned around."""
+        await self._execute(BoundPlan(steps=[step]))
+        [report] = self._execution.reports()
+        self._say(f"{report.tool}: {report.status}{f' ({report.error})' if report.error else ''}")
 
     async def _forked_plan(self) -> BoundPlan | None:
         again = self._start.fork.again if self._start.fork else None
@@ -240,7 +259,7 @@ class AssistantWorkflow:
                 "kept": self._execution.kept(),
                 "effects": self._effects,
                 "approvals": self._approvals.views()[-MAX_KEPT:],
-                "notices": self._notices,
+                "notices": [*self._notices, *self._refused_signals.notices()][-MAX_NOTICES:],
                 "usage": self._usage,
                 "typed": self._typed,
                 "reply": self._reply,
@@ -442,6 +461,8 @@ class AssistantWorkflow:
                 changes.append(APPROVERS.value_set(published[2]))
             workflow.upsert_search_attributes(changes)
             self._published = published
+        if self._notifier:
+            self._notifier.look(self._approvals.views(), self._question_id())
         self._describe_soon()
 
     def _is_working(self, status: AssistantStatus) -> bool:
@@ -462,11 +483,22 @@ class AssistantWorkflow:
         """Stopped by the person. With `undo`, what is done is taken back first."""
         self._stopping = True
         self._approvals.close()
-        if workflow.cancellation_reason() == UNDO:
+        if await self._undo_is_wanted():
             self._compensation = self._compensate()
             await self._compensation.run()
         await self._settle()
         self._end(AssistantStatus.CANCELLED)
+        await self._tell_end()
+
+    async def _undo_is_wanted(self) -> bool:
+        """Whether the person who stopped it wants back what is done. In a run that began proved that must be proved too."""
+        reason = workflow.cancellation_reason()
+        if wish(reason) != UNDO:
+            return False
+        if not began_proved() or await proved_cancellation(reason or ""):
+            return True
+        self._notice("whoever stopped this run at Temporal wanted an undo, and could not prove to be the front door")
+        return False
 
     def _compensate(self) -> Compensation:
         policy = self._start.policy or DEFAULT_POLICY
@@ -487,6 +519,15 @@ class AssistantWorkflow:
         """Wait for what goes on beside the run: standing permissions that are being written down, the day's budget."""
         await self._consent.settle()
         await self._allowance.settle()
+        if self._notifier:
+            await self._notifier.settle()
+
+    async def _tell_end(self) -> None:
+        """Hand over what is to be told of the end. A cancel that comes now comes too late."""
+        if self._notifier:
+            self._notifier.end(self._phase)
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._notifier.settle()
 
     def _end(self, status: AssistantStatus) -> dict[str, Any]:
         self._phase = status
@@ -516,7 +557,7 @@ class AssistantWorkflow:
             question_id=self._question_id(),
             reply=self._reply,
             error=self._error,
-            notices=self._notices,
+            notices=[*self._notices, *self._refused_signals.notices()],
             usage=self._usage,
             mode=self._start.mode,
             waiting_for=[*self._execution.waits(), *self._waits_for_reasoning()],
@@ -635,7 +676,10 @@ class AssistantWorkflow:
 
     @workflow.signal
     def message(self, message: SendMessage) -> None:
-        """Say something by a plain Temporal signal."""
+        """Say something by a plain Temporal signal, where those count."""
+        if began_proved():
+            self._refuse_signal("a message")
+            return
         try:
             self._check_message(message)
         except ApplicationError as error:
@@ -646,8 +690,12 @@ class AssistantWorkflow:
     def _decide_by_signal(self, signal: DecisionSignal, kind: DecisionKind) -> None:
         """A signal cannot be answered, so a refused one leaves a notice in the view.
 
-        Whoever reaches Temporal can send one and name anybody, so it never counts as a named person's.
+        Whoever reaches Temporal can send one and name anybody, so it never counts as a named person's, and in a run that
+        began with a proof not at all.
         """
+        if began_proved():
+            self._refuse_signal(f"{kind} of {quoted(signal.approval_id)} in the name of {quoted(signal.by)}")
+            return
         try:
             known_hash = signal.args_hash or self._approvals.get(signal.approval_id).args_hash
             decide = Decide(
@@ -664,6 +712,11 @@ class AssistantWorkflow:
             self._notice(f"signal {kind} was refused: {error.message}")
         else:
             self._record(decide)
+
+    def _refuse_signal(self, what: str) -> None:
+        """Count it apart, so that a flood neither fills the view nor drives other notices out of it."""
+        self._refused_signals = self._refused_signals.and_this(what, at=workflow.now())
+        self._describe_soon()
 
     def _record(self, decide: Decide) -> dict[str, Any]:
         view = self._approvals.record(decide, now=workflow.now())

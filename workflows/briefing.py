@@ -77,7 +77,7 @@ class BriefingWorkflow:
     def __init__(self, start: StartBriefing) -> None:
         self._start = start
         self._day = start.day or local(workflow.now(), start.timezone).date()
-        self._course = Course(TITLE)
+        self._course = Course(TITLE, owner=start.owner)
         self._missing: dict[str, str] = {}
 
     @workflow.run

@@ -51,10 +51,12 @@ class Course:
 
     Args:
         message: What the run is called in lists.
+        owner: Whose run it is.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, owner: str = "local") -> None:
         self._message = message
+        self._owner = owner
         self._steps: dict[str, StepView] = {}
         self._status = AssistantStatus.RUNNING
         self._published = AssistantStatus.RUNNING
@@ -141,6 +143,7 @@ class Course:
             error=self._error,
             notices=self._notices,
             usage=self._usage,
+            owner=self._owner,
         )
 
     def _now_status(self) -> AssistantStatus:

@@ -26,6 +26,7 @@ SPEND = "person.spend"
 TOOLS = "registry.tools"
 AGENT = "registry.agent"
 GATHER = "run.gather"
+PROVED = "run.proved"
 GATHERING = 0.25
 """Seconds."""
 _ONE_TRY = timedelta(seconds=6)
@@ -69,6 +70,12 @@ async def tools(names: Sequence[str]) -> list[FoundTool] | None:
 async def agent(capability: str) -> list[FoundTool] | None:
     """The plannable tools of a capability, none when it is unknown. None when the registry is away."""
     return await _ask(AGENT, list[FoundTool], capability)
+
+
+async def proved_cancellation(reason: str) -> bool:
+    """Whether a cancellation of this run with this reason came through the front door."""
+    info = workflow.info()
+    return bool(await _ask(PROVED, bool, info.workflow_id, reason, workflow.now()))
 
 
 async def gather() -> None:

@@ -165,6 +165,10 @@ class StartAssistant(BaseModel):
     fork: Fork | None = None
     turns_per_run: int = Field(100, ge=1, description="after so many turns a chat continues as new")
     carried: Carried | None = None
+    call: BoundStep | None = Field(
+        None, description="one tool call in place of a plan, as a door was asked for it: no model takes part"
+    )
+    notify: bool = Field(False, description="people's webhooks are told what the run wants of them")
 
 
 class Decide(BaseModel):

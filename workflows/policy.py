@@ -38,6 +38,7 @@ from pydantic import (
 )
 
 from retinue.capability import Annotations
+from retinue.organisation import organisation
 from retinue.plan import pointer
 from workflows.budget import Limits
 from workflows.origins import Origin, Source
@@ -157,7 +158,10 @@ class Rule(Asking):
 
     name: str = Field(min_length=1, max_length=60)
     tools: Globs = Field((ANYBODY,), description="globs of tool names: 'email.*'")
-    callers: Globs = Field((ANYBODY,), description="globs of the names of those whose run it is")
+    callers: Globs = Field(
+        (ANYBODY,),
+        description="globs of the names of those whose run it is, with their organisation: 'acme:*'",
+    )
     read_only: Flag | None = None
     destructive: Flag | None = Field(None, description="a read-only tool is never destructive")
     idempotent: Flag | None = None
@@ -339,12 +343,18 @@ def _matches(rule: Rule, action: Action, *, guess: bool) -> bool:
     """Whether all conditions hold. `guess` says what those become that a reference leaves open."""
     return (
         any(fnmatchcase(action.tool, glob) for glob in rule.tools)
-        and any(fnmatchcase(action.caller, glob) for glob in rule.callers)
+        and _caller_fits(rule, action.caller)
         and all(wanted in (None, found) for wanted, found in _facts(rule, action))
         and _sources_fit(rule, action)
         and _destination_fits(rule, action, guess)
         and _values_fit(rule, action, guess)
     )
+
+
+def _caller_fits(rule: Rule, caller: str) -> bool:
+    """To ask or deny, a name without an organisation means whoever is called so in any; to let pass, it is no match."""
+    names = {caller} if rule.decide is Decision.AUTO else {caller, caller.removeprefix(f"{organisation(caller)}:")}
+    return any(fnmatchcase(name, glob) for glob in rule.callers for name in names)
 
 
 def _facts(rule: Rule, action: Action) -> Iterator[tuple[bool | None, bool]]:

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.calendar.zones import zone_of
 from retinue.errors import InvalidArguments
+from retinue.organisation import HOME
 from retinue.settings import RetinueSettings, in_the_clear
 
 
@@ -38,6 +39,10 @@ class CalendarSettings(BaseSettings):
     )
     username: str = Field(default="", description="for the CalDAV server")
     password: SecretStr = Field(default=SecretStr(""), description="for the CalDAV server; best one for this app alone")
+    organisation: str = Field(
+        default=HOME,
+        description="whose the calendar on the server is ('*': everybody's); whose own calendar a file is imported into",
+    )
     timeout: float = Field(
         default=25, gt=0, le=25, description="seconds that one request to the CalDAV server may take"
     )

@@ -16,8 +16,10 @@ from activities.calendar.models import CalendarBase
 from activities.calendar.settings import CalendarSettings
 from activities.calendar.store import CalendarStore
 from activities.calendar.tools import CalendarTools
+from retinue.carried import acting_for
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments
+from retinue.organisation import EACH
 from retinue.store import Store
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ def plugin(settings: CalendarSettings | None = None) -> SimplePlugin:
         finally:
             await store.close()
 
-    return SimplePlugin(CONTRACT.name, activities=activities_of(_calendar(settings, store, client)), run_context=opened)
+    calls = activities_of(_calendar(settings, store, client), whose=EACH if client is None else settings.organisation)
+    return SimplePlugin(CONTRACT.name, activities=calls, run_context=opened)
 
 
 async def import_file(path: Path, settings: CalendarSettings | None = None) -> str:
@@ -59,7 +62,8 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
     store = _store(settings)
     await store.open()
     try:
-        added = await CalendarStore(store).import_events(file.events)
+        with acting_for(settings.organisation):
+            added = await CalendarStore(store).import_events(file.events)
     finally:
         await store.close()
     return file.outcome(added)
@@ -73,7 +77,7 @@ def _calendar(settings: CalendarSettings, store: Store, client: httpx.AsyncClien
     from activities.calendar.caldav_server import CaldavServer
 
     server = CaldavServer(client, settings.url, timeout=settings.timeout)
-    return CaldavCalendar(store, server, default_zone=settings.timezone)
+    return CaldavCalendar(store.shared(), server, default_zone=settings.timezone)
 
 
 def _client(settings: CalendarSettings) -> httpx.AsyncClient | None:

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from retinue.organisation import HOME
 from retinue.settings import RetinueSettings, in_the_clear
 
 
@@ -19,6 +20,10 @@ class ContactsSettings(BaseSettings):
     url: AnyHttpUrl | None = Field(None, description="of one address book on the CardDAV server")
     username: str = ""
     password: SecretStr = SecretStr("")
+    organisation: str = Field(
+        HOME,
+        description="whose the address book on the server is ('*': everybody's); whose own one a file is imported into",
+    )
     timeout: float = Field(10, gt=0, le=12, description="seconds that one request to the server may take")
     database_url: str = Field(
         default_factory=lambda: RetinueSettings().sqlite_url("contacts"), description="an SQLAlchemy asyncio address"

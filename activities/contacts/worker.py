@@ -16,8 +16,10 @@ from activities.contacts.store import ContactsStore
 from activities.contacts.tools import ContactsTools
 from activities.contacts.vcard_file import read_file
 from retinue import dav
+from retinue.carried import acting_for
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments
+from retinue.organisation import EACH
 from retinue.outside import Outside
 from retinue.store import Store
 
@@ -39,8 +41,12 @@ def plugin(settings: ContactsSettings | None = None) -> SimplePlugin:
                 await open_things.enter_async_context(client)
             yield
 
-    tools = ContactsTools(store) if client is None else CarddavContacts(store, _collection(settings, client))
-    return SimplePlugin(CONTRACT.name, activities=activities_of(tools), run_context=opened)
+    if client is None:
+        calls = activities_of(ContactsTools(store), whose=EACH)
+    else:
+        tools = CarddavContacts(store.shared(), _collection(settings, client))
+        calls = activities_of(tools, whose=settings.organisation)
+    return SimplePlugin(CONTRACT.name, activities=calls, run_context=opened)
 
 
 async def import_file(path: Path, settings: ContactsSettings | None = None) -> str:
@@ -59,7 +65,8 @@ async def import_file(path: Path, settings: ContactsSettings | None = None) -> s
     store = _store(settings)
     await store.open()
     try:
-        added = await ContactsStore(store).import_contacts(file.people)
+        with acting_for(settings.organisation):
+            added = await ContactsStore(store).import_contacts(file.people)
     finally:
         await store.close()
     return file.outcome(added)

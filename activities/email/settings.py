@@ -10,6 +10,7 @@ from activities.email.contract import Address
 from activities.email.incoming import OWN_DOMAIN
 from activities.email.servers import IMAP, SMTP, Kinds, MailServer, parse_server
 from retinue.ledger import SETTLE
+from retinue.organisation import HOME
 from retinue.settings import RetinueSettings
 
 
@@ -33,6 +34,10 @@ class EmailSettings(BaseSettings):
     )
     smtp_url: SecretStr | None = Field(None, description="smtp://user:password@host:587 (STARTTLS) or smtps://...:465")
     imap_url: SecretStr | None = Field(None, description="imaps://user:password@host:993 or imap://...:143 (STARTTLS)")
+    organisation: str = Field(
+        HOME,
+        description="whose the account on the mail server is; whose own mailbox a mail from a file is delivered into",
+    )
     ca_file: Path | None = Field(None, description="certificates (PEM) of a private authority that signs the servers'")
     settle_seconds: float = Field(
         SETTLE,

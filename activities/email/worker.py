@@ -13,8 +13,10 @@ from activities.email.incoming import MAX_BYTES, parse
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
+from retinue.carried import acting_for
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments, NotFound
+from retinue.organisation import EACH
 
 CONTRACT = Email
 
@@ -29,9 +31,11 @@ def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
         # imported here: the libraries cost 10 MB, which a worker over its own mailbox need not carry
         from activities.email.mail_server import over_mail_server
 
-        tools, shut = over_mail_server(store.database, settings)
+        tools, shut = over_mail_server(store.database.shared(), settings)
+        whose = settings.organisation
     else:
         tools, shut = EmailTools(store, sender=settings.from_), _nothing
+        whose = EACH
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
@@ -41,7 +45,7 @@ def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
             finally:
                 shut()
 
-    return SimplePlugin(Email.name, activities=activities_of(tools), run_context=opened)
+    return SimplePlugin(Email.name, activities=activities_of(tools, whose=whose), run_context=opened)
 
 
 async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
@@ -59,7 +63,8 @@ async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
     message = await asyncio.to_thread(parse, content, now=datetime.now(UTC))
     title, sender = message.subject or "(no subject)", message.sender or "an unknown sender"
     async with _opened(MailStore(settings.database_url)) as mailbox:
-        present = await mailbox.deliver(message)
+        with acting_for(settings.organisation):
+            present = await mailbox.deliver(message)
     if present is not None:
         return f"'{title}' from {sender} is already there, in {present.folder.value}."
     return f"Delivered '{title}' from {sender} to the inbox."

@@ -17,12 +17,12 @@ from activities.mcp.models import McpBase
 from activities.mcp.settings import McpSettings
 from activities.mcp.store import Pins
 from activities.mcp.tools import McpTools
-from activities.mcp.words import Redaction
 from retinue.capability import Capability, Manifest
 from retinue.edge import any_activity, close_effect
 from retinue.errors import InvalidArguments, RetinueError
 from retinue.ledger import Ledger
 from retinue.store import Store
+from retinue.words import Redaction
 
 _LOOK_AGAIN = 60.0
 """Seconds after which the tools are listed again, although nobody said that they changed."""
@@ -61,8 +61,10 @@ class McpCapability:
             "instructions": server.instructions,
         }
         self.contract: type[Capability] = type("ConfiguredServer", (Capability,), about)
-        self._store = Store(settings.database_url, McpBase.metadata, owner=name)
+        self._opened = asyncio.Event()
+        self._store = Store(settings.database_url, McpBase.metadata, owner=name).shared()
         self._pins = Pins(self._store, name, prefix=server.prefix)
+        self._whose = settings.organisation
         self._connection = Connection(name, server)
         self._tools = McpTools(name, server, self._connection, self._pins, Ledger(self._store), redaction)
 
@@ -74,17 +76,19 @@ class McpCapability:
             for logger in _TALKATIVE:
                 logging.getLogger(logger).setLevel(logging.CRITICAL)
             await self._store.open()
+            self._opened.set()
             try:
                 yield
             finally:
                 await self._connection.close()
                 await self._store.close()
 
-        calls = [any_activity(self._tools.call), close_effect(self._tools.ledger)]
+        calls = [any_activity(self._tools.call, whose=self._whose), close_effect(self._tools.ledger)]
         return SimplePlugin(self.contract.name, activities=calls, run_context=opened)
 
     async def manifests(self) -> AsyncIterator[Manifest]:
         """What is to be announced, whenever it is something else. Never ends; a server that is away is tried again."""
+        await self._opened.wait()  # it runs beside the worker, and may be asked before that has opened its store
         announced: Manifest | None = None
         pause = _TRY_AGAIN
         while True:

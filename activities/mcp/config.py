@@ -8,31 +8,23 @@ What is written in the file stays in the worker: values are `SecretStr`, and no 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from retinue import configured
 from retinue.errors import InvalidArguments
 from retinue.settings import RetinueSettings
 
 MAX_TIMEOUT = 120.0
 """Seconds. A step whose worker died waits for as long as a call may still go on; see `options` in `offers.py`."""
-_MAX_FILE_BYTES = 256 * 1024
-_MAX_SERVERS = 50
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
-_RESERVED = frozenset(
-    {"agent", "api", "import", "mcp", "offline", "retinue", "temporal", "up", "accept", "workflows", "workflows-people"}
-)
-"""Words of `python -m workers`, queues, and names of other processes, files and variables of a stack."""
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", re.ASCII)
+_KIND = "MCP server"
 _SECRET_WORDS = re.compile("key|token|secret|pass|auth|cred", re.IGNORECASE)
-_SHORTEST_SECRET = 6
 _log = logging.getLogger("retinue.mcp")
 
 Argument = Annotated[str, Field(pattern=r"^[^/~]{1,64}$")]
@@ -108,7 +100,7 @@ class Server(BaseModel):
         """
 
         def filled(value: SecretStr) -> SecretStr:
-            return SecretStr(_filled(value.get_secret_value(), environment))
+            return configured.filled(value, environment)
 
         return self.model_copy(
             update={
@@ -124,13 +116,12 @@ class Server(BaseModel):
     def secrets(self, environment: Mapping[str, str] = os.environ) -> frozenset[str]:
         """What must not be repeated, if the server says it: variables, headers, and what is called a key or a token."""
         written = [value for value in (self.command, self.cwd, self.url) if value is not None]
-        texts = [value.get_secret_value() for value in (*written, *self.args, *self.env.values())]
-        found = {environment.get(name, "") for text in texts for name, _ in _VARIABLE.findall(text)}
+        found = configured.from_variables(
+            [*written, *self.args, *self.env.values(), *self.headers.values()], environment
+        )
         whole = self.expanded(environment)
-        found |= {value.get_secret_value() for value in whole.headers.values()}
         found |= {value.get_secret_value() for name, value in whole.env.items() if _SECRET_WORDS.search(name)}
-        found |= {part for value in whole.headers.values() for part in value.get_secret_value().split()[1:]}
-        return frozenset(secret for secret in found if len(secret) >= _SHORTEST_SECRET)
+        return configured.worth_hiding(found | configured.of_headers(whole.headers))
 
 
 def file() -> Path | None:
@@ -148,13 +139,13 @@ def names(taken: Collection[str]) -> list[str]:
     """
     found = []
     try:
-        entries = _entries()
+        entries = configured.entries(file(), "mcpServers")
     except InvalidArguments as error:
         _log.warning("no MCP server is served: %s", error.message)
         return []
     for name, entry in entries.items():
         try:
-            server = _server(name, entry, taken)
+            server = configured.checked(name, entry, Server, taken=taken, kind=_KIND)
         except InvalidArguments as error:
             _log.warning("an MCP server is not served: %s", error.message)
         else:
@@ -168,66 +159,10 @@ def server(name: str, taken: Collection[str]) -> Server:
     Raises:
         InvalidArguments: It is not there, or something is wrong with it; the message says what.
     """
-    entries = _entries()
+    entries = configured.entries(file(), "mcpServers")
     if name not in entries:
         raise InvalidArguments(f"there is no MCP server {name!r} in the configuration")
     unknown = sorted(set(entries[name]) - set(Server.model_fields)) if isinstance(entries[name], dict) else []
     if unknown:
         _log.warning("fields of the MCP server %s that mean nothing here: %s", name, ", ".join(unknown)[:300])
-    return _server(name, entries[name], taken)
-
-
-def _entries() -> dict[str, Any]:
-    path = file()
-    if path is None:
-        return {}
-    try:
-        with path.open("rb") as opened:
-            content = opened.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InvalidArguments(f"{path} cannot be read: {error.strerror}") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise InvalidArguments(f"{path} is larger than {_MAX_FILE_BYTES // 1024} KiB")
-    try:
-        entries = json.loads(content)["mcpServers"]
-    except (ValueError, RecursionError) as error:
-        raise InvalidArguments(f"{path} is no JSON: {_place(error)}") from None
-    except (KeyError, TypeError):
-        raise InvalidArguments(f'{path} needs the form {{"mcpServers": {{"name": {{...}}}}}}') from None
-    if not isinstance(entries, dict) or len(entries) > _MAX_SERVERS:
-        raise InvalidArguments(f"`mcpServers` in {path} is an object of at most {_MAX_SERVERS} servers")
-    return entries
-
-
-def _place(error: Exception) -> str:
-    """Where, and not what: a message of the parser would do, but a line of the file may be a secret."""
-    return f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "it is not text, or nested too deeply"
-
-
-def _server(name: str, entry: object, taken: Collection[str]) -> Server:
-    if not _NAME.fullmatch(name):
-        raise InvalidArguments(
-            f"{name[:60]!r} is no name: lower case letters, digits, - and _, at most 40, a letter first"
-        )
-    if name in taken or name in _RESERVED:
-        raise InvalidArguments(f"the name {name!r} is taken; give the MCP server another one")
-    try:
-        return Server.model_validate(entry)
-    except ValidationError as error:
-        raise InvalidArguments(f"the MCP server {name}: {'; '.join(_problems(error))}") from None
-
-
-def _problems(error: ValidationError) -> Iterator[str]:
-    """Places and rules; never the input."""
-    for found in error.errors(include_input=False, include_url=False)[:5]:
-        yield f"{'/'.join(str(part)[:60] for part in found['loc']) or 'it'}: {found['msg']}"
-
-
-def _filled(text: str, environment: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        found = environment.get(match[1]) or match[2]
-        if found is None:
-            raise InvalidArguments(f"the variable {match[1]} is not set, which the configuration of MCP servers names")
-        return found
-
-    return _VARIABLE.sub(value, text)
+    return configured.checked(name, entries[name], Server, taken=taken, kind=_KIND)

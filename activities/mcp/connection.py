@@ -35,7 +35,6 @@ from activities.mcp.config import Server
 from activities.mcp.http import FATE, MAX_BODY_BYTES, Fate, http_client
 from activities.mcp.offers import MAX_NAME, MAX_TOOLS, OPENING
 from activities.mcp.stdio import stdio_transport
-from activities.mcp.words import one_line
 from retinue.errors import (
     InvalidArguments,
     OutcomeUnknown,
@@ -44,6 +43,7 @@ from retinue.errors import (
     ServiceRefused,
     ServiceUnavailable,
 )
+from retinue.words import one_line
 
 _MAX_PAGES = 20
 _CLOSING = 8.0

@@ -19,9 +19,9 @@ from mcp_types import Tool, ToolAnnotations
 from activities.mcp import schemas
 from activities.mcp.config import Server, ToolRules
 from activities.mcp.schemas import Unusable
-from activities.mcp.words import Redaction, bounded, one_line, plain
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.plan import json_size
+from retinue.words import Redaction, bounded, one_line, plain
 
 MAX_TOOLS = 100
 MAX_NAME = 128

@@ -18,7 +18,7 @@ from mcp_types import (
 )
 from pydantic import BaseModel, Field
 
-from activities.mcp.words import Redaction, bounded
+from retinue.words import Redaction, bounded
 
 _MAX_TEXT_BYTES = 160 * 1024
 """As JSON, of the 256 KiB that may leave a tool."""

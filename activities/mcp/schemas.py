@@ -15,7 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from activities.mcp.words import bounded, plain
+from retinue.words import bounded, plain
 
 MAX_BYTES = 16 * 1024
 _MAX_DEPTH = 24

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from retinue.organisation import HOME
 from retinue.settings import RetinueSettings
 
 
@@ -14,6 +15,8 @@ class McpSettings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
     database_url: str = Field("", description="an SQLAlchemy asyncio address; by default an SQLite file of its own")
+
+    organisation: str = Field(HOME, description="whose the server is ('*': everybody's); by default those of none")
 
     @classmethod
     def of(cls, server: str) -> McpSettings:

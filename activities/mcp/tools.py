@@ -17,7 +17,6 @@ from activities.mcp.connection import Connection, Failed, SessionLost
 from activities.mcp.offers import Offer, fingerprint, manifest, offers, settle, words
 from activities.mcp.results import Outcome, outcome
 from activities.mcp.store import Pins, Said
-from activities.mcp.words import Redaction
 from retinue.capability import Manifest
 from retinue.errors import (
     InvalidArguments,
@@ -30,6 +29,7 @@ from retinue.errors import (
 )
 from retinue.ledger import Commit, Ledger, effect_key
 from retinue.plan import check_args
+from retinue.words import Redaction
 
 _MOST_LOST = 1000
 _log = logging.getLogger("retinue.mcp")

@@ -8,9 +8,8 @@ from typing import Any
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from activities.reasoning.endpoint import NO_COMPLETION, Failure, Why
+from activities.reasoning.streamed import MAX_ANSWER_CHARS
 from retinue.errors import CutAnswer, MalformedAnswer
-
-MAX_ANSWER_CHARS = 100_000
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,14 @@ class ReplyRequest(BaseModel):
     transcript: Transcript | None = None
 
 
+class Draft(BaseModel):
+    """A text that a model is still writing: what the heartbeats of `reply` and `compose` carry."""
+
+    attempt: int = Field(description="of the activity; while the next one begins, Temporal still shows the last one's")
+    number: int = Field(description="which text of the attempt it is: when another model steps in, it begins anew")
+    text: str = Field(description="its beginning, as far as it goes", repr=False)
+
+
 class TextResult(BaseModel):
     """Text that the model wrote."""
 

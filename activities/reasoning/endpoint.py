@@ -6,19 +6,21 @@ Only Chat Completions is used, since every compatible server speaks it. The SDK'
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import isfinite
 from time import time
 from typing import Any
 
+import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletion
 
 from activities.reasoning.contract import ModelUse
 from activities.reasoning.roster import ModelSpec
+from activities.reasoning.streamed import BrokeOff, streamed
 from retinue.errors import MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 
 NO_COMPLETION = "the language model's service did not answer with a chat completion"
@@ -34,6 +36,7 @@ class Why(StrEnum):
 
     SERVICE = "the service"
     FORMAT = "the form in which JSON was asked for"
+    STREAM = "the pieces in which the answer was asked for"
     LENGTH = "a conversation that does not fit"
     REQUEST = "the request, for a reason that only its own words tell"
     CUT = "an answer that does not fit"
@@ -67,7 +70,12 @@ class Endpoint:
         await self._client.close()
 
     async def create(
-        self, messages: Iterable[Mapping[str, Any]], extra: Mapping[str, Any], *, within: float
+        self,
+        messages: Iterable[Mapping[str, Any]],
+        extra: Mapping[str, Any],
+        *,
+        within: float,
+        heard: Callable[[str], None] | None = None,
     ) -> ChatCompletion:
         """Send one request.
 
@@ -75,6 +83,7 @@ class Endpoint:
             messages: The conversation.
             extra: Further fields of the request.
             within: Seconds that are left for it; the model's own time-out may be shorter.
+            heard: Told each piece of the answer while it comes; without one it comes in one piece.
 
         Raises:
             Failure: With ServiceUnavailable (not reachable, too slow, 5xx), ServiceBusy (429, or 503 with the pause that it
@@ -91,10 +100,15 @@ class Endpoint:
         }
         try:
             async with asyncio.timeout(seconds):  # the client's own time-out counts silences only
-                completion: ChatCompletion = await self._client.chat.completions.create(**request)
-        except (openai.OpenAIError, ValueError, TimeoutError) as error:
+                completion: ChatCompletion
+                if heard is not None:
+                    completion = await streamed(self._client, request, heard)
+                else:
+                    completion = await self._client.chat.completions.create(**request)
+        except (openai.OpenAIError, ValueError, TimeoutError, httpx2.HTTPError, BrokeOff) as error:
             # `from None`: the SDK's texts repeat request, headers and sometimes the key
-            raise self._translated(error, seconds, formatted="response_format" in extra) from None
+            failure = self._translated(error, seconds, formatted="response_format" in extra)
+            raise (self._of_a_stream(error, failure) if heard else failure) from None
         return completion
 
     def use(self, completion: ChatCompletion) -> ModelUse:
@@ -123,6 +137,19 @@ class Endpoint:
         if isinstance(error, openai.APIConnectionError):
             return Failure(ServiceUnavailable(f"the language model at {self.spec.host} cannot be reached"))
         return Failure(MalformedAnswer(NO_COMPLETION))
+
+    def _of_a_stream(self, error: Exception, failure: Failure) -> Failure:
+        """What failed because the answer was to come in pieces: refused, broken off, or not in a form that can be read."""
+        if isinstance(error, openai.APIStatusError):
+            said = error.response.text[:_MOST_READ].lower()
+            if error.status_code in (400, 405, 415, 422, 501) and "stream" in said:
+                told = f"the language model at {self.spec.host} refused to answer in pieces"
+                return Failure(ServiceRefused(told), Why.STREAM)
+            return failure
+        if isinstance(error, httpx2.HTTPError | BrokeOff) or type(error) is openai.APIError:
+            told = f"the language model at {self.spec.host} broke off in the middle of its answer"
+            return Failure(ServiceUnavailable(told), Why.STREAM)
+        return failure
 
     def _by_status(self, error: openai.APIStatusError, *, formatted: bool) -> Failure:
         status, asked, host = error.status_code, error.response.headers.get("retry-after"), self.spec.host

@@ -11,12 +11,14 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from openai.types.chat import ChatCompletion
 
 from activities.reasoning.answers import Said, WrittenCall, said_by, text_of
 from activities.reasoning.contract import ModelUse, Usage
+from activities.reasoning.draft import Writing
 from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy
 from activities.reasoning.pauses import Pauses
 from activities.reasoning.roster import ModelSpec, Roster
@@ -29,6 +31,8 @@ __all__ = ["LanguageModel", "Said", "WrittenCall"]
 
 STANDS_BACK = 60.0
 """Seconds for which a model that failed is asked last."""
+IN_ONE_PIECE = 600.0
+"""Seconds for which a model whose answer broke off is asked for whole answers."""
 _CHARS_OF_A_TOKEN = 3
 """Fewer than the four of plain English, so that what is estimated from it is rather too much."""
 _Answer = TypeVar("_Answer")
@@ -42,6 +46,8 @@ class _Question(Generic[_Answer]):
 
     put: Callable[[Structured], _Request]
     read: Callable[[ChatCompletion], _Answer]
+    text: Writing | None = None
+    """Told what is written while it is written."""
 
 
 class LanguageModel:
@@ -58,6 +64,7 @@ class LanguageModel:
         self._pauses = pauses or Pauses()
         self._endpoints: dict[ModelSpec, Endpoint] = {}
         self._forms: dict[str, Structured] = {}
+        self._in_one_piece: dict[str, float] = {}
         self._failed: dict[str, tuple[float, str]] = {}
 
     async def close(self) -> None:
@@ -71,6 +78,7 @@ class LanguageModel:
         *,
         response_format: dict[str, Any] | None = None,
         duty: Duty = Duty.REPLY,
+        text: Writing | None = None,
     ) -> tuple[str, Usage]:
         """Ask for a text, and return it with what was used.
 
@@ -78,6 +86,7 @@ class LanguageModel:
             messages: The conversation.
             response_format: As OpenAI takes it. Where it is a schema, the answer is the JSON that the text holds.
             duty: Whose models are asked.
+            text: Told what a model writes while it does; the answer is what counts.
 
         Raises:
             ServiceUnavailable: Not reachable, too slow, or 5xx.
@@ -87,10 +96,10 @@ class LanguageModel:
             CutAnswer: Cut at the token limit, or far too long.
         """
         said = list(messages)
-        question = _Question(lambda form: asked(said, response_format, form), text_of)
-        text, usage = await self._answer(self._roster.models_for(duty), question, None)
+        question = _Question(lambda form: asked(said, response_format, form), text_of, text)
+        answer, usage = await self._answer(self._roster.models_for(duty), question, None)
         is_schema = response_format is not None and response_format["type"] == "json_schema"
-        return json_in(text) if is_schema else text, usage
+        return json_in(answer) if is_schema else answer, usage
 
     def tries(self, agent: str) -> Tries:
         """What one attempt of an agent's turn may ask of that agent's models."""
@@ -169,8 +178,11 @@ class LanguageModel:
                 told = f"the conversation is longer than the {spec.max_input_tokens} tokens that {spec.label} reads"
                 raise Failure(ServiceRefused(told), Why.LENGTH)
             try:
-                return await self._request(spec, messages, extra, question.read, course, later=later)
+                return await self._request(spec, messages, extra, question, course, later=later)
             except Failure as failure:
+                if failure.why is Why.STREAM:
+                    self._ask_in_one_piece(spec, course, failure)
+                    continue
                 less = asked_less(form) if failure.why is Why.FORMAT else None
                 if less is None:
                     raise
@@ -180,12 +192,24 @@ class LanguageModel:
                     told = f"the language model at {spec.host} takes no answers by {form}"
                     raise Failure(ServiceUnavailable(told), Why.FORMAT) from None
 
+    def _ask_in_one_piece(self, spec: ModelSpec, course: _Course, failure: Failure) -> None:
+        """From now on, or for a while after it broke off once; and at once, if this attempt may ask once more.
+
+        Raises:
+            Failure: It may not.
+        """
+        refused = isinstance(failure.error, ServiceRefused)
+        self._in_one_piece[spec.identity] = inf if refused else time.monotonic() + IN_ONE_PIECE
+        _log.warning("%s gives no answers in pieces; asking for them in one from now on", spec.label)
+        if not course.tries.may_ask_again():
+            raise Failure(ServiceUnavailable(failure.error.message), Why.SERVICE) from None
+
     async def _request(
         self,
         spec: ModelSpec,
         messages: list[Mapping[str, Any]],
         extra: Mapping[str, Any],
-        read: Callable[[ChatCompletion], _Answer],
+        question: _Question[_Answer],
         course: _Course,
         *,
         later: int,
@@ -194,14 +218,24 @@ class LanguageModel:
         course.tries.count()
         course.used(spec, ModelUse(requests=1))
         try:
-            completion = await endpoint.create(messages, extra, within=course.tries.seconds(later=later))
-            course.used(spec, endpoint.use(completion).model_copy(update={"requests": 0}))
-            return read(completion)
+            heard = self._listener(spec, question.text)
+            completion = await endpoint.create(messages, extra, within=course.tries.seconds(later=later), heard=heard)
+            use = endpoint.use(completion).model_copy(update={"requests": 0})
+            course.used(spec, use)
+            if heard and question.text and question.text.begun and not use.output_tokens:
+                self._in_one_piece[spec.identity] = inf  # a budget counts what the service says: some do so only then
+            return question.read(completion)
         except Failure as failure:
             await self._note(spec, failure)
             raise
         except (AttributeError, TypeError, LookupError):  # the SDK does not check the shape of what it parses
             raise Failure(MalformedAnswer(NO_COMPLETION)) from None
+
+    def _listener(self, spec: ModelSpec, text: Writing | None) -> Callable[[str], None] | None:
+        if text is None:
+            return None
+        text.begin()
+        return None if time.monotonic() < self._in_one_piece.get(spec.identity, 0) else text.add
 
     async def _note(self, spec: ModelSpec, failure: Failure) -> None:
         """Keep what the next request should know: a pause for all, a failure for this process."""

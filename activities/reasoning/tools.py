@@ -22,6 +22,7 @@ from activities.reasoning.contract import (
     TextResult,
     Transcript,
 )
+from activities.reasoning.draft import writing
 from activities.reasoning.extraction import extract
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.settings import Duty
@@ -69,7 +70,8 @@ class ReasoningTools(Reasoning):
     async def reply(self, request: ReplyRequest) -> TextResult:
         """Write the final answer."""
         earlier = await self._earlier(request.transcript, request.messages)
-        text, usage = await self._model.complete(prompts.for_reply(request, earlier))
+        with writing() as written:
+            text, usage = await self._model.complete(prompts.for_reply(request, earlier), text=written)
         return TextResult(text=text, usage=usage)
 
     async def converse(self, request: ConverseRequest) -> ConverseResult:
@@ -78,7 +80,8 @@ class ReasoningTools(Reasoning):
 
     async def compose(self, request: ComposeRequest) -> TextResult:
         """Write one text from data."""
-        text, usage = await self._model.complete(prompts.for_compose(request))
+        with writing() as written:
+            text, usage = await self._model.complete(prompts.for_compose(request), text=written)
         return TextResult(text=text, usage=usage)
 
     async def extract(self, request: ExtractRequest) -> ExtractResult:

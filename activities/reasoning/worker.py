@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from temporalio import activity
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError
+from temporalio.worker import WorkerConfig
 
 from activities.reasoning.contract import Reasoning
+from activities.reasoning.draft import THROTTLE
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.models import ReasoningBase
 from activities.reasoning.pauses import Pauses
@@ -19,6 +21,7 @@ from activities.reasoning.tools import ReasoningTools
 from retinue.capability import Manifest
 from retinue.edge import activities_of
 from retinue.errors import ServiceUnavailable
+from retinue.organisation import EACH
 from retinue.registry import Directory
 from retinue.store import Store
 
@@ -28,8 +31,8 @@ CONTRACT = Reasoning
 def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
     """The reasoning capability for a worker."""
     settings = settings or ReasoningSettings()
-    store = OnDemand(Store(settings.database_url, ReasoningBase.metadata, owner=CONTRACT.name, with_ledger=False))
-    model = LanguageModel(settings, Pauses(store))
+    store = Store(settings.database_url, ReasoningBase.metadata, owner=CONTRACT.name, with_ledger=False)
+    model = LanguageModel(settings, Pauses(OnDemand(store.shared())))
     transcripts = TranscriptStore(store)
     tools = ReasoningTools(model, _Registry().manifests, transcripts)
 
@@ -41,7 +44,15 @@ def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
             await model.close()
             await transcripts.close()
 
-    return SimplePlugin(Reasoning.name, activities=activities_of(tools), run_context=run_context)
+    return _OftenHeard(Reasoning.name, activities=activities_of(tools, whose=EACH), run_context=run_context)
+
+
+class _OftenHeard(SimplePlugin):
+    """A worker whose heartbeats may follow each other fast enough for people to read along."""
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Beside what all have."""
+        return WorkerConfig(**{**super().configure_worker(config), "max_heartbeat_throttle_interval": THROTTLE})
 
 
 class _Registry:

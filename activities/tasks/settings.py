@@ -6,8 +6,9 @@ from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.tasks.contract import Channel
-from activities.tasks.webhook import key_of
+from retinue.organisation import HOME
 from retinue.settings import RetinueSettings
+from retinue.webhooks import key_of
 
 
 class TasksSettings(BaseSettings):
@@ -24,6 +25,9 @@ class TasksSettings(BaseSettings):
         "a POST to webhook_url",
     )
     webhook_url: AnyHttpUrl | None = None
+    organisation: str = Field(
+        HOME, description="whose reminders the webhook hears; '*': everybody's; all others stand in their lists alone"
+    )
     webhook_secret: SecretStr = SecretStr("")
 
     @model_validator(mode="after")

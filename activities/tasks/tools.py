@@ -42,11 +42,13 @@ from activities.tasks.contract import (
 )
 from activities.tasks.models import StoredTask
 from activities.tasks.store import TasksStore
-from activities.tasks.webhook import Webhook
+from retinue.carried import current
 from retinue.errors import InvalidArguments, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit, Ledger, effect_key
+from retinue.organisation import EACH, HOME
 from retinue.store import Store
 from retinue.temporal import WORKFLOW_QUEUE
+from retinue.webhooks import Webhook
 
 MOST_LISTED = 200
 LISTED_BYTES = 200 * 1024
@@ -64,12 +66,23 @@ class TasksTools(Tasks):
         *,
         channel: Channel = Channel.CONSOLE,
         webhook: Webhook | None = None,
+        hears: str = HOME,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Keep the list.
+
+        Args:
+            store: Where it is.
+            channel: How people are told of reminders beside it.
+            webhook: Where `channel` is that.
+            hears: The organisation whose reminders it hears, since it is one address of somebody's; `EACH` for all.
+            clock: The present.
+        """
         self.ledger: Ledger = Ledger(store)
         self._tasks = TasksStore(store)
         self._channel = channel
         self._webhook = webhook
+        self._hears = hears
         self._clock = clock
 
     async def add(self, task: AddTask) -> Task:
@@ -157,15 +170,22 @@ class TasksTools(Tasks):
         notified = Notified(task_id=task.task_id, status=task.reminder_status)
         if notified.status is not ReminderStatus.REMINDED or self._channel is Channel.CONSOLE:
             return notified
+        if self._channel is Channel.WEBHOOK and not self._is_heard():
+            return notified
         return notified.model_copy(
             update={"channel": self._channel, "reminded_at": task.reminded_at and task.on_its_clock(task.reminded_at)}
         )
+
+    def _is_heard(self) -> bool:
+        return self._hears in (EACH, current())
 
     async def post_reminder(self, reminder: PostReminder) -> PostedReminder:
         """Send it until it is taken; after a lost reply again, since the receiver knows it by its id."""
         webhook = self._webhook
         if webhook is None:
             raise ServiceRefused("no webhook is configured", hint="set TASKS_NOTIFY, TASKS_WEBHOOK_URL and its secret")
+        if not self._is_heard():
+            raise ServiceRefused("the webhook does not belong to your organisation", hint="see TASKS_ORGANISATION")
         message_id = f"msg_{hashlib.sha256(effect_key().encode()).hexdigest()[:32]}"
 
         async def act(commit: Commit) -> PostedReminder:

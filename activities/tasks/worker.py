@@ -10,10 +10,11 @@ from activities.tasks.contract import Channel, Tasks
 from activities.tasks.models import TasksBase
 from activities.tasks.settings import TasksSettings
 from activities.tasks.tools import TasksTools
-from activities.tasks.webhook import MOST_BYTES, Webhook, key_of
 from retinue.edge import activities_of
+from retinue.organisation import EACH
 from retinue.outside import Outside
 from retinue.store import Store
+from retinue.webhooks import MOST_BYTES, Webhook, key_of
 
 CONTRACT = Tasks
 _TIMEOUT = 10.0
@@ -35,8 +36,9 @@ def plugin(settings: TasksSettings | None = None) -> SimplePlugin:
                 await open_things.enter_async_context(client)
             yield
 
-    tools = TasksTools(store, channel=settings.notify, webhook=_webhook(settings, client) if client else None)
-    return SimplePlugin(CONTRACT.name, activities=activities_of(tools), run_context=opened)
+    webhook = _webhook(settings, client) if client else None
+    tools = TasksTools(store, channel=settings.notify, webhook=webhook, hears=settings.organisation)
+    return SimplePlugin(CONTRACT.name, activities=activities_of(tools, whose=EACH), run_context=opened)
 
 
 def _webhook(settings: TasksSettings, client: httpx.AsyncClient) -> Webhook:

@@ -13,6 +13,7 @@ from activities.weather.service import Service, new_client
 from activities.weather.settings import WeatherSettings
 from activities.weather.tools import WeatherTools
 from retinue.edge import activities_of
+from retinue.organisation import EACH
 
 CONTRACT = Weather
 
@@ -31,7 +32,7 @@ def plugin(settings: WeatherSettings | None = None) -> SimplePlugin:
             yield
 
     tools = WeatherTools(_provider(settings, client))
-    return SimplePlugin(Weather.name, activities=activities_of(tools), run_context=opened)
+    return SimplePlugin(Weather.name, activities=activities_of(tools, whose=EACH), run_context=opened)
 
 
 def _provider(settings: WeatherSettings, client: httpx.AsyncClient) -> WeatherProvider:

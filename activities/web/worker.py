@@ -12,6 +12,7 @@ from activities.web.settings import WebSettings
 from activities.web.tools import WebTools
 from retinue.edge import activities_of
 from retinue.egress import Egress, guarded_client
+from retinue.organisation import EACH
 
 CONTRACT = Web
 _HINT = "who runs Retinue can open single places by WEB_ALLOW_HOSTS"
@@ -29,7 +30,7 @@ def plugin(settings: WebSettings | None = None) -> SimplePlugin:
             yield
 
     tools = WebTools(Pages(client, deadline=settings.timeout, clock=_now))
-    return SimplePlugin(Web.name, activities=activities_of(tools), run_context=opened)
+    return SimplePlugin(Web.name, activities=activities_of(tools, whose=EACH), run_context=opened)
 
 
 def _now() -> datetime:

@@ -1,36 +1,51 @@
 """The inbox: everything that waits for the caller's decision, over all runs."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from api.deps import Caller, MyRuns, TheHouse
+from api.deps import Caller, House, MyRuns, TheHouse, needs
 from api.errors import PROBLEMS, status_of
+from api.events.listed import UNCHANGED, KnownList
+from api.identity.people import Permission, Person
 from api.metrics import DECISIONS
 from api.models import BatchBody, BatchDecision, BatchOutcome, BatchOutcomes, Inbox, InboxItem
+from api.once import OnceRoute, OneAnswer
 from api.runs import Runs
 from retinue.errors import RetinueError
-from workflows.approvals import ANYBODY
+from retinue.organisation import may_decide
 from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, Decide
 
-router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS, route_class=OnceRoute)
 
 
-@router.get("", summary="What waits for a decision")
-async def inbox(runs: MyRuns, kept: TheHouse, name: Caller) -> Inbox:
+@router.get(
+    "",
+    summary="What waits for a decision",
+    response_model=Inbox,
+    responses=UNCHANGED,
+    dependencies=[needs(Permission.READ)],
+)
+async def inbox(runs: MyRuns, kept: TheHouse, me: Caller, known: KnownList) -> Response:
     """All pending approvals, oldest first."""
+    return known.or_else(await waiting_for(runs, kept, me))
+
+
+async def waiting_for(runs: Runs, kept: House, me: Person) -> Inbox:
+    """The same, for a door."""
     views, unreadable = await runs.waiting_for_decision()
     items = [
         InboxItem(**dict(approval), assistant_id=view.id, request=view.message, links=kept.links(view.id))
         for view in views
         for approval in view.approvals
-        if approval.status is ApprovalStatus.PENDING and _is_for(name, view, approval)
+        if approval.status is ApprovalStatus.PENDING and _is_for(me.owner, view, approval)
     ]
     return Inbox(approvals=sorted(items, key=lambda item: item.asked_at), unreadable=unreadable)
 
 
-@router.post("", summary="Decide several at once")
-async def decide_all(body: BatchBody, runs: MyRuns, name: Caller) -> BatchOutcomes:
+@router.post("", summary="Decide several at once", dependencies=[needs(Permission.DECIDE)])
+async def decide_all(body: BatchBody, runs: MyRuns, me: Caller, once: OneAnswer) -> BatchOutcomes:
     """Each decision is recorded or refused by itself, in the given order."""
-    return BatchOutcomes(outcomes=[await _decide(runs, name, decision) for decision in body.decisions])
+    await once.claim(body)
+    return BatchOutcomes(outcomes=[await _decide(runs, me.owner, decision) for decision in body.decisions])
 
 
 async def _decide(runs: Runs, name: str, wanted: BatchDecision) -> BatchOutcome:
@@ -46,5 +61,5 @@ async def _decide(runs: Runs, name: str, wanted: BatchDecision) -> BatchOutcome:
 
 def _is_for(name: str, view: AssistantView, approval: ApprovalView) -> bool:
     """Whether it is this person's to decide, and not decided by them already."""
-    may = approval.by or [view.owner]
-    return (name in may or ANYBODY in may) and name not in {vote.by for vote in approval.votes}
+    asked = may_decide(name, approval.by or [view.owner], owner=view.owner)
+    return asked and name not in {vote.by for vote in approval.votes}

@@ -7,9 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 
-from api.deps import Caller, House, Key, MyRuns, TheHouse
+from api.deps import Caller, House, MyRuns, TheHouse, needs
 from api.errors import PROBLEMS
-from api.keys import Claim
+from api.events.listed import UNCHANGED, KnownList
+from api.events.tag import matches, says_everything, tag
+from api.identity.people import Permission
 from api.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.models import (
     Assistant,
@@ -23,11 +25,12 @@ from api.models import (
     StartBody,
     UndoBody,
 )
+from api.once import OnceRoute, OneAnswer
 from api.receipts import Receipt, as_text, make_receipt
-from api.runs import listed_message, listed_status, pending_approvals
+from api.runs import listed_message, listed_owner, listed_status, pending_approvals
 from workflows.messages import AssistantStatus, AssistantView, Decide, MessagePage, SendMessage
 
-router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS, route_class=OnceRoute)
 _CANCEL_WAIT = 3.0
 Accept = Annotated[str, Header(max_length=500)]
 StepId = Annotated[str, Path(max_length=100)]
@@ -35,10 +38,10 @@ ApprovalId = Annotated[str, Path(max_length=100)]
 Wait = Annotated[float, Query(ge=0, le=30, description="wait so long for the run to end or to need a person")]
 
 
-@router.post("", status_code=202, summary="Start an assistant")
-async def start(body: StartBody, runs: MyRuns, kept: TheHouse, name: Caller, key: Key, response: Response) -> Assistant:
+@router.post("", status_code=202, summary="Start an assistant", dependencies=[needs(Permission.ASK)])
+async def start(body: StartBody, runs: MyRuns, kept: TheHouse, once: OneAnswer, response: Response) -> Assistant:
     """Turn a request in plain language into a run. The same `Idempotency-Key` and body give the same run, always."""
-    claimed = await _claim(kept, name, key, body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True))
+    claimed = await once.claim(body, said="")
     view = await runs.start(body, timezone=body.timezone or kept.settings.retinue_timezone, claimed=claimed)
     ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
@@ -47,17 +50,25 @@ async def start(body: StartBody, runs: MyRuns, kept: TheHouse, name: Caller, key
     return _shown(view, kept)
 
 
-@router.get("", summary="List assistants")
+@router.get(
+    "",
+    summary="List assistants",
+    response_model=AssistantPage,
+    responses=UNCHANGED,
+    dependencies=[needs(Permission.READ)],
+)
 async def list_assistants(
     runs: MyRuns,
     kept: TheHouse,
+    known: KnownList,
     status: AssistantStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
-) -> AssistantPage:
-    """The caller's assistants, newest first."""
-    executions, next_cursor = await runs.page(status=status, limit=limit, cursor=cursor)
-    return AssistantPage(
+    mine: Annotated[bool, Query(description="for an auditor: only their own; everybody else sees no others")] = False,
+) -> Response:
+    """The caller's assistants, newest first; an auditor's list has all of their organisation."""
+    executions, next_cursor = await runs.page(status=status, limit=limit, cursor=cursor, mine=mine)
+    page = AssistantPage(
         assistants=[
             AssistantSummary(
                 id=execution.id,
@@ -67,17 +78,39 @@ async def list_assistants(
                 started_at=execution.start_time,
                 finished_at=execution.close_time,
                 links=kept.links(execution.id),
+                owner=listed_owner(execution),
             )
             for execution in executions
         ],
         next_cursor=next_cursor,
     )
+    return known.or_else(page)
 
 
-@router.get("/{assistant_id}", summary="Read an assistant")
-async def read(assistant_id: str, runs: MyRuns, kept: TheHouse, wait_seconds: Wait = 0) -> Assistant:
-    """The whole view: plan, approvals, answer."""
-    view = await (runs.settled(assistant_id, seconds=wait_seconds) if wait_seconds else runs.view(assistant_id))
+@router.get(
+    "/{assistant_id}",
+    summary="Read an assistant",
+    response_model=Assistant,
+    responses={304: {"description": "It is as the `If-None-Match` says; the run itself was not asked."}},
+    dependencies=[needs(Permission.READ)],
+)
+async def read(
+    assistant_id: str,
+    runs: MyRuns,
+    kept: TheHouse,
+    response: Response,
+    wait_seconds: Wait = 0,
+    if_none_match: Annotated[str | None, Header(description="an `ETag` that was given with the view before")] = None,
+) -> Assistant | Response:
+    """The whole view: plan, approvals, answer. With `If-None-Match` and no waiting, an unchanged one costs next to nothing."""
+    if wait_seconds:
+        return _shown(await runs.settled(assistant_id, seconds=wait_seconds), kept)
+    now = await tag(kept.client, kept.keys, await runs.readable(assistant_id))
+    if matches(now, if_none_match):
+        return Response(status_code=304, headers={"ETag": now})
+    view = await runs.view(assistant_id)
+    if says_everything(view):
+        response.headers["ETag"] = now
     return _shown(view, kept)
 
 
@@ -86,6 +119,7 @@ async def read(assistant_id: str, runs: MyRuns, kept: TheHouse, wait_seconds: Wa
     summary="What was done, with whose consent",
     response_model=Receipt,
     responses={200: {"content": {"text/plain": {}}}},
+    dependencies=[needs(Permission.READ)],
 )
 async def receipt(assistant_id: str, runs: MyRuns, accept: Accept = "") -> Receipt | PlainTextResponse:
     """What the run did, who allowed it, on which data, at what cost, and how to take it back.
@@ -98,7 +132,7 @@ async def receipt(assistant_id: str, runs: MyRuns, accept: Accept = "") -> Recei
     return made
 
 
-@router.get("/{assistant_id}/messages", summary="Read a part of a conversation")
+@router.get("/{assistant_id}/messages", summary="Read a part of a conversation", dependencies=[needs(Permission.READ)])
 async def messages(
     assistant_id: str,
     runs: MyRuns,
@@ -109,36 +143,61 @@ async def messages(
     return await runs.messages(assistant_id, before=before, limit=limit)
 
 
-@router.post("/{assistant_id}/messages", status_code=202, summary="Say the next thing, or answer a question")
-async def send_message(assistant_id: str, body: MessageBody, runs: MyRuns, kept: TheHouse, key: Key) -> Assistant:
+@router.post(
+    "/{assistant_id}/messages",
+    status_code=202,
+    summary="Say the next thing, or answer a question",
+    dependencies=[needs(Permission.ASK)],
+)
+async def send_message(
+    assistant_id: str, body: MessageBody, runs: MyRuns, kept: TheHouse, once: OneAnswer
+) -> Assistant:
     """The next message of a chat, or the answer while the status is `awaiting_input`.
 
     With an `Idempotency-Key` the same message sent again is read once.
     """
-    await runs.send_message(assistant_id, SendMessage(text=body.message, key=key, question_id=body.question_id))
+    await once.claim(body)
+    await runs.send_message(assistant_id, SendMessage(text=body.message, key=once.key, question_id=body.question_id))
     return _shown(await _after(runs, assistant_id, body.wait_seconds), kept)
 
 
-@router.post("/{assistant_id}/cancel", status_code=202, summary="Stop an assistant")
-async def cancel(assistant_id: str, runs: MyRuns, kept: TheHouse, body: CancelBody | None = None) -> Assistant:
+@router.post(
+    "/{assistant_id}/cancel", status_code=202, summary="Stop an assistant", dependencies=[needs(Permission.ASK)]
+)
+async def cancel(
+    assistant_id: str, runs: MyRuns, kept: TheHouse, once: OneAnswer, body: CancelBody | None = None
+) -> Assistant:
     """Stop a run. What has not begun never will; what is done stays done unless `undo` asks to take it back."""
+    await once.claim(body)
     await runs.cancel(assistant_id, undo=body is not None and body.undo)
     return _shown(await runs.settled(assistant_id, seconds=_CANCEL_WAIT, mine=True), kept)
 
 
-@router.post("/{assistant_id}/undo", status_code=202, summary="Take back what an ended assistant did")
-async def undo(assistant_id: str, runs: MyRuns, kept: TheHouse, body: UndoBody | None = None) -> Assistant:
+@router.post(
+    "/{assistant_id}/undo",
+    status_code=202,
+    summary="Take back what an ended assistant did",
+    dependencies=[needs(Permission.ASK)],
+)
+async def undo(
+    assistant_id: str, runs: MyRuns, kept: TheHouse, once: OneAnswer, body: UndoBody | None = None
+) -> Assistant:
     """Undo the effects of an ended run, last first. `undo` in the view says what was taken back and what cannot be."""
+    await once.claim(body)
     return _shown(await runs.undo(assistant_id, seconds=(body or UndoBody()).wait_seconds), kept)
 
 
-@router.post("/{assistant_id}/fork", status_code=202, summary="Go on from a step in a new run")
+@router.post(
+    "/{assistant_id}/fork",
+    status_code=202,
+    summary="Go on from a step in a new run",
+    dependencies=[needs(Permission.ASK)],
+)
 async def fork(
-    assistant_id: str, body: ForkBody, runs: MyRuns, kept: TheHouse, name: Caller, key: Key, response: Response
+    assistant_id: str, body: ForkBody, runs: MyRuns, kept: TheHouse, once: OneAnswer, response: Response
 ) -> Assistant:
     """Start a new run from a step of an old one, keeping finished results without doing them again."""
-    request = body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True)
-    claimed = await _claim(kept, name, key, f"fork {assistant_id} {request}")
+    claimed = await once.claim(body, said=f"fork {assistant_id}")
     view = await runs.fork(assistant_id, body, claimed=claimed)
     ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
@@ -147,29 +206,46 @@ async def fork(
     return _shown(view, kept)
 
 
-@router.post("/{assistant_id}/steps/{step_id}", summary="Decide about a step that no worker takes")
-async def choose(assistant_id: str, step_id: StepId, body: ChoiceBody, runs: MyRuns, kept: TheHouse) -> Assistant:
+@router.post(
+    "/{assistant_id}/steps/{step_id}",
+    summary="Decide about a step that no worker takes",
+    dependencies=[needs(Permission.ASK)],
+)
+async def choose(
+    assistant_id: str, step_id: StepId, body: ChoiceBody, runs: MyRuns, kept: TheHouse, once: OneAnswer
+) -> Assistant:
     """Wait on, skip the step, or let it fail, while its status is `awaiting_worker`."""
+    await once.claim(body)
     await runs.choose(assistant_id, step_id, body.choice)
     return _shown(await runs.view(assistant_id), kept)
 
 
-@router.post("/{assistant_id}/approvals/{approval_id}", summary="Decide an approval", tags=["approvals"])
+@router.post(
+    "/{assistant_id}/approvals/{approval_id}",
+    summary="Decide an approval",
+    tags=["approvals"],
+    dependencies=[needs(Permission.DECIDE)],
+)
 async def decide(
-    assistant_id: str, approval_id: ApprovalId, body: DecisionBody, runs: MyRuns, kept: TheHouse, name: Caller
+    assistant_id: str,
+    approval_id: ApprovalId,
+    body: DecisionBody,
+    runs: MyRuns,
+    kept: TheHouse,
+    me: Caller,
+    once: OneAnswer,
 ) -> Assistant:
     """Approve, reject or edit a pending action.
 
     A 200 says that the decision is recorded. Whether the action is done stands in the step's status.
     """
-    decision = Decide(approval_id=approval_id, by=name, **body.model_dump(exclude={"wait_seconds"}, exclude_unset=True))
+    await once.claim(body)
+    decision = Decide(
+        approval_id=approval_id, by=me.owner, **body.model_dump(exclude={"wait_seconds"}, exclude_unset=True)
+    )
     await runs.decide(assistant_id, decision)
     DECISIONS.labels(body.decision).inc()
     return _shown(await _after(runs, assistant_id, body.wait_seconds), kept)
-
-
-async def _claim(kept: House, name: str, key: str | None, request: str) -> Claim | None:
-    return None if key is None else await kept.keys.claim(owner=name, key=key, body=request)
 
 
 async def _after(runs: MyRuns, assistant_id: str, wait_seconds: float) -> AssistantView:

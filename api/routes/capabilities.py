@@ -2,10 +2,12 @@
 
 import asyncio
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from api.deps import TheHouse
+from api.deps import TheHouse, needs
 from api.errors import PROBLEMS
+from api.events.listed import UNCHANGED, KnownList
+from api.identity.people import Permission
 from api.models import Capabilities, CapabilityState
 from retinue.capability import Manifest
 from retinue.pollers import live_pollers
@@ -13,12 +15,19 @@ from retinue.pollers import live_pollers
 router = APIRouter(prefix="/v1/capabilities", tags=["capabilities"], responses=PROBLEMS)
 
 
-@router.get("", summary="Capabilities and their health")
-async def capabilities(kept: TheHouse) -> Capabilities:
+@router.get(
+    "",
+    summary="Capabilities and their health",
+    response_model=Capabilities,
+    responses=UNCHANGED,
+    dependencies=[needs(Permission.READ)],
+)
+async def capabilities(kept: TheHouse, known: KnownList) -> Response:
     """Every capability that was ever announced, with its tools and the workers that poll its queue now."""
 
     async def state(manifest: Manifest) -> CapabilityState:
         pollers = await live_pollers(kept.client, manifest.task_queue)
         return CapabilityState(**dict(manifest), pollers=pollers, healthy=pollers > 0)
 
-    return Capabilities(capabilities=await asyncio.gather(*map(state, await kept.directory.manifests())))
+    states = await asyncio.gather(*map(state, await kept.directory.manifests()))
+    return known.or_else(Capabilities(capabilities=states))

@@ -6,13 +6,16 @@ import uuid
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.deps import Caller, House, Key, TheHouse
+from api.deps import Caller, House, TheHouse, needs
 from api.errors import PROBLEMS
+from api.events.listed import UNCHANGED, KnownList
 from api.grants import Grants
+from api.identity.people import Permission
 from api.models import Zone
+from api.once import OnceRoute, OneAnswer
 from retinue.errors import InvalidArguments
 from retinue.times import Moment, local
 from workflows.budget import Limits
@@ -31,7 +34,7 @@ from workflows.standing import (
     is_live,
 )
 
-router = APIRouter(prefix="/v1", tags=["grants"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1", tags=["grants"], responses=PROBLEMS, route_class=OnceRoute)
 GrantId = Annotated[str, Path(max_length=200)]
 
 
@@ -73,44 +76,52 @@ class UsageToday(BaseModel):
     budget: Limits | None = Field(None, description="of a day, by the default policy; null is without limit")
 
 
-def my_grants(kept: TheHouse, name: Caller) -> Grants:
+def my_grants(kept: TheHouse, me: Caller) -> Grants:
     """The caller's grants."""
-    return Grants(kept.client, name)
+    return Grants(kept.client, me.owner)
 
 
 MyGrants = Annotated[Grants, Depends(my_grants)]
 
 
-@router.get("/grants", summary="List standing permissions")
+@router.get(
+    "/grants",
+    summary="List standing permissions",
+    response_model=GrantList,
+    responses=UNCHANGED,
+    dependencies=[needs(Permission.READ)],
+)
 async def list_grants(
     grants: MyGrants,
+    known: KnownList,
     everything: Annotated[bool, Query(alias="all", description="also revoked, used up and expired ones")] = False,
-) -> GrantList:
+) -> Response:
     """Those that are live, each in plain words and with its last uses."""
     shown = [_shown(grant) for grant in await grants.all()]
-    return GrantList(grants=[grant for grant in shown if everything or grant.live])
+    return known.or_else(GrantList(grants=[grant for grant in shown if everything or grant.live]))
 
 
-@router.post("/grants", status_code=201, summary="Allow something from now on")
-async def add_grant(body: GrantBody, grants: MyGrants, kept: TheHouse, name: Caller, key: Key) -> GrantShown:
+@router.post("/grants", status_code=201, summary="Allow something from now on", dependencies=[needs(Permission.ASK)])
+async def add_grant(body: GrantBody, grants: MyGrants, kept: TheHouse, me: Caller, once: OneAnswer) -> GrantShown:
     """Add a standing permission. The same `Idempotency-Key` and body are the same grant, always."""
     if problem := check_wish(body.expires_at, datetime.now(UTC)):
         raise InvalidArguments(problem)
     await _check_tool(body, kept)
-    grant_id = f"g-{digest(key) if key else uuid.uuid4().hex}"
-    grant = await grants.add(NewGrant(**dict(body), grant_id=grant_id, by=name))
+    await once.claim(body, said="grant")
+    grant_id = f"g-{digest(once.key) if once.key else uuid.uuid4().hex}"
+    grant = await grants.add(NewGrant(**dict(body), grant_id=grant_id, by=me.owner))
     if any(getattr(grant, field) != getattr(body, field) for field in ("tool", "args", "expires_at", "schedule_id")):
         raise InvalidArguments("this Idempotency-Key was used for another grant", hint="use a new key")
     return _shown(grant)
 
 
-@router.delete("/grants/{grant_id}", summary="Revoke a standing permission")
+@router.delete("/grants/{grant_id}", summary="Revoke a standing permission", dependencies=[needs(Permission.ASK)])
 async def revoke_grant(grant_id: GrantId, grants: MyGrants) -> GrantShown:
     """From now on it is asked again. What was done stays done. Revoking twice is the same as once."""
     return _shown(await grants.revoke(grant_id))
 
 
-@router.get("/usage", summary="What today has used")
+@router.get("/usage", summary="What today has used", dependencies=[needs(Permission.READ)])
 async def usage(grants: MyGrants, kept: TheHouse, timezone: Zone | None = None) -> UsageToday:
     """Today's totals over all runs, by the calendar of the person's time zone."""
     zone = timezone or kept.settings.retinue_timezone

@@ -8,7 +8,7 @@ from temporalio.service import RPCError
 from api import metrics
 from api.deps import House, HouseAtRest
 from api.models import Health
-from retinue.errors import ServiceUnavailable
+from retinue.errors import ServiceUnavailable, Undecipherable
 from retinue.pollers import live_pollers
 from retinue.temporal import WORKFLOW_QUEUE
 
@@ -41,6 +41,8 @@ async def _waiting_for(kept: House) -> list[str]:
         if not await live_pollers(kept.client, WORKFLOW_QUEUE, workflows=True):
             return ["workflow worker"]
         return [] if kept.ready else await _capabilities_not_seen(kept)
+    except Undecipherable:
+        return ["encryption keys"]
     except (RPCError, ServiceUnavailable):
         return ["temporal"]
 

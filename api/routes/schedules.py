@@ -6,72 +6,81 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from api.deps import Caller, Key, MyRuns, TheHouse
+from api.deps import Caller, MyRuns, TheHouse, needs
 from api.errors import PROBLEMS
+from api.events.listed import UNCHANGED, KnownList
+from api.identity.people import Permission
+from api.once import OnceRoute, OneAnswer
 from api.schedules import PauseBody, ScheduleBody, SchedulePage, Schedules, ScheduleView
 
-router = APIRouter(prefix="/v1/schedules", tags=["schedules"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/schedules", tags=["schedules"], responses=PROBLEMS, route_class=OnceRoute)
 
 
-def my_schedules(kept: TheHouse, name: Caller, runs: MyRuns) -> Schedules:
+def my_schedules(kept: TheHouse, me: Caller, runs: MyRuns) -> Schedules:
     """The caller's schedules."""
-    return Schedules(kept, owner=name, runs=runs)
+    return Schedules(kept, owner=me.owner, runs=runs)
 
 
 MySchedules = Annotated[Schedules, Depends(my_schedules)]
 ScheduleId = Annotated[str, Path(max_length=100)]
 
 
-@router.post("", status_code=201, summary="Make a schedule")
+@router.post("", status_code=201, summary="Make a schedule", dependencies=[needs(Permission.ASK)])
 async def create(
-    body: ScheduleBody, schedules: MySchedules, kept: TheHouse, name: Caller, key: Key, response: Response
+    body: ScheduleBody, schedules: MySchedules, kept: TheHouse, once: OneAnswer, response: Response
 ) -> ScheduleView:
     """Start an assistant again and again at the times of a cron expression, on the clocks of the person's zone.
 
     Wall-clock times hold when clocks change. A time that does not exist on such a day is left out, one that exists twice
     counts once. The same `Idempotency-Key` and body give the same schedule.
     """
-    claimed = None
-    if key is not None:
-        request = f"schedule {body.model_dump_json(exclude_defaults=True)}"
-        claimed = await kept.keys.claim(owner=name, key=key, body=request)
+    claimed = await once.claim(body, said="schedule")
     timezone = body.timezone or kept.settings.retinue_timezone
     view = await schedules.create(body, timezone=timezone, claimed=claimed)
     response.headers["Location"] = f"/v1/schedules/{view.id}"
     return view
 
 
-@router.get("", summary="List schedules")
-async def list_schedules(schedules: MySchedules, limit: Annotated[int, Query(ge=1, le=200)] = 100) -> SchedulePage:
+@router.get(
+    "",
+    summary="List schedules",
+    response_model=SchedulePage,
+    responses=UNCHANGED,
+    dependencies=[needs(Permission.READ)],
+)
+async def list_schedules(
+    schedules: MySchedules, known: KnownList, limit: Annotated[int, Query(ge=1, le=200)] = 100
+) -> Response:
     """The caller's schedules, by name; there are never more than 200."""
-    return SchedulePage(schedules=await schedules.page(limit=limit))
+    return known.or_else(SchedulePage(schedules=await schedules.page(limit=limit)))
 
 
-@router.get("/{schedule_id}", summary="Read a schedule")
+@router.get("/{schedule_id}", summary="Read a schedule", dependencies=[needs(Permission.READ)])
 async def read(schedule_id: ScheduleId, schedules: MySchedules) -> ScheduleView:
     """The whole view: next runs, recent runs."""
     return await schedules.view(schedule_id)
 
 
-@router.post("/{schedule_id}/pause", summary="Pause a schedule")
+@router.post("/{schedule_id}/pause", summary="Pause a schedule", dependencies=[needs(Permission.ASK)])
 async def pause(schedule_id: ScheduleId, schedules: MySchedules, body: PauseBody | None = None) -> ScheduleView:
     """Start no run until it is resumed; a run that goes on is left alone."""
     return await schedules.pause(schedule_id, body.note if body else None)
 
 
-@router.post("/{schedule_id}/resume", summary="Resume a schedule")
+@router.post("/{schedule_id}/resume", summary="Resume a schedule", dependencies=[needs(Permission.ASK)])
 async def resume(schedule_id: ScheduleId, schedules: MySchedules) -> ScheduleView:
     """Go on with the next time. What the pause left out is not made up for."""
     return await schedules.resume(schedule_id)
 
 
-@router.post("/{schedule_id}/run", status_code=202, summary="Run now")
-async def run(schedule_id: ScheduleId, schedules: MySchedules) -> ScheduleView:
+@router.post("/{schedule_id}/run", status_code=202, summary="Run now", dependencies=[needs(Permission.ASK)])
+async def run(schedule_id: ScheduleId, schedules: MySchedules, once: OneAnswer) -> ScheduleView:
     """Start a run now, paused or not; it is the first of `recent_runs`. While one is going: 409."""
+    await once.claim()
     return await schedules.run(schedule_id)
 
 
-@router.delete("/{schedule_id}", status_code=204, summary="Delete a schedule")
+@router.delete("/{schedule_id}", status_code=204, summary="Delete a schedule", dependencies=[needs(Permission.ASK)])
 async def delete(schedule_id: ScheduleId, schedules: MySchedules) -> None:
     """Start no run any more. Runs that it started stay as they are."""
     await schedules.delete(schedule_id)

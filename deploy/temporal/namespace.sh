@@ -32,7 +32,8 @@ patiently namespace
 # One at a time: when some of several names exist already, the others would be left out without a word.
 patiently temporal operator search-attribute create --name RetinueStatus --type Keyword
 patiently temporal operator search-attribute create --name RetinueOwner --type Keyword
+patiently temporal operator search-attribute create --name RetinueTenant --type Keyword
 patiently temporal operator search-attribute create --name RetinuePendingApprovals --type Int
 patiently temporal operator search-attribute create --name RetinueApprovers --type KeywordList
-patiently temporal workflow list --query "RetinueStatus = '' AND RetinueOwner = '' AND RetinuePendingApprovals = 0"
+patiently temporal workflow list --query "RetinueStatus = '' AND RetinueOwner = '' AND RetinueTenant = '' AND RetinuePendingApprovals = 0"
 echo "namespace $TEMPORAL_NAMESPACE is ready"

@@ -77,7 +77,7 @@ async def test_the_same_request_twice_is_one_grant(stack: Stack, address: str) -
     first, again = [await added(stack, body(address), **key) for _ in range(2)]
     assert first == again
     other = await stack.http.post(GRANTS, json=body(f"x{address}"), headers=key)
-    refused(other, 422, "was used for another grant")
+    refused(other, 422, "was used for another request")
 
 
 async def test_any_arguments_must_be_said_and_are_spelled_out(stack: Stack) -> None:

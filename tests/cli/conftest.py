@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,15 @@ from typer.testing import CliRunner, Result
 from cli.app import app
 
 View = dict[str, Any]
+LINKS = {"self": "/v1/assistants/a-1", "temporal_ui": "http://127.0.0.1:8233/namespaces/default/workflows/a-1"}
+ME = {
+    "name": "anna",
+    "tenant": "quay",
+    "roles": ["owner"],
+    "permissions": ["ask", "read"],
+    "recognised_by": None,
+    "notice": "Only you.",
+}
 Run = Callable[..., Result]
 
 
@@ -63,9 +73,8 @@ def approval(**more: Any) -> View:
 
 def view(status: str, **more: Any) -> View:
     """A view of the run `a-1`."""
-    links = {"self": "/v1/assistants/a-1", "temporal_ui": "http://127.0.0.1:8233/namespaces/default/workflows/a-1"}
     shown: View = {"id": "a-1", "status": status, "message": "say hello", "messages": [], "plan": None, "approvals": []}
-    return shown | {"question": None, "reply": None, "error": None, "notices": [], "links": links} | more
+    return shown | {"question": None, "reply": None, "error": None, "notices": [], "links": LINKS} | more
 
 
 def waiting(**more: Any) -> View:
@@ -88,6 +97,8 @@ class FakeApi:
     unavailable: int = 0
     refusal: tuple[int, str] | None = None
     refused_decision: tuple[int, str] | None = None
+    wanted_key: str = ""
+    credentials: list[str | None] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     sent: list[tuple[str, View]] = field(default_factory=list)
 
@@ -125,12 +136,30 @@ def _application(fake: FakeApi) -> FastAPI:
         fake.sent.append((rest, await request.json() if await request.body() else {}))
         return _problem(*fake.refused_decision) if fake.refused_decision else fake.answer()
 
+    @application.get("/v1/me")
+    async def me(request: Request) -> JSONResponse:
+        fake.credentials.append(request.headers.get("Authorization"))
+        if fake.wanted_key and fake.credentials[-1] != f"Bearer {fake.wanted_key}":
+            return _problem(401, "there are no credentials, or they are not valid")
+        return JSONResponse(ME)
+
     @application.get("/v1/approvals")
     async def inbox() -> JSONResponse:
-        items = [item | {"assistant_id": "a-1", "request": "say hello"} for item in fake.views[0]["approvals"]]
+        about = {"assistant_id": "a-1", "request": "say hello", "links": LINKS}
+        items = [item | about for item in fake.views[0]["approvals"]]
         return JSONResponse({"approvals": items})
 
     return application
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A config folder of this test's own, empty; whoever runs the tests may be logged in somewhere."""
+    folder = tmp_path / "config"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    for name in ("RETINUE_URL", "RETINUE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
 
 
 @pytest.fixture(scope="session")

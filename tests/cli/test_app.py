@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydantic import BaseModel
+import typer.main
 from typer.testing import CliRunner
 
-from activities.reasoning import contract
-from api import models
-from api.routes.grants import GrantList, GrantShown
-from cli import views
 from cli.app import app
 from cli.local import api_url
 from retinue.settings import ROOT
 from tests.cli.conftest import Run
-from workflows import messages, origins, standing
 
 COMMAND = ROOT / "bin/retinue"
 
@@ -83,30 +80,27 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "RETINUE_PORT" in result.stderr
 
 
-def test_what_the_commands_read_is_what_the_api_shows() -> None:
-    shown: dict[type[BaseModel], type[BaseModel]] = {
-        views.Assistant: models.Assistant,
-        views.AssistantSummary: models.AssistantSummary,
-        views.AssistantPage: models.AssistantPage,
-        views.InboxItem: models.InboxItem,
-        views.Inbox: models.Inbox,
-        views.Capability: models.CapabilityState,
-        views.Health: models.Health,
-        views.Step: messages.StepView,
-        views.Approval: messages.ApprovalView,
-        views.Origin: origins.Origin,
-        views.StepError: messages.StepError,
-        views.StepConsent: messages.StepConsent,
-        views.PlanCard: messages.PlanCard,
-        views.Vote: messages.Vote,
-        views.Offer: standing.Scope,
-        views.WorkerWait: messages.WorkerWait,
-        views.Budget: messages.BudgetView,
-        views.UndoStep: messages.UndoStep,
-        views.Message: contract.Message,
-        views.Usage: contract.Usage,
-        views.Grant: GrantShown,
-        views.GrantList: GrantList,
+PRINT_NO_ANSWER = {"up", "demo", "export", "mail deliver", "calendar import", "contacts import", "new capability"}
+"""They start something, print files' contents, or tell how an import went."""
+PRINT_NO_ANSWER |= {"policy show", "policy check"}
+
+
+def _commands() -> dict[str, Any]:
+    top: dict[str, Any] = getattr(typer.main.get_command(app), "commands")  # noqa: B009  # the type is a plain command
+    inner = {
+        f"{name} {word}": one for name, group in top.items() for word, one in getattr(group, "commands", {}).items()
     }
-    for read, written in shown.items():
-        assert set(read.model_fields) <= set(written.model_fields), read.__name__
+    return {name: command for name, command in top.items() if not hasattr(command, "commands")} | inner
+
+
+@pytest.mark.parametrize("name", sorted(set(_commands()) - PRINT_NO_ANSWER))
+def test_every_command_that_answers_can_do_so_in_json(name: str) -> None:
+    assert "--json" in {option for parameter in _commands()[name].params for option in parameter.opts}
+
+
+@pytest.mark.parametrize(("typed", "completed"), [("appr", {"approvals", "approve"}), ("schedules pa", {"pause"})])
+def test_a_shell_completes_commands(typed: str, completed: set[str]) -> None:
+    words = f"retinue {typed}"
+    asked = {"_RETINUE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    result = subprocess.run([COMMAND], env=os.environ | asked, capture_output=True, text=True, check=True)
+    assert set(result.stdout.split()) == completed

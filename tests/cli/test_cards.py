@@ -10,7 +10,7 @@ import pytest
 from cli.cards import origin_words
 from cli.policies import DEFAULT
 from cli.render import in_order, waits_for
-from cli.views import Origin, Step
+from retinue.client.models import Origin, Step
 from tests.cli.conftest import FakeApi, Run, View, step, view, waiting
 from workflows.policy import DEFAULT_POLICY, parse_policies
 
@@ -33,13 +33,13 @@ OFFER = {"args": {"/to": ["ana@example.com"], "/cc": []}, "closed": False}
     ],
 )
 def test_origins_are_told_in_words(origin: View, alone: bool, words: str) -> None:
-    assert words in origin_words(Origin(path="/to/0", **origin), alone=alone)
+    assert words in origin_words(Origin.model_validate({"path": "/to/0", "trusted": False} | origin), alone=alone)
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"approvers": 2, "votes": [{"by": "anna"}]}, "1 of 2 people have approved: anna."),
+        ({"approvers": 2, "votes": [{"by": "anna", "at": FAR}]}, "1 of 2 people have approved: anna."),
         ({"by": ["anna", "ben"], "not_the_requester": True}, "May decide: anna, ben, but not whoever asked for it."),
         ({"by": ["*"]}, "May decide: anybody."),
         ({"expires_at": FAR, "at_expiry": "allow"}, "then it is allowed."),
@@ -95,7 +95,7 @@ def test_lines_show_an_agents_calls_further_right(retinue: Run, api: FakeApi) ->
 
 
 def test_a_budget_and_undone_effects_are_shown(retinue: Run, api: FakeApi) -> None:
-    undone = [{"step_id": "s1", "tool": "a.b", "status": "failed", "error": "it was changed since"}]
+    undone = [{"step_id": "s1", "tool": "a.b", "title": "Do it", "status": "failed", "error": "it was changed since"}]
     api.views = [view("completed", budget={"limits": {"steps": 2, "cost": None}, "used": {"steps": 2}}, undo=undone)]
     shown = retinue("show", "a-1").stdout
     assert "Budget: 2 of 2 steps." in shown

@@ -109,7 +109,7 @@ def test_an_editor_that_changes_nothing_sends_nothing(retinue: Run, api: FakeApi
     result = retinue("edit", "a-1", env={"EDITOR": "true", "VISUAL": ""})
 
     assert result.exit_code == 0
-    assert "nothing was sent" in result.stdout
+    assert "nothing was sent" in result.stderr
     assert api.sent == []
 
 

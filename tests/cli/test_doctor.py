@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli import doctor
-from cli.doctor import Level
+from cli.findings import Level
 from tests.cli.conftest import FakeApi, Run
 
 SECRET = "sk-canary-42"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.keys import IdempotencyKeys
+from api.keys import Answer, IdempotencyKeys
 from retinue.errors import InvalidArguments
 
 
@@ -21,10 +21,21 @@ async def doors(database_url: str) -> AsyncIterator[list[IdempotencyKeys]]:
         await door.close()
 
 
-async def test_fifty_claims_of_one_key_at_once_are_one(doors: list[IdempotencyKeys]) -> None:
-    claims = await asyncio.gather(*(doors[number % 2].claim(owner="me", key="k", body="b") for number in range(50)))
-    assert [claim.repeated for claim in claims].count(False) == 1
-    assert len({(claim.assistant_id, claim.used_at) for claim in claims}) == 1
+async def test_of_fifty_claims_of_one_key_at_once_one_does_the_work_and_all_get_its_answer(
+    doors: list[IdempotencyKeys],
+) -> None:
+    answer = Answer(status=202, headers={"location": "/v1/assistants/a"}, body=b"{}")
+
+    async def request(door: IdempotencyKeys) -> tuple[str, bool, Answer | None]:
+        claim = await door.claim(owner="me", key="k", body="b")
+        if claim.answer is None:
+            await door.keep(claim, answer)
+        return claim.assistant_id, claim.repeated, claim.answer
+
+    told = await asyncio.gather(*(request(doors[number % 2]) for number in range(50)))
+    assert {run_id for run_id, _, _ in told} == {told[0][0]}
+    assert [first for _, repeated, first in told if not repeated] == [None]
+    assert [first for _, repeated, first in told if repeated] == [answer] * 49
 
 
 async def test_a_key_is_for_one_request_of_one_caller(doors: list[IdempotencyKeys]) -> None:

@@ -137,6 +137,28 @@ def test_the_key_of_the_model_reaches_reasoning_alone(services: dict[str, dict[s
     assert holders == {"reasoning"}
 
 
+KEY = "k1:" + "A" * 43
+
+
+@pytest.mark.parametrize(
+    ("variable", "holders"),
+    [
+        ("RETINUE_DECISION_KEYS", {"api", "workflows"}),
+        ("RETINUE_ENCRYPTION_KEYS", {"api", "workflows", *activities.folders()}),
+        ("RETINUE_ANNOUNCE_KEYS", {"api", "workflows", *activities.folders()}),
+    ],
+)
+def test_a_key_reaches_those_who_need_it_and_nobody_else(variable: str, holders: set[str]) -> None:
+    found = configured({**MODEL, variable: KEY})["services"]
+    assert {name for name, service in found.items() if KEY in json.dumps(service)} == holders
+
+
+def test_people_who_are_told_apart_decide_with_proofs_or_the_stack_does_not_start() -> None:
+    done = compose("config", "--quiet", environ={**MODEL, "RETINUE_OIDC_ISSUER": "https://id.example.com"})
+    assert done.returncode != 0
+    assert "RETINUE_DECISION_KEYS" in done.stderr
+
+
 def test_the_password_of_the_database_reaches_no_process_of_ours() -> None:
     services = configured({"POSTGRES_PASSWORD": "a-password-of-mine"})["services"]
     holders = {name for name, service in services.items() if "a-password-of-mine" in json.dumps(service)}
@@ -269,7 +291,7 @@ def test_there_is_a_lock_for_each_part_and_no_other() -> None:
 
 
 def test_an_extra_belongs_to_a_part_or_to_the_laptop() -> None:
-    assert set(lock_parts.extras()) - set(lock_parts.parts()) == {"cli", "up"}
+    assert set(lock_parts.extras()) - set(lock_parts.parts()) - set(lock_parts.SHARED) == {"cli", "up"}
 
 
 @pytest.fixture(scope="module")

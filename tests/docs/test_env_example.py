@@ -15,7 +15,12 @@ from retinue.settings import ROOT
 
 LINES = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
 NAMES = re.findall(r"^#([A-Z][A-Z0-9_]*)=", "\n".join(LINES), re.MULTILINE)
-MODULES = ["retinue.settings", "api.settings", *(f"activities.{name}.settings" for name in activities.folders())]
+MODULES = [
+    "retinue.settings",
+    "api.settings",
+    "api.identity.settings",
+    *(f"activities.{name}.settings" for name in activities.folders()),
+]
 SOURCES = [
     file
     for pattern in ("[!.]*/**/*.py", "[!.]*/**/*.yaml", "[!.]*/**/*.sh", "docker-compose.yml")

@@ -25,6 +25,7 @@ from tests.scenarios.conftest import lonely, people  # noqa: F401  # fixtures
 from tests.scenarios.test_agents import call, delegated
 from tests.scenarios.test_people import QUORUM, Opened, rule, say
 from tests.scenarios.test_plans import MISSING, event
+from tests.security.backdoor.conftest import house, installation, keys  # noqa: F401  # fixtures
 from tests.test_main_job import COMPOSED_MAIL, forecast, mail
 from workflows.undo import undo_id
 
@@ -236,3 +237,23 @@ async def test_record_a_reminder(stack: Stack, fresh: Fresh) -> None:
     reminder = f"reminder-{steps(view)['s1']['result']['task_id']}"
     await stack.temporal.get_workflow_handle(reminder).result()
     await save(stack, reminder, "reminder")
+
+
+async def test_record_proved(house: Stack, fresh: Fresh) -> None:  # noqa: F811
+    """In the mode `proved`, with a stranger's signal in between."""
+    view = await asking(house, fresh("Mail team@example.com"), plan_answer([mail("s1")]))
+    await house.temporal.get_workflow_handle(view["id"]).signal("approve", {"approval_id": "ap-s1"})
+    await house.until(view["id"], lambda v: bool(v["notices"]))
+    await house.decide(view)
+    await ended(house, view, "proved")
+
+
+@pytest.mark.parametrize("by", ["front_door", "stranger"])
+async def test_record_proved_undo(house: Stack, fresh: Fresh, by: str) -> None:  # noqa: F811
+    message = fresh(f"Dentist, then mail team@example.com, {by}")
+    view = await asking(house, message, plan_answer([event(title=message), mail("s2", depends_on=["s1"])]))
+    for _ in range(by == "front_door"):
+        await house.http.post(f"/v1/assistants/{view['id']}/cancel", json={"undo": True})
+    for _ in range(by == "stranger"):
+        await house.temporal.get_workflow_handle(view["id"]).cancel(reason="undo")
+    await ended(house, view, f"proved_undo_by_{by}")

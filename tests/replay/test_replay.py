@@ -14,6 +14,7 @@ from retinue.temporal import DATA_CONVERTER
 from workflows.assistant import AssistantWorkflow
 from workflows.catalog import PLANS
 from workflows.microagent import MicroAgentWorkflow
+from workflows.notifications import NotificationWorkflow
 from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
 from workflows.reminder import ReminderWorkflow
@@ -33,6 +34,7 @@ def replayer() -> Replayer:
             PersonWorkflow,
             RegistryWorkflow,
             ReminderWorkflow,
+            NotificationWorkflow,
             *(plan.workflow for plan in PLANS.values()),
         ],
         data_converter=DATA_CONVERTER,

@@ -20,9 +20,9 @@ from activities.email.settings import EmailSettings
 from activities.email.worker import plugin as email_plugin
 from activities.tasks.contract import Channel, Reminder, Tasks
 from activities.tasks.settings import TasksSettings
-from activities.tasks.webhook import key_of, signature
 from activities.tasks.worker import plugin as tasks_plugin
 from retinue.temporal import DATA_CONVERTER
+from retinue.webhooks import key_of, signature
 from tests.conftest import patient
 from workers import temporal_server
 from workers.runner import SANDBOX, capability_worker, workflows_worker

@@ -1,6 +1,6 @@
-"""Telling another program of a reminder by HTTP, signed as Standard Webhooks says.
+"""Telling another program something by HTTP, signed as Standard Webhooks says.
 
-The receiver knows each reminder by its `webhook-id`, so that one which comes twice, after a lost reply, is known as such.
+The receiver knows each message by its `webhook-id`, so that one which comes twice, after a lost reply, is known as such.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ import binascii
 import hashlib
 import hmac
 import json
+import secrets
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from retinue.errors import ServiceRefused, ServiceUnavailable
-from retinue.outside import Outside
+
+if TYPE_CHECKING:
+    from retinue.outside import Outside  # whoever only keeps secrets needs no HTTP client
 
 PREFIX = "whsec_"
 _SECRET_BYTES = range(24, 65)
@@ -38,16 +44,21 @@ def key_of(secret: str) -> bytes:
     return key
 
 
+def new_secret() -> str:
+    """A secret of 256 random bits."""
+    return f"{PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
 class Webhook:
-    """One address that wants to hear of reminders."""
+    """One address that wants to hear of something."""
 
     def __init__(self, outside: Outside, url: str, key: bytes) -> None:
         self._outside = outside
         self._url = url
         self._key = key
 
-    async def post(self, message_id: str, content: Mapping[str, str | None], *, timestamp: int) -> None:
-        """Send one message.
+    async def send(self, message_id: str, content: Mapping[str, JsonValue], *, timestamp: int) -> int:
+        """Send one message and give the status of the answer, whatever it is below 500.
 
         Args:
             message_id: The same for every attempt of one message.
@@ -56,7 +67,7 @@ class Webhook:
 
         Raises:
             ServiceUnavailable: It was not taken, and may be later.
-            ServiceRefused: It will not be taken, however often it is sent.
+            ServiceRefused: It asks for credentials, or its certificate is not to be trusted.
             OutcomeUnknown: No reply came.
             ServiceBusy: The receiver asks for a pause.
         """
@@ -69,11 +80,23 @@ class Webhook:
             "webhook-signature": signature(self._key, message_id, timestamp, body),
         }
         reply = await self._outside.ask("POST", self._url, headers=headers, content=body, changes=True)
-        if 200 <= reply.status < 300:
+        return reply.status
+
+    async def post(self, message_id: str, content: Mapping[str, JsonValue], *, timestamp: int) -> None:
+        """Send one message; what is not taken is an error.
+
+        Raises:
+            ServiceUnavailable: It was not taken, and may be later.
+            ServiceRefused: It will not be taken, however often it is sent.
+            OutcomeUnknown: No reply came.
+            ServiceBusy: The receiver asks for a pause.
+        """
+        status = await self.send(message_id, content, timestamp=timestamp)
+        if 200 <= status < 300:
             return
-        if reply.status == 410 or 300 <= reply.status < 400:
-            raise ServiceRefused(f"the webhook is not there any more (HTTP {reply.status})", hint="check the settings")
-        raise ServiceUnavailable(f"the webhook did not take it (HTTP {reply.status})")
+        if status == 410 or 300 <= status < 400:
+            raise ServiceRefused(f"the webhook is not there any more (HTTP {status})", hint="check the settings")
+        raise ServiceUnavailable(f"the webhook did not take it (HTTP {status})")
 
 
 def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:

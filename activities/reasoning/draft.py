@@ -1,0 +1,78 @@
+"""What a model has written so far, told while it goes on: in the activity's heartbeats, so nothing enters the history.
+
+Nobody knows here whether anybody reads. So an answer that comes at once is not told at all, a long one a few times a
+second, and only its beginning: each heartbeat is a row that Temporal writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from temporalio import activity
+
+from activities.reasoning.contract import Draft
+from retinue.edge import tell_progress
+
+MAX_CHARS = 16 * 1024
+"""Of a text that are told before it is finished."""
+EVERY = 0.3
+"""Seconds between two heartbeats that tell of it, and before the first."""
+THROTTLE = timedelta(seconds=0.2)
+"""The SDK's own pause between heartbeats, which by default is most of their time-out. Below `EVERY`, or both add up."""
+
+
+class Writing:
+    """A text while it is written."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._pieces: list[str] = []
+        self._length = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was written since the last model began."""
+        return self._length > 0
+
+    def begin(self) -> None:
+        """A model begins; what another one wrote before is void."""
+        self.stop()
+        self._number += 1
+        self._pieces, self._length = [], 0
+
+    def add(self, piece: str) -> None:
+        """It goes on."""
+        if not piece or self._length >= MAX_CHARS:
+            return
+        self._pieces.append(piece[: MAX_CHARS - self._length])
+        self._length += len(self._pieces[-1])
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(EVERY, self._tell)
+
+    def stop(self) -> None:
+        """Tell no more: what comes next is the whole text."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tell(self) -> None:
+        self._timer = None
+        attempt = activity.info().attempt
+        tell_progress(Draft(attempt=attempt, number=self._number, text="".join(self._pieces)))
+
+
+@contextmanager
+def writing() -> Iterator[Writing | None]:
+    """For the running activity; None where there is none, since then nobody could be told."""
+    if not activity.in_activity():
+        yield None
+        return
+    text = Writing()
+    try:
+        yield text
+    finally:
+        text.stop()

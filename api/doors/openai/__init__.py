@@ -1,0 +1,1 @@
+"""The OpenAI-compatible door: any chat client can talk to the assistant."""

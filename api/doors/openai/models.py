@@ -1,0 +1,133 @@
+"""Bodies of Chat Completions, as far as this door reads and writes them. What it does not know it passes over."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.doors.shown import ShownAssistant
+
+MODEL = "retinue"
+MAX_MESSAGES = 1000
+LONGEST_WAIT = 840.0
+
+
+class ContentPart(BaseModel):
+    """A part of a message. Only texts are read."""
+
+    type: str = Field(max_length=40)
+    text: str | None = None
+
+
+class ChatMessage(BaseModel):
+    """One message of the history."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart] | None = None
+
+
+class StreamOptions(BaseModel):
+    """How to stream."""
+
+    include_usage: bool | None = False
+
+
+class ChatMetadata(BaseModel):
+    """What this door reads of `metadata`; other names are passed over."""
+
+    model_config = ConfigDict(extra="allow")
+
+    conversation_id: str | None = Field(
+        None, min_length=1, max_length=200, description="names the conversation, whatever its history says"
+    )
+    wait_seconds: float | None = Field(
+        None, ge=0, le=LONGEST_WAIT, description="how long to wait for the answer; a number, also as text"
+    )
+
+
+class ChatBody(BaseModel):
+    """A request. Parameters that are not listed are accepted and change nothing."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(max_length=200, examples=[MODEL])
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    user: str | None = Field(None, max_length=200, description="keeps the conversations of several people apart")
+    metadata: ChatMetadata | None = None
+
+
+class ChatUsage(BaseModel):
+    """What the models were used for since the request came."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class ChatAnswer(BaseModel):
+    """What the assistant says."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class ChatChoice(BaseModel):
+    """The one answer."""
+
+    index: Literal[0] = 0
+    message: ChatAnswer
+    logprobs: None = None
+    finish_reason: Literal["stop"] = "stop"
+
+
+class ChatCompletion(BaseModel):
+    """An answer."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str = MODEL
+    choices: list[ChatChoice]
+    usage: ChatUsage
+    retinue: ShownAssistant = Field(description="where the assistant behind the answer stands")
+
+
+class Model(BaseModel):
+    """A model of this door."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = MODEL
+
+
+class Models(BaseModel):
+    """All of them."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class ErrorBody(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class Error(BaseModel):
+    """An error as clients of this protocol read it."""
+
+    error: ErrorBody
+
+
+def chunk(made: str, created: int, *, delta: dict[str, Any] | None, finish: str | None = None) -> dict[str, Any]:
+    """One piece of a streamed answer; without `delta` one that carries no choice."""
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+    return {"id": made, "object": "chat.completion.chunk", "created": created, "model": MODEL, "choices": choices}

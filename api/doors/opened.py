@@ -1,0 +1,23 @@
+"""Which doors are open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from fastapi import APIRouter
+
+from api.doors import mcp
+from api.doors.a2a import routes as a2a
+from api.doors.ag_ui import routes as ag_ui
+from api.doors.openai import routes as openai
+
+DOORS: Mapping[str, APIRouter] = MappingProxyType(
+    {"mcp": mcp.router, "openai": openai.router, "ag-ui": ag_ui.router, "a2a": a2a.router}
+)
+"""By the names that `RETINUE_DOORS` knows. A new door is a line here and a name in `api.settings`."""
+
+
+def open_doors(names: set[str]) -> Iterator[APIRouter]:
+    """The routes of the doors with these names."""
+    yield from (router for name, router in DOORS.items() if name in names)

@@ -1,0 +1,63 @@
+"""What happens in a run, told while it happens."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+
+from api.deps import MyEvents, needs
+from api.errors import PROBLEMS
+from api.events.model import Event
+from api.events.sse import MEDIA_TYPE, EventStream
+from api.identity.people import Permission
+
+router = APIRouter(prefix="/v1/assistants", tags=["events"], responses=PROBLEMS)
+_FIRST_LOOK = 5.0
+
+
+def _schema() -> dict[str, Any]:
+    """Of one event as it stands in the stream: its `data` is JSON, described by the kind that `event` names."""
+    told = Event.model_json_schema()
+    return {
+        "type": "object",
+        "description": told["description"],
+        "required": ["event", "data"],
+        "properties": {
+            "event": told["$defs"]["EventKind"],
+            "data": {"type": "string", "contentMediaType": "application/json"},
+            "id": {"type": "string", "description": told["properties"]["id"]["description"]},
+        },
+    }
+
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events; the event's name is its kind, its data the JSON of `data`.",
+        "content": {MEDIA_TYPE: {"schema": _schema()}},
+    },
+    204: {"description": "The run has ended and all of it was told. A browser stops asking."},
+}
+
+
+@router.get(
+    "/{assistant_id}/events",
+    summary="Follow an assistant",
+    response_class=Response,
+    responses={**PROBLEMS, **_ANSWERS},
+    dependencies=[needs(Permission.READ)],
+)
+async def events(
+    assistant_id: str,
+    mine: MyEvents,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="of the event that was read last; browsers send it")
+    ] = None,
+) -> Response:
+    """First where the run stands, then what changes, until it ends. With `Last-Event-ID` only what changed since."""
+    if await mine.ended(assistant_id) and last_event_id:
+        async with mine.reader(assistant_id, last_event_id) as reader:
+            if not await reader.read(_FIRST_LOOK) and reader.has_all:
+                return Response(status_code=204)
+    return EventStream(partial(mine.reader, assistant_id, last_event_id))

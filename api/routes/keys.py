@@ -1,0 +1,140 @@
+"""Who am I, and my API keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.deps import Caller, HouseAtRest, needs
+from api.errors import PROBLEMS
+from api.identity.api_keys import LASTS, LONGEST, ApiKey, ApiKeys
+from api.identity.people import Permission, Person, Role
+from api.identity.recognition import How, Recognised
+from retinue.errors import InvalidArguments, NotAllowed
+from retinue.times import Moment
+
+router = APIRouter(prefix="/v1", tags=["identity"], responses=PROBLEMS)
+_ALONE = "This is a single-user installation: whoever reaches it is you. It belongs on loopback only."
+
+
+class Me(BaseModel):
+    """Whom the front door has recognised."""
+
+    name: str = Field(description="unique within the organisation")
+    tenant: str = Field(description="the organisation; empty where there is only one")
+    roles: list[Role]
+    permissions: list[Permission] = Field(description="what you may do now, as you came")
+    recognised_by: How | None = Field(description="by what")
+    notice: str | None = Field(None, description="what you should know about that")
+
+
+class MakeKey(BaseModel):
+    """A key to be made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="what lists call it")
+    scopes: list[Permission] | None = Field(
+        None, min_length=1, max_length=20, description="what it may do; without: whatever its person may at the time"
+    )
+    expires_at: Moment | None = Field(None, description="after this it is worthless; in 90 days, at most 366")
+
+
+class ShownKey(BaseModel):
+    """A key without its secret."""
+
+    id: str
+    name: str
+    prefix: str = Field(description="how the secret begins")
+    scopes: list[Permission] = Field(description="empty where it may do all that its person may")
+    created_at: Moment
+    expires_at: Moment
+    last_used_at: Moment | None = Field(description="to the hour")
+
+
+class NewKey(ShownKey):
+    """A key that was just made."""
+
+    key: str = Field(description="the secret; it is shown this once")
+
+
+class ShownKeys(BaseModel):
+    """The caller's keys."""
+
+    keys: list[ShownKey]
+
+
+@router.get("/me", summary="Who am I", dependencies=[needs(Permission.READ)])
+async def me(request: Request, person: Caller) -> Me:
+    """Whom we take you for."""
+    found = _recognised(request)
+    how = found.how if found else None
+    return Me(
+        name=person.name,
+        tenant=person.tenant,
+        roles=sorted(person.roles),
+        permissions=[permission for permission in Permission if person.may(permission)],
+        recognised_by=how,
+        notice=_ALONE if how is How.SINGLE_USER else None,
+    )
+
+
+@router.get("/keys", summary="List my API keys", dependencies=[needs(Permission.KEYS)])
+async def list_keys(kept: HouseAtRest, person: Caller) -> ShownKeys:
+    """Your keys, newest first, without their secrets."""
+    return ShownKeys(keys=[ShownKey(**_shown(key)) for key in await ApiKeys(kept.keys.store).of(person)])
+
+
+@router.post("/keys", status_code=201, summary="Make an API key", dependencies=[needs(Permission.KEYS)])
+async def make_key(body: MakeKey, request: Request, kept: HouseAtRest, person: Caller) -> NewKey:
+    """Make a key. Its secret is in this answer and nowhere else."""
+    scopes = _scopes(body, person)
+    expires = _expiry(body, _recognised(request))
+    made, secret = await ApiKeys(kept.keys.store).add(person, body.name, scopes, expires)
+    return NewKey(**_shown(made), key=secret)
+
+
+@router.delete("/keys/{key_id}", status_code=204, summary="Revoke an API key", dependencies=[needs(Permission.KEYS)])
+async def revoke_key(key_id: Annotated[str, Path(max_length=40)], kept: HouseAtRest, person: Caller) -> None:
+    """End a key at once."""
+    await ApiKeys(kept.keys.store).revoke(person, key_id)
+
+
+def _scopes(body: MakeKey, person: Person) -> frozenset[Permission] | None:
+    """What the new key may do: never more than who makes it."""
+    if body.scopes is None:
+        return person.scopes
+    refused = sorted(scope for scope in body.scopes if not person.may(scope))
+    if refused:
+        raise NotAllowed(f"a key cannot do more than you may: you have no permission {', '.join(refused)}")
+    return frozenset(body.scopes)
+
+
+def _expiry(body: MakeKey, found: Recognised | None) -> datetime:
+    """When the new key ends: never after the key that makes it."""
+    now = datetime.now(UTC)
+    last = min(now + LONGEST, found.until if found and found.until else now + LONGEST)
+    expires = body.expires_at or min(now + LASTS, last)
+    if not now < expires <= last:
+        raise InvalidArguments(f"expires_at must lie between now and {last.isoformat(timespec='seconds')}")
+    return expires
+
+
+def _recognised(request: Request) -> Recognised | None:
+    found: Recognised | None = getattr(request.state, "recognised", None)
+    return found
+
+
+def _shown(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": sorted(key.scopes or ()),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "last_used_at": key.last_used_at,
+    }

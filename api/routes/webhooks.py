@@ -1,0 +1,172 @@
+"""My webhooks: programs that are told when a run wants something of me, and how it ended."""
+
+from __future__ import annotations
+
+import ipaddress
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.deps import Caller, House, HouseAtRest, TheHouse, needs
+from api.errors import PROBLEMS
+from api.identity.people import Permission
+from api.webhooks.kept import Delivered, KeptWebhook, Webhooks
+from retinue.errors import InvalidArguments, NotAllowed
+from retinue.fairness import fair_share
+from retinue.temporal import WORKFLOW_QUEUE
+from retinue.times import Moment
+from workflows.notifications import NOTIFICATION_TYPE, Notification, Occasion
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=PROBLEMS)
+WebhookId = Annotated[str, Path(max_length=40)]
+_OFF = "webhooks are switched off here"
+_HOW_ON = "whoever runs this installation can set RETINUE_WEBHOOKS=true"
+
+
+class MakeWebhook(BaseModel):
+    """A webhook to be made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(max_length=2048, description="where messages are posted, as in https://example.com/hook")
+    name: str = Field("", max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", description="what lists call it")
+    events: list[Occasion] = Field(
+        default_factory=list, max_length=20, description="what it wants to hear of; empty: everything"
+    )
+
+
+class LastDelivery(BaseModel):
+    """The last message that was sent, or tried."""
+
+    at: Moment
+    event: str
+    state: Delivered = Field(
+        description="'retrying': it is tried again; 'failed': it was given up; 'gone': the receiver said that it is no "
+        "more (HTTP 410), and nothing is sent any more"
+    )
+    attempt: int
+    problem: str | None = None
+
+
+class ShownWebhook(BaseModel):
+    """A webhook without its secret. Of its address only the host is shown: the rest may be a secret too."""
+
+    id: str
+    name: str
+    host: str
+    events: list[Occasion] = Field(description="empty: everything")
+    created_at: Moment
+    disabled_at: Moment | None = Field(None, description="since then nothing is sent; make a new one")
+    failures: int = Field(description="attempts in a row that were not taken")
+    last_delivery: LastDelivery | None = None
+
+
+class NewWebhook(ShownWebhook):
+    """A webhook that was just made."""
+
+    secret: str = Field(description="messages are signed with it, as Standard Webhooks says; it is shown this once")
+
+
+class ShownWebhooks(BaseModel):
+    """The caller's webhooks."""
+
+    webhooks: list[ShownWebhook]
+
+
+class TestBegun(BaseModel):
+    """A test message is under way."""
+
+    sent_to: str = Field(description="the webhook; its `last_delivery` says what became of it")
+
+
+@router.get("", summary="List my webhooks", dependencies=[needs(Permission.KEYS)])
+async def list_webhooks(kept: HouseAtRest, person: Caller) -> ShownWebhooks:
+    """Your webhooks, newest first, and how their last delivery went."""
+    return ShownWebhooks(webhooks=[ShownWebhook(**_shown(webhook)) for webhook in await _table(kept).of(person.owner)])
+
+
+@router.post("", status_code=201, summary="Make a webhook", dependencies=[needs(Permission.KEYS)])
+async def make_webhook(body: MakeWebhook, kept: HouseAtRest, person: Caller) -> NewWebhook:
+    """Have a program told. Its secret is in this answer and nowhere else."""
+    if not kept.settings.retinue_webhooks:
+        raise NotAllowed(_OFF, hint=_HOW_ON)
+    if not person.may(Permission.READ):
+        raise NotAllowed("a webhook tells of runs, which this key may not read")
+    made = await _table(kept).add(person, body.name, _checked(body.url, kept), body.events)
+    return NewWebhook(**_shown(made), secret=made.secret)
+
+
+@router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", dependencies=[needs(Permission.KEYS)])
+async def delete_webhook(webhook_id: WebhookId, kept: HouseAtRest, person: Caller) -> None:
+    """Send nothing more to it, not even what is under way."""
+    await _table(kept).remove(webhook_id, owner=person.owner)
+
+
+@router.post(
+    "/{webhook_id}/test", status_code=202, summary="Send a test message", dependencies=[needs(Permission.KEYS)]
+)
+async def test_webhook(webhook_id: WebhookId, kept: TheHouse, person: Caller) -> TestBegun:
+    """Send one message of type `test` on the way that all messages take."""
+    if not kept.settings.retinue_webhooks:
+        raise NotAllowed(_OFF, hint=_HOW_ON)
+    webhook = await _table(kept).get(webhook_id, owner=person.owner)
+    await kept.client.start_workflow(
+        NOTIFICATION_TYPE,
+        Notification(occasion=Occasion.TEST, at=datetime.now(UTC), owner=person.owner, only=webhook.id),
+        id=f"notify-{uuid.uuid4().hex}",
+        task_queue=WORKFLOW_QUEUE,
+        priority=fair_share(person.owner),
+    )
+    return TestBegun(sent_to=webhook.id)
+
+
+def _table(kept: House) -> Webhooks:
+    return Webhooks(kept.keys.store)
+
+
+def _checked(text: str, kept: House) -> str:
+    """The address, if messages may go there. Names are looked up, and their addresses checked, at each delivery.
+
+    Raises:
+        InvalidArguments: It is no plain https address.
+        NotAllowed: Its host or its port is closed.
+    """
+    from retinue.egress import public, web_address  # see api.settings
+
+    url = web_address(text)
+    place = kept.settings.webhook_egress().check(url)
+    if place in kept.settings.webhook_places():
+        return str(url)
+    if url.scheme != "https":
+        raise InvalidArguments("a webhook's address begins with https://, since others could read along")
+    if _is_number(place.host) and not public(place.host):
+        raise NotAllowed("that address lies in a private or reserved network", hint="RETINUE_WEBHOOK_ALLOW opens it")
+    return str(url)
+
+
+def _is_number(host: str) -> bool:
+    """Whether a host is an address and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(webhook: KeptWebhook) -> dict[str, object]:
+    last = webhook.last
+    return {
+        "id": webhook.id,
+        "name": webhook.name,
+        "host": urlsplit(webhook.url).netloc,
+        "events": sorted(webhook.occasions),
+        "created_at": webhook.created_at,
+        "disabled_at": webhook.disabled_at,
+        "failures": webhook.failures,
+        "last_delivery": last
+        and LastDelivery(at=last.at, event=last.occasion, state=last.state, attempt=last.attempt, problem=last.problem),
+    }

@@ -1,0 +1,1 @@
+"""Webhooks: people's programs that are told what runs want of them."""

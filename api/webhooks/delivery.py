@@ -1,0 +1,173 @@
+"""Delivering: the activities of the queue `webhooks`, and the worker that serves them inside the front door."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import httpx
+from pydantic import JsonValue
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from api.webhooks.kept import Delivered, Delivery, KeptWebhook, Webhooks
+from retinue.egress import Egress, guarded_client
+from retinue.errors import RetinueError, ServiceBusy
+from retinue.outside import Outside
+from retinue.temporal import BUILD_ID, connect
+from retinue.webhooks import MOST_BYTES, Webhook, key_of
+from workflows.notifications import ADDRESSEES, DELIVER, WEBHOOK_QUEUE, Deliver, Notification
+
+_SILENCE = 10.0
+_DEADLINE = 15.0
+"""Seconds that one attempt may take in all."""
+_AT_ONCE = 50
+_PAUSE = 2.0
+_DRAIN = timedelta(seconds=2)
+_log = logging.getLogger("retinue.webhooks")
+
+
+class _NotTaken(Exception):
+    """Why an attempt failed, and how long the receiver asked us to wait."""
+
+    def __init__(self, problem: str, *, retry_after: float = 0, gone: bool = False) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.retry_after = retry_after
+        self.gone = gone
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where people find what a message is about. `base` is an address without a slash at its end."""
+
+    base: str
+
+    def link(self, told: Notification) -> str | None:
+        """A page for people. To open it changes nothing."""
+        if told.run_id is None:
+            return None
+        if told.approval_id is None:
+            return f"{self.base}/assistants/{quote(told.run_id, safe='')}"
+        return f"{self.base}/approvals/{quote(told.run_id, safe='')}/{quote(told.approval_id, safe='')}"
+
+
+class Deliveries:
+    """The two activities.
+
+    Args:
+        webhooks: The table.
+        client: For receivers; see `retinue.egress.guarded_client`.
+        places: Makes the links.
+        pauses: Seconds between the attempts of one message; after the last attempt it is given up.
+    """
+
+    def __init__(
+        self, webhooks: Webhooks, client: httpx.AsyncClient, *, places: Places, pauses: Sequence[float]
+    ) -> None:
+        self._webhooks = webhooks
+        self._outside = Outside(client, name="the webhook", deadline=_DEADLINE, most_bytes=MOST_BYTES)
+        self._places = places
+        self._pauses = pauses
+
+    @activity.defn(name=ADDRESSEES)
+    async def addressees(self, told: Notification) -> list[str]:
+        """The webhooks that hear of something."""
+        return await self._webhooks.addressees(told)
+
+    @activity.defn(name=DELIVER)
+    async def deliver(self, wish: Deliver) -> None:
+        """Send one message to one webhook. One that was deleted or disabled meanwhile gets nothing.
+
+        Raises:
+            ApplicationError: It was not taken; with the pause before the next attempt, or for good.
+        """
+        webhook = await self._webhooks.kept(wish.webhook_id)
+        if webhook is None or webhook.disabled_at:
+            return
+        told, attempt = wish.notification, activity.info().attempt
+        try:
+            await self._send(webhook, told)
+        except _NotTaken as error:
+            state = self._state(error, attempt)
+            await self._note(webhook, told, state, attempt, error.problem)
+            raise self._failure(error, state, attempt) from None
+        await self._note(webhook, told, Delivered.DELIVERED, attempt)
+
+    async def _send(self, webhook: KeptWebhook, told: Notification) -> None:
+        receiver = Webhook(self._outside, webhook.url, key_of(webhook.secret))
+        now = int(datetime.now(UTC).timestamp())
+        try:
+            status = await receiver.send(_message_id(webhook), self._content(told), timestamp=now)
+        except ServiceBusy as error:
+            raise _NotTaken(error.message, retry_after=error.retry_after) from None
+        except RetinueError as error:
+            raise _NotTaken(error.message) from None
+        if not 200 <= status < 300:
+            raise _NotTaken(f"the webhook did not take it (HTTP {status})", gone=status == httpx.codes.GONE)
+
+    def _content(self, told: Notification) -> Mapping[str, JsonValue]:
+        shown = told.model_dump(mode="json", exclude={"occasion", "at", "only", "by"}, exclude_none=True)
+        data: dict[str, JsonValue] = {**shown, "link": self._places.link(told)}
+        if told.by:
+            data["by"] = list(told.by)
+        return {"type": told.occasion, "timestamp": told.at.astimezone(UTC).isoformat(), "data": data}
+
+    def _state(self, error: _NotTaken, attempt: int) -> Delivered:
+        if error.gone:
+            return Delivered.GONE
+        return Delivered.RETRYING if attempt <= len(self._pauses) else Delivered.FAILED
+
+    def _failure(self, error: _NotTaken, state: Delivered, attempt: int) -> ApplicationError:
+        final = state is not Delivered.RETRYING
+        pause = 0.0 if final else max(self._pauses[attempt - 1], error.retry_after)
+        return ApplicationError(
+            error.problem,
+            type="WebhookNotTaken",
+            non_retryable=final,
+            next_retry_delay=None if final else timedelta(seconds=pause),
+        )
+
+    async def _note(
+        self, webhook: KeptWebhook, told: Notification, state: Delivered, attempt: int, problem: str | None = None
+    ) -> None:
+        await self._webhooks.note(webhook.id, Delivery(datetime.now(UTC), told.occasion, state, attempt, problem))
+
+
+def _message_id(webhook: KeptWebhook) -> str:
+    """The same for every attempt, and another one for each webhook."""
+    told_by = activity.info().workflow_id
+    return f"msg_{hashlib.sha256(f'{told_by}/{webhook.id}'.encode()).hexdigest()[:32]}"
+
+
+async def serve(
+    webhooks: Webhooks, *, egress: Egress, places: Places, pauses: Sequence[float], client: Client | None = None
+) -> None:
+    """Deliver until cancelled. Temporal may come later, and go away: what waits is kept there."""
+    async with guarded_client(egress, timeout=_SILENCE, user_agent="retinue-webhooks/1") as http:
+        deliveries = Deliveries(webhooks, http, places=places, pauses=pauses)
+        while True:
+            try:
+                await _worker(client or await connect(), deliveries).run()
+            except (RuntimeError, RPCError):  # RuntimeError is the SDK's word for a connection that failed
+                _log.warning("webhooks are not delivered now: Temporal cannot be reached")
+            await asyncio.sleep(_PAUSE)
+
+
+def _worker(client: Client, deliveries: Deliveries) -> Worker:
+    return Worker(
+        client,
+        task_queue=WEBHOOK_QUEUE,
+        activities=[deliveries.addressees, deliveries.deliver],
+        build_id=BUILD_ID,
+        max_concurrent_activities=_AT_ONCE,
+        graceful_shutdown_timeout=_DRAIN,
+    )

@@ -1,0 +1,154 @@
+"""The crash: on a private stack two workers are killed in the middle of a run, and the run is done all the same, once.
+
+The worker of the workflows is killed while the run waits for consent. The worker of the mail capability is killed at the
+worst moment: its mail stands in the store, and nobody has heard of it yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cli.changes import POLL
+from cli.connection import client_of, patiently
+from cli.demo import REQUEST, check_mailbox, interruptible
+from cli.exits import CommandError, ExitCode
+from cli.private_stack import PrivateStack, private_stack
+from cli.render import say, tell
+from cli.watch import Lines
+from retinue.client import Client, Conflict
+from retinue.client.models import Approval, Assistant
+
+FAULT = "after_effect:email"
+_TIME = 150.0
+"""Seconds for everything but the stop. A worker that dies is missed after ten."""
+_PROCESSES = Path("/proc")
+_LOG = "1"
+"""Every process of the stack writes its log as standard output."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was seen."""
+
+    assistant_id: str
+    status: str
+    workflow_worker_killed: bool
+    mail_worker_deaths: int
+    attempts: int
+    mails: int
+    effects: int
+
+
+def run(*, keep: bool, as_json: bool) -> ExitCode:
+    """Show it all. Done only if a worker died in the middle and the mail stands in the store, once.
+
+    Raises:
+        CommandError: It was not so; the message says what.
+    """
+    tell_step: Callable[[str], None] = tell if as_json else say
+    with interruptible(), private_stack(keep=keep, prefix="retinue-crash-", RETINUE_FAULT=FAULT) as stack:
+        try:
+            report = _Crash(stack, tell_step).run()
+        except CommandError as error:
+            error.add_note(stack.end_of_logs())
+            raise
+        tell_step("Stopping the private stack.")
+    if as_json:
+        print(json.dumps(asdict(report)))
+    else:
+        say("Done: two workers died in the middle, and the mail was sent once.")
+    return ExitCode.DONE
+
+
+def check_report(report: Report) -> None:
+    """Refuse what shows nothing.
+
+    Raises:
+        CommandError: No worker died in the middle, or the run did not end well.
+    """
+    if report.status != "completed":
+        raise CommandError(f"the run is {report.status}, not completed")
+    if report.mail_worker_deaths < 1 or report.attempts < 2:  # the try that died, and the one that found it done
+        raise CommandError("no worker died in the middle, so nothing is shown by this")
+
+
+class _Crash:
+    """One run with its two deaths."""
+
+    def __init__(self, stack: PrivateStack, tell_step: Callable[[str], None]) -> None:
+        self._stack = stack
+        self._tell = tell_step
+        self._lines = Lines(tell_step)
+        self._deadline = time.monotonic() + _TIME
+        self._client: Client = client_of(stack.url, api_key="", timeout=15)
+
+    def run(self) -> Report:
+        """Ask, kill, approve, let the other one die, and count."""
+        self._tell("1. Starting a private stack: Temporal, the workers, the offline model, the API.")
+        self._stack.await_ready()
+        self._tell(f"2. Asking: {REQUEST}")
+        run_id = self._client.assistants.start(REQUEST, timezone="UTC").id
+        asked = self._until(run_id, lambda view: bool(view.pending))
+        self._tell("3. Killing the worker of the workflows, which holds the run, while it waits for consent.")
+        killed = self._kill("workflows")
+        self._tell("4. Approving, while nobody is there to listen. The worker of the mails will die, too: right after")
+        self._tell("   its mail stands in the store, and before it can say so.")
+        self._approve(run_id, asked.pending[0])
+        final = self._until(run_id, lambda view: view.ended)
+        self._tell("5. Looking into the store of the mails.")
+        mails, effects = check_mailbox(self._stack.data / "email.db", self._tell)
+        attempts = max((step.attempts for step in final.steps if step.tool == "email.send"), default=0)
+        deaths = self._stack.deaths("email")
+        self._tell(
+            f"   The step was tried {attempts} times, its worker died {deaths} times, the run is {final.status}."
+        )
+        report = Report(final.id, final.status, killed, deaths, attempts, mails, effects)
+        check_report(report)
+        return report
+
+    def _until(self, run_id: str, holds: Callable[[Assistant], bool]) -> Assistant:
+        while time.monotonic() < self._deadline:
+            view = patiently(lambda: self._client.assistants.get(run_id), on_wait=lambda _: None)
+            self._lines.update(view)
+            if holds(view):
+                return view
+            if view.ended:
+                raise CommandError(f"the run is {view.status} too early: {view.error.message if view.error else ''}")
+            time.sleep(POLL)
+        raise CommandError(f"the run did not come so far in {_TIME:.0f} s")
+
+    def _approve(self, run_id: str, approval: Approval) -> None:
+        """Approve, as often as it takes until somebody hears it. A second yes to the same thing changes nothing."""
+        self._tell(f"   It asks: {approval.preview.splitlines()[0]} ({approval.id}).")
+        with contextlib.suppress(Conflict):
+            patiently(
+                lambda: self._client.approvals.decide(run_id, approval.id, "approve", args_hash=approval.args_hash),
+                on_wait=lambda why: self._tell(f"   not yet: {why}"),
+                pause=1.0,
+            )
+
+    def _kill(self, worker: str) -> bool:
+        """Kill a worker by SIGKILL; whether it could be found, which takes Linux."""
+        pid = worker_pid(self._stack.data / "logs" / f"{worker}.log")
+        if pid is None:
+            self._tell("   It could not be found on this system; the other one dies all the same.")
+            return False
+        os.kill(pid, signal.SIGKILL)
+        self._tell(f"   process {pid} is killed")
+        return True
+
+
+def worker_pid(log: Path) -> int | None:
+    """The process that writes a log, which is one worker of one stack and no other; None where it cannot be found."""
+    for descriptor in _PROCESSES.glob(f"[0-9]*/fd/{_LOG}"):
+        with contextlib.suppress(OSError):
+            if descriptor.readlink() == log:
+                return int(descriptor.parts[2])
+    return None

@@ -1,0 +1,92 @@
+"""What the doctor says about safety: who may call, whose decisions count, what is encrypted, who reaches Temporal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from cli import local
+from cli.findings import Finding, Level
+from retinue.codec import EncryptionSettings
+from retinue.proof import Mode, ProofSettings
+from retinue.settings import temporal_address
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def examine() -> Iterator[Finding]:
+    """All checks of safety. Nothing is asked of anybody."""
+    try:
+        settings = ProofSettings()
+    except ValidationError as error:
+        yield Finding("decisions", Level.FAIL, error.errors()[0]["msg"], "set RETINUE_DECISIONS to open or proved")
+        return
+    yield callers(settings)
+    yield decisions(settings)
+    yield encryption()
+    yield doors()
+    if temporal_address() is None:
+        yield temporal_ports()
+
+
+def callers(settings: ProofSettings) -> Finding:
+    """How the front door knows who calls."""
+    host = local.settings().host
+    if settings.retinue_oidc_issuer:
+        return Finding("who calls", Level.OK, f"people sign in at {settings.retinue_oidc_issuer}, or have API keys")
+    if settings.retinue_user_header:
+        advice = "only the proxy may reach the API, and it must set the header itself"
+        return Finding("who calls", Level.OK, f"a proxy names people in {settings.retinue_user_header}", advice)
+    if host in _LOOPBACK:
+        return Finding("who calls", Level.OK, "one person, who is whoever reaches it on loopback")
+    if os.environ.get("RETINUE_PRIVATE_ADDRESS", "").lower() in ("1", "true", "yes", "on"):
+        advice = "only while nobody else reaches that address, as RETINUE_PRIVATE_ADDRESS says"
+        return Finding("who calls", Level.WARN, f"one person, who is whoever reaches {host}", advice)
+    advice = "set RETINUE_HOST=127.0.0.1, or RETINUE_OIDC_ISSUER and RETINUE_OIDC_AUDIENCE; see docs/security.md"
+    return Finding(
+        "who calls", Level.FAIL, f"nobody signs in, and the address {host} is not this machine's own", advice
+    )
+
+
+def decisions(settings: ProofSettings) -> Finding:
+    """Whose decisions count at Temporal."""
+    if settings.mode() is Mode.OPEN:
+        apart = settings.retinue_oidc_issuer or settings.retinue_user_header
+        advice = "unset RETINUE_DECISIONS, or set it to proved" if apart else ""
+        level = Level.WARN if apart else Level.OK
+        return Finding("decisions", level, "anybody's who reaches Temporal (mode open)", advice)
+    try:
+        keys = settings.keyring().keys if settings.retinue_decision_keys or settings.retinue_decision_key_file else {}
+    except ValueError as error:
+        return Finding("decisions", Level.FAIL, str(error), "`python -P -m retinue.codec new-key` makes a key")
+    where = f"signed with {next(iter(keys))}" if keys else "with a key that is made in the data folder"
+    return Finding("decisions", Level.OK, f"those that come through the API (mode proved), {where}")
+
+
+def encryption() -> Finding:
+    """Whether what runs say is encrypted at Temporal."""
+    try:
+        keyring = EncryptionSettings().codec().keyring
+    except (ValueError, ValidationError) as error:
+        return Finding("encryption", Level.FAIL, str(error), "see docs/encryption.md")
+    if keyring is None:
+        return Finding("encryption", Level.OK, "off: who reads Temporal's database reads what runs say")
+    return Finding("encryption", Level.OK, f"on, written with {keyring.writing}; {len(keyring.keys)} keys can be read")
+
+
+def doors() -> Finding:
+    """Which other protocols are served."""
+    named = os.environ.get("RETINUE_DOORS", "").strip()
+    told = "none" if named == "-" else named or "all"
+    return Finding("doors", Level.OK, f"{told}, beside the API (RETINUE_DOORS; docs/protocols.md)")
+
+
+def temporal_ports() -> Finding:
+    """Where the embedded Temporal listens: it asks nobody who they are."""
+    host = local.settings().host
+    if host in _LOOPBACK:
+        return Finding("Temporal's ports", Level.OK, f"on {host} alone")
+    advice = "set RETINUE_HOST=127.0.0.1 and a proxy before the API; whoever reaches these ports can read every run"
+    return Finding("Temporal's ports", Level.WARN, f"open on {host}, and Temporal asks nobody who they are", advice)

@@ -1,0 +1,594 @@
+"""The client for asyncio: `sync_client.py` with `await`. A test holds the two against each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+
+from retinue.client import calls, models, wire
+from retinue.client.calls import Arguments, Call, Choice, Decision, Mode, OneDecision, Patterns
+from retinue.client.errors import ClientError, NotUnderstood
+from retinue.client.event_stream import RETRIES, SILENCE, EventReader
+
+Answer = TypeVar("Answer")
+_LONGEST_WAIT = 30.0
+
+
+class AsyncClient:
+    """Retinue's API at one address.
+
+    Reading is tried again when nothing answers, and so is whatever carries an `Idempotency-Key`, which is made for each
+    call that takes one: nothing happens twice by that. All else is sent once. All methods raise `ClientError`.
+
+    Args:
+        url: Address of the API; by default `RETINUE_URL`, else the local stack at http://127.0.0.1:8000.
+        api_key: A personal API key or an OIDC token; by default `RETINUE_API_KEY`. `""` sends none, whatever is set.
+        timeout: Seconds that an answer may take, beyond those for which the API is asked to wait.
+        retries: How often what may be sent again is sent again.
+        transport: In place of the network.
+
+    Raises:
+        ValueError: `url` is no address.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 20,
+        retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._door = wire.Door.of(url, api_key)
+        self._timeout = timeout
+        self._retries = retries
+        self._http = httpx.AsyncClient(transport=transport, **self._door.options(timeout))
+        self.assistants = AsyncAssistants(self)
+        self.approvals = AsyncApprovals(self)
+        self.grants = AsyncGrants(self)
+        self.schedules = AsyncSchedules(self)
+        self.keys = AsyncKeys(self)
+
+    @property
+    def url(self) -> str:
+        """Address of the API."""
+        return self._door.url
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(self, call: Call[Answer]) -> Answer:
+        """Send a call and read its answer, again where that is safe and helps."""
+        patience = wire.Patience(self._retries if call.repeatable else 0)
+        while True:
+            try:
+                return call.read(await self._exchange(call))
+            except ClientError as error:
+                await asyncio.sleep(patience.pause_after(error))
+
+    async def _exchange(self, call: Call[Any]) -> bytes:
+        try:
+            request = wire.request(self._http, self._door, call, self._timeout)
+            response = await self._http.send(request, stream=True)
+            try:
+                return await self._body(response)
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise wire.unreachable(error, self._door) from None
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        """The answer's body.
+
+        Raises:
+            Refused: The API said no.
+            NotUnderstood: It is larger than any answer of Retinue's.
+        """
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > wire.MAX_ANSWER:
+                raise NotUnderstood("the answer is larger than any of Retinue's")
+        if not response.is_success:
+            raise wire.refused(response.status_code, bytes(body), response.headers)
+        return bytes(body)
+
+    async def follow(self, call: Call[None], reader: EventReader) -> AsyncIterator[models.Event]:
+        """The events of a stream, over as many connections as it takes, until its end."""
+        patience = wire.Patience(RETRIES)
+        while not reader.ended:
+            try:
+                async for event in self._connection(call, reader):
+                    yield event
+                if not reader.ended:
+                    raise wire.unreachable(httpx.RemoteProtocolError("closed"), self._door)
+            except ClientError as error:
+                if reader.heard():
+                    patience.renewed()
+                await asyncio.sleep(patience.pause_after(error))
+
+    async def _connection(self, call: Call[None], reader: EventReader) -> AsyncIterator[models.Event]:
+        reader.connected()
+        headers = self._door.headers(call) | reader.headers(call)
+        limits = httpx.Timeout(SILENCE, connect=wire.CONNECT)
+        try:
+            async with self._http.stream(call.method, call.address, headers=headers, timeout=limits) as response:
+                if not response.is_success:
+                    await self._body(response)
+                reader.ended = response.status_code == httpx.codes.NO_CONTENT
+                async for chunk in response.aiter_bytes():
+                    for event in reader.feed(chunk):
+                        yield event
+                    if reader.ended:
+                        return
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise wire.unreachable(error, self._door) from None
+
+    async def capabilities(self) -> models.Capabilities:
+        """What the assistant can do, and whether a worker is there for it."""
+        return await self.send(calls.capabilities())
+
+    async def usage(self, *, timezone: str | None = None) -> models.UsageToday:
+        """What today has used, by the calendar of an IANA time zone."""
+        return await self.send(calls.usage(timezone=timezone))
+
+    async def me(self) -> models.Me:
+        """Whom the front door takes you for, and what you may do."""
+        return await self.send(calls.me())
+
+    async def health(self) -> models.Health:
+        """Whether the API's process lives."""
+        return await self.send(calls.health())
+
+    async def readiness(self) -> models.Health:
+        """Whether requests can be taken.
+
+        Raises:
+            Unavailable: Not yet, or not at the moment.
+        """
+        return await self.send(calls.readiness())
+
+
+class AsyncAssistants:
+    """Runs: `client.assistants`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def start(
+        self,
+        message: str,
+        *,
+        timezone: str | None = None,
+        mode: Mode | None = None,
+        preview: bool | None = None,
+        policy: str | None = None,
+        budget: Mapping[str, float] | models.Limits | None = None,
+        plan: str | None = None,
+        plan_args: Arguments | None = None,
+        wait_seconds: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Assistant:
+        """Turn a request in plain language into a run.
+
+        Args:
+            message: At most 10,000 characters.
+            timezone: IANA zone of the person, as in Europe/Lisbon.
+            mode: A task ends with its answer, a chat waits for the next message.
+            preview: Stop before anything runs and ask about the plan as a whole.
+            policy: The name of a policy in the policy file.
+            budget: Limits of this run, as in `{"steps": 50, "requests": 20}`.
+            plan: A plan in code, such as `briefing`, instead of planning.
+            plan_args: Arguments of that plan.
+            wait_seconds: Wait so long, at most 30, for the run to end or to need a person.
+            idempotency_key: The same key and request are the same run, always. By default a new one for each call.
+
+        Raises:
+            InvalidArguments: A value is wrong, or the key was used for another request.
+        """
+        return await self._client.send(
+            calls.start(
+                message,
+                timezone=timezone,
+                mode=mode,
+                preview=preview,
+                policy=policy,
+                budget=budget,
+                plan=plan,
+                plan_args=plan_args,
+                wait_seconds=wait_seconds,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def get(self, assistant_id: str, *, wait_seconds: float | None = None) -> models.Assistant:
+        """The whole view: plan, approvals, answer. With `wait_seconds` (at most 30) as soon as it needs a person or ends.
+
+        Raises:
+            NotFound: There is none, or it is somebody else's.
+        """
+        return await self._client.send(calls.read_assistant(assistant_id, wait_seconds=wait_seconds))
+
+    async def wait(self, assistant_id: str, *, seconds: float = 60) -> models.Assistant:
+        """The view once the run has ended or needs a person (`settled`), or as it stands after `seconds`."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            left = max(0.0, deadline - asyncio.get_running_loop().time())
+            view = await self.get(assistant_id, wait_seconds=min(left, _LONGEST_WAIT))
+            if view.settled or left <= 0:
+                return view
+
+    async def page(
+        self, *, status: str | None = None, limit: int | None = None, cursor: str | None = None, mine: bool = False
+    ) -> models.AssistantPage:
+        """A page of your runs, newest first: at most `limit` (100), from where an earlier page ended.
+
+        An auditor's has all runs of the organisation, unless they ask for `mine`.
+        """
+        return await self._client.send(calls.list_assistants(status=status, limit=limit, cursor=cursor, mine=mine))
+
+    async def list(self, *, status: str | None = None, mine: bool = False) -> AsyncIterator[models.AssistantSummary]:
+        """All your runs, newest first, read page by page while you go on."""
+        page = await self.page(status=status, limit=100, mine=mine)
+        for run in page.assistants:
+            yield run
+        while page.next_cursor:
+            page = await self.page(status=status, limit=100, cursor=page.next_cursor, mine=mine)
+            for run in page.assistants:
+                yield run
+
+    async def messages(
+        self, assistant_id: str, *, before: int | None = None, limit: int | None = None
+    ) -> models.MessagePage:
+        """A part of a conversation: at most `limit` (500) messages before a position, in their order."""
+        return await self._client.send(calls.messages(assistant_id, before=before, limit=limit))
+
+    async def conversation(self, assistant_id: str) -> Sequence[models.Message]:
+        """A whole conversation in its order, as long as it is."""
+        page = await self.messages(assistant_id, limit=500)
+        found = page.messages
+        while page.first > 0 and page.messages:
+            page = await self.messages(assistant_id, before=page.first, limit=500)
+            found = [*page.messages, *found]
+        return found
+
+    async def send_message(
+        self,
+        assistant_id: str,
+        message: str,
+        *,
+        question_id: str | None = None,
+        wait_seconds: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Assistant:
+        """Say the next thing in a chat, or answer a question; `question_id` says which, so that no other one is answered.
+
+        Raises:
+            Conflict: The run has ended, or it does not listen at the moment.
+        """
+        return await self._client.send(
+            calls.send_message(
+                assistant_id,
+                message,
+                question_id=question_id,
+                wait_seconds=wait_seconds,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def cancel(
+        self, assistant_id: str, *, undo: bool | None = None, idempotency_key: str | None = None
+    ) -> models.Assistant:
+        """Stop a run. What has not begun never will; with `undo` what is done is taken back, last effect first.
+
+        Raises:
+            Conflict: It has ended already.
+        """
+        return await self._client.send(calls.cancel(assistant_id, undo=undo, idempotency_key=idempotency_key))
+
+    async def undo(
+        self, assistant_id: str, *, wait_seconds: float | None = None, idempotency_key: str | None = None
+    ) -> models.Assistant:
+        """Take back what an ended run did; `undo` in the view says what was, and what cannot be.
+
+        Raises:
+            Conflict: It has not ended.
+        """
+        return await self._client.send(
+            calls.undo(assistant_id, wait_seconds=wait_seconds, idempotency_key=idempotency_key)
+        )
+
+    async def fork(
+        self,
+        assistant_id: str,
+        from_step: str,
+        *,
+        message: str | None = None,
+        args: Arguments | None = None,
+        preview: bool | None = None,
+        wait_seconds: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Assistant:
+        """Go on from a step in a new run; what is finished is kept, and not done again.
+
+        Args:
+            assistant_id: The old run.
+            from_step: It runs again, and so does what depends on it.
+            message: Another request: the rest is planned anew.
+            args: Other arguments of the step, all of them.
+            preview: Ask about the plan first.
+            wait_seconds: As in `start`.
+            idempotency_key: As in `start`.
+        """
+        return await self._client.send(
+            calls.fork(
+                assistant_id,
+                from_step,
+                message=message,
+                args=args,
+                preview=preview,
+                wait_seconds=wait_seconds,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def choose(
+        self, assistant_id: str, step_id: str, choice: Choice, *, idempotency_key: str | None = None
+    ) -> models.Assistant:
+        """Say what to do about a step that no worker takes: wait on, skip it, or let it fail."""
+        return await self._client.send(calls.choose(assistant_id, step_id, choice, idempotency_key=idempotency_key))
+
+    async def receipt(self, assistant_id: str) -> models.Receipt:
+        """What a run did, with whose consent, on which data, at what cost, and how to take it back."""
+        return await self._client.send(calls.receipt(assistant_id))
+
+    async def receipt_text(self, assistant_id: str) -> str:
+        """The same for reading."""
+        return await self._client.send(calls.receipt_text(assistant_id))
+
+    def events(self, assistant_id: str, *, after: str | None = None) -> AsyncIterator[models.Event]:
+        """What happens in a run, while it happens, until its end.
+
+        A connection that breaks is made again and goes on where it broke: no event with an id is lost or comes twice.
+        Pieces of text that a model is still writing have none, and may be.
+
+        Args:
+            assistant_id: The run.
+            after: The id of an event; what came after it is told. Without it first what stands so far.
+
+        Raises:
+            NotFound: There is no such run, before any event.
+            Unreachable: Nothing was to be had for about half a minute.
+        """
+        return self._client.follow(calls.events(assistant_id), EventReader(after))
+
+
+class AsyncApprovals:
+    """What waits for your decision: `client.approvals`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self) -> models.Inbox:
+        """All that waits for you, over all runs, oldest first."""
+        return await self._client.send(calls.inbox())
+
+    async def decide(
+        self,
+        assistant_id: str,
+        approval_id: str,
+        decision: Decision,
+        *,
+        args_hash: str,
+        args: Arguments | None = None,
+        comment: str | None = None,
+        grant: Mapping[str, Any] | None = None,
+        wait_seconds: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Assistant:
+        """Approve, reject or edit a pending action. That it is recorded does not say that the action is done.
+
+        Args:
+            assistant_id: The run.
+            approval_id: The approval.
+            decision: `edit` approves with other arguments.
+            args_hash: Of the approval as it was shown, so that nothing else is approved.
+            args: For `edit`: the new arguments, all of them.
+            comment: For the record; with `reject` the assistant gets to read it.
+            grant: Allow the like from now on, within limits such as `{"uses": 3}`; `{}` for none.
+            wait_seconds: As in `start`.
+            idempotency_key: As in `start`.
+
+        Raises:
+            Conflict: It was decided or changed meanwhile, or the run has ended.
+            InvalidArguments: An edit does not fit the tool.
+        """
+        return await self._client.send(
+            calls.decide(
+                assistant_id,
+                approval_id,
+                decision,
+                args_hash=args_hash,
+                args=args,
+                comment=comment,
+                grant=grant,
+                wait_seconds=wait_seconds,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def decide_all(
+        self, decisions: Sequence[OneDecision], *, idempotency_key: str | None = None
+    ) -> models.BatchOutcomes:
+        """Decide up to 50 at once; each is recorded or refused by itself."""
+        return await self._client.send(calls.decide_all(decisions, idempotency_key=idempotency_key))
+
+
+class AsyncGrants:
+    """Standing permissions: `client.grants`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self, *, everything: bool = False) -> models.GrantList:
+        """Those that hold, oldest first; with `everything` also revoked, used up and expired ones."""
+        return await self._client.send(calls.list_grants(everything=everything))
+
+    async def add(
+        self,
+        tool: str,
+        args: Patterns,
+        *,
+        uses: int | None = None,
+        expires_at: datetime | str | None = None,
+        schedule_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Grant:
+        """Allow something from now on.
+
+        Args:
+            tool: Full name, as in email.send.
+            args: By JSON pointer, glob patterns that each value there must fit, as in `{"/to": ["*@example.com"]}`;
+                `[]` for no value, `{}` for any arguments at all.
+            uses: How often; by default any number of times.
+            expires_at: At most a year ahead, with its offset; by default until it is revoked.
+            schedule_id: Only runs that this schedule starts.
+            idempotency_key: As in `start`.
+        """
+        return await self._client.send(
+            calls.add_grant(
+                tool,
+                args,
+                uses=uses,
+                expires_at=expires_at,
+                schedule_id=schedule_id,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def revoke(self, grant_id: str) -> models.Grant:
+        """It is asked again from now on. Twice is the same as once."""
+        return await self._client.send(calls.revoke_grant(grant_id))
+
+
+class AsyncSchedules:
+    """What is done again and again: `client.schedules`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self, *, limit: int | None = None) -> models.SchedulePage:
+        """Your schedules by name, at most `limit` (200)."""
+        return await self._client.send(calls.list_schedules(limit=limit))
+
+    async def add(
+        self,
+        cron: str,
+        *,
+        message: str | None = None,
+        plan: str | None = None,
+        plan_args: Arguments | None = None,
+        name: str | None = None,
+        timezone: str | None = None,
+        policy: str | None = None,
+        budget: Mapping[str, float] | models.Limits | None = None,
+        catch_up_seconds: int | None = None,
+        ends_at: datetime | str | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Schedule:
+        """Ask for something at the times of a cron expression, on the clocks of the zone, also when clocks change.
+
+        Args:
+            cron: Minute, hour, day of the month, month, weekday.
+            message: The request; or
+            plan: a plan in code, such as `briefing`.
+            plan_args: Arguments of that plan.
+            name: What lists call it.
+            timezone: IANA zone.
+            policy: The name of a policy in the policy file.
+            budget: Limits of each run.
+            catch_up_seconds: A run that is late by more, since Temporal was away, is left out.
+            ends_at: The last time, with its offset.
+            idempotency_key: As in `start`.
+        """
+        return await self._client.send(
+            calls.add_schedule(
+                cron,
+                message=message,
+                plan=plan,
+                plan_args=plan_args,
+                name=name,
+                timezone=timezone,
+                policy=policy,
+                budget=budget,
+                catch_up_seconds=catch_up_seconds,
+                ends_at=ends_at,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def get(self, schedule_id: str) -> models.Schedule:
+        """One of them, with its next and its last runs."""
+        return await self._client.send(calls.read_schedule(schedule_id))
+
+    async def pause(self, schedule_id: str, *, note: str | None = None) -> models.Schedule:
+        """Start no run until it is resumed. One that goes on is left alone."""
+        return await self._client.send(calls.pause_schedule(schedule_id, note=note))
+
+    async def resume(self, schedule_id: str) -> models.Schedule:
+        """Go on with the next time. What was left out is not made up for."""
+        return await self._client.send(calls.resume_schedule(schedule_id))
+
+    async def run(self, schedule_id: str, *, idempotency_key: str | None = None) -> models.Schedule:
+        """Start a run now; it is the first of `recent_runs`.
+
+        Raises:
+            Conflict: One is going on.
+        """
+        return await self._client.send(calls.run_schedule(schedule_id, idempotency_key=idempotency_key))
+
+    async def delete(self, schedule_id: str) -> None:
+        """Start no run any more. Those that it started stay as they are."""
+        await self._client.send(calls.delete_schedule(schedule_id))
+
+
+class AsyncKeys:
+    """Personal API keys: `client.keys`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self) -> models.ApiKeys:
+        """Your keys, without their secrets."""
+        return await self._client.send(calls.list_keys())
+
+    async def add(
+        self, name: str, *, scopes: Sequence[str] | None = None, expires_at: datetime | str | None = None
+    ) -> models.NewApiKey:
+        """Make a key. Its secret, `key`, is shown this once.
+
+        Args:
+            name: What lists call it.
+            scopes: Permissions to which it is limited; it can never do more than you.
+            expires_at: With its offset.
+        """
+        return await self._client.send(calls.add_key(name, scopes=scopes, expires_at=expires_at))
+
+    async def revoke(self, key_id: str) -> None:
+        """End a key at once."""
+        await self._client.send(calls.revoke_key(key_id))

@@ -1,0 +1,772 @@
+"""What the API answers, field by field. `tests/client/test_contract.py` holds it against the OpenAPI document.
+
+Words such as statuses are plain texts, and fields that are newer than this client are kept, so that a client goes on
+working against an API that is newer than itself. All times carry their offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+ENDED = frozenset({"completed", "failed", "cancelled"})
+"""Statuses of an assistant after which nothing more happens."""
+NEEDS_PERSON = frozenset({"awaiting_approval", "awaiting_input"})
+PENDING = "pending"
+CHAT = "chat"
+
+
+class Shown(BaseModel):
+    """Anything that the API shows."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    def json_text(self) -> str:
+        """The same JSON that the API sent: no field more, none less."""
+        return self.model_dump_json(exclude_unset=True)
+
+
+class Amounts(Shown):
+    """What was used, in the words of a budget."""
+
+    requests: int = 0
+    tokens: int = 0
+    cost: float = 0
+    steps: int = 0
+    tool_calls: int = 0
+    seconds: float = 0
+
+
+class Annotations(Shown):
+    """What a tool does to the world, in the words of MCP. The defaults are the careful ones: say nothing, be asked."""
+
+    read_only: bool = False
+    """It changes nothing."""
+    destructive: bool = True
+    """It may overwrite or remove what nobody can bring back."""
+    idempotent: bool = False
+    """The same call twice has no further effect."""
+    open_world: bool = True
+    """It reaches people or systems outside the capability's own store."""
+    sensitive: list[str] = Field(default_factory=list)
+    """JSON pointers of arguments that decide where data goes."""
+    trusted_output: bool = False
+    """False where strangers may have written what it returns."""
+    known_destinations: list[str] = Field(default_factory=list)
+    """Names of result fields that hold addresses of people the person knows, as an address book's `email`: only what stands in these counts as a known destination."""
+    picks: list[JsonValue] | None = None
+    """Names of two result fields of a look-up: the one thing that was meant, null unless it is clear, and the list of all that fit. Where a later step needs the one and several fit, the person is asked which."""
+    undo: str | None = None
+    """The tool that compensates this one."""
+
+
+class Offer(Shown):
+    """Which arguments are meant. An empty list of patterns says that there must be no value at that place."""
+
+    args: dict[str, list[str]] = Field(default_factory=dict)
+    """By JSON pointer, what each value there must fit: one of these glob patterns."""
+    closed: bool = False
+    """No argument may have a value that `args` does not name."""
+
+
+class Origin(Shown):
+    """Where one value of an action came from."""
+
+    path: str
+    """JSON pointer into the arguments."""
+    source: str
+    """'user' typed it, 'contacts' are the person's address book, 'own' is other data of the person's, 'strangers' may have written it, 'model' made it up; one of user, contacts, own, strangers, model."""
+    trusted: bool
+    """False where strangers may have written it or nobody typed it."""
+    step_id: str | None = None
+    """The earlier step whose result it was taken from."""
+    tool: str | None = None
+    out_of: list[str] = Field(default_factory=list)
+    """The steps before that one, as 's2 (email.read)', out of whose results strangers' words came into it."""
+
+
+class Vote(Shown):
+    """One person's yes to an action that needs several."""
+
+    by: str
+    at: datetime
+    comment: str | None = None
+
+
+class Approval(Shown):
+    """A pending or decided action as people see it. `preview` is rendered by code from the true arguments."""
+
+    id: str
+    step_id: str
+    tool: str
+    title: str
+    args: dict[str, JsonValue]
+    args_hash: str
+    preview: str
+    reasons: list[str]
+    origins: list[Origin]
+    asked_at: datetime
+    status: str
+    """One of pending, approved, rejected, cancelled, expired."""
+    args_schema: dict[str, JsonValue] = Field(default_factory=dict)
+    """For edits; empty once decided."""
+    expires_at: datetime | None = None
+    decision: str | None = None
+    """One of approve, reject, edit."""
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    comment: str | None = None
+    kind: str = "action"
+    """One of action, plan, budget, repeat."""
+    rule: str | None = None
+    """The rule of the policy that asks."""
+    undo: str | None = None
+    """The tool that takes the action back; null where nothing can."""
+    approvers: int = 1
+    """How many different people must approve."""
+    votes: list[Vote] = Field(default_factory=list)
+    """Who approved so far."""
+    by: list[str] = Field(default_factory=list)
+    """Who may decide; empty: the person whose run it is."""
+    not_the_requester: bool = False
+    at_expiry: str | None = None
+    """What happens at `expires_at`; one of deny, allow, wait."""
+    reminders: int = 0
+    """How often it was reminded of."""
+    reminded_at: datetime | None = None
+    escalated_at: datetime | None = None
+    overdue: bool = False
+    """It has expired, and waits all the same."""
+    offer: Offer | None = None
+    """The scope of a grant, offered since the like was approved several times."""
+    grant_id: str | None = None
+    """The standing permission that was given with the decision."""
+
+
+class Limits(Shown):
+    """How much may be used; what is not given is not limited."""
+
+    requests: int | None = None
+    """Requests to language models."""
+    tokens: int | None = None
+    """Tokens of language models, in and out together."""
+    cost: float | None = None
+    """In the currency of the configured prices."""
+    steps: int | None = None
+    """Steps of plans, delegated ones included."""
+    tool_calls: int | None = None
+    """Calls of tools, those of agents included."""
+    seconds: float | None = None
+    """Of work, the waiting for people left out."""
+
+
+class Budget(Shown):
+    """What the run may use and has used."""
+
+    limits: Limits
+    used: dict[str, float]
+
+
+class StepConsent(Shown):
+    """With whose consent an effect happened."""
+
+    how: str
+    """'automatic' by a rule of the policy, by a 'grant', or by an 'approval'."""
+    rule: str | None = None
+    grant_id: str | None = None
+    approval_id: str | None = None
+
+
+class DoneEffect(Shown):
+    """An effect that happened, with what is needed to take it back."""
+
+    step_id: str
+    tool: str
+    title: str
+    capability: str
+    args: dict[str, JsonValue]
+    undo: str | None = None
+    result: JsonValue = None
+    consent: StepConsent | None = None
+    at: datetime | None = None
+    unknown: bool = False
+    """Nobody knows whether it happened."""
+
+
+class Links(Shown):
+    """Where to go from here."""
+
+    self: str
+    temporal_ui: str
+    events: str | None = None
+
+
+class Message(Shown):
+    """One message of the conversation between the person and the assistant."""
+
+    role: str
+    """One of user, assistant."""
+    text: str
+    withheld: bool = False
+    """Not shown to planners: strangers' words may stand in it."""
+
+
+class CardStep(Shown):
+    """One step on the plan card, before anything runs."""
+
+    id: str
+    agent: str
+    """The capability that would do it."""
+    title: str
+    leaves_the_house: bool
+    can_be_undone: bool
+    asks: list[str] = Field(default_factory=list)
+    """Why a person would be asked before it; empty: automatic."""
+    denied: bool = False
+
+
+class ModelUse(Shown):
+    """What one model was used for: requests, tokens, and what they cost by its configured prices."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the input tokens, those that the endpoint still had, if it says so."""
+    cost: float = 0
+    """In the currency of the configured prices; 0 where none are configured."""
+
+
+class Usage(Shown):
+    """What the models were used for: requests, tokens, and what they cost by the configured prices."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0
+    """In the currency of the configured prices; 0 where none are configured."""
+    cached_tokens: int = 0
+    """Of the input tokens, those that the endpoint still had, if it says so."""
+    models: dict[str, ModelUse] = Field(default_factory=dict)
+    """The same by model."""
+    instead: list[str] = Field(default_factory=list)
+    """Where another model answered than the first choice, and why; each told once."""
+
+
+class PlanCard(Shown):
+    """What a plan would do, by code: shown before anything runs."""
+
+    steps: list[CardStep]
+    worst_case: Usage = Usage()
+    """The model's use at most, replanning included."""
+
+
+class StepError(Shown):
+    """Why a step did not do its work."""
+
+    type: str
+    message: str
+
+
+class Step(Shown):
+    """One step as people see it."""
+
+    id: str
+    tool: str
+    capability: str
+    args: dict[str, JsonValue]
+    depends_on: list[str]
+    status: str
+    """One of pending, awaiting_approval, awaiting_worker, running, completed, failed, skipped, rejected, cancelled, unknown, undone."""
+    why: str = ""
+    attempts: int = 0
+    """0 before the first; filled in by the API from the run's history."""
+    result: JsonValue = None
+    error: StepError | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    parent: str | None = None
+    """The delegated step whose agent wanted this call."""
+    effect: bool = False
+    """It changes something."""
+    undo: str | None = None
+    """The tool that takes it back; null where nothing can."""
+    consent: StepConsent | None = None
+    """Of an effect: how it was allowed."""
+    held_until: datetime | None = None
+    """Until then a cancel still stops it."""
+    waiting_since: datetime | None = None
+    """Since when no worker takes it."""
+    kept_from: str | None = None
+    """The run that did it, when this one was forked from it."""
+    picked: bool = False
+    """Several were found, and the person said which is meant."""
+    looked_up: bool = False
+    """It was stopped, and its ledger told that it had been done."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is allowed, and kept back a little so that a cancel still stops it."""
+        return self.status == PENDING and self.held_until is not None
+
+
+class Plan(Shown):
+    """The plan as people see it."""
+
+    steps: list[Step]
+    card: PlanCard | None = None
+
+
+class UndoStep(Shown):
+    """What became of taking one effect back."""
+
+    step_id: str
+    tool: str
+    title: str
+    undo: str | None = None
+    status: str = "pending"
+    """'pending', 'undone', 'failed', or 'impossible' where nothing takes it back."""
+    error: str | None = None
+
+
+class WorkerWait(Shown):
+    """A capability that a run waits for since no worker of it takes the work."""
+
+    capability: str
+    since: datetime
+    gives_up_at: datetime
+    steps: list[str] = Field(default_factory=list)
+    """Empty: planning or answering waits."""
+
+
+class Assistant(Shown):
+    """An assistant as the API shows it."""
+
+    id: str
+    status: str
+    """One of planning, running, awaiting_approval, awaiting_input, awaiting_worker, completed, failed, cancelled."""
+    message: str
+    messages: list[Message]
+    links: Links
+    plan: Plan | None = None
+    approvals: list[Approval] = Field(default_factory=list)
+    question: str | None = None
+    reply: str | None = None
+    error: StepError | None = None
+    """Why the assistant as a whole failed."""
+    notices: list[str] = Field(default_factory=list)
+    """What else a person should know, such as a refused signal."""
+    usage: Usage = Usage()
+    mode: str = "task"
+    """One of task, chat."""
+    question_id: str | None = None
+    """Names the question that waits for an answer."""
+    waiting_for: list[WorkerWait] = Field(default_factory=list)
+    """Capabilities that no worker serves."""
+    budget: Budget | None = None
+    undo: list[UndoStep] = Field(default_factory=list)
+    """What was taken back, and what could not be."""
+    schedule_id: str | None = None
+    forked_from: str | None = None
+    turns: int = 0
+    """Of a chat: how many messages it has answered."""
+    earlier_messages: int = 0
+    """How many messages came before those shown; /messages has them."""
+    effects: list[DoneEffect] = Field(default_factory=list)
+    """Of a chat: what all its turns did; the plan shows the last turns only."""
+    owner: str = "local"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status in ENDED
+
+    @property
+    def turn_is_over(self) -> bool:
+        """Whether it is a chat that has answered and waits for the next message."""
+        return self.mode == CHAT and self.status == "awaiting_input" and self.question is None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has ended or needs a person."""
+        return self.ended or self.status in NEEDS_PERSON
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of the plan, or none while there is no plan yet."""
+        return self.plan.steps if self.plan else []
+
+    @property
+    def pending(self) -> list[Approval]:
+        """The approvals that wait."""
+        return [approval for approval in self.approvals if approval.status == PENDING]
+
+
+class AssistantSummary(Shown):
+    """One line in the list of assistants."""
+
+    id: str
+    status: str
+    """One of planning, running, awaiting_approval, awaiting_input, awaiting_worker, completed, failed, cancelled."""
+    message: str
+    """The first 120 characters of the request."""
+    pending_approvals: int
+    started_at: datetime
+    links: Links
+    finished_at: datetime | None = None
+    owner: str = ""
+    """Whose it is; others than the caller's are listed for auditors only."""
+
+
+class AssistantPage(Shown):
+    """A page of assistants, newest first."""
+
+    assistants: list[AssistantSummary]
+    next_cursor: str | None = None
+
+
+class BatchOutcome(Shown):
+    """What became of one decision."""
+
+    assistant_id: str
+    approval_id: str
+    recorded: bool
+    status: int
+    """The HTTP status that this decision alone would have had."""
+    detail: str | None = None
+    """Why it was refused."""
+
+
+class BatchOutcomes(Shown):
+    """In the order of the decisions."""
+
+    outcomes: list[BatchOutcome]
+
+
+class ToolOptions(Shown):
+    """How a tool is scheduled. All times are seconds."""
+
+    start_to_close: float = 30
+    """The longest one attempt may take."""
+    heartbeat: float = 10
+    """A worker that is silent for so long counts as dead."""
+    attempts: int = 5
+    """How often it is tried before the step fails."""
+    first_retry_after: float = 1
+    """Pause before the second attempt; it doubles each time."""
+    longest_pause: float = 20
+    """No pause between attempts is longer."""
+    patience: float = 86400
+    """How long a step waits for a worker before it fails."""
+
+
+class Tool(Shown):
+    """One tool as the manifest announces it. `args_schema` and `result_schema` are JSON Schema (draft 2020-12)."""
+
+    name: str
+    """Capability.verb_object, for ever."""
+    title: str
+    """What it does, as a person would say: 'Send a mail'."""
+    description: str
+    """What the model reads: units, time zones, effects."""
+    args_schema: dict[str, JsonValue]
+    summary: str = ""
+    """One line about a call; '{to}' stands for the argument `to`."""
+    result_schema: dict[str, JsonValue] = Field(default_factory=dict)
+    annotations: Annotations = Annotations()
+    options: ToolOptions = ToolOptions()
+    plannable: bool = True
+    """False for tools that only workflows and code call."""
+
+
+class Capability(Shown):
+    """A capability with its live state."""
+
+    name: str
+    version: str
+    description: str
+    task_queue: str
+    tools: list[Tool]
+    pollers: int
+    """Workers that poll its queue now."""
+    healthy: bool
+    """At least one worker polls."""
+    instructions: str = ""
+    """How the model should use this capability."""
+
+
+class Capabilities(Shown):
+    """All capabilities that were ever announced."""
+
+    capabilities: list[Capability]
+
+
+class Consent(Shown):
+    """Who or what allowed an effect."""
+
+    how: str
+    """'automatic', 'grant' or 'approval'."""
+    says: str
+    """The same in words."""
+    by: list[str] = Field(default_factory=list)
+    """The people who approved."""
+    at: datetime | None = None
+    rule: str | None = None
+    grant_id: str | None = None
+    approval_id: str | None = None
+
+
+class Deed(Shown):
+    """One effect."""
+
+    step_id: str
+    tool: str
+    status: str
+    """'completed', 'undone', or 'unknown' where nobody knows whether it happened; one of pending, awaiting_approval, awaiting_worker, running, completed, failed, skipped, rejected, cancelled, unknown, undone."""
+    args: dict[str, JsonValue]
+    undo: str
+    """How it is taken back, in words."""
+    result: JsonValue = None
+    at: datetime | None = None
+    consent: Consent | None = None
+    done_by_run: str | None = None
+    """The run that did it, where this one was forked from it."""
+
+
+class GrantUse(Shown):
+    """One action that a grant allowed."""
+
+    key: str
+    """Assistant id/step id."""
+    assistant_id: str
+    at: datetime
+
+
+class Grant(Shown):
+    """A grant as the API shows it."""
+
+    grant_id: str
+    tool: str
+    created_at: datetime
+    says: str
+    """In plain words, made by code."""
+    live: bool
+    """Neither revoked nor used up nor expired."""
+    args: dict[str, list[str]] = Field(default_factory=dict)
+    """By JSON pointer, what each value there must fit: one of these glob patterns."""
+    closed: bool = False
+    """No argument may have a value that `args` does not name."""
+    uses: int | None = None
+    """How often it may still be used; null is without end."""
+    expires_at: datetime | None = None
+    schedule_id: str | None = None
+    """Only runs that this schedule starts."""
+    created_by: str = "local"
+    from_approval: str | None = None
+    """'assistant id/approval id', where it came with one."""
+    revoked_at: datetime | None = None
+    used: int = 0
+    log: list[GrantUse] = Field(default_factory=list)
+    """The last 50 uses, newest last."""
+
+
+class GrantList(Shown):
+    """The caller's grants, oldest first."""
+
+    grants: list[Grant]
+
+
+class Health(Shown):
+    """Liveness or readiness."""
+
+    status: str
+    waiting_for: list[str] = Field(default_factory=list)
+
+
+class InboxItem(Approval):
+    """A pending approval and the run that it belongs to."""
+
+    assistant_id: str
+    request: str
+    """What the person had asked for."""
+    links: Links
+
+
+class Inbox(Shown):
+    """All approvals that wait for the caller."""
+
+    approvals: list[InboxItem]
+    unreadable: list[str] = Field(default_factory=list)
+    """Assistants that wait too but cannot show what for at the moment."""
+
+
+class MessagePage(Shown):
+    """A part of a conversation."""
+
+    first: int
+    """Position of the first message here; 0 is the beginning of the conversation."""
+    messages: list[Message]
+
+
+class Reading(Shown):
+    """One look at data."""
+
+    step_id: str
+    tool: str
+    args: dict[str, JsonValue]
+
+
+class Refusal(Shown):
+    """One action that was not done."""
+
+    step_id: str
+    tool: str
+    status: str
+    """One of pending, awaiting_approval, awaiting_worker, running, completed, failed, skipped, rejected, cancelled, unknown, undone."""
+    why: str
+
+
+class Receipt(Shown):
+    """What became of a run."""
+
+    assistant_id: str
+    status: str
+    """One of planning, running, awaiting_approval, awaiting_input, awaiting_worker, completed, failed, cancelled."""
+    final: bool
+    """False while the run goes on."""
+    request: str
+    owner: str
+    did: list[Deed]
+    read: list[Reading]
+    did_not: list[Refusal]
+    usage: Usage
+    reply: str | None = None
+
+
+class RunTime(Shown):
+    """A time of a run, on two clocks."""
+
+    utc: datetime
+    local: datetime
+    """On the clock of the schedule's zone, with the offset of that day."""
+
+
+class ScheduleSummary(Shown):
+    """One line in the list of schedules."""
+
+    id: str
+    name: str
+    message: str
+    """The request, or the plan's title."""
+    cron: str
+    timezone: str
+    paused: bool
+    links: Links
+    plan: str | None = None
+    note: str | None = None
+    """Why it is paused."""
+    next_run: RunTime | None = None
+    """Null when it is paused or over."""
+
+
+class SchedulePage(Shown):
+    """The caller's schedules, by name."""
+
+    schedules: list[ScheduleSummary]
+
+
+class ScheduledRun(Shown):
+    """A run that the schedule started."""
+
+    assistant_id: str
+    scheduled_at: datetime
+    started_at: datetime
+    running: bool
+    links: Links
+
+
+class Schedule(ScheduleSummary):
+    """A whole schedule."""
+
+    catch_up_seconds: int
+    next_runs: list[RunTime]
+    """The next 5, whether paused or not."""
+    recent_runs: list[ScheduledRun]
+    """At most 10, latest first."""
+    skipped: int
+    """Runs left out because the one before had not ended."""
+    missed: int
+    """Runs left out because Temporal was away for longer than `catch_up_seconds`."""
+    created_at: datetime
+    plan_args: dict[str, JsonValue] = Field(default_factory=dict)
+    policy: str | None = None
+    budget: dict[str, JsonValue] | None = None
+    ends_at: datetime | None = None
+
+
+class UsageToday(Shown):
+    """What the caller has used today."""
+
+    day: str
+    """ISO date where the person is."""
+    timezone: str
+    used: Amounts
+    budget: Limits | None = None
+    """Of a day, by the default policy; null is without limit."""
+
+
+class Event(BaseModel):
+    """Something that happened in a run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str | None = None
+    """Its place in the run's history; a piece of text that a model is still writing has none."""
+    kind: str
+    """One of plan, step, approval, question, message, usage, text, end."""
+    data: Mapping[str, Any] = Field(default_factory=dict)
+    """The part of the view that changed, with the view's own field names."""
+
+
+class Me(Shown):
+    """Whom the front door has recognised."""
+
+    name: str
+    tenant: str
+    """The organisation; empty where there is only one."""
+    roles: list[str]
+    permissions: list[str]
+    """What you may do now, as you came."""
+    recognised_by: str | None
+    notice: str | None = None
+
+
+class ApiKey(Shown):
+    """A personal API key, without its secret."""
+
+    id: str
+    name: str
+    prefix: str
+    """How the secret begins."""
+    scopes: list[str]
+    """Empty where it may do all that its person may."""
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+    """To the hour."""
+
+
+class NewApiKey(ApiKey):
+    """A key that was just made."""
+
+    key: str
+    """The secret; it is shown this once."""
+
+
+class ApiKeys(Shown):
+    """The caller's keys."""
+
+    keys: list[ApiKey]
