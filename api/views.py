@@ -102,13 +102,14 @@ def with_pending(view: AssistantView, description: WorkflowExecutionDescription)
 
 
 def _taken_up(view: AssistantView, description: WorkflowExecutionDescription) -> AssistantView:
-    """The run itself learns of a worker only by its result; the server knows when one has taken a waiting activity."""
-    waiting = [
-        pending
-        for pending in description.raw_description.pending_activities
-        if pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-    ]
-    if view.status is not AssistantStatus.AWAITING_WORKER or waiting:
+    """The run itself learns of a worker only by its result; the server knows when one has taken a waiting activity.
+
+    A description that was made while the run was about to ask again names no activity, and so says nothing.
+    """
+    pending = description.raw_description.pending_activities
+    waiting = [one for one in pending if one.state != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED]
+    waits = [step for step in (view.plan.steps if view.plan else []) if step.status is StepStatus.AWAITING_WORKER]
+    if view.status is not AssistantStatus.AWAITING_WORKER or waiting or waits or not pending:
         return view
     return view.model_copy(update={"status": AssistantStatus.RUNNING if view.plan else AssistantStatus.PLANNING})
 
