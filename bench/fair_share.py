@@ -96,7 +96,8 @@ class Person:
     async def start(self, number: int) -> str:
         """A run that has been acknowledged."""
         answer = await self.http.post("/v1/assistants", json={"message": f"Who is Ana? {number}"}, headers=self.headers)
-        answer.raise_for_status()
+        if answer.is_error:
+            raise SystemExit(f"a run was refused: {answer.text}")
         run_id: str = answer.json()["id"]
         return run_id
 

@@ -146,6 +146,7 @@ class Store:
         async with (
             self._translated(),
             self._database() as database,
+            database.turn(),
             _transaction(database.opened(), lock=database.lock) as connection,
             AsyncSession(connection, expire_on_commit=False) as session,
         ):
@@ -197,6 +198,7 @@ class _Database:
         self._engine: AsyncEngine | None = None
         self._few = few
         self._opening = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._is_open = False
         self.schema = schema
         self.lock = schema or owner
@@ -246,6 +248,26 @@ class _Database:
         self._is_open = False
         if self._engine is not None:
             await self._engine.dispose()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """The right to write among this process's own writers, in the order in which they came.
+
+        Without it they would wait for each other's locks in the database: SQLite's are given to whoever happens to ask
+        next, and every waiting writer holds a connection, so that under load some fail who only had to wait.
+
+        Raises:
+            ServiceUnavailable: Those before took too long.
+        """
+        try:
+            async with asyncio.timeout(_POOL_TIMEOUT):
+                await self._writing.acquire()
+        except TimeoutError:
+            raise ServiceUnavailable(f"the database of {self._owner} is busy") from None
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def opened(self) -> AsyncEngine:
         """The engine."""

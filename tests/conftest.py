@@ -112,7 +112,7 @@ async def website() -> AsyncIterator[Website]:
         yield site
 
 
-_STARTS = 3
+_STARTS = 10
 
 
 @dataclass
@@ -125,12 +125,13 @@ class Stack:
     data: Path
 
     async def start(self, message: str, **body: Any) -> View:
-        """POST an assistant and return its first view; again with the same key where Temporal was held up, as clients do."""
+        """POST an assistant and return its first view; again with the same key when told to try later, as clients do."""
         key = {"Idempotency-Key": uuid.uuid4().hex}
         for _ in range(_STARTS):
             response = await self.http.post("/v1/assistants", json={"message": message, **body}, headers=key)
-            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            if "retry-after" not in response.headers:
                 break
+            await asyncio.sleep(float(response.headers["retry-after"]))
         assert response.status_code == 202, response.text
         view: View = response.json()
         return view

@@ -46,8 +46,8 @@ class Jwks:
         Raises:
             ServiceUnavailable: The issuer is away, and there are no keys that still serve.
         """
-        if self._is_due(kid) and not (self._lock.locked() and self._serves(kid)):
-            async with self._lock:
+        if not self._serves(kid) or (self._is_due(kid) and not self._lock.locked()):
+            async with self._lock:  # who looks right now looks for everybody
                 if self._is_due(kid):
                     await self._refresh()
         if self._age(self._fetched) > STALE:

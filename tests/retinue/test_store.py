@@ -93,6 +93,32 @@ async def test_readers_do_not_wait_for_a_writer(store: Store) -> None:
         assert (await asyncio.wait_for(got(store), 2)).value == 1
 
 
+async def test_writers_of_one_process_write_in_the_order_in_which_they_came(
+    make: Make, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them together take far longer than one waits for another process."""
+    monkeypatch.setattr(store_module, "_PATIENCE", 0.1)
+    store = await make(database_url)
+    order: list[int] = []
+
+    async def write(number: int) -> None:
+        async with store.write() as session:
+            order.append(number)
+            await do(session, insert(COUNTER).values(id=number))
+            await asyncio.sleep(0.05)
+
+    await asyncio.gather(*(write(number) for number in range(20)))
+    assert order == list(range(20))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_writer_whose_turn_does_not_come_is_told(store: Store) -> None:
+    async with store.write():
+        with pytest.raises(ServiceUnavailable, match="the database of test is busy"):
+            await put(store, id=1)
+    await put(store, id=1)
+
+
 async def test_two_capabilities_in_one_database_do_not_wait_for_each_other(make: Make, postgresql_url: str) -> None:
     store, other = await make(postgresql_url), Store(postgresql_url, METADATA, owner="other")
     await other.open()

@@ -294,7 +294,8 @@ async def _outcome(stack: Stack, message: str, fault: Fault) -> Outcome:
     stack.model.script(message, *fault.answers, replies=fault.replies)
     began = time.monotonic()
     run_id = (await stack.start(message))["id"]
-    view, notices = await stack.view(run_id), set[str]()
+    view = await stack.view(run_id)
+    notices = set(view["notices"])
     while view["status"] not in ENDED and time.monotonic() - began < 50:
         await asyncio.sleep(0.5)
         view = await stack.view(run_id)

@@ -162,6 +162,16 @@ async def test_keys_without_end_are_not_read(own: tuple[Issuer, Door]) -> None:
     refused(await http.get("/v1/me", headers=bearer(issuer.token())), 503, "identity provider")
 
 
+async def test_the_first_who_come_wait_together_for_the_first_keys(own: tuple[Issuer, Door]) -> None:
+    issuer, http = own
+    issuer.answers.clear()
+    first = [asyncio.create_task(http.get("/v1/me", headers=bearer(issuer.token()))) for _ in range(5)]
+    await issuer.asked_again(0)
+    issuer.answers.set()
+    assert {answer.status_code for answer in await asyncio.gather(*first)} == {200}
+    assert len([path for path in issuer.asked if path == "/jwks"]) == 1
+
+
 async def test_an_issuer_that_hangs_holds_nobody_up_who_is_known(
     own: tuple[Issuer, Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
