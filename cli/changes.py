@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 from retinue.client import Client, ClientError
@@ -47,7 +48,8 @@ class Changes:
         """Stop listening."""
         loop, task = self._loop, self._task
         if loop is not None and task is not None and self._thread.is_alive():
-            loop.call_soon_threadsafe(task.cancel)
+            with contextlib.suppress(RuntimeError):  # the events ended by themselves at this very moment
+                loop.call_soon_threadsafe(task.cancel)
             self._thread.join(_STOP)
 
     def _listen(self) -> None:

@@ -32,7 +32,7 @@ from retinue.search_attributes import SEARCH_ATTRIBUTES
 from retinue.temporal import DATA_CONVERTER, connect
 from retinue.testing import ScriptedModel, scripted_model, serving
 from workers import temporal_server
-from workers.runner import SANDBOX, capability_worker, workflows_worker
+from workers.runner import capability_worker, workflows_worker
 
 View = dict[str, Any]
 ENDED = {"completed", "failed", "cancelled"}
@@ -199,7 +199,7 @@ async def stack(
     }
     app = create_app(ApiSettings(), client=temporal)
     async with AsyncExitStack() as open_things:
-        await open_things.enter_async_context(patient(workflows_worker(temporal, workflow_runner=SANDBOX)))
+        await open_things.enter_async_context(patient(workflows_worker(temporal)))
         for name in activities.folders():
             await _start_capability(open_things, temporal, name)
         await open_things.enter_async_context(app.router.lifespan_context(app))
@@ -213,7 +213,7 @@ async def stack(
 def patient(worker: Worker) -> Worker:
     """A worker that calls a workflow deadlocked later than after two seconds.
 
-    In the sandbox, on a machine that runs killed workers beside the tests, two are not enough, and a worker with such a
+    On a machine that runs killed workers beside the tests, two are not enough, and a worker with such a
     workflow never stops. There is no public setting.
     """
     assert worker._workflow_worker is not None

@@ -50,7 +50,7 @@ SANDBOX = SandboxedWorkflowRunner(
         *("dotenv", "pydantic_settings", "google", "urllib"),
     )
 )
-"""Under this the tests run all workflows: types and pure checks pass through, workflow code is watched for clocks,
+"""Under this the tests replay runs of every shape: types and pure checks pass through, workflow code is watched for clocks,
 randomness and I/O. Workers run the same code without it, since the sandbox imports it anew for each run and walks every
 payload, which costs a third of a workflow worker's CPU (see docs/decisions/0003)."""
 

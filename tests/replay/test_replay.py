@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from retinue.plan import BoundPlan
 from retinue.temporal import DATA_CONVERTER
+from workers.runner import SANDBOX
 from workflows.assistant import AssistantWorkflow
 from workflows.catalog import PLANS
 from workflows.microagent import MicroAgentWorkflow
@@ -23,9 +24,10 @@ from workflows.undo import Compensation, UndoWorkflow
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
-def replayer() -> Replayer:
-    from temporalio.worker import UnsandboxedWorkflowRunner
+RUNNERS: dict[str, WorkflowRunner] = {"as in production": UnsandboxedWorkflowRunner(), "watched": SANDBOX}
 
+
+def replayer(runner: WorkflowRunner = RUNNERS["as in production"]) -> Replayer:
     return Replayer(
         workflows=[
             AssistantWorkflow,
@@ -38,7 +40,7 @@ def replayer() -> Replayer:
             *(plan.workflow for plan in PLANS.values()),
         ],
         data_converter=DATA_CONVERTER,
-        workflow_runner=UnsandboxedWorkflowRunner(),
+        workflow_runner=runner,
     )
 
 
@@ -53,9 +55,11 @@ def test_there_are_histories_of_every_shape() -> None:
     assert len(HISTORIES) >= 32
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-async def test_a_recorded_run_replays(path: Path) -> None:
-    await replayer().replay_workflow(load(path))
+async def test_a_recorded_run_replays(path: Path, runner: str) -> None:
+    """Once as workers run it, and once in the sandbox that catches clocks, randomness and I/O in workflow code."""
+    await replayer(RUNNERS[runner]).replay_workflow(load(path))
 
 
 async def test_an_incompatible_change_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ async def test_a_decision_at_the_edge_of_its_expiry_has_one_outcome(
 ) -> None:
     """A hundred decisions within 30 ms of the expiry, some early and some late."""
     seed = random.Random(batch)
-    anna = (await people(rule('tools = ["email.send"]\ndecide = "ask"\nexpires_after = 5')))("anna")
+    anna = (await people(rule('tools = ["email.send"]\ndecide = "ask"\nexpires_after = 6')))("anna")
     views = await crowd(anna, fresh(f"Mail team@example.com, edge {batch}"), mail("s1"))
 
     async def at_the_edge(view: View, jitter: float) -> int:
@@ -136,7 +136,7 @@ async def test_a_decision_at_the_edge_of_its_expiry_has_one_outcome(
         return await after(max(0, left.total_seconds() + jitter), anna.decide(view))
 
     jitters = [seed.uniform(-0.03, 0.03) for _ in views[2:]]
-    answers = await asyncio.gather(*map(at_the_edge, views, [-1.5, 0.5, *jitters]))
+    answers = await asyncio.gather(*map(at_the_edge, views, [-2.5, 0.5, *jitters]))
     found = Counter(
         (answer, steps(view)["s1"]["status"], view["approvals"][0]["status"], len(sent_mails(stack, view["id"])))
         for answer, view in zip(answers, await ends(anna, views), strict=True)
