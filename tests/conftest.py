@@ -115,6 +115,23 @@ async def website() -> AsyncIterator[Website]:
 _STARTS = 10
 
 
+class Patient(httpx.AsyncBaseTransport):
+    """Reads again what was answered by 503, as clients do: the machine may be busy, and then so is Temporal."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The first answer that is another, or the last of three."""
+        for _ in range(2):
+            response = await self._inner.handle_async_request(request)
+            if request.method != "GET" or response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return response
+            await response.aclose()
+            await asyncio.sleep(1)
+        return await self._inner.handle_async_request(request)
+
+
 @dataclass
 class Stack:
     """The running product."""
@@ -203,7 +220,7 @@ async def stack(
         for name in activities.folders():
             await _start_capability(open_things, temporal, name)
         await open_things.enter_async_context(app.router.lifespan_context(app))
-        transport = httpx.ASGITransport(app)
+        transport = Patient(httpx.ASGITransport(app))
         http = await open_things.enter_async_context(
             httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
         )

@@ -15,7 +15,7 @@ from api.app import create_app
 from api.settings import ApiSettings
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.registry import announce
-from tests.conftest import Stack
+from tests.conftest import Patient, Stack
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def people(stack: Stack, tmp_path: Path) -> AsyncIterator[Callable[[str], 
             settings = ApiSettings(retinue_policy=file, retinue_user_header="X-User", retinue_chat_turns=5)
             app = create_app(settings, client=stack.temporal)
             await open_things.enter_async_context(app.router.lifespan_context(app))
-            transport = httpx.ASGITransport(app)
+            transport = Patient(httpx.ASGITransport(app))
 
             def person(name: str) -> Stack:
                 http = httpx.AsyncClient(

@@ -12,7 +12,7 @@ from temporalio.worker import Worker
 from api.app import create_app
 from api.settings import ApiSettings
 from retinue.registry import announce
-from tests.conftest import Stack
+from tests.conftest import Patient, Stack
 from tests.security.attempts import Scene
 from tests.security.house import House, Web
 from tests.security.worst_case import Orders
@@ -63,7 +63,7 @@ async def careless(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> As
     file.write_text(CARELESS)
     app = create_app(ApiSettings(retinue_policy=file), client=stack.temporal)
     async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
+        transport = Patient(httpx.ASGITransport(app))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as http:
             yield dataclasses.replace(stack, http=http)
 
@@ -73,7 +73,7 @@ async def somebody(stack: Stack) -> AsyncIterator[Callable[[str], Stack]]:
     """The same product for people with names, so that one's grants are nobody else's."""
     app = create_app(ApiSettings(retinue_user_header="X-User"), client=stack.temporal)
     async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
+        transport = Patient(httpx.ASGITransport(app))
 
         def person(name: str) -> Stack:
             http = httpx.AsyncClient(

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.settings import ApiSettings
 from retinue.testing import serving
-from tests.conftest import Stack
+from tests.conftest import Patient, Stack
 
 
 @dataclass
@@ -26,7 +26,8 @@ class Door:
 
     def person(self, name: str) -> httpx.AsyncClient:
         """The door as somebody sees it."""
-        return httpx.AsyncClient(base_url=self.address, timeout=60, headers={"X-User": name})
+        transport = Patient(httpx.AsyncHTTPTransport())
+        return httpx.AsyncClient(transport=transport, base_url=self.address, timeout=60, headers={"X-User": name})
 
 
 @asynccontextmanager

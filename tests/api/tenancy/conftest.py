@@ -16,7 +16,7 @@ from api.app import create_app
 from api.deps import caller
 from api.identity.people import Person, Role
 from api.settings import ApiSettings
-from tests.conftest import Stack
+from tests.conftest import Patient, Stack
 
 POLICIES = """
 [[policies.ben.rules]]
@@ -90,7 +90,7 @@ async def people(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 
         def person(name: str, tenant: str = "", roles: frozenset[Role] = OWNER) -> Stack:
             headers = {"X-Name": name, "X-Tenant": tenant, "X-Roles": " ".join(roles)}
-            transport = httpx.ASGITransport(app)
+            transport = Patient(httpx.ASGITransport(app))
             http = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60, headers=headers)
             return dataclasses.replace(stack, http=http)
 
