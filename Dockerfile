@@ -94,6 +94,7 @@ COPY retinue /app/retinue
 COPY workflows /app/workflows
 COPY --from=contracts /activities /app/activities
 COPY api /app/api
+COPY console /app/console
 RUN python -m compileall -q /app && python -P -c "import api.app"
 USER 10001:10001
 EXPOSE 8000

@@ -24,6 +24,7 @@ from api.rates import Rate, Rates, TellRates
 from api.routes import approvals, assistants, capabilities, events, grants, health, schedules, session, webhooks
 from api.routes import keys as key_routes
 from api.settings import ApiSettings
+from console import app as console
 from retinue.registry import Directory
 from retinue.temporal import connect
 
@@ -96,6 +97,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         app.include_router(door)
     app.include_router(reference.router)
     tell_schemes(app, alone=chosen.alone(), user_header=chosen.retinue_user_header)
+    console.install(app, user_header=chosen.retinue_user_header)
     app.add_middleware(RequestLimits)
     app.add_middleware(TellRates, failures=Rates(Rate.parsed(chosen.retinue_failed_logins)))
     app.add_middleware(OwnSite, hosts=chosen.hosts(), origins=chosen.cors_origins())

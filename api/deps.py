@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Security
 from temporalio.client import Client
 
+from api.events.known import KnownViews
 from api.events.stream import Followers, RunEvents
 from api.identity.alone import check_arrival
 from api.identity.people import Permission, Person
@@ -40,6 +41,7 @@ class House:
     rates: Rates
     followers: Followers
     people: Recognition
+    known: KnownViews = field(default_factory=KnownViews)
     ready: bool = False
     connected: bool = False
 
@@ -128,6 +130,7 @@ def my_runs(kept: Annotated[House, Depends(house)], person: Annotated[Person, De
         owner=person.owner,
         policies=kept.policies,
         keys=kept.keys,
+        known=kept.known,
         turns_per_run=_turns(kept),
         audits=person.audits(),
         notifies=kept.settings.retinue_webhooks,

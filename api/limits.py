@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +20,8 @@ MAX_DEPTH = 100
 BODY_SECONDS = 10.0
 """A body must have come by then: a slow one holds a connection and costs its sender nothing."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_PROGRAMS = ("/v1", "/mcp", "/codec")
+"""What programs call takes JSON alone."""
 _PARTS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
@@ -81,11 +84,12 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
             body = await _read(receive)
     except TimeoutError:
         raise _Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {BODY_SECONDS:g} s") from None
-    if body and not is_json(headers.get(b"content-type", b"").decode("latin-1")):
+    kind = headers.get(b"content-type", b"").decode("latin-1")
+    if body and not is_json(kind) and not (is_form(kind) and _from_own_page(scope, headers)):
         raise _Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as JSON, with the header Content-Type: application/json"
         )
-    if _depth_exceeds(body, MAX_DEPTH):
+    if not is_form(kind) and _depth_exceeds(body, MAX_DEPTH):
         raise _Refused(
             HTTPStatus.BAD_REQUEST,
             f"the body cannot be read as JSON that is not nested too deeply: at most {MAX_DEPTH} levels",
@@ -97,6 +101,21 @@ def is_json(content_type: str) -> bool:
     """Whether a Content-Type says JSON. No page can send that to another site unasked."""
     kind = content_type.partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def is_form(content_type: str) -> bool:
+    """Whether a Content-Type is that of a plain form."""
+    return content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+
+
+def _from_own_page(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a form is the console's: not for the API, and sent by a page of ours by the browser's own word.
+
+    Any site can make a browser send a form, so here the word must be there: its absence is no excuse.
+    """
+    origin = headers.get(b"origin", b"").partition(b"://")[2]
+    ours = origin == headers.get(b"host") or (not origin and headers.get(b"sec-fetch-site") == b"same-origin")
+    return ours and not scope["path"].startswith(_PROGRAMS)
 
 
 async def _read(receive: Receive) -> bytes:

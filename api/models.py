@@ -223,6 +223,11 @@ class Inbox(BaseModel):
     unreadable: list[str] = Field(
         default_factory=list, description="assistants that wait too but cannot show what for at the moment"
     )
+    waiting: int = Field(
+        0,
+        description="assistants that wait for a decision, those of other pages included",
+    )
+    next_cursor: str | None = None
 
 
 class CapabilityState(Manifest):

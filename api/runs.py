@@ -6,7 +6,8 @@ import asyncio
 import base64
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -33,6 +34,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.reasoning.contract import Message, Role
+from api.events.known import KnownViews
 from api.forks import forked
 from api.keys import Claim, IdempotencyKeys
 from api.models import ForkBody, StartBody
@@ -85,7 +87,6 @@ _RPC = timedelta(seconds=5)
 _UPDATE = timedelta(seconds=10)
 _KEY_IS_FRESH = timedelta(hours=20)
 _SETTLED = ENDED | {AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT}
-_INBOX_LIMIT = 200
 _LOOK_EVERY = 1.5
 _REFUSALS: dict[str, type[RetinueError]] = {
     "ApprovalUnknown": NotFound,
@@ -121,6 +122,18 @@ class Access(Enum):
     READ = "the same, and for an auditor all of their organisation"
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A page of runs that wait for a decision."""
+
+    views: Sequence[AssistantView]
+    unreadable: Sequence[str]
+    """Ids of those that cannot show what for."""
+    assistants: int
+    """How many wait in all, as exactly as the server compares names."""
+    next_cursor: str | None
+
+
 class Runs:
     """All assistants of one caller. A run of somebody else looks like one that does not exist.
 
@@ -129,6 +142,7 @@ class Runs:
         owner: The caller, as `Person.owner` names them.
         policies: By name.
         keys: The table of idempotency keys.
+        known: Views that were read before, by whomever.
         turns_per_run: After so many a chat continues as a new run.
         audits: The caller reads, and only reads, all runs of their organisation.
         notifies: New runs tell people's webhooks what they want.
@@ -141,11 +155,13 @@ class Runs:
         owner: str,
         policies: Mapping[str, Policy],
         keys: IdempotencyKeys,
+        known: KnownViews,
         turns_per_run: int = 100,
         audits: bool = False,
         notifies: bool = False,
     ) -> None:
         self._client = client
+        self._known = known
         self._owner = owner
         self._tenant = organisation(owner)
         self._audits = audits
@@ -528,29 +544,57 @@ class Runs:
             yield [run async for run in found]
             end = since or end
 
-    async def waiting_for_decision(self) -> tuple[list[AssistantView], list[str]]:
-        """The views of all runs that have pending approvals, at most 200, and the ids of those that cannot be read."""
+    async def waiting_for_decision(self, *, limit: int, cursor: str | None = None) -> Waiting:
+        """Runs that have approvals which wait for the caller, those that began last coming first.
+
+        Args:
+            limit: How many to read. The others are counted only, which costs next to nothing.
+            cursor: Where an earlier page ended.
+
+        Raises:
+            InvalidArguments: The cursor is not one of ours.
+        """
+        position = _position(cursor)
         names = [is_exactly("RetinueApprovers", name) for name in (self._owner, anybody(self._owner))]
         to_decide = f"({' OR '.join([is_exactly('RetinueOwner', self._owner), *names])})"
-        found = self._client.list_workflows(
-            f"WorkflowType = '{_TYPE}' AND {to_decide} AND ExecutionStatus = 'Running' AND RetinuePendingApprovals > 0",
-            limit=_INBOX_LIMIT,
-            rpc_timeout=_RPC,
+        query = (
+            f"WorkflowType = '{_TYPE}' AND {to_decide} AND ExecutionStatus = 'Running' AND RetinuePendingApprovals > 0"
         )
+        found, counted = await asyncio.gather(
+            self._latest(query, position, limit), self._client.count_workflows(query, rpc_timeout=_RPC)
+        )
+        is_all = limit > 0 and position is None and len(found) <= limit
         gate = asyncio.Semaphore(10)
 
         async def read(run_id: str) -> AssistantView | str:
             async with gate:
                 try:
-                    return await self._queried(run_id)
+                    description = await self._handle(run_id).describe(rpc_timeout=_RPC)
+                    return await self._known.of(description, self._queried)
                 except (RPCError, RPCTimeoutOrCancelledError, ServiceUnavailable):
                     return run_id
 
-        read_ones = await asyncio.gather(
-            *[read(execution.id) async for execution in found if self._may(execution, Access.DECIDE)]
+        read_ones = await asyncio.gather(*[read(run.id) for run in found[:limit]])
+        return Waiting(
+            views=[view for view in read_ones if isinstance(view, AssistantView)],
+            unreadable=[run_id for run_id in read_ones if isinstance(run_id, str)],
+            assistants=len(found) if is_all else counted.count,
+            next_cursor=_cursor(found[limit - 1]) if len(found) > limit > 0 else None,
         )
-        views = [view for view in read_ones if isinstance(view, AssistantView)]
-        return views, [run_id for run_id in read_ones if isinstance(run_id, str)]
+
+    async def _latest(self, query: str, position: tuple[datetime, str] | None, limit: int) -> list[WorkflowExecution]:
+        """So many running runs and one more, those that began last first: so servers list what has not ended."""
+        if not limit:
+            return []
+        before = f" AND StartTime <= '{position[0].isoformat()}'" if position else ""
+        listed = self._client.list_workflows(query + before, page_size=limit + 2, rpc_timeout=_RPC)
+        found: list[WorkflowExecution] = []
+        async for run in listed:
+            if self._may(run, Access.DECIDE) and (not position or _place(run) < position):
+                found.append(run)
+            if len(found) > limit:
+                break
+        return sorted(found, key=_place, reverse=True)
 
     def _listed(self, access: Access) -> str:
         kinds = ", ".join(f"'{kind}'" for kind in sorted(_TYPES))

@@ -118,6 +118,11 @@ class Manifest(BaseModel):
     instructions: str = Field("", max_length=8000, description="How the model should use this capability.")
     task_queue: str = Field(min_length=1, max_length=200)
     tools: list[ToolSpec] = Field(min_length=1, max_length=100)
+    notice: str = Field(
+        "",
+        max_length=300,
+        description="What people should know about how it works in this installation, such as that its values are made up.",
+    )
 
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of that full name (`calendar.create_event`), or None."""
@@ -183,8 +188,8 @@ class Capability(ABC):
         return options
 
     @classmethod
-    def manifest(cls) -> Manifest:
-        """The manifest as announced to the registry."""
+    def manifest(cls, *, notice: str = "") -> Manifest:
+        """The manifest as announced to the registry; with what people should know about how it works here."""
         return Manifest(
             name=cls.name,
             version=cls.version,
@@ -192,6 +197,7 @@ class Capability(ABC):
             instructions=cls.instructions,
             task_queue=cls.task_queue(),
             tools=[_spec(name, method) for name, method in cls.tool_methods()],
+            notice=notice,
         )
 
 

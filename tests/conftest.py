@@ -26,7 +26,7 @@ from temporalio.worker import Worker
 import activities
 from api.app import create_app
 from api.settings import ApiSettings
-from retinue.capability import Capability
+from retinue.capability import Annotations, Capability, Manifest, ToolSpec
 from retinue.registry import announce
 from retinue.search_attributes import SEARCH_ATTRIBUTES
 from retinue.temporal import DATA_CONVERTER, connect
@@ -243,6 +243,23 @@ async def _start_capability(open_things: AsyncExitStack, client: Client, name: s
     contract: type[Capability] = module.CONTRACT
     await open_things.enter_async_context(capability_worker(client, contract, module.plugin()))
     await announce(client, contract.manifest())
+
+
+@pytest.fixture
+async def lonely(stack: Stack) -> str:
+    """A capability that was announced and that no worker serves."""
+    name = f"lonely{uuid.uuid4().hex[:8]}"
+    spec = ToolSpec(
+        name=f"{name}.ask",
+        title="Ask",
+        description="Asks.",
+        args_schema={"type": "object"},
+        annotations=Annotations(read_only=True, destructive=False, open_world=False),
+    )
+    await announce(
+        stack.temporal, Manifest(name=name, version="1", description="Alone.", task_queue=name, tools=[spec])
+    )
+    return name
 
 
 @pytest.fixture

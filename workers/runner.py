@@ -149,19 +149,19 @@ async def _of_another_version(name: str, arguments: dict[str, Any]) -> dict[str,
     raise NotServedHere(f"this worker is of a version that has no {name}")
 
 
-async def announce_until_heard(client: Client, contract: type[Capability]) -> None:
+async def announce_until_heard(client: Client, manifest: Manifest) -> None:
     """Announce the capability, trying again until the registry answers. It works meanwhile all the same.
 
     Raises:
         InvalidArguments: The registry refused the manifest: nothing would ever call this worker.
     """
-    await _until_heard(announce, client, contract.manifest())
+    await _until_heard(announce, client, manifest)
 
 
-async def stay_announced(client: Client, contract: type[Capability]) -> None:
+async def stay_announced(client: Client, manifest: Manifest) -> None:
     """Announce the capability; where a newer version of it stands, go back to this one once it is alone. Errors as above."""
-    await announce_until_heard(client, contract)
-    await _return_when_alone(client, contract.manifest())
+    await announce_until_heard(client, manifest)
+    await _return_when_alone(client, manifest)
 
 
 async def _return_when_alone(client: Client, manifest: Manifest) -> None:
@@ -222,7 +222,8 @@ async def run(name: str, settings: RetinueSettings) -> None:
     if hasattr(module, "manifests"):
         await _work(worker, stop, beside=lambda: announce_changes(client, module.manifests()))
     else:
-        await _work(worker, stop, beside=lambda: stay_announced(client, contract))
+        notice = module.notice() if hasattr(module, "notice") else ""
+        await _work(worker, stop, beside=lambda: stay_announced(client, contract.manifest(notice=notice)))
 
 
 def _stop_signal() -> asyncio.Event:

@@ -174,7 +174,8 @@ class Supervisor:
     def _table(self, *, embedded: bool, weather: dict[str, str]) -> str:
         base = f"http://{self._settings.host}"
         rows = [
-            ("API", f"{base}:{self._settings.port}", "documentation at /docs"),
+            ("Console", f"{base}:{self._settings.port}", "talk, watch, decide"),
+            ("API", f"{base}:{self._settings.port}/v1", "documentation at /docs"),
             ("Temporal", os.environ["TEMPORAL_ADDRESS"], "embedded" if embedded else "from TEMPORAL_ADDRESS"),
         ]
         if embedded:

@@ -21,6 +21,13 @@ from retinue.organisation import EACH
 CONTRACT = Email
 
 
+def notice(settings: EmailSettings | None = None) -> str:
+    """What people should know about how it works here."""
+    if (settings or EmailSettings()).provider != "own":
+        return ""
+    return "Mail stays in the mailbox of this installation: it is connected to no mail server, so nothing goes out."
+
+
 def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
     """The worker's part of this capability: its tools, and a mailbox that is open while the worker runs."""
     settings = settings or EmailSettings()

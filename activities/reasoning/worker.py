@@ -26,6 +26,8 @@ from retinue.registry import Directory
 from retinue.store import Store
 
 CONTRACT = Reasoning
+OFFLINE = "offline"
+"""The name of the built-in model."""
 
 
 def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
@@ -45,6 +47,16 @@ def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
             await transcripts.close()
 
     return _OftenHeard(Reasoning.name, activities=activities_of(tools, whose=EACH), run_context=run_context)
+
+
+def notice(settings: ReasoningSettings | None = None) -> str:
+    """What people should know about how it works here."""
+    if (settings or ReasoningSettings()).model != OFFLINE:
+        return ""
+    return (
+        "No language model is set up. A small built-in one follows rules: it understands plain requests about calendar, "
+        "mail, weather, contacts and tasks. Set OPENAI_API_KEY or OPENAI_BASE_URL and start again for a real one."
+    )
 
 
 class _OftenHeard(SimplePlugin):

@@ -35,6 +35,12 @@ def plugin(settings: WeatherSettings | None = None) -> SimplePlugin:
     return SimplePlugin(Weather.name, activities=activities_of(tools, whose=EACH), run_context=opened)
 
 
+def notice(settings: WeatherSettings | None = None) -> str:
+    """What people should know about how it works here."""
+    simulated = (settings or WeatherSettings()).provider == "simulated"
+    return "The weather here is made up: this installation was told to ask no weather service." if simulated else ""
+
+
 def _provider(settings: WeatherSettings, client: httpx.AsyncClient) -> WeatherProvider:
     if settings.provider == "simulated":
         return Simulated(_now)

@@ -30,13 +30,18 @@ async def tag(client: Client, keys: IdempotencyKeys, description: WorkflowExecut
         keys: Knows how many there were.
         description: Of the run, as it was before its view was read.
     """
-    parts: list[Any] = [_FORM, description.id, *_place(description)]
+    parts: list[Any] = [_FORM, description.id, *place(description)]
     if description.status is not WorkflowExecutionStatus.RUNNING:
-        parts += [place async for place in _undoings(client, keys, description.id)]
+        parts += [found async for found in _undoings(client, keys, description.id)]
     return f'W/"{hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()}"'
 
 
-def _place(description: WorkflowExecutionDescription) -> list[Any]:
+Place = list[Any]
+"""How far a run is, for comparing alone."""
+
+
+def place(description: WorkflowExecutionDescription) -> Place:
+    """How far a run is, by what the server knows of it."""
     raw = description.raw_description
     tries = [
         (
@@ -56,10 +61,10 @@ def _place(description: WorkflowExecutionDescription) -> list[Any]:
     ]
 
 
-async def _undoings(client: Client, keys: IdempotencyKeys, run_id: str) -> AsyncIterator[list[Any]]:
+async def _undoings(client: Client, keys: IdempotencyKeys, run_id: str) -> AsyncIterator[Place]:
     for number in range(1, 1 + await keys.undoings(run_id)):
         try:
-            yield _place(await client.get_workflow_handle(undo_id(run_id, number)).describe(rpc_timeout=RPC))
+            yield place(await client.get_workflow_handle(undo_id(run_id, number)).describe(rpc_timeout=RPC))
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

@@ -1,6 +1,8 @@
 """The inbox: everything that waits for the caller's decision, over all runs."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 
 from api.deps import Caller, House, MyRuns, TheHouse, needs
 from api.errors import PROBLEMS, status_of
@@ -15,6 +17,8 @@ from retinue.organisation import may_decide
 from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, Decide
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS, route_class=OnceRoute)
+MOST = 200
+"""Assistants on one page."""
 
 
 @router.get(
@@ -24,21 +28,35 @@ router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEM
     responses=UNCHANGED,
     dependencies=[needs(Permission.READ)],
 )
-async def inbox(runs: MyRuns, kept: TheHouse, me: Caller, known: KnownList) -> Response:
-    """All pending approvals, oldest first."""
-    return known.or_else(await waiting_for(runs, kept, me))
+async def inbox(
+    runs: MyRuns,
+    kept: TheHouse,
+    me: Caller,
+    known: KnownList,
+    limit: Annotated[
+        int, Query(ge=0, le=MOST, description="assistants on this page; with 0 they are only counted")
+    ] = MOST,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+) -> Response:
+    """Pending approvals, oldest first, of a page of assistants; those that began last stand on the first page."""
+    return known.or_else(await waiting_for(runs, kept, me, limit=limit, cursor=cursor))
 
 
-async def waiting_for(runs: Runs, kept: House, me: Person) -> Inbox:
+async def waiting_for(runs: Runs, kept: House, me: Person, *, limit: int = MOST, cursor: str | None = None) -> Inbox:
     """The same, for a door."""
-    views, unreadable = await runs.waiting_for_decision()
+    found = await runs.waiting_for_decision(limit=limit, cursor=cursor)
     items = [
         InboxItem(**dict(approval), assistant_id=view.id, request=view.message, links=kept.links(view.id))
-        for view in views
+        for view in found.views
         for approval in view.approvals
         if approval.status is ApprovalStatus.PENDING and _is_for(me.owner, view, approval)
     ]
-    return Inbox(approvals=sorted(items, key=lambda item: item.asked_at), unreadable=unreadable)
+    return Inbox(
+        approvals=sorted(items, key=lambda item: item.asked_at),
+        unreadable=list(found.unreadable),
+        waiting=found.assistants,
+        next_cursor=found.next_cursor,
+    )
 
 
 @router.post("", summary="Decide several at once", dependencies=[needs(Permission.DECIDE)])

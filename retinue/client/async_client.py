@@ -384,9 +384,12 @@ class AsyncApprovals:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
-    async def list(self) -> models.Inbox:
-        """All that waits for you, over all runs, oldest first."""
-        return await self._client.send(calls.inbox())
+    async def list(self, *, limit: int | None = None, cursor: str | None = None) -> models.Inbox:
+        """What waits for you, oldest first, of at most `limit` (200) runs, from where an earlier page ended.
+
+        Runs that began last stand on the first page. With a `limit` of 0 they are only counted.
+        """
+        return await self._client.send(calls.inbox(limit=limit, cursor=cursor))
 
     async def decide(
         self,

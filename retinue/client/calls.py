@@ -223,9 +223,9 @@ def events(assistant_id: str) -> Call[None]:
     return Call(method="GET", route=f"{_RUN}/events", answer=None, read=_nothing, path=path, accept=accept)
 
 
-def inbox() -> Call[models.Inbox]:
+def inbox(*, limit: int | None, cursor: str | None) -> Call[models.Inbox]:
     """What waits for the caller."""
-    return _call("GET", "/v1/approvals", models.Inbox)
+    return _call("GET", "/v1/approvals", models.Inbox, query=_given(limit=limit, cursor=cursor))
 
 
 def decide(

@@ -496,6 +496,8 @@ class Capability(Shown):
     """At least one worker polls."""
     instructions: str = ""
     """How the model should use this capability."""
+    notice: str = ""
+    """What people should know about how it works in this installation, such as that its values are made up."""
 
 
 class Capabilities(Shown):
@@ -601,6 +603,9 @@ class Inbox(Shown):
     approvals: list[InboxItem]
     unreadable: list[str] = Field(default_factory=list)
     """Assistants that wait too but cannot show what for at the moment."""
+    waiting: int = 0
+    """Assistants that wait for a decision, those of other pages included."""
+    next_cursor: str | None = None
 
 
 class MessagePage(Shown):

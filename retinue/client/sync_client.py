@@ -384,9 +384,12 @@ class Approvals:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def list(self) -> models.Inbox:
-        """All that waits for you, over all runs, oldest first."""
-        return self._client.send(calls.inbox())
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> models.Inbox:
+        """What waits for you, oldest first, of at most `limit` (200) runs, from where an earlier page ended.
+
+        Runs that began last stand on the first page. With a `limit` of 0 they are only counted.
+        """
+        return self._client.send(calls.inbox(limit=limit, cursor=cursor))
 
     def decide(
         self,

@@ -22,7 +22,6 @@ from retinue.settings import ROOT
 from retinue.testing import Answer, plan_answer, serving
 from tests.cli.test_ask import _read_until
 from tests.conftest import Stack
-from tests.scenarios.conftest import lonely as lonely
 from tests.scenarios.test_plans import event
 from tests.test_main_job import forecast, mail, sent_mails
 

@@ -175,7 +175,7 @@ async def test_going_back_takes_no_more_than_stopping_the_new_version(
     monkeypatch.setattr(runner, "_LOOK_PAUSE", 0.5)
     new = await versions.start(NEW)
     await eventually(lambda: announced(stack, NEW))
-    beside = asyncio.create_task(runner.stay_announced(stack.temporal, Drawer))
+    beside = asyncio.create_task(runner.stay_announced(stack.temporal, Drawer.manifest()))
     await asyncio.sleep(3)
     assert await announced(stack, NEW)
     assert not beside.done()

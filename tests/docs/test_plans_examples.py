@@ -19,7 +19,6 @@ from retinue import plan
 from retinue.settings import ROOT
 from retinue.testing import Answer
 from tests.conftest import Stack, View, pending, steps
-from tests.scenarios.conftest import lonely as lonely
 from tests.test_main_job import forecast, sent_mails
 from workflows import approvals, assistant, delegation
 

@@ -21,7 +21,7 @@ from retinue.person import person_id
 from retinue.registry import REGISTRY_ID
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, View, pending, steps
-from tests.scenarios.conftest import lonely, people  # noqa: F401  # fixtures
+from tests.scenarios.conftest import people  # noqa: F401  # a fixture
 from tests.scenarios.test_agents import call, delegated
 from tests.scenarios.test_people import QUORUM, Opened, rule, say
 from tests.scenarios.test_plans import MISSING, event
@@ -213,7 +213,7 @@ async def test_record_budgets(stack: Stack, fresh: Fresh, decision: str, name: s
     await ended(stack, view, name)
 
 
-async def test_record_worker_skipped(stack: Stack, fresh: Fresh, lonely: str) -> None:  # noqa: F811
+async def test_record_worker_skipped(stack: Stack, fresh: Fresh, lonely: str) -> None:
     message = fresh("Ask the lonely one")
     stack.model.script(message, plan_answer([{"id": "s1", "tool": f"{lonely}.ask", "args": {}}, forecast("s2")]))
     view = await stack.until((await stack.start(message))["id"], lambda v: bool(v["waiting_for"]), seconds=20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,26 +12,7 @@ import pytest
 
 from api.app import create_app
 from api.settings import ApiSettings
-from retinue.capability import Annotations, Manifest, ToolSpec
-from retinue.registry import announce
 from tests.conftest import Patient, Stack
-
-
-@pytest.fixture
-async def lonely(stack: Stack) -> str:
-    """A capability that was announced and that no worker serves."""
-    name = f"lonely{uuid.uuid4().hex[:8]}"
-    spec = ToolSpec(
-        name=f"{name}.ask",
-        title="Ask",
-        description="Asks.",
-        args_schema={"type": "object"},
-        annotations=Annotations(read_only=True, destructive=False, open_world=False),
-    )
-    await announce(
-        stack.temporal, Manifest(name=name, version="1", description="Alone.", task_queue=name, tools=[spec])
-    )
-    return name
 
 
 @pytest.fixture

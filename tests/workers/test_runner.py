@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+import activities
 from activities.contacts.contract import Contacts
 from retinue.errors import InvalidArguments, ServiceUnavailable
 from retinue.registry import announce
@@ -24,7 +25,7 @@ async def test_an_announcement_is_made_again_until_the_registry_answers(monkeypa
 
     monkeypatch.setattr(runner, "announce", reluctant)
     monkeypatch.setattr(runner, "_ANNOUNCE_PAUSE", 0.01)
-    await runner.announce_until_heard(None, Contacts)  # type: ignore[arg-type]  # the replaced announce needs no client
+    await runner.announce_until_heard(None, Contacts.manifest())  # type: ignore[arg-type]  # the replaced announce needs no client
     assert answers == []
 
 
@@ -64,3 +65,32 @@ async def test_an_announcement_without_a_workflow_worker_is_a_typed_error() -> N
     ) as alone:
         with pytest.raises(ServiceUnavailable, match="did not answer"):
             await announce(alone.client, Contacts.manifest())
+
+
+MAIL_SERVER = {
+    "EMAIL_PROVIDER": "imap",
+    "EMAIL_SMTP_URL": "smtp://127.0.0.1:25",
+    "EMAIL_IMAP_URL": "imap://127.0.0.1:143",
+    "EMAIL_FROM": "me@example.com",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "says"),
+    [
+        ("weather", {"WEATHER_PROVIDER": "simulated"}, "The weather here is made up"),
+        ("weather", {"WEATHER_PROVIDER": "open-meteo"}, ""),
+        ("email", {"EMAIL_PROVIDER": "own"}, "nothing goes out"),
+        ("email", MAIL_SERVER, ""),
+        ("reasoning", {"RETINUE_MODEL": "offline"}, "No language model is set up"),
+        ("reasoning", {"RETINUE_MODEL": "gpt-5-mini"}, ""),
+    ],
+)
+def test_people_are_told_how_a_capability_works_here(
+    name: str, variables: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    notice = activities.load(name).notice()
+    assert says in notice
+    assert bool(notice) == bool(says)

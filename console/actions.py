@@ -1,0 +1,335 @@
+"""What people do on the pages: plain forms, so that all of it works without scripts, each sent on to the public API.
+
+A form comes from our own pages alone: `api.browser` has refused what another site made the browser send, and `own_form`
+wants the browser's word for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import JsonValue
+
+from console import words
+from console.caller import Retinue, exchange, forget
+from console.forms import Unreadable, arguments
+from console.pages import (
+    missing,
+    planned_steps,
+    show_account,
+    show_decision,
+    show_fork,
+    show_schedules,
+    tools,
+)
+from console.rendering import page
+from retinue.client import AsyncClient, InvalidArguments, OneDecision
+from retinue.client.models import Approval
+
+router = APIRouter(include_in_schema=False)
+_MOST_FIELDS = 500
+_AT_ONCE = 50
+"""Decisions in one request to the API."""
+_LONGEST_GRANT = 3650
+"""Days."""
+_WAIT = 1.0
+"""Seconds for which the API may wait for the outcome before the page shows what is going on."""
+
+
+async def filled(request: Request) -> dict[str, str]:
+    """The fields of a form."""
+    return dict(await _fields(request))
+
+
+async def _fields(request: Request) -> list[tuple[str, str]]:
+    body = (await request.body()).decode("utf-8", "replace")
+    try:
+        return parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise Unreadable({"": f"a form has at most {_MOST_FIELDS} fields"}) from None
+
+
+Form = Annotated[dict[str, str], Depends(filled)]
+
+
+def _to(path: str, said: str = "") -> Response:
+    """On to a page of ours, by GET."""
+    own = _own(path)
+    return RedirectResponse(f"{own}?{urlencode({'said': said})}" if said and "?" not in own else own, 303)
+
+
+def _own(path: str) -> str:
+    """A path of ours, whatever a form or an address says."""
+    found = urlsplit(path)
+    is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and not found.scheme and not found.netloc
+    return path if is_own and path.isprintable() else "/"
+
+
+@router.post("/talk")
+async def ask(asking: Retinue, form: Form) -> Response:
+    """Begin a conversation."""
+    message = form.get("message", "").strip()
+    if not message:
+        return _to("/")
+    started = await asking.assistants.start(
+        message,
+        mode="chat",
+        timezone=form.get("timezone") or None,
+        preview=True if form.get("preview") else None,
+        idempotency_key=form.get("key") or None,
+    )
+    return _to(f"/assistants/{started.id}")
+
+
+@router.post("/assistants/{run_id}/say")
+async def say(asking: Retinue, run_id: str, form: Form) -> Response:
+    """Say something more, or answer a question."""
+    message = form.get("message", "").strip()
+    if message:
+        await asking.assistants.send_message(
+            run_id,
+            message,
+            question_id=form.get("question_id") or None,
+            idempotency_key=form.get("key") or None,
+        )
+    return _to(f"/assistants/{run_id}")
+
+
+@router.post("/assistants/{run_id}/cancel")
+async def cancel(asking: Retinue, run_id: str, form: Form) -> Response:
+    """Stop it; with `undo` also take back what is done."""
+    await asking.assistants.cancel(run_id, undo=bool(form.get("undo")))
+    return _to(f"/assistants/{run_id}", "stopped")
+
+
+@router.post("/assistants/{run_id}/undo")
+async def undo(asking: Retinue, run_id: str) -> Response:
+    """Take back what an ended one did."""
+    await asking.assistants.undo(run_id)
+    return _to(f"/assistants/{run_id}", "undone")
+
+
+@router.post("/assistants/{run_id}/choose")
+async def choose(asking: Retinue, run_id: str, form: Form) -> Response:
+    """What becomes of a step whose service is away."""
+    choice = form.get("choice", "")
+    if choice in ("wait", "skip", "fail"):
+        await asking.assistants.choose(run_id, form.get("step", ""), choice)  # type: ignore[arg-type]  # one of the three
+    return _to(f"/assistants/{run_id}")
+
+
+@router.post("/assistants/{run_id}/fork")
+async def fork(request: Request, asking: Retinue, run_id: str, form: Form) -> Response:
+    """Go on from a step with other words or values."""
+    view = await asking.assistants.get(run_id)
+    step = next((one for one in view.steps if one.id == form.get("step")), None)
+    if step is None:
+        return _to(f"/assistants/{run_id}")
+    tool = (await tools(asking)).get(step.tool)
+    message = form.get("message", "").strip()
+    try:
+        changed = arguments(tool.args_schema, step.args, form) if tool else step.args
+        new = await asking.assistants.fork(
+            run_id,
+            step.id,
+            message=message if message and message != view.message else None,
+            args=changed if changed != step.args else None,
+            idempotency_key=form.get("key") or None,
+        )
+    except (Unreadable, InvalidArguments) as error:
+        errors = _by_field(error, "/args")
+        return await show_fork(request, asking, view, step.id, filled=form, errors=errors)
+    return _to(f"/assistants/{new.id}")
+
+
+def _by_field(error: Unreadable | InvalidArguments, root: str = "") -> dict[str, str]:
+    """What was wrong, by field; what is about no single one stands under the empty name."""
+    if isinstance(error, Unreadable):
+        return error.errors
+    found = {one.pointer.removeprefix(root): one.detail for one in error.errors if one.pointer.startswith(f"{root}/")}
+    return found or {"": str(error)}
+
+
+@router.post("/approvals/{run_id}/{approval_id}")
+async def decide(request: Request, asking: Retinue, run_id: str, approval_id: str, form: Form) -> Response:
+    """One decision, for exactly the arguments that the page showed."""
+    decision = form.get("decision", "")
+    view = await asking.assistants.get(run_id)
+    approval = next((one for one in view.approvals if one.id == approval_id), None)
+    if approval is None or decision not in ("approve", "reject", "edit"):
+        return await missing(request, asking, "There is no such decision")
+    try:
+        await asking.approvals.decide(
+            run_id,
+            approval_id,
+            decision,  # type: ignore[arg-type]  # one of the three
+            args_hash=form.get("args_hash", ""),
+            args=await _edited(asking, approval, form) if decision == "edit" else None,
+            comment=form.get("comment", "").strip() or None,
+            grant=_grant(approval, form) if decision != "reject" else None,
+            wait_seconds=_WAIT,
+        )
+    except (Unreadable, InvalidArguments) as error:
+        if decision != "edit":
+            raise
+        errors = _by_field(error, "/args")
+        return await show_decision(request, asking, view, approval_id, edit=True, filled=form, errors=errors)
+    return _to(form.get("back") or f"/assistants/{run_id}", decision)
+
+
+async def _edited(asking: AsyncClient, approval: Approval, form: Mapping[str, str]) -> dict[str, JsonValue]:
+    """The arguments as the person filled them in: those of an action, or of the steps of a plan that are to be kept."""
+    if approval.kind != "plan":
+        return arguments(approval.args_schema, approval.args, form)
+    known = await tools(asking)
+    steps: list[JsonValue] = []
+    for step_id, tool, args in planned_steps(approval):
+        if form.get(f"keep-{step_id}"):
+            spec = known.get(tool)
+            written = arguments(spec.args_schema, args, form, at=f"/{step_id}") if spec else args
+            steps.append({"id": step_id, "tool": tool, "args": written})
+    return {"steps": steps}
+
+
+def _grant(approval: Approval, form: Mapping[str, str]) -> dict[str, Any] | None:
+    """What the person allows from now on, with its bounds."""
+    if not form.get("grant"):
+        return None
+    wish: dict[str, Any] = {}
+    if uses := form.get("uses", "").strip():
+        wish["uses"] = _count(uses, "how often")
+    if days := form.get("days", "").strip():
+        ends = datetime.now(UTC) + timedelta(days=min(_count(days, "for how many days"), _LONGEST_GRANT))
+        wish["expires_at"] = ends.isoformat()
+    if approval.offer is not None:
+        wish |= {"args": approval.offer.args, "closed": approval.offer.closed}
+    return wish
+
+
+def _count(text: str, about: str) -> int:
+    """A number of at least one. What bounds a permission is never left out because it cannot be read."""
+    if not text.isdecimal() or int(text) < 1 or len(text) > 9:
+        raise Unreadable({"": f"{about}: write a whole number, or leave it empty for no bound"})
+    return int(text)
+
+
+@router.post("/approvals")
+async def decide_all(request: Request, asking: Retinue) -> Response:
+    """The same decision for all that were chosen, each for its own arguments."""
+    fields = await _fields(request)
+    decision = dict(fields).get("decision", "")
+    picked = [value.split("|") for name, value in fields if name == "pick" and value.count("|") == 2]
+    if not picked or decision not in ("approve", "reject"):
+        return _to("/approvals", "none")
+    refused = []
+    for first in range(0, len(picked), _AT_ONCE):
+        decisions = [
+            OneDecision(assistant_id=run_id, approval_id=approval_id, decision=decision, args_hash=args_hash)  # type: ignore[arg-type]
+            for run_id, approval_id, args_hash in picked[first : first + _AT_ONCE]
+        ]
+        outcomes = (await asking.approvals.decide_all(decisions)).outcomes
+        refused += [one for one in outcomes if not one.recorded]
+    if not refused:
+        return _to("/approvals", decision)
+    return await page(
+        request,
+        "problem.html",
+        asking,
+        title=f"{len(refused)} of {len(picked)} were not recorded",
+        here="/approvals",
+        detail=" ".join(dict.fromkeys(one.detail or "" for one in refused)),
+        again=None,
+        back="/approvals",
+        code=409,
+    )
+
+
+@router.post("/grants/{grant_id}/revoke")
+async def revoke(asking: Retinue, grant_id: str) -> Response:
+    """End a permission."""
+    await asking.grants.revoke(grant_id)
+    return _to("/grants", "revoked")
+
+
+@router.post("/schedules")
+async def schedule(request: Request, asking: Retinue, form: Form) -> Response:
+    """A new schedule."""
+    try:
+        await asking.schedules.add(
+            name=form.get("name", ""),
+            message=form.get("message", ""),
+            cron=words.cron(form.get("often", ""), form.get("time", ""), other=form.get("cron", "")),
+            timezone=form.get("timezone") or None,
+            idempotency_key=form.get("key") or None,
+        )
+    except InvalidArguments as error:
+        return await show_schedules(request, asking, filled=form, errors=_by_field(error))
+    return _to("/schedules", "scheduled")
+
+
+@router.post("/schedules/{schedule_id}")
+async def change_schedule(asking: Retinue, schedule_id: str, form: Form) -> Response:
+    """Pause, resume, run or delete one."""
+    match form.get("do"):
+        case "pause":
+            await asking.schedules.pause(schedule_id)
+        case "resume":
+            await asking.schedules.resume(schedule_id)
+        case "run":
+            await asking.schedules.run(schedule_id, idempotency_key=form.get("key") or None)
+        case "delete":
+            await asking.schedules.delete(schedule_id)
+    return _to("/schedules", "changed")
+
+
+@router.post("/account/keys")
+async def add_key(request: Request, asking: Retinue, form: Form) -> Response:
+    """A new API key, shown on the page that answers and nowhere else."""
+    scopes = [name for name in ("read", "ask", "decide") if form.get(f"scope-{name}")]
+    made = await asking.keys.add(form.get("name", "").strip() or "key", scopes=scopes)
+    return await show_account(request, asking, made=made)
+
+
+@router.post("/account/keys/{key_id}/revoke")
+async def revoke_key(asking: Retinue, key_id: str) -> Response:
+    """End an API key."""
+    await asking.keys.revoke(key_id)
+    return _to("/account", "revoked")
+
+
+@router.post("/signin")
+async def sign_in(request: Request, form: Form) -> Response:
+    """Exchange a key or token for a session of this browser."""
+    credential = form.get("credential", "").strip()
+    answer = await exchange(request, credential)
+    if answer.status_code != httpx.codes.CREATED:
+        return await page(
+            request,
+            "signin.html",
+            None,
+            title="Sign in",
+            here="",
+            to=_own(form.get("to", "/")),
+            wrong="That key or token is not valid here. It may be mistyped, expired or revoked.",
+            code=401,
+        )
+    done = _to(form.get("to", "/"))
+    for cookie in answer.headers.get_list("set-cookie"):
+        done.headers.append("set-cookie", cookie)
+    return done
+
+
+@router.post("/signout")
+async def sign_out(request: Request) -> Response:
+    """End the session of this browser."""
+    answer = await forget(request)
+    done = _to("/signin")
+    for cookie in answer.headers.get_list("set-cookie"):
+        done.headers.append("set-cookie", cookie)
+    return done

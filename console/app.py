@@ -1,0 +1,73 @@
+"""The console on the front door: its pages, its files, and what goes wrong on them in words."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+
+from console import actions, pages
+from console.caller import PASSED_ON
+from console.forms import Unreadable
+from console.rendering import digest as of_files
+from console.rendering import files, page
+from retinue.client import ClientError, NotAllowed, NotAuthenticated, NotFound, Unavailable, Unreachable
+from retinue.client.errors import Refused, TooManyRequests
+
+_files = APIRouter(include_in_schema=False)
+_KINDS = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def install(app: FastAPI, *, user_header: str | None = None) -> None:
+    """Serve the console at `/`.
+
+    Args:
+        app: The front door: what the pages show and do they ask of it, as the person at the browser.
+        user_header: Where a proxy in front says who that is, if one does.
+    """
+    app.state.console_passes_on = (*PASSED_ON, *([user_header.lower()] if user_header else []))
+    for router in (_files, pages.router, actions.router):
+        app.include_router(router)
+    app.add_exception_handler(ClientError, _problem)
+    app.add_exception_handler(Unreadable, _unreadable)
+
+
+@_files.get("/static/{digest}/{name}")
+async def file(digest: str, name: str) -> Response:
+    """A file of the page. Its address changes with its content; under another one there is none."""
+    content = files().get(name) if digest == of_files() else None
+    if content is None:
+        return Response(status_code=404)
+    return Response(content, media_type=_KINDS[name.rpartition(".")[2]], headers={"Cache-Control": _FOR_EVER})
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    """A page that says what went wrong and what to do; whoever is not known is sent to sign in."""
+    if isinstance(error, NotAuthenticated):
+        to = request.url.path if request.method == "GET" else "/"
+        return RedirectResponse(f"/signin?to={quote(to)}", 303)
+    title, status = _said(error)
+    again = request.url.path if isinstance(error, Unavailable | Unreachable) and request.method == "GET" else None
+    return await page(request, "problem.html", None, title=title, here="", detail=str(error), again=again, code=status)
+
+
+def _said(error: Exception) -> tuple[str, int]:
+    status = error.status if isinstance(error, Refused) else 503
+    match error:
+        case NotFound():
+            return "There is no such page", status
+        case NotAllowed():
+            return "You may not do this", status
+        case TooManyRequests():
+            return "Too many requests", status
+        case Unavailable() | Unreachable():
+            return "Not reachable at the moment", status
+    return "That did not work", status
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    return await page(
+        request, "problem.html", None, title="A value cannot be read", here="", detail=str(error), again=None, code=422
+    )

@@ -1,0 +1,127 @@
+"""A plan as a picture: which step stands where, and which lines join them. Pure.
+
+Steps stand in columns, left to right: each one column after the last of those it waits for, so that what can run at the
+same time stands one below the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+WIDTH, HEIGHT = 190, 58
+"""Of a step, in pixels."""
+_ACROSS, _DOWN, _EDGE = 56, 18, 10
+_MOST = 200
+
+
+class Placed(Protocol):
+    """What a picture needs to know of a step."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the plan."""
+        ...
+
+    @property
+    def depends_on(self) -> Sequence[str]:
+        """The steps that it waits for."""
+        ...
+
+    @property
+    def parent(self) -> str | None:
+        """The delegated step that it belongs to."""
+        ...
+
+
+@dataclass(frozen=True)
+class Node:
+    """Where a step stands."""
+
+    id: str
+    x: int
+    y: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """From one step to one that waits for it, as an SVG path."""
+
+    start: str
+    end: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plan. `left_out` steps are in the list beside it only."""
+
+    width: int
+    height: int
+    nodes: Sequence[Node]
+    lines: Sequence[Line]
+    left_out: int = 0
+
+
+def picture(steps: Sequence[Placed]) -> Picture:
+    """Lay out a plan."""
+    shown = steps[:_MOST]
+    before = {step.id: _before(step, shown) for step in shown}
+    columns = _columns(before)
+    rows = _rows(columns, before)
+    nodes = [
+        Node(name, _EDGE + column * (WIDTH + _ACROSS), _EDGE + rows[name] * (HEIGHT + _DOWN))
+        for name, column in columns.items()
+    ]
+    places = {node.id: node for node in nodes}
+    lines = [_line(places[first], places[name]) for name, waits_for in before.items() for first in waits_for]
+    return Picture(
+        width=max((node.x for node in nodes), default=0) + WIDTH + _EDGE,
+        height=max((node.y for node in nodes), default=0) + HEIGHT + _EDGE,
+        nodes=nodes,
+        lines=lines,
+        left_out=len(steps) - len(shown),
+    )
+
+
+def _before(step: Placed, steps: Sequence[Placed]) -> list[str]:
+    """The steps that one waits for; a call of a delegated step's agent comes after that step."""
+    known = {one.id for one in steps}
+    named = [*step.depends_on, *([step.parent] if step.parent else [])]
+    return [name for name in dict.fromkeys(named) if name in known and name != step.id]
+
+
+def _columns(before: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    columns: dict[str, int] = {}
+
+    def column(name: str, seen: frozenset[str]) -> int:
+        if name not in columns:
+            waits_for = [one for one in before[name] if one not in seen]
+            columns[name] = 1 + max((column(one, seen | {name}) for one in waits_for), default=-1)
+        return columns[name]
+
+    for name in before:
+        column(name, frozenset())
+    return {name: columns[name] for name in before}
+
+
+def _rows(columns: Mapping[str, int], before: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Within a column, steps stand about where those stand that they wait for, so that few lines cross."""
+    rows: dict[str, int] = {}
+    for column in sorted(set(columns.values())):
+        names = [name for name, at in columns.items() if at == column]
+        names.sort(key=lambda name: _middle([rows[one] for one in before[name] if one in rows]))
+        rows |= {name: row for row, name in enumerate(names)}
+    return rows
+
+
+def _middle(rows: Sequence[int]) -> float:
+    return sum(rows) / len(rows) if rows else 0.0
+
+
+def _line(start: Node, end: Node) -> Line:
+    x1, y1 = start.x + WIDTH, start.y + HEIGHT // 2
+    x2, y2 = end.x, end.y + HEIGHT // 2
+    bend = max(_ACROSS // 2, (x2 - x1) // 2)
+    return Line(start.id, end.id, f"M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}")

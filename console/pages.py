@@ -1,0 +1,461 @@
+"""Pages that show: each asks the public API and fills one template. Looking changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import APIRouter, Cookie, Query, Request, Response
+from pydantic import JsonValue
+
+from console import words
+from console.caller import Retinue
+from console.forms import Field, fields
+from console.graph import picture
+from console.rendering import page, status_words
+from retinue.client import AsyncClient, ClientError, NotAllowed
+from retinue.client.models import Approval, Assistant, AssistantSummary, InboxItem, Me, NewApiKey, Schedule, Tool
+
+router = APIRouter(include_in_schema=False)
+EXAMPLES = (
+    "What is on my calendar tomorrow?",
+    "What's the weather in Lisbon on Friday? Email the forecast to team@example.com",
+    "Remind me tomorrow at 9 to call the bank",
+    "Find a free hour on Thursday afternoon",
+)
+_RUNS = 30
+_MOST_SEARCHED = 300
+_CARDS = 6
+"""Assistants whose decisions one page shows: the next ones are a click away, and the page stays quick."""
+Zone = Annotated[str | None, Cookie(alias="retinue_tz")]
+Everything = Annotated[bool, Query(alias="all")]
+
+
+def new_key() -> str:
+    """Names one filled-in form, so that sending it twice does nothing twice."""
+    return secrets.token_urlsafe(18)
+
+
+@router.get("/")
+async def talk(request: Request, asking: Retinue, q: str = "", cursor: str | None = None, draft: str = "") -> Response:
+    """A new conversation, and those before."""
+    query = q.strip()
+    (found, following), me, notices = await asyncio.gather(
+        _conversations(asking, query, cursor), asking.me(), _notices(asking)
+    )
+    return await page(
+        request,
+        "talk.html",
+        asking,
+        title="Talk",
+        here="/",
+        me=me,
+        me_owner=_owner(me),
+        runs=found,
+        next_cursor=following,
+        searched=_MOST_SEARCHED,
+        query=query,
+        key=new_key(),
+        draft=draft[:8000],
+        examples=EXAMPLES,
+        status_words=status_words,
+        notices=notices,
+        refresh="runs",
+    )
+
+
+def _owner(me: Me) -> str:
+    return f"{me.tenant}:{me.name}" if me.tenant else me.name
+
+
+async def _conversations(
+    asking: AsyncClient, query: str, cursor: str | None
+) -> tuple[Sequence[AssistantSummary], str | None]:
+    """A page of conversations, or those among the latest that hold the words."""
+    if not query:
+        found = await asking.assistants.page(limit=_RUNS, cursor=cursor)
+        return found.assistants, found.next_cursor
+    fitting: list[AssistantSummary] = []
+    looked = 0
+    async for run in asking.assistants.list():
+        looked += 1
+        if query.casefold() in run.message.casefold():
+            fitting.append(run)
+        if looked >= _MOST_SEARCHED or len(fitting) >= _RUNS:
+            break
+    return fitting, None
+
+
+async def _notices(asking: AsyncClient) -> list[str]:
+    """What a person should know about the services of this installation; nothing where nobody can say."""
+    try:
+        found = await asking.capabilities()
+    except ClientError:
+        return []
+    notices = {one.name: one.notice for one in found.capabilities if one.notice}
+    return [notices[name] for name in sorted(notices, key=lambda name: (name != "reasoning", name))]
+
+
+@router.get("/assistants/{run_id}")
+async def run(request: Request, asking: Retinue, run_id: str, *, everything: Everything = False) -> Response:
+    """One conversation: what was said, what happens, what waits."""
+    view = await asking.assistants.get(run_id)
+    return await page(
+        request,
+        "run.html",
+        asking,
+        title=view.message[:60],
+        here="",
+        run=view,
+        status_text=status_words(view.status, view),
+        messages=await asking.assistants.conversation(run_id) if everything else view.messages,
+        first_message=0 if everything else view.earlier_messages,
+        all_messages=everything,
+        steps={step.id: step for step in view.steps},
+        titles=await titles(request, asking),
+        drawn=picture(view.steps),
+        finished=sum(step.finished_at is not None or step.status in _OVER for step in view.steps),
+        may_say=not view.ended and (view.mode == "chat" or view.question is not None),
+        can_undo=_can_undo(view),
+        key=new_key(),
+        stream=view.links.events,
+    )
+
+
+_OVER = frozenset({"completed", "failed", "skipped", "rejected", "cancelled", "unknown", "undone"})
+
+
+def _can_undo(view: Assistant) -> bool:
+    taken_back = {step.step_id for step in view.undo if step.status == "undone"}
+    done = {step.id for step in view.steps if step.effect and step.status == "completed" and step.undo}
+    done |= {effect.step_id for effect in view.effects if effect.undo}
+    return bool(done - taken_back)
+
+
+@router.get("/assistants/{run_id}/receipt")
+async def receipt(request: Request, asking: Retinue, run_id: str) -> Response:
+    """What was done, with whose consent, and how to take it back."""
+    found, view = await asyncio.gather(asking.assistants.receipt(run_id), asking.assistants.get(run_id))
+    return await page(
+        request,
+        "receipt.html",
+        asking,
+        title="Receipt",
+        here="",
+        receipt=found,
+        run=view,
+        status_text=status_words(view.status, view),
+        titles=await titles(request, asking),
+    )
+
+
+@router.get("/assistants/{run_id}/export")
+async def export(asking: Retinue, run_id: str) -> Response:
+    """Everything about one conversation, as JSON."""
+    view = await asking.assistants.get(run_id)
+    said = await asking.assistants.conversation(run_id)
+    found = await asking.assistants.receipt(run_id)
+    content = {
+        "assistant": json.loads(view.json_text()),
+        "messages": [json.loads(one.json_text()) for one in said],
+        "receipt": json.loads(found.json_text()),
+    }
+    return Response(
+        json.dumps(content, ensure_ascii=False, indent=2),
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{view.id}.json"'},
+    )
+
+
+@router.get("/assistants/{run_id}/fork")
+async def fork(request: Request, asking: Retinue, run_id: str, step: str) -> Response:
+    """The form to go on from a step with other words or values."""
+    return await show_fork(request, asking, await asking.assistants.get(run_id), step)
+
+
+async def show_fork(
+    request: Request,
+    asking: AsyncClient,
+    view: Assistant,
+    step_id: str,
+    *,
+    filled: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> Response:
+    """That form, with what was filled in and found wrong before."""
+    step = next((one for one in view.steps if one.id == step_id), None)
+    if step is None:
+        return await missing(request, asking, "There is no such step")
+    tool = (await tools(asking)).get(step.tool)
+    given = fields(tool.args_schema, step.args, filled=filled, errors=errors) if tool else []
+    return await page(
+        request,
+        "fork.html",
+        asking,
+        title="Try again",
+        here="",
+        run=view,
+        step=step,
+        message=(filled or {}).get("message", view.message),
+        fields=given,
+        titles=await titles(request, asking),
+        wrong=(errors or {}).get(""),
+        key=(filled or {}).get("key") or new_key(),
+        code=422 if errors else 200,
+    )
+
+
+async def tools(asking: AsyncClient) -> dict[str, Tool]:
+    """All tools that were announced, by name."""
+    found = await asking.capabilities()
+    return {tool.name: tool for one in found.capabilities for tool in one.tools}
+
+
+async def titles(request: Request, asking: AsyncClient) -> Mapping[str, str]:
+    """What tools are called, by name; asked for now and then, since it hardly ever changes. Empty where nobody can say."""
+    state = request.app.state
+    asked_at, found = getattr(state, "console_titles", (-_TITLES_LAST, {}))
+    if time.monotonic() - asked_at < _TITLES_LAST:
+        return dict(found)
+    try:
+        found = {name: tool.title for name, tool in (await tools(asking)).items()}
+    except ClientError:
+        return dict(found)
+    state.console_titles = time.monotonic(), found
+    return found
+
+
+_TITLES_LAST = 30.0
+"""Seconds."""
+
+
+async def missing(request: Request, asking: AsyncClient | None, title: str) -> Response:
+    """A page that says that there is nothing here."""
+    return await page(request, "problem.html", asking, title=title, here="", detail="", again=None, code=404)
+
+
+@router.get("/approvals")
+async def inbox(request: Request, asking: Retinue, cursor: str | None = None) -> Response:
+    """All that waits for the person. The frame goes ahead, since asking each run what it wants takes its time."""
+    found = Waiting()
+
+    async def fill() -> None:
+        try:
+            listed = await asking.approvals.list(limit=_CARDS, cursor=cursor)
+        except ClientError as error:
+            found.trouble = str(error)
+        else:
+            found.items, found.unreadable, found.more = listed.approvals, listed.unreadable, listed.next_cursor
+            found.alike = _alike(listed.approvals)
+
+    waiting = (await asking.approvals.list(limit=0)).waiting
+    return await page(
+        request,
+        "inbox.html",
+        asking,
+        title="Decisions",
+        here="/approvals",
+        found=found,
+        then=fill,
+        count=waiting,
+        refresh="inbox",
+    )
+
+
+@dataclass
+class Waiting:
+    """What the inbox shows, once it is known."""
+
+    items: Sequence[InboxItem] = ()
+    unreadable: Sequence[str] = ()
+    more: str | None = None
+    alike: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    trouble: str = ""
+
+
+def _alike(items: Sequence[InboxItem]) -> dict[str, tuple[str, int]]:
+    """Tools of which several decisions wait: what they do, and how many there are."""
+    found: dict[str, tuple[str, int]] = {}
+    for item in items:
+        if item.kind == "action":
+            found[item.tool] = (item.title, found.get(item.tool, ("", 0))[1] + 1)
+    return {tool: (title, count) for tool, (title, count) in found.items() if count > 1}
+
+
+@router.get("/approvals/{run_id}/{approval_id}")
+async def decision(request: Request, asking: Retinue, run_id: str, approval_id: str, *, edit: bool = False) -> Response:
+    """One decision: where notifications lead. Looking decides nothing."""
+    view = await asking.assistants.get(run_id)
+    return await show_decision(request, asking, view, approval_id, edit=edit)
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step of a plan that waits for a decision, as a part of a form."""
+
+    id: str
+    tool: str
+    title: str
+    kept: bool
+    fields: Sequence[Field]
+
+
+async def show_decision(
+    request: Request,
+    asking: AsyncClient,
+    view: Assistant,
+    approval_id: str,
+    *,
+    edit: bool,
+    filled: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> Response:
+    """The page of one decision, with what was filled in and found wrong before."""
+    approval = next((one for one in view.approvals if one.id == approval_id), None)
+    if approval is None:
+        return await missing(request, asking, "There is no such decision")
+    edit = edit and approval.status == "pending"
+    own: Sequence[Field] = ()
+    planned: Sequence[PlannedStep] = ()
+    if edit and approval.kind == "plan":
+        planned = _planned(approval, await tools(asking), filled, errors)
+    elif edit:
+        own = fields(approval.args_schema, approval.args, filled=filled, errors=errors)
+    return await page(
+        request,
+        "decide.html",
+        asking,
+        title=approval.title,
+        here="/approvals",
+        run=view,
+        approval=approval,
+        edit=edit,
+        fields=own,
+        planned=planned,
+        comment=(filled or {}).get("comment", ""),
+        wrong=(errors or {}).get(""),
+        stream=None if edit else view.links.events,
+        code=422 if errors else 200,
+    )
+
+
+def _planned(
+    approval: Approval, known: Mapping[str, Tool], filled: Mapping[str, str] | None, errors: Mapping[str, str] | None
+) -> list[PlannedStep]:
+    found = []
+    for step_id, tool, args in planned_steps(approval):
+        spec = known.get(tool)
+        given = fields(spec.args_schema, args, at=f"/{step_id}", filled=filled, errors=errors) if spec else []
+        kept = filled is None or f"keep-{step_id}" in filled
+        found.append(PlannedStep(step_id, tool, spec.title if spec else tool, kept, given))
+    return found
+
+
+def planned_steps(approval: Approval) -> list[tuple[str, str, dict[str, JsonValue]]]:
+    """Of a plan that waits for a decision: id, tool and arguments of each step."""
+    steps = approval.args.get("steps")
+    found = []
+    for step in steps if isinstance(steps, list) else []:
+        if isinstance(step, dict):
+            args = step.get("args")
+            found.append((str(step.get("id")), str(step.get("tool")), args if isinstance(args, dict) else {}))
+    return found
+
+
+@router.get("/schedules")
+async def schedules(request: Request, asking: Retinue) -> Response:
+    """What runs by itself."""
+    return await show_schedules(request, asking)
+
+
+async def show_schedules(
+    request: Request,
+    asking: AsyncClient,
+    *,
+    filled: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> Response:
+    """The page of schedules, with what was filled in and found wrong before."""
+    listed = (await asking.schedules.list()).schedules
+    whole: list[Schedule] = await asyncio.gather(*(asking.schedules.get(one.id) for one in listed))
+    return await page(
+        request,
+        "schedules.html",
+        asking,
+        title="Schedules",
+        here="/schedules",
+        schedules=whole,
+        key=(filled or {}).get("key") or new_key(),
+        often=words.OFTEN,
+        filled=filled or {},
+        wrong=" ".join(f"{text}." for text in (errors or {}).values()),
+        code=422 if errors else 200,
+    )
+
+
+@router.get("/grants")
+async def grants(request: Request, asking: Retinue, *, everything: Everything = False) -> Response:
+    """What may be done without asking."""
+    found = (await asking.grants.list(everything=everything)).grants
+    return await page(
+        request, "grants.html", asking, title="Permissions", here="/grants", grants=found[::-1], everything=everything
+    )
+
+
+@router.get("/budget")
+async def budget(request: Request, asking: Retinue, zone: Zone = None) -> Response:
+    """What was used today, and of how much."""
+    used = await asking.usage(timezone=str(words.zone(zone)))
+    return await page(request, "budget.html", asking, title="Usage", here="/budget", usage=used)
+
+
+@router.get("/capabilities")
+async def capabilities(request: Request, asking: Retinue) -> Response:
+    """Which services there are, and how they are."""
+    found = sorted((await asking.capabilities()).capabilities, key=lambda one: one.name)
+    return await page(
+        request,
+        "capabilities.html",
+        asking,
+        title="Services",
+        here="/capabilities",
+        capabilities=found,
+        refresh="capabilities",
+    )
+
+
+@router.get("/account")
+async def account(request: Request, asking: Retinue) -> Response:
+    """Who the person is, and their keys."""
+    return await show_account(request, asking)
+
+
+async def show_account(request: Request, asking: AsyncClient, *, made: NewApiKey | None = None) -> Response:
+    """The page of the account, with a key that was just made."""
+    me = await asking.me()
+    try:
+        keys = (await asking.keys.list()).keys
+    except NotAllowed:
+        keys = []
+    return await page(
+        request,
+        "account.html",
+        asking,
+        title="Account",
+        here="/account",
+        me=me,
+        keys=keys,
+        made=made,
+        signed_in="retinue_session" in request.cookies,
+    )
+
+
+@router.get("/signin")
+async def signin(request: Request, to: str = "/") -> Response:
+    """Where somebody who is not known yet signs in."""
+    return await page(request, "signin.html", None, title="Sign in", here="", to=to, wrong=None)

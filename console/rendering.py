@@ -1,0 +1,265 @@
+"""How a page is made: templates with every value escaped, the person's clock, and what goes wrong in words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from console import words
+from retinue.client import AsyncClient, ClientError
+from retinue.client.models import Approval, Assistant, Origin
+
+HERE = Path(__file__).parent
+PLACES = (
+    ("/", "Talk"),
+    ("/approvals", "Decisions"),
+    ("/schedules", "Schedules"),
+    ("/grants", "Permissions"),
+    ("/budget", "Usage"),
+    ("/capabilities", "Services"),
+)
+_LINK = re.compile(r"https?://[^\s<>\"'`)\]}]+")
+_HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_PAUSE = "<!-- content -->"
+_JOINERS = "\u200c\u200d"
+_SAID = {
+    "approve": ("good", "Your yes is recorded."),
+    "reject": ("good", "Your no is recorded."),
+    "edit": ("good", "Your changes are recorded, and your yes to them."),
+    "none": ("warn", "Nothing was chosen."),
+    "sent": ("good", "Sent."),
+    "stopped": ("good", "It is being stopped."),
+    "undone": ("good", "What was done is being taken back."),
+    "revoked": ("good", "Revoked."),
+    "scheduled": ("good", "Scheduled."),
+    "changed": ("good", "Done."),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a text; with an address where it is a link."""
+
+    text: str
+    url: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the page says of what the person just did."""
+
+    kind: str
+    text: str
+
+
+def safe(text: str) -> str:
+    """Text with every control and invisible formatting character made visible: none may turn an address around."""
+    return "".join(_visible(char) for char in text.replace("\r\n", "\n"))
+
+
+def _visible(char: str) -> str:
+    if char in "\n\t" or char in _JOINERS or unicodedata.category(char) not in _HARMFUL:
+        return char
+    return chr(0x2400 + ord(char)) if ord(char) < 0x20 else f"<U+{ord(char):04X}>"
+
+
+def with_links(text: str) -> Iterator[Part]:
+    """A text as pieces. Links are made only of plain web addresses, and say whose they are; nothing else becomes markup."""
+    end = 0
+    for match in _LINK.finditer(text):
+        url = match.group().rstrip(".,;:!?")
+        host = _host(url)
+        if host is None:
+            continue
+        yield Part(text[end : match.start()])
+        yield Part(url, url, host)
+        end = match.start() + len(url)
+    yield Part(text[end:])
+
+
+def _host(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        return parts.hostname if parts.hostname and not parts.username and not parts.password else None
+    except ValueError:
+        return None
+
+
+def clip(text: str, most: int) -> str:
+    """At most so many characters, on one line."""
+    one_line = " ".join(text.split()) if most < 500 else text
+    return one_line if len(one_line) <= most else f"{one_line[: most - 1]}…"
+
+
+def as_json(value: Any) -> str:
+    """A value as readable JSON."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
+def title_of(step: Any, titles: Mapping[str, str]) -> str:
+    """What a step does, in words; where nobody told its tool's title, its name without the capability."""
+    if step.tool in titles:
+        return titles[step.tool]
+    name = step.tool.partition(".")[2] or step.tool or "goal"
+    return str(name).replace("_", " ").capitalize()
+
+
+def origins_of(approval: Approval) -> list[tuple[str, str, Origin]]:
+    """Where the values of an action came from: what each is called, the value itself, and its origin."""
+    rows = []
+    for origin in approval.origins:
+        names = [part.replace("~1", "/").replace("~0", "~") for part in origin.path.split("/")[1:]]
+        value: Any = approval.args
+        for name in names:
+            value = _inside(value, name)
+        label = " › ".join(name.replace("_", " ") for name in names if not name.isdecimal())
+        rows.append((label or "everything", value if isinstance(value, str) else "", origin))
+    return rows
+
+
+def _inside(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(name)
+    if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+        return value[int(name)]
+    return None
+
+
+def status_words(status: str, view: Assistant | None = None) -> str:
+    """An assistant's status in words."""
+    return words.chat_status(status, turn_is_over=view is not None and view.turn_is_over)
+
+
+@cache
+def files() -> dict[str, bytes]:
+    """The page's own files, by name."""
+    return {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir()) if path.is_file()}
+
+
+@cache
+def digest() -> str:
+    """A print of all of them: modules name each other, so that they are of one version or do not work."""
+    found = hashlib.sha256()
+    for name, content in files().items():
+        found.update(f"{name} {len(content)}\n".encode() + content)
+    return found.hexdigest()[:16]
+
+
+def static(name: str) -> str:
+    """The address of a file, which changes whenever one of them does, so that browsers may keep it."""
+    return f"/static/{digest()}/{name}"
+
+
+@cache
+def templates() -> Environment:
+    """The templates. Whatever is put into them is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        finalize=lambda value: safe(value) if type(value) is str else value,
+    )
+    environment.globals |= {
+        "static": static,
+        "places": PLACES,
+        "with_links": with_links,
+        "clip": clip,
+        "as_json": as_json,
+        "title_of": title_of,
+        "origins_of": origins_of,
+        "when_runs": words.when_runs,
+        "marks": words.MARK,
+        "step_words": words.STEP,
+        "sources": words.SOURCE,
+        "decisions": words.DECISION,
+        "at_expiry": words.AT_EXPIRY,
+        "buttons": words.BUTTONS,
+        "amount": words.amount,
+        "took": words.took,
+    }
+    return environment
+
+
+async def page(
+    request: Request,
+    template: str,
+    asking: AsyncClient | None,
+    *,
+    code: int = 200,
+    then: Callable[[], Awaitable[None]] | None = None,
+    **values: Any,
+) -> Response:
+    """A page.
+
+    Args:
+        request: Of the browser.
+        template: Its file.
+        asking: The public client; None on pages for people who are not signed in.
+        code: The HTTP status.
+        then: Fills in what only the content shows. Browsers get the frame before, and load what it names meanwhile.
+        values: For the template.
+    """
+    where, now = words.zone(request.cookies.get("retinue_tz")), datetime.now(UTC)
+    common: dict[str, Any] = {
+        "page": template.removesuffix(".html"),
+        "said": _said(request),
+        "stream": None,
+        "refresh": None,
+        "again": None,
+        "me": None,
+        "count": None,
+        "back": None,
+        "pause": _PAUSE,
+        "zone_name": str(where),
+        "moment": lambda at: words.moment(at, where, now=now),
+        "time_left": lambda until: words.left(until, now=now),
+    }
+    if asking is not None:
+        common |= await _about(asking, values)
+    pieces = templates().get_template(template).generate({**common, **values})
+    headers = {"Referrer-Policy": "same-origin"}
+    if then is None:
+        return Response("".join(pieces), code, media_type="text/html", headers=headers)
+    return StreamingResponse(_in_two(pieces, then), code, media_type="text/html", headers=headers)
+
+
+async def _in_two(pieces: Iterator[str], then: Callable[[], Awaitable[None]]) -> AsyncIterator[str]:
+    """The frame, and what stands in it: templates are rendered piece by piece."""
+    yield "".join(iter(lambda: next(pieces), _PAUSE))
+    await then()
+    yield "".join(pieces)
+
+
+def _said(request: Request) -> Said | None:
+    found = _SAID.get(request.query_params.get("said", ""))
+    return Said(*found) if found else None
+
+
+async def _about(asking: AsyncClient, values: dict[str, Any]) -> dict[str, Any]:
+    """What every page shows: who the person is, and how much waits for them."""
+    found: dict[str, Any] = {}
+    try:
+        if "me" not in values:
+            found["me"] = await asking.me()
+        if "count" not in values:
+            found["count"] = (await asking.approvals.list(limit=0)).waiting
+    except ClientError:  # the page itself is worth more than what stands above it
+        pass
+    return found

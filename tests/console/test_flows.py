@@ -1,0 +1,409 @@
+"""What people do at the page, judged by the page and by what the capabilities' own stores hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Locator, Page, Route, expect
+
+from api.app import create_app
+from api.settings import ApiSettings
+from retinue.testing import Answer, plan_answer, serving
+from tests.conftest import Stack, pending, steps
+from tests.console.conftest import ONE_BROWSER, PERSON, Desk, sitting
+from tests.scenarios.test_people import QUORUM, rule
+from tests.scenarios.test_plans import event
+from tests.test_main_job import forecast, mail, sent_mails
+
+pytestmark = ONE_BROWSER
+Fresh = Callable[[str], str]
+TEAM = '["team@example.com"]'
+
+
+def waiting(page: Page) -> Locator:
+    """The cards that wait for a decision."""
+    return page.locator(".decision:not(.settled)")
+
+
+async def asked(desk: Desk, message: str, *plan: dict[str, Any], **body: Any) -> str:
+    """A run that waits for a decision."""
+    run_id = str((await desk.ask(message, *plan, **body))["id"])
+    while not pending(await desk.view(run_id)):  # noqa: ASYNC110  # a view has no event
+        await asyncio.sleep(0.1)
+    return run_id
+
+
+async def ended(desk: Desk, run_id: str) -> dict[str, Any]:
+    while True:
+        view = await desk.view(run_id)
+        if view["status"] in ("completed", "failed", "cancelled"):
+            return view
+        await asyncio.sleep(0.1)
+
+
+# --- deciding
+
+
+async def test_an_edit_in_the_form_is_what_is_sent(desk: Desk, fresh: Fresh) -> None:
+    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    page = await desk.open(f"/assistants/{run_id}")
+    await waiting(page).get_by_role("link", name="Edit").click()
+    await page.get_by_label("Body").fill("Lunch is at one.\nBring cake.")
+    await page.get_by_role("button", name="Approve as written here").click()
+    await expect(page).to_have_url(re.compile(f"/assistants/{run_id}"))
+    await ended(desk, run_id)
+    assert sent_mails(desk.stack, run_id) == [(TEAM, "Lunch is at one.\nBring cake.")]
+
+
+async def test_a_wrong_value_is_said_beside_its_field_and_nothing_typed_is_lost(desk: Desk, fresh: Fresh) -> None:
+    desk.expected.append("422")
+    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    page = await desk.open(f"/approvals/{run_id}/ap-s1?edit=1")
+    await page.get_by_label("To", exact=True).fill("nobody at all")
+    await page.get_by_label("Body").fill("A long text that took a while.")
+    await page.get_by_role("button", name="Approve as written here").click()
+    await expect(page.get_by_label("Body")).to_have_value("A long text that took a while.")
+    await expect(page.locator(".field.wrong, .banner.bad")).not_to_have_count(0)
+    assert sent_mails(desk.stack, run_id) == []
+    assert len(pending(await desk.view(run_id))) == 1
+
+
+async def test_a_rejection_with_its_reason_sends_nothing(desk: Desk, fresh: Fresh) -> None:
+    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    page = await desk.open("/approvals")
+    await waiting(page).get_by_text("Say why, or allow it from now on").click()
+    await waiting(page).get_by_label("Comment").fill("They know already.")
+    await waiting(page).get_by_role("button", name="Reject").click()
+    await expect(page.locator(".empty")).to_be_visible()
+    view = await ended(desk, run_id)
+    assert view["approvals"][0]["comment"] == "They know already."
+    assert sent_mails(desk.stack, run_id) == []
+
+
+async def test_what_is_allowed_from_now_on_is_not_asked_again_until_revoked(desk: Desk, fresh: Fresh) -> None:
+    await asked(desk, fresh("Mail the team"), mail("s1"))
+    page = await desk.open("/approvals")
+    await waiting(page).get_by_text("Say why, or allow it from now on").click()
+    await waiting(page).get_by_label("Do the like without asking").check()
+    await waiting(page).get_by_label("How often").fill("3")
+    await waiting(page).get_by_role("button", name="Approve").click()
+    await expect(page.locator(".empty")).to_be_visible()
+
+    again = str((await desk.ask(fresh("Mail them again"), mail("s1")))["id"])
+    assert (await ended(desk, again))["status"] == "completed"
+    assert len(sent_mails(desk.stack, again)) == 1
+
+    await page.goto(f"{desk.site}/grants")
+    card = page.locator(".card")
+    await expect(card).to_contain_text("used 1 time")
+    await expect(card).to_contain_text("2 left")
+    await card.get_by_role("button", name="Revoke").click()
+    await expect(page.locator(".empty")).to_be_visible()
+    await asked(desk, fresh("Mail them a third time"), mail("s1"))
+
+
+async def test_equal_actions_are_decided_at_once(desk: Desk, fresh: Fresh) -> None:
+    ids = [await asked(desk, fresh(f"Mail {number}"), mail("s1")) for number in range(3)]
+    page = await desk.open("/approvals")
+    await expect(waiting(page)).to_have_count(3)
+    await page.get_by_role("button", name="Choose all 3: Send a mail").click()
+    await page.locator("#batch").get_by_role("button", name="Approve").click()
+    await expect(waiting(page)).to_have_count(0)
+    for run_id in ids:
+        await ended(desk, run_id)
+        assert len(sent_mails(desk.stack, run_id)) == 1
+
+
+async def test_keys_move_and_decide(desk: Desk, fresh: Fresh) -> None:
+    first = await asked(desk, fresh("Mail one"), mail("s1"))
+    second = await asked(desk, fresh("Mail two"), mail("s1"))
+    page = await desk.open("/approvals")
+    await expect(waiting(page)).to_have_count(2)
+    await page.keyboard.press("j")
+    await page.keyboard.press("j")
+    await page.keyboard.press("r")
+    await expect(waiting(page)).to_have_count(1)
+    await page.keyboard.press("k")
+    await page.keyboard.press("a")
+    await expect(waiting(page)).to_have_count(0)
+    assert (await ended(desk, first))["approvals"][0]["status"] == "approved"
+    assert (await ended(desk, second))["approvals"][0]["status"] == "rejected"
+
+
+async def test_a_decision_somewhere_else_appears_by_itself(desk: Desk, fresh: Fresh) -> None:
+    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    one, other = await desk.open(f"/assistants/{run_id}"), await desk.open("/approvals")
+    await expect(waiting(one)).to_have_count(1)
+    await waiting(other).get_by_role("button", name="Approve").click()
+    await expect(waiting(one)).to_have_count(0)
+    await expect(one.locator(".decided")).to_contain_text("1 earlier decision")
+
+
+async def test_of_two_browsers_that_decide_at_once_one_counts(desk: Desk, fresh: Fresh) -> None:
+    desk.expected.append("409")
+    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    pages = [await desk.open(f"/approvals/{run_id}/ap-s1") for _ in range(2)]
+    buttons = [
+        waiting(page).get_by_role("button", name=name) for page, name in zip(pages, ("Approve", "Reject"), strict=True)
+    ]
+    await asyncio.gather(*(button.click() for button in buttons))
+    view = await ended(desk, run_id)
+    approved = view["approvals"][0]["status"] == "approved"
+    assert len(sent_mails(desk.stack, run_id)) == int(approved)
+
+
+async def test_without_scripts_people_read_approve_reject_and_edit(desk: Desk, fresh: Fresh) -> None:
+    ids = [await asked(desk, fresh(f"Mail {number}"), mail("s1")) for number in range(3)]
+    page = await desk.open("/approvals", java_script_enabled=False)
+    await expect(waiting(page)).to_have_count(3)
+    await waiting(page).first.get_by_role("button", name="Approve").click()
+    await expect(page.get_by_text("Your yes is recorded.")).to_be_visible()
+    await waiting(page).first.get_by_role("button", name="Reject").click()
+    await expect(page.get_by_text("Your no is recorded.")).to_be_visible()
+    await waiting(page).first.get_by_role("link", name="Edit").click()
+    await page.get_by_label("Body").fill("Without a script")
+    await page.get_by_role("button", name="Approve as written here").click()
+    outcomes = [(await ended(desk, run_id))["approvals"][0]["status"] for run_id in ids]
+    assert outcomes == ["approved", "rejected", "approved"]
+    assert sent_mails(desk.stack, ids[2]) == [(TEAM, "Without a script")]
+
+
+async def test_a_plan_that_was_to_be_seen_first_loses_a_step_and_gets_another_value(desk: Desk, fresh: Fresh) -> None:
+    message = fresh("Enter it and mail it")
+    run_id = await asked(desk, message, event("s1", title="Dentist"), mail("s2"), preview=True)
+    page = await desk.open(f"/assistants/{run_id}")
+    await waiting(page).get_by_role("link", name="Change the plan").click()
+    await page.get_by_label("Do this step").nth(1).uncheck()
+    await page.get_by_label("Title").fill("Dentist, second floor")
+    await page.get_by_role("button", name="Run this plan as written here").click()
+    view = await ended(desk, run_id)
+    assert [step["id"] for step in view["plan"]["steps"]] == ["s1"]
+    assert steps(view)["s1"]["args"]["title"] == "Dentist, second floor"
+    assert sent_mails(desk.stack, run_id) == []
+
+
+# --- talking
+
+
+async def test_a_question_is_answered_where_it_stands_and_the_talk_goes_on(desk: Desk, fresh: Fresh) -> None:
+    message, answer = fresh("Email them"), fresh("The team")
+    model = desk.stack.model
+    model.script(message, plan_answer(question="Whom do you mean?"))
+    model.script(answer, plan_answer([mail("s1")]))
+    page = await desk.open("/")
+    await page.get_by_label("Your request").fill(message)
+    await page.get_by_role("button", name="Ask", exact=True).click()
+    await expect(page.locator(".question")).to_contain_text("Whom do you mean?")
+    await page.get_by_label("Your answer").fill(answer)
+    await page.keyboard.press("Enter")
+    await expect(waiting(page)).to_contain_text("team@example.com")
+
+
+async def test_one_says_more_without_leaving_the_field_and_each_message_counts_once(desk: Desk, fresh: Fresh) -> None:
+    """Also when the answer to a message is lost on its way and the person sends it again."""
+    said = [fresh(f"Say {number}") for number in range(4)]
+    for one in said:
+        desk.stack.model.script(one, plan_answer(reply=f"You said: {one}"))
+    page = await desk.open("/")
+    await page.get_by_label("Your request").fill(said[0])
+    await page.keyboard.press("Enter")
+    field = page.get_by_label("Your message")
+    await field.focus()
+    for number, one in enumerate(said[1:3], start=2):
+        await page.keyboard.type(one)
+        await page.keyboard.press("Enter")
+        await expect(field).to_have_value("")
+        await expect(page.locator(".messages .assistant:not(.writing)")).to_have_count(number)
+        await expect(field).to_be_focused()
+
+    async def lost(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    desk.expected.append("ERR_FAILED")
+    await page.route("**/say", lost, times=1)
+    await page.keyboard.type(said[3])
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".messages")).to_contain_text(f"You said: {said[3]}")
+    await expect(field).to_have_value(said[3])
+    await page.keyboard.press("Enter")
+    await expect(field).to_have_value("")
+    view = await desk.view(page.url.rpartition("/")[2])
+    assert [one["text"] for one in view["messages"] if one["role"] == "user"] == said
+
+
+async def test_a_form_that_is_sent_twice_begins_one_conversation(desk: Desk, fresh: Fresh) -> None:
+    page = await desk.open("/")
+    key = await page.locator("form[action='/talk'] [name=key]").first.input_value()
+    form = {"message": fresh("Once only"), "key": key}
+    answers = [await desk.http.post("/talk", data=form, headers={"Origin": desk.site}) for _ in range(2)]
+    assert [one.status_code for one in answers] == [303, 303]
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+
+
+async def test_an_answer_is_read_while_it_is_written(desk: Desk, fresh: Fresh) -> None:
+    message, more = fresh("Tell me a story"), asyncio.Event()
+
+    async def pieces() -> AsyncIterator[str]:
+        yield "Once upon a time <b>😀</b> "
+        await asyncio.sleep(1)
+        yield "there was a tide"
+        await more.wait()
+        yield ", and it went out."
+
+    desk.stack.model.script(message, plan_answer([forecast()]), replies=[Answer(pieces=pieces)])
+    page = await desk.open("/")
+    await page.get_by_label("Your request").fill(message)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#writing")).to_contain_text("Once upon a time <b>😀</b> there was a tide")
+    async with page.expect_response(page.url) as looked:
+        await page.evaluate("dispatchEvent(new Event('online'))")
+    await (await looked.value).finished()
+    await page.wait_for_timeout(200)
+    await expect(page.locator("#writing")).to_contain_text("there was a tide")
+    more.set()
+    await expect(page.locator(".messages .assistant:not(.writing)")).to_contain_text(
+        "there was a tide, and it went out."
+    )
+
+
+async def test_conversations_are_listed_and_found(desk: Desk, fresh: Fresh) -> None:
+    await ended(desk, str((await desk.ask(fresh("About the lighthouse")))["id"]))
+    await ended(desk, str((await desk.ask(fresh("About the ferry")))["id"]))
+    page = await desk.open("/")
+    await expect(page.locator(".runs li")).to_have_count(2)
+    await page.get_by_label("Search conversations").fill("LIGHTHOUSE")
+    await page.get_by_role("button", name="Search").click()
+    await expect(page.locator(".runs li")).to_have_count(1)
+    await expect(page.locator(".runs")).to_contain_text("lighthouse")
+    await page.goto(f"{desk.site}/?q=nothing-like-it")
+    await expect(page.locator(".history .empty")).to_contain_text("nothing-like-it")
+
+
+# --- afterwards
+
+
+async def test_what_was_done_is_taken_back(desk: Desk, fresh: Fresh) -> None:
+    run_id = str((await desk.ask(fresh("Enter the dentist"), event("s1")))["id"])
+    await ended(desk, run_id)
+    page = await desk.open(f"/assistants/{run_id}")
+    page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    await page.get_by_role("button", name="Take back what was done").click()
+    await expect(page.locator(".undo")).to_contain_text("taken back")
+    await expect(page.get_by_role("button", name="Take back what was done")).to_have_count(0)
+    assert (await desk.view(run_id))["undo"][0]["status"] == "undone"
+
+
+async def test_a_step_is_tried_again_with_another_value_and_nothing_before_it_is_repeated(
+    desk: Desk, fresh: Fresh
+) -> None:
+    run_id = str((await desk.ask(fresh("Two entries"), event("s1"), event("s2", "Bank", depends_on=["s1"])))["id"])
+    await ended(desk, run_id)
+    page = await desk.open(f"/assistants/{run_id}")
+    await page.locator("#step-s2 summary").click()
+    await page.locator("#step-s2").get_by_role("link", name="Try again from here").click()
+    await page.get_by_label("Title").fill("Bank, upstairs")
+    await page.get_by_role("button", name="Start").click()
+    await expect(page).to_have_url(re.compile(rf"/assistants/(?!{run_id})a-"))
+    await expect(page.locator("#step-s2 .meta")).to_contain_text("done")
+    await expect(page.locator("#step-s1 .meta")).to_contain_text("kept from")
+    forked = await desk.view(page.url.rpartition("/")[2])
+    assert steps(forked)["s2"]["args"]["title"] == "Bank, upstairs"
+    assert steps(forked)["s1"]["kept_from"] == run_id
+
+
+async def test_receipt_and_export_hold_what_was_done(desk: Desk, fresh: Fresh) -> None:
+    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    page = await desk.open(f"/assistants/{run_id}")
+    await waiting(page).get_by_role("button", name="Approve").click()
+    await ended(desk, run_id)
+    await page.get_by_role("link", name="Receipt").click()
+    await expect(page.locator(".receipt .card")).to_contain_text("team@example.com")
+    await expect(page.locator(".receipt .card")).to_contain_text(f"Approved by {desk.name}")
+    await page.get_by_role("link", name="The conversation").click()
+    await expect(page.get_by_role("heading", name="What happens")).to_be_visible()
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Export").click()
+    content = json.loads(Path(await (await download.value).path()).read_text())
+    assert content["assistant"]["id"] == run_id
+    assert content["receipt"]["did"][0]["args"]["to"] == ["team@example.com"]
+
+
+# --- standing things
+
+
+async def test_a_schedule_is_made_paused_run_and_deleted(desk: Desk, fresh: Fresh) -> None:
+    message = fresh("What is on today?")
+    desk.stack.model.script(message, plan_answer(reply="Nothing."))
+    page = await desk.open("/schedules")
+    page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    await page.get_by_label("Name").fill("Morning")
+    await page.get_by_label("What to ask for each time").fill(message)
+    await page.get_by_label("How often").select_option(label="Monday to Friday")
+    await page.get_by_label("At", exact=True).fill("07:30")
+    await page.get_by_role("button", name="Schedule it").click()
+    card = page.locator(".card", has_text="Monday to Friday at 07:30")
+    await expect(card).to_contain_text("in Europe/Berlin")
+    await expect(card).to_contain_text(re.compile(r"Next: .*07:30"))
+    await card.get_by_role("button", name="Run now").click()
+    await expect(card).to_contain_text("Last:")
+    await card.get_by_role("button", name="Pause").click()
+    await expect(card).to_contain_text("Paused")
+    await card.get_by_role("button", name="Resume").click()
+    await expect(card.get_by_role("button", name="Pause")).to_be_visible()
+    await card.get_by_role("button", name="Delete").click()
+    await expect(card).to_have_count(0)
+
+
+# --- rules of their own
+
+
+@pytest.fixture
+async def house(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A front door with the policy that the test names."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETINUE_USER_HEADER", PERSON)
+        settings = ApiSettings(retinue_policy=policy, api_database_url=f"sqlite+aiosqlite:///{tmp_path}/api.db")
+        app = create_app(settings, client=stack.temporal)
+    async with serving(app) as address:
+        yield address
+
+
+EXPIRES = rule('tools = ["email.send"]\ndecide = "ask"\nexpires_after = 4')
+
+
+@pytest.mark.parametrize("house", [EXPIRES], ids=["expires"], indirect=True)
+async def test_a_decision_expires_before_the_eyes_of_whoever_looks(
+    house: str, chromium: Browser, stack: Stack, fresh: Fresh
+) -> None:
+    async with sitting(chromium, house, stack) as desk:
+        run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+        page = await desk.open(f"/approvals/{run_id}/ap-s1")
+        await expect(page.locator(".left")).to_contain_text("expires in")
+        await expect(page.get_by_role("heading", name="This was decided")).to_be_visible()
+        await expect(page.locator(".outcome")).to_contain_text("Expired")
+        assert sent_mails(stack, run_id) == []
+
+
+@pytest.mark.parametrize("house", [QUORUM], ids=["quorum"], indirect=True)
+async def test_two_people_decide_and_each_sees_the_other(
+    house: str, chromium: Browser, stack: Stack, fresh: Fresh
+) -> None:
+    async with sitting(chromium, house, stack) as desk:
+        run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+        by = (await desk.view(run_id))["approvals"][0]["by"]
+        pages = [await desk.open(f"/assistants/{run_id}", name=name) for name in by[:2]]
+        await waiting(pages[0]).get_by_role("button", name="Approve").click()
+        await expect(waiting(pages[1])).to_contain_text("1 said yes so far")
+        await waiting(pages[1]).get_by_role("button", name="Approve").click()
+        await expect(waiting(pages[0])).to_have_count(0)
+        await ended(desk, run_id)
+        assert len(sent_mails(stack, run_id)) == 1
