@@ -286,6 +286,22 @@ async def test_conversations_are_listed_and_found(desk: Desk, fresh: Fresh) -> N
     await expect(page.locator(".history .empty")).to_contain_text("nothing-like-it")
 
 
+async def test_a_conversation_at_its_limit_goes_on_when_it_is_topped_up(desk: Desk, fresh: Fresh) -> None:
+    plan = [forecast("s1"), forecast("s2", "Rome"), forecast("s3", "Porto")]
+    run_id = await asked(desk, fresh("Three forecasts"), *plan, budget={"steps": 1})
+    page = await desk.open("/approvals")
+    await expect(waiting(page)).to_contain_text("1 of 1 steps of this run")
+    await waiting(page).get_by_role("button", name="Top up").click()
+    await page.goto(f"{desk.site}/assistants/{run_id}")
+    await expect(waiting(page)).to_contain_text("2 of 2 steps of this run")
+    await waiting(page).get_by_role("link", name="Other amounts").click()
+    await page.get_by_label("Steps").fill("5")
+    await page.get_by_role("button", name="Top up as written here").click()
+    view = await ended(desk, run_id)
+    assert [step["status"] for step in view["plan"]["steps"]] == ["completed"] * 3
+    assert view["budget"]["limits"]["steps"] == 2 + 5
+
+
 # --- afterwards
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import quote
@@ -13,10 +14,12 @@ from fastapi.responses import HTMLResponse
 from playwright.async_api import Page, expect
 
 from console.rendering import safe
+from retinue.capability import Annotations, Manifest, ToolSpec
+from retinue.registry import announce
 from retinue.testing import Answer, plan_answer, serving
 from tests.conftest import pending
 from tests.console.conftest import ONE_BROWSER, Desk
-from tests.console.test_flows import ended, waiting
+from tests.console.test_flows import asked, ended, waiting
 from tests.scenarios.test_plans import event, events
 from tests.test_main_job import mail, sent_mails
 
@@ -102,6 +105,37 @@ async def test_a_payload_is_text_wherever_it_stands(desk: Desk, fresh: Fresh, pa
     for path in ("/grants", "/", f"/?q={quote(payload)}", f"/?draft={quote(payload)}", f"/signin?to={quote(payload)}"):
         await page.goto(desk.site + path)
         await inert(page)
+
+
+@pytest.mark.parametrize("payload", ["markup", "attributes", "closing", "turned"])
+async def test_what_a_foreign_capability_says_of_itself_is_text(desk: Desk, fresh: Fresh, payload: str) -> None:
+    """Titles, descriptions and schemas of tools come from MCP servers and other agents too."""
+    evil, name = PAYLOADS[payload], f"evil{uuid.uuid4().hex[:8]}"
+    field = {"type": "string", "title": evil[:60], "description": evil, "enum": [evil, "other"], "default": evil}
+    spec = ToolSpec(
+        name=f"{name}.do",
+        title=evil[:80],
+        description=evil,
+        args_schema={"type": "object", "properties": {evil: field, "note": {"type": "string", "description": evil}}},
+        annotations=Annotations(read_only=False, destructive=True, open_world=True),
+    )
+    manifest = Manifest(name=name, version=evil[:40], description=evil, task_queue=name, tools=[spec], notice=evil)
+    await announce(desk.stack.temporal, manifest)
+    step = {"id": "s1", "tool": spec.name, "args": {evil: evil, "note": evil}}
+    run_id = await asked(desk, fresh("Do it"), step)
+    page = await desk.open("/capabilities")
+    await page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    await inert(page, evil)
+    for path in (
+        "/",
+        "/approvals",
+        f"/assistants/{run_id}",
+        f"/approvals/{run_id}/ap-s1?edit=1",
+        f"/assistants/{run_id}/fork?step=s1",
+    ):
+        await page.goto(desk.site + path)
+        await page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        await inert(page, evil)
 
 
 async def test_a_link_is_opened_by_a_click_alone_and_names_its_host(desk: Desk, fresh: Fresh) -> None:

@@ -64,7 +64,8 @@ async def test_an_auditor_reads_every_run_of_the_organisation_and_no_other(
     for run_id, status in [*((run_id, 200) for run_id in mine), *((run_id, 404) for run_id in foreign)]:
         answers = [await auditor.http.get(f"/v1/assistants/{run_id}{read}") for read in reads]
         assert [answer.status_code for answer in answers] == [status] * len(reads)
-    assert (await auditor.http.get("/v1/approvals")).json() == {"approvals": [], "unreadable": []}
+    inbox = (await auditor.http.get("/v1/approvals")).json()
+    assert inbox == {"approvals": [], "unreadable": [], "waiting": 0, "next_cursor": None}
     for person, run in zip((anna, zoe, *elsewhere), runs, strict=True):
         await person.http.post(f"/v1/assistants/{run['id']}/cancel")
 
