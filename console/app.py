@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
 
 from console import actions, pages
 from console.caller import PASSED_ON
@@ -32,6 +36,7 @@ def install(app: FastAPI, *, user_header: str | None = None) -> None:
         app.include_router(router)
     app.add_exception_handler(ClientError, _problem)
     app.add_exception_handler(Unreadable, _unreadable)
+    app.add_exception_handler(HTTPException, partial(_nowhere, app.exception_handlers[HTTPException]))
 
 
 @_files.get("/static/{digest}/{name}")
@@ -65,6 +70,18 @@ def _said(error: Exception) -> tuple[str, int]:
         case Unavailable() | Unreachable():
             return "Not reachable at the moment", status
     return "That did not work", status
+
+
+async def _nowhere(
+    otherwise: Callable[[Request, Any], Response | Awaitable[Response]], request: Request, error: Exception
+) -> Response:
+    """A page for whoever typed an address that does not exist; programs get what the API answers."""
+    assert isinstance(error, HTTPException)
+    reads = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if error.status_code == 404 and reads and not request.url.path.startswith("/v1/"):
+        return await pages.missing(request, None, "There is no such page")
+    answer = otherwise(request, error)
+    return answer if isinstance(answer, Response) else await answer
 
 
 async def _unreadable(request: Request, error: Exception) -> Response:

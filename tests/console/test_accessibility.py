@@ -76,7 +76,8 @@ async def house(desk: Desk, fresh: Fresh) -> dict[str, str]:
         "services": "/capabilities",
         "account": "/account",
         "sign in": "/signin",
-        "no such page": "/assistants/a-none",
+        "no such conversation": "/assistants/a-none",
+        "no such page": "/nowhere",
     }
 
 

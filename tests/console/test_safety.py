@@ -159,6 +159,7 @@ PAGES = (
     "/account",
     "/signin",
     "/assistants/none",
+    "/nowhere",
 )
 
 

@@ -100,3 +100,13 @@ async def test_signing_in_leads_to_no_other_site(gate: Gate, to: str) -> None:
     await sign_in(page, gate.key)
     await expect(page.get_by_role("link", name="Talk")).to_be_visible()
     assert page.url.startswith(f"{gate.url}/")
+
+
+async def test_an_address_that_does_not_exist_is_a_page_for_people_and_a_problem_for_programs(gate: Gate) -> None:
+    async with httpx.AsyncClient(base_url=gate.url) as http:
+        people = await http.get("/nowhere", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert (people.status_code, people.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert "There is no such page" in people.text
+        for path, accept in (("/nowhere", "*/*"), ("/v1/nowhere", "text/html")):
+            programs = await http.get(path, headers={"Accept": accept})
+            assert (programs.status_code, programs.headers["content-type"]) == (404, "application/problem+json")
