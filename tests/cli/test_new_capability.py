@@ -50,20 +50,18 @@ def test_its_own_tests_pass_and_a_plan_uses_it(checkout: Checkout) -> None:
     assert re.search(r"^11 passed", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "tests",
-    [
+def test_it_keeps_the_rules_of_the_house(checkout: Checkout) -> None:
+    """Those tests that are about this capability, and there are some in each of these files."""
+    files = (
         "tests/test_house.py",
         "tests/deploy/test_compose.py",
         "tests/test_independence.py",
         "tests/docs/test_env_example.py",
         "tests/retinue/test_migrations.py",
-    ],
-)
-def test_it_keeps_the_rules_of_the_house(checkout: Checkout, tests: str) -> None:
-    """Those tests that are about this capability, and there are some in each of these files."""
-    done = checkout.pytest(tests, "-k", f"{NAME} or {NAME.upper()}")
+    )
+    done = checkout.pytest(*files, "-rp", "-k", f"{NAME} or {NAME.upper()}")
     assert done.returncode == 0, done.stdout
+    assert [name for name in files if f"PASSED {name}::" not in done.stdout] == []
 
 
 def test_it_stands_in_the_composition_once_and_in_order(checkout: Checkout) -> None:
