@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event, func, inspect, select
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -371,15 +373,28 @@ def _milliseconds(seconds: float) -> str:
 def _prepare_sqlite(patience: float, connection: Any, _record: object) -> None:
     """Leave BEGIN to us (the driver's own is deferred and comes too late) and set the usual pragmas."""
     connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={_milliseconds(patience)}",
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    connection.run_async(partial(_prepare, patience))
+
+
+async def _prepare(patience: float, connection: aiosqlite.Connection) -> None:
+    for pragma in (f"busy_timeout={_milliseconds(patience)}", "synchronous=NORMAL", "foreign_keys=ON"):
+        await connection.execute_fetchall(f"PRAGMA {pragma}")
+    await _use_wal(patience, connection)
+
+
+async def _use_wal(patience: float, connection: aiosqlite.Connection) -> None:
+    """Where two open a new file at once, SQLite refuses one of them the change without waiting; so we wait."""
+    now = asyncio.get_running_loop().time
+    until = now() + patience
+    while True:
+        try:
+            await connection.execute_fetchall("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or now() >= until:
+                raise
+            await asyncio.sleep(0.02)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

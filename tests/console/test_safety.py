@@ -15,7 +15,7 @@ from playwright.async_api import Page, expect
 
 from console.rendering import safe
 from retinue.capability import Annotations, Manifest, ToolSpec
-from retinue.registry import announce
+from retinue.registry import announce, go_back
 from retinue.testing import Answer, plan_answer, serving
 from tests.conftest import pending
 from tests.console.conftest import ONE_BROWSER, Desk
@@ -136,6 +136,9 @@ async def test_what_a_foreign_capability_says_of_itself_is_text(desk: Desk, fres
         await page.goto(desk.site + path)
         await page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         await inert(page, evil)
+    harmless = ToolSpec(name=f"{name}.do", title="Do", description="Nothing.", args_schema={"type": "object"})
+    manifest = Manifest(name=name, version="1", description="Nothing.", task_queue=name, tools=[harmless])
+    await go_back(desk.stack.temporal, manifest)  # others plan with this registry too
 
 
 async def test_a_link_is_opened_by_a_click_alone_and_names_its_host(desk: Desk, fresh: Fresh) -> None:

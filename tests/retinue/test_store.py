@@ -8,7 +8,8 @@ import dataclasses
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,32 @@ async def test_a_locked_database_is_said_and_works_again(make: Make, database_ur
         with pytest.raises(ServiceUnavailable, match="another process holds it"):
             await put(store, id=1)
     await put(store, id=1)
+
+
+@pytest.fixture
+def being_made(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """What another process does that opened the same new file a moment before; SQLite lets nobody wait for it."""
+    with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as other:
+        other.execute("CREATE TABLE other (id INTEGER)")
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+async def test_a_new_file_that_another_process_makes_is_waited_for(
+    make: Make, tmp_path: Path, being_made: sqlite3.Connection
+) -> None:
+    opening = asyncio.ensure_future(make(f"sqlite+aiosqlite:///{tmp_path}/new.db"))
+    await asyncio.sleep(0.3)
+    being_made.execute("ROLLBACK")
+    store = await opening
+    await put(store, id=1)
+    assert (await got(store)).id == 1
+
+
+@pytest.mark.usefixtures("impatient", "being_made")
+async def test_a_new_file_that_is_never_let_go_is_said(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(ServiceUnavailable, match="another process holds it"):
+        await make(f"sqlite+aiosqlite:///{tmp_path}/new.db")
 
 
 @pytest.mark.usefixtures("impatient")

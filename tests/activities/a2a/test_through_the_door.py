@@ -148,4 +148,4 @@ async def test_what_the_agent_says_never_enters_planning(stack: Stack, fresh: Fr
     assert steps(view)["s1"]["result"]["text"] == f"{POISON} [secret]"
     planned = [request for request in stack.model.requests_for(message) if "response_format" in request]
     assert len(planned) == 2
-    assert "evil.example" not in json.dumps(planned)
+    assert POISON not in json.dumps(planned)
