@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Error as PlaywrightError
 
 from api.app import create_app
 from api.settings import ApiSettings
@@ -60,6 +61,15 @@ async def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
         yield address
 
 
+async def _violations(page: Page) -> list[str]:
+    try:
+        found = await page.evaluate("window.violations || []")
+    except PlaywrightError:  # it was on its way to another page
+        await page.wait_for_load_state()
+        found = await page.evaluate("window.violations || []")
+    return list(found)
+
+
 @dataclass
 class Desk:
     """A person at a browser, and the same person's way around it."""
@@ -97,7 +107,7 @@ class Desk:
         found: list[str] = []
         for context in self.contexts:
             for page in context.pages:
-                found += await page.evaluate("window.violations || []")
+                found += await _violations(page)
         return found
 
     async def ask(self, message: str, *plan: dict[str, Any], **body: Any) -> View:

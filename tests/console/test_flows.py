@@ -145,10 +145,18 @@ async def test_a_decision_somewhere_else_appears_by_itself(desk: Desk, fresh: Fr
     await expect(one.locator(".decided")).to_contain_text("1 earlier decision")
 
 
+async def unaware(desk: Desk, path: str) -> Page:
+    """A page that hears nothing of what happens meanwhile."""
+    page = await desk.open("/account")
+    await page.route("**/events*", lambda _: asyncio.sleep(0))
+    await page.goto(desk.site + path)
+    return page
+
+
 async def test_of_two_browsers_that_decide_at_once_one_counts(desk: Desk, fresh: Fresh) -> None:
     desk.expected.append("409")
     run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
-    pages = [await desk.open(f"/approvals/{run_id}/ap-s1") for _ in range(2)]
+    pages = [await unaware(desk, f"/approvals/{run_id}/ap-s1") for _ in range(2)]
     buttons = [
         waiting(page).get_by_role("button", name=name) for page, name in zip(pages, ("Approve", "Reject"), strict=True)
     ]
@@ -156,6 +164,8 @@ async def test_of_two_browsers_that_decide_at_once_one_counts(desk: Desk, fresh:
     view = await ended(desk, run_id)
     approved = view["approvals"][0]["status"] == "approved"
     assert len(sent_mails(desk.stack, run_id)) == int(approved)
+    await expect(pages[int(approved)].locator(".problem")).to_be_visible()  # the other one is told
+    await expect(waiting(pages[int(not approved)])).to_have_count(0)
 
 
 async def test_without_scripts_people_read_approve_reject_and_edit(desk: Desk, fresh: Fresh) -> None:
