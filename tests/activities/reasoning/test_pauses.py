@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sqlite3
 import sys
 import time
@@ -85,10 +86,10 @@ async def test_another_process_keeps_the_pause_too(endpoints: Endpoints, worker:
     assert await refused(worker()) == 30
     asker = Path(__file__).with_name("asker.py")
     command = [sys.executable, "-P", "-m", f"tests.activities.reasoning.{asker.stem}"]
+    command += [endpoints.url, str(tmp_path / "reasoning.db")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     children = [
-        await asyncio.create_subprocess_exec(
-            *command, endpoints.url, str(tmp_path / "reasoning.db"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
-        )
+        await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE)
         for _ in range(2)
     ]
     outputs = [(await child.communicate())[0].decode().split() for child in children]

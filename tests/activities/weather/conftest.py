@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -110,16 +111,29 @@ async def server() -> AsyncIterator[FakeOpenMeteo]:
     await task
 
 
-@pytest.fixture
-async def open_meteo(server: FakeOpenMeteo, clock: Clock) -> AsyncIterator[Call]:
-    async with new_client(1) as client:
+@asynccontextmanager
+async def asking(server: FakeOpenMeteo, clock: Clock, patience: float) -> AsyncIterator[Call]:
+    async with new_client(patience) as client:
         provider = OpenMeteo(
-            Service(client, deadline=2, clock=clock),
+            Service(client, deadline=2 * patience, clock=clock),
             url=f"{server.address}/v1/forecast",
             geocoding_url=f"{server.address}/v1/search",
             clock=clock,
         )
         yield activities(provider)
+
+
+@pytest.fixture
+async def open_meteo(server: FakeOpenMeteo, clock: Clock) -> AsyncIterator[Call]:
+    async with asking(server, clock, 10) as call:
+        yield call
+
+
+@pytest.fixture
+async def impatient(server: FakeOpenMeteo, clock: Clock) -> AsyncIterator[Call]:
+    """Waits for a second of silence, and two in all."""
+    async with asking(server, clock, 1) as call:
+        yield call
 
 
 @pytest.fixture

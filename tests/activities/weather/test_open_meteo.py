@@ -284,7 +284,7 @@ async def test_a_huge_answer_is_not_read_to_its_end(open_meteo: Any, server: Any
     assert (failure.value.type, failure.value.non_retryable) == ("AnswerTooLong", False)
 
 
-async def test_a_silent_service_is_not_waited_for(open_meteo: Any, server: Any) -> None:
+async def test_a_silent_service_is_not_waited_for(impatient: Any, server: Any) -> None:
     """The read timeout ends this, well before the deadline over the whole question."""
 
     async def silence() -> Response:
@@ -294,11 +294,11 @@ async def test_a_silent_service_is_not_waited_for(open_meteo: Any, server: Any) 
     server.failure = silence
 
     with pytest.raises(ApplicationError, match="did not answer in time") as failure:
-        await asyncio.wait_for(open_meteo("forecast", **TOMORROW), timeout=1.7)
+        await asyncio.wait_for(impatient("forecast", **TOMORROW), timeout=1.7)
     assert failure.value.type == "ServiceUnavailable"
 
 
-async def test_an_answer_that_only_drips_is_not_waited_for(open_meteo: Any, server: Any) -> None:
+async def test_an_answer_that_only_drips_is_not_waited_for(impatient: Any, server: Any) -> None:
     """Each drop comes before the read timeout; only the deadline over the whole question ends this."""
 
     async def drops() -> Any:
@@ -309,7 +309,7 @@ async def test_an_answer_that_only_drips_is_not_waited_for(open_meteo: Any, serv
     server.failure = answers(StreamingResponse(drops()))
 
     with pytest.raises(ApplicationError, match="did not answer in time"):
-        await asyncio.wait_for(open_meteo("forecast", **TOMORROW), timeout=2.8)
+        await asyncio.wait_for(impatient("forecast", **TOMORROW), timeout=2.8)
 
 
 async def test_a_service_that_is_away_may_be_back_later(unreachable: Any) -> None:
