@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard, get_args
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
@@ -30,6 +30,7 @@ from console.pages import (
 )
 from console.rendering import page
 from retinue.client import AsyncClient, InvalidArguments, OneDecision
+from retinue.client.calls import Choice, Decision
 from retinue.client.models import Approval
 
 router = APIRouter(include_in_schema=False)
@@ -69,6 +70,14 @@ def _own(path: str) -> str:
     found = urlsplit(path)
     is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and not found.scheme and not found.netloc
     return path if is_own and path.isprintable() else "/"
+
+
+def _is_choice(text: str) -> TypeGuard[Choice]:
+    return text in get_args(Choice)
+
+
+def _is_decision(text: str) -> TypeGuard[Decision]:
+    return text in get_args(Decision)
 
 
 @router.post("/talk")
@@ -119,8 +128,8 @@ async def undo(asking: Retinue, run_id: str) -> Response:
 async def choose(asking: Retinue, run_id: str, form: Form) -> Response:
     """What becomes of a step whose service is away."""
     choice = form.get("choice", "")
-    if choice in ("wait", "skip", "fail"):
-        await asking.assistants.choose(run_id, form.get("step", ""), choice)  # type: ignore[arg-type]  # one of the three
+    if _is_choice(choice):
+        await asking.assistants.choose(run_id, form.get("step", ""), choice)
     return _to(f"/assistants/{run_id}")
 
 
@@ -162,13 +171,13 @@ async def decide(request: Request, asking: Retinue, run_id: str, approval_id: st
     decision = form.get("decision", "")
     view = await asking.assistants.get(run_id)
     approval = next((one for one in view.approvals if one.id == approval_id), None)
-    if approval is None or decision not in ("approve", "reject", "edit"):
+    if approval is None or not _is_decision(decision):
         return await missing(request, asking, "There is no such decision")
     try:
         await asking.approvals.decide(
             run_id,
             approval_id,
-            decision,  # type: ignore[arg-type]  # one of the three
+            decision,
             args_hash=form.get("args_hash", ""),
             args=await _edited(asking, approval, form) if decision == "edit" else None,
             comment=form.get("comment", "").strip() or None,
@@ -225,12 +234,12 @@ async def decide_all(request: Request, asking: Retinue) -> Response:
     fields = await _fields(request)
     decision = dict(fields).get("decision", "")
     picked = [value.split("|") for name, value in fields if name == "pick" and value.count("|") == 2]
-    if not picked or decision not in ("approve", "reject"):
+    if not picked or decision == "edit" or not _is_decision(decision):
         return _to("/approvals", "none")
     refused = []
     for first in range(0, len(picked), _AT_ONCE):
         decisions = [
-            OneDecision(assistant_id=run_id, approval_id=approval_id, decision=decision, args_hash=args_hash)  # type: ignore[arg-type]
+            OneDecision(assistant_id=run_id, approval_id=approval_id, decision=decision, args_hash=args_hash)
             for run_id, approval_id, args_hash in picked[first : first + _AT_ONCE]
         ]
         outcomes = (await asking.approvals.decide_all(decisions)).outcomes

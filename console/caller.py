@@ -40,8 +40,7 @@ class AsTheBrowser(httpx.AsyncBaseTransport):
 
 async def client(request: Request) -> AsyncIterator[AsyncClient]:
     """The public client for one request of the browser."""
-    base = f"http://{request.headers.get('host', 'localhost')}"
-    async with AsyncClient(base, "", transport=AsTheBrowser(request), retries=0) as asking:
+    async with AsyncClient(_base(request), "", transport=AsTheBrowser(request), retries=0) as asking:
         yield asking
 
 
@@ -58,8 +57,11 @@ async def forget(request: Request) -> httpx.Response:
 
 
 def _plain(request: Request) -> httpx.AsyncClient:
-    base = f"http://{request.headers.get('host', 'localhost')}"
-    return httpx.AsyncClient(transport=AsTheBrowser(request), base_url=base, timeout=20)
+    return httpx.AsyncClient(transport=AsTheBrowser(request), base_url=_base(request), timeout=20)
+
+
+def _base(request: Request) -> str:
+    return f"http://{request.headers.get('host', 'localhost')}"
 
 
 Retinue = Annotated[AsyncClient, Depends(client)]

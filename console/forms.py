@@ -176,7 +176,7 @@ def _kind(root: Schema, name: str, schema: Schema, value: Any) -> Kind:
 
 
 def _label(pointer: str, schema: Schema) -> str:
-    words = [part.replace("~1", "/").replace("~0", "~").replace("_", " ") for part in pointer.split("/")[1:]]
+    words = [name.replace("_", " ") for name in names(pointer)]
     title = str(schema.get("title") or "").strip()
     last = words[-1].capitalize()
     return " › ".join([*(word.capitalize() for word in words[:-1]), title if title.lower() == last.lower() else last])
@@ -224,7 +224,7 @@ def _json(text: str) -> JsonValue:
 
 
 def _put(args: dict[str, JsonValue], pointer: str, value: JsonValue) -> None:
-    *path, last = _names(pointer)
+    *path, last = names(pointer)
     inner: Any = args
     for name in path:
         held = inner.get(name)
@@ -235,7 +235,7 @@ def _put(args: dict[str, JsonValue], pointer: str, value: JsonValue) -> None:
 
 
 def _remove(args: dict[str, JsonValue], pointer: str) -> None:
-    *path, last = _names(pointer)
+    *path, last = names(pointer)
     inner: Any = args
     for name in path:
         inner = inner.get(name)
@@ -244,5 +244,6 @@ def _remove(args: dict[str, JsonValue], pointer: str) -> None:
     inner.pop(last, None)
 
 
-def _names(pointer: str) -> list[str]:
+def names(pointer: str) -> list[str]:
+    """The names in a JSON pointer, from the outside to the inside."""
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]

@@ -157,9 +157,9 @@ async def receipt(request: Request, asking: Retinue, run_id: str) -> Response:
 @router.get("/assistants/{run_id}/export")
 async def export(asking: Retinue, run_id: str) -> Response:
     """Everything about one conversation, as JSON."""
-    view = await asking.assistants.get(run_id)
-    said = await asking.assistants.conversation(run_id)
-    found = await asking.assistants.receipt(run_id)
+    view, said, found = await asyncio.gather(
+        asking.assistants.get(run_id), asking.assistants.conversation(run_id), asking.assistants.receipt(run_id)
+    )
     content = {
         "assistant": json.loads(view.json_text()),
         "messages": [json.loads(one.json_text()) for one in said],

@@ -19,6 +19,7 @@ from fastapi.responses import StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from console import words
+from console.forms import names
 from retinue.client import AsyncClient, ClientError
 from retinue.client.models import Approval, Assistant, Origin
 
@@ -122,11 +123,11 @@ def origins_of(approval: Approval) -> list[tuple[str, str, Origin]]:
     """Where the values of an action came from: what each is called, the value itself, and its origin."""
     rows = []
     for origin in approval.origins:
-        names = [part.replace("~1", "/").replace("~0", "~") for part in origin.path.split("/")[1:]]
+        path = names(origin.path)
         value: Any = approval.args
-        for name in names:
+        for name in path:
             value = _inside(value, name)
-        label = " › ".join(name.replace("_", " ") for name in names if not name.isdecimal())
+        label = " › ".join(name.replace("_", " ") for name in path if not name.isdecimal())
         rows.append((label or "everything", value if isinstance(value, str) else "", origin))
     return rows
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -120,13 +120,7 @@ class Desk:
 
     async def view(self, run_id: str) -> View:
         """As the API shows it to them."""
-        answer = await self.http.get(f"/v1/assistants/{run_id}")
-        assert answer.status_code == 200, answer.text
-        view: View = answer.json()
-        return view
-
-
-Sit = Callable[[], Awaitable[Desk]]
+        return await replace(self.stack, http=self.http).view(run_id)
 
 
 @pytest.fixture

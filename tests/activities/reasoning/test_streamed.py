@@ -31,7 +31,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats of their own in between, as if the answer took minutes."""
     monkeypatch.setattr(draft, "EVERY", 0.01)
     options = MODEL_OPTIONS.model_copy(update={"heartbeat": 0.03})
-    monkeypatch.setitem(Reasoning.reply.__retinue_tool__, "options", options)  # type: ignore[attr-defined]
+    monkeypatch.setitem(Reasoning.reply.__retinue_tool__, "options", options)  # type: ignore[attr-defined]  # set by @tool
 
 
 class Reply:
