@@ -1,5 +1,6 @@
-"""Times as Retinue writes them: ISO 8601 with an offset, always."""
+"""Times as Retinue writes them: ISO 8601 with an offset, always. And which day it is today."""
 
+import os
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -19,6 +20,23 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "description": "ISO 8601 with offset"}),
 ]
 """A point in time with its offset. A value without one is refused, never guessed."""
+
+
+_OFFSET = timedelta(seconds=float(os.environ.get("RETINUE_CLOCK_OFFSET") or 0))
+
+
+def present() -> datetime:
+    """Return the current moment in UTC, by the clock that people's plans go by.
+
+    Use it wherever "today" matters: plans, reminders, forecasts, dates of mails. `RETINUE_CLOCK_OFFSET` moves it, so that
+    the tests can run on any day. Expiries, sessions, keys and proofs use the real clock, because the Temporal server does.
+    """
+    return on_the_calendar(datetime.now(UTC))
+
+
+def on_the_calendar(moment: datetime) -> datetime:
+    """Return what `present` was at a moment of the server's clock. Workflows give it `workflow.now()`."""
+    return moment + _OFFSET
 
 
 def utc(value: datetime) -> datetime:

@@ -12,6 +12,7 @@ from temporalio import workflow
 
 from activities.reasoning.contract import Usage
 from retinue.times import local as local_time
+from retinue.times import on_the_calendar
 from workflows import local
 from workflows.approvals import Approvals, Question
 from workflows.budget import Budget, Limits
@@ -129,7 +130,7 @@ class Allowance:
         self._reports += 1
         spend = Spend(
             key=f"{workflow.info().workflow_id}/{workflow.info().run_id[:8]}/{self._reports}",
-            day=local_time(workflow.now(), self._start.timezone).date(),
+            day=local_time(on_the_calendar(workflow.now()), self._start.timezone).date(),
             delta=Amounts.model_validate({name: max(0, amount) for name, amount in delta.items()}),
         )
         day = await local.spend(self._start.owner, spend)

@@ -26,7 +26,7 @@ from activities.reasoning.contract import (
 )
 from retinue.plan import BoundPlan, BoundStep
 from retinue.proof import began_proved, wish
-from retinue.times import local
+from retinue.times import local, on_the_calendar
 from workflows import preview
 from workflows.allowance import Allowance, BudgetStopped
 from workflows.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quoted
@@ -431,7 +431,7 @@ class AssistantWorkflow:
         self._talk.say(text, withheld=withheld and self._start.mode is Mode.CHAT)
 
     def _now(self) -> datetime:
-        return local(workflow.now(), self._start.timezone)
+        return local(on_the_calendar(workflow.now()), self._start.timezone)
 
     def _status(self) -> AssistantStatus:
         if self._phase in ENDED:

@@ -20,7 +20,7 @@ from activities.reasoning.contract import ComposeRequest, Reasoning
 from activities.tasks.contract import ListTasks, ListTasksResult, Tasks
 from activities.weather.contract import Forecast, ForecastRequest, Weather
 from retinue.plan import cut
-from retinue.times import local, whole_day
+from retinue.times import local, on_the_calendar, whole_day
 from workflows.course import Course, StepFailed, patient
 
 TITLE = "Morning briefing"
@@ -76,7 +76,7 @@ class BriefingWorkflow:
     @workflow.init
     def __init__(self, start: StartBriefing) -> None:
         self._start = start
-        self._day = start.day or local(workflow.now(), start.timezone).date()
+        self._day = start.day or local(on_the_calendar(workflow.now()), start.timezone).date()
         self._course = Course(TITLE, owner=start.owner)
         self._missing: dict[str, str] = {}
 

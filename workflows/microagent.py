@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from activities.reasoning.contract import ConverseRequest, ConverseResult, Reasoning
-from retinue.times import local
+from retinue.times import local, on_the_calendar
 from workflows.delegation import AGENT_TYPE
 from workflows.dispatch import FIRST_WAIT, found_no_worker, run_activity
 from workflows.messages import AgentTurn, StartMicroAgent
@@ -30,7 +30,7 @@ class MicroAgentWorkflow:
             goal=start.goal,
             inputs=start.inputs,
             timezone=start.timezone,
-            now=local(workflow.now(), start.timezone),
+            now=local(on_the_calendar(workflow.now()), start.timezone),
             transcript=start.transcript,
             outcomes=start.outcomes,
             last_turn=start.last_turn,

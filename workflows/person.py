@@ -12,6 +12,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from retinue.person import ADD_GRANT, APPROVED, CONSULT, DAY, GRANTS, PERSON_TYPE, REVOKE, SPEND
+from retinue.times import on_the_calendar
 from workflows.standing import (
     EQUAL_APPROVALS,
     LOG_USES,
@@ -207,7 +208,7 @@ class PersonWorkflow:
 
     @spend.validator
     def _check_spend(self, spent: Spend) -> None:
-        if abs(spent.day - workflow.now().date()) > _DAYS_OFF:
+        if abs(spent.day - on_the_calendar(workflow.now()).date()) > _DAYS_OFF:
             raise _refused("InvalidArguments", f"{spent.day} is no day that anybody has now")
 
     @workflow.query(name=GRANTS)

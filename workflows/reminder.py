@@ -26,6 +26,7 @@ from activities.tasks.contract import (
     Tasks,
 )
 from retinue.capability import Capability
+from retinue.times import on_the_calendar
 from workflows.dispatch import run_activity
 from workflows.failures import explain
 
@@ -54,7 +55,7 @@ class ReminderWorkflow:
 
 async def _until_its_time(reminder: Reminder) -> None:
     """A signal or a cancellation ends the delay of the start early, which must not make the reminder come early."""
-    left = reminder.at - workflow.now()
+    left = reminder.at - on_the_calendar(workflow.now())
     if left > timedelta():
         await workflow.sleep(left)
 
@@ -99,7 +100,7 @@ class _Delivery:
         await _run(Email, "notify_self", note, activity_id="mail", summary=self._reminder.title)
 
     async def _post(self) -> None:
-        reminded_at = self._notified.reminded_at or workflow.now()
+        reminded_at = self._notified.reminded_at or on_the_calendar(workflow.now())
         content = PostReminder(
             task_id=self._reminder.task_id,
             title=self._reminder.title,

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel
 
@@ -40,6 +40,7 @@ from activities.email.store import MOST_IN_THREAD
 from retinue.errors import InvalidArguments, NotFound, OutcomeUnknown, ServiceError, ServiceUnavailable
 from retinue.ledger import Commit, Ledger, effect_key
 from retinue.store import Store
+from retinue.times import present
 
 _LOOK = 15.0
 _FILE = 20.0
@@ -57,7 +58,7 @@ class ImapEmail(Email):
         *,
         sender: str,
         settle: float,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = present,
     ) -> None:
         """Keep the servers.
 

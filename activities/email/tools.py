@@ -1,7 +1,7 @@
 """The mail tools over the own mailbox. Every effect goes through the ledger, so a retried step never acts twice."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,14 +25,13 @@ from activities.email.models import Message
 from activities.email.plaintext import one_line, plain
 from activities.email.store import MOST_IN_THREAD, MailStore
 from retinue.ledger import Ledger, effect_key
+from retinue.times import present
 
 
 class EmailTools(Email):
     """The contract over `MailStore`. No mail server is configured: what is sent is kept in `sent` and says so."""
 
-    def __init__(
-        self, mailbox: MailStore, *, sender: str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, mailbox: MailStore, *, sender: str, clock: Callable[[], datetime] = present) -> None:
         """Keep the mailbox.
 
         Args:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from temporalio.plugin import SimplePlugin
@@ -17,6 +16,7 @@ from retinue.carried import acting_for
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments, NotFound
 from retinue.organisation import EACH
+from retinue.times import present
 
 CONTRACT = Email
 
@@ -67,13 +67,13 @@ async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
     if settings.provider != "own":
         raise InvalidArguments("the mailbox is on a mail server (EMAIL_PROVIDER); send the mail to it instead")
     content = await asyncio.to_thread(_content, path)
-    message = await asyncio.to_thread(parse, content, now=datetime.now(UTC))
+    message = await asyncio.to_thread(parse, content, now=present())
     title, sender = message.subject or "(no subject)", message.sender or "an unknown sender"
     async with _opened(MailStore(settings.database_url)) as mailbox:
         with acting_for(settings.organisation):
-            present = await mailbox.deliver(message)
-    if present is not None:
-        return f"'{title}' from {sender} is already there, in {present.folder.value}."
+            known = await mailbox.deliver(message)
+    if known is not None:
+        return f"'{title}' from {sender} is already there, in {known.folder.value}."
     return f"Delivered '{title}' from {sender} to the inbox."
 
 

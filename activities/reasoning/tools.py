@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import UTC, datetime
 
 from activities.reasoning import prompts
 from activities.reasoning.contract import (
@@ -32,6 +31,7 @@ from retinue.capability import Manifest
 from retinue.errors import MalformedAnswer, NotFound
 from retinue.plan import AGENT_RESULT, AGENT_VERB, Round, bind, check, declared, parse
 from retinue.registry import FRESH
+from retinue.times import present
 
 ReadManifests = Callable[[float], Awaitable[list[Manifest]]]
 _MAX_REFUSED_CHARS = 16_000
@@ -86,7 +86,7 @@ class ReasoningTools(Reasoning):
 
     async def extract(self, request: ExtractRequest) -> ExtractResult:
         """Read values out of data."""
-        return await extract(self._model, request, now=datetime.now(UTC))
+        return await extract(self._model, request, now=present())
 
     async def _earlier(self, transcript: Transcript | None, messages: Sequence[Message]) -> list[Message]:
         """Keep what is new in a conversation and read what was said before it."""

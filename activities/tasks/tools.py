@@ -8,7 +8,7 @@ that a crash in between loses nothing and nothing is started twice.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio import activity
@@ -48,6 +48,7 @@ from retinue.ledger import Commit, Ledger, effect_key
 from retinue.organisation import EACH, HOME
 from retinue.store import Store
 from retinue.temporal import WORKFLOW_QUEUE
+from retinue.times import present
 from retinue.webhooks import Webhook
 
 MOST_LISTED = 200
@@ -67,7 +68,7 @@ class TasksTools(Tasks):
         channel: Channel = Channel.CONSOLE,
         webhook: Webhook | None = None,
         hears: str = HOME,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = present,
     ) -> None:
         """Keep the list.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 import httpx
 from temporalio.plugin import SimplePlugin
@@ -14,6 +13,7 @@ from activities.weather.settings import WeatherSettings
 from activities.weather.tools import WeatherTools
 from retinue.edge import activities_of
 from retinue.organisation import EACH
+from retinue.times import present
 
 CONTRACT = Weather
 
@@ -43,10 +43,6 @@ def notice(settings: WeatherSettings | None = None) -> str:
 
 def _provider(settings: WeatherSettings, client: httpx.AsyncClient) -> WeatherProvider:
     if settings.provider == "simulated":
-        return Simulated(_now)
-    service = Service(client, deadline=settings.timeout * _DEADLINE_FACTOR, clock=_now)
-    return OpenMeteo(service, url=str(settings.url), geocoding_url=str(settings.geocoding_url), clock=_now)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+        return Simulated(present)
+    service = Service(client, deadline=settings.timeout * _DEADLINE_FACTOR, clock=present)
+    return OpenMeteo(service, url=str(settings.url), geocoding_url=str(settings.geocoding_url), clock=present)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 from temporalio.plugin import SimplePlugin
 
@@ -13,6 +12,7 @@ from activities.web.tools import WebTools
 from retinue.edge import activities_of
 from retinue.egress import Egress, guarded_client
 from retinue.organisation import EACH
+from retinue.times import present
 
 CONTRACT = Web
 _HINT = "who runs Retinue can open single places by WEB_ALLOW_HOSTS"
@@ -29,9 +29,5 @@ def plugin(settings: WebSettings | None = None) -> SimplePlugin:
         async with client:
             yield
 
-    tools = WebTools(Pages(client, deadline=settings.timeout, clock=_now))
+    tools = WebTools(Pages(client, deadline=settings.timeout, clock=present))
     return SimplePlugin(Web.name, activities=activities_of(tools, whose=EACH), run_context=opened)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -17,7 +17,7 @@ from api.identity.people import Permission
 from api.models import Zone
 from api.once import OnceRoute, OneAnswer
 from retinue.errors import InvalidArguments
-from retinue.times import Moment, local
+from retinue.times import Moment, local, present
 from workflows.budget import Limits
 from workflows.policy import DEFAULT_POLICY
 from workflows.standing import (
@@ -125,7 +125,7 @@ async def revoke_grant(grant_id: GrantId, grants: MyGrants) -> GrantShown:
 async def usage(grants: MyGrants, kept: TheHouse, timezone: Zone | None = None) -> UsageToday:
     """Today's totals over all runs, by the calendar of the person's time zone."""
     zone = timezone or kept.settings.retinue_timezone
-    used: DayUsage = await grants.day(local(datetime.now(UTC), zone).date())
+    used: DayUsage = await grants.day(local(present(), zone).date())
     return UsageToday(
         day=used.day.isoformat(),
         timezone=zone,
