@@ -27,8 +27,8 @@ up: venv ## Start everything in the foreground; Ctrl-C stops it
 demo: venv ## Run a request end to end on a private stack, then stop it
 	@exec $(BIN)/python -P -m cli demo
 
-test: venv ## Run the whole suite against real servers
-	$(BIN)/python -P -m pytest -n 2 --dist loadgroup
+test: venv ## Run the whole suite against real servers; DAY=2028-02-29T09:00 as if it were that day, TESTS=... a part
+	$(if $(DAY),RETINUE_CLOCK_OFFSET=$$($(BIN)/python -P -m tests.days $(DAY))) $(BIN)/python -P -m pytest -n 2 --dist loadgroup $(TESTS)
 
 check: venv ## Format, lint, types, import rules, dependencies: what CI checks
 	$(BIN)/ruff format --check --quiet .

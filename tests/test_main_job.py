@@ -15,6 +15,7 @@ from activities.email.worker import import_file
 from retinue.settings import ROOT
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, pending, steps
+from tests.days import NEXT, SOON
 
 Fresh = Callable[[str], str]
 
@@ -23,7 +24,7 @@ def forecast(step_id: str = "s1", place: str = "Lisbon") -> dict[str, Any]:
     return {
         "id": step_id,
         "tool": "weather.forecast",
-        "args": {"place": place, "start": "2026-11-27", "end": "2026-11-27"},
+        "args": {"place": place, "start": SOON, "end": SOON},
     }
 
 
@@ -257,7 +258,7 @@ async def test_a_refused_decision_leaves_no_event(stack: Stack, fresh: Fresh) ->
             {
                 "id": "s1",
                 "tool": "calendar.create_event",
-                "args": {"title": "X", "start": "2026-12-01T09:00:00Z", "end": "2026-12-01T10:00:00Z"},
+                "args": {"title": "X", "start": f"{SOON}T09:00:00Z", "end": f"{SOON}T10:00:00Z"},
             },
             False,
         ),
@@ -267,8 +268,8 @@ async def test_a_refused_decision_leaves_no_event(stack: Stack, fresh: Fresh) ->
                 "tool": "calendar.create_event",
                 "args": {
                     "title": "X",
-                    "start": "2026-12-01T09:00:00Z",
-                    "end": "2026-12-01T10:00:00Z",
+                    "start": f"{SOON}T09:00:00Z",
+                    "end": f"{SOON}T10:00:00Z",
                     "attendees": ["mark@attacker.example"],
                 },
             },
@@ -333,19 +334,19 @@ async def test_an_approval_says_what_an_opaque_id_stands_for(stack: Stack, fresh
     """`event_id` alone could be anything, so the event itself is shown, from the true result of the step before."""
     message = fresh("Delete the dentist")
     title = fresh("Dentist")
-    day = {"start": "2026-12-03T00:00:00Z", "end": "2026-12-04T00:00:00Z"}
+    day = {"start": f"{SOON}T00:00:00Z", "end": f"{NEXT}T00:00:00Z"}
     plan = [
         {
             "id": "s1",
             "tool": "calendar.create_event",
-            "args": {"title": title, "start": "2026-12-03T09:00:00+00:00", "end": "2026-12-03T10:00:00+00:00"},
+            "args": {"title": title, "start": f"{SOON}T09:00:00+00:00", "end": f"{SOON}T10:00:00+00:00"},
         },
         {"id": "s2", "tool": "calendar.list_events", "args": {**day, "query": title}, "depends_on": ["s1"]},
         {"id": "s3", "tool": "calendar.delete_event", "args": {"event_id": {"$from": "s2", "path": "/match/event_id"}}},
     ]
     stack.model.script(message, plan_answer(plan))
     view = await stack.asked((await stack.start(message))["id"])
-    assert f"which is title {title}; start 2026-12-03T09:00:00Z" in pending(view)[0]["preview"]
+    assert f"which is title {title}; start {SOON}T09:00:00Z" in pending(view)[0]["preview"]
     assert (await stack.decide(view)).status_code == 200
     assert (await stack.ended(view["id"]))["status"] == "completed"
 
@@ -389,7 +390,7 @@ async def test_the_web_ui_says_what_waits_and_how_to_decide(stack: Stack, fresh:
 async def test_an_address_from_a_mail_stays_a_strangers_through_tools_that_echo_it(stack: Stack, fresh: Fresh) -> None:
     """Search -> draft -> event: each step may be trusted by itself, the address in it is not."""
     message = fresh("Draft an answer to the newest mail and invite its sender")
-    start, end = "2026-12-01T09:00:00Z", "2026-12-01T10:00:00Z"
+    start, end = f"{SOON}T09:00:00Z", f"{SOON}T10:00:00Z"
     draft = {"to": [{"$from": "s1", "path": "/messages/0/from"}], "subject": "Hi", "body": "Hello"}
     guest = {"$from": "s2", "path": "/to/0"}
     plan = [

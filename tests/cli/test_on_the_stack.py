@@ -10,6 +10,7 @@ import re
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from retinue.settings import ROOT
 from retinue.testing import Answer, plan_answer, serving
 from tests.cli.test_ask import _read_until
 from tests.conftest import Stack
+from tests.days import SOON
 from tests.scenarios.test_plans import event
 from tests.test_main_job import forecast, mail, sent_mails
 
@@ -155,7 +157,7 @@ async def test_what_a_run_did_is_receipted_undone_and_forked(stack: Stack, fresh
     receipt = await retinue("receipt", old)
     assert "allowed by: automatic by the policy's rule 'reversible-writes'" in receipt.stdout
     assert json.loads((await retinue("receipt", old, "--json")).stdout)["assistant_id"] == old
-    args = json.dumps({"place": "Rome", "start": "2026-11-27", "end": "2026-11-27"})
+    args = json.dumps({"place": "Rome", "start": SOON, "end": SOON})
     forked = await retinue("fork", old, "s2", "--args", args, "--no-wait")
     assert (await stack.ended(run_id(forked)))["forked_from"] == old
     shown = await retinue("show", run_id(forked))
@@ -228,9 +230,10 @@ async def test_the_like_is_allowed_from_now_on_until_it_is_revoked(stack: Stack,
         return await retinue("ask", message, *more)
 
     asked = await ask()
-    given = await retinue("approve", run_id(asked), "--from-now-on", "--uses", "3", "--until", "2026-12-31")
+    until = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
+    given = await retinue("approve", run_id(asked), "--from-now-on", "--uses", "3", "--until", until)
     assert given.exit_code == 0, given.output
-    assert f"From now on: email.send, to exactly {to}, no cc, 3 more times, until 2026-12-31 23:59" in given.stdout
+    assert f"From now on: email.send, to exactly {to}, no cc, 3 more times, until {until} 23:59" in given.stdout
     [grant_id] = re.findall(r"grants revoke (g-\w+)", given.stdout)
     held = run_id(await ask("--no-wait"))
     await stack.until(held, lambda v: bool(v["plan"] and v["plan"]["steps"][0]["held_until"]))

@@ -24,11 +24,12 @@ from retinue.client import (
 from retinue.client.models import Assistant, Event
 from retinue.testing import plan_answer, serving
 from tests.conftest import Stack
+from tests.days import SOON
 from tests.scenarios.test_plans import event
 from tests.test_main_job import forecast, mail, sent_mails
 
 Fresh = Callable[[str], str]
-DAY = {"start": "2026-11-27", "end": "2026-11-27"}
+DAY = {"start": SOON, "end": SOON}
 
 
 @pytest.fixture(scope="module")

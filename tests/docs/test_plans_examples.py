@@ -19,6 +19,7 @@ from retinue import plan
 from retinue.settings import ROOT
 from retinue.testing import Answer
 from tests.conftest import Stack, View, pending, steps
+from tests.days import SOON
 from tests.test_main_job import forecast, sent_mails
 from workflows import approvals, assistant, delegation
 
@@ -156,8 +157,8 @@ async def test_a_goal_is_worked_on_by_the_capabilitys_agent(stack: Stack, fresh:
     section = SECTIONS["Delegated goals"]
     goal = fresh(section.plans[0]["steps"][0]["goal"])
     delegated = Section(section.requests, [{"steps": [{**section.plans[0]["steps"][0], "goal": goal}]}])
-    window = {"start": "2026-12-01T08:00:00+00:00", "end": "2026-12-01T18:00:00+00:00"}
-    event = {"title": fresh("Dentist"), "start": "2026-12-01T09:00:00+00:00", "end": "2026-12-01T10:00:00+00:00"}
+    window = {"start": f"{SOON}T08:00:00+00:00", "end": f"{SOON}T18:00:00+00:00"}
+    event = {"title": fresh("Dentist"), "start": f"{SOON}T09:00:00+00:00", "end": f"{SOON}T10:00:00+00:00"}
     stack.model.agent(
         goal,
         [{"tool": "calendar.find_free_time", "args": {**window, "duration_minutes": 60}}],

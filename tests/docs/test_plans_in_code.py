@@ -15,6 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from api.views import recorded_view
 from retinue.settings import ROOT
 from tests.conftest import Stack
+from tests.days import SOON
 from workflows.catalog import PLANS, CodePlan
 
 GUIDE = (ROOT / "docs/plans-in-code.md").read_text()
@@ -39,7 +40,7 @@ async def test_the_whole_example_runs_as_it_stands(stack: Stack, weekend: Module
     plan = CodePlan(
         weekend.WeekendWorkflow, title="Weekend weather", args=weekend.WeekendArgs, input=weekend.StartWeekend
     )
-    args = plan.args.model_validate({"places": ["Lisbon", "Rome"], "saturday": "2026-11-28"})
+    args = plan.args.model_validate({"places": ["Lisbon", "Rome"], "saturday": SOON})
     queue = f"guide-{uuid.uuid4().hex}"
     worker = Worker(
         stack.temporal,

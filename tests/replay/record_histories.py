@@ -21,6 +21,7 @@ from retinue.person import person_id
 from retinue.registry import REGISTRY_ID
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, View, pending, steps
+from tests.days import SOON
 from tests.scenarios.conftest import people  # noqa: F401  # a fixture
 from tests.scenarios.test_agents import call, delegated
 from tests.scenarios.test_people import QUORUM, Opened, rule, say
@@ -175,7 +176,7 @@ async def test_record_forked(stack: Stack, fresh: Fresh) -> None:
     message = fresh("Dentist, and the weather")
     stack.model.script(message, plan_answer([event(title=message), {**forecast("s2"), "depends_on": ["s1"]}]))
     old = await stack.ended((await stack.start(message))["id"])
-    body = {"from_step": "s2", "args": {"place": "Rome", "start": "2026-11-27", "end": "2026-11-27"}}
+    body = {"from_step": "s2", "args": {"place": "Rome", "start": SOON, "end": SOON}}
     new = (await stack.http.post(f"/v1/assistants/{old['id']}/fork", json=body)).json()
     await ended(stack, new, "forked")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def load(path: Path) -> WorkflowHistory:
     history = WorkflowHistory.from_json(path.stem, path.read_text())
     [first, *_] = history.events
     return WorkflowHistory(first.workflow_execution_started_event_attributes.workflow_id, history.events)
+
+
+@pytest.fixture(autouse=True)
+def _their_own_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Histories were recorded by the real clock."""
+    monkeypatch.setattr("retinue.times._OFFSET", timedelta())
 
 
 def test_there_are_histories_of_every_shape() -> None:

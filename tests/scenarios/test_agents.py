@@ -9,6 +9,7 @@ from typing import Any
 
 from retinue.testing import plan_answer
 from tests.conftest import Stack, pending, steps
+from tests.days import SOON
 from tests.test_main_job import sent_mails
 
 Fresh = Callable[[str], str]
@@ -25,7 +26,7 @@ def call(tool: str, **args: Any) -> dict[str, Any]:
 async def test_an_agent_works_with_its_own_tools_and_its_calls_are_steps_of_the_run(stack: Stack, fresh: Fresh) -> None:
     message, goal, title = fresh("Find a slot"), fresh("find a slot for the dentist"), fresh("Dentist")
     stack.model.script(message, plan_answer([delegated("calendar", goal)]))
-    window = {"start": "2026-12-01T08:00:00+00:00", "end": "2026-12-01T18:00:00+00:00"}
+    window = {"start": f"{SOON}T08:00:00+00:00", "end": f"{SOON}T18:00:00+00:00"}
     stack.model.agent(
         goal,
         [call("calendar.find_free_time", **window, duration_minutes=60)],
@@ -33,8 +34,8 @@ async def test_an_agent_works_with_its_own_tools_and_its_calls_are_steps_of_the_
             call(
                 "calendar.create_event",
                 title=title,
-                start="2026-12-01T10:00:00+00:00",
-                end="2026-12-01T11:00:00+00:00",
+                start=f"{SOON}T10:00:00+00:00",
+                end=f"{SOON}T11:00:00+00:00",
             )
         ],
         "Booked.",

@@ -11,10 +11,11 @@ import pytest
 from activities.email.worker import import_file
 from retinue.testing import plan_answer
 from tests.conftest import Stack, pending, steps
+from tests.days import SOON
 from tests.test_main_job import sent_mails
 
 Fresh = Callable[[str], str]
-START, END = "2026-12-01T10:00:00+01:00", "2026-12-01T11:00:00+01:00"
+START, END = f"{SOON}T10:00:00+01:00", f"{SOON}T11:00:00+01:00"
 
 
 def at(step: str, path: str) -> dict[str, str]:
@@ -75,7 +76,7 @@ async def test_one_approval_shows_that_the_time_came_from_a_mail(stack: Stack, f
     [
         ({"start": None, "end": END}, "NotFound"),
         ({"start": "tomorrow", "end": END}, "MalformedAnswer"),
-        ({"start": "2026-12-01T10:00:00", "end": END}, "MalformedAnswer"),
+        ({"start": f"{SOON}T10:00:00", "end": END}, "MalformedAnswer"),
         ({}, "NotFound"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, View, pending, steps
+from tests.days import NEXT, SOON
 from tests.test_main_job import forecast, mail, sent_mails
 
 Fresh = Callable[[str], str]
@@ -17,12 +18,12 @@ MISSING = {"id": "s1", "tool": "email.archive", "args": {"message_id": "<none@ex
 
 
 def event(step_id: str = "s1", title: str = "Dentist", **fields: Any) -> dict[str, Any]:
-    args = {"title": title, "start": "2026-12-01T10:00:00+00:00", "end": "2026-12-01T11:00:00+00:00"}
+    args = {"title": title, "start": f"{SOON}T10:00:00+00:00", "end": f"{SOON}T11:00:00+00:00"}
     return {"id": step_id, "tool": "calendar.create_event", "args": args, **fields}
 
 
 def events(title: str) -> dict[str, Any]:
-    args = {"start": "2026-12-01T00:00:00+00:00", "end": "2026-12-02T00:00:00+00:00", "query": title}
+    args = {"start": f"{SOON}T00:00:00+00:00", "end": f"{NEXT}T00:00:00+00:00", "query": title}
     return {"id": "s1", "tool": "calendar.list_events", "args": args}
 
 
@@ -208,7 +209,7 @@ async def test_a_fork_keeps_finished_results_and_repeats_no_effect(stack: Stack,
     message, title = fresh("Dentist, and the weather"), fresh("Forked")
     stack.model.script(message, plan_answer([event(title=title), {**forecast("s2"), "depends_on": ["s1"]}]))
     old = await stack.ended((await stack.start(message))["id"])
-    body = {"from_step": "s2", "args": {"place": "Rome", "start": "2026-11-27", "end": "2026-11-27"}}
+    body = {"from_step": "s2", "args": {"place": "Rome", "start": SOON, "end": SOON}}
     response = await stack.http.post(f"/v1/assistants/{old['id']}/fork", json={**body, "wait_seconds": 20})
     assert response.status_code == 202, response.text
     new = response.json()

@@ -27,9 +27,10 @@ from activities.email.store import MailStore
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.errors import ServiceUnavailable
 from retinue.store import Store
+from tests.days import NEXT, SOON
 
-START, END = "2026-12-01T10:00:00+00:00", "2026-12-01T11:00:00+00:00"
-WINDOW = {"start": "2026-12-01T00:00:00+00:00", "end": "2026-12-02T00:00:00+00:00"}
+START, END = f"{SOON}T10:00:00+00:00", f"{SOON}T11:00:00+00:00"
+WINDOW = {"start": f"{SOON}T00:00:00+00:00", "end": f"{NEXT}T00:00:00+00:00"}
 
 
 @dataclass

@@ -27,13 +27,14 @@ from activities.reasoning.tools import ReasoningTools
 from retinue.errors import CutAnswer, MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 from tests.activities.reasoning.conftest import NOW, fixed_manifests, planning, store_at
 from tests.activities.reasoning.independent import Independent, independent_model
+from tests.days import NEXT, SOON
 
 PLAN: dict[str, Any] = {
     "steps": [
         {
             "id": "s1",
             "tool": "calendar.list_events",
-            "args": {"start": "2026-11-27T00:00:00+00:00", "end": "2026-11-28T00:00:00+00:00"},
+            "args": {"start": f"{SOON}T00:00:00+00:00", "end": f"{NEXT}T00:00:00+00:00"},
             "depends_on": [],
             "why": "to see the day",
         }

@@ -36,6 +36,7 @@ from retinue.errors import CutAnswer, MalformedAnswer, RetinueError, ServiceBusy
 from retinue.store import Store
 from retinue.testing import Answer, ScriptedModel, plan_answer
 from tests.conftest import ENDED, Stack, View, pending, steps
+from tests.days import SOON
 
 pytestmark = pytest.mark.xdist_group("model-faults")  # the runs are made once, in this order
 KEY = "sk-canary-0123456789"
@@ -46,7 +47,7 @@ GOOD = plan_answer(reply="Hello!")
 FORECAST = {
     "id": "s1",
     "tool": "weather.forecast",
-    "args": {"place": "Lisbon", "start": "2026-11-27", "end": "2026-11-27"},
+    "args": {"place": "Lisbon", "start": SOON, "end": SOON},
 }
 MAIL: dict[str, Any] = {
     "id": "s2",

@@ -12,11 +12,12 @@ from activities.reasoning.prompts import PLAN, PLAN_FORMAT
 from activities.reasoning.settings import ReasoningSettings
 from retinue.testing import plan_answer
 from tests.activities.reasoning.conftest import Bench, Make, planning
+from tests.days import NEXT, SOON
 
 LIST = {
     "id": "s1",
     "tool": "calendar.list_events",
-    "args": {"start": "2026-11-27T00:00:00+00:00", "end": "2026-11-28T00:00:00+00:00"},
+    "args": {"start": f"{SOON}T00:00:00+00:00", "end": f"{NEXT}T00:00:00+00:00"},
 }
 SEEN = [
     Progress(id="s1", tool="calendar.list_events", status="completed", shape={"events": {"items": 2}}),

@@ -12,8 +12,9 @@ from activities.reasoning.store import TranscriptStore
 from retinue.errors import NotFound, ServiceUnavailable, UnusableAnswer
 from retinue.testing import Answer
 from tests.activities.reasoning.conftest import NOW, Bench, Make
+from tests.days import NEXT, SOON
 
-LIST = {"tool": "calendar.list_events", "args": {"start": "2026-11-27", "end": "2026-11-28"}}
+LIST = {"tool": "calendar.list_events", "args": {"start": SOON, "end": NEXT}}
 DELETE = {"tool": "calendar.delete_event", "args": {"event_id": "e1"}}
 
 

@@ -14,6 +14,7 @@ from tests.api.conftest import eventually, refused
 from tests.api.events.conftest import Door
 from tests.api.events.folding import Folded, events, once, read, refolded, same, stream, until
 from tests.conftest import Stack
+from tests.days import SOON
 from tests.test_main_job import COMPOSED_MAIL, forecast, mail
 
 Fresh = Callable[[str], str]
@@ -99,7 +100,7 @@ async def test_after_the_end_a_reader_who_knows_it_is_told_to_stop(stack: Stack,
 
 async def test_what_is_undone_after_the_end_is_told_to_who_comes_back(stack: Stack, door: Door, fresh: Fresh) -> None:
     message = fresh("Plan the picnic")
-    times = {"start": "2026-11-27T10:00:00Z", "end": "2026-11-27T11:00:00Z"}
+    times = {"start": f"{SOON}T10:00:00Z", "end": f"{SOON}T11:00:00Z"}
     picnic = {"id": "s1", "tool": "calendar.create_event", "args": {"title": message, **times}}
     stack.model.script(message, plan_answer([picnic]))
     run_id = (await stack.start(message))["id"]

@@ -11,6 +11,7 @@ from temporalio.client import WorkflowHandle
 from retinue.testing import Answer, plan_answer
 from tests.api.conftest import eventually
 from tests.conftest import Stack
+from tests.days import SOON
 from tests.test_main_job import forecast, mail
 
 Fresh = Callable[[str], str]
@@ -57,7 +58,7 @@ async def test_an_unchanged_run_is_not_asked(stack: Stack, fresh: Fresh, queries
 async def test_each_change_of_the_view_changes_the_tag(stack: Stack, fresh: Fresh) -> None:
     """Through planning, an approval, its decision, the end, and an undoing after it: one tag, one view."""
     message = fresh("Plan it and mail it")
-    times = {"start": "2026-11-27T10:00:00Z", "end": "2026-11-27T11:00:00Z"}
+    times = {"start": f"{SOON}T10:00:00Z", "end": f"{SOON}T11:00:00Z"}
     picnic = {"id": "s1", "tool": "calendar.create_event", "args": {"title": message, **times}}
     stack.model.script(message, plan_answer([picnic, mail("s2", depends_on=["s1"])]))
     run_id = (await stack.start(message))["id"]

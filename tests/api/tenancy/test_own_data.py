@@ -15,11 +15,12 @@ from retinue.testing import plan_answer
 from tests.api.conftest import eventually
 from tests.api.tenancy.conftest import As
 from tests.conftest import ENDED, Stack, View, pending, steps
+from tests.days import NEXT, SOON
 
 Fresh = Callable[[str], str]
 Organisations = Callable[[str], str]
 Step = dict[str, Any]
-DAY = {"start": "2026-12-01T00:00:00+00:00", "end": "2026-12-02T00:00:00+00:00"}
+DAY = {"start": f"{SOON}T00:00:00+00:00", "end": f"{NEXT}T00:00:00+00:00"}
 
 
 def step(step_id: str, tool: str, *after: str, **args: Any) -> Step:
@@ -28,7 +29,7 @@ def step(step_id: str, tool: str, *after: str, **args: Any) -> Step:
 
 def entries(who: str) -> list[Step]:
     """Something in every store. The contact has a name that everybody's contacts have."""
-    hour = {"start": "2026-12-01T09:00:00+00:00", "end": "2026-12-01T10:00:00+00:00"}
+    hour = {"start": f"{SOON}T09:00:00+00:00", "end": f"{SOON}T10:00:00+00:00"}
     return [
         step("c", "calendar.create_event", title=f"Meeting of {who}", **hour),
         step("k", "contacts.add", name="Alex Smith", email=f"alex@{who}.example"),
@@ -146,7 +147,7 @@ async def test_everything_that_a_run_begins_stays_in_its_organisation(
     assert [event["title"] for event in steps(asked)["s1.1"]["result"]["events"]] == ["Meeting of acme"]
 
     briefing = await anna.http.post(
-        "/v1/assistants", json={"message": "Morning", "plan": "briefing", "plan_args": {"day": "2026-12-01"}}
+        "/v1/assistants", json={"message": "Morning", "plan": "briefing", "plan_args": {"day": SOON}}
     )
     told = await anna.ended(briefing.json()["id"])
     assert "Meeting of acme" in str(told["plan"])
