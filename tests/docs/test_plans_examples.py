@@ -19,11 +19,12 @@ from retinue import plan
 from retinue.settings import ROOT
 from retinue.testing import Answer
 from tests.conftest import Stack, View, pending, steps
-from tests.days import SOON
+from tests.days import NEXT, SOON
 from tests.test_main_job import forecast, sent_mails
 from workflows import approvals, assistant, delegation
 
-PAGE = (ROOT / "docs/plans.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/plans.md").read_text(encoding="utf-8").replace("2026-11-27", SOON).replace("2026-11-28", NEXT)
+"""Its days are examples; weather services forecast only what is near."""
 CAPABILITIES = (Calendar, Email, Reasoning, Tasks, Weather)
 Fresh = Callable[[str], str]
 
