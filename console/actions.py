@@ -37,7 +37,8 @@ router = APIRouter(include_in_schema=False)
 _MOST_FIELDS = 500
 _AT_ONCE = 50
 """Decisions in one request to the API."""
-_LONGEST_GRANT = 3650
+_MOST_USES = 1000
+_LONGEST_GRANT = 365
 """Days."""
 _WAIT = 1.0
 """Seconds for which the API may wait for the outcome before the page shows what is going on."""
@@ -181,7 +182,7 @@ async def decide(request: Request, asking: Retinue, run_id: str, approval_id: st
             args_hash=form.get("args_hash", ""),
             args=await _edited(asking, approval, form) if decision == "edit" else None,
             comment=form.get("comment", "").strip() or None,
-            grant=_grant(approval, form) if decision != "reject" else None,
+            grant=_grant(form) if decision != "reject" else None,
             wait_seconds=_WAIT,
         )
     except (Unreadable, InvalidArguments) as error:
@@ -206,25 +207,23 @@ async def _edited(asking: AsyncClient, approval: Approval, form: Mapping[str, st
     return {"steps": steps}
 
 
-def _grant(approval: Approval, form: Mapping[str, str]) -> dict[str, Any] | None:
-    """What the person allows from now on, with its bounds."""
+def _grant(form: Mapping[str, str]) -> dict[str, Any] | None:
+    """The bounds of what the person allows from now on. Its scope is what was approved, which is also what was offered."""
     if not form.get("grant"):
         return None
     wish: dict[str, Any] = {}
     if uses := form.get("uses", "").strip():
-        wish["uses"] = _count(uses, "how often")
+        wish["uses"] = _count(uses, "how often", most=_MOST_USES)
     if days := form.get("days", "").strip():
-        ends = datetime.now(UTC) + timedelta(days=min(_count(days, "for how many days"), _LONGEST_GRANT))
+        ends = datetime.now(UTC) + timedelta(days=_count(days, "for how many days", most=_LONGEST_GRANT))
         wish["expires_at"] = ends.isoformat()
-    if approval.offer is not None:
-        wish |= {"args": approval.offer.args, "closed": approval.offer.closed}
     return wish
 
 
-def _count(text: str, about: str) -> int:
-    """A number of at least one. What bounds a permission is never left out because it cannot be read."""
-    if not text.isdecimal() or int(text) < 1 or len(text) > 9:
-        raise Unreadable({"": f"{about}: write a whole number, or leave it empty for no bound"})
+def _count(text: str, about: str, *, most: int) -> int:
+    """A number from 1 to `most`. What bounds a permission is never left out because it cannot be read."""
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= most:
+        raise Unreadable({"": f"{about}: write a whole number from 1 to {most}, or leave it empty for no bound"})
     return int(text)
 
 
@@ -301,6 +300,8 @@ async def change_schedule(asking: Retinue, schedule_id: str, form: Form) -> Resp
 async def add_key(request: Request, asking: Retinue, form: Form) -> Response:
     """A new API key, shown on the page that answers and nowhere else."""
     scopes = [name for name in ("read", "ask", "decide") if form.get(f"scope-{name}")]
+    if not scopes:
+        return await show_account(request, asking, wrong="Choose at least one thing that the key may do.")
     made = await asking.keys.add(form.get("name", "").strip() or "key", scopes=scopes)
     return await show_account(request, asking, made=made)
 

@@ -435,8 +435,10 @@ async def account(request: Request, asking: Retinue) -> Response:
     return await show_account(request, asking)
 
 
-async def show_account(request: Request, asking: AsyncClient, *, made: NewApiKey | None = None) -> Response:
-    """The page of the account, with a key that was just made."""
+async def show_account(
+    request: Request, asking: AsyncClient, *, made: NewApiKey | None = None, wrong: str = ""
+) -> Response:
+    """The page of the account, with a key that was just made, or with what was wrong about the form."""
     me = await asking.me()
     try:
         keys = (await asking.keys.list()).keys
@@ -451,7 +453,9 @@ async def show_account(request: Request, asking: AsyncClient, *, made: NewApiKey
         me=me,
         keys=keys,
         made=made,
+        wrong=wrong,
         signed_in="retinue_session" in request.cookies,
+        code=422 if wrong else 200,
     )
 
 

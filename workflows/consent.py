@@ -11,7 +11,7 @@ from temporalio import workflow
 
 from retinue.plan import BoundStep
 from workflows import local
-from workflows.approvals import Approvals, Question
+from workflows.approvals import SIGNAL, Approvals, Question
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
 from workflows.origins import Origin, Source, at, leaves
 from workflows.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Verdict
@@ -118,7 +118,12 @@ class Consent:
             return Cleared(view.args, StepConsent(how="approval", rule=view.rule, approval_id=view.id))
         if view.status is ApprovalStatus.EXPIRED:
             raise Refused("Expired", "nobody decided in time, and the policy then says no")
-        raise Refused("Rejected", "you rejected it" + (f": {view.comment}" if view.comment else ""))
+        raise Refused("Rejected", self._who_rejected(view) + (f": {view.comment}" if view.comment else ""))
+
+    def _who_rejected(self, view: ApprovalView) -> str:
+        """Told to the person whose run it is; a colleague's no is not theirs."""
+        own = view.decided_by in (None, SIGNAL, self._start.owner)
+        return "you rejected it" if own else f"{str(view.decided_by).rpartition(':')[2]} rejected it"
 
     async def again(self, wish: Wish, problem: str, number: int) -> bool:
         """Ask whether an action of which nobody knows the outcome may be done again; grants do not count here.

@@ -123,7 +123,7 @@ def _not_done(about: ShownAssistant, status: StepStatus) -> str:
     why = next((step.error.message for step in steps if step.error), None) or (about.error and about.error.message)
     ended = {StepStatus.FAILED, StepStatus.REJECTED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.UNKNOWN}
     if status in ended:
-        return f"Not done: {status}. {why or ''}".strip() + f" See {about.links.self}."
+        return f"Not done: {status}{f' ({why})' if why else ''}. See {about.links.self}."
     return (
         f"Not done yet: {status}. It goes on by itself; do not call again. assistant_status of {about.id} at /mcp says "
         f"what became of it."

@@ -8,6 +8,8 @@ from offline.wording import shapes
 from offline.wording.times import span_text, time_text, zone_of
 
 Report = Mapping[str, Any]
+_REJECTED = "you rejected it"
+"""How a run begins to say that the person themselves said no; a comment follows after a colon."""
 _DOING = {
     "calendar.create_event": "creating the event",
     "calendar.list_events": "looking up the events",
@@ -105,7 +107,7 @@ def _outcome(step: Report, steps: Sequence[Report], zone: tzinfo | None) -> str:
         case "completed":
             return _completed(step, steps, zone)
         case "rejected":
-            return f"You rejected {doing}, so it was not done." + (f" Your comment: {error}." if error else "")
+            return _refused(doing, error)
         case "skipped":
             return f"{_up(doing)} was skipped" + (
                 f": {error}." if error else ", since a step before it did not complete."
@@ -120,6 +122,14 @@ def _outcome(step: Report, steps: Sequence[Report], zone: tzinfo | None) -> str:
             return f"{_up(doing)} was undone."
         case other:
             return f"{_up(doing)} has not been done (status: {other})."
+
+
+def _refused(doing: str, error: str) -> str:
+    """Who refused it, and in whose words: a comment is quoted only where the person wrote one."""
+    yours, _, comment = error.partition(": ")
+    if yours in ("", _REJECTED):
+        return f"You rejected {doing}, so it was not done." + (f" Your comment: {comment}." if comment else "")
+    return f"{_up(doing)} was not done: {error}."
 
 
 def _up(text: str) -> str:

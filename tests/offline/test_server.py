@@ -188,7 +188,18 @@ async def test_a_mail_in_the_own_store_is_not_called_delivered(client: AsyncOpen
 @pytest.mark.parametrize(
     ("status", "error", "expected"),
     [
-        ("rejected", "not now", "You rejected sending the mail, so it was not done. Your comment: not now."),
+        ("rejected", "you rejected it", "You rejected sending the mail, so it was not done."),
+        (
+            "rejected",
+            "you rejected it: not now",
+            "You rejected sending the mail, so it was not done. Your comment: not now.",
+        ),
+        ("rejected", "ben rejected it: no", "Sending the mail was not done: ben rejected it: no."),
+        (
+            "rejected",
+            "the policy forbids it: no mail",
+            "Sending the mail was not done: the policy forbids it: no mail.",
+        ),
         ("rejected", None, "You rejected sending the mail, so it was not done."),
         ("failed", "mailbox full", "Sending the mail failed: mailbox full."),
         ("skipped", None, "Sending the mail was skipped, since a step before it did not complete."),

@@ -45,7 +45,6 @@ from workflows.messages import (
 
 APPROVAL = "approval"
 QUESTION = "question"
-_ABANDONED = "left without an answer in the person's client"
 _LONGEST = {APPROVAL: 100, QUESTION: 40}
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -263,7 +262,7 @@ class Thread:
         if answer.status == "resolved":
             return _read(DecisionBody, answer.payload, "words approve nothing: send `decision` and `args_hash`")
         approval = await self._approval(assistant_id, approval_id)
-        return DecisionBody(decision=DecisionKind.REJECT, args_hash=approval.args_hash, comment=_ABANDONED)
+        return DecisionBody(decision=DecisionKind.REJECT, args_hash=approval.args_hash)
 
     async def _approval(self, assistant_id: str, approval_id: str) -> ApprovalView:
         view = await self._runs.view(assistant_id)

@@ -114,7 +114,12 @@ async def test_what_is_rejected_or_abandoned_is_not_done(
     run = await talk.run(resume=[{"interruptId": asked.id} | answer | {"payload": payload}])
     assert (run.outcome, run.text) == ("success", "Not sent.")
     [result] = run.of(EventType.TOOL_CALL_RESULT)
-    assert json.loads(result.content)["status"] == "rejected"
+    assert json.loads(result.content) == {
+        "status": "rejected",
+        "error": {"type": "Rejected", "message": "you rejected it"},
+    }
+    [decided] = (await stack.view(run.assistant_id))["approvals"]
+    assert decided["comment"] is None
 
 
 async def test_an_edit_is_what_is_done(stack: Stack, client: Client, fresh: Fresh) -> None:
