@@ -22,6 +22,7 @@
     |   `-- OutcomeUnknown     it may have acted or not, and no look can tell; never retried, a person is asked
     `-- ModelError             the language model's answer cannot be used
         |-- MalformedAnswer    not the JSON that was asked for; goes back to the model
+        |-- RefusedAnswer      the model declines; never retried, and no other model is asked instead
         |-- UnusableAnswer     it stayed so after it went back; never retried, each try is paid
         `-- CutAnswer          too long or cut off; never retried, the same question gives the same answer
 
@@ -156,6 +157,10 @@ class MalformedAnswer(ModelError):
     """Not the JSON that was asked for."""
 
     retryable = True
+
+
+class RefusedAnswer(ModelError):
+    """The model declines to answer."""
 
 
 class UnusableAnswer(ModelError):

@@ -19,6 +19,7 @@ from referencing.exceptions import Unresolvable
 
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import BrokenReference, MalformedAnswer
+from retinue.surrogates import whole_values
 
 MAX_STEPS = 100
 MAX_CHAIN = 25
@@ -66,7 +67,7 @@ class PlanStep(BaseModel):
         """Providers with strict schemas cannot express a free object, so a JSON string that holds one is accepted."""
         if isinstance(value, str):
             try:
-                value = json.loads(value)
+                value = whole_values(json.loads(value))
             except ValueError as error:
                 raise ValueError(f"args is a string that is not JSON: {error}") from error
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()  # refuses NaN and half characters

@@ -15,6 +15,7 @@ from temporalio import activity
 
 from activities.reasoning.contract import Draft
 from retinue.edge import tell_progress
+from retinue.surrogates import whole
 
 MAX_CHARS = 16 * 1024
 """Of a text that are told before it is finished."""
@@ -62,7 +63,7 @@ class Writing:
     def _tell(self) -> None:
         self._timer = None
         attempt = activity.info().attempt
-        tell_progress(Draft(attempt=attempt, number=self._number, text="".join(self._pieces)))
+        tell_progress(Draft(attempt=attempt, number=self._number, text=whole("".join(self._pieces))))
 
 
 @contextmanager

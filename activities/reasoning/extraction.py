@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from activities.reasoning.contract import ExtractRequest, ExtractResult, FieldKind, Usage, WantedField
 from activities.reasoning.prompts import ChatMessage
+from activities.reasoning.structured import json_in
 from retinue.addresses import check_address
 from retinue.errors import MalformedAnswer, NotFound
 from retinue.plan import cut
@@ -48,7 +49,7 @@ async def extract(model: Model, request: ExtractRequest, *, now: datetime) -> Ex
         RetinueError: As for `LanguageModel.complete`.
     """
     answer, usage = await model.complete(_messages(request, now), response_format=_format(request))
-    found = _object(answer)
+    found: Mapping[str, JsonValue] = json.loads(json_in(answer))
     values = {field.name: _checked(field, found.get(field.name)) for field in request.fields}
     if missing := [f.name for f in request.fields if values[f.name] is None and not f.optional]:
         raise NotFound(f"the text does not say clearly: {', '.join(name.replace('_', ' ') for name in missing)}")
@@ -79,16 +80,6 @@ def _format(request: ExtractRequest) -> dict[str, Any]:
         "properties": properties,
     }
     return {"type": "json_schema", "json_schema": {"name": "extract", "strict": True, "schema": schema}}
-
-
-def _object(answer: str) -> Mapping[str, JsonValue]:
-    try:
-        found = json.loads(answer)
-    except (ValueError, RecursionError):
-        raise MalformedAnswer("the language model's answer is not JSON") from None
-    if not isinstance(found, dict):
-        raise MalformedAnswer("the language model's answer is not a JSON object")
-    return found
 
 
 def _checked(field: WantedField, value: JsonValue) -> JsonValue:

@@ -16,16 +16,24 @@ from typing import Any, Generic, TypeVar
 
 from openai.types.chat import ChatCompletion
 
-from activities.reasoning.answers import Said, WrittenCall, said_by, text_of
+from activities.reasoning.answers import Said, WrittenCall, json_of, said_by, text_of
 from activities.reasoning.contract import ModelUse, Usage
 from activities.reasoning.draft import Writing
 from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy
 from activities.reasoning.pauses import Pauses
 from activities.reasoning.roster import ModelSpec, Roster
 from activities.reasoning.settings import Duty, ReasoningSettings, Structured
-from activities.reasoning.structured import asked, asked_less, json_in
+from activities.reasoning.structured import asked, asked_less
 from activities.reasoning.tries import Tries
-from retinue.errors import CutAnswer, MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
+from retinue.errors import (
+    CutAnswer,
+    MalformedAnswer,
+    RefusedAnswer,
+    RetinueError,
+    ServiceBusy,
+    ServiceRefused,
+    ServiceUnavailable,
+)
 
 __all__ = ["LanguageModel", "Said", "WrittenCall"]
 
@@ -79,27 +87,35 @@ class LanguageModel:
         response_format: dict[str, Any] | None = None,
         duty: Duty = Duty.REPLY,
         text: Writing | None = None,
+        quotes_refusal: bool = False,
     ) -> tuple[str, Usage]:
         """Ask for a text, and return it with what was used.
 
         Args:
             messages: The conversation.
-            response_format: As OpenAI takes it. Where it is a schema, the answer is the JSON that the text holds.
+            response_format: As OpenAI takes it. Where it is a schema, `structured.json_in` reads the answer.
             duty: Whose models are asked.
             text: Told what a model writes while it does; the answer is what counts.
+            quotes_refusal: Whether an error may repeat how the model refused: not where strangers' words are its input.
 
         Raises:
             ServiceUnavailable: Not reachable, too slow, or 5xx.
             ServiceBusy: 429, with the pause that it asked for.
             ServiceRefused: Any other 4xx; above all a wrong key.
-            MalformedAnswer: Not a chat completion.
+            MalformedAnswer: Not a chat completion, or none with a text.
+            RefusedAnswer: The model declines.
             CutAnswer: Cut at the token limit, or far too long.
         """
         said = list(messages)
-        question = _Question(lambda form: asked(said, response_format, form), text_of, text)
-        answer, usage = await self._answer(self._roster.models_for(duty), question, None)
-        is_schema = response_format is not None and response_format["type"] == "json_schema"
-        return json_in(answer) if is_schema else answer, usage
+        schema = (response_format or {}).get("json_schema", {}).get("name", "")
+
+        def read(completion: ChatCompletion) -> str:
+            if response_format is None:
+                return text_of(completion, quotes=quotes_refusal)
+            return json_of(completion, schema, quotes=quotes_refusal)
+
+        question = _Question(lambda form: asked(said, response_format, form), read, text)
+        return await self._answer(self._roster.models_for(duty), question, None)
 
     def tries(self, agent: str) -> Tries:
         """What one attempt of an agent's turn may ask of that agent's models."""
@@ -254,7 +270,7 @@ class LanguageModel:
         """Whether what went wrong may go right with another model."""
         if isinstance(failure.error, ServiceBusy):
             return failure.error.retry_after > self._patience or tries.is_last()
-        return not isinstance(failure.error, CutAnswer) or failure.why is Why.CUT
+        return failure.why is Why.CUT or not isinstance(failure.error, CutAnswer | RefusedAnswer)
 
     def _told(self, spec: ModelSpec, course: _Course) -> list[str]:
         """That another model answered than the first choice, and why."""

@@ -47,24 +47,33 @@ async def streamed(client: AsyncOpenAI, request: dict[str, Any], heard: Callable
 
 async def _put_together(pieces: AsyncStream[ChatCompletionChunk], heard: Callable[[str], None]) -> ChatCompletion:
     text: list[str] = []
+    refusal: list[str] = []
     length, finish_reason, usage = 0, None, None
     async for piece in pieces:
         usage = getattr(piece, "usage", None) or usage
         for choice in (piece.choices or [])[:1]:
             finish_reason = choice.finish_reason or finish_reason
-            content = choice.delta.content if choice.delta else None
-            if isinstance(content, str):
-                text.append(content)
-                length += len(content)
-                heard(content)
+            content = _text(choice.delta)
+            refusal.append(getattr(choice.delta, "refusal", None) or "")
+            text.append(content)
+            length += len(content)
+            heard(content)
         if length > MAX_ANSWER_CHARS:
             finish_reason = "stop"
             break
     if finish_reason is None:
         raise BrokeOff
-    message = {"role": "assistant", "content": "".join(text)}
+    message = {"role": "assistant", "content": "".join(text), "refusal": "".join(refusal)}
     choices = [{"index": 0, "finish_reason": finish_reason, "message": message}]
     return _completion({"choices": choices, "usage": usage})
+
+
+def _text(delta: Any) -> str:
+    """What a piece adds; where it is a list of parts, their texts and not the thoughts."""
+    content = getattr(delta, "content", None)
+    if isinstance(content, list):
+        content = "".join(part.get("text") or "" for part in content if part.get("type") == "text")
+    return content if isinstance(content, str) else ""
 
 
 def _completion(content: Any) -> ChatCompletion:

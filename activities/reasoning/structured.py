@@ -5,14 +5,39 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from pydantic import JsonValue
+
 from activities.reasoning.settings import Structured
+from retinue.errors import MalformedAnswer
+from retinue.surrogates import whole_values
 
 Messages = list[Mapping[str, Any]]
 _ORDER = list(Structured)
-_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL | re.IGNORECASE)
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL | re.IGNORECASE)
+_AROUND = "\ufeff \t\r\n"
+_NOTHING = "the language model's answer holds no JSON object"
+_TWICE = "a name stands twice in one object"
+_FENCE = re.compile(r"```[ \t]*(?:json[5c]?)?[ \t]*\s*(?=\{)", re.IGNORECASE)
+_FENCE_BEFORE = re.compile(r"```[ \t]*(?:json[5c]?)?[ \t]*\s*\Z", re.IGNORECASE)
+_LONGEST_FENCE = 40
+_FENCE_END = re.compile(r"\s*```")
+_PROSE = re.compile(r"\{[\w .-]{1,60}\}")
+"""Braces around words or a number, such as `{name}`."""
+_LAST_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|(?<=[\w"}\]]),(?=\s*[}\]])', re.DOTALL)
+"""Texts, which stay as they are, and commas behind the last value of a list or an object."""
+_TAG = r"(?:think|thinking|thought|thoughts|reasoning|seed:think)"
+_AFTER_THOUGHTS = re.compile(rf"</{_TAG}>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE)
+_THOUGHTS = re.compile(rf"</?{_TAG}>|\[/?THINK\]|<\|channel\|>", re.IGNORECASE)
+_THOUGHTS_BEGIN = re.compile(rf"<{_TAG}>|\[THINK\]|<\|channel\|>analysis", re.IGNORECASE)
+_LEADING_THOUGHTS = re.compile(
+    rf"<({_TAG})>.*?</\1>|\[THINK\].*?\[/THINK\]|<\|channel\|>analysis.*<\|channel\|>final<\|message\|>",
+    re.DOTALL | re.IGNORECASE,
+)
+_ORPHAN_END = re.compile(rf"^[ \t]*(?:</{_TAG}>|\[/THINK\])[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
+_MOST_THOUGHTS = 8
+"""Ends of thoughts that are looked behind, and the last one."""
 _AS_TEXT = {"type": "string", "description": "a JSON object, written as text"}
 _STRICT = "Write every value whose type is a string that holds a JSON object as such text."
 
@@ -63,25 +88,122 @@ def strict(schema: Any) -> Any:
 
 
 def json_in(text: str) -> str:
-    """The one JSON object that a text holds: alone, in the one fence, or between words. Else the text as it is.
+    """Return the one JSON object of an answer as JSON text: alone, in a fence, between words, or after thoughts.
 
-    Two objects are none: nobody could tell which one is meant, and whoever reads the answer says so to the model.
+    Only what has one reading is read: a comma before a closing bracket and a line feed inside a text are passed over; two
+    objects, a name that stands twice in one object, or an object inside the model's thoughts are refused.
+
+    Raises:
+        MalformedAnswer: There is no such object; the message says why, to the model and to the person.
     """
-    said = _THOUGHT.sub("", text, count=1).strip() if _THOUGHT.match(text) else text.strip()
-    if said.startswith("{"):
-        return said
-    fenced = _FENCED.findall(said)
-    if fenced:
-        return str(fenced[0]).strip() if len(fenced) == 1 else text
-    return _only_object(said) or text
+    said = text.strip(_AROUND)
+    ends = [found.end() for found in _AFTER_THOUGHTS.finditer(said)]
+    problem = None
+    for start in (0, *ends[:_MOST_THOUGHTS], *ends[-1:]):
+        try:
+            return _one_object(said[start:])
+        except MalformedAnswer as error:
+            problem = error  # the last one is about what follows the thoughts
+    raise problem or MalformedAnswer(_NOTHING)
 
 
-def _only_object(said: str) -> str | None:
-    start = said.find("{")
-    if start < 0:
-        return None
+def without_thoughts(text: str) -> str:
+    """Return a text without the thoughts that some servers leave before it.
+
+    Raises:
+        MalformedAnswer: It holds thoughts and no answer after them.
+    """
+    said = text.strip(_AROUND)
+    if found := _LEADING_THOUGHTS.match(said):
+        said = said[found.end() :]
+    elif _THOUGHTS_BEGIN.match(said):
+        raise MalformedAnswer("the language model's answer ends inside its thoughts")
+    elif (found := _ORPHAN_END.search(said)) and not _THOUGHTS.search(said[: found.start()]):
+        said = said[found.end() :]
+    return said.strip(_AROUND)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An object inside a text: where it stands, and whether in a fence of its own."""
+
+    start: int
+    end: int
+    value: dict[str, JsonValue]
+    fenced: bool
+
+
+def _one_object(said: str) -> str:
     try:
-        _, end = json.JSONDecoder().raw_decode(said, start)
-    except (ValueError, RecursionError):
-        return None
-    return None if "{" in said[end:] else said[start:end]
+        found, broken = _objects(said)
+    except RecursionError:
+        raise MalformedAnswer("the language model's answer holds JSON that is nested too deeply") from None
+    fenced = [one for one in found if one.fenced]
+    if broken and len(fenced) != 1:
+        raise MalformedAnswer(f"the language model's answer holds JSON that cannot be read: {broken}")
+    objects = fenced or found
+    if not objects:
+        raise MalformedAnswer(_NOTHING)
+    if len(objects) > 1:
+        raise MalformedAnswer("the language model's answer holds several JSON objects; write exactly one")
+    [one] = objects
+    if _THOUGHTS.search(said[: one.start]) or _THOUGHTS.search(said[one.end :]):
+        raise MalformedAnswer("the language model's answer ends inside its thoughts")
+    return json.dumps(whole_values(one.value), ensure_ascii=False)
+
+
+def _objects(said: str) -> tuple[list[_Found], str | None]:
+    """The outermost objects of a text, and what is wrong with the first that cannot be read.
+
+    Braces around plain words are no objects. After broken JSON only a fence can tell where an object begins.
+    """
+    found: list[_Found] = []
+    broken: str | None = None
+    start = said.find("{")
+    while start >= 0:
+        if prose := _PROSE.match(said, start):
+            start = said.find("{", prose.end())
+            continue
+        try:
+            value, end = _decoded(said, start)
+        except ValueError as error:
+            broken = broken or _reason(error, said)
+            fence = _FENCE.search(said, start)
+            start = fence.end() if fence else -1
+            continue
+        before = said[max(0, start - _LONGEST_FENCE) : start]
+        fenced = bool(_FENCE_BEFORE.search(before)) and bool(_FENCE_END.match(said, end))
+        found.append(_Found(start, end, value, fenced))
+        start = said.find("{", end)
+    return found, broken
+
+
+def _decoded(said: str, start: int) -> tuple[dict[str, JsonValue], int]:
+    try:
+        return _DECODER.raw_decode(said, start)
+    except ValueError as error:
+        # of the same length, so that places stay
+        mended = said[:start] + _LAST_COMMA.sub(lambda found: " " if found[0] == "," else found[0], said[start:])
+        if mended == said:
+            raise
+        try:
+            return _DECODER.raw_decode(mended, start)
+        except ValueError:
+            raise error from None
+
+
+def _once(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError(_TWICE)
+    return dict(pairs)
+
+
+def _reason(error: ValueError, said: str) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return _TWICE if error.args == (_TWICE,) else "a number is too long"
+    if error.pos >= len(said) or error.msg.startswith("Unterminated"):
+        return "it ends in the middle"
+    return f"{error.msg} at line {error.lineno}, column {error.colno}"
+
+
+_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_once)

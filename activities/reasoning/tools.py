@@ -26,6 +26,7 @@ from activities.reasoning.extraction import extract
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.settings import Duty
 from activities.reasoning.store import TranscriptStore
+from activities.reasoning.structured import json_in
 from activities.reasoning.turns import Turns
 from retinue.capability import Manifest
 from retinue.errors import MalformedAnswer, NotFound
@@ -62,7 +63,9 @@ class ReasoningTools(Reasoning):
         progress = [_as_declared(step, manifests) for step in request.progress]
         request = request.model_copy(update={"progress": progress})
         messages = prompts.for_plan(request, manifests, earlier)
-        answer, usage = await self._model.complete(messages, response_format=prompts.PLAN_FORMAT, duty=Duty.PLAN)
+        answer, usage = await self._model.complete(
+            messages, response_format=prompts.PLAN_FORMAT, duty=Duty.PLAN, quotes_refusal=True
+        )
         result = await self._read(answer, request, manifests)
         worst = self._model.worst_call(messages) if request.worst_case else None
         return result.model_copy(update={"usage": usage, "worst_call": worst})
@@ -71,7 +74,8 @@ class ReasoningTools(Reasoning):
         """Write the final answer."""
         earlier = await self._earlier(request.transcript, request.messages)
         with writing() as written:
-            text, usage = await self._model.complete(prompts.for_reply(request, earlier), text=written)
+            messages = prompts.for_reply(request, earlier)
+            text, usage = await self._model.complete(messages, text=written, quotes_refusal=True)
         return TextResult(text=text, usage=usage)
 
     async def converse(self, request: ConverseRequest) -> ConverseResult:
@@ -104,7 +108,7 @@ class ReasoningTools(Reasoning):
 
     async def _read(self, answer: str, request: PlanRequest, manifests: list[Manifest]) -> PlanResult:
         try:
-            plan = parse(answer)
+            plan = parse(json_in(answer))
         except MalformedAnswer as error:
             return _refused(answer, [error.message])
         this_round = _round(request)

@@ -23,6 +23,7 @@ from activities.reasoning.tries import Tries
 from retinue.capability import Manifest
 from retinue.errors import NotFound, UnusableAnswer
 from retinue.plan import MAX_ARGS_BYTES, MAX_DEPTH
+from retinue.surrogates import whole_values
 
 MAX_CALLS = 8
 """In one turn."""
@@ -160,12 +161,11 @@ def _arguments(text: str) -> dict[str, JsonValue]:
     """Read arguments.
 
     Raises:
-        ValueError: They are no JSON object, or hold what JSON does not know: NaN, half characters.
+        ValueError: They are no JSON object, or hold what JSON does not know: NaN.
     """
-    read = json.loads(text, parse_constant=_refuse)
+    read = whole_values(json.loads(text, parse_constant=_refuse))
     if not isinstance(read, dict):
         raise ValueError("no object")
-    json.dumps(read, ensure_ascii=False).encode()
     return read
 
 

@@ -32,7 +32,15 @@ from activities.reasoning.store import TranscriptStore
 from activities.reasoning.tools import ReasoningTools
 from retinue.capability import Manifest
 from retinue.edge import activities_of
-from retinue.errors import CutAnswer, MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
+from retinue.errors import (
+    CutAnswer,
+    MalformedAnswer,
+    RefusedAnswer,
+    RetinueError,
+    ServiceBusy,
+    ServiceRefused,
+    ServiceUnavailable,
+)
 from retinue.store import Store
 from retinue.testing import Answer, ScriptedModel, plan_answer
 from tests.conftest import ENDED, Stack, View, pending, steps
@@ -91,8 +99,8 @@ BROKEN_PLANS = {
     "invalid arguments": (plan_answer([{**FORECAST, "args": {"place": 7}}]), "step s1"),
     "a reference to no step": (plan_answer([MAIL, using({"path": "/text"}, id="s3")]), "s1, which is no step"),
     "a reference to no field": (plan_answer([FORECAST, using({"path": "/secret"})]), "'/secret' is no field"),
-    "truncated JSON": (Answer('{"steps": [{"id": "s1", "to'), "EOF while parsing"),
-    "prose": (Answer("Sure! Here is your plan."), "Invalid JSON"),
+    "truncated JSON": (Answer('{"steps": [{"id": "s1", "to'), "it ends in the middle"),
+    "prose": (Answer("Sure! Here is your plan."), "holds no JSON object"),
     "a list": (Answer("[]"), "gave no plan that can be run"),
     "nothing to do": (plan_answer(), "no steps, no question and no reply"),
     "two steps of one id": (plan_answer([FORECAST, {**MAIL, "id": "s1"}]), "two steps have the id s1"),
@@ -179,9 +187,10 @@ FAULTS: dict[str, Fault] = {
     "choices is a number": Fault([Answer(raw=b'{"id": "x", "choices": 7}'), GOOD], requests=2, status="completed"),
     "no message": Fault([completion(finish_reason="stop"), GOOD], requests=2, status="completed"),
     "a refusal without content": Fault(
-        [completion(finish_reason="stop", message={"role": "assistant", "content": None, "refusal": "no"}), GOOD],
-        requests=2,
-        status="completed",
+        [completion(finish_reason="stop", message={"role": "assistant", "content": None, "refusal": "No."}), GOOD],
+        requests=1,
+        error="RefusedAnswer",
+        says="the language model refused: No.",
     ),
     "odd usage": Fault(
         [Answer(raw=json.dumps(json.loads(bytes(GOOD.response().body)) | {"usage": {"prompt_tokens": "?"}}).encode())],
@@ -445,7 +454,7 @@ async def asked(model: LanguageModel, script: ScriptedModel, answer: Answer) -> 
         (Answer(raw=b'{"choices": {"0": 1}}'), MalformedAnswer, True),
         (Answer(" \n "), MalformedAnswer, True),
         (completion(finish_reason="stop"), MalformedAnswer, True),
-        (completion(finish_reason="stop", message={"content": None, "refusal": "no"}), MalformedAnswer, True),
+        (completion(finish_reason="stop", message={"content": None, "refusal": "no"}), RefusedAnswer, False),
         (completion(finish_reason="length", message={"content": "x"}), CutAnswer, False),
         (completion(finish_reason="stop", message={"content": ["x"]}), MalformedAnswer, True),
         (completion(finish_reason="stop", message="x"), MalformedAnswer, True),

@@ -14,7 +14,7 @@ from activities.reasoning.prompts import PLAN_FORMAT
 from activities.reasoning.settings import ReasoningSettings, Structured
 from activities.reasoning.structured import json_in, strict
 from activities.reasoning.tools import ReasoningTools
-from retinue.errors import ServiceRefused
+from retinue.errors import MalformedAnswer, ServiceRefused
 from retinue.plan import parse
 from retinue.testing import Answer, plan_answer
 from tests.activities.reasoning.conftest import fixed_manifests, planning, store_at
@@ -148,9 +148,9 @@ def test_the_one_object_of_an_answer_is_found(text: str) -> None:
         "x " + '{"a":' * 50_000,
     ],
 )
-def test_what_is_not_one_object_stays_as_it_is(text: str) -> None:
-    """Whoever reads it says so to the model."""
-    assert json_in(text) == text
+def test_what_is_not_one_object_is_refused(text: str) -> None:
+    with pytest.raises(MalformedAnswer):
+        json_in(text)
 
 
 async def test_two_objects_go_back_to_the_model_with_the_reason(endpoints: Endpoints, tools: Any) -> None:

@@ -177,7 +177,6 @@ async def test_a_long_conversation_stays_complete_when_its_beginning_is_left_out
         ("[1]", "not a JSON object"),
         ("{broken", "not a JSON object"),
         ('{"x": NaN}', "not a JSON object"),
-        ('{"x": "\\ud800"}', "not a JSON object"),
         (json.dumps({"x": "y" * 70_000}), "larger than 64 KiB"),
         ('{"x": ' * 40 + "1" + "}" * 40, "nested too deeply"),
         ('{"x": ' * 9_000, "not a JSON object"),
@@ -193,6 +192,13 @@ async def test_a_call_that_cannot_be_read_goes_back_once(bench: Bench, word: str
     assert "not made" in messages[-1]["content"]
     await bench.tools.converse(turn(word, {}, after=result))
     assert len(sent(bench, word)["messages"]) == 5  # what could not be read is forgotten
+
+
+async def test_half_a_character_in_a_call_is_replaced(bench: Bench, word: str) -> None:
+    bench.model.agent(word, [{**LIST, "args": '{"x": "\\ud800"}'}], "ok")
+    result = await bench.tools.converse(turn(word))
+    assert [call.args for call in result.calls] == [{"x": "\ufffd"}]
+    assert (result.usage.requests, bool(result.model_dump_json())) == (1, True)
 
 
 @pytest.mark.parametrize("wishes", [[{**LIST, "args": "[]"}], [LIST] * 9])
