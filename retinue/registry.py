@@ -96,24 +96,30 @@ async def check_keys(client: Client) -> None:
     await description.memo_value(REVISION, 0)
 
 
-async def announce(client: Client, manifest: Manifest) -> int:
+async def announce(client: Client, manifest: Manifest, update_id: str | None = None) -> int:
     """Put a manifest into the registry, starting the registry if this is the first one ever. Returns its revision.
 
     A newer version of the capability that stands there stays.
+
+    Args:
+        client: Connected to Temporal.
+        manifest: What is announced.
+        update_id: The same for each try of one announcement: a later try then waits for the answer to an earlier one,
+            where a second update would have to be worked through too.
 
     Raises:
         ServiceUnavailable: Temporal or the workflow worker does not answer in time; try again.
         InvalidArguments: The registry refused the manifest.
     """
-    return await _put(client, ANNOUNCE, manifest)
+    return await _put(client, ANNOUNCE, manifest, update_id)
 
 
-async def go_back(client: Client, manifest: Manifest) -> int:
-    """Put a manifest into the registry though a newer version stands there. Returns the revision; errors as above."""
-    return await _put(client, REPLACE, manifest)
+async def go_back(client: Client, manifest: Manifest, update_id: str | None = None) -> int:
+    """Put a manifest into the registry though a newer version stands there. Arguments, result and errors as for `announce`."""
+    return await _put(client, REPLACE, manifest, update_id)
 
 
-async def _put(client: Client, update: str, manifest: Manifest) -> int:
+async def _put(client: Client, update: str, manifest: Manifest, update_id: str | None) -> int:
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         REGISTRY_TYPE,
         id=REGISTRY_ID,
@@ -128,6 +134,7 @@ async def _put(client: Client, update: str, manifest: Manifest) -> int:
             manifest,
             start_workflow_operation=start,
             result_type=int,
+            id=update_id,
             rpc_timeout=_RPC_TIMEOUT,
         )
     except (RPCError, RPCTimeoutOrCancelledError):

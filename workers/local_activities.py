@@ -19,9 +19,10 @@ from temporalio.service import RPCError
 from retinue import person
 from retinue.capability import Manifest, ToolSpec
 from retinue.errors import RetinueError, ServiceUnavailable, to_application_error
+from retinue.manifest_check import check_schemas
 from retinue.proof import is_proved_cancellation
 from retinue.registry import FRESH, Directory
-from workflows.local import AGENT, APPROVED, CONSULT, GATHER, GATHERING, PROVED, SPEND, TOOLS, FoundTool
+from workflows.local import AGENT, APPROVED, CONSULT, GATHER, GATHERING, PROVED, SCHEMAS, SPEND, TOOLS, FoundTool
 from workflows.standing import Approved, Consult, Consulted, DayUsage, Grant, Spend
 
 _AT_ONCE = 5
@@ -40,7 +41,16 @@ class LocalActivities:
 
     def all(self) -> list[Callable[..., Awaitable[Any]]]:
         """What a worker registers."""
-        return [self.consult, self.approved, self.spend, self.tools, self.agent, self.gather, self.proved]
+        return [
+            self.consult,
+            self.approved,
+            self.spend,
+            self.tools,
+            self.agent,
+            self.gather,
+            self.proved,
+            self.check_schemas,
+        ]
 
     @activity.defn(name=CONSULT)
     async def consult(self, owner: str, question: Consult) -> Consulted:
@@ -81,6 +91,11 @@ class LocalActivities:
     async def proved(self, workflow_id: str, reason: str, at: datetime) -> bool:
         """Whether a cancellation came through the front door."""
         return is_proved_cancellation(activity.client(), workflow_id, reason, at=at)
+
+    @activity.defn(name=SCHEMAS)
+    async def check_schemas(self, manifest: Manifest) -> str | None:
+        """What is wrong with a manifest's schemas; in a thread, since it can take half a second of CPU."""
+        return await asyncio.to_thread(check_schemas, manifest)
 
     async def _ask(self, owner: str, update: str, argument: Any, answer: type[Answer]) -> Answer:
         turn = self._turns.setdefault(owner, asyncio.Semaphore(_AT_ONCE))

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -22,8 +23,9 @@ import activities
 from retinue.capability import Capability, Manifest
 from retinue.carried import OrganisationOfWorkers
 from retinue.edge import any_activity
-from retinue.errors import NotServedHere, ServiceUnavailable, Undecipherable
+from retinue.errors import InvalidArguments, NotServedHere, ServiceUnavailable, Undecipherable
 from retinue.logs import configure
+from retinue.manifest_check import check_names, check_schemas
 from retinue.organisation import EACH
 from retinue.person import PERSON_QUEUE
 from retinue.pollers import live_builds
@@ -188,16 +190,30 @@ async def _newer(directory: Directory, manifest: Manifest) -> Manifest | None:
     return held if is_older(manifest.version, held.version) else None
 
 
-async def _until_heard(put: Callable[[Client, Manifest], Awaitable[int]], client: Client, manifest: Manifest) -> None:
+async def _until_heard(
+    put: Callable[[Client, Manifest, str], Awaitable[int]], client: Client, manifest: Manifest
+) -> None:
+    await _check(manifest)
+    update_id = uuid.uuid4().hex
     while True:
         try:
-            revision = await put(client, manifest)
+            revision = await put(client, manifest, update_id)
         except ServiceUnavailable as error:
             _log.warning("announcement not heard yet: %s", error.message, extra={"capability": manifest.name})
             await asyncio.sleep(_ANNOUNCE_PAUSE)
         else:
             _log.info("announced", extra={"capability": manifest.name, "revision": revision})
             return
+
+
+async def _check(manifest: Manifest) -> None:
+    """Check a manifest here, where it costs the registry nothing.
+
+    Raises:
+        InvalidArguments: The registry would refuse it.
+    """
+    if problem := check_names(manifest) or await asyncio.to_thread(check_schemas, manifest):
+        raise InvalidArguments(f"the registry would refuse {manifest.name}: {problem}")
 
 
 async def announce_changes(client: Client, manifests: AsyncIterator[Manifest]) -> None:

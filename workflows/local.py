@@ -17,7 +17,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from retinue.capability import ToolSpec
+from retinue.capability import Manifest, ToolSpec
 from workflows.standing import Approved, Consult, Consulted, DayUsage, Grant, Spend, digested
 
 CONSULT = "person.consult"
@@ -27,12 +27,16 @@ TOOLS = "registry.tools"
 AGENT = "registry.agent"
 GATHER = "run.gather"
 PROVED = "run.proved"
+SCHEMAS = "registry.check_schemas"
 GATHERING = 0.25
 """Seconds."""
 _ONE_TRY = timedelta(seconds=6)
 _ALL_TRIES = timedelta(seconds=7)
 """Shorter than the eight seconds after which a waiting workflow task must report, so that it costs nothing extra."""
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), backoff_coefficient=2, maximum_attempts=4)
+_CHECK = timedelta(minutes=1)
+"""One try of what needs CPU alone; on a busy machine it takes long."""
+_CHECK_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=10))
 
 Answer = TypeVar("Answer")
 
@@ -76,6 +80,14 @@ async def proved_cancellation(reason: str) -> bool:
     """Whether a cancellation of this run with this reason came through the front door."""
     info = workflow.info()
     return bool(await _ask(PROVED, bool, info.workflow_id, reason, workflow.now()))
+
+
+async def schema_problem(manifest: Manifest) -> str | None:
+    """What is wrong with a manifest's schemas, None if nothing is. It waits for the answer as long as that takes."""
+    problem: str | None = await workflow.execute_local_activity(
+        SCHEMAS, manifest, result_type=str, start_to_close_timeout=_CHECK, retry_policy=_CHECK_RETRY
+    )
+    return problem
 
 
 async def gather() -> None:

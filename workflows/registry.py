@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+import asyncio
+
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from retinue.capability import Manifest, ToolSpec
+from retinue.capability import Manifest
+from retinue.manifest_check import check_names
 from retinue.registry import ANNOUNCE, CAPABILITIES, REGISTRY_TYPE, REPLACE, REVISION, is_older
-from retinue.temporal import WORKFLOW_QUEUE
+from workflows import local
 from workflows.messages import RegistryState
 
 _ANNOUNCEMENTS_PER_RUN = 500
@@ -30,6 +31,7 @@ class RegistryWorkflow:
         self._revision = state.revision
         self._manifests = dict(state.manifests)
         self._announcements = 0
+        self._turns: dict[str, asyncio.Lock] = {}
 
     @workflow.run
     async def run(self, state: RegistryState | None = None) -> None:
@@ -44,20 +46,27 @@ class RegistryWorkflow:
         return self._announcements >= _ANNOUNCEMENTS_PER_RUN or workflow.info().is_continue_as_new_suggested()
 
     @workflow.update(name=ANNOUNCE)
-    def announce(self, manifest: Manifest) -> int:
+    async def announce(self, manifest: Manifest) -> int:
         """Register or replace a capability; the same manifest again changes nothing. Returns the revision."""
-        self._announcements += 1
-        held = self._manifests.get(manifest.name)
-        if held != manifest and not _stays(held, manifest):
-            self._hold(manifest)
-        return self._revision
+        return await self._register(manifest, even_if_older=False)
 
     @workflow.update(name=REPLACE)
-    def replace(self, manifest: Manifest) -> int:
+    async def replace(self, manifest: Manifest) -> int:
         """Register a capability though a newer version of it is held. Returns the revision."""
+        return await self._register(manifest, even_if_older=True)
+
+    async def _register(self, manifest: Manifest, *, even_if_older: bool) -> int:
+        """Hold a manifest once its schemas are checked. Announcements of one capability wait for each other.
+
+        Without the lock, the one whose check takes longest would win, not the one that came last.
+        """
         self._announcements += 1
-        if self._manifests.get(manifest.name) != manifest:
-            self._hold(manifest)
+        async with self._turns.setdefault(manifest.name, asyncio.Lock()):
+            held = self._manifests.get(manifest.name)
+            if held != manifest and (even_if_older or not _is_newer(held, manifest)):
+                if problem := await local.schema_problem(manifest):
+                    raise _refused(problem)
+                self._hold(manifest)
         return self._revision
 
     def _hold(self, manifest: Manifest) -> None:
@@ -67,24 +76,15 @@ class RegistryWorkflow:
 
     @announce.validator
     def _check(self, manifest: Manifest) -> None:
-        self._check_manifest(manifest)
+        self._check_names(manifest)
 
     @replace.validator
     def _check_replacement(self, manifest: Manifest) -> None:
-        self._check_manifest(manifest)
+        self._check_names(manifest)
 
-    def _check_manifest(self, manifest: Manifest) -> None:
-        if self._manifests.get(manifest.name) == manifest:
-            return  # a worker that starts again; checking schemas is the dear part of an announcement
-        names = [spec.name for spec in manifest.tools]
-        if strangers := [name for name in names if name.partition(".")[0] != manifest.name]:
-            raise _refused(f"tools of {manifest.name} must be named {manifest.name}.verb_object: {strangers}")
-        if len(set(names)) != len(names):
-            raise _refused(f"{manifest.name} announces a tool twice")
-        for spec in manifest.tools:
-            _check_schemas(spec)
-        if manifest.task_queue == WORKFLOW_QUEUE:
-            raise _refused(f"the queue {WORKFLOW_QUEUE!r} belongs to the workflows; poll one of your own")
+    def _check_names(self, manifest: Manifest) -> None:
+        if problem := check_names(manifest):
+            raise _refused(problem)
 
     @workflow.query(name=CAPABILITIES)
     def capabilities(self) -> list[Manifest]:
@@ -92,18 +92,8 @@ class RegistryWorkflow:
         return [self._manifests[name] for name in sorted(self._manifests)]
 
 
-def _stays(held: Manifest | None, manifest: Manifest) -> bool:
-    """Whether what is held is newer. In registries from before this rule, an older version had replaced it."""
-    return held is not None and is_older(manifest.version, held.version) and workflow.patched("newest-version-stays")
-
-
-def _check_schemas(spec: ToolSpec) -> None:
-    """Refuse here what would fail in every plan that uses the tool."""
-    try:
-        Draft202012Validator.check_schema(spec.args_schema)
-        Draft202012Validator.check_schema(spec.result_schema)
-    except SchemaError as error:
-        raise _refused(f"a schema of {spec.name} is no JSON schema (draft 2020-12): {error.message[:200]}") from None
+def _is_newer(held: Manifest | None, manifest: Manifest) -> bool:
+    return held is not None and is_older(manifest.version, held.version)
 
 
 def _refused(message: str) -> ApplicationError:

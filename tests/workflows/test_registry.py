@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import threading
 import time
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
+from jsonschema import Draft202012Validator
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError, WorkflowUpdateStage
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from retinue import registry as retinue_registry
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import InvalidArguments
 from retinue.registry import REGISTRY_ID, Directory, announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, pending, steps
+from workers import runner
+from workers.local_activities import LocalActivities
+from workers.runner import announce_until_heard
 from workflows import registry
 from workflows.messages import RegistryState
 
 Fresh = Callable[[str], str]
+ANSWER = timedelta(seconds=10)
 READ = Annotations(read_only=True, destructive=False, open_world=False)
 
 
@@ -159,19 +170,148 @@ async def test_the_registry_goes_on_as_new_and_forgets_nothing(
 ) -> None:
     """Before Temporal's limit of updates per run is near, it continues in a fresh run with all manifests."""
     monkeypatch.setattr(registry, "_ANNOUNCEMENTS_PER_RUN", 3)
-    runner = UnsandboxedWorkflowRunner()
-    async with Worker(temporal, task_queue=name, workflows=[registry.RegistryWorkflow], workflow_runner=runner):
-        handle = await temporal.start_workflow(
-            "RegistryWorkflow", RegistryState(), id=f"{REGISTRY_ID}-{name}", task_queue=name
-        )
+    async with registry_of_its_own(temporal, name) as handle:
         for number in range(8):
             await handle.execute_update("announce", capability(f"{name}{number}"))
         known = await handle.query("capabilities", result_type=list[Manifest])
         description = await handle.describe()
-        await handle.terminate()
     assert [manifest.name for manifest in known] == [f"{name}{number}" for number in range(8)]
     assert description.run_id != handle.first_execution_run_id
     assert await description.memo_value("revision") == 8
+
+
+@contextlib.asynccontextmanager
+async def registry_of_its_own(temporal: Client, name: str) -> AsyncIterator[WorkflowHandle[Any, Any]]:
+    """A registry on the task queue `name`, with a worker for it."""
+    async with registry_worker(temporal, name):
+        handle = await temporal.start_workflow(
+            "RegistryWorkflow", RegistryState(), id=f"{REGISTRY_ID}-{name}", task_queue=name
+        )
+        try:
+            yield handle
+        finally:
+            await handle.terminate()
+
+
+def registry_worker(temporal: Client, queue: str) -> Worker:
+    return Worker(
+        temporal,
+        task_queue=queue,
+        workflows=[registry.RegistryWorkflow],
+        activities=LocalActivities(temporal).all(),
+        no_remote_activities=True,
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        build_id="test",
+    )
+
+
+@pytest.fixture
+def slow_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The check of a schema titled `slow` lasts until this is set."""
+    done, check = threading.Event(), Draft202012Validator.check_schema
+
+    def check_schema(schema: Any, *arguments: Any, **named: Any) -> None:
+        if schema.get("title") == "slow":
+            done.wait(30)
+        check(schema, *arguments, **named)
+
+    monkeypatch.setattr(Draft202012Validator, "check_schema", check_schema)
+    yield done
+    done.set()
+
+
+def slow(name: str, **fields: Any) -> Manifest:
+    tool = with_schema({"type": "object", "title": "slow"}).model_copy(update={"name": f"{name}.do_it"})
+    return capability(name, tools=[tool], **fields)
+
+
+async def test_the_registry_answers_while_schemas_are_checked(
+    temporal: Client, name: str, slow_check: threading.Event
+) -> None:
+    """Checking takes CPU, and a workflow task that takes seconds on a busy machine counts as deadlocked."""
+    async with registry_of_its_own(temporal, name) as handle:
+        checking = asyncio.ensure_future(handle.execute_update("announce", slow(name)))
+        await handle.execute_update("announce", capability(f"{name}b"), rpc_timeout=ANSWER)
+        known = await handle.query("capabilities", result_type=list[Manifest], rpc_timeout=ANSWER)
+        assert [manifest.name for manifest in known] == [f"{name}b"]
+        slow_check.set()
+        assert await checking == 2
+
+
+async def test_the_last_announcement_stays_though_an_earlier_ones_check_ends_later(
+    temporal: Client, name: str, slow_check: threading.Event
+) -> None:
+    async with registry_of_its_own(temporal, name) as handle:
+        first = await handle.start_update(
+            "announce", slow(name), wait_for_stage=WorkflowUpdateStage.ACCEPTED, result_type=int
+        )
+        last = await handle.start_update(
+            "announce", capability(name), wait_for_stage=WorkflowUpdateStage.ACCEPTED, result_type=int
+        )
+        slow_check.set()
+        assert (await first.result(), await last.result()) == (1, 2)
+        [known] = await handle.query("capabilities", result_type=list[Manifest])
+    assert known == capability(name)
+
+
+async def test_what_is_being_checked_is_not_lost_when_the_registry_goes_on_as_new(
+    temporal: Client, name: str, slow_check: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_ANNOUNCEMENTS_PER_RUN", 2)
+    async with registry_of_its_own(temporal, name) as handle:
+        checking = asyncio.ensure_future(handle.execute_update("announce", slow(name)))
+        await asyncio.gather(*[handle.execute_update("announce", capability(f"{name}{number}")) for number in range(5)])
+        slow_check.set()
+        await checking
+        known = await handle.query("capabilities", result_type=list[Manifest])
+        description = await handle.describe()
+    assert [manifest.name for manifest in known] == [name, *(f"{name}{number}" for number in range(5))]
+    assert description.run_id != handle.first_execution_run_id
+
+
+@pytest.mark.parametrize("update", ["announce", "replace"])
+async def test_the_registry_itself_refuses_a_schema_that_is_none(stack: Stack, name: str, update: str) -> None:
+    """Workers in other languages may not check what they announce."""
+    wrong = slow(name).model_copy(update={"tools": [with_schema({"type": "nonsense"})], "name": "x"})
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await stack.temporal.get_workflow_handle(REGISTRY_ID).execute_update(update, wrong)
+    assert isinstance(refused.value.cause, ApplicationError)
+    assert refused.value.cause.type == "InvalidManifest"
+    assert refused.value.cause.message.startswith("a schema of x.do_it is no JSON schema (draft 2020-12): ")
+
+
+async def test_a_worker_finds_its_wrong_schema_before_it_asks_the_registry(name: str) -> None:
+    wrong = capability("x").model_copy(update={"tools": [with_schema({"type": "nonsense"})]})
+    with pytest.raises(InvalidArguments, match="is no JSON schema"):
+        await announce_until_heard(cast("Client", None), wrong)
+
+
+async def test_an_announcement_that_is_tried_again_is_one_update(
+    temporal: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nobody answers, tries do not pile up: Temporal refuses the 11th update in flight."""
+    tries: asyncio.Queue[str] = asyncio.Queue()
+    announce_once = retinue_registry.announce
+
+    async def announce_and_count(client: Client, manifest: Manifest, *update_id: str) -> int:
+        tries.put_nowait("")
+        return await announce_once(client, manifest, *update_id)
+
+    monkeypatch.setattr(retinue_registry, "REGISTRY_ID", f"{REGISTRY_ID}-{name}")
+    monkeypatch.setattr(retinue_registry, "WORKFLOW_QUEUE", name)
+    monkeypatch.setattr(retinue_registry, "_RPC_TIMEOUT", timedelta(seconds=0.5))
+    monkeypatch.setattr(runner, "announce", announce_and_count)
+    monkeypatch.setattr(runner, "_ANNOUNCE_PAUSE", 0.01)
+    announcing = asyncio.ensure_future(announce_until_heard(temporal, capability(name)))
+    for _ in range(3):
+        await tries.get()
+    monkeypatch.setattr(retinue_registry, "_RPC_TIMEOUT", ANSWER)
+    async with registry_worker(temporal, name):
+        await announcing
+        handle = temporal.get_workflow_handle(f"{REGISTRY_ID}-{name}")
+        kinds = [event.event_type async for event in handle.fetch_history_events()]
+        await handle.terminate()
+    assert kinds.count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED) == 1
 
 
 async def test_announcements_at_once_are_all_heard(stack: Stack, name: str) -> None:
