@@ -10,13 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import partial
 from typing import Any
 
-from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 from referencing.exceptions import Unresolvable
 
+from retinue import argument_schema
+from retinue.argument_schema import TypesOf, types_at
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import BrokenReference, MalformedAnswer
 from retinue.surrogates import whole_values
@@ -38,12 +39,6 @@ AGENT_RESULT: Mapping[str, Any] = {"type": "object", "properties": {"text": {"ty
 MAX_ARGS_BYTES = 64 * 1024
 MAX_DEPTH = 32
 _MAX_PROBLEMS = 12
-_FORMATS = FormatChecker(formats=("date",))
-
-
-@_FORMATS.checks("date-time", raises=ValueError)
-def _is_moment(value: object) -> bool:
-    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
 class PlanStep(BaseModel):
@@ -342,7 +337,13 @@ def _check_call(
     elif problems := list(_check_shape(step, results)):
         yield from problems
     else:
-        yield from check_args(step.args, spec.args_schema)
+        yield from check_args(step.args, spec.args_schema, partial(_types_of, results=results))
+
+
+def _types_of(reference: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> frozenset[str] | None:
+    """The JSON types that a reference may bring, by the result schema of its step."""
+    source = str(reference["$from"])
+    return types_at(results[source], _parts(str(reference.get("path") or ""))) if source in results else None
 
 
 def _check_shape(step: PlanStep, results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -358,21 +359,20 @@ def _check_shape(step: PlanStep, results: Mapping[str, Mapping[str, Any]]) -> It
                 yield f"{path!r} is no field of the result of {source}"
 
 
-def check_args(args: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with arguments by their JSON schema. A reference is right wherever a value may stand."""
-    validator = Draft202012Validator(dict(schema), format_checker=_FORMATS)
+def check_args(args: Mapping[str, Any], schema: Mapping[str, Any], types_of: TypesOf | None = None) -> Iterator[str]:
+    """What is wrong with arguments by their JSON schema. A reference is right wherever a value may stand.
+
+    Args:
+        args: The arguments, as planned or as they are to run.
+        schema: Their JSON schema.
+        types_of: Tells what a reference may bring; one that brings another type than is wanted there is a problem.
+    """
     try:
-        for error in validator.iter_errors(dict(args)):
-            if not _about_reference(error.instance):
-                where = "/".join(str(part) for part in error.absolute_path) or "args"
-                yield f"{where}: {error.message[:300]}"
+        for error in argument_schema.problems(args, schema, types_of or (lambda _: None)):
+            yield f"{argument_schema.place(error)}: {error.message[:300]}"
     except (Unresolvable, re.error, ArithmeticError) as error:
         # a schema that its capability got wrong in a way that only shows in use, or a number beyond all measure
         yield f"the schema of these arguments cannot be used: {type(error).__name__}"
-
-
-def _about_reference(instance: Any) -> bool:
-    return isinstance(instance, dict) and "$from" in instance
 
 
 def references(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:

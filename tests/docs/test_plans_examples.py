@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from activities.calendar.contract import Calendar
+from activities.contacts.contract import Contacts
 from activities.email.contract import Email
 from activities.reasoning.contract import Reasoning
 from activities.tasks.contract import Tasks
@@ -25,7 +26,7 @@ from workflows import approvals, assistant, delegation
 
 PAGE = (ROOT / "docs/plans.md").read_text(encoding="utf-8").replace("2026-11-27", SOON).replace("2026-11-28", NEXT)
 """Its days are examples; weather services forecast only what is near."""
-CAPABILITIES = (Calendar, Email, Reasoning, Tasks, Weather)
+CAPABILITIES = (Calendar, Contacts, Email, Reasoning, Tasks, Weather)
 Fresh = Callable[[str], str]
 
 
@@ -113,6 +114,11 @@ def test_the_wrong_plan_is_refused_for_the_reasons_given() -> None:
     problems = plan.check(plan.parse(json.dumps(section.plans[0])), [each.manifest() for each in CAPABILITIES])
     for problem, said in zip(problems, section.texts[0].splitlines(), strict=True):
         assert problem.startswith(said)
+
+
+def test_the_plan_with_a_reference_in_a_list_may_run() -> None:
+    [written] = SECTIONS["References"].plans
+    assert plan.check(plan.parse(json.dumps(written)), [each.manifest() for each in CAPABILITIES]) == []
 
 
 def test_the_limits_are_those_of_the_code() -> None:

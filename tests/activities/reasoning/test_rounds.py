@@ -65,7 +65,8 @@ async def test_an_exhausted_script_ends_a_later_round(bench: Bench, word: str) -
 async def test_steps_of_a_later_round_get_names_of_their_own_and_may_use_earlier_results(
     bench: Bench, word: str
 ) -> None:
-    delete = {"id": "s3", "tool": "calendar.delete_event", "args": {"event_id": {"$from": "s1", "path": "/events/0"}}}
+    event = {"$from": "s1", "path": "/events/0/event_id"}
+    delete = {"id": "s3", "tool": "calendar.delete_event", "args": {"event_id": event}}
     bench.model.script(word, plan_answer([delete], final=False))
     result = await bench.tools.plan(later(word))
     assert result.plan is not None, result.refused
