@@ -29,7 +29,9 @@ from cryptography.x509.oid import NameOID
 
 from workers.temporal_server import free_port
 
-DOVECOT = shutil.which("dovecot") or next(iter(map(str, Path("/usr/sbin").glob("dovecot"))), None)
+_DOVECOT = shutil.which("dovecot") or next(iter(map(str, Path("/usr/sbin").glob("dovecot"))), None)
+DOVECOT = _DOVECOT if Path("/usr/lib/dovecot/imap").exists() else None
+"""The server's program; none where only the core package is there, which serves no IMAP."""
 NO_DOVECOT = "Debian package dovecot-imapd is not installed: apt-get install dovecot-imapd"
 PASSWORD = "canary-5f2e"  # of accounts that live as long as a test
 
