@@ -34,7 +34,7 @@ from activities.calendar.contract import (
 from activities.calendar.ical_edit import changed, is_scheduled, marks_of, new_calendar, sealed, uid_of
 from activities.calendar.ical_entry import Entry, main_of, parsed, read_entry, vevents
 from activities.calendar.ical_values import Unreadable
-from activities.calendar.listing import MOST_EVENTS, asks_for, bounds, free_slots, listing
+from activities.calendar.listing import LONG_AGO, MOST_EVENTS, asks_for, bounds, free_slots, listing
 from activities.calendar.models import KeptResource
 from activities.calendar.store import entered
 from retinue.dav import Resource
@@ -92,7 +92,11 @@ class CaldavCalendar(Calendar):
         start, end = bounds(window)
         wanted = asks_for(window.query)
         look = await self._view.look(start, end)
-        found = [[each for each in times if wanted(each.event.title)][: MOST_EVENTS + 1] for times in look.found]
+        earliest = start if window.starting else LONG_AGO
+        found = [
+            [each for each in times if each.start >= earliest and wanted(each.event.title)][: MOST_EVENTS + 1]
+            for times in look.found
+        ]
         in_order = sorted((times for times in found if times), key=lambda times: times[0].start)
         return listing(in_order, skipped=look.skipped.total())
 

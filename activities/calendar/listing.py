@@ -3,7 +3,7 @@
 import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from retinue.errors import InvalidArguments
 
 MOST_EVENTS = 200
 MOST_SLOTS = 20
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 LONGEST_WINDOW = timedelta(days=3 * 366)
 LISTED_DESCRIPTION = 500
 LISTED_ATTENDEES = 20

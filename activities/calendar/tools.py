@@ -18,7 +18,7 @@ from activities.calendar.contract import (
     UpdateEvent,
     UpdateEventResult,
 )
-from activities.calendar.listing import MOST_EVENTS, asks_for, bounds, free_slots, listing
+from activities.calendar.listing import LONG_AGO, MOST_EVENTS, asks_for, bounds, free_slots, listing
 from activities.calendar.store import CalendarStore, as_previous, occurrences_of
 from retinue.ledger import Ledger
 from retinue.store import Store
@@ -44,8 +44,10 @@ class CalendarTools(Calendar):
         start, end = bounds(window)
         wanted = asks_for(window.query)
         events = [event for event in await self._calendar.between(start, end) if wanted(event.title)]
-        found = [list(islice(occurrences_of(event, start, end), MOST_EVENTS + 1)) for event in events]
-        return listing([times for times in found if times])
+        earliest = start if window.starting else LONG_AGO
+        times = ((each for each in occurrences_of(event, start, end) if each.start >= earliest) for event in events)
+        found = [list(islice(each, MOST_EVENTS + 1)) for each in times]
+        return listing([each for each in found if each])
 
     async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
         """Cut the gaps between busy times into slots, shown in the offset of the window's start."""

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from offline.planner.dates import day_start
 from offline.planner.draft import Draft, Gives, Json, reference
-from offline.planner.events import Event, search_words
+from offline.planner.events import KINDS, Event, search_words
 from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
 from offline.planner.patterns import Match
 from offline.planner.rules import Rule
@@ -14,6 +14,22 @@ from offline.planner.when import When, free_windows, later, local, occasion, one
 SEARCH_DAYS = 90
 _MANY = {"all", "every", "everything", "both", "each", "meetings", "events", "appointments", "entries", "any"}
 _NO_EVENT = {"mail", "mails", "email", "emails", "message", "messages", "inbox", "contact", "contacts", "draft", "task"}
+_BOOKED = {
+    "taxi",
+    "cab",
+    "flight",
+    "flights",
+    "hotel",
+    "room",
+    "rooms",
+    "table",
+    "ticket",
+    "tickets",
+    "train",
+    "bus",
+    "car",
+}
+_BOOKED |= {"ride", "seat", "seats", "desk", "court", "restaurant", "hostel", "apartment", "ferry", "cruise", "tour"}
 _CALENDAR = "(calendar|agenda|schedule|diary)"
 _EVENTS = "(events|appointments|meetings|entries)"
 _ANY = "(anything|something|events|any events|meetings|any meetings|appointments|any appointments|a meeting|an appointment)"
@@ -44,6 +60,7 @@ def create(match: Match, draft: Draft) -> None:
     _checked(event)
     if not event.title or (event.generic and not event.quoted and event.title.casefold() in ("event", "entry", "slot")):
         raise Ask(Doubt("What is the event called?", match.ending, match.ending), template=' called "{}"')
+    _check_booking(event, match)
     happens = occasion(event.when, match.ending)
     args: dict[str, Json] = {
         "title": event.title if event.quoted else event.title[0].upper() + event.title[1:],
@@ -64,6 +81,28 @@ def _check_list(event: Event, match: Match) -> None:
     elsewhere = {"to", "into", "onto", *_NO_EVENT} & set(event.title.casefold().split())
     if verb in ("add", "put", "enter", "create", "save") and elsewhere and not event.quoted:
         raise Unread(match.words)
+
+
+def _check_booking(event: Event, match: Match) -> None:
+    """`Book a taxi` asks for a taxi, which an event in the calendar is not."""
+    thing = not event.quoted and bool(_BOOKED & set(event.title.casefold().split()))
+    if match.scan.low(match.start) not in ("book", "reserve") or (_names_an_event(event) and not thing):
+        return
+    rest = match.scan.typed(match.start + 1, match.end)
+    question = (
+        f'I cannot book or reserve anything outside your calendar. Shall I only put "{event.title}" into your calendar?'
+    )
+    raise Ask(_choice(match, question, yes=f"put {rest} into my calendar"))
+
+
+def _names_an_event(event: Event) -> bool:
+    return event.quoted or bool(KINDS & {word.removesuffix("s") for word in event.title.casefold().split()})
+
+
+def _choice(match: Match, question: str, **choices: str) -> Doubt:
+    """A question whose answer is one of `choices`, each with the text that then takes the place of the clause."""
+    found = tuple((name.replace("_", " "), text) for name, text in choices.items())
+    return Doubt(question, match.scan.begin(match.start), match.ending, found, closed=True)
 
 
 def agenda(match: Match, draft: Draft) -> None:
@@ -97,10 +136,13 @@ def _search(event: Event, match: Match, draft: Draft, *, instead: When | None = 
     named = words is not None or event.when.clock is not None or (event.generic and when.days is not None)
     if not named or (words is None and when.days is None):
         raise Ask(Doubt("Which event do you mean?", match.ending, match.ending), template=' called "{}"')
+    _check_day(when)
     start, end = _search_window(when)
     args: dict[str, Json] = {"start": _iso(start), "end": _iso(end)}
     if words:
         args["query"] = words
+    if when.clock and draft.argument("calendar.list_events", "starting"):
+        args["starting"] = True  # "my 3pm meeting" is not the one that has been on since two
     return draft.add("calendar.list_events", args, f"finds {words or 'the event'}; it must be exactly one")
 
 
@@ -118,9 +160,19 @@ def _check_single(event: Event) -> None:
         raise Refuse("I find an event only by its title, its day and its time; leave out its length, place and notes.")
 
 
+def _check_day(when: When) -> None:
+    """A time without its day cannot be searched for, and must not be passed over."""
+    if when.days is not None or when.instant is not None or not (when.clock or when.part or when.bounds):
+        return
+    at = when.clock.close if when.clock else when.place
+    raise Ask(Doubt("On which day is the event that you mean?", at, at), template=" on {}")
+
+
 def _search_window(when: When) -> tuple[datetime, datetime]:
     when.sure()
     scan = when.scan
+    if when.instant is not None:
+        return when.instant, later(when.instant, 1)
     if when.days is None:
         return scan.now, day_start(scan.today + timedelta(days=SEARCH_DAYS), scan).replace(
             hour=scan.now.hour, minute=scan.now.minute, second=scan.now.second
@@ -139,9 +191,23 @@ def delete(match: Match, draft: Draft) -> None:
     if event.title.casefold() in ("it", "that", "that event"):
         delete_known(match, draft)
         return
+    _check_kind(event, match, draft)
     found = _search(event, match, draft)
     args = {"event_id": reference(found, "/match/event_id")}
     draft.add("calendar.delete_event", args, "deletes the event that was found")
+
+
+def _check_kind(event: Event, match: Match, draft: Draft) -> None:
+    """What is deleted without a word that it is an event may be a task, or nothing that can be deleted here."""
+    if event.in_calendar or not event.title or _NO_EVENT & set(event.title.casefold().split()):
+        return
+    title = event.title.replace('"', "'")
+    an_event, a_task = f'delete the event "{title}"', f'delete the task "{title}"'
+    if "tasks.delete" in draft.schemas:
+        question = f'I can delete events and tasks. Is "{title}" an event in your calendar, or a task on your list?'
+        raise Ask(_choice(match, question, an_event=an_event, a_task=a_task, event=an_event, task=a_task))
+    question = f'I can delete events from your calendar, nothing else of that name. Is "{title}" such an event?'
+    raise Ask(_choice(match, question, yes=an_event))
 
 
 def delete_known(match: Match, draft: Draft) -> None:

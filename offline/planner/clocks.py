@@ -62,6 +62,11 @@ class Clock:
     start: Spoken
     end: Spoken | None = None
 
+    @property
+    def close(self) -> int:
+        """Where it ends in the text."""
+        return (self.end or self.start).end
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:

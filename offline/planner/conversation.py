@@ -163,7 +163,9 @@ def _inserted(text: str, ask: Ask, given: str) -> list[str]:
     plain = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
     if '"' in ask.template:
         plain = plain.replace('"', "'")
-    shapes = [ask.template.format(piece).strip() for piece in dict.fromkeys((plain, _without_lead(plain)))]
+    bare = _without_lead(plain)
+    leads = ask.template.split()[0] in _LEADS  # "on" is there already
+    shapes = [ask.template.format(piece).strip() for piece in dict.fromkeys((bare, plain) if leads else (plain, bare))]
     return [f"{text[:place]} {piece}{text[place:]}" for piece in [*shapes, given]]
 
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from offline.planner.dates import MONTHS, WEEKDAYS
 from offline.planner.outcomes import Doubt
-from offline.planner.scan import Scan
+from offline.planner.scan import Scan, phrases
 from offline.planner.tokens import Kind
 from offline.planner.when import When, read_when
 
@@ -22,6 +22,15 @@ _NOTE = ("with the description", "with description", "with the note", "with a no
 _LOCATION = ("with location", "with the location", "location", "place")
 _DETERMINERS = ("a", "an", "the", "my", "our", "new", "another", "this", "that", "for", "of", ":", "-")
 _GENERIC = ("event", "appointment", "meeting", "entry", "calendar", "slot")
+KINDS = frozenset(
+    phrases(
+        "event|appointment|meeting|entry|slot|call|lunch|dinner|breakfast|brunch|coffee|drinks|party|standup|sync|review|"
+        "interview|class|lesson|lecture|course|seminar|workshop|webinar|training|exam|conference|session|demo|retro|"
+        "retrospective|briefing|presentation|talk|rehearsal|concert|dentist|doctor|checkup|haircut|visit|trip|holiday|"
+        "vacation|birthday|anniversary|wedding|yoga|workout"
+    )
+)
+"""Words that say that something stands in a calendar. Anything else could as well be a task, a subscription or a thing."""
 _ADVERBS = ("daily", "weekly", "monthly", "yearly")
 _VAGUE = {"every", "each", "until", "till", "next", "last", "fortnight", "sometime", "soon", "later", "asap", "someday"}
 _VAGUE |= {"eventually", "lunchtime", "dinnertime", "o'clock", "am", "pm", "tonite", "yesterday", "whenever"}
@@ -38,6 +47,7 @@ class Event:
         title: As typed, without articles at its beginning; empty if none.
         quoted: Whether the title stood in quotes.
         generic: Whether only a word like "meeting" stands for it.
+        in_calendar: Whether the words say that it stands in the calendar: its kind, a time, or "from my calendar".
         unread: A piece that does not belong to an event.
     """
 
@@ -45,6 +55,7 @@ class Event:
     title: str = ""
     quoted: bool = False
     generic: bool = False
+    in_calendar: bool = False
     location: str | None = None
     description: str | None = None
     attendees: list[str] = field(default_factory=list)
@@ -70,7 +81,7 @@ def read_event(scan: Scan, at: int, end: int) -> Event | None:
     """Everything from `at` up to `end` as an event, or None where that is too long to be one."""
     if end - at > MAX_WORDS or at >= end:
         return None
-    inside = scan.until(end)
+    inside, begin = scan.until(end), at
     event, pieces = Event(When(inside, place=inside.begin(at))), _Pieces()
     while at < end:
         behind = _known(inside, at, event)
@@ -79,6 +90,11 @@ def read_event(scan: Scan, at: int, end: int) -> Event | None:
             at += 1
         else:
             pieces.broken, at = True, behind
+    event.in_calendar = (
+        any(inside.low(at).removesuffix("s") in KINDS or inside.low(at) in KINDS for at in range(begin, end))
+        or any(inside.phrase(at, *_IN_CALENDAR) for at in range(begin, end))
+        or not event.when.empty
+    )
     _entitle(inside, event, pieces.runs)
     return event
 

@@ -188,6 +188,16 @@ async def test_match_is_the_event_when_exactly_one_was_found(call: Call) -> None
     assert (await call("calendar.list_events", **DAY, query="gym"))["match"] is None
 
 
+async def test_what_began_before_the_window_is_left_out_where_only_starts_count(call: Call) -> None:
+    await call("calendar.create_event", **LUNCH)
+    half_past = {"start": "2026-11-27T12:30:00+01:00", "end": "2026-11-27T12:31:00+01:00"}
+    noon = {"start": "2026-11-27T12:00:00+01:00", "end": "2026-11-27T12:01:00+01:00"}
+
+    assert await _titles(call, **half_past) == ["Lunch"]
+    assert (await call("calendar.list_events", **half_past, starting=True))["match"] is None
+    assert (await call("calendar.list_events", **noon, starting=True))["match"]["title"] == "Lunch"
+
+
 async def test_match_of_a_series_is_its_first_occurrence_in_the_window(call: Call) -> None:
     series = await call("calendar.create_event", **LUNCH, recurrence="FREQ=DAILY;COUNT=5")
 
