@@ -163,11 +163,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Claim:
-    """What belongs to a caller's key."""
+    """What belongs to a caller's key. `named` is what the caller's protocol calls the key."""
 
     assistant_id: str
     used_at: datetime
     repeated: bool
+    named: str = "Idempotency-Key"
     id: str = ""
     until: datetime | None = None
     secret: str = field(default="", repr=False)
@@ -195,7 +196,9 @@ class IdempotencyKeys:
         """The API's database."""
         return self._store
 
-    async def claim(self, *, owner: str, key: str, body: str, lasting: timedelta = CLAIM) -> Claim:
+    async def claim(
+        self, *, owner: str, key: str, body: str, lasting: timedelta = CLAIM, named: str = "Idempotency-Key"
+    ) -> Claim:
         """Claim a caller's key for a request, before anything is done.
 
         Args:
@@ -203,6 +206,7 @@ class IdempotencyKeys:
             key: Theirs.
             body: Everything that makes the request what it is.
             lasting: After this others may take the claim over, if it is neither answered nor given back.
+            named: What the caller's protocol calls the key; refusals use this name.
 
         Returns:
             The id that belongs to the key, and the first answer if there is one: then nothing is to be done.
@@ -212,7 +216,8 @@ class IdempotencyKeys:
             InProgress: The first request with this key is still being answered.
         """
         key_id, now = _digest(owner, key), datetime.now(UTC)
-        claim = Claim(f"a-{self._hidden(key_id)}", now, repeated=False, id=key_id, until=now + lasting, secret=key)
+        run_id, until = f"a-{self._hidden(key_id)}", now + lasting
+        claim = Claim(run_id, now, repeated=False, named=named, id=key_id, until=until, secret=key)
         row = {"id": key_id, "body_hash": _digest(body), "assistant_id": claim.assistant_id, "used_at": now}
         try:
             async with self._store.write() as session:
@@ -231,7 +236,8 @@ class IdempotencyKeys:
             row = await self._row(claim.id)
             if row.body_hash != body_hash:
                 raise InvalidArguments(
-                    "this Idempotency-Key was used for another request", hint="use a new key for a new request"
+                    f"this {claim.named} was used for another request",
+                    hint=f"use a new {claim.named} for a new request",
                 )
             again = replace(claim, assistant_id=row.assistant_id, used_at=row.used_at, repeated=True)
             if row.status is not None:
@@ -240,7 +246,7 @@ class IdempotencyKeys:
             if await self._taken_over(claim.id, until):
                 return replace(again, until=until)
             if asyncio.get_running_loop().time() > deadline:
-                raise InProgress("the first request with this Idempotency-Key is still being answered", retry_after=2)
+                raise InProgress(f"the first request with this {claim.named} is still being answered", retry_after=2)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.5)
 

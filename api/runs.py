@@ -358,8 +358,8 @@ class Runs:
             return await self.view(claim.assistant_id)
         except NotFound:
             raise Conflict(
-                f"this Idempotency-Key was used on {claim.used_at:%Y-%m-%d} and its run is no longer kept",
-                hint="use a new key to ask again",
+                f"this {claim.named} was used on {claim.used_at:%Y-%m-%d} and its run is no longer kept",
+                hint=f"use a new {claim.named} to ask again",
             ) from None
 
     async def view(self, run_id: str) -> AssistantView:

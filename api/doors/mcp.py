@@ -58,6 +58,7 @@ class McpAnswer(Response):
         await self._answered(self._server, scope, receive, send)
 
 
+@router.post("/mcp/", dependencies=[needs(Permission.READ)])
 @router.post("/mcp", dependencies=[needs(Permission.READ)])
 async def assistants(request: Request, runs: MyRuns, kept: TheHouse, me: Caller) -> Response:
     """Assistants and approvals as tools. Each tool asks for a permission of its own."""

@@ -21,6 +21,8 @@ from retinue.capability import Annotations
 from retinue.errors import NotAllowed, NotFound
 from workflows.messages import AssistantView, Decide, DecisionKind, SendMessage
 
+KEY = "retinue/idempotency-key"
+"""In a request's `_meta`: the same key and the same call are the same run."""
 _CANCEL_WAIT = 3.0
 _ACTS = Annotations(read_only=False, destructive=True, idempotent=False, open_world=True)
 _ENDS = Annotations(read_only=False, destructive=True, idempotent=True, open_world=False)
@@ -88,7 +90,7 @@ async def claimed(visit: Visit, key: str | None, said: str, *, seconds: float) -
     if key is None:
         return None
     lasting = CLAIM + timedelta(seconds=seconds)
-    return await visit.kept.keys.claim(owner=visit.person.owner, key=key, body=said, lasting=lasting)
+    return await visit.kept.keys.claim(owner=visit.person.owner, key=key, body=said, lasting=lasting, named=KEY)
 
 
 async def given_back(visit: Visit, claim: Claim | None) -> None:

@@ -18,15 +18,13 @@ from starlette.types import Receive, Scope, Send
 from temporalio.service import RPCError
 
 from api.doors.mcp import Visit
-from api.doors.mcp_assistants import AssistantTool, call_tool, shown_tools
+from api.doors.mcp_assistants import KEY, AssistantTool, call_tool, shown_tools
 from api.doors.mcp_capabilities import Called, call_capability, capability_tools
 from api.limits import MAX_BODY
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.errors import InvalidArguments, RetinueError
 
 VERSION = "1"
-KEY = "retinue/idempotency-key"
-"""In a request's `_meta`: the same key and the same call are the same run."""
 WAIT = "retinue/wait-seconds"
 """In a request's `_meta`: how long a capability's tool is waited for, 0 to 30."""
 _KEY_CHARS = 200

@@ -36,7 +36,8 @@ async def card(request: Request, kept: HouseAtRest) -> Response:
         alone = False
     manifests: Sequence[Manifest] = await _manifests(kept) if alone else ()
     serving = await _loaded()
-    answer: Response = serving.card_answer(str(request.base_url), manifests, protected=not alone)
+    known = request.headers.get("if-none-match")
+    answer: Response = serving.card_answer(str(request.base_url), manifests, protected=not alone, if_none_match=known)
     return answer
 
 
@@ -48,6 +49,7 @@ async def _manifests(kept: HouseAtRest) -> Sequence[Manifest]:
         return ()
 
 
+@router.post("/a2a/", dependencies=[needs(Permission.READ)])
 @router.post("/a2a", dependencies=[needs(Permission.READ)])
 async def rpc(request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller) -> Response:
     """One call of the protocol. Each method asks for a permission of its own."""

@@ -5,12 +5,15 @@ The SDK's own task store and queues are not used: a task is read from its run, s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import a2a.server.routes  # noqa: F401  # imports the adapter below, which cannot be imported first
+from a2a.compat.v0_3.jsonrpc_adapter import JSONRPC03Adapter
 from a2a.server.context import ServerCallContext
 from a2a.server.events.event_queue import Event
 from a2a.server.request_handlers.request_handler import RequestHandler
@@ -55,7 +58,8 @@ from a2a.utils.errors import (
 )
 from a2a.utils.task import validate_page_size
 from fastapi import Request, Response
-from google.protobuf.json_format import MessageToDict
+from google.protobuf import struct_pb2
+from pydantic import JsonValue, ValidationError
 from starlette.responses import JSONResponse
 from temporalio.service import RPCError
 
@@ -63,6 +67,7 @@ from api.doors.a2a.tasks import RESTS, STATES, reply_of, task_of, update_of
 from api.doors.a2a.visit import WAIT, Said, Visit
 from api.events.model import EventKind
 from api.events.stream import Reader
+from api.events.tag import matches
 from retinue.capability import Manifest
 from retinue.errors import CallerError, Conflict, NotAllowed, NotFound, RetinueError
 from workflows.messages import AssistantStatus, AssistantView
@@ -70,16 +75,27 @@ from workflows.messages import AssistantStatus, AssistantView
 VERSIONS = ("1.0", "0.3")
 _MOST_SKILLS = 50
 _TEXT = 500
+_CARD_KEPT = "private, max-age=60"
+"""The card of one's own machine names its capabilities, so no cache that several people share may keep it."""
 _MOST_TASKS = 20
+_INVALID_PARAMS = -32602
 _TELLING = frozenset({EventKind.STATUS, EventKind.APPROVAL, EventKind.QUESTION, EventKind.END})
 _log = logging.getLogger("retinue.api")
 logging.getLogger("a2a").setLevel(logging.CRITICAL)  # it would log what callers sent
 Result = TypeVar("Result")
 
 
-def card_answer(base: str, manifests: Sequence[Manifest], *, protected: bool) -> Response:
-    """The card as an HTTP answer."""
-    return JSONResponse(agent_card_to_dict(card(base, manifests, protected=protected)))
+def card_answer(
+    base: str, manifests: Sequence[Manifest], *, protected: bool, if_none_match: str | None = None
+) -> Response:
+    """The card as an HTTP answer; 304 without it for a caller that has just this one."""
+    answer = JSONResponse(agent_card_to_dict(card(base, manifests, protected=protected)))
+    tag = f'W/"{hashlib.blake2b(bytes(answer.body), digest_size=16).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": _CARD_KEPT, "Vary": "Authorization, Cookie"}
+    if matches(tag, if_none_match):
+        return Response(status_code=304, headers=headers)
+    answer.headers.update(headers)
+    return answer
 
 
 def card(base: str, manifests: Sequence[Manifest], *, protected: bool) -> AgentCard:
@@ -132,9 +148,31 @@ def _skill(manifest: Manifest) -> AgentSkill:
 
 async def answered(visit: Visit, request: Request) -> Response:
     """Answer one call."""
+    if (refusal := await _wrong_params(request)) is not None:
+        return refusal
     dispatcher = JsonRpcDispatcher(Assistants(visit), enable_v0_3_compat=True)
     answer: Response = await dispatcher.handle_requests(request)
     return answer
+
+
+async def _wrong_params(request: Request) -> Response | None:
+    """The refusal of a call of version 0.3 whose parameters are wrong: the SDK calls the whole request invalid."""
+    try:
+        body = await request.json()
+    except ValueError:
+        return None
+    model = JSONRPC03Adapter.METHOD_TO_MODEL.get(body.get("method")) if isinstance(body, dict) else None
+    if model is None:
+        return None
+    try:
+        model.model_validate(body)
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False)
+        if all(one["loc"][:1] == ("params",) for one in wrong):
+            told = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong[:5])
+            refused = {"code": _INVALID_PARAMS, "message": f"some params are wrong: {told}"[:1000]}
+            return JSONResponse({"jsonrpc": "2.0", "id": body.get("id"), "error": refused})
+    return None
 
 
 class Assistants(RequestHandler):
@@ -306,19 +344,36 @@ def _said(message: A2aMessage) -> Said:
     """A message of the protocol in our words.
 
     Raises:
-        ContentTypeNotSupportedError: There is more in it than words and objects.
+        ContentTypeNotSupportedError: There is more in it than words and JSON.
     """
     texts: list[str] = []
-    data: list[dict[str, Any]] = []
+    data: list[JsonValue] = []
     for part in message.parts:
         kind = part.WhichOneof("content")
         if kind == "text":
             texts.append(part.text)
-        elif kind == "data" and isinstance(found := MessageToDict(part.data), dict):
-            data.append(found)
+        elif kind == "data":
+            data.append(_json(part.data))
         else:
-            raise ContentTypeNotSupportedError("only text, and objects as data, are understood here")
+            raise ContentTypeNotSupportedError("only text, and JSON as data, are understood here")
     return Said(message.message_id, "\n\n".join(texts), tuple(data), message.task_id, message.context_id)
+
+
+def _json(value: struct_pb2.Value) -> JsonValue:
+    """The JSON behind a value of the protocol, which knows no whole numbers."""
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            return {name: _json(member) for name, member in value.struct_value.fields.items()}
+        case "list_value":
+            return [_json(member) for member in value.list_value.values]
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+    return None
 
 
 def _refuse_push(params: SendMessageRequest) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -48,16 +46,27 @@ class Said:
     Args:
         message_id: Its own id of the message, by which a repeated one is known.
         text: In words.
-        data: The objects that came with it.
+        data: The JSON values that came with it.
         task_id: What it belongs to; empty where it asks for something new.
         context_id: What it goes on from; empty where it begins anew.
     """
 
     message_id: str
     text: str
-    data: tuple[Mapping[str, Any], ...]
+    data: tuple[JsonValue, ...]
     task_id: str
     context_id: str
+
+    @property
+    def decides(self) -> bool:
+        """Whether a data part is meant as a decision."""
+        return any(isinstance(value, dict) and "decision" in value for value in self.data)
+
+    @property
+    def words(self) -> str:
+        """The text, then each JSON value as it came, for an assistant that reads words."""
+        values = [json.dumps(value, ensure_ascii=False, indent=1) for value in self.data]
+        return "\n\n".join(part for part in (self.text, *values) if part.strip())
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ class Visit:
         if not said.task_id:
             return await self._begin(said)
         await self._check_context(said)
-        if said.data:
+        if said.decides:
             await self._decide(said)
         else:
             await self._answer(said)
@@ -117,17 +126,16 @@ class Visit:
     async def _begin(self, said: Said) -> str:
         """A new assistant; the same message again is the same one."""
         self.need(Permission.ASK)
-        if said.data or not said.text.strip():
-            raise InvalidArguments("a new task begins with words", hint="send a text part; data belongs to a task")
-        if len(said.text) > MAX_MESSAGE:
-            raise InvalidArguments(f"the message has more than {MAX_MESSAGE} characters; say it shorter")
-        body = f"a2a {json.dumps([said.text, said.context_id])}"
-        claim = await self.kept.keys.claim(owner=self.person.owner, key=f"a2a {said.message_id}", body=body)
+        if said.decides:
+            raise InvalidArguments("a decision belongs to a task", hint="name the task that asked in taskId")
+        words = _checked(said.words)
+        key, body = f"a2a {said.message_id}", f"a2a {json.dumps([words, said.context_id])}"
+        claim = await self.kept.keys.claim(owner=self.person.owner, key=key, body=body, named="messageId")
         try:
-            given = self.runs.input_for(StartBody(message=said.text), timezone=self.kept.settings.retinue_timezone)
+            given = self.runs.input_for(StartBody(message=words), timezone=self.kept.settings.retinue_timezone)
             before = await self._before(said.context_id) if said.context_id else []
             if before:
-                asked = Message(role=Role.USER, text=said.text)
+                asked = Message(role=Role.USER, text=words)
                 given = given.model_copy(update={"carried": Carried(messages=[*before, asked])})
             view = await self.runs.begin(given, claimed=claim)
             ASSISTANTS_STARTED.inc()
@@ -140,7 +148,7 @@ class Visit:
         self.need(Permission.DECIDE)
         for data in said.data:
             try:
-                wanted = Decided.model_validate(dict(data))
+                wanted = Decided.model_validate(data)
                 body = DecisionBody.model_validate(wanted.model_dump(exclude={"approval_id"}, exclude_unset=True))
             except ValidationError as error:
                 wrong = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
@@ -154,8 +162,7 @@ class Visit:
         """Words to a task answer its question. They approve nothing: who relays them may have been told what to say."""
         view = await self.runs.view(said.task_id)
         self.need(Permission.ASK)
-        if not said.text.strip():
-            raise InvalidArguments("the message says nothing", hint="send a text part, or a data part with a decision")
+        words = _checked(said.words)
         if view.status in ENDED:
             raise Conflict("the task has ended", hint="send a message with its contextId and no taskId to go on")
         if view.status is not AssistantStatus.AWAITING_INPUT and waiting(view):
@@ -164,7 +171,7 @@ class Visit:
                 hint='send a data part {"decision", "approval_id", "args_hash"} as the task\'s status shows them',
             )
         key = hashlib.sha256(said.message_id.encode("utf-8", "surrogatepass")).hexdigest()
-        message = SendMessage(text=said.text, key=key, question_id=view.question_id)
+        message = SendMessage(text=words, key=key, question_id=view.question_id)
         await self.runs.send_message(said.task_id, message)
 
     async def cancel(self, task_id: str) -> AssistantView:
@@ -212,6 +219,19 @@ class Visit:
     @property
     def _places(self) -> Places:
         return Places(self.kept.keys.store)
+
+
+def _checked(words: str) -> str:
+    """The words of a message, if they are any and not too many.
+
+    Raises:
+        InvalidArguments: They are not.
+    """
+    if not words.strip():
+        raise InvalidArguments("the message says nothing", hint="send a text part or a data part")
+    if len(words) > MAX_MESSAGE:
+        raise InvalidArguments(f"text and data have more than {MAX_MESSAGE} characters together; say it shorter")
+    return words
 
 
 def _last(messages: list[Message]) -> list[Message]:

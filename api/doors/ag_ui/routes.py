@@ -36,6 +36,7 @@ _COMMENT = b": the assistant is at work\n\n"
 _GONE = ("The assistant cannot be followed any more; start a run without a new message to hear how it stands.", "gone")
 
 
+@router.post("/ag-ui/", dependencies=[needs(Permission.ASK)])
 @router.post("/ag-ui", dependencies=[needs(Permission.ASK)])
 async def run(
     body: RunInput, request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller

@@ -142,10 +142,8 @@ class Thread:
         said = [(said.id, said.text) for said in self._asked.messages[-1:]]
         answers = [answer.model_dump(mode="json") for answer in self._asked.resume or ()]
         keys, key = self._visit.kept.keys, f"ag-ui {self._digest('run', self._asked.run_id)}"
-        try:
-            claim = await keys.claim(owner=self._visit.person.owner, key=key, body=json.dumps([said, answers]))
-        except InvalidArguments:
-            raise InvalidArguments("this runId was used for another run", hint="use a new one for each run") from None
+        body = json.dumps([said, answers])
+        claim = await keys.claim(owner=self._visit.person.owner, key=key, body=body, named="runId")
         try:
             yield
         finally:

@@ -152,7 +152,9 @@ async def test_a_key_used_for_another_request_is_refused(
     message = fresh("Hello")
     stack.model.script(message, plan_answer(reply="Hello!"))
     first = (await ask(stack.http, key, message, wait_seconds=20)).json()
-    refused(await ask(stack.http, key, **{"message": message, **other}), 422, "use a new key for a new request")
+    refused(
+        await ask(stack.http, key, **{"message": message, **other}), 422, "use a new Idempotency-Key for a new request"
+    )
     assert (await ask(stack.http, key, message)).json() == first
 
 
@@ -216,7 +218,7 @@ async def test_a_key_outlives_the_process(stack: Stack, fresh: Fresh, key: str, 
     stack.model.script(message, *[plan_answer(reply="Hello!")] * 2)
     first = (await ask(stack.http, key, message, wait_seconds=20)).json()
     assert (await ask(restarted, key, message)).json() == first
-    refused(await ask(restarted, key, "Something else"), 422, "use a new key")
+    refused(await ask(restarted, key, "Something else"), 422, "use a new Idempotency-Key")
     assert plans(stack, message) == 1
 
 
@@ -247,7 +249,7 @@ async def test_an_old_key_whose_run_is_no_longer_kept_never_runs_again(stack: St
     message = fresh("Hello")
     run_id = (await claimed(key, message)).assistant_id
     _used_two_days_ago(stack, run_id)
-    refused(await ask(stack.http, key, message), 409, "use a new key to ask again")
+    refused(await ask(stack.http, key, message), 409, "use a new Idempotency-Key to ask again")
     refused(await stack.http.get(f"{ASSISTANTS}/{run_id}"), 404)
     assert plans(stack, message) == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -99,7 +100,7 @@ async def test_a_message_that_is_sent_again_is_the_same_task(stack: Stack, opene
     async with opened() as client:
         tasks = [await sent(client, request(message, message_id=key, at_once=True)) for _ in range(3)]
         assert len({task.id for task in tasks}) == 1
-        with pytest.raises(InvalidParamsError):
+        with pytest.raises(InvalidParamsError, match="this messageId was used for another request"):
             await sent(client, request(fresh("something else"), message_id=key))
         await client.cancel_task(CancelTaskRequest(id=tasks[0].id))
 
@@ -259,6 +260,78 @@ async def test_what_says_nothing_usable_is_refused_in_words(opened: Opened, want
         with pytest.raises(A2AError) as refused:
             await sent(client, wanted)
     assert "error of our own" not in str(refused.value)
+
+
+@pytest.mark.parametrize("with_words", [True, False])
+async def test_json_that_comes_with_a_new_task_is_read(
+    stack: Stack, opened: Opened, fresh: Fresh, with_words: bool
+) -> None:
+    """The card offers `application/json`."""
+    words, place = fresh("How far is it"), fresh("Lisbon")
+    data = {"to": place, "days": 3, "by": ["train", None]}
+    told = json.dumps(data, ensure_ascii=False, indent=1)
+    message = f"{words}\n\n{told}" if with_words else told
+    stack.model.script(message, plan_answer([], reply="Far."))
+    async with opened() as client:
+        done = await sent(client, request(words if with_words else "", data=data))
+    assert done.artifacts[0].parts[0].text == "Far."
+    assert (await stack.view(done.id))["message"] == message
+
+
+async def test_json_answers_a_question_too(stack: Stack, opened: Opened, fresh: Fresh) -> None:
+    message, day = fresh("book it"), fresh("Monday")
+    stack.model.script(message, plan_answer([], question="Which day?"), plan_answer([], reply="Noted."))
+    async with opened() as client:
+        asked = await sent(client, request(message))
+        done = await sent(client, request(data={"day": day}, task=asked.id))
+    assert done.artifacts[0].parts[0].text == "Noted."
+    assert day in str(stack.model.requests_for(message)[-1])
+
+
+async def test_a_decision_without_its_task_is_refused_in_words(opened: Opened) -> None:
+    decision = {"decision": "approve", "approval_id": "ap-s1", "args_hash": "0" * 64}
+    async with opened() as client:
+        with pytest.raises(InvalidParamsError, match="taskId"):
+            await sent(client, request("hello", data=decision))
+
+
+async def test_a_caller_that_has_the_card_is_told_so(door: str) -> None:
+    async with httpx.AsyncClient(base_url=door) as http:
+        card = await http.get("/.well-known/agent-card.json")
+        again = await http.get("/.well-known/agent-card.json", headers={"If-None-Match": card.headers["etag"]})
+        other = await http.get(
+            "/.well-known/agent-card.json",
+            headers={"If-None-Match": card.headers["etag"], "Authorization": "Bearer rtn_wrong"},
+        )
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", card.headers["etag"])
+    assert "max-age" in card.headers["cache-control"]
+    assert other.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/a2a", "/a2a/"])
+async def test_a_client_finds_the_door_with_and_without_a_slash(door: str, path: str) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": "a-" + "0" * 32}}
+    async with httpx.AsyncClient(base_url=door) as http:
+        answer = await http.post(path, json=call, headers={"A2A-Version": "1.0"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (200, -32001)
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("message/send", {}),
+        ("message/send", {"message": {"role": "user"}}),
+        ("message/stream", {"message": "hello"}),
+        ("tasks/get", {"id": 7}),
+        ("tasks/cancel", None),
+    ],
+)
+async def test_wrong_params_of_the_version_before_are_called_so(door: str, method: str, params: Any) -> None:
+    call = {"jsonrpc": "2.0", "id": "x", "method": method, "params": params}
+    async with httpx.AsyncClient(base_url=door) as http:
+        answer = (await http.post("/a2a", json=call)).json()
+    assert (answer["id"], answer["error"]["code"]) == ("x", -32602)
+    assert "/params" in answer["error"]["message"]
 
 
 async def test_the_card_says_where_and_how(door: str, new_key: NewKey) -> None:

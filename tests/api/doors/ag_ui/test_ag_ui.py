@@ -269,7 +269,7 @@ async def test_the_same_run_and_the_same_message_again_are_read_once(
     assert all("Hello." in answer.text for answer in answers), [answer.text for answer in answers]
     assert "Hello." in (await talk.http.post("/ag-ui", json=body | {"runId": uuid.uuid4().hex})).text
     body["messages"] = [{"id": "m", "role": "user", "content": "another"}]
-    refused(await talk.http.post("/ag-ui", json=body), 422, "this runId was used for another run")
+    refused(await talk.http.post("/ag-ui", json=body), 422, "this runId was used for another request")
     view = await stack.view((await talk.run()).assistant_id)
     assert [said["text"] for said in view["messages"]] == [message, "Hello."]
 
