@@ -12,8 +12,9 @@ from temporalio.client import Client
 from api import errors, reference
 from api.browser import OwnSite, SafeAnswers
 from api.deps import House
-from api.doors.opened import open_doors
+from api.doors.opened import open_doors, tell_errors
 from api.events.stream import Followers
+from api.head import HeadAsGet
 from api.identity.recognition import Recognition
 from api.identity.schemes import tell_schemes
 from api.identity.settings import IdentitySettings
@@ -95,9 +96,11 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         app.include_router(module.router)
     for door in open_doors(chosen.doors()):
         app.include_router(door)
+    tell_errors(app, chosen.doors())
     app.include_router(reference.router)
     tell_schemes(app, alone=chosen.alone(), user_header=chosen.retinue_user_header)
     console.install(app, user_header=chosen.retinue_user_header)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestLimits)
     app.add_middleware(TellRates, failures=Rates(Rate.parsed(chosen.retinue_failed_logins)))
     app.add_middleware(OwnSite, hosts=chosen.hosts(), origins=chosen.cors_origins())

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from temporalio.service import RPCError, RPCStatusCode
 
 from retinue.errors import (
@@ -162,15 +163,28 @@ def _pointer(loc: tuple[Any, ...]) -> str:
     return pointer if len(pointer) <= _MAX_POINTER else f"{pointer[:_MAX_POINTER]}…"
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
+    headers = {"Allow": ", ".join(_allowed(request))} if status is HTTPStatus.METHOD_NOT_ALLOWED else error.headers
     hint = {
         400: _UNREADABLE,
         404: "there is nothing at this address; see /docs",
         405: "this address does not take this method; see /docs",
     }
-    return problem(status, hint.get(status, str(error.detail)), headers=error.headers)
+    return problem(status, hint.get(status, str(error.detail)), headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that this address takes: the router itself names only those of the first route that it finds."""
+    found = [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.router.routes
+        )
+    ]
+    return ["GET", "HEAD", *found[1:]] if found[:1] == ["GET"] else found
 
 
 async def _rpc(_request: Request, error: Exception) -> JSONResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 
 from api.doors import mcp
 from api.doors.a2a import routes as a2a
@@ -21,3 +21,9 @@ DOORS: Mapping[str, APIRouter] = MappingProxyType(
 def open_doors(names: set[str]) -> Iterator[APIRouter]:
     """The routes of the doors with these names."""
     yield from (router for name, router in DOORS.items() if name in names)
+
+
+def tell_errors(app: FastAPI, names: set[str]) -> None:
+    """Where no route answers at an address of a door, its own protocol's words say so. Call it after `errors.install`."""
+    if "openai" in names:
+        openai.tell_errors(app)

@@ -161,7 +161,8 @@ async def _wrong_params(request: Request) -> Response | None:
         body = await request.json()
     except ValueError:
         return None
-    model = JSONRPC03Adapter.METHOD_TO_MODEL.get(body.get("method")) if isinstance(body, dict) else None
+    method = body.get("method") if isinstance(body, dict) else None
+    model = JSONRPC03Adapter.METHOD_TO_MODEL.get(method) if isinstance(method, str) else None
     if model is None:
         return None
     try:

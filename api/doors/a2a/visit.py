@@ -64,8 +64,8 @@ class Said:
 
     @property
     def words(self) -> str:
-        """The text, then each JSON value as it came, for an assistant that reads words."""
-        values = [json.dumps(value, ensure_ascii=False, indent=1) for value in self.data]
+        """The text, then each JSON value, for an assistant that reads words; sorted, since the SDK shuffles members."""
+        values = [json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) for value in self.data]
         return "\n\n".join(part for part in (self.text, *values) if part.strip())
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
@@ -47,7 +48,13 @@ _TYPES = {
     HTTPStatus.NOT_FOUND: "not_found_error",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
 }
+_RESOURCES = re.compile(
+    r"/v1/(audio|batches|chat|completions|containers|conversations|embeddings|evals|files|fine_tuning|images|models"
+    r"|moderations|realtime|responses|threads|uploads|vector_stores|videos)(/|$)"
+)
+"""Where clients of this protocol look for things; `/v1/assistants` is ours."""
 _STREAM = "text/event-stream"
+_KEPT_HEADERS = frozenset({"allow", "retry-after", "www-authenticate"})
 _NO_STORE = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _PROBLEM_SHAPE = (403, 408, 413, 415, 429, 431)
 _DOCUMENTED: dict[int | str, dict[str, Any]] = {
@@ -86,7 +93,7 @@ async def _refusal(
     told = await errors.translated(request, error)
     status = HTTPStatus(told.status_code)
     content = json.loads(bytes(told.body))
-    headers = {name: value for name, value in told.headers.items() if name in ("retry-after", "www-authenticate")}
+    headers = {name: value for name, value in told.headers.items() if name in _KEPT_HEADERS}
     return JSONResponse(_error(status, content["detail"], content["type"]), status_code=status, headers=headers)
 
 
@@ -94,6 +101,20 @@ def _error(status: HTTPStatus, message: str, kind: str) -> dict[str, Any]:
     kinds = "api_error" if status >= 500 else "invalid_request_error"
     code = kind.rpartition(":")[2].replace("-", "_")
     return {"error": {"message": message, "type": _TYPES.get(status, kinds), "param": None, "code": code}}
+
+
+def tell_errors(app: FastAPI) -> None:
+    """Answer in this protocol's words at every address under `/v1` that is OpenAI's, whether or not it is here."""
+    otherwise = app.exception_handlers[HTTPException]
+
+    async def told(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if _RESOURCES.match(request.url.path):
+            return await _refusal(request, error)
+        answer = otherwise(request, error)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    app.add_exception_handler(HTTPException, told)
 
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)

@@ -269,7 +269,7 @@ async def test_json_that_comes_with_a_new_task_is_read(
     """The card offers `application/json`."""
     words, place = fresh("How far is it"), fresh("Lisbon")
     data = {"to": place, "days": 3, "by": ["train", None]}
-    told = json.dumps(data, ensure_ascii=False, indent=1)
+    told = json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True)
     message = f"{words}\n\n{told}" if with_words else told
     stack.model.script(message, plan_answer([], reply="Far."))
     async with opened() as client:
