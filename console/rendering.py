@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from console import words
 from console.forms import names
 from retinue.client import AsyncClient, ClientError
 from retinue.client.models import Approval, Assistant, Origin
+from retinue.text import safe
 
 HERE = Path(__file__).parent
 PLACES = (
@@ -33,9 +33,7 @@ PLACES = (
     ("/capabilities", "Services"),
 )
 _LINK = re.compile(r"https?://[^\s<>\"'`)\]}]+")
-_HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _PAUSE = "<!-- content -->"
-_JOINERS = "\u200c\u200d"
 _SAID = {
     "approve": ("good", "Your yes is recorded."),
     "reject": ("good", "Your no is recorded."),
@@ -65,17 +63,6 @@ class Said:
 
     kind: str
     text: str
-
-
-def safe(text: str) -> str:
-    """Text with every control and invisible formatting character made visible: none may turn an address around."""
-    return "".join(_visible(char) for char in text.replace("\r\n", "\n"))
-
-
-def _visible(char: str) -> str:
-    if char in "\n\t" or char in _JOINERS or unicodedata.category(char) not in _HARMFUL:
-        return char
-    return chr(0x2400 + ord(char)) if ord(char) < 0x20 else f"<U+{ord(char):04X}>"
 
 
 def with_links(text: str) -> Iterator[Part]:

@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from retinue.text import mark, safe
+
 _KEYS = ("worker", "queue", "capability", "tool", "revision", "child", "pid", "code", "workflow_id", "status", "port")
 
 
@@ -44,6 +46,15 @@ def _places(error: BaseException) -> Iterator[str]:
 
 
 class _Formatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name of the standard library
+        """One line, whatever a stranger's word in it holds."""
+        record.message = safe(record.message).replace("\n", mark("\n"))
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """A traceback, whose errors may repeat such words."""
+        return safe(super().formatException(ei))
+
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         pairs = [f"{key}={getattr(record, key)}" for key in _KEYS if isinstance(getattr(record, key, None), (str, int))]

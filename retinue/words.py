@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-_HARMFUL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_KEPT = "\n\t\u200c\u200d"
-"""Line feeds, tabs, and the joiners that scripts and emoji need."""
+from retinue.text import without_invisible
+
 HIDDEN = "[secret]"
 
 
 def plain(text: str) -> str:
     """Without control and invisible characters, which hide text from people and show it to models."""
-    return "".join(char for char in text if char in _KEPT or unicodedata.category(char) not in _HARMFUL)
+    return without_invisible(text)
 
 
 def bounded(text: str, limit: int) -> str:

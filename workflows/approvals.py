@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from retinue.organisation import ANYBODY, colleague, deciders, may_decide
 from retinue.plan import check_args, references
 from retinue.text import safe
+from workflows.destinations import refused_destinations
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -323,8 +324,10 @@ class Approvals:
         question = self._questions[view.id]
         if view.kind is not ApprovalKind.PLAN and any(references(decide.args)):
             raise _refused("InvalidArguments", "write the values themselves; an edit cannot refer to other steps")
-        problems = list(check_args(decide.args, view.args_schema)) or (
-            list(question.check(decide.args)) if question.check else []
+        problems = (
+            list(check_args(decide.args, view.args_schema))
+            or (list(question.check(decide.args)) if question.check else [])
+            or list(refused_destinations(decide.args, question.sensitive))
         )
         if problems:
             raise _refused("InvalidArguments", f"the new arguments do not fit {view.tool}: {'; '.join(problems[:5])}")

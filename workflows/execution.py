@@ -22,6 +22,7 @@ from workflows.approvals import args_hash
 from workflows.choice import Choice, Option, open_choice
 from workflows.consent import Cleared, Consent, Refused, Wish
 from workflows.delegation import Around, Delegation
+from workflows.destinations import refused_destinations
 from workflows.dispatch import found_no_worker, run_activity, was_begun
 from workflows.doubt import fate_of, in_the_dark, until_known
 from workflows.failures import explain
@@ -590,5 +591,7 @@ def _problems(step: BoundStep, args: dict[str, JsonValue]) -> Iterable[str]:
     """What forbids a call once its references are resolved. Nothing that large may enter a history."""
     if (size := json_size(args)) > _MAX_ARGS_BYTES:
         yield f"the arguments have {size // 1024} KiB; at most {_MAX_ARGS_BYTES // 1024} KiB are allowed, so use less"
-    elif step.args_schema:
+        return
+    if step.args_schema:
         yield from check_args(args, step.args_schema)
+    yield from refused_destinations(args, step.annotations.sensitive)

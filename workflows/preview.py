@@ -13,6 +13,7 @@ from retinue.text import safe
 from workflows.approvals import Question, preview
 from workflows.consent import Consent, Wish
 from workflows.delegation import MAX_TURNS
+from workflows.destinations import refused_destinations
 from workflows.messages import ApprovalKind, CardStep, PlanCard
 from workflows.origins import trace
 from workflows.policy import Decision, Verdict
@@ -145,6 +146,9 @@ def _step_problems(planned: BoundStep, wanted: Mapping[str, JsonValue], dropped:
     args = _object(wanted.get("args", planned.args))
     if planned.args_schema:
         yield from (f"step {planned.id}: {problem}" for problem in check_args(args, planned.args_schema))
+    yield from (
+        f"step {planned.id}: {problem}" for problem in refused_destinations(args, planned.annotations.sensitive)
+    )
     before = {source for source, _ in references(planned.args)}
     now = {source for source, _ in references(args)}
     yield from (f"step {planned.id}: refer only to what it referred to before, not {name}" for name in now - before)
@@ -173,6 +177,9 @@ def _lines(step: BoundStep, told: CardStep) -> Iterator[str]:
     after = f", after {', '.join(step.depends_on)}" if step.depends_on else ""
     yield f"{step.id} ({told.agent}{after}):"
     yield "\n".join(f"    {line}" for line in safe(preview(step.title, step.args)).splitlines())
+    yield from (
+        f"    IT WILL NOT RUN: {problem}." for problem in refused_destinations(step.args, step.annotations.sensitive)
+    )
     if told.leaves_the_house:
         yield "    It leaves the house."
     if not told.can_be_undone:

@@ -5,7 +5,6 @@ a whole card, so that nobody is found under half a name.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import vobject
 
 from activities.contacts.names import one_line
 from retinue.addresses import check_address
+from retinue.text import without_controls
 
 LONGEST_NAME = 200
 LONGEST_ADDRESS = 254
@@ -155,7 +155,7 @@ def _escaped(text: str) -> str:
 
 def _printable(text: str) -> str:
     """One line without control characters, which servers refuse or read as the end of it."""
-    return "".join(letter for letter in one_line(text) if unicodedata.category(letter) not in ("Cc", "Cs"))
+    return without_controls(one_line(text))
 
 
 def _folded(line: str) -> Iterator[str]:

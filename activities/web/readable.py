@@ -4,7 +4,7 @@ HTML of 500 KB can keep a parser busy for a minute (tags nested a hundred thousa
 that is opened again in each paragraph), and the parser is written in C. So strangers' HTML is read by a process that may
 use few seconds and little memory, knows no secrets and writes nothing; see `activities.web.reader` for who starts it.
 
-Imports nothing of Retinue, so that it starts fast. In: one line of JSON with `base` and `most`, then the HTML. Out: JSON
+Imports nothing of Retinue but `retinue.text`, so that it starts fast. In: one line of JSON with `base` and `most`, then the HTML. Out: JSON
 with `title`, `text`, `links` and `truncated`.
 """
 
@@ -14,10 +14,11 @@ import resource
 import sys
 from collections.abc import Iterator
 from typing import Any
-from unicodedata import category as _category
 from urllib.parse import urljoin, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from retinue.text import without_invisible
 
 CPU_SECONDS = 4
 MEMORY = 256 * 1024 * 1024
@@ -37,8 +38,6 @@ _OWN_LINES = (
 _DROPPED, _BLOCKS = frozenset(_UNREAD.split()), frozenset(_OWN_LINES.split())
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 _NOT_SHOWN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-_JOINERS = "\u200c\u200d"
 _CELL = " \ue000"
 """Where a cell of a table begins; the character is one that `visible` takes out of every text."""
 
@@ -130,7 +129,7 @@ def tidy(text: str) -> str:
 
 def visible(text: str) -> str:
     """The text without characters that nobody sees: they hide words and turn them around."""
-    return "".join(char for char in text if char in "\n\t" or char in _JOINERS or _category(char) not in _INVISIBLE)
+    return without_invisible(text)
 
 
 def _links(root: LexborNode, base: str) -> list[dict[str, str]]:

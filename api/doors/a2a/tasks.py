@@ -12,6 +12,7 @@ from google.protobuf.json_format import ParseDict
 
 from activities.reasoning.contract import Role as Speaker
 from api.doors.shown import ShownApproval, address, bounded, shown_approval, waiting
+from retinue.text import safe
 from workflows.messages import AssistantStatus, AssistantView
 
 STATES: Mapping[AssistantStatus, TaskState] = {
@@ -132,7 +133,7 @@ def _links(view: AssistantView, base: str) -> dict[str, Any]:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT else f"{text[:_TEXT]}… [cut: {len(text)} characters in all]"
+    return safe(text) if len(text) <= _TEXT else f"{safe(text[:_TEXT])}… [cut: {len(text)} characters in all]"
 
 
 def _struct(content: Mapping[str, Any]) -> struct_pb2.Struct:

@@ -42,6 +42,7 @@ from api.doors.ag_ui.models import RunInput
 from api.doors.ag_ui.threads import APPROVAL, QUESTION, Begun, interrupt_id
 from api.doors.shown import ShownApproval, address, bounded, shown_approval, waiting
 from retinue.plan import cut
+from retinue.text import safe
 from workflows.messages import (
     ENDED,
     ApprovalKind,
@@ -143,7 +144,7 @@ class Telling:
     def broken_off(self, message: str, code: str, view: AssistantView | None = None) -> Iterator[BaseEvent]:
         """The end of a run that did not come to rest, or failed."""
         yield from self._closed()
-        yield RunErrorEvent(message=message, code=code, usage=self._usage(view) if view else None)
+        yield RunErrorEvent(message=safe(message), code=code, usage=self._usage(view) if view else None)
 
     def still_at_work(self, view: AssistantView) -> Iterator[BaseEvent]:
         """The end for a client that has waited long enough."""
@@ -175,7 +176,7 @@ class Telling:
                 Interrupt(
                     id=name,
                     reason="input_required",
-                    message=view.question,
+                    message=safe(view.question),
                     response_schema=_QUESTION_SCHEMA,
                     metadata={"retinue": {"link": self._link()}},
                 )
@@ -243,6 +244,7 @@ class Telling:
             self._told.writing, self._told.whole = name, True
             yield TextMessageStartEvent(message_id=name, role="assistant")
         self._told.whole = self._told.whole and offset == len(have) and len(have) + len(text) <= _TEXT
+        text = safe(text)
         if self._told.whole:
             self._told.ids[name] = have + text
             yield TextMessageContentEvent(message_id=name, delta=text)
@@ -273,9 +275,9 @@ class Telling:
         return f"{self._begun.assistant_id}/m{index}"
 
     def _cut(self, text: str) -> str:
-        return (
-            text if len(text) <= _TEXT else f"{text[:_TEXT]}… [cut: {len(text)} characters in all; see {self._link()}]"
-        )
+        if len(text) <= _TEXT:
+            return safe(text)
+        return f"{safe(text[:_TEXT])}… [cut: {len(text)} characters in all; see {self._link()}]"
 
     def _state(self, view: AssistantView) -> Iterator[BaseEvent]:
         """Where it stands, whole the first time, then what differs."""
@@ -293,7 +295,7 @@ class Telling:
             "status": view.status.value,
             "steps": [{"id": step.id, "tool": step.tool, "status": step.status.value} for step in steps],
             "steps_left_out": len(view.plan.steps) - len(steps) if view.plan else 0,
-            "notices": [notice[:_NOTICE] for notice in view.notices[-_NOTICES:]],
+            "notices": [safe(notice[:_NOTICE]) for notice in view.notices[-_NOTICES:]],
             "link": self._link(),
         }
 

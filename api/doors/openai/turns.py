@@ -20,6 +20,7 @@ from api.metrics import ASSISTANTS_STARTED
 from api.models import StartBody
 from api.runs import Runs
 from retinue.errors import Conflict, NotFound
+from retinue.text import safe
 from workflows.messages import (
     ENDED,
     AssistantStatus,
@@ -134,7 +135,7 @@ class Turn:
         known = len(self._pieces)
         for piece in pieces:  # what was sent cannot be taken back when another attempt begins anew
             self._began_anew |= piece.data["offset"] != len(self._pieces)
-            self._pieces += "" if self._began_anew else piece.data["text"]
+            self._pieces += "" if self._began_anew else safe(piece.data["text"])
         return self._pieces[known:]
 
     async def _found(self) -> Place:
@@ -230,6 +231,7 @@ class Turn:
                 f"It is still at work ({view.status}). Write again to hear how it went, or look at "
                 f"{address(self._base, view.id)}"
             )
+        text = safe(text)
         if not text.startswith(self._pieces):
             text = f"{self._pieces}\n\n{text}"
         reached = self._reached(view)
