@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from playwright.async_api import Page, expect
 
-from console.rendering import safe
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.registry import announce, go_back
 from retinue.testing import Answer, plan_answer, serving
+from retinue.text import safe
 from tests.conftest import pending
 from tests.console.conftest import ONE_BROWSER, Desk
 from tests.console.test_flows import asked, ended, waiting

@@ -13,8 +13,9 @@ import activities
 from console import words
 from console.forms import Kind, Unreadable, arguments, fields
 from console.graph import HEIGHT, WIDTH, picture
-from console.rendering import clip, safe, with_links
+from console.rendering import clip, with_links
 from retinue.capability import ToolSpec
+from retinue.text import safe
 
 TOOLS = {spec.name: spec for name in activities.folders() for spec in activities.load(name).CONTRACT.manifest().tools}
 NESTED: dict[str, Any] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ INVISIBLE = {
     "controls": "\x00\x07\x1b\x7f\x9b",
     "private and impossible": "\ue000\ufdd0\uffff",
 }
-SURFACES = {
+SURFACES: dict[str, Callable[[str], str]] = {
     "console": lambda text: (
         templates().from_string("{{ text }}").render(text=text).replace("&lt;", "<").replace("&gt;", ">")
     ),
