@@ -313,21 +313,25 @@ class Runs:
         if description.status is WorkflowExecutionStatus.RUNNING:
             raise Conflict("the assistant has not ended", hint='POST .../cancel with {"undo": true} stops and undoes')
         point: StartUndo = await self._asked(run_id, "undo_point", StartUndo)
+        # first which undoing it will be: one that ends before its steps are read has then told what it took back
+        number = await self._undo_number(run_id)
         taken_back = {step.step_id for step in await self._undo_steps(run_id) if step.status == "undone"}
         left = [effect for effect in point.effects if effect.step_id not in taken_back]
         if not point.effects:
             raise Conflict("the assistant changed nothing, so there is nothing to undo")
         if left:
-            handle = await self._start_undo(point.model_copy(update={"effects": left, "by": self._owner}))
+            handle = await self._start_undo(point.model_copy(update={"effects": left, "by": self._owner}), number)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(handle.result(rpc_timeout=_UPDATE), seconds)
         return await self.view(run_id)
 
-    async def _start_undo(self, start: StartUndo) -> WorkflowHandle[Any, Any]:
-        """Start the undoing, or find the one that goes on; one that has ended gets a successor for what is left."""
-        number = max(1, await self._keys.undoings(start.run_id))
-        if await self._has_ended(undo_id(start.run_id, number)):
-            number += 1
+    async def _undo_number(self, run_id: str) -> int:
+        """The undoing that is running, or else the next one, for what the ended ones left."""
+        number = max(1, await self._keys.undoings(run_id))
+        return number + 1 if await self._has_ended(undo_id(run_id, number)) else number
+
+    async def _start_undo(self, start: StartUndo, number: int) -> WorkflowHandle[Any, Any]:
+        """Start the undoing of this number, or find it where it was started before."""
         await self._keys.note_undo(start.run_id, number)
         try:
             return await self._client.start_workflow(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from retinue import person
+from retinue.times import present
 from tests.api.conftest import Json, refused
 from tests.conftest import Stack
 from workflows.standing import Amounts, Consult, Consulted, DayUsage, Spend
@@ -117,7 +118,7 @@ async def test_an_unknown_grant_cannot_be_revoked(stack: Stack, grant_id: str) -
 
 async def test_usage_is_of_today_where_the_person_is(stack: Stack) -> None:
     before = (await stack.http.get("/v1/usage?timezone=UTC")).json()
-    spent = Spend(key=uuid.uuid4().hex, day=datetime.now(UTC).date(), delta=Amounts(tokens=5, cost=0.25))
+    spent = Spend(key=uuid.uuid4().hex, day=present().date(), delta=Amounts(tokens=5, cost=0.25))
     await person.ask(stack.temporal, "local", person.SPEND, spent, answer=DayUsage)
     after = (await stack.http.get("/v1/usage?timezone=UTC")).json()
     assert (after["day"], after["timezone"], after["budget"]) == (spent.day.isoformat(), "UTC", None)

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from api.runs import Runs
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.scenarios.test_people import decide, rule
 from tests.scenarios.test_plans import event
 from tests.test_main_job import forecast, mail, sent_mails
+from workflows.messages import UndoStep
+from workflows.undo import undo_id
 
 Fresh = Callable[[str], str]
 Opened = Callable[[str], Awaitable[Callable[[str], Stack]]]
@@ -136,6 +139,28 @@ async def test_undo_does_nothing_that_the_policy_forbids(stack: Stack, fresh: Fr
     undone = (await anna.http.post(f"/v1/assistants/{done['id']}/undo", json={"wait_seconds": 20})).json()
     assert [(step["status"], step["error"]) for step in undone["undo"]] == [("impossible", "the policy forbids it")]
     assert steps(undone)["s1"]["status"] == "completed"
+
+
+async def test_an_undoing_that_ends_while_it_is_asked_for_again_is_not_repeated(
+    stack: Stack, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = fresh("Dentist")
+    stack.model.script(message, plan_answer([event(title=fresh("Once"))]))
+    done = await stack.ended((await stack.start(message))["id"])
+    path = f"/v1/assistants/{done['id']}/undo"
+    assert (await stack.http.post(path, json={"wait_seconds": 0})).status_code == 202
+    read = Runs._undo_steps
+
+    async def slowly(runs: Runs, run_id: str) -> list[UndoStep]:
+        steps_then = await read(runs, run_id)
+        await stack.temporal.get_workflow_handle(undo_id(run_id, 1)).result()
+        return steps_then
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runs, "_undo_steps", slowly)
+        await stack.http.post(path, json={"wait_seconds": 20})
+    last = await stack.view(done["id"])
+    assert [step["status"] for step in last["undo"]] == ["undone"]
 
 
 async def test_undo_goes_on_with_what_the_first_try_could_not_do(stack: Stack, fresh: Fresh) -> None:

@@ -17,6 +17,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from retinue import person
 from retinue.errors import Conflict, InvalidArguments, NotFound
+from retinue.times import on_the_calendar, present
 from tests.conftest import Stack
 from workers.local_activities import LocalActivities
 from workflows import local
@@ -73,7 +74,7 @@ class Owner:
         return await self.ask("revoke", Revoke(grant_id=grant_id), Grant)
 
     async def spend(self, key: str, day: Any = None, **delta: Any) -> DayUsage:
-        spent = Spend(key=key, day=day or datetime.now(UTC).date(), delta=Amounts(**delta))
+        spent = Spend(key=key, day=day or present().date(), delta=Amounts(**delta))
         return await self.ask("spend", spent, DayUsage)
 
     async def grants(self) -> list[Grant]:
@@ -178,7 +179,7 @@ async def test_a_wish_may_name_its_own_scope(owner: Owner) -> None:
 
 
 async def test_what_is_spent_counts_once_and_by_the_day(owner: Owner) -> None:
-    today = datetime.now(UTC).date()
+    today = present().date()
     for _ in range(2):
         total = await owner.spend("a-1/1", requests=2, cost=0.1, seconds=1.5)
     other = await owner.spend("a-1/2", requests=1, cost=0.2)
@@ -191,7 +192,7 @@ async def test_what_is_spent_counts_once_and_by_the_day(owner: Owner) -> None:
 @pytest.mark.parametrize("days", [-4, 4])
 async def test_a_day_that_nobody_has_now_is_refused(owner: Owner, days: int) -> None:
     with pytest.raises(InvalidArguments, match="no day that anybody has now"):
-        await owner.spend("a-1/1", datetime.now(UTC).date() + timedelta(days=days), requests=1)
+        await owner.spend("a-1/1", present().date() + timedelta(days=days), requests=1)
 
 
 async def test_wrong_things_are_refused_by_type(owner: Owner) -> None:
@@ -302,7 +303,9 @@ class Asker:
             "plain": await local.approved(owner, told.model_copy(update={"wish": None, "key": f"{step}-"})),
             "grant": await local.approved(owner, told),
             "with": await local.consult(owner, question),
-            "day": await local.spend(owner, Spend(key=step, day=workflow.now().date(), delta=Amounts(steps=2))),
+            "day": await local.spend(
+                owner, Spend(key=step, day=on_the_calendar(workflow.now()).date(), delta=Amounts(steps=2))
+            ),
             "tools": await local.tools(["email.send", "no.such", "weather.forecast"]),
             "agent": await local.agent("contacts"),
             "nobody": await local.agent("nobody"),
