@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 
+from activities.calendar.models import StoredEvent
+from activities.calendar.store import CalendarStore
 from api.runs import Runs
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
@@ -148,16 +152,22 @@ async def test_an_undoing_that_ends_while_it_is_asked_for_again_is_not_repeated(
     stack.model.script(message, plan_answer([event(title=fresh("Once"))]))
     done = await stack.ended((await stack.start(message))["id"])
     path = f"/v1/assistants/{done['id']}/undo"
-    assert (await stack.http.post(path, json={"wait_seconds": 0})).status_code == 202
-    read = Runs._undo_steps
+    read, delete, go_on = Runs._undo_steps, CalendarStore.delete, asyncio.Event()
 
-    async def slowly(runs: Runs, run_id: str) -> list[UndoStep]:
+    async def held(calendar: CalendarStore, session: AsyncSession, event_id: str) -> StoredEvent:
+        await go_on.wait()
+        return await delete(calendar, session, event_id)
+
+    async def read_before_it_ends(runs: Runs, run_id: str) -> list[UndoStep]:
         steps_then = await read(runs, run_id)
+        go_on.set()
         await stack.temporal.get_workflow_handle(undo_id(run_id, 1)).result()
         return steps_then
 
     with monkeypatch.context() as patch:
-        patch.setattr(Runs, "_undo_steps", slowly)
+        patch.setattr(CalendarStore, "delete", held)
+        assert (await stack.http.post(path, json={"wait_seconds": 0})).status_code == 202
+        patch.setattr(Runs, "_undo_steps", read_before_it_ends)
         await stack.http.post(path, json={"wait_seconds": 20})
     last = await stack.view(done["id"])
     assert [step["status"] for step in last["undo"]] == ["undone"]
