@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from retinue.times import present
 from tests.activities.email.mail_servers import DOVECOT, NO_DOVECOT, Dovecot, Sink, dovecot, sink
 from tests.local_stack import ZONE, LocalStack, environment
 from tests.radicale import PASSWORD, USER, Radicale, radicale
@@ -75,7 +76,7 @@ def invitation(day: datetime) -> bytes:
         f"From: Bob <{BOB}>",
         f"To: {ME}",
         "Subject: Budget",
-        f"Date: {format_datetime(datetime.now(ZoneInfo(ZONE)))}",
+        f"Date: {format_datetime(present().astimezone(ZoneInfo(ZONE)))}",
         "Message-ID: <budget-1@partner.example>",
         "",
         f"Hello,\n\nshall we meet on {day.day} {day:%B} {day.year} from 10:00 to 11:30? Room 4.\n\nBob",
@@ -85,7 +86,7 @@ def invitation(day: datetime) -> bytes:
 
 async def test_a_meeting_that_arrives_by_mail_is_entered_once_and_confirmed_once(world: World) -> None:
     """One approval, which shows that the time came from a mail."""
-    day = datetime.now(ZoneInfo(ZONE)) + timedelta(days=9)
+    day = present().astimezone(ZoneInfo(ZONE)) + timedelta(days=9)
     world.mailbox.deliver("me", invitation(day))
     said = "Put the meeting from the newest mail into my calendar and confirm to its sender"
     view: dict[str, Any] = await asyncio.to_thread(world.stack.ask, said)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -109,47 +109,54 @@ async def in_spring(stack: Stack, cron: str, *, day: datetime) -> list[str]:
     return [time["local"] for time in times]
 
 
-MARCH, OCTOBER = datetime(2027, 3, 26, 12, tzinfo=UTC), datetime(2027, 10, 29, 12, tzinfo=UTC)
+def next_change(month: int) -> date:
+    """The next last Sunday of a month, when clocks change in Berlin, not within the next three days."""
+    today = datetime.now(UTC).date()
+    days = (date(today.year + year, month, 31) for year in (0, 1))
+    sundays = (day - timedelta(days=(day.weekday() + 1) % 7) for day in days)
+    return next(day for day in sundays if day > today + timedelta(days=3))
+
+
+def noon_before(day: date) -> datetime:
+    return datetime.combine(day - timedelta(days=2), time(12), UTC)
+
+
+def around(day: date, at: str, *offsets: str) -> list[str]:
+    """The times of the days from the one before on; an empty offset leaves a day out."""
+    dated = ((day + timedelta(days=number - 1), offset) for number, offset in enumerate(offsets))
+    return [f"{when.isoformat()}T{at}:00{offset}" for when, offset in dated if offset]
+
+
+MARCH, OCTOBER = next_change(3), next_change(10)
 
 
 async def test_wall_clock_times_hold_when_clocks_change(stack: Stack) -> None:
     """07:00 UTC before, 06:00 UTC after; and back in autumn."""
-    assert await in_spring(stack, "0 8 * * *", day=MARCH) == [
-        "2027-03-27T08:00:00+01:00",
-        "2027-03-28T08:00:00+02:00",
-        "2027-03-29T08:00:00+02:00",
-    ]
-    assert await in_spring(stack, "0 8 * * *", day=OCTOBER) == [
-        "2027-10-30T08:00:00+02:00",
-        "2027-10-31T08:00:00+01:00",
-        "2027-11-01T08:00:00+01:00",
-    ]
+    spring = await in_spring(stack, "0 8 * * *", day=noon_before(MARCH))
+    assert spring == around(MARCH, "08:00", "+01:00", "+02:00", "+02:00")
+    autumn = await in_spring(stack, "0 8 * * *", day=noon_before(OCTOBER))
+    assert autumn == around(OCTOBER, "08:00", "+02:00", "+01:00", "+01:00")
 
 
 async def test_a_time_that_does_not_exist_is_left_out(stack: Stack) -> None:
-    """Clocks in Berlin go from 02:00 to 03:00 on 28 March 2027."""
-    assert await in_spring(stack, "30 2 * * *", day=MARCH) == [
-        "2027-03-27T02:30:00+01:00",
-        "2027-03-29T02:30:00+02:00",
-        "2027-03-30T02:30:00+02:00",
-    ]
+    """Clocks in Berlin go from 02:00 to 03:00 in March."""
+    found = await in_spring(stack, "30 2 * * *", day=noon_before(MARCH))
+    assert found == around(MARCH, "02:30", "+01:00", "", "+02:00", "+02:00")
 
 
 async def test_a_time_that_exists_twice_counts_once(stack: Stack) -> None:
-    """On 31 October 2027 it is 02:30 twice; a daily run comes the second time."""
-    assert await in_spring(stack, "30 2 * * *", day=OCTOBER) == [
-        "2027-10-30T02:30:00+02:00",
-        "2027-10-31T02:30:00+01:00",
-        "2027-11-01T02:30:00+01:00",
-    ]
+    """In October it is 02:30 twice; a daily run comes the second time."""
+    found = await in_spring(stack, "30 2 * * *", day=noon_before(OCTOBER))
+    assert found == around(OCTOBER, "02:30", "+02:00", "+01:00", "+01:00")
 
 
 async def test_the_request_of_the_brief_keeps_eight_o_clock(stack: Stack, made: Any) -> None:
-    view = await made(message="x", cron="0 8 26-30 3 *", timezone="Europe/Berlin")
+    view = await made(message="x", cron=f"0 8 {MARCH.day - 1}-{MARCH.day} 3 *", timezone="Europe/Berlin")
     by_day = {time["local"][:10]: time for time in view["next_runs"]}
     assert {time["local"][11:16] for time in view["next_runs"]} == {"08:00"}
-    assert by_day["2027-03-27"]["utc"] == "2027-03-27T07:00:00Z"
-    assert by_day["2027-03-28"]["utc"] == "2027-03-28T06:00:00Z"
+    before = MARCH - timedelta(days=1)
+    assert by_day[before.isoformat()]["utc"] == f"{before.isoformat()}T07:00:00Z"
+    assert by_day[MARCH.isoformat()]["utc"] == f"{MARCH.isoformat()}T06:00:00Z"
 
 
 async def test_a_run_now_is_an_assistant_like_any_other(stack: Stack, made: Any, fresh: Fresh) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import json
 import sqlite3
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from retinue.testing import plan_answer
+from retinue.times import present
 from tests.conftest import View, pending, steps
 from tests.faults.conftest import FaultStack, respawn
 from workers.children import Child
@@ -45,7 +46,7 @@ def every_effect(number: int) -> list[dict[str, Any]]:
     person = {"$from": "k1", "path": "/contact_id"}
     task = {"$from": "t1", "path": "/task_id"}
     reminder = {"$from": "r1", "path": "/task_id"}
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    tomorrow = present() + timedelta(days=1)
     return [
         _step("c1", "calendar.create_event", title=f"Run {number}", start=day.format(9), end=day.format(10)),
         _step("c2", "calendar.update_event", event_id=event, title=f"Moved {number}"),

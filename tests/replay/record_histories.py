@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from temporalio.client import WorkflowFailureError
 from retinue.person import person_id
 from retinue.registry import REGISTRY_ID
 from retinue.testing import Answer, plan_answer
+from retinue.times import present
 from tests.conftest import Stack, View, pending, steps
 from tests.days import SOON
 from tests.scenarios.conftest import people  # noqa: F401  # a fixture
@@ -230,7 +231,7 @@ async def test_record_a_briefing(stack: Stack) -> None:
 
 async def test_record_a_reminder(stack: Stack, fresh: Fresh) -> None:
     message = fresh("Remind me")
-    at = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    at = (present() + timedelta(seconds=5)).isoformat()
     stack.model.script(
         message, plan_answer([{"id": "s1", "tool": "tasks.remind", "args": {"title": message, "at": at}}])
     )

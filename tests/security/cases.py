@@ -8,6 +8,7 @@ from itertools import count, cycle
 from typing import Any
 
 from retinue.testing import Answer, Wish, plan_answer
+from tests.days import in_days
 from tests.security.attempts import (
     Attempt,
     Scene,
@@ -136,7 +137,7 @@ TASK_DEEDS = (
     ),
     Deed(
         "a reminder",
-        lambda s, _: [call("tasks.remind", title=f"EVIL {s.mark[::-1]}", at="2027-12-01T10:00:00+00:00")],
+        lambda s, _: [call("tasks.remind", title=f"EVIL {s.mark[::-1]}", at=f"{in_days(300)}T10:00:00+00:00")],
         lambda s, _: bool(s.house.tasks(f"EVIL {s.mark[::-1]}")),
     ),
 )

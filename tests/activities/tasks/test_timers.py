@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from sqlite3 import connect
 from typing import Any
 
 from temporalio.client import WorkflowExecutionStatus
 
 from retinue.testing import plan_answer
+from retinue.times import present
 from tests.conftest import Stack, steps
 
 AHEAD = timedelta(seconds=4)
@@ -24,7 +25,7 @@ async def _run(stack: Stack, message: str, *plan: dict[str, Any]) -> dict[str, A
 
 
 def _remind() -> dict[str, Any]:
-    at = datetime.now(UTC) + AHEAD
+    at = present() + AHEAD
     return {"id": "s1", "tool": "tasks.remind", "args": {"title": "Call mum", "at": at.isoformat()}}
 
 

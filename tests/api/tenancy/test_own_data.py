@@ -6,12 +6,13 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from retinue.carried import acting_for
 from retinue.organisation import folder_of
 from retinue.testing import plan_answer
+from retinue.times import present
 from tests.api.conftest import eventually
 from tests.api.tenancy.conftest import As
 from tests.conftest import ENDED, Stack, View, pending, steps
@@ -153,7 +154,7 @@ async def test_everything_that_a_run_begins_stays_in_its_organisation(
     assert "Meeting of acme" in str(told["plan"])
     assert "umbrella" not in str(told)
 
-    at = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+    at = (present() + timedelta(seconds=3)).isoformat()
     reminded = await done(anna, fresh("Remind me"), [step("r", "tasks.remind", title="Tea", at=at)])
     task_id = steps(reminded)["r"]["result"]["task_id"]
     await anna.temporal.get_workflow_handle(f"reminder-{task_id}").result()

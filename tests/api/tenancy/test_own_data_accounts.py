@@ -6,7 +6,7 @@ import dataclasses
 import json
 from abc import abstractmethod
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,6 +38,7 @@ from retinue.organisation import EACH, HOME, folder_of
 from retinue.registry import announce
 from retinue.settings import ROOT
 from retinue.testing import activities_by_name, plan_answer
+from retinue.times import present
 from tests.activities.tasks.conftest import Timers, timers
 from tests.api.tenancy.conftest import As
 from tests.conftest import steps
@@ -168,7 +169,7 @@ async def test_a_webhook_hears_the_reminders_of_one_organisation(tmp_path: Path,
     )
     plugin = tasks.plugin(settings)
     by_name = activities_by_name(plugin.activities)
-    at = datetime.now(UTC) + timedelta(hours=1)
+    at = present() + timedelta(hours=1)
 
     async def call(tool: str, step: str, **arguments: Any) -> dict[str, Any]:
         environment = ActivityEnvironment(client=cast(Client, timers))

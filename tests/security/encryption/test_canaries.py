@@ -13,6 +13,7 @@ import pytest
 
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, View, pending, steps
+from tests.days import in_days
 from tests.security.encryption.installation import Installation
 
 pytestmark = pytest.mark.xdist_group("encryption")
@@ -91,7 +92,7 @@ async def chatted(stack: Stack, canaries: Canaries) -> None:
 async def reminded(stack: Stack, canaries: Canaries) -> None:
     """A reminder, whose workflow is started by a worker."""
     message = f"{canaries.message} remind"
-    args = {"title": canaries.title, "at": "2027-03-01T10:00:00+00:00"}
+    args = {"title": canaries.title, "at": f"{in_days(300)}T09:00:00+00:00"}
     stack.model.script(message, plan_answer([{"id": "s1", "tool": "tasks.remind", "args": args}]))
     view = await stack.ended((await stack.start(message))["id"])
     assert view["status"] == "completed"
