@@ -192,4 +192,6 @@ def _blocks(lines: Iterable[str]) -> list[str | _Block]:
             while (ending := open_ones.pop()).name != name:
                 pass
             ending.ended = True
+        else:
+            open_ones[-1].parts.append(line)  # an END that nothing began
     return outer.parts

@@ -354,15 +354,6 @@ async def test_a_moved_series_takes_dates_along_that_it_leaves_out_without_a_tim
     assert starts == ["2026-01-05T11:00", "2026-01-19T11:00"]
 
 
-async def test_a_length_in_hours_stays_one_when_only_the_title_changes(call: Call, shelf: Shelf) -> None:
-    """PT24H and P1D differ when the clock changes."""
-    shelf.put("one.ics", _calendar(_event("DTSTART;TZID=Europe/Berlin:20260105T090000", "DURATION:PT24H")))
-
-    await call("calendar.update_event", event_id="one.ics", title="Watch")
-
-    assert "DURATION:PT24H" in shelf.get("one.ics")
-
-
 async def test_an_endless_rule_ends_with_the_window(call: Call, shelf: Shelf) -> None:
     shelf.put("one.ics", _calendar(_event("DTSTART:20200101T080000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY")))
 
