@@ -11,6 +11,7 @@ from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
 from activities.calendar import zones
 from activities.calendar.vtimezone import changes
+from retinue.times import present
 
 COMPARED = 10
 """Years over which two zones are compared. Rules change; what was so long ago need not be the same."""
@@ -48,7 +49,7 @@ def keeps_offset(moment: datetime) -> bool:
 @lru_cache(maxsize=256)
 def _same_as(zone: tzinfo, tzid: str, year: int, default_zone: str) -> str | None:
     """The IANA zone whose clock changes at the same moments: from `year` on, or at least nowadays."""
-    for first in sorted({year, max(year, datetime.now(UTC).year - 1)}):
+    for first in sorted({year, max(year, present().year - 1)}):
         offsets = [_offset(zone, each) for each in _sampled(first)]
         stays = len(set(offsets)) == 1
         for name in _called(tzid) if stays else _candidates(tzid, default_zone):

@@ -17,6 +17,7 @@ from activities.calendar.zones import is_offset, offset_name, zone_of
 from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.left_out import LeftOut
 from retinue.store import Store
+from retinue.times import present
 
 FIRST_YEAR = 1900
 LONGEST_ATTENDEE = 320
@@ -102,7 +103,7 @@ class CalendarStore:
         before = as_previous(event)
         _move(event, change)
         if event.modified_at is not None:
-            event.modified_at = datetime.now(UTC)  # what was changed here is newer than what is imported again
+            event.modified_at = present()  # what was changed here is newer than what is imported again
         if change.attendees is not None:
             event.attendees = checked_attendees(change.attendees)
         for name in ("title", "location", "description"):

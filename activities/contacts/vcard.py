@@ -6,6 +6,7 @@ a whole card, so that nobody is found under half a name.
 
 import quopri
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import vobject
 
 from activities.contacts.names import one_line
 from retinue.addresses import check_address
-from retinue.text import without_controls
+from retinue.text import is_invisible, without_controls
 
 LONGEST_NAME = 200
 LONGEST_ADDRESS = 254
@@ -172,7 +173,7 @@ def _phone(value: str) -> str | None:
     Phones put direction marks around numbers, and word processors put dashes and spaces of their own into them.
     """
     written = _DASHES.sub("-", unicodedata.normalize("NFKC", _SCHEME.sub("", value)))
-    kept = "".join(_digit(letter) for letter in written if unicodedata.category(letter) not in ("Cc", "Cf"))
+    kept = "".join(_digit(letter) for letter in written if not is_invisible(letter))
     found = _PHONE.match(kept.strip())
     return found[0].strip() if found else None
 
