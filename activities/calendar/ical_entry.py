@@ -194,7 +194,8 @@ def _settled(calendar: ICalendar) -> list[Component]:
             raise Unreadable("it leaves out times by a rule (EXRULE)")
     settle(events)
     events, older = newest(events)
-    calendar.subcomponents = [each for each in calendar.subcomponents if not any(each is old for old in older)]
+    dropped = set(map(id, older))
+    calendar.subcomponents = [each for each in calendar.subcomponents if id(each) not in dropped]
     return events
 
 

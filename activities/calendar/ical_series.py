@@ -44,8 +44,8 @@ def newest(events: Sequence[Component]) -> tuple[list[Component], list[Component
         key = _occurrence(event)
         if key not in kept or version(event) >= version(kept[key]):
             kept[key] = event
-    newest_ones = [event for event in events if any(event is each for each in kept.values())]
-    return newest_ones, [event for event in events if not any(event is each for each in newest_ones)]
+    chosen = {id(event) for event in kept.values()}
+    return [event for event in events if id(event) in chosen], [event for event in events if id(event) not in chosen]
 
 
 def version(event: Component) -> tuple[int, datetime]:

@@ -16,6 +16,7 @@ _LINE_END = re.compile(rb"\r?\n")
 _BOUNDARY = re.compile(r"(BEGIN|END)\s*:\s*([A-Z0-9-]+)\s*", re.I)
 _DAMAGED = "\N{REPLACEMENT CHARACTER}"
 """Begins a line that is in no known encoding: no property has such a name, so the component counts as broken."""
+_MOST_COMPONENTS = 20_000
 _DEEPEST = 8
 _TOP_LEVEL = {"VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VTIMEZONE"}
 _MOST_TRIED = 200
@@ -46,7 +47,7 @@ class Source:
     left_out: list[BrokenPart] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Block:
     """A component as lines; inner components stand among them."""
 
@@ -148,7 +149,7 @@ def _readable(part: str | _Block, within: _Block, left_out: list[BrokenPart]) ->
     if _reads(part.lines(), "VCALENDAR"):
         return part
     inner = [each for each in part.parts if isinstance(each, _Block)]
-    broken = [each for each in inner if not _reads(each.lines(), "VCALENDAR", part.name)]
+    broken = {each: None for each in inner if not _reads(each.lines(), "VCALENDAR", part.name)}
     rest = _Block(part.name, [each for each in part.parts if each not in broken], ended=True)
     if not broken or part.name == "VTIMEZONE" or not _reads(rest.lines(), "VCALENDAR"):
         left_out.append(BrokenPart(part.label(), _reason(part)))
@@ -176,8 +177,12 @@ def _reads(lines: Iterable[str], *around: str) -> bool:
 
 
 def _blocks(lines: Iterable[str]) -> list[str | _Block]:
-    """The components of a text. What an outer component's END or the next event finds open has no end of its own."""
-    outer = _Block("")
+    """The components of a text. What an outer component's END or the next event finds open has no end of its own.
+
+    Raises:
+        Unreadable: There are more than would be tried one by one in a reasonable time.
+    """
+    outer, number = _Block(""), 0
     open_ones = [outer]
     for line in lines:
         boundary = _BOUNDARY.fullmatch(line)
@@ -186,6 +191,9 @@ def _blocks(lines: Iterable[str]) -> list[str | _Block]:
             open_ones[-1].parts.append(line)
         elif boundary[1].upper() == "BEGIN":
             del open_ones[2 if name in _TOP_LEVEL else _DEEPEST :]
+            number += 1
+            if number > _MOST_COMPONENTS:
+                raise Unreadable("a part of it is broken, and it has too many parts to find out which")
             open_ones[-1].parts.append(begun := _Block(name))
             open_ones.append(begun)
         elif any(block.name == name for block in open_ones[1:]):

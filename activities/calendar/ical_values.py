@@ -17,6 +17,8 @@ WITHOUT_END = timedelta(minutes=30)
 """How long an event takes that has a time of day but no end: what calendars draw for it."""
 
 MOST_ATTENDEES = 100
+MOST_ZONES = 50
+"""Descriptions of time zones in one text: to follow one, and to find the zone that it means, takes a third of a second."""
 _DAY = timedelta(days=1)
 _DURATION = re.compile(
     r"(?P<sign>[+-]?)P(?:(?P<weeks>\d{1,6})W)?(?:(?P<days>\d{1,6})D)?"
@@ -82,7 +84,10 @@ def calendars(content: str) -> list[ICalendar]:
             raise Unreadable("it is not iCalendar") from None
     if not found or not all(isinstance(each, ICalendar) for each in found):
         raise Unreadable("it is not iCalendar")
-    for component in (each for calendar in found for each in calendar.walk()):
+    components = [each for calendar in found for each in calendar.walk()]
+    if sum(each.name == "VTIMEZONE" for each in components) > MOST_ZONES:
+        raise Unreadable(f"it describes more than {MOST_ZONES} time zones")
+    for component in components:
         _keep_duration(component)
     return list(found)
 

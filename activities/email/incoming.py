@@ -135,7 +135,7 @@ def _message(mail: EmailMessage, unnamed: str, *, now: datetime) -> Message:
     parts = list(islice(_leaves(mail), _MAX_PARTS))
     attached = [part for part in parts if _is_attached(part)]
     name, address = _sender(mail)
-    text = _text(mail, parts) or "\n\n".join(filter(None, map(_attached_text, attached)))
+    text = _text(mail, frozenset(map(id, parts))) or "\n\n".join(filter(None, map(_attached_text, attached)))
     return Message(
         message_id=_message_id(mail, unnamed),
         folder=Folder.INBOX,
@@ -260,10 +260,15 @@ def _is_text(part: MIMEPart) -> bool:
     return readable and part.get_content_disposition() != "attachment"
 
 
-def _text(part: MIMEPart, leaves: list[MIMEPart]) -> str:
-    """What a part says: all its texts; of alternatives the plain one, or the first that says something."""
+def _text(part: MIMEPart, leaves: frozenset[int]) -> str:
+    """What a part says: all its texts; of alternatives the plain one, or the first that says something.
+
+    Args:
+        part: Of a mail.
+        leaves: The identities of the parts that are looked at; of a mail with thousands of them those are the first.
+    """
     if not _holds_parts(part):
-        return _said(part) if _is_text(part) and any(part is leaf for leaf in leaves) else ""
+        return _said(part) if _is_text(part) and id(part) in leaves else ""
     inner = [(each, _text(each, leaves)) for each in part.iter_parts()]
     said = [(each, text) for each, text in inner if text]
     if part.get_content_type() == "multipart/alternative":
