@@ -12,7 +12,15 @@ from retinue.capability import Manifest
 from retinue.times import Moment
 from workflows.budget import Limits
 from workflows.catalog import PLANS
-from workflows.messages import ApprovalView, AssistantStatus, AssistantView, DecisionKind, Mode, WorkerChoice
+from workflows.messages import (
+    ApprovalView,
+    AssistantStatus,
+    AssistantView,
+    DecisionKind,
+    Mode,
+    RunOutcome,
+    WorkerChoice,
+)
 from workflows.standing import GrantWish
 
 MAX_MESSAGE = 10_000
@@ -198,6 +206,7 @@ class AssistantSummary(BaseModel):
     started_at: Moment
     finished_at: Moment | None = None
     owner: str = Field("", description="whose it is; others than the caller's are listed for auditors only")
+    outcome: RunOutcome | None = Field(None, description="of a completed one: what it did")
     links: Links
 
 

@@ -61,6 +61,7 @@ from workflows.messages import (
     Decide,
     MessagePage,
     Mode,
+    RunOutcome,
     SaidBefore,
     SendMessage,
     StartAssistant,
@@ -651,6 +652,14 @@ def pending_approvals(execution: WorkflowExecution) -> int:
 def listed_status(execution: WorkflowExecution) -> AssistantStatus:
     """The status of a listed run."""
     return execution_status(execution.status, execution.typed_search_attributes.get(_STATUS))
+
+
+def listed_outcome(execution: WorkflowExecution) -> RunOutcome | None:
+    """What a listed run did, once it has completed."""
+    if listed_status(execution) is not AssistantStatus.COMPLETED:
+        return None
+    said = execution.typed_search_attributes.get(_STATUS)
+    return RunOutcome(said) if said in set(RunOutcome) else RunOutcome.DONE
 
 
 def listed_owner(execution: WorkflowExecution) -> str:

@@ -93,8 +93,9 @@ def origin_words(origin: Origin, *, alone: bool = True) -> str:
     if origin.step_id:
         whose = {
             "contacts": f", {your} contacts",
-            "own": f", {your} own data",
+            "own": ", in which no stranger wrote",
             "strangers": ", which may hold the words of strangers",
+            "model": ", written by the model out of what no stranger wrote",
         }
         out_of = f": {', '.join(origin.out_of)}" if origin.out_of else ""
         return f"from step {origin.step_id} ({origin.tool}){whose.get(origin.source, '')}{out_of}"

@@ -46,6 +46,8 @@ _STYLES = {
     "skipped": "dim",
     "cancelled": "dim",
     "undone": "dim",
+    "answered": "green",
+    "nothing changed": "yellow",
 }
 
 
@@ -116,6 +118,12 @@ def plan_table(view: Assistant) -> Table:
         cells = (plain(indented_id(step)), plain(step.tool), status(step.status))
         table.add_row(*cells, str(step.attempts), plain(waits_for(step, done)))
     return table
+
+
+def run_status(run: Assistant | AssistantSummary) -> str:
+    """A run's status in a word; of a completed one that it only answered, or that nothing was changed."""
+    told = run.outcome if run.status == "completed" and run.outcome not in (None, "done") else run.status
+    return str(told).replace("_", " ")
 
 
 def status(word: str) -> Text:
@@ -199,7 +207,7 @@ def progress(view: Assistant, *, note: str = "") -> RenderableType:
 
 
 def _progress(view: Assistant, note: str) -> Iterator[RenderableType]:
-    yield Text.assemble(status(view.status), "  ", (safe(view.id), "dim"))
+    yield Text.assemble(status(run_status(view)), "  ", (safe(view.id), "dim"))
     if view.steps:
         yield plan_table(view)
     yield from (plain(remark, "yellow") for remark in remarks(view))
@@ -240,12 +248,12 @@ def runs_table(runs: list[AssistantSummary]) -> Table:
     """The list of runs. Ids are never cut: they are there to be copied."""
     table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
     table.add_column("id", no_wrap=True, min_width=max(len(run.id) for run in runs))
-    table.add_column("status", no_wrap=True, min_width=max(len(run.status) for run in runs))
+    table.add_column("status", no_wrap=True, min_width=max(len(run_status(run)) for run in runs))
     table.add_column("started", no_wrap=True, min_width=len(_STARTED.format(runs[0].started_at)))
     table.add_column("request", overflow="ellipsis", no_wrap=True)
     for run in runs:
         started = _STARTED.format(run.started_at.astimezone())
-        table.add_row(plain(run.id), status(run.status), plain(started), plain(run.message))
+        table.add_row(plain(run.id), status(run_status(run)), plain(started), plain(run.message))
     return table
 
 

@@ -16,7 +16,7 @@ from cli.connection import patiently
 from cli.decide import find, send_edit
 from cli.exits import CommandError, ExitCode, words_of
 from cli.prompts import choice, is_interactive, typed
-from cli.render import OUT, in_order, indented_id, progress, remarks, say, tell, undo_lines, waits_for
+from cli.render import OUT, in_order, indented_id, progress, remarks, run_status, say, tell, undo_lines, waits_for
 from retinue.client import Client, ClientError
 from retinue.client.calls import Decision
 from retinue.client.models import PENDING, Approval, Assistant
@@ -61,7 +61,7 @@ class Lines:
 
     def update(self, view: Assistant, note: str = "") -> None:
         """Write what is new."""
-        self._line("", f"{view.id}: {view.status.replace('_', ' ')}")
+        self._line("", f"{view.id}: {run_status(view)}")
         done = {step.id for step in view.steps if step.status == "completed"}
         for step in in_order(view.steps):
             reason = waits_for(step, done)
@@ -249,7 +249,7 @@ def _outcome(view: Assistant, *, told: bool = False) -> None:
     for line in undo_lines(view.undo):
         say(line)
     if not (view.error or view.reply):
-        say(f"The run is {view.status}.")
+        say(f"The run has ended: {run_status(view)}.")
 
 
 def _show_answer(view: Assistant) -> None:

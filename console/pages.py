@@ -112,7 +112,7 @@ async def run(request: Request, asking: Retinue, run_id: str, *, everything: Eve
         title=view.message[:60],
         here="",
         run=view,
-        status_text=status_words(view.status, view),
+        status_text=status_words(view),
         messages=await asking.assistants.conversation(run_id) if everything else view.messages,
         first_message=0 if everything else view.earlier_messages,
         all_messages=everything,
@@ -149,7 +149,7 @@ async def receipt(request: Request, asking: Retinue, run_id: str) -> Response:
         here="",
         receipt=found,
         run=view,
-        status_text=status_words(view.status, view),
+        status_text=status_words(view),
         titles=await titles(request, asking),
     )
 

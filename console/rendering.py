@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from console import words
 from console.forms import names
 from retinue.client import AsyncClient, ClientError
-from retinue.client.models import Approval, Assistant, Origin
+from retinue.client.models import Approval, Assistant, AssistantSummary, Origin
 from retinue.text import safe
 
 HERE = Path(__file__).parent
@@ -119,6 +119,12 @@ def origins_of(approval: Approval) -> list[tuple[str, str, Origin]]:
     return rows
 
 
+def source_words(origin: Origin) -> str:
+    """Whose a value is, in words. A text that the model wrote in a step of its own is not made up."""
+    written = origin.source == "model" and origin.step_id is not None
+    return "written by the model" if written else words.SOURCE.get(origin.source, origin.source)
+
+
 def _inside(value: Any, name: str) -> Any:
     if isinstance(value, dict):
         return value.get(name)
@@ -127,9 +133,10 @@ def _inside(value: Any, name: str) -> Any:
     return None
 
 
-def status_words(status: str, view: Assistant | None = None) -> str:
+def status_words(run: Assistant | AssistantSummary) -> str:
     """An assistant's status in words."""
-    return words.chat_status(status, turn_is_over=view is not None and view.turn_is_over)
+    over = isinstance(run, Assistant) and run.turn_is_over
+    return words.chat_status(run.status, turn_is_over=over, outcome=run.outcome)
 
 
 @cache
@@ -175,7 +182,7 @@ def templates() -> Environment:
         "when_runs": words.when_runs,
         "marks": words.MARK,
         "step_words": words.STEP,
-        "sources": words.SOURCE,
+        "source_words": source_words,
         "decisions": words.DECISION,
         "at_expiry": words.AT_EXPIRY,
         "buttons": words.BUTTONS,

@@ -18,6 +18,8 @@ STATUS: Mapping[str, str] = {
     "cancelled": "Stopped",
 }
 """An assistant's status in words."""
+OUTCOME: Mapping[str, str] = {"answered": "Answered", "nothing_changed": "Nothing changed"}
+"""The same of a completed assistant that did less than what is called done."""
 STEP: Mapping[str, str] = {
     "pending": "not yet begun",
     "awaiting_approval": "needs a decision",
@@ -49,7 +51,7 @@ MARK: Mapping[str, str] = {
 SOURCE: Mapping[str, str] = {
     "user": "you wrote it",
     "contacts": "from your contacts",
-    "own": "from your own data",
+    "own": "from what no stranger wrote",
     "strangers": "others may have written it",
     "model": "made up by the model",
 }
@@ -87,9 +89,15 @@ OFTEN: Mapping[str, str] = {
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
-def chat_status(status: str, *, turn_is_over: bool) -> str:
-    """An assistant's status; a chat that has answered waits for nothing but the next message."""
-    return "Answered" if turn_is_over else STATUS.get(status, status.replace("_", " "))
+def chat_status(status: str, *, turn_is_over: bool, outcome: str | None = None) -> str:
+    """An assistant's status; a chat that has answered waits for nothing but the next message.
+
+    Args:
+        status: As the API says it.
+        turn_is_over: It is such a chat.
+        outcome: What a completed one did.
+    """
+    return "Answered" if turn_is_over else OUTCOME.get(outcome or "", STATUS.get(status, status.replace("_", " ")))
 
 
 def zone(name: str | None) -> ZoneInfo:

@@ -18,6 +18,7 @@ from temporalio import activity
 from temporalio.common import RetryPolicy
 
 from retinue.fate import EffectLedger
+from retinue.field_origins import KEYWORD
 
 ToolMethod = TypeVar("ToolMethod", bound=Callable[..., Awaitable[Any]])
 
@@ -34,7 +35,14 @@ class Annotations(BaseModel):
     sensitive: tuple[Annotated[str, Field(pattern=r"^(/[^/]+)+$")], ...] = Field(
         (), description="JSON pointers of arguments that decide where data goes."
     )
-    trusted_output: bool = Field(False, description="False where strangers may have written what it returns.")
+    trusted_output: bool = Field(
+        False,
+        description="No text in its result comes from outside; it only repeats its arguments or is the capability's own. "
+        "Where it is false, the result schema may still say so of single fields (`x-origin`).",
+    )
+    own_errors: bool = Field(
+        False, description="What it says when it fails quotes nothing but its arguments, though its result may."
+    )
     known_destinations: tuple[str, ...] = Field(
         (),
         description="Names of result fields that hold addresses of people the person knows, as an address book's "
@@ -45,7 +53,19 @@ class Annotations(BaseModel):
         description="Names of two result fields of a look-up: the one thing that was meant, null unless it is clear, and "
         "the list of all that fit. Where a later step needs the one and several fit, the person is asked which.",
     )
+    finds: str = Field(
+        "",
+        max_length=40,
+        description="What a look-up looks for, as a noun: 'event'. Where a later step needs it and there is none, the run "
+        "says 'I found no event' and has not failed.",
+    )
     undo: str | None = Field(None, description="The tool that compensates this one.")
+
+
+OwnText = Annotated[str, Field(json_schema_extra={KEYWORD: "own"})]
+"""In a result: a text of the capability's own words, or one that only repeats its arguments."""
+Id = Annotated[str, Field(json_schema_extra={KEYWORD: "id"})]
+"""In a result: an id that the capability made of hexadecimal digits. Any other text in such a field counts as strangers'."""
 
 
 class ToolOptions(BaseModel):
@@ -109,9 +129,6 @@ class ToolSpec(BaseModel):
     plannable: bool = Field(True, description="False for tools that only workflows and code call.")
 
 
-MOST_LEFT_OUT = 100
-
-
 class Manifest(BaseModel):
     """What a capability says about itself when its worker starts."""
 
@@ -125,11 +142,6 @@ class Manifest(BaseModel):
         "",
         max_length=300,
         description="What people should know about how it works in this installation, such as that its values are made up.",
-    )
-    left_out: list[Annotated[str, Field(max_length=300)]] = Field(
-        default_factory=list,
-        max_length=MOST_LEFT_OUT,
-        description="Tools of a service outside that cannot be used, each with the reason.",
     )
 
     def tool(self, name: str) -> ToolSpec | None:

@@ -20,6 +20,7 @@ from retinue import argument_schema
 from retinue.argument_schema import TypesOf, types_at
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import BrokenReference, MalformedAnswer
+from retinue.field_origins import FieldOrigins, field_origins
 from retinue.surrogates import whole_values
 
 MAX_STEPS = 100
@@ -99,6 +100,9 @@ class BoundStep(BaseModel):
     )
     agent: bool = Field(False, description="a goal for the capability's own agent, not a tool call")
     steered: bool = Field(False, description="an agent chose it after it had read strangers' words")
+    result_fields: FieldOrigins = Field(
+        default_factory=dict, description="whose text each field of its result is (`retinue.field_origins`)"
+    )
 
 
 class BoundPlan(BaseModel):
@@ -234,6 +238,7 @@ def bind_call(
         annotations=spec.annotations,
         options=spec.options,
         args_schema=spec.args_schema if with_schema or _may_be_asked(step, spec.annotations) else None,
+        result_fields=field_origins(spec.result_schema),
     )
 
 
@@ -343,7 +348,7 @@ def _check_call(
 def _types_of(reference: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> frozenset[str] | None:
     """The JSON types that a reference may bring, by the result schema of its step."""
     source = str(reference["$from"])
-    return types_at(results[source], _parts(str(reference.get("path") or ""))) if source in results else None
+    return types_at(results[source], pointer_parts(str(reference.get("path") or ""))) if source in results else None
 
 
 def _check_shape(step: PlanStep, results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -423,7 +428,7 @@ def pointer(value: JsonValue, path: str) -> JsonValue:
     Raises:
         LookupError: There is nothing at that place.
     """
-    for part in _parts(path):
+    for part in pointer_parts(path):
         if isinstance(value, dict) and part in value:
             value = value[part]
         elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
@@ -433,7 +438,12 @@ def pointer(value: JsonValue, path: str) -> JsonValue:
     return value
 
 
-def _parts(path: str) -> list[str]:
+def pointer_parts(path: str) -> list[str]:
+    """The names and places of a JSON pointer.
+
+    Raises:
+        LookupError: It is none.
+    """
     if not path:
         return []
     if not path.startswith("/"):
@@ -443,7 +453,7 @@ def _parts(path: str) -> list[str]:
 
 def _schema_has(schema: Mapping[str, Any], path: str) -> bool:
     try:
-        parts = _parts(path)
+        parts = pointer_parts(path)
     except LookupError:
         return False
     return not schema or _walk(schema, schema, parts)

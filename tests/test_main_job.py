@@ -170,9 +170,8 @@ async def test_a_failing_step_ends_typed_while_other_branches_finish(stack: Stac
 
 
 async def test_a_broken_reference_fails_its_step_before_anything_is_asked(stack: Stack, fresh: Fresh) -> None:
-    message = fresh("Mail nobody")
-    find = {"id": "s1", "tool": "contacts.find", "args": {"name": "Nobody Known"}}
-    stack.model.script(message, plan_answer([find, mail("s2", to={"$from": "s1", "path": "/match/email"})]))  # type: ignore[arg-type]  # a reference where an address stands
+    message = fresh("Mail the eighth day to team@example.com")
+    stack.model.script(message, plan_answer([forecast(), mail("s2", body={"$from": "s1", "path": "/days/7/summary"})]))
     done = await stack.ended((await stack.start(message))["id"])
     assert steps(done)["s2"]["error"]["type"] == "BrokenReference"
     assert done["approvals"] == []

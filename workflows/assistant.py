@@ -52,6 +52,7 @@ from workflows.messages import (
     Mode,
     PlanCard,
     PlanView,
+    RunOutcome,
     SaidBefore,
     SendMessage,
     StartAssistant,
@@ -63,6 +64,7 @@ from workflows.notifications import Notifier
 from workflows.policy import DEFAULT_POLICY
 from workflows.presentation import current_details
 from workflows.recorded import recorded
+from workflows.steps import outcome_of_run
 from workflows.undo import UNDO, Compensation
 
 MAX_REPAIRS = 2
@@ -103,7 +105,7 @@ class AssistantWorkflow:
         self._allowance = Allowance(start, self._approvals)
         self._execution = self._new_execution(start.fork.kept if start.fork else carried.kept)
         self._phase = AssistantStatus.PLANNING
-        self._published: tuple[AssistantStatus, int, list[str]] = (AssistantStatus.RUNNING, 0, [])
+        self._published: tuple[str, int, list[str]] = (str(AssistantStatus.RUNNING), 0, [])
         self._details_are_due = False
         self._reasoning_waits: datetime | None = None
         self._question: str | None = None
@@ -237,6 +239,7 @@ class AssistantWorkflow:
         self._rounds_left = MAX_ROUNDS
         self._round += 1
         self._execution.begin_turn()
+        self._consent.begin_turn()
         self._allowance.begin_turn()
         self._publish()
 
@@ -259,6 +262,7 @@ class AssistantWorkflow:
                 "kept": self._execution.kept(),
                 "effects": self._effects,
                 "approvals": self._approvals.views()[-MAX_KEPT:],
+                "rejections": self._consent.rejections(),
                 "notices": [*self._notices, *self._refused_signals.notices()][-MAX_NOTICES:],
                 "usage": self._usage,
                 "typed": self._typed,
@@ -327,7 +331,9 @@ class AssistantWorkflow:
             return plan
         left = preview.model_calls_left(plan, rounds=self._rounds_left - 1, repairs=MAX_REPAIRS)
         worst = (result.worst_call or Usage(requests=1)).times(left)
-        self._card = preview.card(plan, self._execution.bound(), self._consent, self._talk.said(), worst)
+        self._card = preview.card(
+            plan, self._execution.bound(), self._execution.results(), self._consent, self._talk.said(), worst
+        )
         approval_id = self._approvals.ask(preview.question(self._round, plan, self._card), now=workflow.now())
         view = await self._approvals.decided(approval_id)
         if view.status is not ApprovalStatus.APPROVED:
@@ -451,7 +457,7 @@ class AssistantWorkflow:
         """
         status = self._status()
         self._allowance.works(self._is_working(status))
-        told = AssistantStatus.RUNNING if status is AssistantStatus.PLANNING else status
+        told = self._told_to_lists(status)
         published = (told, len(self._approvals.pending()), self._approvals.others())
         if published != self._published:
             changes: list[Any] = [STATUS.value_set(published[0])]
@@ -464,6 +470,18 @@ class AssistantWorkflow:
         if self._notifier:
             self._notifier.look(self._approvals.views(), self._question_id())
         self._describe_soon()
+
+    def _told_to_lists(self, status: AssistantStatus) -> str:
+        """A status as lists read it; of a completed run what it did, where that is less than what was wanted."""
+        outcome = self._outcome()
+        if outcome in (RunOutcome.ANSWERED, RunOutcome.NOTHING_CHANGED):
+            return str(outcome)
+        return str(AssistantStatus.RUNNING if status is AssistantStatus.PLANNING else status)
+
+    def _outcome(self) -> RunOutcome | None:
+        if self._phase is not AssistantStatus.COMPLETED:
+            return None
+        return outcome_of_run(self._execution.views(), self._approvals.views())
 
     def _is_working(self, status: AssistantStatus) -> bool:
         only_people = status in (AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT)
@@ -568,6 +586,7 @@ class AssistantWorkflow:
             turns=self._turns,
             effects=self._effects if self._start.mode is Mode.CHAT else [],
             owner=self._start.owner,
+            outcome=self._outcome(),
         )
 
     def _waits_for_reasoning(self) -> list[WorkerWait]:

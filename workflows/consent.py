@@ -10,11 +10,13 @@ from pydantic import JsonValue
 from temporalio import workflow
 
 from retinue.plan import BoundStep
+from retinue.text import safe
 from workflows import local
 from workflows.approvals import SIGNAL, Approvals, Question
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
 from workflows.origins import Origin, Source, at, leaves
 from workflows.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Verdict
+from workflows.rejections import Rejection, Rejections, Target, target
 from workflows.standing import Approved, Consult, Consulted, Scope
 
 ASKS_GRANTS = 2
@@ -25,7 +27,7 @@ class Refused(Exception):
     """An action may not run.
 
     Args:
-        kind: `Denied` by the policy, `Rejected` by a person, or `Expired` unanswered.
+        kind: `Denied` by the policy, `Rejected` by a person, `RejectedBefore` twice already, or `Expired` unanswered.
         message: Why, for the person and the planner.
     """
 
@@ -53,6 +55,8 @@ class Wish:
     origins: Sequence[Origin] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     after_strangers: bool = False
+    occasion: str = ""
+    """The plan, or the turn of an agent, in which it was wanted: what is wanted together is asked together."""
 
 
 class Consent:
@@ -64,6 +68,8 @@ class Consent:
         self._approvals = approvals
         self._on_notice = on_notice
         self._notes: list[asyncio.Task[None]] = []
+        self._rejections = Rejections(start.carried.rejections if start.carried else ())
+        self._asking_again: dict[Target, asyncio.Lock] = {}
 
     def judge(self, wish: Wish) -> Verdict:
         """What the policy says, before grants and people."""
@@ -83,7 +89,7 @@ class Consent:
         found = await self._standing(wish, verdict)
         if found.grant_id:
             return self._automatic(wish, StepConsent(how="grant", rule=verdict.rule, grant_id=found.grant_id))
-        return await self._ask(wish, verdict, offer=found.offer, on_asking=on_asking)
+        return await self._ask_unless_settled(wish, verdict, offer=found.offer, on_asking=on_asking)
 
     def _automatic(self, wish: Wish, consent: StepConsent) -> Cleared:
         notes = wish.step.annotations
@@ -107,6 +113,28 @@ class Consent:
         )
         return await local.consult(self._start.owner, question)
 
+    async def _ask_unless_settled(
+        self, wish: Wish, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
+    ) -> Cleared:
+        """Ask; what was rejected before comes back one at a time, and once at most."""
+        what = target(wish.step, wish.args)
+        if not self._rejections.comes_back(what, wish.occasion):
+            return await self._ask(wish, verdict, offer=offer, on_asking=on_asking)
+        async with self._asking_again.setdefault(what, asyncio.Lock()):
+            if self._rejections.is_settled(what, wish.occasion):
+                where = f" ({', '.join(map(safe, what[1]))})" if what[1] else ""
+                self._on_notice(f"{wish.step.title}{where} was rejected twice, so nobody was asked a third time")
+                raise Refused("RejectedBefore", "it was rejected twice, so nobody was asked a third time")
+            return await self._ask(wish, verdict, offer=offer, on_asking=on_asking)
+
+    def begin_turn(self) -> None:
+        """The person said something new."""
+        self._rejections.begin_turn()
+
+    def rejections(self) -> list[Rejection]:
+        """What was rejected, for the next run of a chat."""
+        return self._rejections.carried()
+
     async def _ask(
         self, wish: Wish, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
     ) -> Cleared:
@@ -114,10 +142,12 @@ class Consent:
         on_asking()
         view = await self._approvals.decided(approval_id)
         if view.status is ApprovalStatus.APPROVED:
+            self._rejections.approved(target(wish.step, wish.args))
             self._remember(wish, view)
             return Cleared(view.args, StepConsent(how="approval", rule=view.rule, approval_id=view.id))
         if view.status is ApprovalStatus.EXPIRED:
             raise Refused("Expired", "nobody decided in time, and the policy then says no")
+        self._rejections.rejected(target(wish.step, wish.args), wish.occasion)
         raise Refused("Rejected", self._who_rejected(view) + (f": {view.comment}" if view.comment else ""))
 
     def _who_rejected(self, view: ApprovalView) -> str:

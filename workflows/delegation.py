@@ -32,6 +32,8 @@ class Around:
     """What a delegation needs of the run: to have calls performed, to use the model, to say that it waits."""
 
     perform: Callable[[Sequence[BoundStep]], Awaitable[list[CallOutcome]]]
+    says_strangers: Callable[[str], bool]
+    """Whether what came of a call may hold the words of strangers."""
     room: Room
     on_usage: Callable[[Usage, int], None]
     on_waiting: Callable[[str], None]
@@ -129,7 +131,7 @@ class Delegation:
         for call_id, outcome in zip(steps, done, strict=True):
             outcomes[call_id] = outcome.model_copy(update={"call_id": call_id})
         # from here on everything that the agent says counts as strangers' words
-        self._after_strangers |= any(not step.annotations.trusted_output for step in steps.values())
+        self._after_strangers |= any(self._around.says_strangers(step.id) for step in steps.values())
         return [outcomes[call.call_id] for call in calls]
 
     def _bound(self, call: ToolCall, tool: local.FoundTool) -> BoundStep:

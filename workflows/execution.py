@@ -35,8 +35,9 @@ from workflows.messages import (
     WorkerChoice,
     WorkerWait,
 )
-from workflows.origins import addresses, describe, trace, trusted
-from workflows.progress import progress
+from workflows.nothing_found import nothing_found
+from workflows.origins import Taint, addresses, describe, trace
+from workflows.progress import error_is_ours, progress
 
 _REPORTS_BYTES = 200_000
 _MAX_ARGS_BYTES = 128 * 1024
@@ -47,6 +48,8 @@ _OPEN = frozenset({StepStatus.PENDING, StepStatus.AWAITING_APPROVAL, StepStatus.
 _SETBACKS = frozenset({StepStatus.FAILED, StepStatus.REJECTED})
 _HOPELESS = frozenset({"NoWorker", "ChosenToFail", "BudgetStopped"})
 """Errors that another plan would only meet again."""
+NOTHING_FOUND = "NothingFound"
+"""Ends a step that needs what a look-up did not find. It is no failure, and another plan may look elsewhere."""
 _ROUNDS_TO_ARRIVE = 8
 """Rounds of the event loop within which a result reaches its step. One that comes in the same workflow task as the
 cancellation would else be lost: temporalio 1.35 raises `CancelledError` where such an activity is awaited, and an effect
@@ -98,6 +101,7 @@ class Execution:
         self._in_doubt: dict[str, StepError] = {}
         self._begun: set[str] = set()
         self._keys: dict[str, str] = {}
+        self._occasions: dict[str, str] = {}
         self._stopping = False
         self._asking = asyncio.Lock()
         self._effects: list[str] = []
@@ -135,12 +139,13 @@ class Execution:
         for known in (self._steps, self._views, self._results, self._tasks, self._in_doubt, self._keys):
             known.pop(step_id, None)
         self._begun.discard(step_id)
+        self._occasions.pop(step_id, None)
 
     async def run(self, plan: BoundPlan) -> None:
         """Add a plan's steps and run them to their end; a failing step never raises here."""
         self._round = [step.id for step in plan.steps]
         for step in plan.steps:
-            self._add(step)
+            self._add(step, occasion=plan.steps[0].id)
         try:
             while self._advance():
                 await workflow.wait(list(self._tasks.values()), return_when=asyncio.FIRST_COMPLETED)
@@ -152,8 +157,9 @@ class Execution:
             await self._stop()
             raise
 
-    def _add(self, step: BoundStep, *, parent: str | None = None) -> None:
+    def _add(self, step: BoundStep, *, occasion: str, parent: str | None = None) -> None:
         self._steps[step.id] = step
+        self._occasions[step.id] = occasion
         self._views[step.id] = steps.begun(step, parent)
         self._turn.append(step.id)
 
@@ -203,7 +209,9 @@ class Execution:
                 await self._delegate(step, args)
             else:
                 await self._call(step, args)
-        except (Ambiguous, BrokenReference) as error:
+        except BrokenReference as error:
+            self._end_broken(step, error)
+        except Ambiguous as error:
             self._fail(step, explain(error, who=step.tool))
         except Refused as refused:
             self._reject(step, refused)
@@ -214,6 +222,13 @@ class Execution:
             if step.id not in self._choices:
                 raise
             self._end_as_chosen(step)
+
+    def _end_broken(self, step: BoundStep, error: BrokenReference) -> None:
+        """A step whose reference leads nowhere. Where a look-up found nothing, that is its answer and no failure."""
+        if missing := nothing_found(step, self._steps, self._results, workflow.now()):
+            self._end(step, StepStatus.SKIPPED, StepError(type=NOTHING_FOUND, message=missing))
+        else:
+            self._fail(step, explain(error, who=step.tool))
 
     async def _make_clear(self, step: BoundStep) -> None:
         """Have the person say which is meant where an earlier step found several; one question at a time."""
@@ -257,11 +272,13 @@ class Execution:
             step,
             self._steps,
             around.said(),
+            results=self._results,
             typed=around.typed(),
             known=self._known_addresses() if step.annotations.sensitive else (),
             after_strangers=step.steered,
         )
-        return Wish(step, args, origins, describe(step.args, self._results), step.steered)
+        about = describe(step.args, self._results)
+        return Wish(step, args, origins, about, step.steered, self._occasions[step.id])
 
     async def _cleared(self, wish: Wish) -> Cleared:
         step = wish.step
@@ -397,7 +414,7 @@ class Execution:
             return
         await self._around.room(steps=1)
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
-        strangers = any(not origin.trusted for origin in trace(step, self._steps, ()))
+        strangers = any(not origin.trusted for origin in trace(step, self._steps, (), results=self._results))
         try:
             result = await Delegation(step, args, self._of_delegations(), after_strangers=strangers).run()
         except (ApplicationError, ActivityError, ChildWorkflowError) as error:
@@ -409,6 +426,7 @@ class Execution:
     def _of_delegations(self) -> Around:
         return Around(
             perform=self._perform_calls,
+            says_strangers=lambda step_id: self._says_strangers(step_id, self._taint()),
             room=self._around.room,
             on_usage=self._around.on_usage,
             on_waiting=self._waits,
@@ -420,7 +438,7 @@ class Execution:
         """Run an agent's calls beside each other; one that may not run, or fails, is an outcome like any other."""
         parent = calls[0].id.rpartition(".")[0]
         for call in calls:
-            self._add(call, parent=parent)
+            self._add(call, occasion=calls[0].id, parent=parent)
         tasks = {call.id: asyncio.create_task(self._run_step(call)) for call in calls}
         self._tasks |= tasks
         try:
@@ -513,8 +531,7 @@ class Execution:
         views = [self._views[step_id] for step_id in self._turn]
         if any(view.status is StepStatus.UNKNOWN for view in views):
             return False  # planning anew could do a second time what may have happened
-        lost = [self._views[step_id] for step_id in self._round if self._views[step_id].status in _SETBACKS]
-        return any(view.error is None or view.error.type not in _HOPELESS for view in lost)
+        return any(_may_go_better(self._views[step_id]) for step_id in self._round)
 
     def any_waits(self) -> bool:
         """Whether any step waits for a worker."""
@@ -540,7 +557,7 @@ class Execution:
 
     def progress(self) -> list[Progress]:
         """The steps so far, as a planner may see them."""
-        return progress(self.views(), self._steps)
+        return progress(self.views(), self._steps, self._taint())
 
     def reports(self) -> list[StepReport]:
         """What became of each step of this turn, for the final answer; together small enough for one payload."""
@@ -550,8 +567,21 @@ class Execution:
 
     def read_strangers(self) -> bool:
         """Whether any result of this turn, or what a tool said when it failed, may hold the words of strangers."""
-        told = [step_id for step_id in self._turn if step_id in self._results or self._views[step_id].error]
-        return any(not trusted(self._steps[step_id], self._steps) for step_id in told)
+        taint = self._taint()
+        return any(self._says_strangers(step_id, taint) for step_id in self._turn)
+
+    def _says_strangers(self, step_id: str, taint: Taint) -> bool:
+        view = self._views[step_id]
+        if view.error and not error_is_ours(view, self._steps[step_id], taint):
+            return True
+        return step_id in self._results and taint.strangers_in(step_id)
+
+    def _taint(self) -> Taint:
+        return Taint(self._steps, self._results)
+
+    def results(self) -> Mapping[str, JsonValue]:
+        """What the steps returned, by their ids."""
+        return self._results
 
     def kept(self) -> list[KeptStep]:
         """The finished steps of this turn, for a later turn in another run. An agent's calls stay with their step."""
@@ -581,6 +611,12 @@ class Execution:
         """Its effect was taken back."""
         if step_id in self._views:
             self._set(step_id, status=StepStatus.UNDONE)
+
+
+def _may_go_better(view: StepView) -> bool:
+    """Whether a step ended without doing its work, and another plan may do it."""
+    kind = view.error.type if view.error else ""
+    return kind == NOTHING_FOUND or (view.status in _SETBACKS and kind not in _HOPELESS)
 
 
 def _patience(step: BoundStep) -> timedelta:

@@ -19,6 +19,7 @@ from retinue.times import Moment
 from workflows.budget import Limits
 from workflows.origins import Origin
 from workflows.policy import AtExpiry, Policy
+from workflows.rejections import Rejection
 from workflows.standing import GrantWish, Scope
 
 
@@ -52,6 +53,16 @@ class StepStatus(StrEnum):
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
     UNDONE = "undone"
+
+
+class RunOutcome(StrEnum):
+    """What a completed run did."""
+
+    DONE = "done"
+    ANSWERED = "answered"
+    """It gave an answer, and had nothing to do."""
+    NOTHING_CHANGED = "nothing_changed"
+    """Something was planned and not done, and nothing was changed."""
 
 
 class ApprovalStatus(StrEnum):
@@ -136,6 +147,7 @@ class Carried(BaseModel):
     kept: list[KeptStep] = Field(default_factory=list)
     effects: list[DoneEffect] = Field(default_factory=list)
     approvals: list[ApprovalView] = Field(default_factory=list)
+    rejections: list[Rejection] = Field(default_factory=list)
     notices: list[str] = Field(default_factory=list)
     usage: Usage = Usage()
     typed: list[str] = Field(default_factory=list)
@@ -451,6 +463,7 @@ class AssistantView(BaseModel):
         default_factory=list, description="of a chat: what all its turns did; the plan shows the last turns only"
     )
     owner: str = "local"
+    outcome: RunOutcome | None = Field(None, description="of a completed run: what it did")
 
 
 def plain_conversation(message: str, reply: str | None) -> list[dict[str, str]]:

@@ -9,7 +9,9 @@ from enum import StrEnum
 from pydantic import BaseModel, Field, JsonValue
 
 from activities.reasoning.contract import Reasoning
-from retinue.plan import BoundStep, pointer, references
+from retinue.field_origins import Whose, kept, texts
+from retinue.field_origins import at as fields_at
+from retinue.plan import BoundStep, pointer, pointer_parts, references
 from retinue.text import safe
 
 _FIELDS_SHOWN = 5
@@ -37,15 +39,86 @@ class Origin(BaseModel):
     path: str = Field(description="JSON pointer into the arguments")
     source: Source = Field(
         description="'user' typed it, 'contacts' are the person's address book, 'own' is other data of the person's, "
-        "'strangers' may have written it, 'model' made it up"
+        "'strangers' may have written it, 'model' made it up, or wrote it in the step `step_id`"
     )
     step_id: str | None = Field(None, description="the earlier step whose result it was taken from")
     tool: str | None = None
     out_of: list[str] = Field(
         default_factory=list,
-        description="the steps before that one, as 's2 (email.read)', out of whose results strangers' words came into it",
+        description="the steps before that one, as 's2 (email.read)', out of whose results strangers' words came into it; "
+        "of a text by the model without such words, the steps whose results it was made of",
     )
-    trusted: bool = Field(description="false where strangers may have written it or nobody typed it")
+    trusted: bool = Field(description="false where strangers may have written it, or the model chose it by itself")
+
+
+class Taint:
+    """Which parts of a run's results strangers may have written: by field, by the true values, and by what went in.
+
+    A tool echoes: its own text is as trusted as its arguments. Data (numbers, dates, enumerations, ids) stay data whatever
+    went in. What went in in a turn of a chat that is forgotten by now counts as strangers'.
+
+    Args:
+        steps: All steps of the run by id.
+        results: What they returned, as far as they have.
+    """
+
+    def __init__(self, steps: Mapping[str, BoundStep], results: Mapping[str, JsonValue]) -> None:
+        self._steps = steps
+        self._results = results
+        self._whose: dict[tuple[str, str], frozenset[Whose]] = {}
+        self._echoes: dict[str, bool] = {}
+
+    def strangers_in(self, step_id: str, path: str = "") -> bool:
+        """Whether any text at a place of a step's result may be strangers'."""
+        whose = self.whose(step_id, path)
+        return Whose.STRANGERS in whose or (Whose.OWN in whose and self.echoes_strangers(step_id))
+
+    def echoes_strangers(self, step_id: str) -> bool:
+        """Whether strangers' words went into a step's arguments, or an agent chose them after reading such."""
+        step = self._steps[step_id]
+        if step_id not in self._echoes:
+            self._echoes[step_id] = step.steered or any(self.strangers_in(*used) for used in references(step.args))
+        return self._echoes[step_id]
+
+    def whose(self, step_id: str, path: str = "") -> frozenset[Whose]:
+        """Whose texts stand at a place of a step's result, its arguments aside; as if all were there while it has none."""
+        if step_id not in self._steps:
+            return frozenset({Whose.STRANGERS})
+        if (step_id, path) not in self._whose:
+            self._whose[step_id, path] = frozenset(self._texts(self._steps[step_id], path))
+        return self._whose[step_id, path]
+
+    def _texts(self, step: BoundStep, path: str) -> Iterator[Whose]:
+        other = Whose.OWN if step.annotations.trusted_output else Whose.STRANGERS
+        try:
+            fields = fields_at(step.result_fields, pointer_parts(path))
+            value = pointer(self._results[step.id], path)
+        except LookupError:
+            yield other  # not there yet, or never
+            return
+        yield from texts(value, fields, other=other)
+
+    def without_strangers(self, step_id: str) -> JsonValue:
+        """A step's result with only those texts that no stranger can have written; None stands for the others."""
+        allowed = {Whose.DATA} if self.echoes_strangers(step_id) else {Whose.DATA, Whose.OWN}
+        return kept(self._results.get(step_id), self._steps[step_id].result_fields, allowed=frozenset(allowed))
+
+    def out_of(self, step_id: str, seen: set[str] | None = None) -> Iterator[str]:
+        """The nearest steps before this one, as 's2 (email.read)', out of whose results strangers' words came into it."""
+        seen = {step_id} if seen is None else seen
+        for source, path in references(self._steps[step_id].args):
+            if source not in self._steps or source in seen or not self.strangers_in(source, path):
+                continue
+            seen.add(source)
+            if Whose.STRANGERS in self.whose(source, path):
+                yield f"{source} ({self._steps[source].tool})"
+            else:
+                yield from self.out_of(source, seen)
+
+    def sources(self, step_id: str) -> list[str]:
+        """The steps whose results were used for this one, as 's1 (weather.forecast)'."""
+        used = dict.fromkeys(source for source, _ in references(self._steps[step_id].args))
+        return [f"{source} ({self._steps[source].tool})" for source in used if source in self._steps]
 
 
 def trace(
@@ -53,6 +126,7 @@ def trace(
     steps: Mapping[str, BoundStep],
     said: Sequence[str],
     *,
+    results: Mapping[str, JsonValue],
     typed: Collection[str] = (),
     known: Collection[str] = (),
     after_strangers: bool = False,
@@ -63,12 +137,14 @@ def trace(
         step: The step with its arguments as planned, references unresolved.
         steps: All steps of the run by id.
         said: What the person typed, in sentences.
+        results: What the steps returned, as far as they have run.
         typed: Whole values that the person wrote into arguments, in lower case.
         known: Addresses that stand in results from the person's address book, in lower case.
         after_strangers: An agent wrote the arguments after it had read strangers' words, so they count as theirs.
     """
+    taint = Taint(steps, results)
     words = "\n".join(said).casefold()
-    found = {origin.path: origin for origin in _references("", step.args, steps)}
+    found = {origin.path: origin for origin in _references("", step.args, steps, taint)}
     for path in step.annotations.sensitive:
         for leaf, value in leaves(path, at(step.args, path)):
             if leaf not in found:
@@ -143,61 +219,36 @@ def _short(value: JsonValue) -> str:
     return text if len(text) <= _FIELD_CHARS else f"{text[: _FIELD_CHARS - 1]}…"
 
 
-def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep]) -> Iterator[Origin]:
+def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep], taint: Taint) -> Iterator[Origin]:
     if isinstance(value, dict):
         if "$from" in value:
-            source = steps[str(value["$from"])]
-            whose = _source_of_result(source, str(value.get("path") or ""), steps)
-            yield Origin(
-                path=path,
-                source=whose,
-                step_id=source.id,
-                tool=source.tool,
-                out_of=list(_out_of(source, steps, {source.id})) if whose is Source.STRANGERS else [],
-                trusted=whose in (Source.CONTACTS, Source.OWN),
-            )
+            yield _origin_of(path, steps[str(value["$from"])], str(value.get("path") or ""), taint)
         else:
             for key, item in value.items():
-                yield from _references(f"{path}/{key}", item, steps)
+                yield from _references(f"{path}/{key}", item, steps, taint)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _references(f"{path}/{index}", item, steps)
+            yield from _references(f"{path}/{index}", item, steps, taint)
 
 
-def _out_of(step: BoundStep, steps: Mapping[str, BoundStep], seen: set[str]) -> Iterator[str]:
-    """The nearest steps before this one that strangers could write into; a model's text only passes on what it read."""
-    for step_id, _ in references(step.args):
-        before = steps.get(step_id)
-        if before is None or step_id in seen or trusted(before, steps):
-            continue
-        seen.add(step_id)
-        if before.annotations.trusted_output or before.capability == Reasoning.name:
-            yield from _out_of(before, steps, seen)
-        else:
-            yield f"{before.id} ({before.tool})"
-
-
-def _source_of_result(source: BoundStep, path: str, steps: Mapping[str, BoundStep]) -> Source:
-    if path.rpartition("/")[2] in source.annotations.known_destinations:
-        return Source.CONTACTS
-    return Source.OWN if trusted(source, steps) else Source.STRANGERS
-
-
-def trusted(source: BoundStep, steps: Mapping[str, BoundStep], known: dict[str, bool] | None = None) -> bool:
-    """A result is as trusted as its tool, whoever chose its arguments, and all that went into it: tools echo.
-
-    What went into it in a turn of a chat that is forgotten by now counts as strangers'.
-    """
-    known = {} if known is None else known
-    if source.id not in known:
-        known[source.id] = (
-            source.annotations.trusted_output
-            and not source.steered
-            and all(
-                step_id in steps and trusted(steps[step_id], steps, known) for step_id, _ in references(source.args)
-            )
-        )
-    return known[source.id]
+def _origin_of(path: str, source: BoundStep, place: str, taint: Taint) -> Origin:
+    """Whose a referenced value is. What a model wrote from data without strangers' words says which data that were."""
+    if place.rpartition("/")[2] in source.annotations.known_destinations:
+        whose, out_of = Source.CONTACTS, []
+    elif taint.strangers_in(source.id, place):
+        whose, out_of = Source.STRANGERS, list(taint.out_of(source.id))
+    elif source.capability == Reasoning.name:
+        whose, out_of = Source.MODEL, taint.sources(source.id)
+    else:
+        whose, out_of = Source.OWN, []
+    return Origin(
+        path=path,
+        source=whose,
+        step_id=source.id,
+        tool=source.tool,
+        out_of=out_of,
+        trusted=whose is not Source.STRANGERS,
+    )
 
 
 def leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:

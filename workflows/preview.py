@@ -39,14 +39,29 @@ _SCHEMA: Mapping[str, Any] = {
 
 
 def card(
-    plan: BoundPlan, earlier: Sequence[BoundStep], consent: Consent, said: Sequence[str], worst_case: Usage
+    plan: BoundPlan,
+    earlier: Sequence[BoundStep],
+    results: Mapping[str, JsonValue],
+    consent: Consent,
+    said: Sequence[str],
+    worst_case: Usage,
 ) -> PlanCard:
-    """Describe a plan by code: what leaves the house, what would be asked and why, what cannot be undone."""
+    """Describe a plan by code: what leaves the house, what would be asked and why, what cannot be undone.
+
+    Args:
+        plan: The plan.
+        earlier: The steps before it.
+        results: What those returned.
+        consent: Judges the steps.
+        said: What the person typed.
+        worst_case: What the model may use at most.
+    """
     steps = {step.id: step for step in [*earlier, *plan.steps]}
-    return PlanCard(
-        steps=[_card_step(step, consent.judge(Wish(step, step.args, trace(step, steps, said)))) for step in plan.steps],
-        worst_case=worst_case,
-    )
+
+    def judged(step: BoundStep) -> Verdict:
+        return consent.judge(Wish(step, step.args, trace(step, steps, said, results=results)))
+
+    return PlanCard(steps=[_card_step(step, judged(step)) for step in plan.steps], worst_case=worst_case)
 
 
 def model_calls_left(plan: BoundPlan, *, rounds: int, repairs: int) -> int:

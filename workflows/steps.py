@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import Formatter
 
 from pydantic import JsonValue
 
 from activities.reasoning.contract import CallOutcome, StepReport
 from retinue.plan import BoundStep, cut
-from workflows.messages import DoneEffect, KeptStep, StepStatus, StepView
+from workflows.messages import ApprovalView, DoneEffect, KeptStep, RunOutcome, StepStatus, StepView
 
+_HAPPENED = frozenset({StepStatus.COMPLETED, StepStatus.UNDONE, StepStatus.UNKNOWN})
+_LEFT_OUT = frozenset({StepStatus.SKIPPED, StepStatus.REJECTED, StepStatus.CANCELLED, StepStatus.FAILED})
 _REMEMBERED_BYTES = 16 * 1024
 """Of each value of an effect's arguments and result: what is longer is a text, and not needed to take it back."""
 
@@ -64,6 +66,15 @@ def _remembered(result: JsonValue) -> JsonValue:
     if isinstance(result, dict):
         return {name: cut(value, _REMEMBERED_BYTES) for name, value in result.items()}
     return cut(result, _REMEMBERED_BYTES)
+
+
+def outcome_of_run(views: Sequence[StepView], approvals: Sequence[ApprovalView]) -> RunOutcome:
+    """What a completed run did, by its steps; one without steps has answered, unless somebody rejected its plan."""
+    if not views:
+        return RunOutcome.NOTHING_CHANGED if approvals else RunOutcome.ANSWERED
+    changed = any(view.effect and view.status in _HAPPENED for view in views)
+    left_out = any(view.status in _LEFT_OUT for view in views)
+    return RunOutcome.NOTHING_CHANGED if left_out and not changed else RunOutcome.DONE
 
 
 def kept(step: BoundStep, view: StepView) -> KeptStep:

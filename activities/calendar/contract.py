@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio import activity
 
-from retinue.capability import Annotations, Capability, ToolOptions, tool
+from retinue.capability import Annotations, Capability, Id, ToolOptions, tool
 from retinue.times import Moment
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ RECURRENCE = "RFC 5545 recurrence rule without DTSTART, as in 'FREQ=WEEKLY;BYDAY
 class Event(BaseModel):
     """One event, or one occurrence of a recurring one."""
 
-    event_id: str
+    event_id: Id
     title: str
     start: Moment
     end: Moment
@@ -76,9 +76,6 @@ class ListEventsResult(BaseModel):
     match: Event | None = Field(None, description="the event, when exactly one was found; else null")
     truncated: bool = Field(False, description="true when there were more than fit (at most 200)")
     skipped: int = Field(0, description="entries of the calendar that could not be read and are not in the list")
-    skipped_entries: list[str] = Field(
-        default_factory=list, description="those entries by title, each with the reason, at most 10"
-    )
 
 
 class FindFreeTime(Window):
@@ -99,7 +96,6 @@ class FindFreeTimeResult(BaseModel):
 
     slots: list[Slot]
     skipped: int = Field(0, description="entries of the calendar that could not be read; their time counts as free")
-    skipped_reasons: list[str] = Field(default_factory=list, description="why, as '2 because ...', at most 10")
 
 
 class UpdateEvent(BaseModel):
@@ -128,7 +124,6 @@ class PreviousEvent(Event):
     )
     busy: bool = Field(True, description="false when its time counts as free")
     uid: str | None = Field(None, description="by which an import knows it again")
-    days: int = Field(0, description="how much of its length is whole days by the calendar; the rest is exact time")
     kept: str | None = Field(None, description="under which the calendar keeps all that it was; for an undo only")
 
 
@@ -150,7 +145,7 @@ class DeleteEvent(BaseModel):
 class DeleteEventResult(BaseModel):
     """The event that was deleted."""
 
-    event_id: str
+    event_id: Id
     title: str
     deleted: bool = True
     previous: PreviousEvent | None = Field(None, description="the event as it was")
@@ -208,7 +203,7 @@ class Calendar(Capability):
         title="List events",
         summary="{start} to {end}",
         options=PATIENCE,
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, finds="event"),
     )
     @abstractmethod
     async def list_events(self, window: ListEvents) -> ListEventsResult:
@@ -220,7 +215,7 @@ class Calendar(Capability):
         summary="{duration_minutes} minutes, {start} to {end}",
         options=PATIENCE,
         annotations=Annotations(
-            read_only=True, destructive=False, idempotent=True, open_world=False, trusted_output=True
+            read_only=True, destructive=False, idempotent=True, open_world=False, finds="free time", trusted_output=True
         ),
     )
     @abstractmethod

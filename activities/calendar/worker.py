@@ -48,7 +48,7 @@ def plugin(settings: CalendarSettings | None = None) -> SimplePlugin:
 
 
 async def import_file(path: Path, settings: CalendarSettings | None = None) -> str:
-    """Enter the events of an iCalendar file (.ics) and say what came of it: what was left out is named.
+    """Enter the events of an iCalendar file (.ics) and say in one sentence what came of it.
 
     Raises:
         NotFound: There is no such file.
@@ -63,10 +63,10 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
     await store.open()
     try:
         with acting_for(settings.organisation):
-            done = await CalendarStore(store).import_events(file.series)
+            added = await CalendarStore(store).import_events(file.events)
     finally:
         await store.close()
-    return file.outcome(done)
+    return file.outcome(added)
 
 
 def _calendar(settings: CalendarSettings, store: Store, client: httpx.AsyncClient | None) -> Calendar:

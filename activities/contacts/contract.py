@@ -7,13 +7,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from temporalio import activity
 
 from retinue.addresses import check_address
-from retinue.capability import Annotations, Capability, tool
+from retinue.capability import Annotations, Capability, Id, tool
 
 
 class Contact(BaseModel):
     """One person in the address book."""
 
-    contact_id: str
+    contact_id: Id
     name: str
     email: str | None = Field(None, description="the preferred address")
     phone: str | None = None
@@ -68,7 +68,7 @@ class RemoveContact(BaseModel):
 class RemovedContact(BaseModel):
     """What became of the person's entry."""
 
-    contact_id: str
+    contact_id: Id
     name: str = Field("", description="empty when nobody was removed, or when only their absence could be seen")
     removed: bool
 
@@ -102,6 +102,8 @@ class Contacts(Capability):
             destructive=False,
             idempotent=True,
             open_world=False,
+            finds="contact",
+            own_errors=True,
             known_destinations=("email",),
             picks=("match", "contacts"),
         ),
@@ -120,7 +122,7 @@ class Contacts(Capability):
             idempotent=True,
             open_world=False,
             sensitive=("/email",),
-            trusted_output=True,
+            own_errors=True,
             undo="contacts.remove",
         ),
     )
@@ -132,9 +134,7 @@ class Contacts(Capability):
     @tool(
         title="Remove a contact",
         summary="{contact_id}",
-        annotations=Annotations(
-            read_only=False, destructive=True, idempotent=True, open_world=False, trusted_output=True
-        ),
+        annotations=Annotations(read_only=False, destructive=True, idempotent=True, open_world=False, own_errors=True),
     )
     @abstractmethod
     async def remove(self, person: RemoveContact) -> RemovedContact:
@@ -148,6 +148,8 @@ class Contacts(Capability):
             destructive=False,
             idempotent=True,
             open_world=False,
+            finds="contact",
+            own_errors=True,
             known_destinations=("email",),
         ),
     )

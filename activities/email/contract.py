@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from temporalio import activity
 
 from retinue.addresses import check_address
-from retinue.capability import Annotations, Capability, ToolOptions, tool
+from retinue.capability import Annotations, Capability, OwnText, ToolOptions, tool
 from retinue.times import Moment
 
 Address = Annotated[
@@ -150,7 +150,7 @@ class MovedMail(BaseModel):
 
     message_id: str
     subject: str
-    status: str = Field(description="'archived', 'moved' or 'deleted'")
+    status: OwnText = Field(description="'archived', 'moved' or 'deleted'")
     folder: Folder | None = Field(None, description="where it was before")
 
 
@@ -192,7 +192,7 @@ class Email(Capability):
     @tool(
         title="Search mail",
         summary="{query}",
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, finds="mail"),
     )
     @abstractmethod
     async def search(self, wish: SearchMail) -> SearchMailResult:
@@ -212,7 +212,7 @@ class Email(Capability):
     @tool(
         title="Read a thread",
         summary="{message_id}",
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, finds="mail"),
     )
     @abstractmethod
     async def thread(self, mail: MessageRef) -> MailThread:

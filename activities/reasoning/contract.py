@@ -111,13 +111,17 @@ class Transcript(BaseModel):
 
 
 class Progress(BaseModel):
-    """What became of one step so far, as a planner may see it: what strangers wrote is a shape only."""
+    """What became of one step so far, as a planner may see it: no text that strangers may have written."""
 
     id: str
     tool: str
     status: str
-    result: JsonValue = Field(None, description="only where no stranger can have written any of it")
-    shape: JsonValue = Field(None, description="else its fields with the names of their types")
+    result: JsonValue = Field(
+        None, description="what of it no stranger can have written; all of it where there is no `shape`"
+    )
+    shape: JsonValue = Field(
+        None, description="where strangers may have written some of it: its fields with the names of their types"
+    )
     error: str | None = None
 
 
@@ -268,7 +272,9 @@ class ConverseResult(BaseModel):
     length: int = Field(0, description="of the transcript after this turn")
 
 
-_TEXT = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
+_THINKING = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
+_TEXT = _THINKING.model_copy(update={"trusted_output": True})
+"""A text that is as trusted as the data that it was made of, since the model can do nothing but write."""
 
 
 class Reasoning(Capability):
@@ -282,19 +288,19 @@ class Reasoning(Capability):
     )
 
     @activity.defn(name="reasoning.plan")
-    @tool(title="Plan", annotations=_TEXT, options=MODEL_OPTIONS, plannable=False)
+    @tool(title="Plan", annotations=_THINKING, options=MODEL_OPTIONS, plannable=False)
     @abstractmethod
     async def plan(self, request: PlanRequest) -> PlanResult:
         """Turn a request into a validated plan over the capabilities that the registry knows."""
 
     @activity.defn(name="reasoning.reply")
-    @tool(title="Answer", annotations=_TEXT, options=MODEL_OPTIONS, plannable=False)
+    @tool(title="Answer", annotations=_THINKING, options=MODEL_OPTIONS, plannable=False)
     @abstractmethod
     async def reply(self, request: ReplyRequest) -> TextResult:
         """Write the final answer from what the steps returned."""
 
     @activity.defn(name="reasoning.converse")
-    @tool(title="Think", annotations=_TEXT, options=MODEL_OPTIONS, plannable=False)
+    @tool(title="Think", annotations=_THINKING, options=MODEL_OPTIONS, plannable=False)
     @abstractmethod
     async def converse(self, request: ConverseRequest) -> ConverseResult:
         """One turn of a capability's own agent: it reads what its calls gave, and answers or wishes for more calls."""

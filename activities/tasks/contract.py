@@ -9,14 +9,16 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from temporalio import activity
 
-from retinue.capability import Annotations, Capability, ToolOptions, tool
+from retinue.capability import Annotations, Capability, Id, ToolOptions, tool
 from retinue.times import Moment
 
 REMINDER_WORKFLOW = "ReminderWorkflow"
 """The workflow type that waits for a reminder's time; `workflows/reminder.py` is it."""
 
-_READS = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
-"""Its output is not trusted: a title may have been taken from a stranger's mail."""
+_READS = Annotations(
+    read_only=True, destructive=False, idempotent=True, open_world=False, own_errors=True, finds="task"
+)
+"""Nothing that gives a stored title is trusted: it may have been taken from a stranger's mail."""
 
 
 def _bare_date(value: object) -> object:
@@ -52,7 +54,7 @@ class Channel(StrEnum):
 class Task(BaseModel):
     """One entry of the to-do list; an entry with `remind_at` has a reminder."""
 
-    task_id: str
+    task_id: Id
     title: str
     due: Due | None = None
     done: bool = False
@@ -113,7 +115,7 @@ class MarkedTask(Task):
 class DeletedTask(BaseModel):
     """The task that was deleted."""
 
-    task_id: str
+    task_id: Id
     title: str
     deleted: bool = True
     remind_at: Moment | None = Field(None, description="of a reminder that went with it")
@@ -141,7 +143,7 @@ class ReminderStatus(StrEnum):
 class PlannedReminder(BaseModel):
     """A reminder and what became of it."""
 
-    task_id: str
+    task_id: Id
     title: str
     at: Moment
     status: ReminderStatus = Field(description="'planned'; 'cancelled', or 'reminded' when cancelling came too late")
@@ -242,7 +244,7 @@ class Tasks(Capability):
             destructive=False,
             idempotent=True,
             open_world=False,
-            trusted_output=True,
+            own_errors=True,
             undo="tasks.reopen",
         ),
     )
@@ -259,7 +261,7 @@ class Tasks(Capability):
             destructive=False,
             idempotent=True,
             open_world=False,
-            trusted_output=True,
+            own_errors=True,
             undo="tasks.complete",
         ),
     )
@@ -271,9 +273,7 @@ class Tasks(Capability):
     @tool(
         title="Delete a task",
         summary="{task_id}",
-        annotations=Annotations(
-            read_only=False, destructive=True, idempotent=True, open_world=False, trusted_output=True
-        ),
+        annotations=Annotations(read_only=False, destructive=True, idempotent=True, open_world=False, own_errors=True),
     )
     @abstractmethod
     async def delete(self, task: TaskRef) -> DeletedTask:
@@ -302,9 +302,7 @@ class Tasks(Capability):
     @tool(
         title="Cancel a reminder",
         summary="{task_id}",
-        annotations=Annotations(
-            read_only=False, destructive=False, idempotent=True, open_world=False, trusted_output=True
-        ),
+        annotations=Annotations(read_only=False, destructive=False, idempotent=True, open_world=False, own_errors=True),
         options=ToolOptions(attempts=20),
     )
     @abstractmethod

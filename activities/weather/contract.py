@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from temporalio import activity
 
-from retinue.capability import Annotations, Capability, tool
+from retinue.capability import Annotations, Capability, OwnText, tool
 from retinue.times import Moment
 
 
@@ -21,7 +21,7 @@ Units = Annotated[
     Literal["metric", "imperial"], Field(description="'imperial' adds °F, inches and mph; the metric values stay")
 ]
 Attribution = Annotated[
-    str | None, Field(description="whose data it is, under which licence; to be shown where values are published")
+    OwnText | None, Field(description="whose data it is, under which licence; to be shown where values are published")
 ]
 
 
@@ -55,7 +55,7 @@ class DayForecast(BaseModel):
     """The weather of one day."""
 
     date: dt.date
-    summary: str
+    summary: OwnText
     temperature_min_c: float
     temperature_max_c: float
     precipitation_mm: float
@@ -66,9 +66,9 @@ class DayForecast(BaseModel):
 class Forecast(BaseModel):
     """The forecast for a place."""
 
-    place: str = Field(description="as found, with region and country")
-    source: str = Field(description="'open-meteo', or 'simulated' for values that are made up")
-    notice: str | None = Field(None, description="what a reader has to know, above all that values are simulated")
+    place: str = Field(description="as found, with region and country, in the words of the weather service")
+    source: OwnText = Field(description="'open-meteo', or 'simulated' for values that are made up")
+    notice: OwnText | None = Field(None, description="what a reader has to know, above all that values are simulated")
     attribution: Attribution = None
     days: list[DayForecast]
 
@@ -94,11 +94,11 @@ class CurrentWeather(BaseModel):
     """The weather now."""
 
     place: str
-    source: str
-    notice: str | None = None
+    source: OwnText
+    notice: OwnText | None = None
     attribution: Attribution = None
     time: Moment
-    summary: str
+    summary: OwnText
     temperature_c: float
     precipitation_mm: float
     wind_kmh: float
@@ -124,8 +124,8 @@ class SunTimes(BaseModel):
     """The sun's day at a place. Times have the place's offset; in the far north and south some do not happen (null)."""
 
     place: str
-    source: str = Field(description="'computed'")
-    notice: str | None = Field(None, description="what is unusual: 'The sun does not set that day.'")
+    source: OwnText = Field(description="'computed'")
+    notice: OwnText | None = Field(None, description="what is unusual: 'The sun does not set that day.'")
     attribution: Attribution = None
     date: dt.date
     dawn: Moment | None = Field(description="when it gets light, half an hour before sunrise or so (civil dawn)")
@@ -136,7 +136,8 @@ class SunTimes(BaseModel):
     daylight_minutes: int = Field(description="from sunrise to sunset; 1440 where it does not set, 0 where not rise")
 
 
-_READ = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, trusted_output=True)
+_READ = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, own_errors=True)
+"""Places are named by whoever named them at the weather service; everything else is data or our own words."""
 
 
 class Weather(Capability):
@@ -145,7 +146,10 @@ class Weather(Capability):
     name = "weather"
     version = "1.1.0"
     description = "Weather now, forecasts up to 15 days ahead, sunrise and sunset, for towns anywhere."
-    instructions = "Days are dates local to the place. When `source` is 'simulated', say so in every answer."
+    instructions = (
+        "Days are dates local to the place. When `source` is 'simulated', say so in every answer. For a text about the "
+        "weather take /days and /notice, and name the place in the person's own words."
+    )
 
     @activity.defn(name="weather.forecast")
     @tool(title="Weather forecast", summary="{place}, {start} to {end}", annotations=_READ)

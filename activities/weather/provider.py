@@ -98,7 +98,7 @@ class OpenMeteo(WeatherProvider):
         )
         days = [day for day in _days(daily) if wish.start <= day.date <= wish.end]
         if not days:
-            raise NotFound(f"there are no values for {place.label} from {wish.start} to {wish.end} yet")
+            raise NotFound(f"there are no values for {wish.place} from {wish.start} to {wish.end} yet")
         return Forecast(
             place=place.label, source="open-meteo", notice=_notice(wish, days), attribution=ATTRIBUTION, days=days
         )

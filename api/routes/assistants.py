@@ -27,7 +27,7 @@ from api.models import (
 )
 from api.once import OnceRoute, OneAnswer
 from api.receipts import Receipt, as_text, make_receipt
-from api.runs import listed_message, listed_owner, listed_status, pending_approvals
+from api.runs import listed_message, listed_outcome, listed_owner, listed_status, pending_approvals
 from workflows.messages import AssistantStatus, AssistantView, Decide, MessagePage, SendMessage
 
 router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS, route_class=OnceRoute)
@@ -79,6 +79,7 @@ async def list_assistants(
                 finished_at=execution.close_time,
                 links=kept.links(execution.id),
                 owner=listed_owner(execution),
+                outcome=listed_outcome(execution),
             )
             for execution in executions
         ],

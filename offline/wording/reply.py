@@ -49,6 +49,10 @@ _CONSUMERS = {
 }
 
 
+_NO_FIND = "I found no "
+"""Begins the sentence in which a run says that a search found nothing."""
+
+
 def reply(task: Mapping[str, Any]) -> str:
     """The answer to a request whose steps are done."""
     steps = task.get("steps")
@@ -59,9 +63,31 @@ def reply(task: Mapping[str, Any]) -> str:
 def report_steps(steps: Sequence[Report], timezone: str) -> str:
     """What became of each step, in their order; what only served another step is left out."""
     zone = zone_of(timezone)
-    shown = [step for step in steps if not _in_between(step, steps)]
+    missing = dict.fromkeys(_not_found(step) for step in steps)
+    shown = [step for step in steps if not _in_between(step, steps) and not _is_told_by(missing, step)]
     texts = [_outcome(step, steps, zone) for step in shown]
-    return "\n\n".join(text for text in texts if text) or "Nothing was done."
+    return "\n\n".join(text for text in (*texts, _nothing_found(missing, steps)) if text) or "Nothing was done."
+
+
+def _not_found(step: Report) -> str:
+    """What a skipped step needed and nobody found, in a sentence; else nothing."""
+    error = str(step.get("error") or "").strip().rstrip(".")
+    return error if step.get("status") == "skipped" and error.startswith(_NO_FIND) else ""
+
+
+def _is_told_by(missing: Mapping[str, None], step: Report) -> bool:
+    """Whether what became of a step is said by what was not found: the empty search, and what was waiting for it."""
+    if not any(missing):
+        return False
+    result = step.get("result")
+    lists = [value for value in result.values() if isinstance(value, list)] if isinstance(result, Mapping) else []
+    return step.get("status") == "skipped" or (bool(lists) and not any(lists))
+
+
+def _nothing_found(missing: Mapping[str, None], steps: Sequence[Report]) -> str:
+    changed = any(step.get("status") == "completed" and step.get("tool") in _WRITERS for step in steps)
+    told = ". ".join(text for text in missing if text)
+    return f"{told}{'' if changed else '; nothing was changed'}." if told else ""
 
 
 def _in_between(step: Report, steps: Sequence[Report]) -> bool:

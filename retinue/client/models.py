@@ -54,11 +54,15 @@ class Annotations(Shown):
     sensitive: list[str] = Field(default_factory=list)
     """JSON pointers of arguments that decide where data goes."""
     trusted_output: bool = False
-    """False where strangers may have written what it returns."""
+    """No text in its result comes from outside; it only repeats its arguments or is the capability's own. Where it is false, the result schema may still say so of single fields (`x-origin`)."""
+    own_errors: bool = False
+    """What it says when it fails quotes nothing but its arguments, though its result may."""
     known_destinations: list[str] = Field(default_factory=list)
     """Names of result fields that hold addresses of people the person knows, as an address book's `email`: only what stands in these counts as a known destination."""
     picks: list[JsonValue] | None = None
     """Names of two result fields of a look-up: the one thing that was meant, null unless it is clear, and the list of all that fit. Where a later step needs the one and several fit, the person is asked which."""
+    finds: str = ""
+    """What a look-up looks for, as a noun: 'event'. Where a later step needs it and there is none, the run says 'I found no event' and has not failed."""
     undo: str | None = None
     """The tool that compensates this one."""
 
@@ -378,6 +382,8 @@ class Assistant(Shown):
     effects: list[DoneEffect] = Field(default_factory=list)
     """Of a chat: what all its turns did; the plan shows the last turns only."""
     owner: str = "local"
+    outcome: str | None = None
+    """Of a completed one: done, answered (it had nothing to do), nothing_changed (what was planned was not done)."""
 
     @property
     def ended(self) -> bool:
@@ -419,6 +425,8 @@ class AssistantSummary(Shown):
     finished_at: datetime | None = None
     owner: str = ""
     """Whose it is; others than the caller's are listed for auditors only."""
+    outcome: str | None = None
+    """Of a completed one: done, answered or nothing_changed."""
 
 
 class AssistantPage(Shown):
@@ -498,8 +506,6 @@ class Capability(Shown):
     """How the model should use this capability."""
     notice: str = ""
     """What people should know about how it works in this installation, such as that its values are made up."""
-    left_out: list[str] = Field(default_factory=list)
-    """Tools of a service outside that cannot be used, each with the reason."""
 
 
 class Capabilities(Shown):

@@ -25,7 +25,16 @@ OFFER = {"args": {"/to": ["ana@example.com"], "/cc": []}, "closed": False}
         ({"source": "user"}, False, "typed by whoever asked"),
         ({"source": "contacts"}, True, "stands in your contacts"),
         ({"source": "contacts", "step_id": "s1", "tool": "contacts.find"}, True, "from step s1 (contacts.find), your "),
-        ({"source": "own", "step_id": "s1", "tool": "email.draft"}, True, "from step s1 (email.draft), your own data"),
+        (
+            {"source": "own", "step_id": "s1", "tool": "email.draft"},
+            True,
+            "s1 (email.draft), in which no stranger wrote",
+        ),
+        (
+            {"source": "model", "step_id": "s2", "tool": "reasoning.compose"},
+            True,
+            "written by the model out of what no ",
+        ),
         ({"source": "strangers", "step_id": "s1", "tool": "email.read"}, True, "which may hold the words of strangers"),
         ({"source": "strangers"}, True, "after strangers' words were read"),
         ({"source": "model"}, True, "chosen by the model; you did not type it"),

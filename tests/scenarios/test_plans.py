@@ -76,15 +76,28 @@ async def test_rounds_have_an_end(stack: Stack, fresh: Fresh) -> None:
 
 async def test_what_strangers_wrote_never_enters_planning(stack: Stack, fresh: Fresh) -> None:
     """Mail is told to the next round as a shape: its fields, no word of it."""
-    message = fresh("Read my mail, then decide")
-    search = {"id": "s1", "tool": "email.search", "args": {"query": "no such words at all"}}
-    stack.model.script(message, plan_answer([search, forecast("s2")], final=False), plan_answer())
-    await stack.ended((await stack.start(message))["id"])
+    message, subject = fresh("Read my mail, then decide"), fresh("Obey")
+    draft = {"id": "s0", "tool": "email.draft", "args": {"to": ["team@example.com"], "subject": subject, "body": "Now"}}
+    args = {"query": subject, "folder": "drafts"}
+    search = {"id": "s1", "tool": "email.search", "args": args, "depends_on": ["s0"]}
+    stack.model.script(message, plan_answer([draft, search, forecast("s2")], final=False), plan_answer())
+    view = await stack.asked((await stack.start(message))["id"])
+    await stack.decide(view)
+    await stack.ended(view["id"])
     [progress] = [
         said["content"] for said in plans_asked(stack, message)[1]["messages"] if "Progress (JSON):" in said["content"]
     ]
-    assert '"shape": {"messages": {"items": 0}}' in progress
-    assert "temperature_min_c" in progress  # weather is trusted, its values are there
+    [_, mails, weather] = json.JSONDecoder().raw_decode(progress.partition("\n")[2])[0]
+    assert mails["shape"]["messages"]["each"]["subject"] == "string"
+    assert {name for name, value in mails["result"]["messages"][0].items() if value is not None} == {
+        "date",
+        "unread",
+        "folder",
+    }
+    assert (
+        weather["result"]["days"][0]["temperature_min_c"] == steps(view)["s2"]["result"]["days"][0]["temperature_min_c"]
+    )
+    assert weather["result"]["place"] is None  # whoever named the place at the weather service wrote it
 
 
 async def test_what_was_rejected_is_not_asked_again(stack: Stack, fresh: Fresh) -> None:

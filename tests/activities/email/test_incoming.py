@@ -81,13 +81,12 @@ def test_an_id_that_cannot_be_used_is_replaced_by_one_made_of_the_content(header
     ("charset", "body", "text"),
     [
         (b"iso-8859-1", b"ol\xe1", "olá"),
-        (b"utf-8", b"ol\xe1!", "olá!"),
-        (b"utf-8", b"ol\xe1! \xc3\xa1", "ol\ufffd! á"),
+        (b"utf-8", b"ol\xe1!", "ol\ufffd!"),
         (b"nope-8", "olá".encode(), "olá"),
         (b"hex", "olá".encode(), "olá"),
-        (b"idna", b"ol\xe1!", "olá!"),
+        (b"idna", b"ol\xe1!", "ol\ufffd!"),
         (b'"a\0b"', b"hi", "hi"),
-        (b"unicode_escape", rb"half a character: \ud800!", r"half a character: \ud800!"),
+        (b"unicode_escape", rb"half a character: \ud800!", "half a character: ?!"),
     ],
 )
 def test_no_charset_stops_a_mail(charset: bytes, body: bytes, text: str) -> None:
@@ -168,7 +167,7 @@ def test_attachments_are_listed_and_their_content_is_not_in_the_text() -> None:
         + b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nSee below\n"
         + b'--b\nContent-Type: application/pdf\nContent-Disposition: attachment; filename="../bill.pdf"\n'
         + b"Content-Transfer-Encoding: base64\n\nSGVsbG8=\n"
-        + b"--b\nContent-Type: text/plain; name=notes.txt\nContent-Disposition: attachment\n\nsecret\n"
+        + b"--b\nContent-Type: text/plain; name=notes.txt\n\nsecret\n"
         + b"--b\nContent-Type: image/png\n\n123\n"
         + b"--b\nContent-Type: message/rfc822\n\nSubject: inner\n\n12345\n--b--\n",
         now=NOW,

@@ -1,0 +1,74 @@
+"""A look-up that found nothing has answered: what was to be done with what it finds is not done, and nothing has failed.
+
+The sentence is made by code from the look-up's planned arguments alone, so no stranger's word stands in it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from retinue.plan import BoundStep, pointer, pointer_parts, references
+
+_NAMES = ("query", "name")
+"""Arguments that say what is sought."""
+_DAY = 24 * 3600
+
+
+def nothing_found(
+    step: BoundStep, steps: Mapping[str, BoundStep], results: Mapping[str, JsonValue], now: datetime
+) -> str | None:
+    """What was not found, in a sentence without its full stop, where a step refers to it; None where it is all there.
+
+    Args:
+        step: The step with its references.
+        steps: All steps of the run by id.
+        results: What they returned.
+        now: For times near the present.
+    """
+    for source, path in references(step.args):
+        found = results.get(source)
+        if source in steps and steps[source].annotations.read_only and _leads_nowhere(found, path):
+            return _sentence(steps[source], now)
+    return None
+
+
+def _leads_nowhere(found: JsonValue, path: str) -> bool:
+    """Whether a place lies in an empty list, or in the one that was meant while all lists are empty."""
+    try:
+        parts = pointer_parts(path)
+        pointer(found, path)
+    except LookupError:
+        pass
+    else:
+        return False
+    lists = [value for value in found.values() if isinstance(value, list)] if isinstance(found, dict) else []
+    if not lists or not parts or not isinstance(found, dict) or parts[0] not in found:
+        return False
+    return found[parts[0]] == [] or (found[parts[0]] is None and not any(lists))
+
+
+def _sentence(look_up: BoundStep, now: datetime) -> str:
+    sought = next((f' matching "{value}"' for name in _NAMES if isinstance(value := look_up.args.get(name), str)), "")
+    when = _window(look_up.args.get("start"), look_up.args.get("end"), now)
+    if not look_up.annotations.finds:
+        return f"{look_up.title} found nothing{sought}{when}"
+    return f"I found no {look_up.annotations.finds}{sought}{when}"
+
+
+def _window(start: JsonValue, end: JsonValue, now: datetime) -> str:
+    """A stretch of time in words; empty where the arguments name none."""
+    try:
+        first, last = datetime.fromisoformat(str(start)), datetime.fromisoformat(str(end))
+        soon, length = abs((first - now).total_seconds()) <= _DAY, round((last - now).total_seconds() / _DAY)
+    except (ValueError, TypeError):  # no times, or times without an offset
+        return ""
+    if soon and length > 1:
+        return f" in the next {length} days"
+    return f" on {_day(first)}" if first.date() == last.date() else f" from {_day(first)} to {_day(last)}"
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.day} {moment:%B %Y}"
