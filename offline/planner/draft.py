@@ -108,8 +108,12 @@ class Draft:
 
     def result_field(self, tool: str, name: str) -> bool:
         """Whether a tool's result has a field."""
+        return name in self.result_fields(tool)
+
+    def result_fields(self, tool: str) -> list[str]:
+        """The fields of a tool's result, as far as its schema names them."""
         result = self.schemas.get(tool, {}).get("result") or {}
-        return name in result.get("properties", {})
+        return list(result.get("properties", {}))
 
     def note(self, step: str, gives: Gives, label: str) -> None:
         """Remember what a step gives."""

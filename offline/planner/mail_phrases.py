@@ -154,7 +154,7 @@ def _one_line(text: str) -> str:
 def _body(gathered: list[Outcome], content: Content, draft: Draft) -> Json:
     if not gathered:
         return content.body
-    inputs: list[Json] = [reference(outcome.step, "") for outcome in gathered]
+    inputs: list[Json] = [_input(outcome, draft) for outcome in gathered]
     instruction = f"Write a short mail with {' and '.join(dict.fromkeys(outcome.label for outcome in gathered))}."
     if content.body:
         inputs.insert(0, content.body)
@@ -163,6 +163,21 @@ def _body(gathered: list[Outcome], content: Content, draft: Draft) -> Json:
         "reasoning.compose", {"instruction": instruction[:1000], "inputs": inputs}, "writes the mail's text"
     )
     return reference(step, "/text")
+
+
+def _input(outcome: Outcome, draft: Draft) -> Json:
+    """What a step gives, for a text.
+
+    Of the weather all but the name that the place has at the service: that is a text from outside, and the person's own
+    name for the place says as much.
+    """
+    [step] = [step for step in draft.steps if step.id == outcome.step]
+    fields = draft.result_fields(step.tool)
+    if outcome.gives is not Gives.FORECAST or "place" not in fields:
+        return reference(outcome.step, "")
+    return {"place": step.args["place"]} | {
+        name: reference(outcome.step, f"/{name}") for name in fields if name != "place"
+    }
 
 
 def search(match: Match, draft: Draft) -> None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from temporalio import activity
 from temporalio.worker import Worker
 
+from activities.calendar.contract import Calendar
+from activities.contacts.contract import Contacts
+from activities.email.contract import Email
+from activities.reasoning.contract import Message, PlanRequest, Reasoning, Role
+from activities.reasoning.prompts import for_plan
+from activities.tasks.contract import Tasks
 from activities.weather.contract import Weather
+from cli.cards import origin_words
+from offline.answers import complete
+from offline.protocol import ChatRequest
 from retinue.capability import Manifest
+from retinue.client.models import Approval
 from retinue.registry import announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
@@ -90,6 +102,40 @@ async def test_the_ordinary_forecast_by_mail_comes_from_nobody_strange(
     assert [origin["path"] for origin in pending(view)[0]["origins"] if not origin["trusted"]] == []
     body = origins(view)["/body"]
     assert (body["source"], body["step_id"], body["out_of"]) == ("model", "c", [f"w ({elsewhere.name}.forecast)"])
+
+
+def planned_offline(message: str) -> list[dict[str, Any]]:
+    """The steps that the model without a key plans for a message."""
+    manifests = [capability.manifest() for capability in (Calendar, Contacts, Email, Reasoning, Tasks, Weather)]
+    request = PlanRequest(messages=[Message(role=Role.USER, text=message)], timezone="UTC", now=datetime.now(UTC))
+    asked = {"model": "offline", "messages": for_plan(request, manifests)}
+    form = {"type": "json_schema", "json_schema": {"name": "plan", "schema": {}}}
+    found = complete(ChatRequest.model_validate({**asked, "response_format": form}))
+    steps: list[dict[str, Any]] = json.loads(found.text)["steps"]
+    return steps
+
+
+async def test_the_model_without_a_key_plans_the_ordinary_forecast_by_mail_without_a_warning(
+    stack: Stack, fresh: Fresh, elsewhere: Elsewhere
+) -> None:
+    """The card of the console and of the command line says what the text was made of, and nothing of it in red."""
+    message = fresh("Email team@example.com the weather in Lisbon")
+    planned = planned_offline(f"Email team@example.com the weather forecast for Lisbon on {SOON}")
+    looked = [{**one, "tool": one["tool"].replace("weather.", f"{elsewhere.name}.")} for one in planned]
+    stack.model.script(message, plan_answer(looked))
+    view = await stack.asked((await stack.start(message))["id"])
+    [approval] = pending(view)
+    assert (approval["tool"], "strangers" in str(approval["reasons"])) == ("email.send", False)
+    assert [origin["source"] for origin in approval["origins"]] == ["model", "user"]
+    assert elsewhere.place not in approval["args"]["body"]
+    page = (await stack.http.get(f"/assistants/{view['id']}", headers={"Accept": "text/html"})).text
+    assert 'class="origins"' in page
+    assert 'class="foreign"' not in page
+    assert f"written by the model, out of s1 ({elsewhere.name}.forecast)" in page
+    shown = Approval.model_validate(approval).origins
+    assert [origin_words(origin) for origin in shown if origin.source == "model"] == [
+        f"from step s2 (reasoning.compose), written by the model out of what no stranger wrote: s1 ({elsewhere.name}.forecast)"
+    ]
 
 
 async def test_a_text_in_which_the_name_of_the_place_stands_is_told_as_strangers(
