@@ -597,7 +597,7 @@ def _mail() -> None:
 
 @mail.command()
 def deliver(files: Files) -> None:
-    """Put mails from .eml files into the inbox. The same mail twice is delivered once.
+    """Put mails from .eml and mbox files into the inbox. The same mail twice is delivered once.
 
     Example: bin/retinue mail deliver invitation.eml
     """
@@ -611,7 +611,7 @@ def _calendar() -> None:
 
 @calendar.command("import")
 def import_calendar(files: Files) -> None:
-    """Put events from .ics files into the calendar.
+    """Put events from .ics files into the calendar. What is left out is named with the reason.
 
     Example: bin/retinue calendar import holidays.ics
     """
@@ -625,7 +625,7 @@ def _contacts() -> None:
 
 @contacts.command("import")
 def import_contacts(files: Files) -> None:
-    """Put people from .vcf files into the address book.
+    """Put people from .vcf files into the address book. What is left out is named with the reason.
 
     Example: bin/retinue contacts import people.vcf
     """

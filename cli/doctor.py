@@ -206,6 +206,8 @@ def capabilities(url: str) -> Iterator[Finding]:
             level = Level.FAIL if capability.name in own else Level.WARN
             advice = "`bin/retinue up` starts it with the stack; its steps wait until a worker is there"
             yield Finding(check, level, f"no worker polls queue {capability.task_queue}", advice)
+        for tool in capability.left_out:
+            yield Finding(check, Level.WARN, f"this tool of its server cannot be used: {tool}")
     for name in sorted(own - {capability.name for capability in known}):
         advice = f"look into the log {local.data_dir() / 'logs' / name}.log"
         yield Finding(f"capability {name}", Level.FAIL, "its worker has not announced itself", advice)

@@ -129,6 +129,9 @@ class ToolSpec(BaseModel):
     plannable: bool = Field(True, description="False for tools that only workflows and code call.")
 
 
+MOST_LEFT_OUT = 100
+
+
 class Manifest(BaseModel):
     """What a capability says about itself when its worker starts."""
 
@@ -142,6 +145,11 @@ class Manifest(BaseModel):
         "",
         max_length=300,
         description="What people should know about how it works in this installation, such as that its values are made up.",
+    )
+    left_out: list[Annotated[str, Field(max_length=300)]] = Field(
+        default_factory=list,
+        max_length=MOST_LEFT_OUT,
+        description="Tools of a service outside that cannot be used, each with the reason.",
     )
 
     def tool(self, name: str) -> ToolSpec | None:

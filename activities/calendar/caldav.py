@@ -32,7 +32,8 @@ from activities.calendar.contract import (
     UpdateEventResult,
 )
 from activities.calendar.ical_edit import changed, is_scheduled, marks_of, new_calendar, sealed, uid_of
-from activities.calendar.ical_entry import Entry, main_of, parsed, read_entry, vevents
+from activities.calendar.ical_entry import Entry, parsed, read_entry, vevents
+from activities.calendar.ical_series import main_of
 from activities.calendar.ical_values import Unreadable
 from activities.calendar.listing import LONG_AGO, MOST_EVENTS, asks_for, bounds, free_slots, listing
 from activities.calendar.models import KeptResource
@@ -98,13 +99,13 @@ class CaldavCalendar(Calendar):
             for times in look.found
         ]
         in_order = sorted((times for times in found if times), key=lambda times: times[0].start)
-        return listing(in_order, skipped=look.skipped.total())
+        return listing(in_order, skipped=look.skipped.total(), named=look.named)
 
     async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
         """Cut the gaps between busy times into slots."""
         look = await self._view.look(*bounds(wish))
         busy = [(each.start, each.end) for times in look.found for each in times if each.busy]
-        return free_slots(busy, wish, skipped=look.skipped.total())
+        return free_slots(busy, wish, skipped=+look.skipped)
 
     async def update_event(self, change: UpdateEvent) -> UpdateEventResult:
         """Change the event once, from the version that was read; a second attempt returns the same `previous`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from datetime import datetime
 
 from activities.calendar.caldav_server import CaldavServer
 from activities.calendar.ical_entry import Entry, Occurrence, read_entry
-from activities.calendar.ical_values import Unreadable
+from activities.calendar.ical_values import Unreadable, line
 from retinue.dav import Resource
 from retinue.errors import InvalidArguments
 
@@ -20,6 +21,7 @@ MOST_REMEMBERED = 5000
 LONGEST_LOOK = 60.0
 """Seconds for everything that one window holds, which is less than the step may take."""
 
+_TITLE = re.compile(r"^SUMMARY[^:\r\n]*:([^\r\n]*)", re.I | re.M)
 _log = logging.getLogger("retinue.calendar")
 
 
@@ -57,10 +59,14 @@ class CalendarView:
 
     def _read_one(self, event_id: str, resource: Resource | None) -> Entry | Unreadable:
         if resource is None:
-            return Unreadable("it is too large")
+            too_large = Unreadable("it is too large")
+            too_large.named = event_id
+            return too_large
         try:
             return read_entry(event_id, resource.content, self._zone)
         except Unreadable as reason:
+            title = _TITLE.search(resource.content)
+            reason.named = line(title[1], 80) if title else event_id
             return reason
 
 
@@ -72,6 +78,7 @@ class Look:
     end: datetime
     found: list[list[Occurrence]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    named: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
     def add(self, entries: Iterable[Entry | Unreadable]) -> None:
@@ -87,6 +94,7 @@ class Look:
                 self.found.append(entry.occurrences(self.start, self.end))
             except Unreadable as reason:
                 self.skipped[str(reason)] += 1
+                self.named.append(f"'{reason.named or (entry.title if isinstance(entry, Entry) else '')}': {reason}")
             if time.monotonic() - self.began > LONGEST_LOOK:
                 raise InvalidArguments("this window holds too much to look through", hint="ask for a shorter one")
 

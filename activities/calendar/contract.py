@@ -76,6 +76,9 @@ class ListEventsResult(BaseModel):
     match: Event | None = Field(None, description="the event, when exactly one was found; else null")
     truncated: bool = Field(False, description="true when there were more than fit (at most 200)")
     skipped: int = Field(0, description="entries of the calendar that could not be read and are not in the list")
+    skipped_entries: list[str] = Field(
+        default_factory=list, description="those entries by title, each with the reason, at most 10"
+    )
 
 
 class FindFreeTime(Window):
@@ -96,6 +99,7 @@ class FindFreeTimeResult(BaseModel):
 
     slots: list[Slot]
     skipped: int = Field(0, description="entries of the calendar that could not be read; their time counts as free")
+    skipped_reasons: list[str] = Field(default_factory=list, description="why, as '2 because ...', at most 10")
 
 
 class UpdateEvent(BaseModel):
@@ -124,6 +128,7 @@ class PreviousEvent(Event):
     )
     busy: bool = Field(True, description="false when its time counts as free")
     uid: str | None = Field(None, description="by which an import knows it again")
+    days: int = Field(0, description="how much of its length is whole days by the calendar; the rest is exact time")
     kept: str | None = Field(None, description="under which the calendar keeps all that it was; for an undo only")
 
 

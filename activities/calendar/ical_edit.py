@@ -17,7 +17,8 @@ from icalendar import Component, vCalAddress, vDDDTypes, vRecur
 from icalendar import Event as IEvent
 
 from activities.calendar.contract import UpdateEvent
-from activities.calendar.ical_entry import main_of, recurs, vevents
+from activities.calendar.ical_entry import recurs, vevents
+from activities.calendar.ical_series import has_range, main_of, sequence, settle
 from activities.calendar.ical_values import attendee, is_all_day, moment, rule, several, times, value_of
 from activities.calendar.models import StoredEvent
 from activities.calendar.recurrence import Series, check_series, for_others, normalised
@@ -77,7 +78,7 @@ def changed(calendar: ICalendar, change: UpdateEvent, mark: str, default_zone: s
         _set_attendees(event, checked_attendees(change.attendees))
     event.pop("LAST-MODIFIED", None)
     event.add("LAST-MODIFIED", _now())
-    event["SEQUENCE"] = _sequence(event) + 1
+    event["SEQUENCE"] = sequence(event) + 1
     return sealed(calendar, event, mark)
 
 
@@ -179,6 +180,7 @@ def _move(calendar: ICalendar, event: Component, change: UpdateEvent, default_zo
     elif change.start is not None and not series and _is_bare_offset(before, name):
         clock = _clock_for(offset_name(change.start))
     if series:
+        settle(vevents(calendar))
         _check_movable(calendar, event, start, end, clock)
         _move_dates(calendar, event, before, clock, (old_start, start), default_zone)
     elif (clock.moment(_on(clock, start)), clock.moment(_on(clock, end))) != (start, end):
@@ -198,17 +200,13 @@ def _is_bare_offset(clock: _Clock, name: str) -> bool:
 
 def _check_movable(calendar: ICalendar, event: Component, start: datetime, end: datetime, clock: _Clock) -> None:
     rules = rule(event)
-    if rules is None or "RDATE" in event or any(_has_range(each) for each in vevents(calendar)):
+    if rules is None or "RDATE" in event or any(has_range(each) for each in vevents(calendar)):
         raise InvalidArguments("this entry lists single dates of a series", hint=_IN_THE_APP)
     try:
         followed = normalised(rules)
     except InvalidArguments:
         raise InvalidArguments("its rule is one by which this calendar moves no series", hint=_IN_THE_APP) from None
     check_series(Series(start=start, end=end, zone=clock.zone, rule=followed))
-
-
-def _has_range(event: Component) -> bool:
-    return "RECURRENCE-ID" in event and "RANGE" in event["RECURRENCE-ID"].params
 
 
 def _move_dates(
@@ -277,13 +275,6 @@ def _the_one(calendar: ICalendar) -> Component:
     if len(events) > 1 and sum("RECURRENCE-ID" not in event for event in events) != 1:
         raise InvalidArguments("this entry holds several events", hint=_IN_THE_APP)
     return main_of(events)
-
-
-def _sequence(event: Component) -> int:
-    try:
-        return int(event.get("SEQUENCE", 0))
-    except ValueError:
-        return 0
 
 
 def _now() -> datetime:

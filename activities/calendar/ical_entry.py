@@ -9,22 +9,25 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
-from zoneinfo import available_timezones
 
 import recurring_ical_events  # type: ignore[import-untyped]  # it brings no types
 from icalendar import Calendar as ICalendar
-from icalendar import Component, vRecur
+from icalendar import Component, vDDDTypes, vRecur
 
 from activities.calendar.contract import Event, PreviousEvent
+from activities.calendar.ical_series import main_of, newest, settle
+from activities.calendar.ical_source import source_of
 from activities.calendar.ical_values import (
     BROKEN,
+    Length,
     Unreadable,
     attendees,
     calendars,
+    check_lines,
     is_all_day,
     is_busy,
     is_cancelled,
+    length,
     line,
     moment,
     rule,
@@ -34,8 +37,8 @@ from activities.calendar.ical_values import (
     value_of,
 )
 from activities.calendar.recurrence import check_followable
-from activities.calendar.store import MOST_EXCLUDED
-from activities.calendar.zones import zone_of
+from activities.calendar.store import MOST_EXCLUDED, ordered
+from activities.calendar.zones import known_zones, zone_of
 from retinue.errors import InvalidArguments
 
 _DAY = timedelta(days=1)
@@ -71,7 +74,7 @@ class Entry:
         """
         self._event_id = event_id
         self._zone = default_zone
-        events = vevents(calendar)
+        events = _settled(calendar)
         self._main = main_of(events)
         self._rule = rule(self._main)
         self._once: list[Occurrence] | None = None
@@ -80,7 +83,12 @@ class Entry:
         if len(events) == 1 and not recurs(self._main):
             self._once = [each for each in found if each is not None]
         else:
-            self._calendar = _with_whole_last_days(calendar)
+            self._calendar = _with_lengths(_with_whole_last_days(calendar), default_zone)
+
+    @property
+    def title(self) -> str:
+        """What the event is called."""
+        return line(self._main.get("SUMMARY"), 80)
 
     @property
     def recurs(self) -> bool:
@@ -127,6 +135,8 @@ class Entry:
     def _occurrence(self, event: Component) -> Occurrence | None:
         try:
             start, end, zone = times(event, self._zone)
+            if (exact := _end_of(event, start, zone)) is not None:
+                start, end = ordered(start, exact)
         except InvalidArguments as error:
             raise Unreadable(error.message) from None
         if is_cancelled(event):
@@ -162,19 +172,35 @@ def parsed(content: str) -> ICalendar:
 def read_entry(event_id: str, content: str, default_zone: str) -> Entry:
     """A resource for reading only. Descriptions of zones that are known by name are left out: they take most of the time.
 
+    Reminders that cannot be read do not matter here; whoever changes a resource reads it with `parsed`, which keeps all.
+
     Raises:
         Unreadable: It holds no event, or one that makes no sense.
     """
-    return Entry(event_id, parsed(_DESCRIBED_ZONE.sub(_unless_known, content)), default_zone)
+    found = source_of(_DESCRIBED_ZONE.sub(_unless_known, content))
+    if any(not each.is_reminder for each in found.left_out):
+        raise Unreadable("a line of it cannot be read")
+    if len(found.calendars) > 1:
+        raise Unreadable("it holds several calendars")
+    return Entry(event_id, found.calendars[0], default_zone)
+
+
+def _settled(calendar: ICalendar) -> list[Component]:
+    """The events of a resource in their newest versions, once all of them can be read; older ones are dropped."""
+    events = vevents(calendar)
+    for event in events:
+        check_lines(event)
+        if "EXRULE" in event:
+            raise Unreadable("it leaves out times by a rule (EXRULE)")
+    settle(events)
+    events, older = newest(events)
+    dropped = set(map(id, older))
+    calendar.subcomponents = [each for each in calendar.subcomponents if id(each) not in dropped]
+    return events
 
 
 def _unless_known(described: re.Match[str]) -> str:
-    return "" if described["name"] in _known_zones() else described[0]
-
-
-@cache
-def _known_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return "" if described["name"] in known_zones() else described[0]
 
 
 def vevents(calendar: ICalendar) -> list[Component]:
@@ -189,11 +215,6 @@ def vevents(calendar: ICalendar) -> list[Component]:
     if len({str(event.get("UID", "")) for event in events}) > 1:
         raise Unreadable("it holds several events")
     return list(events)
-
-
-def main_of(events: list[Component]) -> Component:
-    """The event that says what holds for the whole series; where only single dates of one are there, the first of them."""
-    return next((event for event in events if "RECURRENCE-ID" not in event), events[0])
 
 
 def recurs(event: Component) -> bool:
@@ -219,3 +240,39 @@ def _with_whole_last_days(calendar: ICalendar) -> ICalendar:
                 last = datetime.combine(until, time(23, 59, 59), getattr(start, "tzinfo", None))
                 found["UNTIL"] = [last.astimezone(UTC) if last.tzinfo else last]
     return calendar
+
+
+_LENGTH = "X-RETINUE-LENGTH"
+
+
+def _with_lengths(calendar: ICalendar, default_zone: str) -> ICalendar:
+    """Each event notes its length, which the expansion counts on the wall clock only: RFC 5545 means exact time."""
+    for event in calendar.walk("VEVENT"):
+        found = length(event, default_zone)
+        start, _, zone = times(event, default_zone)
+        begin = value_of(event["DTSTART"])
+        if isinstance(begin, datetime) and "DTEND" not in event:
+            end = found.end(start, zone_of(zone)).astimezone(zone_of(zone)).replace(tzinfo=None)
+            event["DTEND"] = vDDDTypes(end.replace(tzinfo=begin.tzinfo))
+            event.pop("DURATION", None)
+        event[_LENGTH] = f"{found.days} {found.exact.total_seconds():.0f} {_on_the_wall(event)}"
+    return calendar
+
+
+def _end_of(event: Component, start: datetime, zone: str) -> datetime | None:
+    """The end of an occurrence by the length that its event noted. One from a period (RDATE) has a length of its own."""
+    if _LENGTH not in event:
+        return None
+    days, seconds, on_the_wall = str(event[_LENGTH]).split(maxsplit=2)
+    if on_the_wall != _on_the_wall(event):
+        return None
+    return Length(int(days), timedelta(seconds=int(seconds))).end(start, zone_of(zone))
+
+
+def _on_the_wall(event: Component) -> str:
+    if "DTEND" not in event:
+        return "-"
+    start, end = value_of(event["DTSTART"]), value_of(event["DTEND"])
+    if isinstance(start, datetime) and isinstance(end, datetime):
+        start, end = start.replace(tzinfo=None), end.replace(tzinfo=None)
+    return f"{end - start}"  # type: ignore[operator]  # both are dates, or both times

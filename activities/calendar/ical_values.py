@@ -1,20 +1,35 @@
 """The values of an iCalendar event as this calendar understands them. Who wrote them is a stranger; all is bounded."""
 
+import re
 import threading
-from datetime import date, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from icalendar import Calendar as ICalendar
-from icalendar import Component, use_zoneinfo, vDuration
+from icalendar import Component, use_zoneinfo, vDDDTypes
 
+from activities.calendar.described_zones import name_of
 from activities.calendar.store import LONGEST_ATTENDEE, ordered
-from activities.calendar.zones import name_of, zone_of
+from activities.calendar.zones import is_offset, zone_of
+from retinue.left_out import quoted
 
 WITHOUT_END = timedelta(minutes=30)
 """How long an event takes that has a time of day but no end: what calendars draw for it."""
 
 MOST_ATTENDEES = 100
-_NO_DURATION = vDuration(timedelta())
-
+MOST_ZONES = 50
+"""Descriptions of time zones in one text: to follow one, and to find the zone that it means, takes a third of a second."""
+_DAY = timedelta(days=1)
+_DURATION = re.compile(
+    r"(?P<sign>[+-]?)P(?:(?P<weeks>\d{1,6})W)?(?:(?P<days>\d{1,6})D)?"
+    r"(?P<time>T(?:(?P<hours>\d{1,8})H)?(?:(?P<minutes>\d{1,8})M)?(?:(?P<seconds>\d{1,9})S)?)?",
+    re.I,
+)
+_DURATION_LINE = re.compile(r'^(DURATION(?:;[^:\r\n]*)?):([^"\r\n]{1,60})(?=\r?$)', re.I | re.M)
+_AS_WRITTEN = "X-RETINUE-WRITTEN"
+_BAD_LINE = re.compile(r"into parts: '(.*?)'(?::|$)", re.S)
+_TELLING = ("DTSTART", "DTEND", "DURATION", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID")
+"""The properties without which an event says nothing true. A broken RRULE is refused where rules are read."""
 
 _READING = threading.Lock()
 BROKEN = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, OSError)
@@ -22,10 +37,37 @@ BROKEN = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, R
 
 
 class Unreadable(Exception):
-    """An event that cannot be read; the text says why, in our words."""
+    """An event that cannot be read; the text says why, in our words, and `named` what it is called, in its writer's."""
+
+    named: str = ""
 
 
-def calendars(content: str | bytes) -> list[ICalendar]:
+@dataclass(frozen=True)
+class Length:
+    """How long an event takes: days by the calendar, which may have 23 hours, and then exact time (RFC 5545, 3.3.6)."""
+
+    days: int
+    exact: timedelta
+
+    def end(self, start: datetime, zone: tzinfo) -> datetime:
+        """The end (UTC) of what begins at `start`, for the clock of `zone`."""
+        by_days = start
+        if self.days:
+            by_days = (start.astimezone(zone).replace(tzinfo=None) + self.days * _DAY).replace(tzinfo=zone)
+        return by_days.astimezone(UTC) + self.exact
+
+
+class WrittenDuration(vDDDTypes):
+    """A duration that stays as it was written: PT24H and P1D differ when the clock changes."""
+
+    written: str = ""
+
+    def to_ical(self) -> bytes:
+        """Its text in the file."""
+        return self.written.encode()
+
+
+def calendars(content: str) -> list[ICalendar]:
     """The calendars of a text.
 
     One text is read at a time, and each with a clear memory: the parser keeps the zones that texts describe by their
@@ -37,12 +79,31 @@ def calendars(content: str | bytes) -> list[ICalendar]:
     with _READING:
         use_zoneinfo()  # type: ignore[no-untyped-call]  # it brings no types
         try:
-            found = ICalendar.from_ical(content, multiple=True)
+            found = ICalendar.from_ical(_with_durations(content), multiple=True)
         except BROKEN:
             raise Unreadable("it is not iCalendar") from None
     if not found or not all(isinstance(each, ICalendar) for each in found):
         raise Unreadable("it is not iCalendar")
+    components = [each for calendar in found for each in calendar.walk()]
+    if sum(each.name == "VTIMEZONE" for each in components) > MOST_ZONES:
+        raise Unreadable(f"it describes more than {MOST_ZONES} time zones")
+    for component in components:
+        _keep_duration(component)
     return list(found)
+
+
+def _with_durations(content: str) -> str:
+    """The text with each duration also in a parameter, since the parser forgets how it was written."""
+    return _DURATION_LINE.sub(rf'\1;{_AS_WRITTEN}="\2":\2', content)
+
+
+def _keep_duration(component: Component) -> None:
+    for found in several(component.get("DURATION")):
+        written_ = getattr(found, "params", {}).pop(_AS_WRITTEN, None)
+        if isinstance(found, vDDDTypes) and isinstance(found.dt, timedelta) and written_ is not None:
+            kept = WrittenDuration(found.dt)
+            kept.params, kept.written = found.params, str(written_)
+            component["DURATION"] = kept
 
 
 def times(event: Component, default_zone: str) -> tuple[datetime, datetime, str]:
@@ -55,16 +116,61 @@ def times(event: Component, default_zone: str) -> tuple[datetime, datetime, str]
     if event.get("DTSTART") is None:
         raise Unreadable("it has no start")
     start, timezone = moment(event["DTSTART"], default_zone)
+    end = length(event, default_zone).end(start, zone_of(timezone))
+    return *ordered(start, end), timezone
+
+
+def length(event: Component, default_zone: str) -> Length:
+    """How long the event takes. One on a date takes whole days; one without an end gets a usual length.
+
+    Raises:
+        Unreadable: Its times make no sense.
+    """
+    start, name = moment(event["DTSTART"], default_zone)
+    zone = zone_of(name)
     if event.get("DTEND") is not None:
         end, _ = moment(event["DTEND"], default_zone)
-    elif isinstance(length := value_of(event.get("DURATION", _NO_DURATION)), timedelta):
-        end = start + length
+        found = _between(start.astimezone(zone), end.astimezone(zone))
+    elif event.get("DURATION") is not None:
+        found = _duration(event["DURATION"])
     else:
+        found = Length(0, timedelta())
+    if is_all_day(event) and not found.exact % _DAY:
+        found = Length(found.days + found.exact // _DAY, timedelta())
+    if found.end(start, zone) == start:
+        return Length(1, timedelta()) if is_all_day(event) else Length(0, WITHOUT_END)
+    return found
+
+
+def _between(start: datetime, end: datetime) -> Length:
+    """From midnight to midnight there are days; everything else is exact (RFC 5545, 3.8.5.3)."""
+    if start.time() == end.time() == time():
+        return Length((end.date() - start.date()).days, timedelta())
+    return Length(0, end.astimezone(UTC) - start.astimezone(UTC))
+
+
+def _duration(value: object) -> Length:
+    found = _DURATION.fullmatch(getattr(value, "written", "").strip())
+    if found is None or not any(found[name] for name in ("weeks", "days", "hours", "minutes", "seconds")):
         raise Unreadable("its duration cannot be read")
-    if end == start:
-        local = start.astimezone(zone_of(timezone))
-        end = local + timedelta(days=1) if is_all_day(event) else start + WITHOUT_END
-    return *ordered(start, end), timezone
+    part = {name: int(found[name] or 0) for name in ("weeks", "days", "hours", "minutes", "seconds")}
+    sign = -1 if found["sign"] == "-" else 1
+    exact = timedelta(hours=part["hours"], minutes=part["minutes"], seconds=part["seconds"])
+    return Length(sign * (7 * part["weeks"] + part["days"]), sign * exact)
+
+
+def check_lines(event: Component) -> None:
+    """Insist that every line of an event could be read, and every time in it.
+
+    Raises:
+        Unreadable: One could not; the parser would go on without it.
+    """
+    for name, said in event.errors:
+        if name is None:
+            line_ = _BAD_LINE.search(said)
+            raise Unreadable(f"its line {quoted(line_[1])} cannot be read" if line_ else "a line of it cannot be read")
+    if broken := next((name for name, _ in event.errors if name in _TELLING), None):
+        raise Unreadable(f"one of its times cannot be read ({broken})")
 
 
 def moment(value: object, default_zone: str) -> tuple[datetime, str]:
@@ -82,7 +188,11 @@ def moment(value: object, default_zone: str) -> tuple[datetime, str]:
         if "TZID" in getattr(value, "params", {}):
             raise Unreadable("its time zone is unknown")
         return when.replace(tzinfo=zone_of(default_zone)), default_zone
-    return when, name_of(when)
+    try:
+        name = name_of(when, default_zone)
+    except BROKEN:
+        raise Unreadable("its time zone is described in a way that cannot be followed") from None
+    return (when if is_offset(name) else when.replace(tzinfo=zone_of(name))), name
 
 
 def value_of(value: object) -> date | datetime | timedelta:

@@ -1,52 +1,77 @@
 """Reading iCalendar files (.ics): what other calendars export becomes events of this one.
 
-A file is read as far as it makes sense: an event that cannot be entered is left out and counted, with its reason.
+A file is read as far as it makes sense. What cannot be entered is left out and named, with its reason.
 """
 
+from __future__ import annotations
+
 import hashlib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+from icalendar import Calendar as ICalendar
 from icalendar import Component
 
+from activities.calendar.described_zones import keeps_offset, tzid_of
+from activities.calendar.ical_series import has_range, modified_at, newest, sequence, settle
+from activities.calendar.ical_source import KINDS, source_of
 from activities.calendar.ical_values import (
+    MOST_ATTENDEES,
     Unreadable,
     attendees,
-    calendars,
+    check_lines,
     is_busy,
     is_cancelled,
+    length,
     line,
     moment,
     rule,
     several,
     text,
     times,
+    value_of,
     written,
 )
 from activities.calendar.models import StoredEvent
-from activities.calendar.recurrence import LONGEST, first_by_rule, normalised
-from activities.calendar.store import series_of
+from activities.calendar.recurrence import LONGEST, first_by_rule, moved_along, normalised, rule_after, rule_before
+from activities.calendar.store import Cancellation, Imported, ImportedSeries, series_of
+from activities.calendar.zones import is_offset, zone_of
 from retinue.errors import InvalidArguments, NotFound
+from retinue.left_out import LeftOut, outcome
 
 LARGEST_FILE = 5 * 1024 * 1024
+_LONGEST_RULE = 500
+_LONGEST = {"SUMMARY": ("title", 300), "LOCATION": ("location", 500), "DESCRIPTION": ("description", 8000)}
+_ANSWERS = {
+    "REPLY": "it is somebody's answer to an invitation",
+    "COUNTER": "it is somebody's proposal of another time",
+    "REFRESH": "it asks for the newest version of an event",
+    "DECLINECOUNTER": "it declines a proposal of another time",
+}
+"""Methods (RFC 5546) of files that say something about an event, but are none."""
 
 
 @dataclass
 class CalendarFile:
     """What one file held."""
 
-    events: list[StoredEvent] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
+    series: list[ImportedSeries] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
-    def outcome(self, added: int) -> str:
-        """One sentence for the person: '12 events imported, 3 already known, 1 skipped: it has no start'."""
-        reasons = "; ".join(reason for reason, _ in self.skipped.most_common(3))
-        known = len(self.events) - added
-        sentence = f"{added} event{'' if added == 1 else 's'} imported, {known} already known"
-        return f"{sentence}, {self.skipped.total()} skipped: {reasons}" if reasons else sentence
+    @property
+    def events(self) -> list[StoredEvent]:
+        """Everything that can be entered."""
+        return [event for series in self.series for event in series.events]
+
+    def outcome(self, done: Imported) -> str:
+        """What came of the file: a sentence, then a line for each thing that was left out."""
+        sentence = f"{done.added} event{'' if done.added == 1 else 's'} imported, {done.known} already known"
+        for what, titles in (("updated", done.updated), ("removed because cancelled", done.removed)):
+            if titles:
+                sentence += f", {len(titles)} {what} ({', '.join(line(title, 60) for title in titles[:20])})"
+        return outcome(sentence, [*self.left_out, *done.left_out])
 
 
 def read_file(path: Path, default_zone: str) -> CalendarFile:
@@ -69,45 +94,171 @@ def read_calendar(content: bytes, default_zone: str) -> CalendarFile:
     Raises:
         InvalidArguments: It is not iCalendar.
     """
-    file = CalendarFile()
-    changed: dict[str, list[str]] = {}
-    for event in _components(content):
-        try:
-            if (instead_of := event.get("RECURRENCE-ID")) is not None:
-                changed.setdefault(_digest(event), []).append(_utc(instead_of, default_zone))
-            stored = _stored(event, default_zone)
-        except Unreadable as reason:
-            file.skipped[str(reason)] += 1
-        except InvalidArguments as error:
-            file.skipped[error.message] += 1
-        else:
-            file.events.append(stored)
-    for stored in file.events:
-        stored.excluded = sorted({*stored.excluded, *changed.get(stored.uid or "", [])})
+    try:
+        source = source_of(content)
+    except Unreadable as reason:
+        raise InvalidArguments(
+            f"this is not an iCalendar file: {reason}", hint="it begins with BEGIN:VCALENDAR"
+        ) from None
+    file = CalendarFile(left_out=list(source.left_out))
+    groups: dict[str, list[Component]] = {}
+    for calendar in source.calendars:
+        for event in _events(calendar, file):
+            groups.setdefault(_digest(event), []).append(event)
+    for uid, events in groups.items():
+        file.series += _Group(uid, events, default_zone, file.left_out).series()
+    file.left_out += _never_kept([event for events in groups.values() for event in events])
     return file
 
 
-_LONGEST_RULE = 500
+def _never_kept(events: Sequence[Component]) -> Iterator[LeftOut]:
+    """What this calendar has no place for, once for all events."""
+    with_reminders = [event for event in events if any(inner.name == "VALARM" for inner in event.subcomponents)]
+    with_files = [event for event in events if "ATTACH" in event]
+    for what, name, having in (("reminders", "VALARM", with_reminders), ("attached files", "ATTACH", with_files)):
+        if titles := [_title(event) for event in having]:
+            named = ", ".join(f"'{title[:40]}'" for title in titles[:5]) + (", ..." if len(titles) > 5 else "")
+            yield LeftOut(
+                f"{what} of {len(titles)} event{'s'[: len(titles) > 1]}", f"the calendar keeps none ({name}): {named}"
+            )
 
 
-def _components(content: bytes) -> Iterator[Component]:
-    try:
-        found = calendars(content)
-    except Unreadable:
-        raise InvalidArguments("this is not an iCalendar file", hint="it begins with BEGIN:VCALENDAR") from None
-    for calendar in found:
-        yield from calendar.walk("VEVENT")
+def _events(calendar: ICalendar, file: CalendarFile) -> Iterator[Component]:
+    """The events of a calendar; all else that it holds is named."""
+    method = str(calendar.get("METHOD", "")).strip().upper()
+    for component in calendar.subcomponents:
+        if component.name == "VEVENT" and method not in _ANSWERS:
+            if method == "CANCEL":
+                component["STATUS"] = "CANCELLED"
+            yield component
+        elif component.name == "VEVENT":
+            file.left_out.append(LeftOut(_name(component), f"{_ANSWERS[method]} (METHOD:{method})"))
+        elif component.name != "VTIMEZONE":
+            kind = KINDS.get(str(component.name), f"a {component.name}")
+            file.left_out.append(LeftOut(_name(component), f"it is {kind}, and the calendar takes events only"))
+
+
+class _Group:
+    """All components of one UID: an event, or a series with its changed times, perhaps in several versions."""
+
+    def __init__(self, uid: str, events: Sequence[Component], default_zone: str, left_out: list[LeftOut]) -> None:
+        self._uid = uid
+        self._zone = default_zone
+        self._left_out = left_out
+        self._events = [event for event in events if self._is_whole(event)]
+
+    def series(self) -> list[ImportedSeries]:
+        """What is to be entered and removed, if anything is."""
+        try:
+            settle(self._events)
+            events, older = newest(self._events)
+        except Unreadable as reason:
+            self._left_out += [LeftOut(_name(event), str(reason)) for event in self._events]
+            return []
+        for event in older:
+            self._leave_out(event, "a newer version of it is in the same file")
+        found = ImportedSeries(self._uid)
+        singles = [event for event in events if "RECURRENCE-ID" in event]
+        main = next((event for event in events if "RECURRENCE-ID" not in event), None)
+        if main is not None and is_cancelled(main):
+            found.cancelled.append(Cancellation(_name(main), sequence(main)))
+        elif main is not None and (stored := self._stored(main)) is not None:
+            instead_of = [self._instead_of(event).isoformat() for event in singles if not has_range(event)]
+            stored.excluded = sorted({*stored.excluded, *instead_of})
+            found.events = self._with_later_changes(stored, [event for event in singles if has_range(event)])
+        for event in singles:
+            if not has_range(event):
+                self._change(event, found)
+            elif main is None:
+                self._leave_out(event, "it changes all later times of a series that is not in the file")
+        return [found]
+
+    def _change(self, event: Component, found: ImportedSeries) -> None:
+        """One time of a series that differs, or is cancelled. The series may be in the file, or in the calendar."""
+        instead_of = value_of(event["RECURRENCE-ID"])
+        at: datetime | date = self._instead_of(event) if isinstance(instead_of, datetime) else instead_of  # type: ignore[assignment]
+        if is_cancelled(event):
+            uid = _digest(event, occurrence=True)
+            found.cancelled.append(Cancellation(_name(event), sequence(event), at, uid))
+        elif (stored := self._stored(event)) is not None:
+            stored.series_uid = self._uid
+            found.events.append(stored)
+        if not any("RECURRENCE-ID" not in each for each in self._events):
+            found.replaced.append(at)
+
+    def _with_later_changes(self, series: StoredEvent, changes: Sequence[Component]) -> list[StoredEvent]:
+        """The series in parts: each change that stands for all later times too (RANGE) begins a new one."""
+        done: list[StoredEvent] = []
+        way = (series.starts_at, series.starts_at)
+        for event in sorted(changes, key=self._instead_of):
+            at = moved_along(self._instead_of(event), zone_of(series.timezone), way)
+            later = self._later(event, series, at)
+            left = [datetime.fromisoformat(each) for each in series.excluded]
+            before = rule_before(series_of(series), at) if series.recurrence else None
+            if before is not None:
+                series.recurrence = before
+                series.excluded = [each.isoformat() for each in left if each < at]
+                done.append(series)
+            if later is None:
+                return done
+            way = (self._instead_of(event), later.starts_at)
+            zone = zone_of(later.timezone)
+            later.excluded = [moved_along(each, zone, (at, later.starts_at)).isoformat() for each in left if each >= at]
+            series = later
+        return [*done, series]
+
+    def _later(self, event: Component, series: StoredEvent, at: datetime) -> StoredEvent | None:
+        """The part of a series from a change on; None where there is none, or where it cannot be kept."""
+        if is_cancelled(event) or (later := self._stored(event)) is None:
+            self._leave_out(event, f"the series ends before {at:%Y-%m-%d}")
+            return None
+        try:
+            if series.recurrence is None:
+                raise InvalidArguments("it changes all later times of an event that does not recur")
+            later.recurrence = rule_after(series_of(series), at, later.starts_at)
+        except InvalidArguments as error:
+            self._leave_out(event, f"{error.message}; the series ends before {at:%Y-%m-%d}")
+            return None
+        later.timezone, later.series_uid = series.timezone, self._uid
+        return later
+
+    def _is_whole(self, event: Component) -> bool:
+        try:
+            check_lines(event)
+        except Unreadable as reason:
+            self._leave_out(event, str(reason))
+            return False
+        return True
+
+    def _stored(self, event: Component) -> StoredEvent | None:
+        """The event as this calendar keeps it, or None: then it is named as left out."""
+        try:
+            stored = _stored(event, self._zone)
+        except Unreadable as reason:
+            self._leave_out(event, str(reason))
+        except InvalidArguments as error:
+            self._leave_out(event, error.message)
+        else:
+            self._left_out += [LeftOut(_name(event), part) for part in _not_taken(event)]
+            return stored
+        return None
+
+    def _instead_of(self, event: Component) -> datetime:
+        return moment(event["RECURRENCE-ID"], self._zone)[0].astimezone(UTC)
+
+    def _leave_out(self, event: Component, why: str) -> None:
+        self._left_out.append(LeftOut(_name(event), why))
 
 
 def _stored(event: Component, default_zone: str) -> StoredEvent:
-    if is_cancelled(event):
-        raise Unreadable("it was cancelled")
     if "RDATE" in event:
         raise Unreadable("it lists single dates (RDATE)")
+    if "EXRULE" in event:
+        raise Unreadable("it leaves out times by a rule (EXRULE), which this calendar does not follow")
     start, end, timezone = times(event, default_zone)
     stored = StoredEvent(
         uid=_digest(event, occurrence=True),
-        title=line(event.get("SUMMARY"), 300) or "(no title)",
+        title=_title(event),
         starts_at=start,
         ends_at=end,
         timezone=timezone,
@@ -117,8 +268,11 @@ def _stored(event: Component, default_zone: str) -> StoredEvent:
         recurrence=_recurrence(event),
         excluded=_excluded(event, default_zone),
         busy=is_busy(event),
+        days=length(event, default_zone).days,
+        sequence=sequence(event),
+        modified_at=modified_at(event),
     )
-    _check_series(stored)
+    _check_series(event, stored)
     return stored
 
 
@@ -132,23 +286,48 @@ def _recurrence(event: Component) -> str | None:
     return followed
 
 
-def _check_series(stored: StoredEvent) -> None:
+def _check_series(event: Component, stored: StoredEvent) -> None:
     """Insist on less than for a new event: other calendars let a series start outside its own rule."""
     if stored.recurrence is None:
         return
     if stored.ends_at - stored.starts_at > LONGEST:
         raise Unreadable(f"it recurs and lasts longer than {LONGEST.days} days")
+    start = value_of(event["DTSTART"])
+    if isinstance(start, datetime) and is_offset(stored.timezone) and tzid_of(start.tzinfo) and not keeps_offset(start):
+        raise Unreadable("it recurs in a time zone whose description fits no known zone")
     if first_by_rule(series_of(stored)) is None:
         raise Unreadable("its recurrence rule never holds")
 
 
 def _excluded(event: Component, default_zone: str) -> list[str]:
     lists = several(event.get("EXDATE"))
-    return [_utc(each, default_zone) for dates in lists for each in getattr(dates, "dts", [])]
+    found = [moment(each, default_zone)[0].astimezone(UTC) for dates in lists for each in getattr(dates, "dts", [])]
+    return sorted({each.isoformat() for each in found})
 
 
-def _utc(value: object, default_zone: str) -> str:
-    return moment(value, default_zone)[0].astimezone(UTC).isoformat()
+def _not_taken(event: Component) -> Iterator[str]:
+    """What of an event is longer than this calendar keeps."""
+    for name, (what, longest) in _LONGEST.items():
+        if len(str(event.get(name, ""))) > longest:
+            yield f"only the first {longest} characters of its {what} were taken"
+    if (number := len(several(event.get("ATTENDEE")))) > MOST_ATTENDEES:
+        yield f"only {MOST_ATTENDEES} of its {number} attendees were taken"
+
+
+def _title(component: Component) -> str:
+    return line(component.get("SUMMARY"), 300) or "(no title)"
+
+
+def _name(component: Component) -> str:
+    """How a component is named to the person: by its title, and when it begins."""
+    try:
+        when = next((value_of(component[name]) for name in ("DTSTART", "DUE") if name in component), None)
+    except Unreadable:
+        when = None
+    shown = (
+        f" ({when:%Y-%m-%d %H:%M})" if isinstance(when, datetime) else f" ({when})" if isinstance(when, date) else ""
+    )
+    return f"'{_title(component)}'{shown}"
 
 
 def _digest(event: Component, *, occurrence: bool = False) -> str:

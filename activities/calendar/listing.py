@@ -2,7 +2,7 @@
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
@@ -16,6 +16,7 @@ MOST_EVENTS = 200
 MOST_SLOTS = 20
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 LONGEST_WINDOW = timedelta(days=3 * 366)
+MOST_NAMED = 10
 LISTED_DESCRIPTION = 500
 LISTED_ATTENDEES = 20
 LISTED_BYTES = 200 * 1024
@@ -55,13 +56,14 @@ def asks_for(query: str | None) -> Callable[[str], bool]:
     return lambda title: all(word in title.casefold() for word in words)
 
 
-def listing(found: Sequence[Sequence[Timed]], *, skipped: int = 0) -> ListEventsResult:
+def listing(found: Sequence[Sequence[Timed]], *, skipped: int = 0, named: Sequence[str] = ()) -> ListEventsResult:
     """The list of what was found.
 
     Args:
         found: For each event its times in the window, in order, none empty. No series can fill more than the whole list,
             so more than `MOST_EVENTS + 1` times of one are not needed.
         skipped: How many entries of the calendar could not be read.
+        named: What those are called, as far as they say so, and why.
     """
     by_time = list(islice(_in_order(found), MOST_EVENTS + 1))
     listed = list(_fitting(_listed(time) for time in by_time[:MOST_EVENTS]))
@@ -70,17 +72,28 @@ def listing(found: Sequence[Sequence[Timed]], *, skipped: int = 0) -> ListEvents
         match=_listed(found[0][0]) if len(found) == 1 else None,
         truncated=len(listed) < len(by_time),
         skipped=skipped,
+        skipped_entries=list(named[:MOST_NAMED]),
     )
 
 
-def free_slots(busy: Iterable[Stretch], wish: FindFreeTime, *, skipped: int = 0) -> FindFreeTimeResult:
-    """The gaps between busy times, cut into slots, shown in the offset of the window's start."""
+def free_slots(
+    busy: Iterable[Stretch], wish: FindFreeTime, *, skipped: Mapping[str, int] | None = None
+) -> FindFreeTimeResult:
+    """The gaps between busy times, cut into slots, shown in the offset of the window's start.
+
+    Args:
+        busy: When the person has no time.
+        wish: What is looked for.
+        skipped: Why entries of the calendar could not be read, and how many for each reason.
+    """
     start, end = bounds(wish)
     free = slots(gaps(busy, start, end), timedelta(minutes=wish.duration_minutes))
     zone = wish.start.tzinfo
+    reasons = skipped or {}
     return FindFreeTimeResult(
         slots=[Slot(start=s.astimezone(zone), end=e.astimezone(zone)) for s, e in islice(free, MOST_SLOTS)],
-        skipped=skipped,
+        skipped=sum(reasons.values()),
+        skipped_reasons=[f"{number} because {reason}" for reason, number in islice(reasons.items(), MOST_NAMED)],
     )
 
 

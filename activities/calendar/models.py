@@ -33,6 +33,11 @@ class StoredEvent(CalendarBase, table=True):
     recurrence: str | None = Field(default=None, max_length=500)
     excluded: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # starts left out, UTC
     busy: bool = True
+    days: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # of its length, that count by the calendar
+    # Of an import: the version, and for a changed time of a series the digest of the series' UID.
+    sequence: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    modified_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime, nullable=True))
+    series_uid: str | None = Field(default=None, index=True, max_length=64)
 
 
 class KeptResource(CalendarBase, table=True):

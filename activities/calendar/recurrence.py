@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from itertools import islice, takewhile
 
 from dateutil.rrule import rrule, rrulestr
 
@@ -25,6 +26,11 @@ MOST_STEPS = 100_000
 MOST_TIMES = 2500
 """How many times of it are shown in a window: somewhat more than two a day in the longest one."""
 
+_MOST_COUNTED = 9999
+"""Times of a series that are counted to split it; COUNT goes no further."""
+
+_WEEK = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+_IN_EVERY_MONTH = 28
 _EXAMPLE = "a rule looks like FREQ=WEEKLY;BYDAY=MO;COUNT=10"
 _DAY = "(?:MO|TU|WE|TH|FR|SA|SU)"
 _IN_YEAR = r"(?:[1-9]|[1-9]\d|[12]\d\d|3[0-5]\d|36[0-6])"
@@ -99,6 +105,8 @@ class Series:
     zone: tzinfo
     rule: str
     excluded: frozenset[datetime] = frozenset()
+    days: int = 0
+    """How much of its length is whole days by the calendar; the rest is exact time."""
 
     @property
     def local_start(self) -> datetime:
@@ -114,7 +122,7 @@ def normalised(text: str) -> str:
     """
     parts = _parse(text)
     _check_together(parts)
-    return ";".join(f"{name}={value}" for name, value in parts.items())
+    return _written(parts)
 
 
 def check_series(series: Series) -> None:
@@ -166,7 +174,7 @@ def for_others(series: Series) -> str:
     until = _local_until(parts.pop("UNTIL", None), series.zone)
     if until is not None:
         parts["UNTIL"] = f"{_moment(until, series.zone):%Y%m%dT%H%M%SZ}"
-    return ";".join(f"{name}={value}" for name, value in parts.items())
+    return _written(parts)
 
 
 def first_by_rule(series: Series) -> datetime | None:
@@ -189,8 +197,74 @@ def occurrences(series: Series, after: datetime, before: datetime) -> Iterator[t
 
 def excluded_after_move(series: Series, start: datetime) -> list[datetime]:
     """What the series leaves out once it starts at `start`: the same occurrences, moved along on the wall clock."""
-    way = _local(start, series.zone) - series.local_start
-    return sorted(_moment(_local(moment, series.zone) + way, series.zone) for moment in series.excluded)
+    return sorted(moved_along(moment, series.zone, (series.start, start)) for moment in series.excluded)
+
+
+def moved_along(moment: datetime, zone: tzinfo, way: tuple[datetime, datetime]) -> datetime:
+    """The moment that lies as far from `moment` on the wall clock as `way` goes."""
+    return _moment(_local(moment, zone) + (_local(way[1], zone) - _local(way[0], zone)), zone)
+
+
+def rule_before(series: Series, at: datetime) -> str | None:
+    """The rule of a series' times before `at`; None if there are none.
+
+    Raises:
+        InvalidArguments: There are too many to count.
+    """
+    before = _count(each for each in takewhile(lambda each: each < _local(at, series.zone), _times_by_rule(series)))
+    parts = {name: value for name, value in _parse(series.rule).items() if name != "UNTIL"}
+    return _written(parts | {"COUNT": str(before)}) if before else None
+
+
+def rule_after(series: Series, at: datetime, start: datetime) -> str:
+    """The rule of a series' times from `at` on, when each is moved along with that one, which now begins at `start`.
+
+    Raises:
+        InvalidArguments: They follow no rule of their own, or are too many to count.
+    """
+    parts = _parse(series.rule)
+    local_at, local_start = _local(at, series.zone), _local(start, series.zone)
+    if parts.keys() & {"BYHOUR", "BYMINUTE", "BYSECOND"} and local_start.time() != local_at.time():
+        raise InvalidArguments("it moves all later times to another time of day, which its rule states")
+    later = parts | _shifted(parts, local_at, (local_start.date() - local_at.date()).days)
+    if later.pop("UNTIL", None) or "COUNT" in parts:
+        later["COUNT"] = str(_count(each for each in _times_by_rule(series) if each >= local_at))
+    if later.get("COUNT") == "0":
+        raise InvalidArguments("it changes later times of a series that has none")
+    return _written(later)
+
+
+def _times_by_rule(series: Series) -> Iterator[datetime]:
+    return iter(_rule(series, series.local_start))
+
+
+def _count(times: Iterator[datetime]) -> int:
+    counted = sum(1 for _ in islice(times, _MOST_COUNTED + 1))
+    if counted > _MOST_COUNTED:
+        raise InvalidArguments("it changes later times of a series that has too many")
+    return counted
+
+
+def _shifted(parts: dict[str, str], at: datetime, days: int) -> dict[str, str]:
+    """What changes in a rule when its times move by whole days."""
+    fixed = {name for name in parts if name.startswith("BY")}
+    if not days or (not fixed and parts["FREQ"] in _DAYS_OF_STEP):
+        return {}
+    if parts["FREQ"] == "WEEKLY" and fixed == {"BYDAY"}:
+        names = parts["BYDAY"].split(",")
+        week = {"WKST": _later_day(parts.get("WKST", "MO"), days)}
+        return {"BYDAY": ",".join(_later_day(name, days) for name in names)} | week
+    if not fixed and at.day <= _IN_EVERY_MONTH and (at + timedelta(days=days)).day <= _IN_EVERY_MONTH:
+        return {}
+    raise InvalidArguments("it moves all later times to other days, for which its rule has no form")
+
+
+def _later_day(name: str, days: int) -> str:
+    return _WEEK[(_WEEK.index(name) + days) % len(_WEEK)]
+
+
+def _written(parts: Mapping[str, str]) -> str:
+    return ";".join(f"{name}={value}" for name, value in parts.items())
 
 
 def _local_times(series: Series, earliest: datetime) -> Iterator[datetime]:
@@ -220,7 +294,7 @@ def _rule(series: Series, local_start: datetime) -> rrule:
     until = _local_until(parts.pop("UNTIL", None), series.zone)
     if until is not None:
         parts["UNTIL"] = f"{until:%Y%m%dT%H%M%S}"
-    rule = rrulestr(";".join(f"{name}={value}" for name, value in parts.items()), dtstart=local_start)
+    rule = rrulestr(_written(parts), dtstart=local_start)
     if not isinstance(rule, rrule):
         raise TypeError("dateutil made a set out of one rule")
     return rule
@@ -241,7 +315,9 @@ def _end(series: Series, start: datetime) -> datetime:
     first, last = series.local_start, _local(series.end, series.zone)
     if first.time() == last.time() == time():
         return _moment(_local(start, series.zone) + (last - first), series.zone)
-    return start + (series.end - series.start)
+    days = timedelta(days=series.days)
+    exact = series.end - _moment(first + days, series.zone)
+    return _moment(_local(start, series.zone) + days, series.zone) + exact if days else start + exact
 
 
 def _local(moment: datetime, zone: tzinfo) -> datetime:

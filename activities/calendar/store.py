@@ -4,8 +4,8 @@ It knows nothing of Temporal: who calls the writing methods brings the session, 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 from sqlmodel import and_, col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,13 +15,52 @@ from activities.calendar.models import StoredEvent
 from activities.calendar.recurrence import LAST_YEAR, Series, check_series, excluded_after_move, normalised, occurrences
 from activities.calendar.zones import is_offset, offset_name, zone_of
 from retinue.errors import Conflict, InvalidArguments, NotFound
+from retinue.left_out import LeftOut
 from retinue.store import Store
+from retinue.times import present
 
 FIRST_YEAR = 1900
 LONGEST_ATTENDEE = 320
 LONGEST_ID = 32
 MOST_EXCLUDED = 1000
 """An imported series may leave out any number of times; more than these do not travel through a run."""
+
+
+_IMPORTED = (
+    "title", "starts_at", "ends_at", "timezone", "location", "description", "attendees", "recurrence", "excluded", "busy",
+    "days", "sequence", "modified_at", "series_uid",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """An event, or one time of a series (`at`, in a row of its own under `uid` if it was changed), that does not take place."""
+
+    name: str
+    sequence: int
+    at: datetime | date | None = None
+    uid: str | None = None
+
+
+@dataclass
+class ImportedSeries:
+    """What a file says of one event or series: rows to enter, times that those replace, and what was cancelled."""
+
+    uid: str
+    events: list[StoredEvent] = field(default_factory=list)
+    replaced: list[datetime | date] = field(default_factory=list)
+    cancelled: list[Cancellation] = field(default_factory=list)
+
+
+@dataclass
+class Imported:
+    """What an import did: how many rows were entered and known already, and the names of the others."""
+
+    added: int = 0
+    known: int = 0
+    updated: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,11 +102,13 @@ class CalendarStore:
         event = await _get(session, change.event_id)
         before = as_previous(event)
         _move(event, change)
+        if event.modified_at is not None:
+            event.modified_at = present()  # what was changed here is newer than what is imported again
         if change.attendees is not None:
             event.attendees = checked_attendees(change.attendees)
-        for field in ("title", "location", "description"):
-            if (value := getattr(change, field)) is not None:
-                setattr(event, field, value)
+        for name in ("title", "location", "description"):
+            if (value := getattr(change, name)) is not None:
+                setattr(event, name, value)
         session.add(event)
         return before, as_event(event)
 
@@ -106,25 +147,105 @@ class CalendarStore:
         async with self._store.read() as session:
             return (await session.exec(wanted.order_by(col(StoredEvent.starts_at)))).all()
 
-    async def import_events(self, events: Iterable[StoredEvent]) -> int:
-        """Enter those events whose `uid` is not there yet, and leave out what a known series newly leaves out.
-
-        Returns:
-            How many were entered.
-        """
-        added = 0
-        imported = select(StoredEvent).where(col(StoredEvent.uid).is_not(None))
+    async def import_events(self, found: Iterable[ImportedSeries]) -> Imported:
+        """Enter what is not there yet, update what is there in an older version, and remove what was cancelled."""
+        wanted = select(StoredEvent).where(col(StoredEvent.uid).is_not(None))
         async with self._store.write() as session:
-            known = {event.uid: event for event in (await session.exec(imported)).all()}
-            for event in events:
-                if event.uid not in known:
-                    known[event.uid] = event
-                    session.add(event)
-                    added += 1
-                elif event.excluded:
-                    earlier = known[event.uid]
-                    earlier.excluded = sorted({*earlier.excluded, *event.excluded})
-        return added
+            arrival = _Arrival(session, (await session.exec(wanted)).all())
+            for series in found:
+                await arrival.take(series)
+        return arrival.done
+
+
+class _Arrival:
+    """One import: what is known, and what comes of it."""
+
+    def __init__(self, session: AsyncSession, known: Iterable[StoredEvent]) -> None:
+        self.done = Imported()
+        self._session = session
+        self._known = {event.uid: event for event in known}
+
+    async def take(self, series: ImportedSeries) -> None:
+        """Enter one event or series with all that the file says of it."""
+        for event in series.events:
+            await self._enter(event, series)
+        main = self._known.get(series.uid)
+        cancelled = {each.at for each in series.cancelled}
+        if main is not None:
+            self._exclude(main, [each for each in series.replaced if each not in cancelled])
+        for cancellation in series.cancelled:
+            await self._cancel(cancellation, series.uid)
+
+    async def _enter(self, event: StoredEvent, series: ImportedSeries) -> None:
+        known = self._known.get(event.uid)
+        if known is None:
+            self._known[event.uid] = event
+            self._session.add(event)
+            self.done.added += 1
+        elif _is_newer(event, known):
+            moved = (event.starts_at, event.recurrence) != (known.starts_at, known.recurrence)
+            excluded = [] if moved else known.excluded
+            for name in _IMPORTED:
+                setattr(known, name, getattr(event, name))
+            known.excluded = sorted({*known.excluded, *excluded})
+            self.done.updated.append(f"'{event.title}'")
+            if moved and event.uid == series.uid:
+                await self._forget_changes(series)
+        else:
+            self.done.known += 1
+            if event.sequence == known.sequence and event.excluded:
+                known.excluded = sorted({*known.excluded, *event.excluded})
+
+    async def _forget_changes(self, series: ImportedSeries) -> None:
+        """A series at new times keeps no changed times of the old ones, but those that come with it."""
+        staying = {event.uid for event in series.events}
+        for event in [each for each in self._known.values() if each.series_uid == series.uid]:
+            if event.uid not in staying:
+                await self._remove(event)
+
+    def _exclude(self, main: StoredEvent, times: Iterable[datetime | date]) -> bool:
+        """Leave times out of a series; returns whether that was new."""
+        left_out = sorted({*main.excluded, *(_moment_of(each, main).isoformat() for each in times)})
+        is_new, main.excluded = left_out != main.excluded, left_out
+        return is_new
+
+    async def _cancel(self, cancelled: Cancellation, uid: str) -> None:
+        main = self._known.get(uid)
+        if cancelled.at is None:
+            rows = [each for each in self._known.values() if uid in (each.uid, each.series_uid)]
+        else:
+            rows = [each for each in [self._known.get(cancelled.uid)] if each is not None]
+        if any(row.sequence > cancelled.sequence for row in rows):
+            self.done.left_out.append(LeftOut(cancelled.name, "it cancels an older version than is in the calendar"))
+            return
+        for row in rows:
+            await self._remove(row)
+        is_new = cancelled.at is not None and main is not None and self._exclude(main, [cancelled.at])
+        if rows or (is_new and main is not None and main not in self._session.new):
+            self.done.removed.append(cancelled.name)
+        else:
+            self.done.left_out.append(LeftOut(cancelled.name, "it was cancelled"))
+
+    async def _remove(self, event: StoredEvent) -> None:
+        del self._known[event.uid]
+        if event in self._session.new:
+            self._session.expunge(event)
+        else:
+            await self._session.delete(event)
+
+
+def _is_newer(event: StoredEvent, known: StoredEvent) -> bool:
+    if event.sequence != known.sequence or event.modified_at is None or known.modified_at is None:
+        return event.sequence > known.sequence
+    return event.modified_at > known.modified_at
+
+
+def _moment_of(time: datetime | date, series: StoredEvent) -> datetime:
+    """A time of a series; a date alone takes its time of day."""
+    if isinstance(time, datetime):
+        return time.astimezone(UTC)
+    start = series.starts_at.astimezone(zone_of(series.timezone))
+    return datetime.combine(time, start.timetz()).astimezone(UTC)
 
 
 def entered(wish: CreateEvent) -> StoredEvent:
@@ -169,6 +290,7 @@ def as_previous(event: StoredEvent) -> PreviousEvent:
         excluded=event.excluded if len(event.excluded) <= MOST_EXCLUDED else None,
         busy=event.busy,
         uid=event.uid,
+        days=event.days,
     )
 
 
@@ -233,6 +355,7 @@ def series_of(event: StoredEvent) -> Series:
         zone=zone_of(event.timezone),
         rule=event.recurrence or "",
         excluded=frozenset(map(datetime.fromisoformat, event.excluded)),
+        days=event.days,
     )
 
 
@@ -242,6 +365,7 @@ def _move(event: StoredEvent, change: UpdateEvent) -> None:
     length = event.ends_at - event.starts_at
     start = change.start or event.starts_at
     start, end = ordered(start, change.end or start + length)
+    event.days = event.days if end - start == length else 0
     if event.excluded:
         event.excluded = [moment.isoformat() for moment in excluded_after_move(series_of(event), start)]
     event.starts_at, event.ends_at = start, end
@@ -292,4 +416,4 @@ def _write_back(event: StoredEvent, before: PreviousEvent) -> None:
     event.title, event.location, event.description = before.title, before.location, before.description
     event.attendees = checked_attendees(before.attendees)
     event.recurrence = normalised(before.recurrence) if before.recurrence else None
-    event.busy = before.busy
+    event.busy, event.days = before.busy, before.days

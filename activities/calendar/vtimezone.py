@@ -15,7 +15,7 @@ def vtimezone(zone: tzinfo, tzid: str, *, year: int) -> Timezone:
     first, last = datetime(year - 1, 1, 1, tzinfo=UTC), datetime(max(LAST_YEAR, year + 2), 1, 1, tzinfo=UTC)
     observances: dict[tuple[object, ...], Component] = {}
     _observe(observances, zone, first, before=first)
-    for change in _changes(zone, first, last):
+    for change in changes(zone, first, last):
         _observe(observances, zone, change, before=change - _SECOND)
     written = Timezone()
     written.add("TZID", tzid)
@@ -24,7 +24,7 @@ def vtimezone(zone: tzinfo, tzid: str, *, year: int) -> Timezone:
     return written
 
 
-def _changes(zone: tzinfo, first: datetime, last: datetime) -> Iterator[datetime]:
+def changes(zone: tzinfo, first: datetime, last: datetime) -> Iterator[datetime]:
     """The moments, to the second, at which the zone's offset changes."""
     before = first
     while before < last:

@@ -48,7 +48,7 @@ def plugin(settings: CalendarSettings | None = None) -> SimplePlugin:
 
 
 async def import_file(path: Path, settings: CalendarSettings | None = None) -> str:
-    """Enter the events of an iCalendar file (.ics) and say in one sentence what came of it.
+    """Enter the events of an iCalendar file (.ics) and say what came of it: what was left out is named.
 
     Raises:
         NotFound: There is no such file.
@@ -63,10 +63,10 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
     await store.open()
     try:
         with acting_for(settings.organisation):
-            added = await CalendarStore(store).import_events(file.events)
+            done = await CalendarStore(store).import_events(file.series)
     finally:
         await store.close()
-    return file.outcome(added)
+    return file.outcome(done)
 
 
 def _calendar(settings: CalendarSettings, store: Store, client: httpx.AsyncClient | None) -> Calendar:

@@ -2,11 +2,18 @@
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from retinue.errors import InvalidArguments
 
 _OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
+
+
+@cache
+def known_zones() -> frozenset[str]:
+    """The IANA names that this machine knows. Looking for them reads the whole zone database."""
+    return frozenset(available_timezones())
 
 
 def is_offset(name: str) -> bool:

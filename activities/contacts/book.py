@@ -15,6 +15,7 @@ from activities.contacts.contract import Contact
 from activities.contacts.names import folded
 from retinue.dav import Collection, Listed, Resource
 from retinue.errors import ServiceRefused
+from retinue.words import one_line
 
 MOST_PEOPLE = 10_000
 LARGEST_CARD = 1024 * 1024
@@ -23,6 +24,7 @@ _BATCH_BYTES = 2 * 1024 * 1024
 _BATCH = 100
 _ASSUMED_BYTES = 64 * 1024
 _DATA = "{urn:ietf:params:xml:ns:carddav}address-data"
+_LONGEST_SKIPPED = 200
 _log = logging.getLogger("retinue.contacts")
 
 
@@ -55,6 +57,17 @@ class Person:
         return wanted == self.folded_name or wanted in map(folded, self.card.nicknames)
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """One card that cannot be read: what it is called, as far as it says so, and why."""
+
+    called: str
+    why: str
+
+    def __str__(self) -> str:
+        return one_line(f"{self.called}: {self.why}", _LONGEST_SKIPPED)
+
+
 class Book:
     """The people of one collection, kept in memory; each card by its ETag, all of it by the collection's tag.
 
@@ -64,7 +77,7 @@ class Book:
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
         self._tag = ""
-        self._cards: dict[str, tuple[str, Person | None]] = {}
+        self._cards: dict[str, tuple[str, Person | Skipped]] = {}
         self._refreshing = asyncio.Lock()
 
     async def people(self) -> list[Person]:
@@ -76,12 +89,14 @@ class Book:
         """
         async with self._refreshing:
             await self._refresh()
-        found = [person for _, person in self._cards.values() if person is not None and not person.card.is_group]
+        found = [
+            person for _, person in self._cards.values() if isinstance(person, Person) and not person.card.is_group
+        ]
         return sorted(found, key=lambda person: (person.folded_name, person.contact_id))
 
-    def skipped(self) -> int:
-        """How many cards of the last reading could not be read."""
-        return sum(person is None for _, person in self._cards.values())
+    def skipped(self) -> list[Skipped]:
+        """The cards of the last reading that could not be read."""
+        return [card for _, card in self._cards.values() if isinstance(card, Skipped)]
 
     async def _refresh(self) -> None:
         tag = await self._collection.tag()
@@ -95,15 +110,18 @@ class Book:
         for batch in _batches([entry for entry in listed if known[entry.href] is None]):
             await self._read(batch)
         unanswered = [entry.href for entry in listed if entry.href not in self._cards]
-        self._cards |= dict.fromkeys(unanswered, ("", None))  # counted, since a half makes names look unambiguous
+        self._cards |= {
+            href: ("", Skipped(_name(href), "the server did not send it")) for href in unanswered
+        }  # named, since a half makes names look unambiguous
         # Only now: what was broken off or not answered is gone on with at the next look-up.
         self._tag = "" if unanswered else tag
 
-    def _known(self, entry: Listed) -> tuple[str, Person | None] | None:
+    def _known(self, entry: Listed) -> tuple[str, Person | Skipped] | None:
         known = self._cards.get(entry.href)
         if known is not None and entry.etag and known[0] == entry.etag:
             return known
-        return (entry.etag, None) if (entry.size or 0) > LARGEST_CARD else None
+        too_large = (entry.size or 0) > LARGEST_CARD
+        return (entry.etag, Skipped(_name(entry.href), "it is larger than 1 MiB")) if too_large else None
 
     async def _read(self, batch: Sequence[Listed]) -> None:
         found = await self._collection.report(_multiget(batch), data=_DATA)
@@ -113,14 +131,17 @@ class Book:
         for resource, person in zip(wanted, people, strict=True):
             entry = asked[unquote(resource.href)]
             self._cards[entry.href] = (resource.etag or entry.etag, person)
-        if broken := sum(person is None for person in people):
+        if broken := sum(isinstance(person, Skipped) for person in people):
             _log.warning("cards of the address book cannot be read", extra={"skipped": broken})
 
 
 def contact_id(href: str) -> str:
     """Stands for a card: made of its resource's name, which never leads anywhere by itself."""
-    name = unquote(href.rstrip("/").rpartition("/")[2])
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+    return hashlib.sha256(_name(href).encode()).hexdigest()[:32]
+
+
+def _name(href: str) -> str:
+    return unquote(href.rstrip("/").rpartition("/")[2])
 
 
 def _batches(entries: Sequence[Listed]) -> Iterator[list[Listed]]:
@@ -146,12 +167,13 @@ def _multiget(batch: Sequence[Listed]) -> str:
     )
 
 
-def _person(resource: Resource) -> Person | None:
+def _person(resource: Resource) -> Person | Skipped:
+    called = vcard.called(resource.content) or _name(resource.href)
     try:
         card = vcard.read(resource.content)
-    except vcard.Unreadable:
-        return None
+    except vcard.Unreadable as reason:
+        return Skipped(called, str(reason))
     if not (name := folded(card.name)):
-        return None
+        return Skipped(called, "it has no name")
     text = " ".join([name, *map(folded, card.nicknames), folded(card.organization or "")])
     return Person(contact_id(resource.href), resource.href, resource.etag, card, name, text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from typing import Any
 
 from activities.contacts import vcard
 from activities.contacts.book import Book, Person, contact_id
@@ -29,6 +30,7 @@ from retinue.errors import Conflict, NotFound
 from retinue.ledger import Commit, Ledger, effect_key
 from retinue.store import Store
 
+MOST_SKIPPED_NAMED = 10
 CONTENT_TYPE = "text/vcard; charset=utf-8"
 
 
@@ -52,14 +54,18 @@ class CarddavContacts(Contacts):
         return FindContactsResult(
             contacts=list(fitting(person.as_contact() for person in found)),
             match=match.as_contact() if match is not None else None,
-            skipped=self._book.skipped(),
+            **self._skipped(),
         )
 
     async def list(self) -> ListContactsResult:
         """List the address book as far as it fits."""
         people = await self._book.people()
         listed = [*fitting(person.as_contact() for person in people[:MOST_LISTED])]
-        return ListContactsResult(contacts=listed, truncated=len(listed) < len(people), skipped=self._book.skipped())
+        return ListContactsResult(contacts=listed, truncated=len(listed) < len(people), **self._skipped())
+
+    def _skipped(self) -> dict[str, Any]:
+        skipped = self._book.skipped()
+        return {"skipped": len(skipped), "skipped_cards": [str(card) for card in skipped[:MOST_SKIPPED_NAMED]]}
 
     async def add(self, person: AddContact) -> AddedContact:
         """Enter the person once. One who is there already gains a missing telephone number and nothing else."""

@@ -38,6 +38,9 @@ class FindContactsResult(BaseModel):
         None, description="the contact, when exactly one fits; when several do, the person is asked whom they mean"
     )
     skipped: int = Field(0, description="cards of the address book that could not be read, so nobody in them was found")
+    skipped_cards: list[str] = Field(
+        default_factory=list, description="what those say of themselves, and why; at most 10"
+    )
 
 
 class AddContact(BaseModel):
@@ -79,6 +82,9 @@ class ListContactsResult(BaseModel):
     contacts: list[Contact]
     truncated: bool = False
     skipped: int = Field(0, description="cards of the address book that could not be read")
+    skipped_cards: list[str] = Field(
+        default_factory=list, description="what those say of themselves, and why; at most 10"
+    )
 
 
 class Contacts(Capability):

@@ -4,7 +4,9 @@ What is read was written by other programs and people: every value is bounded, a
 a whole card, so that nobody is found under half a name.
 """
 
+import quopri
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,16 +14,23 @@ import vobject
 
 from activities.contacts.names import one_line
 from retinue.addresses import check_address
-from retinue.text import without_controls
+from retinue.text import is_invisible, without_controls
 
 LONGEST_NAME = 200
 LONGEST_ADDRESS = 254
 MOST_ADDRESSES = 10
 _MOST_NICKNAMES = 5
 _PHONE = re.compile(r"(?=\D*\d)[0-9+() ./-]{1,40}")
+_SCHEME = re.compile(r"^(?:mailto|tel|sms):", re.I)
+_QUOTED_PRINTABLE = re.compile(
+    r"^([^:\r\n]*;(?:ENCODING=)?QUOTED-PRINTABLE(?:;[^:\r\n]*)?):((?:[^\r\n]*=\r?\n)*[^\r\n]*)", re.I | re.M
+)
+_ENCODING = re.compile(r";(?:(?:ENCODING=)?QUOTED-PRINTABLE|CHARSET=([^;:]*))", re.I)
+_DASHES = re.compile(r"[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
 _FOLD = re.compile(r"\r?\n[ \t]")
 _NICKNAMES = re.compile(r"^(?:[\w-]+\.)?NICKNAME[^:\n]*:(.*?)\r?$", re.I | re.M)
 _END = re.compile(r"^END:VCARD\s*\Z", re.I | re.M)
+_LINE_BREAKS = {ord("\r"): None, ord("\n"): "\\n"}
 _LINE_OCTETS = 75
 _LAST = 101
 """After every preference that a vCard 4 can state, which goes from 1 (first) to 100."""
@@ -37,11 +46,18 @@ class Card:
 
     name: str
     emails: tuple[str, ...] = ()
-    phone: str | None = None
+    phones: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    """What stands where an address or a telephone number belongs, and is none that can be used."""
     nicknames: tuple[str, ...] = ()
     organization: str | None = None
     uid: str = ""
     is_group: bool = False
+
+    @property
+    def phone(self) -> str | None:
+        """The preferred telephone number."""
+        return next(iter(self.phones), None)
 
 
 def read(text: str) -> Card:
@@ -50,19 +66,31 @@ def read(text: str) -> Card:
     Raises:
         Unreadable: It is broken or has no name.
     """
+    text = _plainly_written(text)
     card = _parsed(text)
     name = _first(card, "fn") or _first(card, "n") or _first(card, "org")
     if not name:
         raise Unreadable("it has no name")
+    emails = {line: _address(line) for line in _values(card, "email")}
+    phones = {line: _phone(line) for line in _values(card, "tel")}
     return Card(
         name=name[:LONGEST_NAME],
-        emails=tuple(dict.fromkeys(_addresses(card)))[:MOST_ADDRESSES],
-        phone=next(_phones(card), None),
+        emails=tuple(dict.fromkeys(each for each in emails.values() if each))[:MOST_ADDRESSES],
+        phones=tuple(dict.fromkeys(each for each in phones.values() if each))[:MOST_ADDRESSES],
+        refused=tuple(line for line, read_ in [*emails.items(), *phones.items()] if line and read_ is None),
         nicknames=tuple(_nicknames(text))[:_MOST_NICKNAMES],
         organization=_first(card, "org")[:LONGEST_NAME] or None,
         uid=_first(card, "uid")[:LONGEST_NAME],
         is_group="group" in (_first(card, "kind").casefold(), _first(card, "x-addressbookserver-kind").casefold()),
     )
+
+
+def called(text: str) -> str:
+    """What a card that cannot be read says of whom it is about: a name, or an address, as it is written; or nothing."""
+    for name in ("FN", "N", "ORG", "EMAIL", "TEL"):
+        if found := re.search(rf"^(?:[\w-]+\.)?{name}(?:;[^:\r\n]*)?:([^\r\n]*\w[^\r\n]*)", text, re.I | re.M):
+            return one_line(found[1])[:LONGEST_NAME]
+    return ""
 
 
 def write(name: str, *, email: str, phone: str | None, uid: str) -> str:
@@ -85,6 +113,26 @@ def write(name: str, *, email: str, phone: str | None, uid: str) -> str:
 def with_phone(text: str, phone: str) -> str:
     """A card with one more telephone number and everything else as it was, also what Retinue cannot read."""
     return _END.sub(lambda _: f"TEL:{_escaped(phone)}\r\nEND:VCARD\r\n", text, count=1)
+
+
+def _plainly_written(text: str) -> str:
+    """The card without quoted-printable (vCard 2.1), whose soft breaks and bare parameters the parser does not read."""
+    return _QUOTED_PRINTABLE.sub(_unquoted, text)
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    charset = next((label for label in _ENCODING.findall(found[1]) if label), "")
+    content = quopri.decodestring(found[2].encode())
+    return f"{_ENCODING.sub('', found[1])}:{_decoded(content, charset).translate(_LINE_BREAKS)}"
+
+
+def _decoded(content: bytes, charset: str) -> str:
+    for encoding in (charset, "utf-8"):
+        try:
+            return content.decode(encoding)
+        except (LookupError, ValueError):
+            continue
+    return content.decode("cp1252", "replace")
 
 
 def _parsed(text: str) -> object:
@@ -113,21 +161,34 @@ def _first(card: object, name: str) -> str:
     return next((_value(line) for line in _lines(card, name)), "")
 
 
-def _addresses(card: object) -> Iterator[str]:
-    """Addresses that may be written to, the preferred one first; those that are open to two readings are left out."""
-    for line in sorted(_lines(card, "email"), key=_rank):
-        value = _value(line).removeprefix("mailto:")
-        try:
-            yield check_address(value if len(value) <= LONGEST_ADDRESS else "")
-        except ValueError:
-            continue
+def _values(card: object, name: str) -> list[str]:
+    """The values of all lines of that name, the preferred one first."""
+    return [_value(line) for line in sorted(_lines(card, name), key=_rank)]
 
 
-def _phones(card: object) -> Iterator[str]:
-    """Numbers in the characters that the contract allows, without what follows (an extension)."""
-    for line in sorted(_lines(card, "tel"), key=_rank):
-        if number := _PHONE.match(_value(line).removeprefix("tel:")):
-            yield number[0].strip()
+def _address(value: str) -> str | None:
+    """An address that may be written to; one that is open to two readings is none."""
+    address = _SCHEME.sub("", value).partition("?")[0] if _SCHEME.match(value) else value
+    try:
+        return check_address(address if len(address) <= LONGEST_ADDRESS else "")
+    except ValueError:
+        return None
+
+
+def _phone(value: str) -> str | None:
+    """A number in the characters that the contract allows, without what follows (an extension).
+
+    Phones put direction marks around numbers, and word processors put dashes and spaces of their own into them.
+    """
+    written = _DASHES.sub("-", unicodedata.normalize("NFKC", _SCHEME.sub("", value)))
+    kept = "".join(_digit(letter) for letter in written if not is_invisible(letter))
+    found = _PHONE.match(kept.strip())
+    return found[0].strip() if found else None
+
+
+def _digit(letter: str) -> str:
+    value = unicodedata.decimal(letter, None)
+    return letter if value is None else str(value)
 
 
 def _rank(line: object) -> int:

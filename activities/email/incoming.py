@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from activities.email.charsets import as_browsers_read, decoded
 from activities.email.contract import Folder
 from activities.email.models import Message
 from activities.email.plaintext import from_html, one_line, plain
@@ -32,6 +33,21 @@ _MAX_PARTS = 200
 _MAX_NAMED = 20
 _MESSAGE_ID = re.compile(r"<[^\s<>]{1,498}>", re.ASCII)
 _ADDRESS = re.compile(r"""[^\s<>()"',;:@]{1,64}@[^\s<>()"',;:@]{1,189}""")
+_UNSAID = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)')
+"""Quoted names and comments, in which separators mean nothing."""
+
+_COMMENT = re.compile(r"\([^()]*\)")
+_READABLE = ("text/plain", "text/html")
+_ZONES = {
+    **dict.fromkeys(("WET",), "+0000"),
+    **dict.fromkeys(("CET", "MEZ", "BST", "WEST"), "+0100"),
+    **dict.fromkeys(("CEST", "MESZ", "EET"), "+0200"),
+    **dict.fromkeys(("EEST", "MSK"), "+0300"),
+    **dict.fromkeys(("JST", "KST"), "+0900"),
+    **dict.fromkeys(("AEST",), "+1000"),
+}
+"""Names of zones that programs write in dates although mails know those of North America only."""
+
 _TELLING_HEADERS = ("from", "to", "subject", "date", "message-id", "received")
 
 # What the standard library's header parser is known to raise for headers that break the grammar or nest endlessly.
@@ -49,7 +65,7 @@ class _Careful(_Policy):
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
         """Cut endless headers, for which the parser's time grows faster than they do; decode bare 8-bit ones."""
         name, value = super().header_source_parse(sourcelines)
-        return name, _eight_bit(value[:_MAX_HEADER])
+        return name, as_browsers_read(_eight_bit(value[:_MAX_HEADER]))
 
     def header_fetch_parse(self, name: str, value: str) -> Any:
         """Give the header's words where it is endless, or where its grammar makes the parser fail."""
@@ -103,12 +119,8 @@ def named_ids(headers: bytes, header: str) -> list[str]:
 
 
 def _eight_bit(value: str) -> str:
-    """Headers with bare 8-bit characters are against the rules and common: nearly always UTF-8, else Latin-1."""
-    content = value.encode("utf-8", "surrogateescape")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+    """Headers with bare 8-bit characters are against the rules and common: nearly always UTF-8, else Windows-1252."""
+    return decoded(value.encode("utf-8", "surrogateescape"), None)
 
 
 def _check_is_mail(mail: EmailMessage) -> None:
@@ -122,8 +134,8 @@ def _check_is_mail(mail: EmailMessage) -> None:
 def _message(mail: EmailMessage, unnamed: str, *, now: datetime) -> Message:
     parts = list(islice(_leaves(mail), _MAX_PARTS))
     attached = [part for part in parts if _is_attached(part)]
-    senders = _people(mail, "from")
-    name, address = senders[0] if senders else ("", "")
+    name, address = _sender(mail)
+    text = _text(mail, frozenset(map(id, parts))) or "\n\n".join(filter(None, map(_attached_text, attached)))
     return Message(
         message_id=_message_id(mail, unnamed),
         folder=Folder.INBOX,
@@ -133,10 +145,10 @@ def _message(mail: EmailMessage, unnamed: str, *, now: datetime) -> Message:
         cc=[address for _, address in _people(mail, "cc") if address],
         subject=one_line(str(mail.get("subject", "")), limit=500),
         date=_date(mail, now=now),
-        text=_text([part for part in parts if not _is_attached(part)]),
+        text=_bounded(plain(text)),
         unread=True,
         attachments=[_attachment(part) for part in attached[:_MAX_ATTACHMENTS]],
-        in_reply_to=_named_id(mail, "in-reply-to"),
+        in_reply_to=_named_id(mail, "in-reply-to") or _last_reference(mail),
     )
 
 
@@ -151,61 +163,136 @@ def _named_id(mail: EmailMessage, header: str) -> str | None:
     return found.group() if found else None
 
 
+def _bounded(text: str) -> str:
+    """The beginning of a text of any length; one that was cut says so, since the rest is kept nowhere."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}\n[cut: the text has {len(text)} characters]"
+
+
+def _last_reference(mail: EmailMessage) -> str | None:
+    """The mail that this one answers, where only References says so."""
+    return next(reversed(_MESSAGE_ID.findall(plain(str(mail.get("references", ""))))), None)
+
+
+def _sender(mail: EmailMessage) -> tuple[str, str]:
+    """Name and address of who wrote it. In `Foo, Joe PhD <joe@example.com>` the comma belongs to the name."""
+    senders = _people(mail, "from")
+    first = next((index for index, (_, address) in enumerate(senders) if address), None)
+    if first is None:
+        return senders[0] if senders else ("", "")
+    if first == 0:
+        return senders[0]
+    written = str(mail.get("from", "")).partition("<")[0]
+    return one_line(written.replace('"', ""), limit=100), senders[first][1]
+
+
 def _people(mail: EmailMessage, header: str) -> list[tuple[str, str]]:
     """Display names and bare addresses of one header; of a header without grammar only what looks like addresses."""
     value = mail.get(header)
     parsed = getattr(value, "addresses", None)
-    if parsed is None:
-        people = [("", address) for address in _ADDRESS.findall(str(value or ""))]
-    else:
-        people = [(person.display_name, person.addr_spec) for person in parsed]
+    people = [] if parsed is None else [(person.display_name, person.addr_spec) for person in parsed]
+    if parsed is None or len(people) < len(separated := _by_semicolons(mail, header)):
+        people = [("", address) for address in (_ADDRESS.findall(str(value or "")) if parsed is None else separated)]
     return [
         (one_line(name, limit=100), one_line(address, limit=254) if "@" in address else "")
         for name, address in people[:_MAX_PEOPLE]
     ]
 
 
+def _by_semicolons(mail: EmailMessage, header: str) -> list[str]:
+    """The addresses of a header that separates them as some programs show them; the parser stops at the first one."""
+    written = _UNSAID.sub(" ", _as_written(mail, header))
+    return _ADDRESS.findall(written) if ";" in written and ":" not in written else []
+
+
+def _as_written(mail: EmailMessage, header: str) -> str:
+    """The first header of that name on one line, before the parser makes its own of it."""
+    found = (str(value) for name, value in mail.raw_items() if name.lower() == header)
+    return " ".join(next(found, "")[:_MOST_PARSED].split())
+
+
 def _date(mail: EmailMessage, *, now: datetime) -> datetime:
-    """The date in UTC. A mail from the future would stay on top of the inbox for ever, so it gets today's."""
-    try:
-        written = parsedate_to_datetime(str(mail.get("date", "")))
-        date = written.replace(tzinfo=UTC) if written.tzinfo is None else written.astimezone(UTC)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return now
-    return now if date > now + timedelta(days=1) else date
+    """The date in UTC: as the sender wrote it, else as the last server noted it, else today's.
+
+    A mail from the future would stay on top of the inbox for ever, so its own date does not count.
+    """
+    received = _as_written(mail, "received").rpartition(";")[2]
+    for written in (_as_written(mail, "date"), received):
+        date = _moment(written)
+        if date is not None and date <= now + timedelta(days=1):
+            return date
+    return now
+
+
+def _moment(written: str) -> datetime | None:
+    """A date in the form of mails, or in ISO 8601; without a zone it is in UTC."""
+    text = _COMMENT.sub(" ", written).strip()
+    for read in (_by_rfc, datetime.fromisoformat):
+        try:
+            date = read(text)
+            return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+        except (TypeError, ValueError, IndexError, OverflowError):
+            continue
+    return None
+
+
+def _by_rfc(text: str) -> datetime:
+    words = text.rsplit(None, 1)
+    if len(words) == 2 and words[1].upper() in _ZONES:
+        text = f"{words[0]} {_ZONES[words[1].upper()]}"
+    return parsedate_to_datetime(text)
 
 
 def _leaves(part: MIMEPart) -> Iterator[MIMEPart]:
     """The parts that hold content. A forwarded mail is one leaf: its text is not this mail's."""
-    if part.get_content_maintype() != "multipart" or not part.is_multipart():
+    if not _holds_parts(part):
         yield part
         return
     for inner in part.iter_parts():
         yield from _leaves(inner)
 
 
+def _holds_parts(part: MIMEPart) -> bool:
+    return part.get_content_maintype() == "multipart" and part.is_multipart()
+
+
 def _is_attached(part: MIMEPart) -> bool:
-    readable = part.get_content_type() in ("text/plain", "text/html") or part.get_content_maintype() == "multipart"
-    return not readable or part.get_content_disposition() == "attachment" or part.get_filename() is not None
+    """Whether it is no text of the mail itself. A text with a name is both: it is shown, and listed by its name."""
+    return not _is_text(part) or part.get_filename() is not None
 
 
-def _text(parts: list[MIMEPart]) -> str:
-    """The plain text if there is one, else what the HTML says."""
-    written = [_decoded(part) for part in parts if part.get_content_type() != "text/html"]
-    text = "\n\n".join(piece for piece in map(str.strip, written) if piece)
-    if not text:
-        pages = (from_html(_decoded(part)) for part in parts if part.get_content_type() == "text/html")
-        text = "\n\n".join(page for page in pages if page)
-    return plain(text)[:MAX_TEXT]
+def _is_text(part: MIMEPart) -> bool:
+    readable = part.get_content_type() in _READABLE or part.get_content_maintype() == "multipart"  # of a broken one
+    return readable and part.get_content_disposition() != "attachment"
 
 
-def _decoded(part: MIMEPart) -> str:
-    """The part's characters; UTF-8 where it names no charset, or one that is unknown or no text encoding."""
-    content = _bytes(part)
-    try:
-        return content.decode(part.get_content_charset() or "utf-8", "replace")
-    except (LookupError, ValueError):
-        return content.decode("utf-8", "replace")
+def _text(part: MIMEPart, leaves: frozenset[int]) -> str:
+    """What a part says: all its texts; of alternatives the plain one, or the first that says something.
+
+    Args:
+        part: Of a mail.
+        leaves: The identities of the parts that are looked at; of a mail with thousands of them those are the first.
+    """
+    if not _holds_parts(part):
+        return _said(part) if _is_text(part) and id(part) in leaves else ""
+    inner = [(each, _text(each, leaves)) for each in part.iter_parts()]
+    said = [(each, text) for each, text in inner if text]
+    if part.get_content_type() == "multipart/alternative":
+        said.sort(key=lambda found: found[0].get_content_type() != "text/plain")
+        said = said[:1]
+    return "\n\n".join(text for _, text in said)
+
+
+def _said(part: MIMEPart) -> str:
+    is_html = part.get_content_type() == "text/html"
+    text = decoded(_bytes(part), part.get_content_charset(), is_html=is_html)
+    return from_html(text) if is_html else text.strip()
+
+
+def _attached_text(part: MIMEPart) -> str:
+    """A text that is only attached, under its name: where a mail says nothing else, it is what the mail says."""
+    if part.get_content_type() not in _READABLE or not (text := _said(part)):
+        return ""
+    return f"[{_attachment(part)['name']}]\n{text}"
 
 
 def _bytes(part: MIMEPart) -> bytes:

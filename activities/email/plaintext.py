@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ MAX_HTML = 500_000
 
 _MOST_MARKS = 30
 _LONE_BRACKET = re.compile(r"<(?![^<>]*>)")
+_COMMENT_END = re.compile(r"--!?>")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SILENT = frozenset({"script", "style", "title"})
 _BLOCKS = frozenset({
@@ -64,9 +66,21 @@ def _closed_tags_only(html: str) -> str:
     For unclosed comments and tags the parser looks through all that follows, each time again: half a megabyte of `<!--`
     would keep it busy for minutes.
     """
-    first, *opened = html.split("<!--")
-    visible = first + "".join(piece.partition("-->")[2] for piece in opened)
-    return _LONE_BRACKET.sub("&lt;", visible)
+    return _LONE_BRACKET.sub("&lt;", "".join(_outside_comments(html)))
+
+
+def _outside_comments(html: str) -> Iterator[str]:
+    """What browsers show: `<!-->` and `<!--->` are comments of their own, so `<!--[if !mso]><!-->` hides nothing."""
+    at = 0
+    while (begin := html.find("<!--", at)) >= 0:
+        yield html[at:begin]
+        if html.startswith((">", "->"), begin + 4):
+            at = html.index(">", begin) + 1
+        elif end := _COMMENT_END.search(html, begin + 4):
+            at = end.end()
+        else:
+            return
+    yield html[at:]
 
 
 def _whole_characters(text: str) -> str:

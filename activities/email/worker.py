@@ -9,16 +9,19 @@ from temporalio.plugin import SimplePlugin
 
 from activities.email.contract import Email
 from activities.email.incoming import MAX_BYTES, parse
+from activities.email.mbox import is_mbox, mails_of
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
 from retinue.carried import acting_for
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments, NotFound
+from retinue.left_out import LeftOut, outcome
 from retinue.organisation import EACH
 from retinue.times import present
 
 CONTRACT = Email
+LARGEST_MBOX = 100 * 1024 * 1024
 
 
 def notice(settings: EmailSettings | None = None) -> str:
@@ -56,7 +59,7 @@ def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
 
 
 async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
-    """Deliver one .eml file into the inbox and say what happened. The same mail twice is delivered once.
+    """Deliver an .eml file, or all mails of an mbox, into the inbox and say what happened. No mail is delivered twice.
 
     Raises:
         NotFound: There is no such file.
@@ -66,26 +69,50 @@ async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
     settings = settings or EmailSettings()
     if settings.provider != "own":
         raise InvalidArguments("the mailbox is on a mail server (EMAIL_PROVIDER); send the mail to it instead")
-    content = await asyncio.to_thread(_content, path)
-    message = await asyncio.to_thread(parse, content, now=present())
-    title, sender = message.subject or "(no subject)", message.sender or "an unknown sender"
+    mails = await asyncio.to_thread(lambda: mails_of(_content(path)))
     async with _opened(MailStore(settings.database_url)) as mailbox:
         with acting_for(settings.organisation):
-            known = await mailbox.deliver(message)
+            if len(mails) == 1:
+                return (await _delivered(mails[0], mailbox))[1]
+            return await _all_delivered(mails, mailbox)
+
+
+async def _all_delivered(mails: list[bytes], mailbox: MailStore) -> str:
+    new, left_out = 0, []
+    for number, content in enumerate(mails, start=1):
+        try:
+            is_new, _ = await _delivered(content, mailbox)
+            new += is_new
+        except InvalidArguments as error:
+            left_out.append(LeftOut(f"mail {number} of {len(mails)}", error.message))
+    known = len(mails) - len(left_out) - new
+    return outcome(f"{new} mails delivered to the inbox, {known} already there", left_out)
+
+
+async def _delivered(content: bytes, mailbox: MailStore) -> tuple[bool, str]:
+    """Whether the mail is new, and a sentence about it."""
+    message = await asyncio.to_thread(parse, content, now=present())
+    title, sender = message.subject or "(no subject)", message.sender or "an unknown sender"
+    known = await mailbox.deliver(message)
     if known is not None:
-        return f"'{title}' from {sender} is already there, in {known.folder.value}."
-    return f"Delivered '{title}' from {sender} to the inbox."
+        return False, f"'{title}' from {sender} is already there, in {known.folder.value}."
+    return True, f"Delivered '{title}' from {sender} to the inbox."
 
 
 def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
+            if is_mbox(content):
+                content += file.read(LARGEST_MBOX + 1 - len(content))
     except FileNotFoundError:
         raise NotFound(f"there is no file {path}") from None
     except OSError as error:
         raise InvalidArguments(f"{path} cannot be read: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
+    if is_mbox(content):
+        if len(content) > LARGEST_MBOX:
+            raise InvalidArguments(f"{path} is larger than {LARGEST_MBOX // 1024**2} MiB", hint="export it in parts")
+    elif len(content) > MAX_BYTES:
         raise InvalidArguments(f"{path} is larger than {MAX_BYTES // 1024**2} MiB, which is the most a mail may have")
     return content
 

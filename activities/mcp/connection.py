@@ -33,6 +33,7 @@ from pydantic import ValidationError
 
 from activities.mcp.config import Server
 from activities.mcp.http import FATE, MAX_BODY_BYTES, Fate, http_client
+from activities.mcp.listing import LeftOut, mended
 from activities.mcp.offers import MAX_NAME, MAX_TOOLS, OPENING
 from activities.mcp.stdio import stdio_transport
 from retinue.errors import (
@@ -74,6 +75,8 @@ class Session:
         self._name = name
         self._server = server
         self._changed = changed
+        self.left_out = LeftOut()
+        """Why tools of the last list cannot be used, by the server's own names."""
         self._over = asyncio.Event()
         self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         # a context of its own: not that of the first call, whose fate it would note
@@ -146,7 +149,7 @@ class Session:
                     self._server.url.get_secret_value(), http_client=http, max_sse_event_size=MAX_BODY_BYTES
                 )
             client = Client(
-                transport,
+                mended(transport, self.left_out),
                 mode=self._server.protocol,
                 cache=None,
                 read_timeout_seconds=OPENING,
@@ -178,13 +181,21 @@ class Session:
             ServiceUnavailable: The server does not answer, or answers nonsense.
         """
         client = await self.ready()
+        self.left_out.clear()
         found: list[Tool] = []
         cursor: str | None = None
         try:
             async with asyncio.timeout(OPENING):
                 for _ in range(_MAX_PAGES):
                     page = await client.session.list_tools(params=PaginatedRequestParams(cursor=cursor))
-                    found += [tool for tool in page.tools if 0 < len(tool.name) <= MAX_NAME]
+                    found += [tool for tool in page.tools if len(tool.name) <= MAX_NAME]
+                    self.left_out.update(
+                        {
+                            tool.name[:MAX_NAME]: "its name is too long"
+                            for tool in page.tools
+                            if len(tool.name) > MAX_NAME
+                        }
+                    )
                     cursor = page.next_cursor
                     if cursor is None or len(found) >= 2 * MAX_TOOLS:
                         break

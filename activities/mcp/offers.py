@@ -19,7 +19,7 @@ from mcp_types import Tool, ToolAnnotations
 from activities.mcp import schemas
 from activities.mcp.config import Server, ToolRules
 from activities.mcp.schemas import Unusable
-from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
+from retinue.capability import MOST_LEFT_OUT, Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.plan import json_size
 from retinue.words import Redaction, bounded, one_line, plain
 
@@ -28,6 +28,7 @@ MAX_NAME = 128
 _MAX_MANIFEST_BYTES = 200 * 1024
 _MAX_DESCRIPTION = 2000
 _MAX_TITLE = 80
+_MAX_REASON = 300
 OPENING = 20.0
 """Seconds that a server may take to start and to greet."""
 _CALL_MARGIN = 15.0
@@ -86,7 +87,9 @@ def words(tool: Tool, redaction: Redaction) -> str:
     return bounded(plain(redaction.text(tool.description or "")).strip(), _MAX_DESCRIPTION)
 
 
-def offers(name: str, server: Server, tools: Mapping[str, Tool], redaction: Redaction) -> Iterator[Offer]:
+def offers(
+    name: str, server: Server, tools: Mapping[str, Tool], redaction: Redaction, left_out: dict[str, str]
+) -> Iterator[Offer]:
     """The tools that can be offered, by our names.
 
     Args:
@@ -94,6 +97,7 @@ def offers(name: str, server: Server, tools: Mapping[str, Tool], redaction: Reda
         server: Its configuration.
         tools: What the server listed, by our full names.
         redaction: Hides secrets that the server repeats.
+        left_out: Gets the others, by our names, with the reason.
     """
     for full_name, tool in tools.items():
         rules = server.rules(tool.name)
@@ -102,9 +106,9 @@ def offers(name: str, server: Server, tools: Mapping[str, Tool], redaction: Reda
         try:
             yield _offer(full_name, tool, server, rules, redaction)
         except Unusable as error:
-            _log.warning("the schema of %s cannot be used, so the tool is left out: %s", full_name, error)
+            left_out[full_name] = f"the schema of its arguments cannot be used: {error}"
         except RecursionError:
-            _log.warning("the schema of %s is nested too deeply, so the tool is left out", full_name)
+            left_out[full_name] = "the schema of its arguments is nested too deeply"
 
 
 def _offer(full_name: str, tool: Tool, server: Server, rules: ToolRules, redaction: Redaction) -> Offer:
@@ -183,16 +187,27 @@ def settle(timeout: float) -> float:
     return OPENING + timeout + _CALL_MARGIN
 
 
-def manifest(name: str, server: Server, version: str, offered: Iterator[ToolSpec] | list[ToolSpec]) -> Manifest | None:
-    """What is announced; None where there is no tool. What would make it too large is left out, and the log says so."""
+def manifest(
+    name: str, server: Server, version: str, offered: list[ToolSpec], left_out: Mapping[str, str]
+) -> Manifest | None:
+    """What is announced; None where there is no tool. What would make it too large is left out and named.
+
+    Args:
+        name: Of the capability.
+        server: Its configuration.
+        version: What the server says of its version.
+        offered: The tools that can be used.
+        left_out: The others, by a name for each, with the reason.
+    """
     kept: list[ToolSpec] = []
     size = 0
     for spec in offered:
         size += json_size(spec.model_dump(mode="json"))
         if len(kept) == MAX_TOOLS or size > _MAX_MANIFEST_BYTES:
-            _log.warning("%s has more tools than fit into a manifest; %s and others are left out", name, spec.name)
             break
         kept.append(spec)
+    too_many = {spec.name: "the server has more tools than fit" for spec in offered[len(kept) :]}
+    named = [one_line(f"{tool}: {why}", _MAX_REASON) for tool, why in {**left_out, **too_many}.items()]
     if not kept:
         return None
     return Manifest(
@@ -202,4 +217,5 @@ def manifest(name: str, server: Server, version: str, offered: Iterator[ToolSpec
         instructions=" ".join([_NOTE.format(name=name), server.instructions]).strip(),
         task_queue=name,
         tools=kept,
+        left_out=named[:MOST_LEFT_OUT],
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jsonschema import Draft202012Validator
 from mcp_types import (
     AudioContent,
     BlobResourceContents,
@@ -17,6 +19,7 @@ from mcp_types import (
     TextResourceContents,
 )
 from pydantic import BaseModel, Field
+from referencing.exceptions import Unresolvable
 
 from retinue.words import Redaction, bounded
 
@@ -27,6 +30,8 @@ _MAX_STRUCTURED_BYTES = 64 * 1024
 _MAX_ALONE_BYTES = 240 * 1024
 _LONGEST_STRINGS = (32_000, 8_000, 2_000, 0)
 """Characters, tried in turn: long texts are cut until the whole fits. After the last one it is given up."""
+_LONGEST_PLACE = 100
+_PLAIN_NAME = re.compile(r"\w{1,40}", re.ASCII)
 _MAX_LISTED = 40
 _MAX_LISTED_TEXT = 500
 _CUT = " [cut: the rest did not fit]"
@@ -41,27 +46,27 @@ class Outcome(BaseModel):
     """With a failure: the server says that it did it, and only its answer is of no use."""
 
 
-def outcome(answer: CallToolResult, *, tool: str, structured: bool, redaction: Redaction) -> Outcome:
+def outcome(answer: CallToolResult, *, tool: str, schema: Mapping[str, Any] | None, redaction: Redaction) -> Outcome:
     """Read an answer.
 
     Args:
         answer: Of the server.
         tool: Our name, for messages.
-        structured: The manifest says that the result is the structured content.
+        schema: Of the structured content, where the manifest says that this is the result.
         redaction: Hides secrets that the server repeats.
     """
     if answer.is_error:
         return Outcome(failure=f"the MCP server says that {tool} failed; its own words stay there")
-    if structured:
-        return _structured(answer, tool, redaction)
+    if schema is not None:
+        return _structured(answer, tool, schema, redaction)
     return Outcome(result=_general(answer, redaction))
 
 
-def _structured(answer: CallToolResult, tool: str, redaction: Redaction) -> Outcome:
+def _structured(answer: CallToolResult, tool: str, schema: Mapping[str, Any], redaction: Redaction) -> Outcome:
     content = redaction.value(answer.structured_content)
-    if not isinstance(content, dict):
+    if wrong := _mismatch(content, schema):
         return Outcome(
-            failure=f"{tool} was called, but its answer is not what the MCP server had announced", acted=True
+            failure=f"{tool} was called, but its answer is not what the MCP server had announced: {wrong}", acted=True
         )
     size = len(json.dumps(content))
     for longest in _LONGEST_STRINGS:
@@ -72,6 +77,26 @@ def _structured(answer: CallToolResult, tool: str, redaction: Redaction) -> Outc
         failure=f"{tool} was called, but its answer of {size // 1024} KiB does not fit into a run; ask for less",
         acted=True,
     )
+
+
+def _mismatch(content: Any, schema: Mapping[str, Any]) -> str:
+    """What of an answer breaks its schema, in our words and the schema's; nothing where it fits."""
+    if not isinstance(content, dict):
+        return "it has no structured content"
+    try:
+        error = next(Draft202012Validator(schema).iter_errors(content), None)
+    except (Unresolvable, re.error, ArithmeticError, RecursionError):
+        return "its schema cannot be used"
+    if error is None:
+        return ""
+    place = "/".join(_shown(part) for part in error.absolute_path)
+    said = f"{error.validator} {error.validator_value}" if error.validator == "type" else f"{error.validator}"
+    return f"/{place[:_LONGEST_PLACE]} breaks `{said}`"
+
+
+def _shown(part: str | int) -> str:
+    """A part of a path: names may be the server's words, so only those that look like names are repeated."""
+    return str(part) if isinstance(part, int) or _PLAIN_NAME.fullmatch(part) else "?"
 
 
 def _with_short_strings(value: Any, longest: int) -> Any:

@@ -24,7 +24,7 @@ _MAX_PARTS = 400
 _LONGEST_CHAIN = 10
 """References that lead to references."""
 _MAX_WORDS = 500
-_NAME = re.compile(r"[\w.$@:+-][\w .$@:+-]{0,63}")
+_NAME = re.compile(r"[\w.$@:+-][\w .$@:+\[\]-]{0,63}")
 _SCHEMAS = frozenset({"items", "additionalProperties"})
 _LISTS = frozenset({"anyOf", "oneOf", "allOf"})
 _TABLES = frozenset({"properties", "$defs", "definitions"})
@@ -33,6 +33,7 @@ _VALUES = frozenset(
     | {"exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "minProperties"}
     | {"maxProperties", "$ref"}
 )
+_TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
 _LOOSENED = frozenset({"patternProperties", "dependentSchemas", "if", "$dynamicRef"})
 """Where these are left out, `additionalProperties` would forbid what they allow."""
 
@@ -91,22 +92,34 @@ def _kept(node: object, depth: int) -> Any:
     kept = {word: part for word, value in node.items() if (part := _part(word, value, depth)) is not None}
     if _LOOSENED & node.keys():
         kept.pop("additionalProperties", None)
+    if node.get("nullable") is True and isinstance(kept.get("type"), str):
+        kept["type"] = [kept["type"], "null"]
     return kept
 
 
 def _part(word: str, value: Any, depth: int) -> Any:
     """A keyword's value, made fit; None where the keyword is left out."""
     if word in _VALUES:
-        return _value(word, value)
+        return None if _is_of_another_draft(word, value) else _value(word, value)
     if word == "description" and isinstance(value, str):
         return bounded(plain(value), _MAX_WORDS)
     if word in _SCHEMAS:
-        return _kept(value, depth + 1)
+        return None if isinstance(value, list) else _kept(value, depth + 1)
     if word in _LISTS and isinstance(value, list):
         return [_kept(item, depth + 1) for item in value]
     if word in _TABLES and isinstance(value, dict):
         return {_name(name): _kept(item, depth + 1) for name, item in value.items()}
     return None
+
+
+def _is_of_another_draft(word: str, value: Any) -> bool:
+    """Whether a keyword means something in another draft, or in no draft: then the server alone checks it."""
+    if word == "type":
+        types = value if isinstance(value, list) and value else [value]
+        return not all(isinstance(each, str) and each in _TYPES for each in types)
+    if word == "required":
+        return not isinstance(value, list)
+    return word in ("exclusiveMinimum", "exclusiveMaximum") and isinstance(value, bool)
 
 
 def _name(name: str) -> str:

@@ -57,6 +57,7 @@ class McpTools:
         self._looking = asyncio.Lock()
         self._offers: dict[str, Offer] = {}
         self._withheld: frozenset[str] = frozenset()
+        self._left_out: dict[str, str] = {}
         self._lost: dict[str, None] = {}
         """Keys of effects whose attempt ended here without an answer, oldest first."""
 
@@ -78,9 +79,24 @@ class McpTools:
             withheld = frozenset(name for name, tool in ours.items() if pins[tool.name].changed)
             self._tell(withheld - self._withheld)
             accepted = {name: tool for name, tool in ours.items() if name not in withheld}
-            found = {offer.spec.name: offer for offer in offers(self._name, self._server, accepted, self._redaction)}
+            left_out = {self._redaction.text(name): why for name, why in session.left_out.items()}
+            left_out |= dict.fromkeys(
+                (tool.name for tool in listed if tool.name not in pins), "more tools were seen than are remembered"
+            )
+            left_out |= dict.fromkeys(sorted(withheld), "it says something else than before, and waits to be accepted")
+            offered = offers(self._name, self._server, accepted, self._redaction, left_out)
+            found = {offer.spec.name: offer for offer in offered}
             self._offers, self._withheld = found, withheld
-            return manifest(self._name, self._server, session.version, [offer.spec for offer in found.values()])
+            self._tell_of(left_out)
+            return manifest(
+                self._name, self._server, session.version, [offer.spec for offer in found.values()], left_out
+            )
+
+    def _tell_of(self, left_out: dict[str, str]) -> None:
+        if left_out != self._left_out:
+            for name, why in left_out.items():
+                _log.warning("%s is left out: %s", name, why, extra={"capability": self._name})
+            self._left_out = left_out
 
     def _tell(self, withheld: frozenset[str]) -> None:
         for name in sorted(withheld):
@@ -168,5 +184,6 @@ class McpTools:
                 continue
             except Failed as error:
                 return Outcome(failure=error.message)
-            return outcome(answer, tool=offer.spec.name, structured=offer.structured, redaction=self._redaction)
+            schema = offer.spec.result_schema if offer.structured else None
+            return outcome(answer, tool=offer.spec.name, schema=schema, redaction=self._redaction)
         raise ServiceUnavailable(f"the MCP server {self._name} forgets our sessions")

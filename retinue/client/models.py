@@ -506,6 +506,8 @@ class Capability(Shown):
     """How the model should use this capability."""
     notice: str = ""
     """What people should know about how it works in this installation, such as that its values are made up."""
+    left_out: list[str] = Field(default_factory=list)
+    """Tools of a service outside that cannot be used, each with the reason."""
 
 
 class Capabilities(Shown):

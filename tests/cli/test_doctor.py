@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,6 +46,21 @@ def test_a_damaged_database_is_found(tmp_path: Path) -> None:
     levels = {finding.check: finding.level for finding in doctor.databases()}
 
     assert levels == {"database email.db": Level.OK, "database tasks.db": Level.FAIL}
+
+
+def test_tools_that_cannot_be_used_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = SimpleNamespace(
+        name="files", healthy=True, pollers=1, task_queue="files", left_out=["files.paint: its arguments are odd"]
+    )
+    asked = SimpleNamespace(capabilities=lambda: SimpleNamespace(capabilities=[files]))
+    monkeypatch.setattr(doctor, "client_of", lambda *_, **__: asked)
+
+    found = [finding for finding in doctor.capabilities("http://127.0.0.1:1") if finding.check == "capability files"]
+
+    assert [(finding.level, finding.found) for finding in found] == [
+        (Level.OK, "1 on queue files"),
+        (Level.WARN, "this tool of its server cannot be used: files.paint: its arguments are odd"),
+    ]
 
 
 def test_the_model_s_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> None:

@@ -305,6 +305,19 @@ async def test_every_form_sends_what_the_api_takes(stand_in: tuple[httpx.AsyncCl
     assert unreached == [], "no page above shows a form for these"
 
 
+async def test_tools_that_cannot_be_used_are_named_with_the_service(
+    stand_in: tuple[httpx.AsyncClient, StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_out = ["files.paint: the schema of its arguments <b>cannot</b> be used"]
+    monkeypatch.setitem(ANSWERS, "/v1/capabilities", {"capabilities": [CAPABILITY | {"left_out": left_out}]})
+    browser, _ = stand_in
+
+    shown = (await browser.get("/capabilities")).text
+
+    assert "1 tool cannot be used:" in shown
+    assert "files.paint: the schema of its arguments &lt;b&gt;cannot&lt;/b&gt; be used" in shown
+
+
 def _posts() -> list[APIRoute]:
     return [route for route in routes(actions.router) if "POST" in (route.methods or ())]
 

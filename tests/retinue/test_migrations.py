@@ -113,7 +113,7 @@ def old_database(tmp_path: Path) -> Callable[[str], str]:
 def content(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables, without the columns that came later."""
     names = [name for name in inspect(connection).get_table_names() if not name.startswith("alembic_version")]
-    later = {"state", "attempt", "reminder_problem"}
+    later = {"state", "attempt", "reminder_problem", "days", "sequence", "modified_at", "series_uid"}
     columns = {
         name: [f'"{column["name"]}"' for column in inspect(connection).get_columns(name) if column["name"] not in later]
         for name in names
@@ -205,7 +205,7 @@ async def test_a_newer_database_is_refused_and_left_as_it_is(table: str, databas
 
 async def test_anothers_database_is_refused(database_url: str) -> None:
     await opened_once("contacts", database_url)
-    with pytest.raises(ServiceRefused, match="contacts_0001") as refused:
+    with pytest.raises(ServiceRefused, match=r"contacts_\d{4}") as refused:
         await opened_once("tasks", database_url)
     assert "a database of its own" in (refused.value.hint or "")
 

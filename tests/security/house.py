@@ -135,7 +135,7 @@ class House:
         calendar = Calendar(prodid="-//strangers//", version="2.0")
         calendar.add_component(event)
         store, content = CalendarStore(self.calendar), calendar.to_ical()
-        await _entered(lambda: store.import_events(read_calendar(content, "UTC").events))
+        await _entered(lambda: store.import_events(read_calendar(content, "UTC").series))
         [(event_id,)] = self.rows("calendar", "SELECT event_id FROM event WHERE title = ?", title)
         return str(event_id)
 

@@ -307,6 +307,7 @@ async def test_what_cannot_be_read_is_left_out_and_counted(
 
     assert [event["title"] for event in listed["events"]] == ["Epiphany"]
     assert (listed["skipped"], free["skipped"]) == (1, 1)
+    assert (len(listed["skipped_entries"]), len(free["skipped_reasons"])) == (1, 1)
 
 
 def _as_it_is(handler: Handler, answer: httpx.Response | None) -> None:
@@ -322,7 +323,35 @@ async def test_tasks_and_notes_are_no_events(call: Call, shelf: Shelf) -> None:
         "match": None,
         "truncated": False,
         "skipped": 0,
+        "skipped_entries": [],
     }
+
+
+async def test_what_is_left_out_is_named_with_its_reason(call: Call, shelf: Shelf) -> None:
+    lines = (
+        "SUMMARY:Run",
+        "DTSTART:20260105T080000Z",
+        "DURATION:PT1H",
+        "RRULE:FREQ=DAILY",
+        "EXRULE:FREQ=WEEKLY;BYDAY=SA",
+    )
+    shelf.put("run.ics", _calendar(_event(*lines)))
+
+    listed = await call("calendar.list_events", **JANUARY)
+    free = await call("calendar.find_free_time", **JANUARY, duration_minutes=30)
+
+    assert listed["skipped_entries"] == ["'Run': it leaves out times by a rule (EXRULE)"]
+    assert free["skipped_reasons"] == ["1 because it leaves out times by a rule (EXRULE)"]
+
+
+async def test_a_moved_series_takes_dates_along_that_it_leaves_out_without_a_time(call: Call, shelf: Shelf) -> None:
+    lines = ("DTSTART;TZID=Europe/Berlin:20260105T090000", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;COUNT=3")
+    shelf.put("one.ics", _calendar(_event(*lines, "EXDATE;VALUE=DATE:20260112")))
+
+    await call("calendar.update_event", event_id="one.ics", start="2026-01-05T11:00:00+01:00")
+
+    starts = [start[:16] for _, start, _ in await _listed(call)]
+    assert starts == ["2026-01-05T11:00", "2026-01-19T11:00"]
 
 
 async def test_an_endless_rule_ends_with_the_window(call: Call, shelf: Shelf) -> None:

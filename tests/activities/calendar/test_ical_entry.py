@@ -2,7 +2,9 @@
 
 import pytest
 
-from activities.calendar.ical_entry import read_entry
+from activities.calendar.contract import UpdateEvent
+from activities.calendar.ical_edit import changed
+from activities.calendar.ical_entry import parsed, read_entry
 from activities.calendar.ical_values import Unreadable
 
 HIDING = """BEGIN:VCALENDAR
@@ -26,3 +28,12 @@ def test_a_second_event_cannot_hide_behind_the_first() -> None:
     """Its rule would be followed for ever."""
     with pytest.raises(Unreadable, match="several events"):
         read_entry("e", HIDING.replace("\n", "\r\n"), "UTC")
+
+
+@pytest.mark.parametrize("written", ["PT24H", "P1D", "P1W", "PT90M"])
+def test_a_length_stays_as_it_was_written_when_only_the_title_changes(written: str) -> None:
+    """PT24H and P1D differ when the clock changes."""
+    content = HIDING.partition("END:VEVENT")[0].replace("RRULE", "DURATION:{}\nX-RULE") + "END:VEVENT\nEND:VCALENDAR\n"
+    calendar = parsed(content.format(written).replace("\n", "\r\n"))
+
+    assert f"DURATION:{written}\r\n" in changed(calendar, UpdateEvent(event_id="e", title="Watch"), "0" * 32, "UTC")

@@ -262,7 +262,7 @@ async def test_a_moved_event_keeps_its_length(call: Call) -> None:
 
     assert (moved["start"], moved["end"]) == ("2026-11-28T19:00:00+01:00", "2026-11-28T20:00:00+01:00")
     kept = moved["previous"]["kept"]
-    assert moved["previous"] == {**lunch, "excluded": [], "busy": True, "uid": None, "kept": kept}
+    assert moved["previous"] == {**lunch, "excluded": [], "busy": True, "uid": None, "days": 0, "kept": kept}
 
 
 async def test_an_event_known_by_its_offset_takes_the_offset_of_its_new_start(call: Call) -> None:
@@ -279,7 +279,7 @@ async def test_an_update_changes_only_what_it_names(call: Call) -> None:
     changed = await call("calendar.update_event", event_id=lunch["event_id"], title="Brunch", attendees=[])
 
     brunch = {**lunch, "title": "Brunch", "attendees": []}
-    previous = {**lunch, "excluded": [], "busy": True, "uid": None, "kept": changed["previous"]["kept"]}
+    previous = {**lunch, "excluded": [], "busy": True, "uid": None, "days": 0, "kept": changed["previous"]["kept"]}
     assert changed == {**brunch, "previous": previous, "deleted": False}
     assert (await call("calendar.list_events", **DAY))["events"] == [brunch]
 

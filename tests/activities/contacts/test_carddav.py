@@ -122,13 +122,14 @@ async def test_a_group_is_nobody(call: Call, book: AddressBook) -> None:
     assert (await call("contacts.list"))["skipped"] == 0
 
 
-async def test_a_broken_card_is_skipped_and_counted(call: Call, book: AddressBook, between: Between) -> None:
+async def test_a_broken_card_is_skipped_and_named(call: Call, book: AddressBook, between: Between) -> None:
     """Radicale takes no broken card, so the answer of one that does is put in its place."""
     path = "/" + book.url.split("/", 3)[3]
     cards = {
         "1.vcf": "BEGIN:VCARD\nVERSION:3.0\nFN:Ana Ruiz\nEND:VCARD",
         "2.vcf": "rubbish",
         "3.vcf": "BEGIN:VCARD\nVERSION:3.0\nFN:\nEND:VCARD",
+        "4.vcf": "BEGIN:VCARD\nVERSION:3.0\nFN:Bo Roe\nrubbish\nEND:VCARD",
     }
     between.before["PROPFIND"] = [
         says(207, _multistatus("<d:sync-token>1</d:sync-token>", path)),
@@ -145,7 +146,8 @@ async def test_a_broken_card_is_skipped_and_counted(call: Call, book: AddressBoo
 
     found = await call("contacts.find", name="ana")
 
-    assert ([person["name"] for person in found["contacts"]], found["skipped"]) == (["Ana Ruiz"], 2)
+    assert ([person["name"] for person in found["contacts"]], found["skipped"]) == (["Ana Ruiz"], 3)
+    assert found["skipped_cards"] == ["2.vcf: it cannot be read", "3.vcf: it has no name", "Bo Roe: it cannot be read"]
 
 
 async def test_a_card_that_the_server_lists_and_does_not_give_is_counted_and_asked_for_again(
@@ -158,6 +160,7 @@ async def test_a_card_that_the_server_lists_and_does_not_give_is_counted_and_ask
     first = await call("contacts.find", name="ana")
 
     assert (first["contacts"], first["skipped"]) == ([], 1)
+    assert [card.partition(": ")[2] for card in first["skipped_cards"]] == ["the server did not send it"]
     assert await _found(call, "ana") == ["Ana"]
 
 

@@ -28,6 +28,7 @@ def _card(*lines: str) -> str:
 ANA = _card(
     "N:Ruiz;Ana;;;", "FN:Ana Ruiz", "EMAIL;TYPE=home:ana@example.com", "EMAIL:second@example.com", "TEL:+34 600"
 )
+OTHER = "  - 'Ana Ruiz': other addresses were not taken: second@example.com"
 BO = _card("N:Bo;;;;", "TEL;TYPE=cell:555-1234")
 
 
@@ -48,8 +49,8 @@ async def test_a_file_is_imported_once_however_often_it_is_read(
 ) -> None:
     path = written(ANA, BO)
 
-    assert await import_file(path, settings) == "2 contacts imported, 0 already known"
-    assert await import_file(path, settings) == "0 contacts imported, 2 already known"
+    assert await import_file(path, settings) == f"2 contacts imported, 0 already known, 1 left out:\n{OTHER}"
+    assert await import_file(path, settings) == f"0 contacts imported, 2 already known, 1 left out:\n{OTHER}"
     assert count_contacts() == 2
 
 
@@ -66,13 +67,16 @@ async def test_a_person_who_was_added_is_already_known_to_an_import(
 ) -> None:
     await call("contacts.add", name="ana ruiz", email="ANA@example.com")
 
-    assert await import_file(written(ANA), settings) == "0 contacts imported, 1 already known"
+    assert await import_file(written(ANA), settings) == f"0 contacts imported, 1 already known, 1 left out:\n{OTHER}"
 
 
 async def test_a_card_that_comes_twice_in_a_file_is_one_contact(
     settings: ContactsSettings, written: Callable[..., Path]
 ) -> None:
-    assert await import_file(written(ANA, ANA), settings) == "1 contact imported, 1 already known"
+    assert (
+        await import_file(written(ANA, ANA), settings)
+        == f"1 contact imported, 1 already known, 2 left out:\n{OTHER}\n{OTHER}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,8 @@ def test_a_broken_card_is_skipped_and_takes_no_other_with_it(broken: str, reason
     file = read_cards(ANA + broken + BO)
 
     assert [person.name for person in file.people] == ["Ana Ruiz", "Bo"]
-    assert file.outcome(added=2) == f"2 contacts imported, 0 already known, 1 skipped: {reason}"
+    assert file.outcome(added=2).splitlines()[0] == "2 contacts imported, 0 already known, 2 left out:"
+    assert file.outcome(added=2).endswith(f": {reason}")
 
 
 def test_people_without_an_address_are_told_apart_by_their_number() -> None:
