@@ -127,9 +127,15 @@ def _mended(lines: Iterable[str]) -> Source:
             readable.parts += [whole] if whole is not None else []
         kept.append(readable)
     if not any(isinstance(part, _Block) for calendar in kept for part in calendar.parts):
-        raise Unreadable(str(source.left_out[0]) if source.left_out else "it is not iCalendar")
+        raise _nothing_left(source.left_out)
     source.calendars = calendars("".join(f"{line}\r\n" for calendar in kept for line in calendar.lines()))
     return source
+
+
+def _nothing_left(left_out: list[BrokenPart]) -> Unreadable:
+    unreadable = Unreadable("no part of it can be read" if left_out else "it is not iCalendar")
+    unreadable.named = str(left_out[0]) if left_out else ""
+    return unreadable
 
 
 def _readable(part: str | _Block, within: _Block, left_out: list[BrokenPart]) -> str | _Block | None:

@@ -11,7 +11,6 @@ from icalendar import Component, use_zoneinfo, vDDDTypes
 from activities.calendar.described_zones import name_of
 from activities.calendar.store import LONGEST_ATTENDEE, ordered
 from activities.calendar.zones import is_offset, zone_of
-from retinue.left_out import quoted
 
 WITHOUT_END = timedelta(minutes=30)
 """How long an event takes that has a time of day but no end: what calendars draw for it."""
@@ -37,7 +36,7 @@ BROKEN = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, R
 
 
 class Unreadable(Exception):
-    """An event that cannot be read; the text says why, in our words, and `named` what it is called, in its writer's."""
+    """An event that cannot be read; the text says why, in our words, and `named` what is meant, in its writer's."""
 
     named: str = ""
 
@@ -163,12 +162,13 @@ def check_lines(event: Component) -> None:
     """Insist that every line of an event could be read, and every time in it.
 
     Raises:
-        Unreadable: One could not; the parser would go on without it.
+        Unreadable: One could not; the parser would go on without it. `named` is the line.
     """
     for name, said in event.errors:
         if name is None:
-            line_ = _BAD_LINE.search(said)
-            raise Unreadable(f"its line {quoted(line_[1])} cannot be read" if line_ else "a line of it cannot be read")
+            unreadable = Unreadable("a line of it cannot be read")
+            unreadable.named = line_[1] if (line_ := _BAD_LINE.search(said)) else ""
+            raise unreadable
     if broken := next((name for name, _ in event.errors if name in _TELLING), None):
         raise Unreadable(f"one of its times cannot be read ({broken})")
 

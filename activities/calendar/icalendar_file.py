@@ -39,7 +39,7 @@ from activities.calendar.recurrence import LONGEST, first_by_rule, moved_along, 
 from activities.calendar.store import Cancellation, Imported, ImportedSeries, series_of
 from activities.calendar.zones import is_offset, zone_of
 from retinue.errors import InvalidArguments, NotFound
-from retinue.left_out import LeftOut, outcome
+from retinue.left_out import LeftOut, outcome, quoted
 
 LARGEST_FILE = 5 * 1024 * 1024
 _LONGEST_RULE = 500
@@ -98,7 +98,7 @@ def read_calendar(content: bytes, default_zone: str) -> CalendarFile:
         source = source_of(content)
     except Unreadable as reason:
         raise InvalidArguments(
-            f"this is not an iCalendar file: {reason}", hint="it begins with BEGIN:VCALENDAR"
+            f"this is not an iCalendar file: {reason.named or reason}", hint="it begins with BEGIN:VCALENDAR"
         ) from None
     file = CalendarFile(left_out=list(source.left_out))
     groups: dict[str, list[Component]] = {}
@@ -226,7 +226,7 @@ class _Group:
         try:
             check_lines(event)
         except Unreadable as reason:
-            self._leave_out(event, str(reason))
+            self._leave_out(event, f"its line {quoted(reason.named)} cannot be read" if reason.named else str(reason))
             return False
         return True
 
