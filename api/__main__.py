@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import sys
 
@@ -11,17 +12,33 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.deps import House
+from retinue.database_file import lost
 from retinue.errors import InvalidArguments
 from retinue.logs import configure
-from retinue.process import leave
+from retinue.process import DATABASE_LOST, leave
 from retinue.settings import RetinueSettings, load_environment
 
 _NOT_STARTED = 3
 """The exit code of a server whose port is taken, as uvicorn's own."""
 
 
+_TICKS = 10
+"""Of a tenth of a second: so often the server looks whether its database is still there."""
+_log = logging.getLogger("retinue.api")
+
+
 class FrontDoor(uvicorn.Server):
-    """A server that ends its streams of events before it waits for what is being answered: those last for minutes."""
+    """A server that ends its streams of events before it waits for what is being answered: those last for minutes.
+
+    It also ends when the file of its database was deleted or replaced, so that a new one opens what stands there now.
+    """
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end."""
+        if counter % _TICKS == 0 and (problem := lost()):
+            _log.error("%s; the API ends, so that a new one starts", problem)
+            return True
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the readers go, so that they resume at another process; finish the rest."""
@@ -49,7 +66,13 @@ def main() -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):  # raised again after it has drained
         server.run()
-    leave(0 if server.started else _NOT_STARTED)
+    leave(_exit_code(server))
+
+
+def _exit_code(server: uvicorn.Server) -> int:
+    if not server.started:
+        return _NOT_STARTED
+    return 0 if server.should_exit else DATABASE_LOST
 
 
 def _app() -> FastAPI:

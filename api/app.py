@@ -21,6 +21,7 @@ from api.identity.settings import IdentitySettings
 from api.keys import IdempotencyKeys, prune_for_ever
 from api.limits import RequestLimits
 from api.metrics import Metrics
+from api.pending_decisions import PendingDecisions, deliver_for_ever
 from api.rates import Rate, Rates, TellRates
 from api.routes import approvals, assistants, capabilities, events, grants, health, schedules, session, webhooks
 from api.routes import keys as key_routes
@@ -63,9 +64,13 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
             people=Recognition(identity, keys.store, user_header=chosen.retinue_user_header),
         )
         pruning = asyncio.create_task(prune_for_ever(keys))
+        deciding = asyncio.create_task(
+            deliver_for_ever(PendingDecisions(keys.store), connected, app.state.house.connect)
+        )
         delivering = _delivering(chosen, keys, client) if chosen.retinue_webhooks else None
         yield
         pruning.cancel()
+        deciding.cancel()
         if delivering:
             delivering.cancel()
             await asyncio.wait({delivering})

@@ -125,6 +125,24 @@ WEBHOOKS = Table(
     Column("last_problem", Text),
 )
 """For `api.webhooks`."""
+PENDING_DECISIONS = Table(
+    "pending_decisions",
+    _METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("assistant_id", String(300), nullable=False, index=True),
+    Column("name", String(40), nullable=False),
+    Column("approval_id", String(100), nullable=False),
+    Column("owner", String(300), nullable=False),
+    Column("decision", String(20), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("mac", String(200), nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("state", String(20), nullable=False, index=True),
+    Column("detail", Text),
+    Column("claimed_until", UtcDateTime),
+    Column("settled_at", UtcDateTime),
+)
+"""For `api.pending_decisions`."""
 _UNDONE = Table(
     "undone",
     _METADATA,
@@ -146,6 +164,7 @@ CLAIM = timedelta(seconds=15)
 """A claim whose process died can be taken over after this; who waits in the request adds the time of that."""
 _PATIENCE = 5.0
 """Seconds that a repeated request waits for the answer of the first."""
+_PROBE_PAUSE = 2.0
 _LARGEST_ANSWER = 512 * 1024
 _PRUNED_AT_ONCE = 500
 _BETWEEN_PRUNINGS = 1800.0
@@ -181,6 +200,7 @@ class IdempotencyKeys:
     def __init__(self, url: str) -> None:
         self._store = Store(url, _METADATA, owner="api", with_ledger=False)
         self._of_ids = b""
+        self._problem, self._probe_at = "", 0.0
 
     async def open(self) -> None:
         """Open the database."""
@@ -195,6 +215,19 @@ class IdempotencyKeys:
     def store(self) -> Store:
         """The API's database."""
         return self._store
+
+    async def problem(self) -> str:
+        """In words why the API's database cannot be written; empty where it can. Tried every two seconds at most."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._probe_at:
+            self._probe_at = now + _PROBE_PAUSE
+            try:
+                await self._store.probe()
+            except ServiceUnavailable as error:
+                self._problem = error.message
+            else:
+                self._problem = ""
+        return self._problem
 
     async def claim(
         self, *, owner: str, key: str, body: str, lasting: timedelta = CLAIM, named: str = "Idempotency-Key"
@@ -292,9 +325,12 @@ class IdempotencyKeys:
             await (await session.connection()).execute(mine.values(claimed_until=None))
 
     async def prune(self, *, kept: timedelta = KEPT) -> int:
-        """Forget keys, sessions and conversations that are too old, a bounded number at once; how many there were."""
+        """Forget keys, sessions, conversations and settled decisions that are too old, a bounded number at once; how many there were."""
         now = datetime.now(UTC)
         old = select(_KEYS.c.id).where(_KEYS.c.used_at < now - kept).limit(_PRUNED_AT_ONCE)
+        settled = (
+            select(PENDING_DECISIONS.c.id).where(PENDING_DECISIONS.c.settled_at < now - kept).limit(_PRUNED_AT_ONCE)
+        )
         talks = select(CONVERSATIONS.c.id).where(CONVERSATIONS.c.at < now - kept).limit(_PRUNED_AT_ONCE)
         over = select(SESSIONS.c.id).where(SESSIONS.c.expires_at < now).limit(_PRUNED_AT_ONCE)
         async with self._store.write() as session:
@@ -306,7 +342,9 @@ class IdempotencyKeys:
             await connection.execute(delete(SESSIONS).where(SESSIONS.c.id.in_(ended)))
             silent = list((await connection.execute(talks)).scalars())
             await connection.execute(delete(CONVERSATIONS).where(CONVERSATIONS.c.id.in_(silent)))
-        return len(ids) + len(ended) + len(silent)
+            told = list((await connection.execute(settled)).scalars())
+            await connection.execute(delete(PENDING_DECISIONS).where(PENDING_DECISIONS.c.id.in_(told)))
+        return len(ids) + len(ended) + len(silent) + len(told)
 
     def _hidden(self, key_id: str) -> str:
         """128 bits that nobody can work out who knows a person and their key, and yet the same again for the two."""

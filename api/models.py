@@ -160,7 +160,7 @@ class BatchOutcome(BaseModel):
     approval_id: str
     recorded: bool
     status: int = Field(description="the HTTP status that this decision alone would have had")
-    detail: str | None = Field(None, description="why it was refused")
+    detail: str | None = Field(None, description="why it was refused, or counts later")
 
 
 class BatchOutcomes(BaseModel):

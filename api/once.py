@@ -25,8 +25,9 @@ _KEPT_HEADERS = ("location", "content-type")
 class Repeated(Exception):  # no error: the way to the first answer from the middle of a route
     """The request was answered before."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, claim: Claim, answer: Answer) -> None:
         super().__init__()
+        self.claim = claim
         self.answer = answer
 
 
@@ -63,7 +64,7 @@ class Once:
             lasting=CLAIM + timedelta(seconds=getattr(body, "wait_seconds", 0)),
         )
         if claim.answer is not None:
-            raise Repeated(claim.answer)
+            raise Repeated(claim, claim.answer)
         self.claimed = claim
         return claim
 

@@ -34,13 +34,17 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.reasoning.contract import Message, Role
+from api.clocks import check_clocks
 from api.events.known import KnownViews
 from api.forks import forked
 from api.keys import Claim, IdempotencyKeys
 from api.models import ForkBody, StartBody
+from api.pending_decisions import PendingDecisions, with_recorded, words
 from api.views import (
+    NOBODY_ANSWERS,
     closed_from_outside,
     execution_status,
+    failure_of,
     recorded_view,
     retrying_notices,
     with_attempts,
@@ -50,17 +54,21 @@ from api.views import (
 from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
 from retinue.fairness import fair_share
 from retinue.organisation import anybody, organisation
+from retinue.proof import check_clock, clock, proves
 from retinue.search_attributes import is_exactly
 from retinue.temporal import WORKFLOW_QUEUE, decode_texts, of_workflow
 from workflows.catalog import PLANS
 from workflows.messages import (
     ENDED,
+    ApprovalStatus,
+    ApprovalView,
     AssistantStatus,
     AssistantView,
     ChooseForStep,
     Decide,
     MessagePage,
     Mode,
+    RecordedState,
     RunOutcome,
     SaidBefore,
     SendMessage,
@@ -102,6 +110,8 @@ _REFUSALS: dict[str, type[RetinueError]] = {
     "InvalidArguments": InvalidArguments,
 }
 _MESSAGE_MEMO = "message"
+_FIRST_TASK = 5
+"""Events of a run that ended in its first workflow task."""
 _SECOND = timedelta(seconds=1)
 _WINDOWS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), None)
 """How far back a list looks at once: little when many runs were started lately, everything when there were few."""
@@ -121,6 +131,14 @@ class Access(Enum):
     CHANGE = "their own"
     DECIDE = "their own, or one in which they may decide"
     READ = "the same, and for an auditor all of their organisation"
+
+
+class _NobodyAnswered(ServiceUnavailable):
+    """No workflow worker took an update in time."""
+
+
+class _ShowsNothing(ServiceUnavailable):
+    """A workflow worker answers, and the run itself cannot: it failed before it could, or its start cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +188,9 @@ class Runs:
         self._policies = policies
         self._keys = keys
         self._turns_per_run = turns_per_run
+        self._pending = PendingDecisions(keys.store)
+        self._nobody_answers = False
+        """Within this request: further decisions are kept at once instead of each waiting for a worker."""
 
     def input_for(self, body: StartBody, *, timezone: str, schedule_id: str | None = None) -> StartAssistant:
         """The workflow's input for a request. What is not special is left out, since each run's history carries it.
@@ -222,7 +243,7 @@ class Runs:
             return await self._view_of_old_key(claimed)
         run_id = claimed.assistant_id if claimed else f"a-{uuid.uuid4().hex}"
         try:
-            await self._start(run_id, kind, given, message)
+            await self._start(run_id, kind, given, message, new=not (claimed and claimed.repeated))
         except WorkflowAlreadyStartedError:
             return await self.view(run_id)
         if claimed and claimed.repeated:
@@ -234,9 +255,17 @@ class Runs:
             messages=[Message(role=Role.USER, text=message)],
         )
 
-    async def _start(self, run_id: str, kind: str, given: Any, message: str) -> None:
+    async def _start(self, run_id: str, kind: str, given: Any, message: str, *, new: bool) -> None:
+        """Start a run. Where proofs are needed, a `new` one is only said to be started if its proof holds.
+
+        Raises:
+            ClockIsWrong: The clocks of this machine and of Temporal's differ too much.
+        """
         summary = static_summary(message)
-        await self._client.start_workflow(
+        if is_proved := proves(self._client):
+            await check_clocks(self._client)
+        at = clock()
+        handle = await self._client.start_workflow(
             kind,
             given,
             id=run_id,
@@ -250,6 +279,8 @@ class Runs:
             static_details=static_details(message, owner=self._owner, timezone=given.timezone),
             rpc_timeout=_RPC,
         )
+        if is_proved and new:
+            check_clock((await handle.describe(rpc_timeout=_RPC)).start_time, at=at)
 
     def search_attributes(self) -> TypedSearchAttributes:
         """By these a new run of the caller's is found."""
@@ -368,18 +399,42 @@ class Runs:
             ) from None
 
     async def view(self, run_id: str) -> AssistantView:
-        """The assistant as it stands.
+        """The assistant as it stands, with decisions that wait for a workflow worker.
 
         Raises:
             NotFound: There is none, or it is somebody else's.
         """
+        return await self._with_recorded(await self._view(run_id))
+
+    async def _with_recorded(self, view: AssistantView) -> AssistantView:
+        recorded = [one for _, one in await self._pending.of(view.id)]
+        return with_recorded(view, recorded, reader=self._owner)
+
+    async def recorded(self, run_ids: Sequence[str]) -> dict[tuple[str, str], str]:
+        """By run and approval: what is recorded of the caller's own decisions and does not count yet, in words."""
+        found = await self._pending.of(*run_ids)
+        return {
+            (run_id, one.approval_id): words(one, reader=self._owner)
+            for run_id, one in found
+            if one.by == self._owner and one.state is RecordedState.WAITING
+        }
+
+    async def view_without_worker(self, run_id: str) -> AssistantView:
+        """The same, without asking a workflow worker: none has just answered."""
+        description = await self._describe(run_id, to=Access.READ)
+        return await self._with_recorded(await self._view_without_worker(description))
+
+    async def _view(self, run_id: str) -> AssistantView:
         description = await self._describe(run_id, to=Access.READ)
         if description.status is not WorkflowExecutionStatus.RUNNING:
             return await self._with_undo(await self._final_view(run_id))
         try:
-            view = await self._queried(run_id)
+            view = self._known.note(description, await self._queried(run_id))
         except (RPCError, RPCTimeoutOrCancelledError):
             return await self._view_without_worker(description)
+        except _ShowsNothing as error:
+            view = await self._view_without_worker(description)
+            return view.model_copy(update={"notices": [*view.notices, error.message]})
         if view.plan and any(step.status is not StepStatus.PENDING for step in view.plan.steps):
             view = with_attempts(view, await self._handle(run_id).fetch_history(rpc_timeout=_RPC))
         notices = [*view.notices, *retrying_notices(description, view)]
@@ -389,6 +444,15 @@ class Runs:
         """Add what was taken back after the run's end, if anything was."""
         return with_undo(view, await self._undo_steps(view.id)) if view.status in ENDED else view
 
+    async def failed_at_once(self, run_id: str) -> AssistantView | None:
+        """The view of a run that failed before it began to work; None where it is any other, or nobody knows."""
+        try:
+            description = await self._describe(run_id, to=Access.READ)
+        except (NotFound, RPCError):
+            return None
+        at_once = description.status is WorkflowExecutionStatus.FAILED and description.history_length <= _FIRST_TASK
+        return await self.view(run_id) if at_once else None
+
     async def _final_view(self, run_id: str) -> AssistantView:
         history = await self._handle(run_id).fetch_history(rpc_timeout=_RPC)
         if recorded := await recorded_view(history, of_workflow(self._client, run_id)):
@@ -396,27 +460,35 @@ class Runs:
         description = await self._describe(run_id, to=Access.READ)
         try:
             view = await self._queried(run_id)
-        except (RPCError, RPCTimeoutOrCancelledError):
+        except (RPCError, RPCTimeoutOrCancelledError, _ShowsNothing):
             view = await self._view_without_worker(description)
-        return closed_from_outside(with_attempts(view, history), description.status)
+            notices = [notice for notice in view.notices if notice != NOBODY_ANSWERS]
+            view = view.model_copy(update={"notices": notices})
+        problem = await failure_of(history, of_workflow(self._client, run_id))
+        return closed_from_outside(with_attempts(view, history), description.status, problem)
 
     async def _queried(self, run_id: str) -> AssistantView:
         try:
             content = await self._handle(run_id).query("view", result_type=dict[str, Any], rpc_timeout=_RPC)
         except WorkflowQueryFailedError as error:
-            raise ServiceUnavailable(f"the run cannot show itself: {error}") from error
+            raise _ShowsNothing(f"the run cannot show itself: {error}") from error
         return AssistantView.model_validate(content)
 
     async def _view_without_worker(self, description: WorkflowExecutionDescription) -> AssistantView:
-        """What can be said while no workflow worker answers: the run is safe and waits for one."""
+        """What can be said while no workflow worker answers: the run is safe and waits for one.
+
+        Where this process has seen what it asks for, and the server says that it still asks, that is shown.
+        """
+        asks = description.typed_search_attributes.get(_PENDING) or 0
+        if asks and (last := self._known.last(description)) and asks == sum(map(_waits, last.approvals)):
+            return last.model_copy(update={"notices": [*last.notices, NOBODY_ANSWERS]})
         message = await description.memo_value(_MESSAGE_MEMO, "", type_hint=str)
         return AssistantView(
             id=description.id,
             status=AssistantStatus.AWAITING_WORKER,
             message=message,
             messages=[Message(role=Role.USER, text=message)],
-            notices=retrying_notices(description)
-            or ["No workflow worker answers at the moment. The run is kept and goes on when one is back."],
+            notices=retrying_notices(description) or [NOBODY_ANSWERS],
         )
 
     async def settled(self, run_id: str, *, seconds: float, mine: bool = False) -> AssistantView:
@@ -461,17 +533,33 @@ class Runs:
     async def _published(self, run_id: str) -> str | None:
         return (await self._describe(run_id, to=Access.READ)).typed_search_attributes.get(_STATUS)
 
-    async def decide(self, run_id: str, decide: Decide) -> None:
-        """Decide an approval.
+    async def decide(self, run_id: str, decide: Decide) -> bool:
+        """Decide an approval; whether it counts already. If not, it is kept, and counts when a workflow worker answers.
 
         Raises:
             NotFound: No such run or approval.
             Conflict: Already decided, stale, or the run has ended.
             InvalidArguments: An edit that does not fit the tool.
-            ServiceUnavailable: No workflow worker answered; whether it counts shows in the view.
+            ServiceUnavailable: No workflow worker answered, and the run has not asked for anything.
         """
-        await self._describe(run_id, to=Access.DECIDE)
-        await self._update(run_id, "decide", decide)
+        description = await self._describe(run_id, to=Access.DECIDE)
+        if await self._pending.is_kept(self._client, run_id, decide):
+            return False
+        update_id = str(uuid.uuid4())
+        asks = description.status is WorkflowExecutionStatus.RUNNING and bool(
+            description.typed_search_attributes.get(_PENDING)
+        )
+        if not (asks and self._nobody_answers):
+            try:
+                await self._update(run_id, "decide", decide, update_id=update_id)
+            except _NobodyAnswered:
+                if not asks:
+                    raise
+                self._nobody_answers = True
+            else:
+                return True
+        await self._pending.keep(self._client, run_id, decide, update_id=update_id)
+        return False
 
     async def send_message(self, run_id: str, message: SendMessage) -> None:
         """Say the next thing of a chat, or answer the assistant's question. Errors as for `decide`."""
@@ -493,13 +581,13 @@ class Runs:
         await self._describe(run_id)
         await self._update(run_id, "choose", ChooseForStep(step_id=step_id, choice=choice, by=self._owner))
 
-    async def _update(self, run_id: str, name: str, argument: Any) -> None:
+    async def _update(self, run_id: str, name: str, argument: Any, *, update_id: str | None = None) -> None:
         try:
-            await self._handle(run_id).execute_update(name, argument, rpc_timeout=_UPDATE)
+            await self._handle(run_id).execute_update(name, argument, id=update_id, rpc_timeout=_UPDATE)
         except WorkflowUpdateFailedError as error:
             raise _refusal(error.cause) from None
         except RPCTimeoutOrCancelledError:
-            raise ServiceUnavailable(
+            raise _NobodyAnswered(
                 "no workflow worker answered in time", hint="read the assistant before you send this again"
             ) from None
         except RPCError as error:
@@ -671,6 +759,10 @@ async def listed_message(execution: WorkflowExecution) -> str:
     """The beginning of a listed run's request."""
     message: str = await execution.memo_value(_MESSAGE_MEMO, "", type_hint=str)
     return message
+
+
+def _waits(approval: ApprovalView) -> bool:
+    return approval.status is ApprovalStatus.PENDING
 
 
 def _unknown(run_id: str) -> NotFound:

@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHistory
 from temporalio.converter import DataConverter
+from temporalio.exceptions import ApplicationError, FailureError
 
 from workflows.messages import (
     ENDED,
@@ -23,6 +24,8 @@ from workflows.messages import (
     plain_conversation,
 )
 
+NOBODY_ANSWERS = "No workflow worker answers at the moment. The run is kept and goes on when one is back."
+"""A notice."""
 _BY_EXECUTION = {
     WorkflowExecutionStatus.COMPLETED: AssistantStatus.COMPLETED,
     WorkflowExecutionStatus.CANCELED: AssistantStatus.CANCELLED,
@@ -158,15 +161,40 @@ def _with_steps(view: AssistantView, changes: Mapping[str, Mapping[str, Any]]) -
     return view.model_copy(update={"plan": view.plan.model_copy(update={"steps": steps})})
 
 
-def closed_from_outside(view: AssistantView, status: WorkflowExecutionStatus | None) -> AssistantView:
-    """Correct the view of a run that ended without its workflow's doing: terminated or timed out in Temporal."""
-    if status is None or status not in _BY_EXECUTION or view.status in ENDED:
+async def failure_of(history: WorkflowHistory, converter: DataConverter) -> StepError | None:
+    """Why a run failed, by its last event; None if it did not.
+
+    Raises:
+        Undecipherable: That is encrypted, and cannot be read here.
+    """
+    event = history.events[-1]
+    if event.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+        return None
+    error = await converter.decode_failure(event.workflow_execution_failed_event_attributes.failure)
+    kind = error.type if isinstance(error, ApplicationError) else None
+    message = error.message if isinstance(error, FailureError) else str(error)
+    return StepError(type=kind or type(error).__name__, message=message)
+
+
+def closed_from_outside(
+    view: AssistantView, status: WorkflowExecutionStatus | None, problem: StepError | None = None
+) -> AssistantView:
+    """Correct the view of a run that did not end by its workflow's doing: it was terminated, or failed at its start.
+
+    Args:
+        view: As the run, or Temporal alone, shows itself.
+        status: Of the execution.
+        problem: Why it failed, where that is known.
+    """
+    if status is None or status not in _BY_EXECUTION:
         return view
+    if view.status in ENDED:
+        return view.model_copy(update={"error": view.error or problem}) if problem else view
     word = status.name.lower().replace("_", " ")
     return view.model_copy(
         update={
             "status": _BY_EXECUTION[status],
-            "error": StepError(type="Ended", message=f"the run was {word} in Temporal"),
+            "error": problem or StepError(type="Ended", message=f"the run was {word} in Temporal"),
         }
     )
 

@@ -14,6 +14,8 @@ from retinue.client import Client
 from retinue.client.calls import Decision
 from retinue.client.models import PENDING, Approval, Assistant
 
+WAITS = "Your decision about {} is recorded and counts when one does; if it does not fit any more then, you are told."
+
 
 def find(view: Assistant, approval_id: str | None) -> Approval:
     """The approval that is meant; the id may be left out when exactly one waits.
@@ -57,6 +59,9 @@ def decide(
         as_json: Print the run as it stands after that, and nothing else.
     """
     view = client.assistants.get(run_id)
+    if approval_id and args_hash and not view.approvals:
+        _decide_unseen(client, run_id, approval_id, decision, comment=comment, args_hash=args_hash, grant=grant)
+        return
     approval = find(view, approval_id)
     shown = args_hash or approval.args_hash
     if not as_json:
@@ -68,6 +73,22 @@ def decide(
     confirm(after, approval, "approved" if decision == "approve" else "rejected")
     if grant is not None:
         grants.show_given(client, run_id, approval.id)
+
+
+def _decide_unseen(
+    client: Client,
+    run_id: str,
+    approval_id: str,
+    decision: Decision,
+    *,
+    comment: str | None,
+    args_hash: str,
+    grant: Mapping[str, JsonValue] | None,
+) -> None:
+    """Decide on what the person saw before: no workflow worker answers, so that nothing can be shown now."""
+    after = client.approvals.decide(run_id, approval_id, decision, args_hash=args_hash, comment=comment, grant=grant)
+    for notice in after.notices:
+        say(notice)
 
 
 def edit(
@@ -116,12 +137,16 @@ def send_edit(
     if as_json:
         print(after.json_text())
         return
-    show_preview(find(after, approval.id))
+    if not after.waits_for_worker(approval.id):
+        show_preview(find(after, approval.id))
     confirm(after, approval, "approved as changed")
 
 
 def confirm(after: Assistant, approval: Approval, word: str) -> None:
     """Say what is recorded: the decision. Whether the action is done is the step's matter."""
+    if after.waits_for_worker(approval.id):
+        say(f"No workflow worker answers at the moment. {WAITS.format(approval.id)}", "yellow")
+        return
     now = find(after, approval.id)
     if now.status == PENDING and now.votes:
         say(f"{approval.id} is {word} by {len(now.votes)} of {now.approvers} people; it waits for the others.")

@@ -30,6 +30,8 @@ from retinue.settings import ROOT, temporal_address
 from retinue.text import safe
 
 _TIMEOUT = 3.0
+_LEAST_FREE = 4 * 1024 * 1024
+"""Bytes on the disk of a database, below which its next commit may fail."""
 _MODEL = "https://api.openai.com/v1"
 _WEATHER = "https://api.open-meteo.com/v1/forecast"
 
@@ -200,7 +202,10 @@ def capabilities(url: str) -> Iterator[Finding]:
     own = {path.parent.name for path in (ROOT / "activities").glob("*/worker.py")}
     for capability in known:
         check = f"capability {capability.name}"
-        if capability.healthy:
+        if capability.healthy and "does not work at the moment" in capability.notice:
+            advice = "mend this; steps wait for it for a day, and go on when it works again"
+            yield Finding(check, Level.FAIL, capability.notice, advice)
+        elif capability.healthy:
             yield Finding(check, Level.OK, f"{capability.pollers} on queue {capability.task_queue}")
         else:
             level = Level.FAIL if capability.name in own else Level.WARN
@@ -252,9 +257,21 @@ def weather() -> Finding:
 
 
 def databases() -> Iterator[Finding]:
-    """Whether the SQLite files are sound."""
+    """Whether the SQLite files can be written and are sound."""
     for file in sorted(local.data_dir().glob("*.db")):
-        yield _guarded(f"database {file.name}", lambda file=file: _quick_check(file))  # type: ignore[misc]  # bound now
+        check = f"database {file.name}"
+        if (problem := _writable(file)) != "ok":
+            advice = "mend this; steps wait for it for a day, and go on when it works again"
+            yield Finding(check, Level.FAIL, problem, advice)
+        else:
+            yield _guarded(check, lambda file=file: _quick_check(file))  # type: ignore[misc]  # bound now
+
+
+def _writable(file: Path) -> str:
+    if not os.access(file, os.W_OK):
+        return "its file is read-only"
+    free = shutil.disk_usage(file.parent).free
+    return "ok" if free >= _LEAST_FREE else f"its disk is full: {free // 1024} KiB are free"
 
 
 def _guarded(check: str, look: Callable[[], str]) -> Finding:

@@ -136,6 +136,8 @@ def waits_for(step: Step, done: set[str]) -> str:
     if step.status == "awaiting_approval":
         return "your decision"
     if step.status == "awaiting_worker":
+        if step.error is not None:
+            return f"{step.error.message}; waiting"
         return f"a worker of {step.capability}; none has taken it yet"
     if step.error is not None:
         retried = "to be tried again: " if step.status == "running" else ""
@@ -182,7 +184,10 @@ def _missing_worker(view: Assistant, waiting: WorkerWait) -> Iterator[str]:
         return  # a worker has it by now
     since, end = _CLOCK.format(waiting.since.astimezone()), when(waiting.gives_up_at)
     held_up = f"step {', '.join(stuck)}" if stuck else "planning or answering"
-    yield f"No worker of {waiting.capability} since {since}: {held_up} waits, until {end} at most."
+    if waiting.reason:
+        yield f"{waiting.reason[:1].upper()}{waiting.reason[1:]}: {held_up} waits since {since}, until {end} at most."
+    else:
+        yield f"No worker of {waiting.capability} since {since}: {held_up} waits, until {end} at most."
     for step_id in stuck:
         yield f"  bin/retinue choose {view.id} {step_id} wait|skip|fail"
 

@@ -13,7 +13,7 @@ from cli.ask import Reconnecting, send_once
 from cli.cards import show_card, show_ways_to_decide
 from cli.changes import POLL, Changes
 from cli.connection import patiently
-from cli.decide import find, send_edit
+from cli.decide import confirm, find, send_edit
 from cli.exits import CommandError, ExitCode, words_of
 from cli.prompts import choice, is_interactive, typed
 from cli.render import OUT, in_order, indented_id, progress, remarks, run_status, say, tell, undo_lines, waits_for
@@ -176,11 +176,13 @@ class Watch:
             case "approve":
                 self._wait_for_others(self._send(approval, "approve"), approval)
             case "from now on":
-                self._send(approval, "approve", grant={})
-                grants.show_given(self._client, self._run_id, approval.id)
+                after = self._send(approval, "approve", grant={})
+                self._wait_for_others(after, approval)
+                if not after.waits_for_worker(approval.id):
+                    grants.show_given(self._client, self._run_id, approval.id)
             case "reject":
                 comment = typed("Why not? The assistant gets to read it; empty for no comment: ")
-                self._send(approval, "reject", comment=comment or None)
+                self._wait_for_others(self._send(approval, "reject", comment=comment or None), approval)
             case "edit":
                 if changed := edits.from_editor(approval):
                     send_edit(self._client, self._run_id, approval, changed)
@@ -192,7 +194,11 @@ class Watch:
         return self._client.approvals.decide(self._run_id, approval.id, decision, args_hash=approval.args_hash, **more)
 
     def _wait_for_others(self, after: Assistant, approval: Approval) -> None:
-        """Where more people must approve, this one is not asked again."""
+        """Where more people must approve, or no worker takes it yet, this one is not asked again."""
+        if after.waits_for_worker(approval.id):
+            confirm(after, approval, "decided")
+            self._later.add(_as_shown(approval))
+            return
         now = find(after, approval.id)
         if now.status == PENDING and now.votes:
             say(f"{len(now.votes)} of {now.approvers} people have approved {now.id}; it waits for the others.")

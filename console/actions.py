@@ -172,15 +172,16 @@ async def decide(request: Request, asking: Retinue, run_id: str, approval_id: st
     decision = form.get("decision", "")
     view = await asking.assistants.get(run_id)
     approval = next((one for one in view.approvals if one.id == approval_id), None)
-    if approval is None or not _is_decision(decision):
+    unseen = approval is None and (decision == "edit" or view.approvals or view.status != "awaiting_worker")
+    if unseen or not _is_decision(decision):
         return await missing(request, asking, "There is no such decision")
     try:
-        await asking.approvals.decide(
+        after = await asking.approvals.decide(
             run_id,
             approval_id,
             decision,
             args_hash=form.get("args_hash", ""),
-            args=await _edited(asking, approval, form) if decision == "edit" else None,
+            args=await _edited(asking, approval, form) if approval and decision == "edit" else None,
             comment=form.get("comment", "").strip() or None,
             grant=_grant(form) if decision != "reject" else None,
             wait_seconds=_WAIT,
@@ -190,7 +191,8 @@ async def decide(request: Request, asking: Retinue, run_id: str, approval_id: st
             raise
         errors = _by_field(error, "/args")
         return await show_decision(request, asking, view, approval_id, edit=True, filled=form, errors=errors)
-    return _to(form.get("back") or f"/assistants/{run_id}", decision)
+    recorded = "kept" if after.waits_for_worker(approval_id) else decision
+    return _to(form.get("back") or f"/assistants/{run_id}", recorded)
 
 
 async def _edited(asking: AsyncClient, approval: Approval, form: Mapping[str, str]) -> dict[str, JsonValue]:

@@ -36,6 +36,7 @@ _LINK = re.compile(r"https?://[^\s<>\"'`)\]}]+")
 _PAUSE = "<!-- content -->"
 _SAID = {
     "approve": ("good", "Your yes is recorded."),
+    "kept": ("warn", "Your decision is recorded. It counts when a workflow worker answers again."),
     "reject": ("good", "Your no is recorded."),
     "edit": ("good", "Your changes are recorded, and your yes to them."),
     "none": ("warn", "Nothing was chosen."),

@@ -110,6 +110,33 @@ def activity_options(options: ToolOptions, *, schedule_to_start: float) -> Activ
     )
 
 
+STORE_ATTEMPTS = 1_000_000
+"""So many attempts are only given to what waits for its worker's own database; `retinue.edge` ends them on other errors."""
+_STORE_CYCLE = timedelta(hours=1)
+
+
+def store_options(options: ToolOptions, left: timedelta) -> ActivityOptions:
+    """How a tool is tried while its worker's own database does not work: by the server, without events in the history.
+
+    Args:
+        options: Of the tool.
+        left: How long the step may still wait; after an hour the workflow looks again in any case.
+    """
+    lasting = max(timedelta(seconds=1), min(_STORE_CYCLE, left))
+    return ActivityOptions(
+        start_to_close_timeout=timedelta(seconds=options.start_to_close),
+        schedule_to_start_timeout=lasting,
+        schedule_to_close_timeout=lasting,
+        heartbeat_timeout=timedelta(seconds=options.heartbeat),
+        retry_policy=RetryPolicy(
+            initial_interval=timedelta(seconds=5),
+            backoff_coefficient=2,
+            maximum_interval=timedelta(seconds=20),
+            maximum_attempts=STORE_ATTEMPTS,
+        ),
+    )
+
+
 class ToolSpec(BaseModel):
     """One tool as the manifest announces it. `args_schema` and `result_schema` are JSON Schema (draft 2020-12)."""
 

@@ -19,7 +19,7 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from retinue.capability import Capability, ToolOptions, signature_models
+from retinue.capability import STORE_ATTEMPTS, Capability, ToolOptions, signature_models
 from retinue.carried import current
 from retinue.errors import InvalidArguments, NotServedHere, RetinueError, ServiceRefused, to_application_error
 from retinue.fate import CLOSE_EFFECT, EffectId, EffectLedger
@@ -127,7 +127,7 @@ async def _translated(name: str) -> AsyncIterator[None]:
         yield
     except RetinueError as error:
         _log.info("tool failed: %s %s", type(error).__name__, said(error.message), extra={"tool": name})
-        raise to_application_error(error) from None
+        raise to_application_error(error, only_store=_only_store()) from None
     except (ApplicationError, asyncio.CancelledError):
         raise
     except Exception:
@@ -135,8 +135,16 @@ async def _translated(name: str) -> AsyncIterator[None]:
         # history gets only this sentence and the log gets the trace.
         _log.exception("tool failed unexpectedly", extra={"tool": name})
         raise ApplicationError(
-            f"{name} failed by an error of its own; the worker's log has the details", type="InternalError"
+            f"{name} failed by an error of its own; the worker's log has the details",
+            type="InternalError",
+            non_retryable=_only_store(),
         ) from None
+
+
+def _only_store() -> bool:
+    """Whether the running activity is tried for as long as its database does not work, see `store_options`."""
+    policy = activity.info().retry_policy
+    return policy is not None and policy.maximum_attempts == STORE_ATTEMPTS
 
 
 def _read(model: type[BaseModel], arguments: dict[str, Any] | None) -> BaseModel:

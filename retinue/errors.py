@@ -14,6 +14,9 @@
     |-- ServiceError           an outer service or store did not do its part
     |   |-- ServiceUnavailable it may work later; retried
     |   |   |-- AnswerTooLong  it said more than is read
+    |   |   |-- StoreUnavailable  the own database is full, read-only or away; waited for as for a missing worker
+    |   |   |   `-- StoreLost  its file was deleted, replaced or damaged; its worker ends, so that a new one starts
+    |   |   |-- ClockIsWrong   this machine's clock is so far from Temporal's that its proofs do not hold
     |   |   `-- Undecipherable what a run says is encrypted, and the keys here do not open it
     |   |-- ServiceBusy        it asked for a pause (`retry_after` seconds); retried after it
     |   |   |-- OutcomeOpen    an attempt may have acted and may still report; looked into again, then a person is asked
@@ -115,6 +118,18 @@ class AnswerTooLong(ServiceUnavailable):
     """It said more than is read; who can ask for less at once does so."""
 
 
+class StoreUnavailable(ServiceUnavailable):
+    """The capability's own database is full, read-only or away: nothing was changed, and the step waits for it."""
+
+
+class StoreLost(StoreUnavailable):
+    """The database's file was deleted, replaced or damaged while it was open; this process cannot use it any more."""
+
+
+class ClockIsWrong(ServiceUnavailable):
+    """This machine's clock is so far from Temporal's that its proofs do not hold; who runs it can mend that."""
+
+
 class Undecipherable(ServiceUnavailable):
     """What a run says is encrypted, and the keys here do not open it; whoever runs this installation can mend that."""
 
@@ -171,16 +186,22 @@ class CutAnswer(ModelError):
     """Too long or cut off."""
 
 
-def to_application_error(error: RetinueError) -> ApplicationError:
-    """Translate at an activity's edge: the type's name, whether to retry, and after which pause."""
+def to_application_error(error: RetinueError, *, only_store: bool = False) -> ApplicationError:
+    """Translate at an activity's edge: the type's name, whether to retry, and after which pause.
+
+    Args:
+        error: What was raised.
+        only_store: The activity is tried for as long as its database does not work, and not because of anything else.
+    """
     # here, since it costs the supervisor and the command line 20 MB, which translate nothing
     from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-    pause = timedelta(seconds=error.retry_after) if isinstance(error, ServiceBusy) and error.retryable else None
+    retryable = error.retryable and (not only_store or isinstance(error, StoreUnavailable))
+    pause = timedelta(seconds=error.retry_after) if isinstance(error, ServiceBusy) and retryable else None
     return ApplicationError(
         error.message if error.hint is None else f"{error.message} ({error.hint})",
         type=type(error).__name__,
-        non_retryable=not error.retryable,
+        non_retryable=not retryable,
         next_retry_delay=pause,
         category=ApplicationErrorCategory.UNSPECIFIED,
     )

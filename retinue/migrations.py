@@ -34,6 +34,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    update,
 )
 
 from retinue.errors import ServiceRefused
@@ -62,6 +63,12 @@ def up_to_date(connection: Connection, metadata: MetaData) -> bool:
     """Whether the database is at the newest revision; nothing is locked for the look."""
     folder = metadata.info.get(_FOLDER)
     return folder is not None and _recorded(connection, metadata) == newest(folder)
+
+
+def touch(connection: Connection, metadata: MetaData) -> None:
+    """Write what stands there already, to see whether the database can be written."""
+    version = _version_table(metadata)
+    connection.execute(update(version).values(version_num=version.c.version_num))
 
 
 def lock(connection: Connection, name: str) -> None:

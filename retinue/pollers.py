@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
@@ -34,6 +34,16 @@ async def live_pollers(client: Client, task_queue: str, *, workflows: bool = Fal
     return sum(poller.identity not in gone for poller in await _recent_pollers(client, task_queue, kind))
 
 
+async def latest_poll(client: Client, task_queue: str) -> datetime | None:
+    """When a worker last asked `task_queue` for workflow tasks, by the server's clock; None when nobody did lately.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    pollers = await _pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+    return max((poller.last_access_time.ToDatetime(UTC) for poller in pollers), default=None)
+
+
 async def live_builds(client: Client, task_queue: str) -> set[str]:
     """The build ids (`calendar-1.0.0`) of the workers that serve `task_queue` now. Errors as above.
 
@@ -46,14 +56,19 @@ async def live_builds(client: Client, task_queue: str) -> set[str]:
 
 
 async def _recent_pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
+    now = time.time()
+    pollers = await _pollers(client, task_queue, kind)
+    return [poller for poller in pollers if now - poller.last_access_time.seconds < _LAST_POLL_WITHIN]
+
+
+async def _pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
     described = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
         ),
         timeout=_RPC_TIMEOUT,
     )
-    now = time.time()
-    return [poller for poller in described.pollers if now - poller.last_access_time.seconds < _LAST_POLL_WITHIN]
+    return list(described.pollers)
 
 
 async def _told(client: Client, task_queue: str) -> tuple[set[str], list[WorkerHeartbeat]]:

@@ -5,6 +5,9 @@ import os
 import sys
 from typing import NoReturn
 
+DATABASE_LOST = 5
+"""The exit code of a process whose database was deleted, replaced or damaged while it was in use."""
+
 
 def leave(code: int) -> NoReturn:
     """End the process at once, after flushing.

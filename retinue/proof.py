@@ -37,6 +37,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ApplicationError
 
 from retinue.codec import new_key
+from retinue.errors import ClockIsWrong
 from retinue.settings import RetinueSettings
 
 HEADER = "retinue-proof"
@@ -47,6 +48,8 @@ PROVED_TYPES = frozenset({"AssistantWorkflow", "UndoWorkflow", "PersonWorkflow"}
 ANNOUNCED_TYPES = frozenset({"RegistryWorkflow"})
 GOOD_FOR = timedelta(minutes=2)
 """Longer than any update waits for a worker; clocks of the front door may be wrong by nearly as much."""
+_MOST_AHEAD = 2 * GOOD_FOR
+"""A proof that is good for longer than this was made by a clock that is ahead by more than `GOOD_FOR`."""
 _VERSION = 1
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 _KEY_BYTES = 32
@@ -242,6 +245,8 @@ def check(message: Message, header: Payload | None, keyring: Keyring, *, now: da
         message = replace(message, workflow_id=scheduled)
     elif now.timestamp() > proof.expires:
         raise _not_proved("its proof has expired")
+    elif now.timestamp() < proof.expires - _MOST_AHEAD.total_seconds():
+        raise _not_proved("its proof is from the future")
     mac = keyring.mac(proof.key, message.signed_content(proof.key, proof.expires))
     if mac is None:
         raise _not_proved("its proof was made with a key that this workflow worker does not have")
@@ -262,6 +267,60 @@ def _scheduled_as(workflow_id: str) -> str | None:
     """The id that a schedule's action has, by that of a run it started."""
     end = _OF_A_SCHEDULE.search(workflow_id)
     return workflow_id[: end.start()] if end and end.end() == len(workflow_id) else None
+
+
+def proves(asked: client.Client) -> bool:
+    """Whether what this client starts and changes carries a proof."""
+    return _decisions_of(asked) is not None
+
+
+def kept_mac(asked: client.Client, workflow_id: str, name: str, update_id: str, args: Sequence[Any]) -> str:
+    """A MAC for an update that is kept until it can be sent; empty in the mode `open`. It is no proof for a workflow."""
+    ring = _decisions_of(asked)
+    if ring is None:
+        return ""
+    key = next(iter(ring.keys))
+    return f"{key}:{ring.mac(key, _kept_content(asked, workflow_id, name, update_id, args, key))}"
+
+
+def keeps(asked: client.Client, mac: str, workflow_id: str, name: str, update_id: str, args: Sequence[Any]) -> bool:
+    """Whether a kept update is as it was when `mac` was made; always in the mode `open`."""
+    ring = _decisions_of(asked)
+    if ring is None:
+        return True
+    key, _, shown = mac.partition(":")
+    made = ring.mac(key, _kept_content(asked, workflow_id, name, update_id, args, key))
+    return made is not None and hmac.compare_digest(made.encode(), shown.encode())
+
+
+def _kept_content(
+    asked: client.Client, workflow_id: str, name: str, update_id: str, args: Sequence[Any], key: str
+) -> bytes:
+    return Message(asked.namespace, workflow_id, f"kept {name}", update_id, args).signed_content(key, None)
+
+
+def _decisions_of(asked: client.Client) -> Keyring | None:
+    found = [one for one in asked.config()["interceptors"] if isinstance(one, ProvedMessages)]
+    return found[0].decisions() if found else None
+
+
+def check_clock(server_time: datetime, *, at: datetime) -> None:
+    """Refuse to go on where this process's clock is so wrong that its proofs do not hold.
+
+    Args:
+        server_time: What Temporal's clock said.
+        at: What ours said in that moment.
+
+    Raises:
+        ClockIsWrong: It is behind or ahead by more than `GOOD_FOR`.
+    """
+    behind = server_time - at
+    if abs(behind) > GOOD_FOR:
+        raise ClockIsWrong(
+            f"the clock of this API is {round(abs(behind).total_seconds() / 60)} minutes "
+            f"{'behind' if behind > timedelta() else 'ahead of'} Temporal's, so that nothing it asks for counts",
+            hint="whoever runs Retinue has to set the clocks of both machines, as by NTP",
+        )
 
 
 def _not_proved(why: str) -> ApplicationError:
@@ -285,8 +344,7 @@ def wish(reason: str | None) -> str:
 def is_proved_cancellation(asked: client.Client, workflow_id: str, reason: str, *, at: datetime) -> bool:
     """Whether a cancellation's reason carries a proof that holds, by the keys of the worker that `asked` belongs to."""
     wanted, _, shown = reason.partition(" ")
-    found = [one for one in asked.config()["interceptors"] if isinstance(one, ProvedMessages)]
-    ring = found[0].decisions() if found else None
+    ring = _decisions_of(asked)
     if ring is None:
         return False
     message = Message(asked.namespace, workflow_id, CANCEL, CANCEL, [wanted])
@@ -400,10 +458,11 @@ class _Proving(client.OutboundInterceptor):
 
     def _proof(self, ring: Keyring, workflow_id: str, name: str, update_id: str, args: Sequence[Any]) -> Payload:
         message = Message(self._proofs.namespace, workflow_id, name, update_id, args)
-        return proved(message, ring, expires=_now() + GOOD_FOR)
+        return proved(message, ring, expires=clock() + GOOD_FOR)
 
 
-def _now() -> datetime:
+def clock() -> datetime:
+    """The clock by which proofs are made: the machine's own, as the Temporal server uses it."""
     return datetime.now().astimezone()
 
 

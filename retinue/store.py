@@ -10,6 +10,7 @@ People who are of no organisation have the one at the address itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -21,8 +22,8 @@ from typing import Any
 
 import aiosqlite
 from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event, func, inspect, select
-from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.engine import URL, Connection, ExceptionContext, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateSchema
@@ -30,11 +31,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from retinue import migrations
 from retinue.carried import current
-from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
+from retinue.database_file import OPEN, OpenFiles
+from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable, StoreLost, StoreUnavailable
 from retinue.kept_open import KeptOpen
 from retinue.ledger import LEDGER
 from retinue.organisation import HOME, folder_of, schema_of
-from retinue.store_errors import said
+from retinue.store_errors import breaks_connection, is_damage, said
 
 CONNECT_TIMEOUT = 5.0
 _PATIENCE = 5.0
@@ -54,6 +56,10 @@ ORGANISATIONS = "organisations"
 """The folder beside the SQLite files in which each organisation has one of its own."""
 MOST_OPEN = 16
 """Organisations whose database a worker keeps open while nobody asks for it: a thread and up to four handles each."""
+_LARGEST_CHECKED = 100 * 1024 * 1024
+"""Bytes of an SQLite file that is looked through when it is opened, which takes up to a second."""
+_FILES = "retinue_files"
+_DELETED = "was deleted or replaced while it was in use"
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
@@ -143,17 +149,27 @@ class Store:
 
         Raises:
             ServiceUnavailable: The database does not answer, or stayed locked.
+            StoreLost: Its file was deleted or replaced; nobody will find what was written.
             InvalidArguments: A text holds a character, or a length, that the database does not keep.
         """
         async with (
             self._translated(),
             self._database() as database,
             database.turn(),
-            _transaction(database.opened(), lock=database.lock) as connection,
+            database.transaction() as connection,
             AsyncSession(connection, expire_on_commit=False) as session,
         ):
             yield session
             await session.flush()
+
+    async def probe(self) -> None:
+        """Write to the installation's own database what stands there already.
+
+        Raises:
+            ServiceUnavailable: It cannot be written; the message says why.
+        """
+        async with self._translated():
+            await self._own.probe()
 
     @asynccontextmanager
     async def _database(self) -> AsyncIterator[_Database]:
@@ -194,6 +210,9 @@ class _Database:
     def __init__(
         self, url: URL, tables: Sequence[MetaData], owner: str, *, schema: str = "", few: bool = False
     ) -> None:
+        self._files: OpenFiles | None = None
+        self._lost = ""
+        self._problem = ""
         self._url = url
         self._tables = tables
         self._owner = owner
@@ -212,31 +231,34 @@ class _Database:
         Raises:
             ServiceRefused: Such a database has no place for a second one.
         """
-        kind, file = self._url.get_backend_name(), self._url.database or ""
-        if kind == "postgresql":
+        if self._url.get_backend_name() == "postgresql":
             async with _transaction(self.opened(), lock=_MIGRATIONS) as connection:
                 schema = await connection.run_sync(_make_schema, name, self._owner)
             return _Database(self._url, self._tables, self._owner, schema=schema, few=True)
-        if kind != "sqlite" or not file or file.startswith(("file:", ":")):
+        file = _file(self._url)
+        if file is None:
             raise ServiceRefused(
                 f"the database of {self._owner} cannot keep organisations apart",
                 hint=f"whoever runs Retinue can set {self._owner.upper()}_DATABASE_URL to PostgreSQL or an SQLite file",
             )
-        beside = Path(file).parent / ORGANISATIONS / folder_of(name) / Path(file).name
+        beside = file.parent / ORGANISATIONS / folder_of(name) / file.name
         return _Database(self._url.set(database=str(beside)), self._tables, self._owner, few=True)
 
     async def open(self) -> None:
         """Connect, and bring the tables up to date, unless that is done; raises what the database raises."""
         async with self._opening:
             if not self._is_open:
+                self._files, self._lost = None, ""
                 self._engine = await self._connect()
                 self._is_open = True
+                OPEN.add(self)
 
     async def _connect(self) -> AsyncEngine:
         _make_folder(self._url, self._owner)
         engine = self._connections(_PATIENCE)
         try:
             async with engine.connect() as connection:
+                await self._check_soundness(connection)
                 ready = [await connection.run_sync(migrations.up_to_date, tables) for tables in self._tables]
             if not all(ready):
                 await self._bring_up_to_date()
@@ -245,9 +267,22 @@ class _Database:
             raise
         return engine
 
+    async def _check_soundness(self, connection: AsyncConnection) -> None:
+        """Look through an SQLite file before it is used; one that is too large for that is believed to be sound.
+
+        Raises:
+            StoreUnavailable: It is damaged.
+        """
+        file = _file(self._url)
+        if file is None or file.stat().st_size > _LARGEST_CHECKED:
+            return
+        if (await connection.exec_driver_sql("PRAGMA quick_check(1)")).scalar_one() != "ok":
+            raise StoreUnavailable(f"the database of {self._owner} does not work at the moment: its file is damaged")
+
     async def close(self) -> None:
         """Close all connections."""
         self._is_open = False
+        OPEN.discard(self)
         if self._engine is not None:
             await self._engine.dispose()
 
@@ -271,10 +306,79 @@ class _Database:
         finally:
             self._writing.release()
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for writing. What it committed stands where others find it.
+
+        Raises:
+            StoreLost: The file was deleted or replaced before the end of the commit.
+        """
+        async with _transaction(self.opened(), lock=self.lock) as connection:
+            yield connection
+            files = _files_of(connection.sync_connection)
+        if files is not None and (not files.are_there() or self.lost()):
+            raise self._deleted()
+        self._problem = ""
+
+    def lost(self) -> str:
+        """In words that its file was deleted, replaced or damaged since it was opened; else nothing."""
+        if not self._lost and self._files is not None and not self._files.same_database():
+            self._lost = _DELETED
+        return f"the database file of {self._owner} {self._lost}" if self._lost else ""
+
+    async def problem(self) -> str:
+        """In words why it could not be written when it was tried last; one that failed is tried again. Else nothing."""
+        if self._problem:
+            with contextlib.suppress(SQLAlchemyError, OSError, RetinueError):
+                await self.probe()
+        return self._problem
+
+    async def probe(self) -> None:
+        """Write what stands there already; raises what the database raises."""
+        async with self.turn(), self.transaction() as connection:
+            await connection.run_sync(migrations.touch, self._tables[-1])
+
+    def _deleted(self) -> StoreLost:
+        self._lost = self._lost or _DELETED
+        return StoreLost(self.lost())
+
+    def _watch(self, engine: AsyncEngine) -> None:
+        """Drop connections that are of no use any more, and use none whose files nobody else finds."""
+        event.listen(engine.sync_engine, "handle_error", self._on_error)
+        if _file(self._url) is not None:
+            event.listen(engine.sync_engine, "connect", self._on_connect)
+            event.listen(engine.sync_engine, "checkout", self._on_checkout)
+
+    def _on_error(self, context: ExceptionContext) -> None:
+        if breaks_connection(context.original_exception):
+            context.is_disconnect = True
+            self._problem = said(context.original_exception, self._owner).message
+        if is_damage(context.original_exception):
+            self._lost = "is damaged"
+
+    def _on_connect(self, connection: Any, record: Any) -> None:
+        connection.run_async(_open_all_files)
+        file = _file(self._url)
+        assert file is not None
+        if self._files is not None and not self._files.same_database():
+            raise self._deleted()
+        largest = self._files.largest if self._files is not None else 0
+        self._files = record.info[_FILES] = OpenFiles.at(file, largest=largest)
+
+    def _on_checkout(self, _connection: object, record: Any, _proxy: object) -> None:
+        if not record.info[_FILES].are_there() or self.lost():
+            raise self._deleted()
+
     def opened(self) -> AsyncEngine:
-        """The engine."""
+        """The engine.
+
+        Raises:
+            StoreLost: The file that it writes to was deleted, replaced or damaged.
+        """
         if self._engine is None:
             raise RuntimeError("open() the store first")
+        if self._lost:
+            raise StoreLost(self.lost())
         return self._engine
 
     async def _bring_up_to_date(self) -> None:
@@ -287,7 +391,9 @@ class _Database:
             await engine.dispose()
 
     def _connections(self, patience: float) -> AsyncEngine:
-        return _create_engine(self._url, patience, schema=self.schema, few=self._few)
+        engine = _create_engine(self._url, patience, schema=self.schema, few=self._few)
+        self._watch(engine)
+        return engine
 
 
 @asynccontextmanager
@@ -309,12 +415,24 @@ def _make_schema(connection: Connection, organisation: str, owner: str) -> str:
 
 
 def _make_folder(url: URL, owner: str) -> None:
-    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
+    file = _file(url)
+    if file is None:
         return
     try:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ServiceUnavailable(f"the folder of {owner}'s database cannot be used: {error.strerror}") from error
+        raise StoreUnavailable(f"the folder of {owner}'s database cannot be used: {error.strerror}") from error
+
+
+def _file(url: URL) -> Path | None:
+    """The file of an SQLite database that has one of its own name."""
+    name = url.database or ""
+    return None if url.get_backend_name() != "sqlite" or not name or name.startswith(("file:", ":")) else Path(name)
+
+
+def _files_of(connection: Connection | None) -> OpenFiles | None:
+    found: OpenFiles | None = connection.info.get(_FILES) if connection is not None else None
+    return found
 
 
 def _address(url: str) -> URL:
@@ -380,6 +498,11 @@ async def _prepare(patience: float, connection: aiosqlite.Connection) -> None:
     for pragma in (f"busy_timeout={_milliseconds(patience)}", "synchronous=NORMAL", "foreign_keys=ON"):
         await connection.execute_fetchall(f"PRAGMA {pragma}")
     await _use_wal(patience, connection)
+
+
+async def _open_all_files(connection: aiosqlite.Connection) -> None:
+    """Read something: SQLite opens the files beside the database when it first needs them."""
+    await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
 
 
 async def _use_wal(patience: float, connection: aiosqlite.Connection) -> None:

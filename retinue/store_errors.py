@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 
-from retinue.errors import InvalidArguments, RetinueError, ServiceUnavailable
+from retinue.errors import InvalidArguments, RetinueError, StoreUnavailable
 
 _log = logging.getLogger("retinue.store")
 
@@ -42,6 +42,17 @@ _POSTGRESQL = {
     "XX001": "its file is damaged",
 }
 """By SQLSTATE, or by its first two characters: a class."""
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_STAYS_BROKEN = _DAMAGED | {
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+}
+"""After these a connection may stay useless when the cause is gone: one that was opened read-only never writes."""
+_FAILED_OVER = "25006"
+"""PostgreSQL's code of a write on a server that only reads, as a primary does after a failover."""
 _NOT_KEPT = "22"
 """The class of what cannot be kept: PostgreSQL's text holds no NUL, and no more characters than the column."""
 
@@ -58,14 +69,24 @@ def said(error: BaseException | None, owner: str) -> RetinueError:
         return InvalidArguments(f"the database of {owner} cannot keep one of the values: too long, or no text")
     _log.warning("database failed", extra={"owner": owner, "error": type(error).__name__, "code": _code(error)})
     reason = _reason(error, state)
-    return ServiceUnavailable(f"the database of {owner} does not work at the moment: {reason}")
+    return StoreUnavailable(f"the database of {owner} does not work at the moment: {reason}")
+
+
+def breaks_connection(error: BaseException | None) -> bool:
+    """Whether the connections to the database are better made again after this error."""
+    return getattr(error, "sqlstate", None) == _FAILED_OVER or _kind(error) in _STAYS_BROKEN
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether the error says that the database's file holds nonsense."""
+    return _kind(error) in _DAMAGED
 
 
 def _reason(error: BaseException | None, state: str) -> str:
     if state:
         return _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2]) or f"it answered with error {state}"
     if isinstance(error, sqlite3.Error):
-        return _SQLITE.get(_code(error) & 0xFF, type(error).__name__)
+        return _SQLITE.get(_kind(error), type(error).__name__)
     if isinstance(error, TimeoutError):
         return "it does not answer"
     if isinstance(error, OSError):
@@ -75,6 +96,10 @@ def _reason(error: BaseException | None, state: str) -> str:
         if type(error).__name__ in ("InterfaceError", "InternalClientError")
         else type(error).__name__
     )
+
+
+def _kind(error: BaseException | None) -> int:
+    return _code(error) & 0xFF
 
 
 def _code(error: BaseException | None) -> int:

@@ -20,6 +20,8 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from retinue.process import DATABASE_LOST
+
 _LONGEST_PAUSE = 10.0
 _STABLE_AFTER = 30.0
 _log = logging.getLogger("retinue.up")
@@ -71,12 +73,16 @@ class Child:
         assert self.process is not None
         if now - self._started_at > _STABLE_AFTER:
             self._pause = 0.5
-        print(
-            f"{self.name} ended (exit code {self.process.exitcode}); starting it again in {self._pause:g} s", flush=True
-        )
+        print(f"{self.name} ended ({self._why()}); starting it again in {self._pause:g} s", flush=True)
         self.process = None
         self._next_start = now + self._pause
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def _why(self) -> str:
+        assert self.process is not None
+        if self.process.exitcode == DATABASE_LOST:
+            return f"its database was deleted, replaced or damaged while it ran; see {self.log}"
+        return f"exit code {self.process.exitcode}"
 
     def ask_to_stop(self) -> None:
         """Ask it to drain and end."""

@@ -20,16 +20,17 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import activities
+from retinue import database_file
 from retinue.capability import Capability, Manifest
 from retinue.carried import OrganisationOfWorkers
 from retinue.edge import any_activity
-from retinue.errors import InvalidArguments, NotServedHere, ServiceUnavailable, Undecipherable
+from retinue.errors import InvalidArguments, NotServedHere, ServiceUnavailable, StoreLost, Undecipherable
 from retinue.logs import configure
 from retinue.manifest_check import check_names, check_schemas
 from retinue.organisation import EACH
 from retinue.person import PERSON_QUEUE
 from retinue.pollers import live_builds
-from retinue.process import leave
+from retinue.process import DATABASE_LOST, leave
 from retinue.registry import Directory, announce, check_keys, go_back, is_older
 from retinue.settings import RetinueSettings
 from retinue.temporal import BUILD_ID, WORKFLOW_QUEUE, connect, ensure_search_attributes
@@ -40,6 +41,9 @@ DRAIN = timedelta(seconds=8)
 _ANNOUNCE_PAUSE = 1.0
 _CONNECT_PAUSE = 0.5
 _KEYS_PAUSE = 5.0
+_DATABASE_LOOK = 1.0
+_PROBLEM_LOOK = 5.0
+_LONGEST_NOTICE = 300
 _LOOKS, _LOOK_PAUSE = 2, 10.0
 """A worker that starts again is away for a moment; one that is seen twice in a row to be away has gone."""
 _log = logging.getLogger("retinue.worker")
@@ -236,10 +240,40 @@ async def run(name: str, settings: RetinueSettings) -> None:
     contract: type[Capability] = module.CONTRACT
     worker = capability_worker(client, contract, module.plugin(), concurrency=settings.worker_concurrency)
     if hasattr(module, "manifests"):
-        await _work(worker, stop, beside=lambda: announce_changes(client, module.manifests()))
+        await _work(worker, stop, beside=lambda: _while_not_lost(announce_changes(client, module.manifests())))
     else:
         notice = module.notice() if hasattr(module, "notice") else ""
-        await _work(worker, stop, beside=lambda: stay_announced(client, contract.manifest(notice=notice)))
+        manifest = contract.manifest(notice=notice)
+        await _work(worker, stop, beside=lambda: _while_not_lost(_announce_with_problems(client, manifest)))
+
+
+async def _announce_with_problems(client: Client, manifest: Manifest) -> None:
+    """Announce the capability, and again whenever its database begins or ends to be of no use: its notice says so."""
+    await stay_announced(client, manifest)
+    told = ""
+    while True:
+        await asyncio.sleep(_PROBLEM_LOOK)
+        problem = await database_file.problem()
+        if problem != told:
+            notice = "; ".join(filter(None, (problem, manifest.notice)))[:_LONGEST_NOTICE]
+            await announce_until_heard(client, manifest.model_copy(update={"notice": notice}))
+            told = problem
+
+
+async def _while_not_lost(beside: Awaitable[None]) -> None:
+    """Do what is to be done beside the worker, and watch its databases.
+
+    Raises:
+        StoreLost: The file of one was deleted, replaced or damaged. No effect may be recorded in it any more.
+    """
+    await asyncio.gather(beside, _until_lost())
+
+
+async def _until_lost() -> None:
+    while True:
+        if problem := database_file.lost():
+            raise StoreLost(problem)
+        await asyncio.sleep(_DATABASE_LOOK)
 
 
 def _stop_signal() -> asyncio.Event:
@@ -321,6 +355,9 @@ def main(name: str) -> None:
     except LookupError as error:
         print(f"workers: {error.args[0]}", file=sys.stderr)
         code = 2
+    except StoreLost as error:
+        _log.error("%s; this worker ends, and a new one opens what stands there now", error.message)
+        code = DATABASE_LOST
     except Exception:
         _log.exception("worker died", extra={"worker": name})
         code = 1

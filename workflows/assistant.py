@@ -33,7 +33,7 @@ from workflows.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quo
 from workflows.choice import Choice, Option, gives_up
 from workflows.consent import Consent
 from workflows.conversation import MAX_WAITING, Conversation
-from workflows.dispatch import run_activity
+from workflows.dispatch import Waiting, run_activity
 from workflows.execution import Execution, Surroundings
 from workflows.failures import explain
 from workflows.local import proved_cancellation
@@ -108,6 +108,7 @@ class AssistantWorkflow:
         self._published: tuple[str, int, list[str]] = (str(AssistantStatus.RUNNING), 0, [])
         self._details_are_due = False
         self._reasoning_waits: datetime | None = None
+        self._reasoning_problem = ""
         self._question: str | None = None
         self._questions = carried.questions
         self._between_turns = False
@@ -414,14 +415,14 @@ class AssistantWorkflow:
                 task_queue=Reasoning.task_queue(),
                 options=Reasoning.options(tool),
                 summary=f"{name}, repair {again}" if again else None,
-                on_waiting=lambda _: self._reasoning_is_away(),
+                on_waiting=self._reasoning_is_away,
                 result_type=result_type,
             )
         finally:
             self._reasoning_waits = None
 
-    def _reasoning_is_away(self) -> None:
-        self._reasoning_waits = workflow.now()
+    def _reasoning_is_away(self, waiting: Waiting) -> None:
+        self._reasoning_waits, self._reasoning_problem = workflow.now(), waiting.reason
         self._publish()
 
     def _use(self, usage: Usage, counted: int = 1) -> None:
@@ -593,7 +594,14 @@ class AssistantWorkflow:
         if self._reasoning_waits is None:
             return []
         until = self._reasoning_waits + timedelta(seconds=Reasoning.options("plan").patience)
-        return [WorkerWait(capability=Reasoning.name, since=self._reasoning_waits, gives_up_at=until)]
+        return [
+            WorkerWait(
+                capability=Reasoning.name,
+                since=self._reasoning_waits,
+                gives_up_at=until,
+                reason=self._reasoning_problem,
+            )
+        ]
 
     @workflow.query
     def view(self) -> dict[str, Any]:

@@ -1,17 +1,18 @@
-"""Scheduling one activity so that a missing worker is seen, waited for, and never silent."""
+"""Scheduling one activity so that a missing worker, or a worker's broken database, is seen, waited for, and never silent."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
 
-from retinue.capability import ToolOptions, activity_options
-from retinue.errors import NotServedHere
+from retinue.capability import ToolOptions, activity_options, store_options
+from retinue.errors import NotServedHere, StoreLost, StoreUnavailable
 
 FIRST_WAIT = 5.0
 """Seconds after which a step that no worker has taken is shown as `awaiting_worker`.
@@ -23,6 +24,20 @@ NEXT_LOOK = 10.0
 """Seconds until a step that only workers of an older version took is scheduled again."""
 
 
+STORE_ERRORS = frozenset({StoreUnavailable.__name__, StoreLost.__name__})
+"""Errors of a worker whose own database is full, read-only or away: nothing happened, and it may work again."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Why an activity waits."""
+
+    begun: bool = False
+    """An earlier attempt was begun before no worker took it any more."""
+    reason: str = ""
+    """What is wrong with the worker's own database; empty where no worker takes it."""
+
+
 async def run_activity(
     name: str,
     argument: Any,
@@ -31,10 +46,12 @@ async def run_activity(
     options: ToolOptions,
     activity_id: str | None = None,
     summary: str | None = None,
-    on_waiting: Callable[[bool], None] | None = None,
+    on_waiting: Callable[[Waiting], None] | None = None,
     result_type: type | None = None,
 ) -> Any:
     """Run an activity by name; when no worker that can do it takes it at first, say so by `on_waiting` and go on waiting.
+
+    The same where its worker's database does not work after all attempts of the tool's options.
 
     The same `activity_id` is used again, so that the effect's key stays the same even when an earlier attempt was lost
     with its worker.
@@ -46,7 +63,7 @@ async def run_activity(
         options: How it is scheduled.
         activity_id: Of the step, where there is one.
         summary: For the Web UI.
-        on_waiting: Told that no worker has taken it, and whether an earlier attempt was begun.
+        on_waiting: Told that it waits, and for what.
         result_type: What is returned.
 
     Raises:
@@ -54,9 +71,11 @@ async def run_activity(
         ActivityError: It failed for good, or no worker that can do it came within the tool's `patience`.
     """
     waits = [FIRST_WAIT, options.patience] if options.patience > FIRST_WAIT else [options.patience]
-    begun = False
+    waiting = Waiting()
     given_up_at = workflow.now() + timedelta(seconds=options.patience)
     while True:
+        left = given_up_at - workflow.now()
+        for_store = bool(waiting.reason)
         try:
             return await workflow.execute_activity(
                 name,
@@ -66,21 +85,34 @@ async def run_activity(
                 result_type=result_type,
                 summary=summary[:200] if summary else None,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                **activity_options(options, schedule_to_start=waits[0]),
+                **(
+                    store_options(options, left) if for_store else activity_options(options, schedule_to_start=waits[0])
+                ),
             )
         except ActivityError as error:
             if isinstance(error.cause, CancelledError):
                 raise asyncio.CancelledError from None
-            of_another_version = found_another_version(error) and workflow.now() < given_up_at
-            if not of_another_version and (len(waits) == 1 or not found_no_worker(error)):
+            has_time = workflow.now() < given_up_at
+            of_another_version = found_another_version(error) and has_time
+            reason = store_problem(error) if has_time and not for_store else ""
+            goes_on = of_another_version or for_store or bool(reason)
+            if not goes_on and (len(waits) == 1 or not found_no_worker(error)):
                 raise
-            begun = begun or was_begun(error)
+            waiting = Waiting(begun=waiting.begun or was_begun(error), reason=reason)
+        if for_store and not waiting.reason:
+            continue  # as usual again: the database works, or is away once more
         if on_waiting:
-            on_waiting(begun)
+            on_waiting(waiting)
         if of_another_version:
             await workflow.sleep(NEXT_LOOK)
-        else:
+        elif not waiting.reason:
             waits = waits[1:]
+
+
+def store_problem(error: ActivityError) -> str:
+    """What is wrong with the database of the worker that did not do it; empty where something else went wrong."""
+    cause = error.cause
+    return cause.message if isinstance(cause, ApplicationError) and cause.type in STORE_ERRORS else ""
 
 
 def found_another_version(error: ActivityError) -> bool:

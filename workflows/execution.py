@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, TimeoutError
 
 from activities.reasoning.contract import CallOutcome, Progress, Reasoning, StepReport, Usage
-from retinue.errors import Ambiguous, BrokenReference
+from retinue.errors import Ambiguous, BrokenReference, StoreUnavailable
 from retinue.fate import Outcome
 from retinue.plan import BoundPlan, BoundStep, check_args, json_size, resolve_args
 from workflows import local, steps
@@ -23,7 +23,7 @@ from workflows.choice import Choice, Option, open_choice
 from workflows.consent import Cleared, Consent, Refused, Wish
 from workflows.delegation import Around, Delegation
 from workflows.destinations import refused_destinations
-from workflows.dispatch import found_no_worker, run_activity, was_begun
+from workflows.dispatch import Waiting, found_no_worker, run_activity, was_begun
 from workflows.doubt import fate_of, in_the_dark, until_known
 from workflows.failures import explain
 from workflows.messages import (
@@ -366,7 +366,7 @@ class Execution:
             options=step.options,
             activity_id=key,
             summary=steps.summary(step, args),
-            on_waiting=lambda begun: self._waits(step.id, begun=begun),
+            on_waiting=lambda waiting: self._waits(step.id, waiting),
         )
         return result
 
@@ -405,7 +405,14 @@ class Execution:
             self._effects.append(step.id)
         if step.capability == Reasoning.name and isinstance(result, dict) and "usage" in result:
             self._around.on_usage(Usage.model_validate(result["usage"]), 1)
-        self._set(step.id, status=StepStatus.COMPLETED, result=result, waiting_since=None, finished_at=workflow.now())
+        self._set(
+            step.id,
+            status=StepStatus.COMPLETED,
+            result=result,
+            error=None,
+            waiting_since=None,
+            finished_at=workflow.now(),
+        )
 
     async def _delegate(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
         """Let the capability's own agent work; each call that it wants becomes a step of this run."""
@@ -429,7 +436,7 @@ class Execution:
             says_strangers=lambda step_id: self._says_strangers(step_id, self._taint()),
             room=self._around.room,
             on_usage=self._around.on_usage,
-            on_waiting=self._waits,
+            on_waiting=lambda step_id: self._waits(step_id, Waiting()),
             on_working=lambda step_id: self._set(step_id, status=StepStatus.RUNNING, waiting_since=None),
             timezone=self._around.timezone,
         )
@@ -466,10 +473,11 @@ class Execution:
             message = f"no worker took {step.tool}, and you chose not to wait"
             self._end(step, StepStatus.FAILED, StepError(type="ChosenToFail", message=message))
 
-    def _waits(self, step_id: str, *, begun: bool = False) -> None:
-        if begun:
+    def _waits(self, step_id: str, waiting: Waiting) -> None:
+        if waiting.begun:
             self._begun.add(step_id)
-        self._set(step_id, status=StepStatus.AWAITING_WORKER, waiting_since=workflow.now())
+        problem = StepError(type=StoreUnavailable.__name__, message=waiting.reason) if waiting.reason else None
+        self._set(step_id, status=StepStatus.AWAITING_WORKER, waiting_since=workflow.now(), error=problem)
 
     def _reject(self, step: BoundStep, refused: Refused) -> None:
         self._settle(step, self._views[step.id].args)
@@ -548,7 +556,11 @@ class Execution:
             ends = [view.waiting_since + _patience(self._steps[view.id]) for view in views if view.waiting_since]
             since = min(view.waiting_since for view in views if view.waiting_since)
             yield WorkerWait(
-                capability=capability, since=since, steps=[view.id for view in views], gives_up_at=min(ends)
+                capability=capability,
+                since=since,
+                steps=[view.id for view in views],
+                gives_up_at=min(ends),
+                reason=next((view.error.message for view in views if view.error), ""),
             )
 
     def works(self) -> bool:

@@ -335,12 +335,13 @@ class Vote(BaseModel):
 
 
 class WorkerWait(BaseModel):
-    """A capability that a run waits for since no worker of it takes the work."""
+    """A capability that a run waits for: no worker of it takes the work, or its database does not work."""
 
     capability: str
     since: Moment
     steps: list[str] = Field(default_factory=list, description="empty: planning or answering waits")
     gives_up_at: Moment
+    reason: str = Field("", description="what is wrong with the capability's database; empty: no worker takes the work")
 
 
 class BudgetView(BaseModel):
@@ -386,6 +387,28 @@ class ApprovalView(BaseModel):
         None, description="the scope of a grant, offered since the like was approved several times"
     )
     grant_id: str | None = Field(None, description="the standing permission that was given with the decision")
+    recorded: str | None = Field(
+        None, description="in words, by the API: a decision that counts when a workflow worker answers again"
+    )
+
+
+class RecordedState(StrEnum):
+    """What became of a decision that was made while no workflow worker answered."""
+
+    WAITING = "waiting"
+    COUNTED = "counted"
+    REFUSED = "refused"
+
+
+class RecordedDecision(BaseModel):
+    """A decision that the API keeps until a workflow worker answers, or that was refused then."""
+
+    approval_id: str
+    decision: DecisionKind
+    by: str
+    at: Moment
+    state: RecordedState
+    detail: str | None = Field(None, description="why it was refused")
 
 
 class DoneEffect(BaseModel):
@@ -464,6 +487,10 @@ class AssistantView(BaseModel):
     )
     owner: str = "local"
     outcome: RunOutcome | None = Field(None, description="of a completed run: what it did")
+    recorded_decisions: list[RecordedDecision] = Field(
+        default_factory=list,
+        description="by the API: made while no workflow worker answered, and waiting for one, or refused then",
+    )
 
 
 def plain_conversation(message: str, reply: str | None) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError
 from activities.reasoning.contract import ConverseRequest, ConverseResult, Reasoning
 from retinue.times import local, on_the_calendar
 from workflows.delegation import AGENT_TYPE
-from workflows.dispatch import FIRST_WAIT, found_no_worker, run_activity
+from workflows.dispatch import FIRST_WAIT, found_no_worker, run_activity, store_problem
 from workflows.messages import AgentTurn, StartMicroAgent
 
 
@@ -45,7 +45,7 @@ class MicroAgentWorkflow:
                 result_type=ConverseResult,
             )
         except ActivityError as error:
-            if start.patient or not found_no_worker(error):
+            if start.patient or not (found_no_worker(error) or store_problem(error)):
                 raise
             return AgentTurn(waits=True)
         return AgentTurn(said=said)

@@ -99,7 +99,10 @@ def _terms(approval: ApprovalView) -> Iterator[str]:
 
 
 def _missing_worker(workflow_id: str, waiting: WorkerWait) -> Iterator[str]:
-    yield from ("", f"### No worker of {_code(waiting.capability)}")
+    title = (
+        f"{_code(waiting.capability)} cannot work" if waiting.reason else f"No worker of {_code(waiting.capability)}"
+    )
+    yield from ("", f"### {title}", *(_fence(waiting.reason) if waiting.reason else ()))
     held_up = ", ".join(map(_code, waiting.steps)) or "Planning or answering"
     yield f"{held_up}: waits since {_clock(waiting.since)}, until {_clock(waiting.gives_up_at)} at most."
     if waiting.steps:

@@ -93,7 +93,9 @@ class Compensation:
                 options=tool.spec.options,
                 activity_id=f"undo.{effect.step_id}",
                 summary=f"take back {effect.tool}",
-                on_waiting=lambda _: self._set(effect, error=f"no worker of {effect.capability} has taken it yet"),
+                on_waiting=lambda waiting: self._set(
+                    effect, error=waiting.reason or f"no worker of {effect.capability} has taken it yet"
+                ),
             )
         except ActivityError as error:
             self._set(effect, status="failed", error=explain(error, who=tool.spec.name).message)

@@ -72,6 +72,9 @@ class ShownApproval(BaseModel):
     reasons: list[str]
     expires_at: Moment | None = None
     link: str = Field(description="where a person finds it")
+    recorded: str | None = Field(
+        None, description="in words: it is decided, which counts when a workflow worker answers again"
+    )
 
 
 class ShownAssistant(BaseModel):

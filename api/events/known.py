@@ -29,11 +29,21 @@ class KnownViews:
             description: Of the run, from just now: what happens after it shows in the next one.
             read: Asks the run.
         """
-        now, run_id = place(description), description.id
-        found = self._known.get(run_id)
-        if found is None or found[0] != now:
-            found = self._known[run_id] = now, await read(run_id)
-        self._known.move_to_end(run_id)
+        found = self._known.get(description.id)
+        if found is None or found[0] != place(description):
+            return self.note(description, await read(description.id))
+        self._known.move_to_end(description.id)
+        return found[1]
+
+    def note(self, description: WorkflowExecutionDescription, view: AssistantView) -> AssistantView:
+        """Keep a view that was read just after `description`."""
+        self._known[description.id] = place(description), view
+        self._known.move_to_end(description.id)
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
-        return found[1]
+        return view
+
+    def last(self, description: WorkflowExecutionDescription) -> AssistantView | None:
+        """The last view of the same execution, for when nobody can be asked: newer or not, nobody knows."""
+        found = self._known.get(description.id)
+        return found[1] if found is not None and found[0][0] == description.run_id else None

@@ -29,8 +29,10 @@ from api.events.picture import Picture
 from api.events.written import Written, writers, written
 from api.keys import IdempotencyKeys
 from api.views import (
+    NOBODY_ANSWERS,
     closed_from_outside,
     execution_status,
+    failure_of,
     recorded_view,
     retrying_notices,
     with_attempts,
@@ -196,14 +198,14 @@ class Reading:
                 view = with_attempts(await self._query(), history)
             except (*AWAY, WorkflowQueryFailedError):
                 whole, view = False, await self._without_worker(description)
-            view = closed_from_outside(view, description.status)
+            problem = await failure_of(history, self._converter())
+            view = closed_from_outside(view, description.status, problem)
         return self._picture(with_undo(view, await self._taken_back()), description, whole=whole)
 
     async def _without_worker(self, description: WorkflowExecutionDescription) -> AssistantView:
         ended = description.status is not WorkflowExecutionStatus.RUNNING
         status = execution_status(description.status, None) if ended else AssistantStatus.AWAITING_WORKER
-        said = "No workflow worker answers at the moment. The run is kept and goes on when one is back."
-        notices = retrying_notices(description) or ([] if ended else [said])
+        notices = retrying_notices(description) or ([] if ended else [NOBODY_ANSWERS])
         return AssistantView(id=self.run_id, status=status, message="", messages=[], notices=notices)
 
     async def _taken_back(self) -> list[UndoStep]:

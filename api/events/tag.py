@@ -15,6 +15,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.events.reading import RPC
 from api.keys import IdempotencyKeys
+from api.pending_decisions import PendingDecisions
+from api.views import NOBODY_ANSWERS
 from workflows.messages import AssistantStatus, AssistantView
 from workflows.undo import undo_id
 
@@ -27,10 +29,11 @@ async def tag(client: Client, keys: IdempotencyKeys, description: WorkflowExecut
 
     Args:
         client: Asks for undoings.
-        keys: Knows how many there were.
+        keys: Knows how many there were, and which decisions wait for a workflow worker.
         description: Of the run, as it was before its view was read.
     """
-    parts: list[Any] = [_FORM, description.id, *place(description)]
+    recorded = await PendingDecisions(keys.store).of(description.id)
+    parts: list[Any] = [_FORM, description.id, *place(description), *(one.model_dump_json() for _, one in recorded)]
     if description.status is not WorkflowExecutionStatus.RUNNING:
         parts += [found async for found in _undoings(client, keys, description.id)]
     return f'W/"{hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()}"'
@@ -82,4 +85,4 @@ def says_everything(view: AssistantView) -> bool:
     Such a one has no plan, and a status that Temporal alone could tell.
     """
     told_by_server = (AssistantStatus.AWAITING_WORKER, AssistantStatus.FAILED, AssistantStatus.CANCELLED)
-    return view.plan is not None or view.status not in told_by_server
+    return NOBODY_ANSWERS not in view.notices and (view.plan is not None or view.status not in told_by_server)

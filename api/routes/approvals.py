@@ -17,6 +17,7 @@ from retinue.organisation import may_decide
 from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, Decide
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS, route_class=OnceRoute)
+_KEPT = "no workflow worker answers: the decision is recorded, and counts when one does"
 MOST = 200
 """Assistants on one page."""
 
@@ -45,8 +46,14 @@ async def inbox(
 async def waiting_for(runs: Runs, kept: House, me: Person, *, limit: int = MOST, cursor: str | None = None) -> Inbox:
     """The same, for a door."""
     found = await runs.waiting_for_decision(limit=limit, cursor=cursor)
+    recorded = await runs.recorded([view.id for view in found.views])
     items = [
-        InboxItem(**dict(approval), assistant_id=view.id, request=view.message, links=kept.links(view.id))
+        InboxItem(
+            **{**dict(approval), "recorded": recorded.get((view.id, approval.id))},
+            assistant_id=view.id,
+            request=view.message,
+            links=kept.links(view.id),
+        )
         for view in found.views
         for approval in view.approvals
         if approval.status is ApprovalStatus.PENDING and _is_for(me.owner, view, approval)
@@ -70,10 +77,12 @@ async def _decide(runs: Runs, name: str, wanted: BatchDecision) -> BatchOutcome:
     decision = Decide(by=name, **wanted.model_dump(exclude={"assistant_id"}, exclude_unset=True))
     about = {"assistant_id": wanted.assistant_id, "approval_id": wanted.approval_id}
     try:
-        await runs.decide(wanted.assistant_id, decision)
+        counts = await runs.decide(wanted.assistant_id, decision)
     except RetinueError as error:
         return BatchOutcome(**about, recorded=False, status=status_of(error), detail=error.message)
     DECISIONS.labels(wanted.decision).inc()
+    if not counts:
+        return BatchOutcome(**about, recorded=True, status=202, detail=_KEPT)
     return BatchOutcome(**about, recorded=True, status=200)
 
 

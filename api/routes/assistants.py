@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -25,7 +26,7 @@ from api.models import (
     StartBody,
     UndoBody,
 )
-from api.once import OnceRoute, OneAnswer
+from api.once import REPLAYED, OnceRoute, OneAnswer, Repeated
 from api.receipts import Receipt, as_text, make_receipt
 from api.runs import listed_message, listed_outcome, listed_owner, listed_status, pending_approvals
 from workflows.messages import AssistantStatus, AssistantView, Decide, MessagePage, SendMessage
@@ -41,7 +42,13 @@ Wait = Annotated[float, Query(ge=0, le=30, description="wait so long for the run
 @router.post("", status_code=202, summary="Start an assistant", dependencies=[needs(Permission.ASK)])
 async def start(body: StartBody, runs: MyRuns, kept: TheHouse, once: OneAnswer, response: Response) -> Assistant:
     """Turn a request in plain language into a run. The same `Idempotency-Key` and body give the same run, always."""
-    claimed = await once.claim(body, said="")
+    try:
+        claimed = await once.claim(body, said="")
+    except Repeated as first:
+        if (view := await runs.failed_at_once(first.claim.assistant_id)) is None:
+            raise
+        response.headers[REPLAYED] = "true"
+        return _shown(view, kept)  # it was acknowledged and never began, which the first answer could not know
     view = await runs.start(body, timezone=body.timezone or kept.settings.retinue_timezone, claimed=claimed)
     ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
@@ -225,6 +232,9 @@ async def choose(
     "/{assistant_id}/approvals/{approval_id}",
     summary="Decide an approval",
     tags=["approvals"],
+    responses={
+        202: {"model": Assistant, "description": "Kept until a workflow worker answers: it does not count yet."}
+    },
     dependencies=[needs(Permission.DECIDE)],
 )
 async def decide(
@@ -235,17 +245,22 @@ async def decide(
     kept: TheHouse,
     me: Caller,
     once: OneAnswer,
+    response: Response,
 ) -> Assistant:
     """Approve, reject or edit a pending action.
 
-    A 200 says that the decision is recorded. Whether the action is done stands in the step's status.
+    A 200 says that the decision is recorded. Whether the action is done stands in the step's status. A 202 says that no
+    workflow worker answers: the decision is kept, and counts when one does, or is refused then if it does not fit any more.
     """
     await once.claim(body)
     decision = Decide(
         approval_id=approval_id, by=me.owner, **body.model_dump(exclude={"wait_seconds"}, exclude_unset=True)
     )
-    await runs.decide(assistant_id, decision)
+    counts = await runs.decide(assistant_id, decision)
     DECISIONS.labels(body.decision).inc()
+    if not counts:
+        response.status_code = HTTPStatus.ACCEPTED
+        return _shown(await runs.view_without_worker(assistant_id), kept)
     return _shown(await _after(runs, assistant_id, body.wait_seconds), kept)
 
 

@@ -6,10 +6,12 @@ from fastapi import APIRouter, Response
 from temporalio.service import RPCError
 
 from api import metrics
+from api.clocks import check_clocks
 from api.deps import House, HouseAtRest
 from api.models import Health
-from retinue.errors import ServiceUnavailable, Undecipherable
+from retinue.errors import ClockIsWrong, ServiceUnavailable, Undecipherable
 from retinue.pollers import live_pollers
+from retinue.proof import proves
 from retinue.temporal import WORKFLOW_QUEUE
 
 router = APIRouter(tags=["health"])
@@ -25,7 +27,7 @@ async def healthz() -> Health:
 async def readyz(kept: HouseAtRest, response: Response) -> Health:
     """200 once Temporal answers, workflows are polled, and the capabilities in `RETINUE_WAIT_FOR` have been seen.
 
-    After that only Temporal and the workflow worker count: one failing capability must not take the front door down.
+    After that only the API's own database, Temporal and the workflow worker count: one failing capability must not take the front door down.
     """
     waiting = await _waiting_for(kept)
     if waiting:
@@ -36,13 +38,19 @@ async def readyz(kept: HouseAtRest, response: Response) -> Health:
 
 
 async def _waiting_for(kept: House) -> list[str]:
+    if problem := await kept.keys.problem():
+        return [problem]
     try:
         await kept.connect()
         if not await live_pollers(kept.client, WORKFLOW_QUEUE, workflows=True):
             return ["workflow worker"]
+        if proves(kept.client):
+            await check_clocks(kept.client)
         return [] if kept.ready else await _capabilities_not_seen(kept)
     except Undecipherable:
         return ["encryption keys"]
+    except ClockIsWrong as error:
+        return [error.message]
     except (RPCError, ServiceUnavailable):
         return ["temporal"]
 

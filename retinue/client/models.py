@@ -148,6 +148,22 @@ class Approval(Shown):
     """The scope of a grant, offered since the like was approved several times."""
     grant_id: str | None = None
     """The standing permission that was given with the decision."""
+    recorded: str | None = None
+    """In words: a decision that counts when a workflow worker answers again."""
+
+
+class RecordedDecision(Shown):
+    """A decision that is kept until a workflow worker answers, or that was refused then."""
+
+    approval_id: str
+    decision: str
+    """One of approve, reject, edit."""
+    by: str
+    at: datetime
+    state: str
+    """One of waiting, refused."""
+    detail: str | None = None
+    """Why it was refused."""
 
 
 class Limits(Shown):
@@ -337,13 +353,15 @@ class UndoStep(Shown):
 
 
 class WorkerWait(Shown):
-    """A capability that a run waits for since no worker of it takes the work."""
+    """A capability that a run waits for: no worker of it takes the work, or its database does not work."""
 
     capability: str
     since: datetime
     gives_up_at: datetime
     steps: list[str] = Field(default_factory=list)
     """Empty: planning or answering waits."""
+    reason: str = ""
+    """What is wrong with its database; empty where no worker takes the work."""
 
 
 class Assistant(Shown):
@@ -384,6 +402,12 @@ class Assistant(Shown):
     owner: str = "local"
     outcome: str | None = None
     """Of a completed one: done, answered (it had nothing to do), nothing_changed (what was planned was not done)."""
+    recorded_decisions: list[RecordedDecision] = Field(default_factory=list)
+    """Made while no workflow worker answered, and waiting for one, or refused then."""
+
+    def waits_for_worker(self, approval_id: str) -> bool:
+        """Whether a decision about this approval is recorded, and counts when a workflow worker answers again."""
+        return any(one.approval_id == approval_id and one.state == "waiting" for one in self.recorded_decisions)
 
     @property
     def ended(self) -> bool:

@@ -12,6 +12,9 @@ import pytest
 from cli import doctor
 from cli.findings import Level
 from tests.cli.conftest import FakeApi, Run
+from tests.retinue.test_store_files import immutable, small_disk
+
+__all__ = ["small_disk"]
 
 SECRET = "sk-canary-42"
 
@@ -50,7 +53,12 @@ def test_a_damaged_database_is_found(tmp_path: Path) -> None:
 
 def test_tools_that_cannot_be_used_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     files = SimpleNamespace(
-        name="files", healthy=True, pollers=1, task_queue="files", left_out=["files.paint: its arguments are odd"]
+        name="files",
+        healthy=True,
+        pollers=1,
+        task_queue="files",
+        left_out=["files.paint: its arguments are odd"],
+        notice="",
     )
     asked = SimpleNamespace(capabilities=lambda: SimpleNamespace(capabilities=[files]))
     monkeypatch.setattr(doctor, "client_of", lambda *_, **__: asked)
@@ -61,6 +69,21 @@ def test_tools_that_cannot_be_used_are_named(monkeypatch: pytest.MonkeyPatch) ->
         (Level.OK, "1 on queue files"),
         (Level.WARN, "this tool of its server cannot be used: files.paint: its arguments are odd"),
     ]
+
+
+def test_a_read_only_database_is_found(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "email.db").close()
+    with immutable(tmp_path / "email.db"):
+        [finding] = doctor.databases()
+    assert (finding.level, finding.found) == (Level.FAIL, "its file is read-only")
+
+
+def test_a_database_on_a_full_disk_is_found(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqlite3.connect(small_disk / "email.db").close()
+    monkeypatch.setenv("RETINUE_DATA_DIR", str(small_disk))
+    [finding] = doctor.databases()
+    assert finding.level is Level.FAIL
+    assert "its disk is full" in finding.found
 
 
 def test_the_model_s_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> None:

@@ -113,10 +113,12 @@ def _shown() -> Iterator[tuple[str, type[BaseModel], Schema]]:
     """Every model of an answer with its schema, and the models inside it."""
     for name, call in CALLS.items():
         if call.route in DOCUMENT["paths"] and isinstance(call.answer, type) and issubclass(call.answer, BaseModel):
-            [success] = [
+            successes = [
                 answer for code, answer in operation(call)["responses"].items() if code in {"200", "201", "202"}
             ]
-            yield from _inside(name, call.answer, success["content"]["application/json"]["schema"])
+            schemas = [success["content"]["application/json"]["schema"] for success in successes]
+            assert schemas == schemas[:1] * len(schemas), name
+            yield from _inside(name, call.answer, schemas[0])
 
 
 def _inside(path: str, model: type[BaseModel], schema: Schema) -> Iterator[tuple[str, type[BaseModel], Schema]]:

@@ -128,21 +128,21 @@ async def made(file: Path) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("calendar")
-async def test_a_read_only_database_ends_its_own_steps_with_words(faulty: FaultStack) -> None:
-    """And what comes after it is mended works: nothing of the refused attempts is left."""
+async def test_a_read_only_database_holds_up_its_own_steps_only_and_says_so(faulty: FaultStack) -> None:
+    """And what waited goes on when it is mended."""
     well = faulty.worker("contacts")
     with faulty.workers(well):
         await made(faulty.data / "contacts.db")
     read_only = f"sqlite+aiosqlite:///file:{faulty.data}/contacts.db?mode=ro&uri=true"
     with faulty.workers(faulty.worker("contacts", RETINUE_WORKER_CONCURRENCY="4", CONTACTS_DATABASE_URL=read_only)):
         ids = await started(faulty)
-        views = await all_until(faulty, ids, c1="completed", c2="completed", k1="failed")
-    assert [(steps(view)["k1"]["error"]["type"], steps(view)["k1"]["error"]["message"]) for view in views] == [
-        ("ServiceUnavailable", "the database of contacts does not work at the moment: its file is read-only")
+        views = await all_until(faulty, ids, c1="completed", c2="completed", k1="awaiting_worker")
+        assert contacts(faulty) == []
+    assert [(view["waiting_for"][0]["capability"], view["waiting_for"][0]["reason"]) for view in views] == [
+        ("contacts", "the database of contacts does not work at the moment: its file is read-only")
     ] * RUNS
-    assert contacts(faulty) == []
     with faulty.workers(faulty.worker("contacts")):
-        await all_until(faulty, await started(faulty), k1="completed")
+        await all_until(faulty, ids, k1="completed")
     assert contacts(faulty) == EVERYBODY
 
 

@@ -101,7 +101,10 @@ def _parts(view: AssistantView, base: str) -> list[Part]:
     if view.status is AssistantStatus.FAILED:
         return [Part(text=_cut(view.error.message if view.error else "it failed"))]
     parts = [Part(text=_cut(view.question))] if view.question else []
-    approvals, left_out = bounded([shown_approval(found, view.id, base) for found in waiting(view)])
+    told = view.notices[len(view.notices) - len(view.recorded_decisions) :]
+    parts += [Part(text=_cut(words)) for words in told]
+    undecided = [approval for approval in waiting(view) if not approval.recorded]
+    approvals, left_out = bounded([shown_approval(found, view.id, base) for found in undecided])
     if approvals:
         more = f"\n{left_out} more wait there." if left_out else ""
         parts.append(Part(text=f"{_HOW} {address(base, view.id)}{more}"))

@@ -1,0 +1,277 @@
+"""Decisions while no workflow worker answers: kept, told, and counted once when one does. Real processes in the mode
+`proved`: two APIs, of which one is restarted meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import activities
+from retinue.registry import announce
+from retinue.settings import ROOT
+from retinue.testing import ScriptedModel, plan_answer, scripted_model
+from tests.conftest import View, pending
+from tests.faults.conftest import Server, connected, kill
+from tests.test_main_job import mail
+from workers import children
+from workers.children import Child
+from workers.temporal_server import free_port
+
+pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.timeout(240)]
+WAYS = ("approve", "reject", "edit", "batch", "console", "cli", "twice", "changed mind", "stale")
+EDITED = {"to": ["team@example.com"], "subject": "Porto", "body": "Hello"}
+SENT_ONCE = dict.fromkeys(("approve", "batch", "console", "cli", "twice", "changed mind"), "Lisbon") | {"edit": "Porto"}
+REFUSED = {"stale": "args_hash does not belong"}
+
+
+@dataclass
+class House:
+    """The product as processes."""
+
+    data: Path
+    environment: Mapping[str, str]
+    model: ScriptedModel
+    ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))
+
+    def __post_init__(self) -> None:
+        self.apis = [self.child("api", f"api{n}", RETINUE_PORT=str(port)) for n, port in enumerate(self.ports)]
+        self.workflows = self.child("workers", "workflows")
+        self.others = [self.child("workers", name) for name in ("email", "reasoning")]
+
+    def child(self, module: str, name: str, **more: str) -> Child:
+        arguments = [] if module == "api" else [name]
+        return Child(name, module, arguments, {**self.environment, **more}, self.data / f"{name}.log")
+
+    def url(self, number: int) -> str:
+        return f"http://127.0.0.1:{self.ports[number]}"
+
+    async def answers(self, number: int, path: str = "/readyz") -> None:
+        async with asyncio.timeout(60), httpx.AsyncClient() as http:
+            while True:
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await http.get(f"{self.url(number)}{path}", timeout=20)).status_code == 200:
+                        return
+                await asyncio.sleep(0.1)
+
+    async def get(self, run_id: str, *, api: int = 0) -> View:
+        async with httpx.AsyncClient(timeout=60) as http:
+            view: View = (await http.get(f"{self.url(api)}/v1/assistants/{run_id}")).json()
+            return view
+
+    async def until(self, run_id: str, *statuses: str) -> View:
+        view: View = {}
+        for _ in range(600):
+            view = await self.get(run_id, api=1)
+            if view.get("status") in statuses:
+                return view
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"did not come about: {view}")
+
+    async def post(self, path: str, body: Any, *, api: int = 0) -> httpx.Response:
+        async with httpx.AsyncClient(timeout=60) as http:
+            return await http.post(f"{self.url(api)}{path}", json=body)
+
+
+@pytest.fixture(scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    data = tmp_path_factory.mktemp("kept")
+    server = Server(data)
+    server.start()
+    async with scripted_model() as model:
+        environment = {
+            "TEMPORAL_ADDRESS": f"127.0.0.1:{server.port}",
+            "RETINUE_DATA_DIR": str(data),
+            "RETINUE_DECISIONS": "proved",
+            "OPENAI_BASE_URL": model.url,
+            "OPENAI_API_KEY": "sk-canary-0123456789",
+            "RETINUE_MODEL": "scripted",
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            children.prepare()
+            made = House(data, environment, model)
+            everybody = [*made.apis, made.workflows, *made.others]
+            try:
+                client = await connected()
+                for child in everybody:
+                    child.start()
+                for name in ("email", "reasoning"):
+                    await announce(client, activities.load(name).CONTRACT.manifest())
+                await made.answers(0)
+                await made.answers(1)
+                yield made
+            finally:
+                for child in everybody:
+                    kill(child)
+                server.kill()
+
+
+@dataclass
+class Outage:
+    """What was answered while no workflow worker lived, and what became of it."""
+
+    answers: dict[str, Any]
+    meanwhile: dict[str, View]
+    after_restart: dict[str, View]
+    final: dict[str, View]
+
+
+@pytest.fixture(scope="module")
+async def outage(house: House) -> Outage:
+    runs = {}
+    for way in WAYS:
+        message = f"Mail team@example.com, {way}"
+        house.model.script(message, *[plan_answer([mail("s1")])] * 4)
+        runs[way] = (await house.post("/v1/assistants", {"message": message})).json()["id"]
+    asked = {way: await house.until(run_id, "awaiting_approval") for way, run_id in runs.items()}
+    for view in asked.values():
+        await house.get(view["id"])  # so that both APIs have seen what is asked
+    kill(house.workflows)
+    decided = await asyncio.gather(*[decide(house, way, view) for way, view in asked.items()])
+    meanwhile = {way: await house.get(run_id) for way, run_id in runs.items()}
+    kill(house.apis[0])
+    house.apis[0].start()
+    await house.answers(0, "/healthz")
+    after_restart = {"approve": await house.get(runs["approve"])}
+    house.workflows.start()
+    final = {
+        way: await house.until(run_id, "completed", "failed") for way, run_id in runs.items() if way not in REFUSED
+    }
+    final |= {way: await noticed(house, runs[way]) for way in REFUSED}
+    return Outage(dict(zip(WAYS, decided, strict=True)), meanwhile, after_restart, final)
+
+
+async def noticed(house: House, run_id: str) -> View:
+    """The view once a decision was refused."""
+    for _ in range(600):
+        view = await house.get(run_id, api=1)
+        if [one for one in view["recorded_decisions"] if one["state"] == "refused"]:
+            return view
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"nothing was refused: {view}")
+
+
+async def decide(house: House, way: str, view: View) -> Any:
+    """Decide in one of the ways; what was answered."""
+    [approval] = pending(view)
+    run_id, approval_id, args_hash = view["id"], approval["id"], approval["args_hash"]
+    path, said = f"/v1/assistants/{run_id}/approvals/{approval_id}", {"args_hash": args_hash}
+    match way:
+        case "reject":
+            return await house.post(path, {**said, "decision": "reject"}, api=1)
+        case "edit":
+            return await house.post(path, {**said, "decision": "edit", "args": EDITED})
+        case "batch":
+            one = {**said, "assistant_id": run_id, "approval_id": approval_id, "decision": "approve"}
+            return await house.post("/v1/approvals", {"decisions": [one]})
+        case "console":
+            return await by_console(house, run_id, approval_id, args_hash)
+        case "cli":
+            return await by_command(house, run_id, approval_id, args_hash)
+        case "twice":
+            both = [house.post(path, {**said, "decision": "approve"}, api=api) for api in (0, 1)]
+            return [*await asyncio.gather(*both), await house.post(path, {**said, "decision": "approve"})]
+        case "changed mind":
+            first = await house.post(path, {**said, "decision": "approve"})
+            return [first, await house.post(path, {**said, "decision": "reject"}, api=1)]
+        case "stale":
+            return await house.post(path, {"args_hash": "0" * 64, "decision": "approve"})
+        case _:
+            return await house.post(path, {**said, "decision": "approve"})
+
+
+async def by_console(house: House, run_id: str, approval_id: str, args_hash: str) -> httpx.Response:
+    """The form of the console."""
+    headers = {"Sec-Fetch-Site": "same-origin", "Origin": house.url(0)}
+    form = {"decision": "approve", "args_hash": args_hash, "back": "/approvals"}
+    async with httpx.AsyncClient(timeout=60, headers=headers, follow_redirects=True) as http:
+        return await http.post(f"{house.url(0)}/approvals/{run_id}/{approval_id}", data=form)
+
+
+async def by_command(house: House, run_id: str, approval_id: str, args_hash: str) -> str:
+    """The command line."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "cli", "approve", run_id, approval_id, "--args-hash", args_hash),
+        env={**os.environ, "RETINUE_URL": house.url(0), "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 90)
+    return " ".join(output.decode().split())
+
+
+def sent(house: House, way: str, outage: Outage) -> list[str]:
+    """The subjects of the mails that a run has sent."""
+    with contextlib.closing(sqlite3.connect(house.data / "email.db")) as database:
+        return [
+            subject
+            for (subject,) in database.execute(
+                "SELECT m.subject FROM messages m JOIN ledger l ON m.message_id = l.result ->> 'message_id'"
+                " WHERE lower(m.folder) = 'sent' AND l.key LIKE ?",
+                (f"{outage.final[way]['id']}/%",),
+            )
+        ]
+
+
+@pytest.mark.parametrize("way", SENT_ONCE)
+async def test_what_was_decided_meanwhile_happens_once(way: str, house: House, outage: Outage) -> None:
+    assert outage.final[way]["status"] == "completed"
+    assert outage.final[way]["recorded_decisions"] == []
+    assert outage.final[way]["approvals"][0]["decided_by"] == "local"
+    assert sent(house, way, outage) == [SENT_ONCE[way]]
+
+
+async def test_a_rejection_counts_too(house: House, outage: Outage) -> None:
+    assert outage.final["reject"]["approvals"][0]["status"] == "rejected"
+    assert sent(house, "reject", outage) == []
+
+
+@pytest.mark.parametrize("way", ["approve", "reject", "edit"])
+async def test_it_is_answered_as_kept_and_the_view_says_so(way: str, outage: Outage) -> None:
+    answer, view = outage.answers[way], outage.meanwhile[way]
+    told = f"Your decision ({way} ap-s1) is recorded and counts when a workflow worker answers again."
+    assert answer.status_code == 202
+    assert told in answer.json()["notices"]
+    assert told in view["notices"]
+    assert [(one["decision"], one["state"]) for one in view["recorded_decisions"]] == [(way, "waiting")]
+    assert view["approvals"][0]["recorded"] == told
+
+
+async def test_an_api_that_was_restarted_says_so_too(outage: Outage) -> None:
+    assert "Your decision (approve ap-s1) is recorded" in " ".join(outage.after_restart["approve"]["notices"])
+
+
+async def test_the_batch_the_console_and_the_command_line_say_so(outage: Outage) -> None:
+    [one] = outage.answers["batch"].json()["outcomes"]
+    assert (one["recorded"], one["status"]) == (True, 202)
+    assert "recorded" in one["detail"]
+    assert outage.answers["console"].status_code == 200
+    assert "is recorded" in outage.answers["console"].text
+    assert "is recorded and counts when" in outage.answers["cli"]
+
+
+async def test_the_same_again_is_the_same_and_another_one_comes_too_late(outage: Outage) -> None:
+    assert [answer.status_code for answer in outage.answers["twice"]] == [202, 202, 202]
+    first, second = outage.answers["changed mind"]
+    assert (first.status_code, second.status_code) == (202, 409)
+    assert "you have decided ap-s1 already (approve)" in second.json()["detail"]
+
+
+@pytest.mark.parametrize("way", REFUSED)
+async def test_what_does_not_fit_any_more_is_refused_and_told(way: str, house: House, outage: Outage) -> None:
+    assert outage.answers[way].status_code == 202
+    assert REFUSED[way] in " ".join(outage.final[way]["notices"])
+    assert outage.final[way]["status"] == "awaiting_approval"
+    assert sent(house, way, outage) == []
