@@ -5,6 +5,7 @@ A light module of its own, since workflow workers load no database.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Protocol
 
@@ -12,6 +13,19 @@ from pydantic import BaseModel, JsonValue
 
 CLOSE_EFFECT = "ledger.close"
 """The activity that every capability with a ledger serves on its own queue, beside its tools."""
+
+
+_REPEAT = re.compile(r"~\d+\Z")
+
+
+def repeat_key(step_id: str, number: int) -> str:
+    """Return the key under which a step is done again, after a person said so: the ledger would refuse the first key."""
+    return f"{step_id}~{number}"
+
+
+def first_key(key: str) -> str:
+    """Return the key of the effect that `key` repeats; `key` itself where it repeats none."""
+    return _REPEAT.sub("", key)
 
 
 class Outcome(StrEnum):

@@ -47,7 +47,7 @@ from retinue.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from retinue.fate import Fate, Outcome
+from retinue.fate import Fate, Outcome, first_key
 from retinue.migrations import migrated
 
 if TYPE_CHECKING:
@@ -83,6 +83,15 @@ def effect_key(activity_id: str | None = None) -> str:
     """
     info = activity.info()
     return f"{info.workflow_id or 'standalone'}/{activity_id or info.activity_id}"
+
+
+def lasting_key() -> str:
+    """The key from which ids are made that others see: of mails, events, contacts, messages.
+
+    It is that of the step's first effect, also when a person had it done again: then a receiver who has the first one
+    can tell that the second is the same.
+    """
+    return first_key(effect_key())
 
 
 class EffectState(StrEnum):

@@ -11,7 +11,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from retinue.errors import OutcomeOpen, OutcomeUnknown
-from retinue.fate import CLOSE_EFFECT, EffectId, Fate, Outcome
+from retinue.fate import CLOSE_EFFECT, EffectId, Fate, Outcome, repeat_key
 
 MOST_REPEATS = 5
 _ASKED_FOR = timedelta(seconds=5)
@@ -72,5 +72,5 @@ async def until_known(
         except ActivityError as error:
             if not in_the_dark(error):
                 raise
-        key = f"{step_id}~{number}"
+        key = repeat_key(step_id, number)
     return await perform(key)

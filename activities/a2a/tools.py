@@ -34,7 +34,7 @@ from retinue.errors import (
     ServiceError,
     ServiceRefused,
 )
-from retinue.ledger import Commit, Ledger, effect_key
+from retinue.ledger import Commit, Ledger, effect_key, lasting_key
 from retinue.words import Redaction
 
 _MOST_LOST = 1000
@@ -136,7 +136,7 @@ class A2aTools:
 
     def _message(self, ask: Ask, known: KnownTask | None) -> Message:
         """The message of this step. Its id is the same at each attempt, and tells nobody anything."""
-        digest = hashlib.sha256(f"{self._name}\n{effect_key()}".encode()).digest()
+        digest = hashlib.sha256(f"{self._name}\n{lasting_key()}".encode()).digest()
         message = Message(
             message_id=str(uuid.UUID(bytes=digest[:16])), role=Role.ROLE_USER, parts=[Part(text=ask.message)]
         )

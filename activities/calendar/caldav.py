@@ -40,7 +40,7 @@ from activities.calendar.models import KeptResource
 from activities.calendar.store import entered
 from retinue.dav import Resource
 from retinue.errors import Conflict, NotAllowed, NotFound, ServiceRefused
-from retinue.ledger import Commit, Ledger, effect_key
+from retinue.ledger import Commit, Ledger, lasting_key
 from retinue.store import Store
 
 KEPT_FOR = timedelta(days=180)
@@ -261,7 +261,7 @@ class CaldavCalendar(Calendar):
 
 
 def _mark() -> str:
-    return hashlib.sha256(effect_key().encode()).hexdigest()[:32]
+    return hashlib.sha256(lasting_key().encode()).hexdigest()[:32]
 
 
 def _is_marked(content: str, mark: str) -> bool:

@@ -27,7 +27,7 @@ from activities.contacts.store import folded_name
 from activities.contacts.tools import MOST_FOUND, MOST_LISTED, fitting, only
 from retinue.dav import Collection
 from retinue.errors import Conflict, NotFound
-from retinue.ledger import Commit, Ledger, effect_key
+from retinue.ledger import Commit, Ledger, lasting_key
 from retinue.store import Store
 
 MOST_SKIPPED_NAMED = 10
@@ -70,7 +70,7 @@ class CarddavContacts(Contacts):
     async def add(self, person: AddContact) -> AddedContact:
         """Enter the person once. One who is there already gains a missing telephone number and nothing else."""
         folded_name(person.name)  # refuses a name without a word before anything is written down
-        uid = hashlib.sha256(effect_key().encode()).hexdigest()[:32]
+        uid = hashlib.sha256(lasting_key().encode()).hexdigest()[:32]
 
         async def act(commit: Commit) -> AddedContact:
             # One at a time, so that two steps of this worker do not enter one person twice.

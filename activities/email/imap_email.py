@@ -38,7 +38,7 @@ from activities.email.outbox import Outbox
 from activities.email.smtp import Submission
 from activities.email.store import MOST_IN_THREAD
 from retinue.errors import InvalidArguments, NotFound, OutcomeUnknown, ServiceError, ServiceUnavailable
-from retinue.ledger import Commit, Ledger, effect_key
+from retinue.ledger import Commit, Ledger, effect_key, lasting_key
 from retinue.store import Store
 from retinue.times import present
 
@@ -89,7 +89,7 @@ class ImapEmail(Email):
 
     async def draft(self, mail: Compose) -> SendResult:
         """Append it to Drafts, unless it is there."""
-        message_id = message_id_for(effect_key(), sender=self._sender)
+        message_id = message_id_for(lasting_key(), sender=self._sender)
 
         async def act(commit: Commit) -> SendResult:
             content = await self._written(mail, message_id)
@@ -197,7 +197,7 @@ class ImapEmail(Email):
 
     async def _send(self, arguments: BaseModel, mail: Compose, *, automatic: bool = False) -> SendResult:
         key = effect_key()
-        message_id = message_id_for(key, sender=self._sender)
+        message_id = message_id_for(lasting_key(), sender=self._sender)
         recipients = list(dict.fromkeys([*mail.to, *mail.cc]))
         result = _written_result(mail, message_id, status="sent", delivery="smtp")
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from activities.email.models import OutboxState, Outgoing, Relocation
+from retinue.fate import first_key
 from retinue.store import Store
 
 _FILING = timedelta(seconds=60)
@@ -23,15 +24,16 @@ class Outbox:
         self._store = store
 
     async def prepare(self, key: str, message_id: str, write: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The mail of a step: as an earlier attempt wrote it, else written now and kept."""
+        """The mail of a step: as an earlier attempt wrote it, or the effect that this one repeats; else written now."""
         kept = await self._outgoing(key)
         if kept is not None:
             return kept.content
+        first = await self._outgoing(first_key(key))
         row = Outgoing(
             key=key,
             message_id=message_id,
             state=OutboxState.PREPARED,
-            content=await write(),
+            content=(first and first.content) or await write(),
             changed_at=datetime.now(UTC),
         )
         try:

@@ -44,7 +44,7 @@ from activities.tasks.models import StoredTask
 from activities.tasks.store import TasksStore
 from retinue.carried import current
 from retinue.errors import InvalidArguments, ServiceRefused, ServiceUnavailable
-from retinue.ledger import Commit, Ledger, effect_key
+from retinue.ledger import Commit, Ledger, effect_key, lasting_key
 from retinue.organisation import EACH, HOME
 from retinue.store import Store
 from retinue.temporal import WORKFLOW_QUEUE
@@ -187,7 +187,7 @@ class TasksTools(Tasks):
             raise ServiceRefused("no webhook is configured", hint="set TASKS_NOTIFY, TASKS_WEBHOOK_URL and its secret")
         if not self._is_heard():
             raise ServiceRefused("the webhook does not belong to your organisation", hint="see TASKS_ORGANISATION")
-        message_id = f"msg_{hashlib.sha256(effect_key().encode()).hexdigest()[:32]}"
+        message_id = f"msg_{hashlib.sha256(lasting_key().encode()).hexdigest()[:32]}"
 
         async def act(commit: Commit) -> PostedReminder:
             await commit()

@@ -151,6 +151,13 @@ async def test_only_an_agent_that_is_called_idempotent_gets_a_message_again_unde
     assert len({message.message_id for message in elsewhere.travel.messages}) == 1
 
 
+async def test_a_message_that_a_person_had_sent_again_keeps_its_id(elsewhere: Elsewhere) -> None:
+    async with running(elsewhere.configured()) as agent:
+        await agent.call("ask", step="s1", message="hello")
+        await agent.call("ask", step="s1~1", message="hello")
+    assert len({message.message_id for message in elsewhere.travel.messages}) == 1
+
+
 async def test_an_answer_to_a_question_that_was_lost_is_found_in_its_task(elsewhere: Elsewhere) -> None:
     async with running(elsewhere.configured()) as agent:
         asked = await agent.call("ask", message="ask me")

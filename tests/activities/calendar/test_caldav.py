@@ -794,6 +794,13 @@ async def test_an_event_is_made_once_even_when_the_ledger_is_lost(
     assert "SUMMARY:Late lunch" in shelf.get(created["event_id"])
 
 
+async def test_an_event_that_a_person_had_made_again_is_the_same_one(call: Call, shelf: Shelf) -> None:
+    """A repeat has a key of its own in the ledger, and the UID of the first."""
+    created = await call("calendar.create_event", step="s1", **LUNCH)
+    assert await call("calendar.create_event", step="s1~1", **LUNCH) == created
+    assert shelf.names() == [created["event_id"]]
+
+
 async def test_a_name_that_somebody_else_has_taken_is_a_conflict(
     call: Call, settings: CalendarSettings, shelf: Shelf, tmp_path: Path
 ) -> None:

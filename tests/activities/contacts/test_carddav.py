@@ -241,6 +241,13 @@ async def test_a_person_is_entered_once_though_the_reply_is_lost(
     assert await call("contacts.add", step="s1", **ANA) == added
 
 
+async def test_a_person_who_is_entered_again_after_a_doubt_has_the_same_uid(call: Call, book: AddressBook) -> None:
+    first = await call("contacts.add", step="s1", **ANA)
+    await call("contacts.remove", contact_id=first["contact_id"])
+    again = await call("contacts.add", step="s1~2", **ANA)
+    assert (again["contact_id"], again["created"]) == (first["contact_id"], True)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_person_is_removed_though_the_reply_is_lost(
     call: Call, book: AddressBook, between: Between, when: str

@@ -173,6 +173,27 @@ async def test_a_reply_that_is_lost_after_the_dot_is_never_followed_by_a_second_
     assert len(post.taken) == (said is None)
 
 
+async def test_a_repeat_that_the_person_wished_is_the_same_mail_with_the_same_id(call: Call, post: Sink) -> None:
+    """So that a receiver who has the first one can tell."""
+    post.hook = answering("dot", None)
+    await failure(insisting(call))
+    post.hook = Sink().hook
+    result = await call("send", LETTER, step="s1~1")
+    (_, first), (_, second) = post.taken
+
+    assert message_from_bytes(second)["Message-ID"] == result["message_id"]
+    assert second == first
+
+
+@pytest.mark.parametrize(
+    ("step", "other"), [("s2", "s1"), ("s1~1", "s2~1")], ids=["another step", "a repeat of another step"]
+)
+async def test_another_step_is_another_mail(call: Call, post: Sink, step: str, other: str) -> None:
+    await call("send", LETTER, step=step)
+    await call("send", LETTER, step=other)
+    assert len({message_from_bytes(content)["Message-ID"] for _, content in post.taken}) == 2
+
+
 async def test_a_mail_that_stands_in_sent_was_sent(call: Call, post: Sink, post_box: ImapBox) -> None:
     """Some servers file what they send. What they file is found after a lost reply, and no second copy is made."""
 
@@ -283,6 +304,26 @@ async def test_a_wrong_password_is_tried_once_and_not_repeated(
     assert "canary" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("point", "said", "told"),
+    [
+        ("AUTH", "538 5.7.11 Encryption required", "takes passwords over a secure connection only"),
+        ("MAIL", "530 5.7.0 Must issue a STARTTLS command first", "wants a log-in or a secure connection first"),
+    ],
+)
+async def test_a_server_that_wants_encryption_is_told_as_that(
+    mailbox_server: Dovecot, post: Sink, tmp_path: Path, point: str, said: str, told: str
+) -> None:
+    post.hook, post.extensions = answering(point, said), ("AUTH PLAIN",)
+    async with account(mailbox_server, tmp_path, smtp_url=post.url(password="x")) as box:
+        error = await failure(caller(box.tools()))
+
+    assert error.type == "ServiceRefused"
+    assert told in str(error)
+    assert "?starttls=false" in str(error)
+    assert "user name or password" not in str(error)
+
+
 async def test_a_server_without_starttls_gets_no_password(mailbox_server: Dovecot, post: Sink, tmp_path: Path) -> None:
     asked: list[str] = []
 
@@ -296,6 +337,7 @@ async def test_a_server_without_starttls_gets_no_password(mailbox_server: Doveco
         error = await failure(caller(box.tools()))
 
     assert (error.type, "STARTTLS" in str(error), "AUTH" in asked) == ("ServiceRefused", True, False)
+    assert "?starttls=false at its end allows plain text, on this machine" in str(error)
 
 
 @pytest.fixture
