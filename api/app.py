@@ -23,7 +23,7 @@ from api.limits import RequestLimits
 from api.metrics import Metrics
 from api.pending_decisions import PendingDecisions, deliver_for_ever
 from api.rates import Rate, Rates, TellRates
-from api.routes import approvals, assistants, capabilities, events, grants, health, schedules, session, webhooks
+from api.routes import approvals, assistants, capabilities, events, grants, health, pauses, schedules, session, webhooks
 from api.routes import keys as key_routes
 from api.settings import ApiSettings
 from console import app as console
@@ -94,6 +94,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         grants,
         health,
         key_routes,
+        pauses,
         schedules,
         session,
         webhooks,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Security
 from temporalio.client import Client
 
+from activities.reasoning.contract import PausesResult
 from api.events.known import KnownViews
 from api.events.stream import Followers, RunEvents
 from api.identity.alone import check_arrival
@@ -23,10 +25,17 @@ from api.runs import Runs
 from api.sessions import session_credential
 from api.settings import ApiSettings
 from retinue.errors import CallerError, NotAllowed, ServiceUnavailable
+from retinue.memory import Memory
 from retinue.registry import Directory, check_keys
 from workflows.policy import Policy
 
 _CONNECT = 5.0
+_SEEN = timedelta(seconds=15)
+"""How old the pauses of models may be that a page shows which is refreshed all the time."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass
@@ -42,6 +51,7 @@ class House:
     followers: Followers
     people: Recognition
     known: KnownViews = field(default_factory=KnownViews)
+    pauses: Memory[PausesResult] = field(default_factory=lambda: Memory(size=1, lifetime=_SEEN, clock=_now))
     ready: bool = False
     connected: bool = False
 

@@ -212,8 +212,10 @@ def _lines(receipt: Receipt) -> Iterator[str]:
         yield "Not done:"
         yield from (f"  - {item.tool} ({item.step_id}): {safe(item.why)}" for item in receipt.did_not)
     used = receipt.usage
-    tokens = used.input_tokens + used.output_tokens
-    yield f"Cost: {used.requests} requests to the language model, {tokens} tokens, {used.cost:g} by the configured prices"
+    tokens = f"{used.input_tokens + used.output_tokens} tokens"
+    if used.estimated_tokens:
+        tokens += f" ({used.estimated_tokens} of them estimated)"
+    yield f"Cost: {used.requests} requests to the language model, {tokens}, {used.cost:g} by the configured prices"
 
 
 def _of_deed(deed: Deed) -> Iterator[str]:

@@ -474,13 +474,17 @@ def capabilities(context: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command("doctor")
 def examine(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+    context: typer.Context,
+    clear_pauses: Annotated[
+        bool, typer.Option("--clear-pauses", help="First end the pauses that language models asked for.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check this installation and the running stack, and say what to do about each fault. Exit code 1 if any fails.
 
     Example: bin/retinue doctor
     """
-    _end(doctor.run(address(context), as_json=as_json))
+    _end(doctor.run(address(context), as_json=as_json, clear_pauses=clear_pauses))
 
 
 @app.command("demo")

@@ -39,9 +39,15 @@ _WEATHER = "https://api.open-meteo.com/v1/forecast"
 _STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
-def run(url: str, *, as_json: bool) -> ExitCode:
-    """Do all checks and print them; fails if any of them does."""
-    findings = list(examine(url))
+def run(url: str, *, as_json: bool, clear_pauses: bool = False) -> ExitCode:
+    """Do all checks and print them; fails if any of them does.
+
+    Args:
+        url: The API.
+        as_json: Print JSON.
+        clear_pauses: End the pauses of language models first.
+    """
+    findings = [*([cleared(url)] if clear_pauses else []), *examine(url)]
     healthy = all(finding.level is not Level.FAIL for finding in findings)
     if as_json:
         print(json.dumps({"ok": healthy, "checks": [asdict(finding) for finding in findings]}, indent=2))
@@ -57,6 +63,7 @@ def examine(url: str) -> Iterator[Finding]:
     yield from (temporal(), api(url))
     yield from capabilities(url)
     yield from (model(), weather())
+    yield from pauses(url)
     yield from databases()
     yield from safety.examine()
 
@@ -254,6 +261,36 @@ def weather() -> Finding:
         found = f"{place} does not answer: {type(error).__name__}"
         return Finding("weather", Level.WARN, found, "forecasts are simulated, and say so, when `up` finds it so")
     return Finding("weather", Level.OK, f"{place} answers")
+
+
+def pauses(url: str) -> Iterator[Finding]:
+    """Which language models are left alone, since when and until when."""
+    try:
+        found = client_of(url, timeout=20).pauses().pauses
+    except ClientError as error:
+        yield Finding("pauses of models", Level.WARN, f"not known: {words_of(error)}")
+        return
+    if not found:
+        yield Finding("pauses of models", Level.OK, "none")
+    for one in found:
+        asked = f", since its endpoint asked for {_span(one.asked_seconds)}" if one.asked_seconds else ""
+        since = f" at {render.when(one.since)}" if one.since and asked else ""
+        told = f"{one.model} is not asked before {render.when(one.until)}{asked}{since}"
+        advice = "wait, or end it with `bin/retinue doctor --clear-pauses`; RETINUE_LONGEST_PAUSE bounds such pauses"
+        yield Finding("pauses of models", Level.WARN, told, advice)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 86_400:,.0f} days" if seconds > 172_800 else f"{seconds:,.0f} seconds"
+
+
+def cleared(url: str) -> Finding:
+    """End the pauses of language models."""
+    try:
+        client_of(url, timeout=20).end_pauses()
+    except ClientError as error:
+        return Finding("clear pauses", Level.FAIL, words_of(error))
+    return Finding("clear pauses", Level.OK, "every language model is asked again at once")
 
 
 def databases() -> Iterator[Finding]:

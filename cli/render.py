@@ -89,7 +89,9 @@ def ahead(moment: datetime) -> str:
 def used_words(usage: Usage) -> str:
     """What a language model is used for, in words."""
     cost = f", cost {usage.cost:g}" if usage.cost else ""
-    return f"{usage.requests} requests to the language model, {usage.input_tokens + usage.output_tokens} tokens{cost}"
+    estimated = f" ({usage.estimated_tokens} of them estimated)" if usage.estimated_tokens else ""
+    tokens = f"{usage.input_tokens + usage.output_tokens} tokens{estimated}"
+    return f"{usage.requests} requests to the language model, {tokens}{cost}"
 
 
 def in_order(steps: Sequence[Step]) -> list[Step]:

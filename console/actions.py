@@ -315,6 +315,13 @@ async def revoke_key(asking: Retinue, key_id: str) -> Response:
     return _to("/account", "revoked")
 
 
+@router.post("/pauses/end")
+async def end_pauses(asking: Retinue) -> Response:
+    """Ask all language models again at once."""
+    await asking.end_pauses()
+    return _to("/capabilities", "resumed")
+
+
 @router.post("/signin")
 async def sign_in(request: Request, form: Form) -> Response:
     """Exchange a key or token for a session of this browser."""

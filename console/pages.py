@@ -418,6 +418,10 @@ async def budget(request: Request, asking: Retinue, zone: Zone = None) -> Respon
 async def capabilities(request: Request, asking: Retinue) -> Response:
     """Which services there are, and how they are."""
     found = sorted((await asking.capabilities()).capabilities, key=lambda one: one.name)
+    try:
+        pauses = (await asking.pauses()).pauses
+    except ClientError:  # the list of services says why
+        pauses = []
     return await page(
         request,
         "capabilities.html",
@@ -425,6 +429,7 @@ async def capabilities(request: Request, asking: Retinue) -> Response:
         title="Services",
         here="/capabilities",
         capabilities=found,
+        pauses=pauses,
         refresh="capabilities",
     )
 

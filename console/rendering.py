@@ -44,6 +44,7 @@ _SAID = {
     "stopped": ("good", "It is being stopped."),
     "undone": ("good", "What was done is being taken back."),
     "revoked": ("good", "Revoked."),
+    "resumed": ("good", "Every language model is asked again."),
     "scheduled": ("good", "Scheduled."),
     "changed": ("good", "Done."),
 }

@@ -174,27 +174,33 @@ class _Pulse:
     """The heartbeats of one activity. Temporal keeps what the last one carried, so each carries what was told last."""
 
     def __init__(self) -> None:
-        self._told: tuple[BaseModel, ...] = ()
+        self._told: dict[type[BaseModel], BaseModel] = {}
 
     def beat(self) -> None:
         """Say that the activity lives."""
-        activity.heartbeat(*self._told)
+        activity.heartbeat(*self._told.values())
 
     def tell(self, progress: BaseModel) -> None:
-        """Say how far it is."""
-        self._told = (progress,)
-        self.beat()
+        """Carry this from the next heartbeat on, in place of what was told before of the same type."""
+        self._told[type(progress)] = progress
 
 
 _PULSE: ContextVar[_Pulse] = ContextVar("pulse")
 
 
-def tell_progress(progress: BaseModel) -> None:
+def tell_progress(progress: BaseModel, *, at_once: bool = True) -> None:
     """Let the running activity's heartbeats carry this from now on: beside the history, and gone when it ends.
 
     The SDK writes what it carries into its log at the level DEBUG, so fields that hold content need `repr=False`.
+
+    Args:
+        progress: Replaces what was told before of the same type; another attempt finds it in its `heartbeat_details`.
+        at_once: Whether to send a heartbeat now; otherwise the next regular one carries it.
     """
-    _PULSE.get().tell(progress)
+    pulse = _PULSE.get()
+    pulse.tell(progress)
+    if at_once:
+        pulse.beat()
 
 
 @asynccontextmanager

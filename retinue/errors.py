@@ -39,6 +39,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from temporalio.exceptions import ApplicationError
 
 LONGEST_WAIT = 120.0
@@ -54,6 +55,8 @@ class RetinueError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details: tuple[BaseModel, ...] = ()
+        """For workflows: they travel with the failure of an activity."""
 
 
 class CallerError(RetinueError):
@@ -200,6 +203,7 @@ def to_application_error(error: RetinueError, *, only_store: bool = False) -> Ap
     pause = timedelta(seconds=error.retry_after) if isinstance(error, ServiceBusy) and retryable else None
     return ApplicationError(
         error.message if error.hint is None else f"{error.message} ({error.hint})",
+        *(detail.model_dump(mode="json") for detail in error.details),
         type=type(error).__name__,
         non_retryable=not retryable,
         next_retry_delay=pause,

@@ -43,6 +43,10 @@ class Memory(Generic[Value]):
             if waiting > 1:
                 self._asking[key] = (lock, waiting - 1)
 
+    def forget(self) -> None:
+        """Ask again for everything."""
+        self._kept.clear()
+
     async def _fresh(self, key: Hashable, ask: Callable[[], Awaitable[Value]]) -> Value:
         asked_at, value = self._kept.get(key, (None, None))
         if asked_at is None or value is None or self._clock() - asked_at >= self._lifetime:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-import ssl
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import httpx
 
+from retinue.connecting import unreachable
 from retinue.errors import AnswerTooLong, OutcomeUnknown, ServiceBusy, ServiceRefused, ServiceUnavailable
+from retinue.settings import RetinueSettings
 
 MAX_BYTES = 4 * 1024 * 1024
 _PAUSE = 60.0
+_CHECK = "check the address in the settings"
 _DOUBT = "nobody knows whether it was done"
-_LONGEST_PAUSE = 86_400.0
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
@@ -96,11 +97,11 @@ class Outside:
                 raise OutcomeUnknown(error.message, hint=_DOUBT) from None
             raise
         except _NEVER_SENT as error:
-            raise self._unreachable(error) from None
+            raise unreachable(error, self._name, hint=_CHECK) from None
         except (httpx.HTTPError, TimeoutError) as error:
             if changes:
                 raise OutcomeUnknown(f"{self._name} did not answer", hint=_DOUBT) from None
-            raise self._silent(error) from None
+            raise self._silent(error, request.url.scheme) from None
         except httpx.InvalidURL:
             raise ServiceRefused(f"the address of {self._name} makes no sense; check the settings") from None
 
@@ -113,8 +114,7 @@ class Outside:
         if status == httpx.codes.INSUFFICIENT_STORAGE:
             raise ServiceRefused(f"{self._name} has no room left (HTTP 507)", hint="free some space there")
         if status == httpx.codes.TOO_MANY_REQUESTS or (status == 503 and "Retry-After" in response.headers):
-            pause = pause_asked(response.headers.get("Retry-After"), now=datetime.now(UTC))
-            raise ServiceBusy(f"{self._name} asks for a pause", retry_after=pause)
+            raise wants_pause(self._name, pause_asked(response.headers.get("Retry-After"), now=datetime.now(UTC)))
         if status >= 500:
             raise ServiceUnavailable(f"{self._name} has a problem of its own (HTTP {status})")
 
@@ -146,24 +146,37 @@ class Outside:
     def _too_long(self) -> AnswerTooLong:
         return AnswerTooLong(f"the answer of {self._name} is longer than {self._most_bytes // 1024} KiB")
 
-    def _unreachable(self, error: Exception) -> ServiceUnavailable | ServiceRefused:
-        if _is_about_certificates(error):
-            return ServiceRefused(f"the certificate of {self._name} is not to be trusted", hint="check the settings")
-        return ServiceUnavailable(f"{self._name} cannot be reached: {type(error).__name__}")
-
-    def _silent(self, error: Exception) -> ServiceUnavailable:
+    def _silent(self, error: Exception, scheme: str) -> ServiceUnavailable:
         if isinstance(error, (TimeoutError, httpx.TimeoutException)):
             return ServiceUnavailable(f"{self._name} did not answer in time")
-        return ServiceUnavailable(f"{self._name} broke off in the middle of its answer: {type(error).__name__}")
+        hint = "if that port is one of TLS, the address must begin with https://" if scheme == "http" else None
+        told = f"{self._name} broke off in the middle of its answer: {type(error).__name__}"
+        return ServiceUnavailable(told, hint=hint)
 
 
 def pause_asked(header: str | None, *, now: datetime) -> float:
-    """The seconds that `Retry-After` asks for, as a number or as a date; a minute where it says nothing useful."""
+    """The seconds that `Retry-After` asks for, as a number or as a date; a minute where it says nothing useful.
+
+    At most `RETINUE_LONGEST_PAUSE`: how long nobody may be asked is for people to say, not for a header.
+    """
     try:
         seconds = float(header or "")
     except ValueError:
         seconds = _seconds_until(header or "", now=now)
-    return min(max(seconds, 1.0), _LONGEST_PAUSE) if math.isfinite(seconds) else _PAUSE
+    return min(max(seconds, 1.0), RetinueSettings().longest_pause) if math.isfinite(seconds) else _PAUSE
+
+
+def wants_pause(name: str, seconds: float, *, asked: bool = False) -> ServiceBusy:
+    """That a service wants to be left alone for so many seconds, with the time at which that ends.
+
+    Args:
+        name: The service in a sentence, as in "the calendar server".
+        seconds: From now.
+        asked: Whether it said so earlier, and was not asked again.
+    """
+    until = (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%H:%M:%S UTC")
+    says = "asked" if asked else "asks"
+    return ServiceBusy(f"{name} {says} for a pause; it is asked again at {until}", retry_after=seconds)
 
 
 def _seconds_until(date: str, *, now: datetime) -> float:
@@ -172,11 +185,3 @@ def _seconds_until(date: str, *, now: datetime) -> float:
     except (ValueError, OverflowError):
         return _PAUSE
     return (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
-
-
-def _is_about_certificates(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -41,6 +41,9 @@ class RetinueSettings(BaseSettings):
     )
     worker_concurrency: int = Field(50, ge=1, le=1000, description="activities that one worker process runs at a time")
     log_level: str = "INFO"
+    longest_pause: float = Field(
+        900, ge=1, le=86_400, description="seconds for which a service that asks for a pause is left alone at most"
+    )
     mcp_config: Path | None = Field(None, description="MCP servers; by default `mcp.json` in the data folder, if any")
     a2a_config: Path | None = Field(None, description="A2A agents; by default `a2a.json` in the data folder, if any")
 

@@ -86,6 +86,7 @@ def workflow_types() -> list[type]:
     from workflows.assistant import AssistantWorkflow
     from workflows.catalog import PLANS
     from workflows.microagent import MicroAgentWorkflow
+    from workflows.model_pauses import ModelPausesWorkflow
     from workflows.notifications import NotificationWorkflow
     from workflows.registry import RegistryWorkflow
     from workflows.reminder import ReminderWorkflow
@@ -98,6 +99,7 @@ def workflow_types() -> list[type]:
         RegistryWorkflow,
         ReminderWorkflow,
         NotificationWorkflow,
+        ModelPausesWorkflow,
         *(plan.workflow for plan in PLANS.values()),
     ]
 

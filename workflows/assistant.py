@@ -35,7 +35,7 @@ from workflows.consent import Consent
 from workflows.conversation import MAX_WAITING, Conversation
 from workflows.dispatch import Waiting, run_activity
 from workflows.execution import Execution, Surroundings
-from workflows.failures import explain
+from workflows.failures import explain, used_by
 from workflows.local import proved_cancellation
 from workflows.messages import (
     ENDED,
@@ -418,6 +418,10 @@ class AssistantWorkflow:
                 on_waiting=self._reasoning_is_away,
                 result_type=result_type,
             )
+        except ActivityError as error:
+            if (used := used_by(error)) is not None:
+                self._use(used)
+            raise
         finally:
             self._reasoning_waits = None
 

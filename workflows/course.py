@@ -16,7 +16,7 @@ from retinue.capability import Annotations, ToolOptions
 from retinue.plan import cut
 from workflows.dispatch import run_activity
 from workflows.doubt import DOUBTS
-from workflows.failures import explain
+from workflows.failures import explain, used_by
 from workflows.messages import (
     ENDED,
     AssistantStatus,
@@ -101,6 +101,7 @@ class Course:
                 result_type=result_type,
             )
         except ActivityError as error:
+            self._usage += used_by(error) or Usage()
             raise self._failed(step_id, explain(error, who=name)) from None
         except asyncio.CancelledError:
             self._set(step_id, status=StepStatus.CANCELLED, finished_at=workflow.now())

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError, ChildWorkflowError
 from activities.reasoning.contract import CallOutcome, ConverseResult, ToolCall, Transcript, Usage
 from retinue.plan import BoundStep, PlanStep, bind_call, check_args, references
 from workflows import local
+from workflows.failures import used_by
 from workflows.messages import AgentTurn, StartMicroAgent
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ class Delegation:
                 self._around.on_waiting(self._step.id)
                 answer = await self._child(f"{name}/waited", start.model_copy(update={"patient": True}))
                 self._around.on_working(self._step.id)
-        except ChildWorkflowError:
-            # what it cost cannot be told any more, so it counts as all that was set aside
-            self._around.on_usage(Usage(requests=_REQUESTS), _REQUESTS)
+        except ChildWorkflowError as error:
+            # where it does not tell what it used, it counts as all that was set aside
+            self._around.on_usage(used_by(error) or Usage(requests=_REQUESTS), _REQUESTS)
             raise
         assert answer.said is not None
         self._around.on_usage(answer.said.usage, _REQUESTS)

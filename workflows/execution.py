@@ -25,7 +25,7 @@ from workflows.delegation import Around, Delegation
 from workflows.destinations import refused_destinations
 from workflows.dispatch import Waiting, found_no_worker, run_activity, was_begun
 from workflows.doubt import fate_of, in_the_dark, until_known
-from workflows.failures import explain
+from workflows.failures import explain, used_by
 from workflows.messages import (
     DoneEffect,
     KeptStep,
@@ -385,6 +385,8 @@ class Execution:
 
     def _end_failed(self, step: BoundStep, error: ActivityError) -> None:
         """A repeat that fails, or is not even begun, says nothing about the effect that was in doubt before."""
+        if step.capability == Reasoning.name and (used := used_by(error)) is not None:
+            self._around.on_usage(used, 1)
         problem, doubt = explain(error, who=step.tool), self._in_doubt.get(step.id)
         if doubt is not None and doubt.message != problem.message:
             problem = StepError(type=doubt.type, message=f"{doubt.message}; doing it again failed: {problem.message}")

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
+from activities.reasoning.contract import Usage, UsedSoFar
 from retinue.errors import RetinueError
 from workflows.dispatch import found_no_worker
 from workflows.messages import StepError
+
+
+def used_by(error: BaseException | None) -> Usage | None:
+    """What a failed activity says that it used of language models, all attempts together; None where it says nothing."""
+    while error is not None:
+        told: Sequence[Any] = ()
+        if isinstance(error, ApplicationError):
+            told = error.details
+        elif isinstance(error, TimeoutError):
+            told = error.last_heartbeat_details
+        for detail in told:
+            if isinstance(detail, dict) and "used_so_far" in detail:
+                return UsedSoFar.model_validate(detail).used_so_far
+        error = error.__cause__
+    return None
 
 
 def explain(error: BaseException, *, who: str) -> StepError:

@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 _MOST_AT_ONCE = MAX_BYTES + 64 * 1024
 _MOST_IN_ALL = 3 * MAX_BYTES
 _PASSING = (b"[UNAVAILABLE]", b"[INUSE]", b"[SERVERBUG]", b"[LIMIT]", b"[CONTACTADMIN]")
+_PRIVACY = b"[PRIVACYREQUIRED]"
 _NO_ROOM = b"[OVERQUOTA]"
 
 # What imaplib and imap-tools are known to raise for answers that break the grammar.
@@ -74,8 +75,23 @@ class _Box(BaseMailBox):
             return _BoundedTls(self._known, ssl_context=self._tls, **where)
         client = _Bounded(self._known, **where)
         if self._server.security is Security.STARTTLS:
-            client.starttls(self._tls)
+            self._encrypt(client)
         return client
+
+    def _encrypt(self, client: imaplib.IMAP4) -> None:
+        """Go on over TLS.
+
+        Raises:
+            ServiceRefused: The server does not offer it.
+        """
+        if "STARTTLS" not in client.capabilities:
+            raise self._server.no_encryption()
+        try:
+            client.starttls(self._tls)
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error:  # it offers it, and says no
+            raise self._server.no_encryption() from None
 
     def log_in(self) -> None:
         """Log in, and ask anew what the server can do: most say little before."""
@@ -158,6 +174,10 @@ class ImapSession:
             return self._refusal(error)
         if isinstance(error, OSError):
             return self._server.unreachable(error)
+        if isinstance(error, imaplib.IMAP4.error) and not any(hasattr(one, "capabilities") for one in self._clients):
+            if any("BYE" in one.untagged_responses for one in self._clients):
+                return ServiceUnavailable(f"{name} takes no connection at the moment")
+            return self._server.silent_at_first()
         if isinstance(error, imaplib.IMAP4.abort):
             return ServiceUnavailable(f"{name} broke off in the middle of its answer")
         return ServiceUnavailable(f"{name} gave an answer that makes no sense: {type(error).__name__}")
@@ -169,6 +189,8 @@ class ImapSession:
         if _NO_ROOM in said:
             return ServiceRefused(f"{name} has no room left: the mailbox is full", hint="free some space there")
         if isinstance(error, MailboxLoginError):
+            if _PRIVACY in said:
+                return self._server.wants_encryption()
             return self._server.wrong_password()
         return ServiceRefused(f"{name} refused it")
 

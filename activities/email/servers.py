@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from retinue.connecting import unreachable
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
 
 
@@ -34,15 +35,53 @@ class MailServer:
 
     def unreachable(self, error: BaseException) -> RetinueError:
         """Say why there is no connection, in a person's words: nothing has been asked of the server yet."""
-        if (about := _about_tls(error)) is not None:
-            return ServiceRefused(f"{about} {self.name}", hint="check the settings of the mail capability")
         if isinstance(error, TimeoutError):
-            return ServiceUnavailable(f"{self.name} did not answer in time")
-        return ServiceUnavailable(f"{self.name} cannot be reached: {type(error).__name__}")
+            return ServiceUnavailable(f"{self.name} did not answer in time", hint=self._about_port())
+        return unreachable(error, self.name, hint=f"check {self.setting}")
+
+    def silent_at_first(self) -> ServiceUnavailable:
+        """It did not greet as a server of its kind does."""
+        return ServiceUnavailable(
+            f"what answers at the address of {self.name} does not speak {self.protocol}", hint=self._about_port()
+        )
 
     def wrong_password(self) -> ServiceRefused:
         """It does not let this account in."""
-        return ServiceRefused(f"{self.name} does not accept the user name or password", hint="check the settings")
+        return ServiceRefused(
+            f"{self.name} does not accept the user name or password",
+            hint=f"check {self.setting}; some providers want an app password",
+        )
+
+    def no_encryption(self) -> ServiceRefused:
+        """It offers no STARTTLS, so nothing was told to it."""
+        return ServiceRefused(
+            f"{self.name} does not offer a secure connection (STARTTLS), and without one it gets no password",
+            hint=f"{self.setting} may begin with {self.protocol.lower()}s:// instead; ?starttls=false at its end allows "
+            "plain text, on this machine (127.0.0.1) only",
+        )
+
+    def wants_encryption(self) -> ServiceRefused:
+        """It takes a password over a secure connection only."""
+        return ServiceRefused(
+            f"{self.name} takes passwords over a secure connection only",
+            hint=f"leave ?starttls=false out of {self.setting}, or let it begin with {self.protocol.lower()}s://",
+        )
+
+    @property
+    def protocol(self) -> str:
+        """As people call it."""
+        return "IMAP" if "IMAP" in self.name else "SMTP"
+
+    @property
+    def setting(self) -> str:
+        """The variable that names it."""
+        return f"EMAIL_{self.protocol}_URL"
+
+    def _about_port(self) -> str:
+        if self.security is Security.TLS:
+            return f"check host and port in {self.setting}"
+        scheme = self.protocol.lower()
+        return f"check host and port in {self.setting}; a port that speaks TLS at once needs {scheme}s://"
 
 
 Kinds = dict[str, tuple[Security, int]]
@@ -117,13 +156,3 @@ def _is_this_machine(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _about_tls(error: BaseException | None) -> str | None:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return "the certificate is not to be trusted of"
-        if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            return "no secure connection (TLS) is possible with"
-        error = error.__cause__ or error.__context__
-    return None

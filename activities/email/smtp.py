@@ -30,7 +30,9 @@ from retinue.ledger import Commit
 
 _GO_ON = 354
 _NO_ROOM = (452, 552)
-_WRONG_PASSWORD = (534, 535, 538)
+_WRONG_PASSWORD = (534, 535)
+_WANTS_ENCRYPTION = 538
+_LOG_IN_FIRST = 530
 _PAUSE = 30.0
 _LINE_BEGINS_WITH_DOT = re.compile(rb"(?m)^\.")
 
@@ -106,9 +108,7 @@ class Submission:
         except OSError as error:  # aiosmtplib's own for lost connections and time-outs are of this kind too
             raise self._server.unreachable(error) from None
         except SMTPException:
-            raise ServiceRefused(
-                f"{self._server.name} does not offer a secure connection (STARTTLS)", hint="check EMAIL_SMTP_URL"
-            ) from None
+            raise self._server.no_encryption() from None
 
     async def _connect(self, client: SMTP) -> None:
         await client.connect()
@@ -118,6 +118,8 @@ class Submission:
         try:
             await self._log_in(client)
         except SMTPAuthenticationError as error:
+            if error.code == _WANTS_ENCRYPTION:
+                raise self._server.wants_encryption() from None
             if error.code in _WRONG_PASSWORD:
                 raise self._server.wrong_password() from None
             raise
@@ -133,7 +135,10 @@ class Submission:
         elif "cram-md5" in offered:
             await client.auth_crammd5(name, password)
         else:
-            raise ServiceRefused(f"{self._server.name} offers no way to log in by password")
+            raise ServiceRefused(
+                f"{self._server.name} offers no way to log in by password",
+                hint="many do so over a secure connection only" if self._server.security is Security.PLAIN else None,
+            )
 
     async def _address(self, client: SMTP, content: bytes, sender: str, recipients: Sequence[str]) -> None:
         sized = [f"SIZE={len(content)}"] if client.supports_extension("size") else []
@@ -181,7 +186,12 @@ class Submission:
             raise _by_code(
                 code, f"{name} has no room for this mail, or it is too large (SMTP {code}); nothing was sent"
             )
-        if code in (530, 550, 553, 554):
+        if code == _LOG_IN_FIRST:
+            raise ServiceRefused(
+                f"{name} wants a log-in or a secure connection first (SMTP {code}); nothing was sent",
+                hint=f"name user and password in {self._server.setting}, and leave ?starttls=false out",
+            )
+        if code in (550, 553, 554):
             raise ServiceRefused(f"{name} does not allow this mail (SMTP {code}); nothing was sent")
         raise _by_code(code, f"{name} did not take this mail (SMTP {code}); nothing was sent")
 

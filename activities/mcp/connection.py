@@ -32,18 +32,19 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from activities.mcp.config import Server
-from activities.mcp.http import FATE, MAX_BODY_BYTES, Fate, http_client
+from activities.mcp.http import FATE, MAX_BODY_BYTES, Fate, WatchedTransport, http_client
 from activities.mcp.listing import LeftOut, mended
 from activities.mcp.offers import MAX_NAME, MAX_TOOLS, OPENING
 from activities.mcp.stdio import stdio_transport
+from retinue.connecting import unreachable
 from retinue.errors import (
     InvalidArguments,
     OutcomeUnknown,
     RetinueError,
-    ServiceBusy,
     ServiceRefused,
     ServiceUnavailable,
 )
+from retinue.outside import wants_pause
 from retinue.words import one_line
 
 _MAX_PAGES = 20
@@ -78,6 +79,7 @@ class Session:
         self.left_out = LeftOut()
         """Why tools of the last list cannot be used, by the server's own names."""
         self._over = asyncio.Event()
+        self._wire = WatchedTransport()
         self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         # a context of its own: not that of the first call, whose fate it would note
         self._task = asyncio.get_running_loop().create_task(self._hold(), context=Context())
@@ -106,7 +108,20 @@ class Session:
             self._task.cancel()
             raise ServiceUnavailable(f"the MCP server {self._name} did not greet within {OPENING:.0f} s") from None
         except _WENT_WRONG as error:
-            raise ServiceUnavailable(f"the MCP server {self._name} {_why(error)}") from None
+            raise self._no_greeting(error) from None
+
+    def _no_greeting(self, error: BaseException) -> RetinueError:
+        name, wire = f"the MCP server {self._name}", self._wire
+        if wire.unreachable is not None:
+            return unreachable(wire.unreachable, name, hint="check `url` in its configuration")
+        if wire.status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
+            return ServiceRefused(
+                f"{name} refuses us (HTTP {wire.status})", hint="check `headers` in its configuration"
+            )
+        if wire.status is not None and wire.status >= httpx2.codes.BAD_REQUEST:
+            hint = "check `url` in its configuration: its path, and https where the port is one of TLS"
+            return ServiceUnavailable(f"{name} does not greet (HTTP {wire.status})", hint=hint)
+        return ServiceUnavailable(f"{name} {_why(error)}")
 
     async def end(self) -> None:
         """End it, and with it a server that was started for it."""
@@ -144,7 +159,7 @@ class Session:
             if self._server.url is None:
                 transport: Any = stdio_transport(self._server, self._over)
             else:
-                http = await opened.enter_async_context(http_client(self._server))
+                http = await opened.enter_async_context(http_client(self._server, self._wire))
                 transport = streamable_http_client(
                     self._server.url.get_secret_value(), http_client=http, max_sse_event_size=MAX_BODY_BYTES
                 )
@@ -244,7 +259,10 @@ class Session:
         """What an error means for the call. The server's own words are left where they are."""
         status = fate.status
         if not fate.sent:
-            return ServiceUnavailable(f"the MCP server {self._name} cannot be reached")
+            name = f"the MCP server {self._name}"
+            if fate.unreachable is not None:
+                return unreachable(fate.unreachable, name, hint="check `url` in its configuration")
+            return ServiceUnavailable(f"{name} cannot be reached")
         if status is not None and (status >= 300 or status == httpx2.codes.ACCEPTED):
             return self._judged_by_status(status, code, fate, changes)
         if code == REQUEST_TIMEOUT:
@@ -260,7 +278,7 @@ class Session:
         if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
             return ServiceRefused(f"{name} refuses us (HTTP {status})", hint="check `headers` in its configuration")
         if status == _TOO_MANY or (status == _UNAVAILABLE and fate.pause is not None):
-            return ServiceBusy(f"{name} asks for a pause", retry_after=fate.pause or 60.0)
+            return wants_pause(name, fate.pause or 60.0)
         if status == httpx2.codes.NOT_FOUND and code != METHOD_NOT_FOUND:
             self._over.set()
             return SessionLost(f"{name} has forgotten our session")

@@ -32,16 +32,18 @@ class Fate:
     status: int | None = None
     pause: float | None = None
     """Seconds that the server asked for."""
+    unreachable: BaseException | None = None
+    """Why nothing could be sent."""
 
 
 FATE: ContextVar[Fate | None] = ContextVar("mcp_call_fate", default=None)
 """Of the call that is being made. The SDK passes a caller's context on to the task that sends its request."""
 
 
-def http_client(server: Server) -> httpx2.AsyncClient:
+def http_client(server: Server, transport: WatchedTransport) -> httpx2.AsyncClient:
     """A client with the server's headers. It follows no redirects; the SDK follows those within the origin."""
     return httpx2.AsyncClient(
-        transport=WatchedTransport(httpx2.AsyncHTTPTransport()),
+        transport=transport,
         headers={
             **{name: value.get_secret_value() for name, value in server.headers.items()},
             "Accept-Encoding": "identity",
@@ -54,8 +56,12 @@ def http_client(server: Server) -> httpx2.AsyncClient:
 class WatchedTransport(httpx2.AsyncBaseTransport):
     """Bounded bodies, and failures as answers. Event streams pass as they are: the SDK bounds each event."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
-        self._inner = inner
+    def __init__(self, inner: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._inner = inner or httpx2.AsyncHTTPTransport()
+        self.unreachable: BaseException | None = None
+        """Why the last request could not be sent; None where it was."""
+        self.status: int | None = None
+        """What the last request was answered with."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request; note what became of it."""
@@ -65,15 +71,16 @@ class WatchedTransport(httpx2.AsyncBaseTransport):
         try:
             response = await self._inner.handle_async_request(request)
             return await self._received(request, response, fate)
-        except _NEVER_SENT:
-            fate.sent = before
+        except _NEVER_SENT as error:
+            fate.sent, fate.unreachable, self.unreachable = before, error, error
             return httpx2.Response(_BROKEN_STATUS, request=request)
         except httpx2.TransportError:
             fate.status = None
             return httpx2.Response(_BROKEN_STATUS, request=request)
 
     async def _received(self, request: httpx2.Request, response: httpx2.Response, fate: Fate) -> httpx2.Response:
-        fate.status = response.status_code
+        fate.status = self.status = response.status_code
+        self.unreachable = None
         if "retry-after" in response.headers:
             fate.pause = pause_asked(response.headers["retry-after"], now=datetime.now(UTC))
         encoded = response.headers.get("content-encoding", "identity") != "identity"

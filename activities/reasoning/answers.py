@@ -16,6 +16,7 @@ from retinue.errors import CutAnswer, MalformedAnswer, ModelError, RefusedAnswer
 from retinue.surrogates import whole
 from retinue.words import one_line
 
+CUT_MARK = "\n\n(cut at the model's limit)"
 _CALL_FOR_JSON = "json_tool_call"
 """How LiteLLM names the function by which it makes a model keep to a schema."""
 _TEXTS = ("text", "output_text")
@@ -95,11 +96,25 @@ def _message(completion: ChatCompletion) -> ChatCompletionMessage:
         raise Failure(MalformedAnswer("the language model's service answered without a message"))
     if choices[0].finish_reason == "length":
         told = "the language model's answer was cut off at its token limit"
-        raise Failure(CutAnswer(told, hint="raise max_output_tokens (REASONING_MAX_OUTPUT_TOKENS)"), Why.CUT)
+        error = CutAnswer(told, hint="raise REASONING_MAX_OUTPUT_TOKENS, or max_output_tokens in RETINUE_MODELS")
+        raise Failure(error, Why.CUT, text=_so_far(choices[0].message))
     if choices[0].finish_reason == "content_filter":
         raise Failure(CutAnswer("the language model's provider withheld the answer"))
     message: ChatCompletionMessage = choices[0].message
     return message
+
+
+def marked(text: str) -> str:
+    """Return a text that was cut, with a mark that says so."""
+    return f"{text}{CUT_MARK}"
+
+
+def _so_far(message: ChatCompletionMessage) -> str:
+    """What stands of an answer that was cut; nothing where only thoughts do."""
+    try:
+        return without_thoughts(_content(message))[:MAX_ANSWER_CHARS]
+    except MalformedAnswer:
+        return ""
 
 
 def _said(message: ChatCompletionMessage) -> Said:

@@ -40,6 +40,9 @@ class ModelUse(BaseModel):
     output_tokens: int = 0
     cached_tokens: int = Field(0, description="of the input tokens, those that the endpoint still had, if it says so")
     cost: float = Field(0, description="in the currency of the configured prices; 0 where none are configured")
+    estimated_tokens: int = Field(
+        0, description="of the tokens, those that the endpoint did not count; estimated as three characters a token"
+    )
 
     def __add__(self, other: ModelUse) -> ModelUse:
         return ModelUse(
@@ -48,6 +51,7 @@ class ModelUse(BaseModel):
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             cost=round(self.cost + other.cost, 6),
+            estimated_tokens=self.estimated_tokens + other.estimated_tokens,
         )
 
 
@@ -59,6 +63,9 @@ class Usage(BaseModel):
     output_tokens: int = 0
     cost: float = Field(0, description="in the currency of the configured prices; 0 where none are configured")
     cached_tokens: int = Field(0, description="of the input tokens, those that the endpoint still had, if it says so")
+    estimated_tokens: int = Field(
+        0, description="of the tokens, those that the endpoint did not count; estimated as three characters a token"
+    )
     models: dict[str, ModelUse] = Field(default_factory=dict, description="the same by model")
     instead: list[str] = Field(
         default_factory=list, description="where another model answered than the first choice, and why; each told once"
@@ -79,6 +86,7 @@ class Usage(BaseModel):
             output_tokens=self.output_tokens + other.output_tokens,
             cost=round(self.cost + other.cost, 6),
             cached_tokens=self.cached_tokens + other.cached_tokens,
+            estimated_tokens=self.estimated_tokens + other.estimated_tokens,
             models={name: self.models.get(name, none) + other.models.get(name, none) for name in names},
             instead=[*self.instead, *(told for told in other.instead if told not in self.instead)][:MAX_TOLD],
         )
@@ -91,6 +99,12 @@ class Usage(BaseModel):
             output_tokens=self.output_tokens * count,
             cost=round(self.cost * count, 6),
         )
+
+
+class UsedSoFar(BaseModel):
+    """What all attempts of an activity used so far: carried by its heartbeats, and by the details of its failure."""
+
+    used_so_far: Usage
 
 
 class RefusedPlan(BaseModel):
@@ -272,6 +286,27 @@ class ConverseResult(BaseModel):
     length: int = Field(0, description="of the transcript after this turn")
 
 
+class ModelPause(BaseModel):
+    """A model that is not asked before a moment, since its endpoint asked for that (HTTP 429, or 503 with Retry-After)."""
+
+    model: str = Field(description="the model and its endpoint, as in gpt-5-mini@api.openai.com/v1")
+    until: Moment
+    since: Moment | None = Field(None, description="when it was asked for")
+    asked_seconds: float | None = Field(None, description="how long the endpoint asked for; what is kept is bounded")
+
+
+class PausesRequest(BaseModel):
+    """Arguments of `reasoning.pauses`."""
+
+    end: bool = Field(False, description="end them first, so that every model is asked again at once")
+
+
+class PausesResult(BaseModel):
+    """The models that are left alone now."""
+
+    pauses: list[ModelPause]
+
+
 _THINKING = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
 _TEXT = _THINKING.model_copy(update={"trusted_output": True})
 """A text that is as trusted as the data that it was made of, since the model can do nothing but write."""
@@ -304,6 +339,12 @@ class Reasoning(Capability):
     @abstractmethod
     async def converse(self, request: ConverseRequest) -> ConverseResult:
         """One turn of a capability's own agent: it reads what its calls gave, and answers or wishes for more calls."""
+
+    @activity.defn(name="reasoning.pauses")
+    @tool(title="Pauses of models", annotations=_THINKING, options=ToolOptions(start_to_close=10), plannable=False)
+    @abstractmethod
+    async def pauses(self, request: PausesRequest) -> PausesResult:
+        """List the models that endpoints asked to leave alone, and end these pauses where that is wished."""
 
     @activity.defn(name="reasoning.compose")
     @tool(title="Write a text", summary="{instruction}", annotations=_TEXT, options=MODEL_OPTIONS)

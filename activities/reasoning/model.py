@@ -16,15 +16,16 @@ from typing import Any, Generic, TypeVar
 
 from openai.types.chat import ChatCompletion
 
-from activities.reasoning.answers import Said, WrittenCall, json_of, said_by, text_of
-from activities.reasoning.contract import ModelUse, Usage
+from activities.reasoning.answers import Said, WrittenCall, json_of, marked, said_by, text_of
+from activities.reasoning.contract import ModelPause, ModelUse, Usage
 from activities.reasoning.draft import Writing
-from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy
+from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy, tokens_of
 from activities.reasoning.pauses import Pauses
 from activities.reasoning.roster import ModelSpec, Roster
 from activities.reasoning.settings import Duty, ReasoningSettings, Structured
 from activities.reasoning.structured import asked, asked_less
 from activities.reasoning.tries import Tries
+from activities.reasoning.used import current_meter
 from retinue.errors import (
     CutAnswer,
     MalformedAnswer,
@@ -41,8 +42,6 @@ STANDS_BACK = 60.0
 """Seconds for which a model that failed is asked last."""
 IN_ONE_PIECE = 600.0
 """Seconds for which a model whose answer broke off is asked for whole answers."""
-_CHARS_OF_A_TOKEN = 3
-"""Fewer than the four of plain English, so that what is estimated from it is rather too much."""
 _Answer = TypeVar("_Answer")
 _Request = tuple[list[Mapping[str, Any]], dict[str, Any]]
 _log = logging.getLogger("retinue.reasoning")
@@ -56,6 +55,8 @@ class _Question(Generic[_Answer]):
     read: Callable[[ChatCompletion], _Answer]
     text: Writing | None = None
     """Told what is written while it is written."""
+    cut: Callable[[str], _Answer] | None = None
+    """Makes an answer of what a model wrote up to its limit, where that is better than none."""
 
 
 class LanguageModel:
@@ -69,7 +70,7 @@ class LanguageModel:
     def __init__(self, settings: ReasoningSettings, pauses: Pauses | None = None) -> None:
         self._roster = Roster(settings)
         self._patience = settings.patience
-        self._pauses = pauses or Pauses()
+        self._pauses = pauses or Pauses(longest=settings.longest_pause)
         self._endpoints: dict[ModelSpec, Endpoint] = {}
         self._forms: dict[str, Structured] = {}
         self._in_one_piece: dict[str, float] = {}
@@ -80,6 +81,16 @@ class LanguageModel:
         for endpoint in self._endpoints.values():
             await endpoint.close()
 
+    async def pauses(self, *, end: bool) -> list[ModelPause]:
+        """List the models that are left alone now, after ending these pauses where that is wished.
+
+        Raises:
+            ServiceUnavailable: The database does not answer.
+        """
+        if end:
+            await self._pauses.end()
+        return await self._pauses.known()
+
     async def complete(
         self,
         messages: Iterable[Mapping[str, Any]],
@@ -88,6 +99,7 @@ class LanguageModel:
         duty: Duty = Duty.REPLY,
         text: Writing | None = None,
         quotes_refusal: bool = False,
+        keeps_cut: bool = False,
     ) -> tuple[str, Usage]:
         """Ask for a text, and return it with what was used.
 
@@ -97,6 +109,7 @@ class LanguageModel:
             duty: Whose models are asked.
             text: Told what a model writes while it does; the answer is what counts.
             quotes_refusal: Whether an error may repeat how the model refused: not where strangers' words are its input.
+            keeps_cut: Whether a text that was cut at its limit is returned, with a mark, when no model writes all of it.
 
         Raises:
             ServiceUnavailable: Not reachable, too slow, or 5xx.
@@ -114,7 +127,7 @@ class LanguageModel:
                 return text_of(completion, quotes=quotes_refusal)
             return json_of(completion, schema, quotes=quotes_refusal)
 
-        question = _Question(lambda form: asked(said, response_format, form), read, text)
+        question = _Question(lambda form: asked(said, response_format, form), read, text, marked if keeps_cut else None)
         return await self._answer(self._roster.models_for(duty), question, None)
 
     def tries(self, agent: str) -> Tries:
@@ -152,7 +165,7 @@ class LanguageModel:
 
     def worst_call(self, messages: Iterable[Mapping[str, Any]], duty: Duty = Duty.PLAN) -> Usage:
         """What a request can use at most: all messages read, and an answer of the longest kind, by the dearest model."""
-        read = _estimated(messages)
+        read = tokens_of(messages)
         uses = [self._endpoint(spec).used(read, 0, spec.max_output_tokens) for spec in self._roster.models_for(duty)]
         return Usage(
             requests=1,
@@ -181,6 +194,9 @@ class LanguageModel:
             else:
                 self._failed.pop(spec.identity, None)
                 return answer, Usage.of(course.uses, self._told(spec, course))
+        cut = next(((by, failed.text) for by, failed in course.failures if failed.text), None)
+        if question.cut and cut:
+            return question.cut(cut[1]), Usage.of(course.uses, self._told(cut[0], course))
         raise course.error() from None
 
     async def _ask(self, spec: ModelSpec, question: _Question[_Answer], course: _Course, *, later: int) -> _Answer:
@@ -190,7 +206,7 @@ class LanguageModel:
         while True:
             form = self._forms.get(spec.identity, spec.structured)
             messages, extra = question.put(form)
-            if spec.max_input_tokens and _estimated(messages) > spec.max_input_tokens:
+            if spec.max_input_tokens and tokens_of(messages) > spec.max_input_tokens:
                 told = f"the conversation is longer than the {spec.max_input_tokens} tokens that {spec.label} reads"
                 raise Failure(ServiceRefused(told), Why.LENGTH)
             try:
@@ -232,20 +248,39 @@ class LanguageModel:
     ) -> _Answer:
         endpoint = self._endpoint(spec)
         course.tries.count()
-        course.used(spec, ModelUse(requests=1))
+        course.sends(spec, endpoint.use_without_answer(messages))
         try:
             heard = self._listener(spec, question.text)
-            completion = await endpoint.create(messages, extra, within=course.tries.seconds(later=later), heard=heard)
-            use = endpoint.use(completion).model_copy(update={"requests": 0})
+            completion = await self._answered(endpoint, messages, extra, course, later=later, heard=heard)
+            use = endpoint.use(completion, messages)
             course.used(spec, use)
-            if heard and question.text and question.text.begun and not use.output_tokens:
-                self._in_one_piece[spec.identity] = inf  # a budget counts what the service says: some do so only then
+            if heard and question.text and question.text.begun and use.estimated_tokens:
+                self._in_one_piece[spec.identity] = inf  # some services count only then
             return question.read(completion)
         except Failure as failure:
             await self._note(spec, failure)
             raise
         except (AttributeError, TypeError, LookupError):  # the SDK does not check the shape of what it parses
             raise Failure(MalformedAnswer(NO_COMPLETION)) from None
+
+    async def _answered(
+        self,
+        endpoint: Endpoint,
+        messages: list[Mapping[str, Any]],
+        extra: Mapping[str, Any],
+        course: _Course,
+        *,
+        later: int,
+        heard: Callable[[str], None] | None,
+    ) -> ChatCompletion:
+        """The completion; a request that fails is counted too."""
+        try:
+            return await endpoint.create(messages, extra, within=course.tries.seconds(later=later), heard=heard)
+        except Failure as failure:
+            lost = failure.heard is not None
+            use = endpoint.use_without_answer(messages, failure.heard or 0) if lost else ModelUse(requests=1)
+            course.used(endpoint.spec, use)
+            raise
 
     def _listener(self, spec: ModelSpec, text: Writing | None) -> Callable[[str], None] | None:
         if text is None:
@@ -295,10 +330,16 @@ class _Course:
         self.tries = tries
         self.uses: dict[str, ModelUse] = {}
         self.failures: list[tuple[ModelSpec, Failure]] = []
+        self._meter = current_meter()
+
+    def sends(self, spec: ModelSpec, use: ModelUse) -> None:
+        """A request is sent, which uses at least this."""
+        self._meter.sends(spec.label, use)
 
     def used(self, spec: ModelSpec, use: ModelUse) -> None:
-        """Count it for that model."""
+        """Count for that model what the request used that was sent last."""
         self.uses[spec.label] = self.uses.get(spec.label, ModelUse()) + use
+        self._meter.add(spec.label, use)
 
     def error(self) -> RetinueError:
         """What is reported when no model answered: what may pass by itself, the soonest, else what the first choice said."""
@@ -326,8 +367,3 @@ def _may_take(other: ModelSpec, spec: ModelSpec, failure: Failure) -> bool:
     if failure.why is Why.LENGTH and other.max_input_tokens and spec.max_input_tokens:
         return other.max_input_tokens > spec.max_input_tokens
     return failure.why is not Why.CUT or other.max_output_tokens > spec.max_output_tokens
-
-
-def _estimated(messages: Iterable[Mapping[str, Any]]) -> int:
-    """About how many tokens messages have, rather too many."""
-    return sum(len(str(message["content"])) for message in messages) // _CHARS_OF_A_TOKEN + 1

@@ -33,3 +33,5 @@ class Pause(ReasoningBase, table=True):
     model: str = Field(primary_key=True, max_length=500, description="model and place, without secrets")
     until: datetime = Field(sa_type=UtcDateTime)
     waiting: int = Field(0, ge=0, description="how many were told to come back after this pause")
+    since: datetime | None = Field(None, sa_type=UtcDateTime, description="when it was asked for")
+    asked_seconds: float | None = Field(None, description="how long the endpoint asked for; what is kept is bounded")

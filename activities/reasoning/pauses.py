@@ -1,4 +1,4 @@
-"""Pauses that endpoints ask for, kept by all workers together.
+"""Pauses that endpoints ask for, kept by all workers together, and never for longer than people agreed to.
 
 Whoever is told to wait records it, and nobody asks that model again before the pause is over. Those who had to wait are
 told to come back one after the other, so that the first second after a pause does not bring the next one.
@@ -13,7 +13,9 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, delete, select
 
+from activities.reasoning.contract import ModelPause
 from activities.reasoning.models import Pause
 from activities.reasoning.store import OnDemand
 from retinue.errors import LONGEST_WAIT, ServiceUnavailable
@@ -22,7 +24,6 @@ GAP = 0.25
 """Seconds between two that come back."""
 SPREAD = 15.0
 """Seconds over which they come back at most; more of them come closer to each other."""
-_LONGEST = timedelta(days=1)
 _WITHOUT_STORE = 30.0
 _log = logging.getLogger("retinue.reasoning")
 
@@ -30,8 +31,15 @@ _log = logging.getLogger("retinue.reasoning")
 class Pauses:
     """The pauses of all models. A model is named by its identity, which is the same for all workers."""
 
-    def __init__(self, store: OnDemand | None = None) -> None:
+    def __init__(self, store: OnDemand | None = None, *, longest: float = 900) -> None:
+        """Keep the store.
+
+        Args:
+            store: Shared by all workers; without one each process keeps its own.
+            longest: Seconds for which a model is left alone at most, whatever its endpoint asks for.
+        """
         self._store = store
+        self._longest = timedelta(seconds=longest)
         self._own: dict[str, datetime] = {}
         self._store_away_until = 0.0
 
@@ -44,7 +52,7 @@ class Pauses:
                     found = await session.get(Pause, model)
                 if found is None or found.until <= now:
                     return 0.0
-                return await self._place(store, model, found.until, now)
+                return await self._place(store, model, found.until, now, asked=None)
             except ServiceUnavailable as error:
                 self._without_store(error)
         return max(0.0, (self._own.get(model, now) - now).total_seconds())
@@ -57,31 +65,71 @@ class Pauses:
             told before.
         """
         now = datetime.now(UTC)
-        until = now + min(timedelta(seconds=min(seconds, 1e6)), _LONGEST)
+        kept = min(seconds, self._longest.total_seconds())
+        until = now + timedelta(seconds=kept)
         self._own[model] = until
         if not (store := self._usable()):
-            return seconds
+            return kept
         try:
-            return max(seconds, await self._place(store, model, until, now))
+            return max(kept, await self._place(store, model, until, now, asked=seconds))
         except ServiceUnavailable as error:
             self._without_store(error)
-            return seconds
+            return kept
 
-    async def _place(self, store: OnDemand, model: str, until: datetime, now: datetime) -> float:
-        """Lengthen the pause if need be, and take the next place among those who come back after it."""
+    async def known(self) -> list[ModelPause]:
+        """List the models that are left alone now.
+
+        Raises:
+            ServiceUnavailable: The database does not answer.
+        """
+        now = datetime.now(UTC)
+        if self._store is None:
+            return [ModelPause(model=model, until=until) for model, until in self._own.items() if until > now]
+        async with self._store.read() as session:
+            found = (await session.exec(select(Pause).where(col(Pause.until) > now).order_by(Pause.model))).all()
+        return [
+            ModelPause(
+                model=one.model,
+                until=min(one.until, now + self._longest),
+                since=one.since,
+                asked_seconds=one.asked_seconds,
+            )
+            for one in found
+        ]
+
+    async def end(self) -> None:
+        """End all pauses: every model may be asked at once.
+
+        Raises:
+            ServiceUnavailable: The database does not answer.
+        """
+        self._own.clear()
+        if self._store is not None:
+            async with self._store.write() as session:
+                await session.exec(delete(Pause))
+
+    async def _place(
+        self, store: OnDemand, model: str, until: datetime, now: datetime, *, asked: float | None
+    ) -> float:
+        """Lengthen the pause if need be, and take the next place among those who come back after it.
+
+        One that is longer than is agreed to now is shortened: the setting, or the clock, was another one.
+        """
         try:
             async with store.write() as session:
                 found = await session.get(Pause, model, with_for_update=True)
                 if found is None:
-                    found = Pause(model=model, until=until, waiting=0)
+                    found = Pause(model=model, until=until, waiting=0, since=None, asked_seconds=None)
                 if found.until <= now:
                     found.waiting = 0
-                found.until = max(found.until, until)
+                found.until = min(max(found.until, until), now + self._longest)
+                if asked is not None:
+                    found.since, found.asked_seconds = now, asked
                 place, ends = found.waiting, found.until
                 found.waiting += 1
                 session.add(found)
         except IntegrityError:  # another worker was the first to record one
-            return await self._place(store, model, until, now)
+            return await self._place(store, model, until, now, asked=asked)
         return _back_after((ends - now).total_seconds(), place)
 
     def _usable(self) -> OnDemand | None:

@@ -12,6 +12,8 @@ from activities.reasoning.contract import (
     ExtractRequest,
     ExtractResult,
     Message,
+    PausesRequest,
+    PausesResult,
     PlanRequest,
     PlanResult,
     Progress,
@@ -28,6 +30,7 @@ from activities.reasoning.settings import Duty
 from activities.reasoning.store import TranscriptStore
 from activities.reasoning.structured import json_in
 from activities.reasoning.turns import Turns
+from activities.reasoning.used import metered
 from retinue.capability import Manifest
 from retinue.errors import MalformedAnswer, NotFound
 from retinue.plan import AGENT_RESULT, AGENT_VERB, Round, bind, check, declared, parse
@@ -63,34 +66,46 @@ class ReasoningTools(Reasoning):
         progress = [_as_declared(step, manifests) for step in request.progress]
         request = request.model_copy(update={"progress": progress})
         messages = prompts.for_plan(request, manifests, earlier)
-        answer, usage = await self._model.complete(
-            messages, response_format=prompts.PLAN_FORMAT, duty=Duty.PLAN, quotes_refusal=True
-        )
-        result = await self._read(answer, request, manifests)
+        with metered() as meter:
+            answer, usage = await self._model.complete(
+                messages, response_format=prompts.PLAN_FORMAT, duty=Duty.PLAN, quotes_refusal=True
+            )
+            result = await self._read(answer, request, manifests)
         worst = self._model.worst_call(messages) if request.worst_case else None
-        return result.model_copy(update={"usage": usage, "worst_call": worst})
+        return result.model_copy(update={"usage": meter.before + usage, "worst_call": worst})
 
     async def reply(self, request: ReplyRequest) -> TextResult:
         """Write the final answer."""
         earlier = await self._earlier(request.transcript, request.messages)
-        with writing() as written:
-            messages = prompts.for_reply(request, earlier)
-            text, usage = await self._model.complete(messages, text=written, quotes_refusal=True)
-        return TextResult(text=text, usage=usage)
+        messages = prompts.for_reply(request, earlier)
+        with metered() as meter, writing() as written:
+            text, usage = await self._model.complete(messages, text=written, quotes_refusal=True, keeps_cut=True)
+        return TextResult(text=text, usage=meter.before + usage)
 
     async def converse(self, request: ConverseRequest) -> ConverseResult:
         """Take one turn of an agent."""
-        return await self._turns.take(request, await self._manifest(request.agent))
+        manifest = await self._manifest(request.agent)
+        with metered() as meter:
+            result = await self._turns.take(request, manifest)
+        # a turn that another attempt answered tells what that one knew
+        used = max(result.usage, meter.total(), key=lambda usage: usage.requests)
+        return result.model_copy(update={"usage": used})
 
     async def compose(self, request: ComposeRequest) -> TextResult:
         """Write one text from data."""
-        with writing() as written:
+        with metered() as meter, writing() as written:
             text, usage = await self._model.complete(prompts.for_compose(request), text=written)
-        return TextResult(text=text, usage=usage)
+        return TextResult(text=text, usage=meter.before + usage)
+
+    async def pauses(self, request: PausesRequest) -> PausesResult:
+        """List pauses, and end them where that is wished."""
+        return PausesResult(pauses=await self._model.pauses(end=request.end))
 
     async def extract(self, request: ExtractRequest) -> ExtractResult:
         """Read values out of data."""
-        return await extract(self._model, request, now=present())
+        with metered() as meter:
+            found = await extract(self._model, request, now=present())
+        return found.model_copy(update={"usage": meter.before + found.usage})
 
     async def _earlier(self, transcript: Transcript | None, messages: Sequence[Message]) -> list[Message]:
         """Keep what is new in a conversation and read what was said before it."""

@@ -20,6 +20,7 @@ from activities.reasoning.contract import ConverseRequest, ConverseResult, ToolC
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.store import Record, TranscriptStore
 from activities.reasoning.tries import Tries
+from activities.reasoning.used import current_meter
 from retinue.capability import Manifest
 from retinue.errors import NotFound, UnusableAnswer
 from retinue.plan import MAX_ARGS_BYTES, MAX_DEPTH
@@ -83,6 +84,7 @@ class Turns:
             problems = _problems(said, may_call=not request.last_turn)
         if problems:
             raise UnusableAnswer(f"the language model's calls cannot be used: {next(iter(problems.values()))}")
+        used = current_meter().before + used
         return {**_assistant(said.text, _calls(said, turn)), "turn": turn, "usage": used.model_dump()}
 
     async def _say(

@@ -8,7 +8,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from retinue.errors import ServiceBusy, ServiceRefused, ServiceUnavailable
-from retinue.outside import Outside
+from retinue.outside import Outside, wants_pause
 
 MAX_BYTES = 1024 * 1024
 
@@ -61,7 +61,7 @@ class Service:
     def _check_pause(self) -> None:
         """One question that is told to wait speaks for all of this process: the service counts them together."""
         if self._closed_until is not None and (rest := (self._closed_until - self._clock()).total_seconds()) > 0:
-            raise ServiceBusy("the weather service asked for a pause", retry_after=max(rest, 1.0))
+            raise wants_pause("the weather service", max(rest, 1.0), asked=True)
 
 
 def _read(content: bytes, shape: type[Answer]) -> Answer:

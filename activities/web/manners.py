@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from retinue.errors import ServiceBusy
+from retinue.outside import wants_pause
 
 _MOST_SITES = 256
 
@@ -47,7 +47,7 @@ class Manners:
         async with site.lock:
             now = self._clock()
             if now < site.open_at:
-                raise ServiceBusy("the site asked for a pause", retry_after=site.open_at - now)
+                raise wants_pause("the site", site.open_at - now, asked=True)
             await asyncio.sleep(max(0.0, site.next_at - now))
             try:
                 yield

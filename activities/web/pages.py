@@ -14,9 +14,9 @@ from activities.web.reader import MAX_CHARS, Reader, Text
 from activities.web.robots import MAX_ROBOTS_BYTES, Robots
 from activities.web.visits import Visit, follow, get
 from retinue.egress import web_address
-from retinue.errors import NotFound, ServiceBusy, ServiceRefused, ServiceUnavailable
+from retinue.errors import NotFound, ServiceRefused, ServiceUnavailable
 from retinue.memory import Memory
-from retinue.outside import pause_asked
+from retinue.outside import pause_asked, wants_pause
 
 _GONE = frozenset({404, 410})
 _LIFETIME = timedelta(minutes=5)
@@ -97,7 +97,7 @@ class Pages:
         if status == httpx.codes.TOO_MANY_REQUESTS or (status == 503 and "Retry-After" in visit.headers):
             pause = pause_asked(visit.headers.get("Retry-After"), now=self._clock())
             self._manners.pause(visit.url.host, pause)
-            raise ServiceBusy("the site asks for a pause", retry_after=pause)
+            raise wants_pause("the site", pause)
         if status in _GONE:
             raise NotFound(f"there is no such page (HTTP {status})")
         if status >= 500:

@@ -9,9 +9,9 @@ import httpx
 from protego import Protego
 
 from activities.web.visits import Step, Visit, follow
-from retinue.errors import NotAllowed, ServiceBusy, ServiceUnavailable
+from retinue.errors import NotAllowed, ServiceUnavailable
 from retinue.memory import Memory
-from retinue.outside import pause_asked
+from retinue.outside import pause_asked, wants_pause
 
 NAME = "retinue"
 MAX_ROBOTS_BYTES = 512 * 1024
@@ -53,7 +53,7 @@ class Robots:
         visit = await follow(address, self._step)
         if visit.status == httpx.codes.TOO_MANY_REQUESTS:
             pause = pause_asked(visit.headers.get("Retry-After"), now=self._clock())
-            raise ServiceBusy("the site asks for a pause", retry_after=pause)
+            raise wants_pause("the site", pause)
         if visit.status >= 500:
             raise ServiceUnavailable(
                 f"the site's robots.txt cannot be had now (HTTP {visit.status}), so nothing is read"

@@ -1,12 +1,12 @@
 """One bounded GET after another: redirects by hand, sizes counted on the wire and again after decompression."""
 
-import ssl
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx
 
+from retinue.connecting import about_tls
 from retinue.errors import NotAllowed, ServiceRefused, ServiceUnavailable
 
 MAX_BYTES = 2 * 1024 * 1024
@@ -115,9 +115,6 @@ def _unpacked(body: bytes, encoding: str, most_bytes: int) -> tuple[bytes, bool]
 
 
 def _broken(error: httpx.HTTPError) -> ServiceUnavailable | ServiceRefused:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return ServiceRefused("the site's certificate is not to be trusted")
-        cause = cause.__cause__ or cause.__context__
+    if (refused := about_tls(error, "the site", hint="open the address in a browser to see more")) is not None:
+        return refused
     return ServiceUnavailable(f"the site cannot be reached or broke off: {type(error).__name__}")

@@ -59,14 +59,22 @@ async def _read(activity: PendingActivityInfo, converter: DataConverter) -> Writ
     if not activity.heartbeat_details.payloads:
         return None
     try:
-        [content] = await converter.decode(list(activity.heartbeat_details.payloads)[:1])
-        draft = Draft.model_validate(content)
-    except (ValidationError, Undecipherable):  # a worker of another version, or with other keys
+        told = await converter.decode(list(activity.heartbeat_details.payloads))
+    except Undecipherable:  # a worker with other keys
         return None
-    if draft.attempt != activity.attempt:
+    draft = next(filter(None, map(_draft, told)), None)
+    if draft is None or draft.attempt != activity.attempt:
         return None
     about = _WRITERS[activity.activity_type.name] or activity.activity_id.partition("~")[0]
     return Written(about, (draft.attempt, draft.number), draft.text)
+
+
+def _draft(told: object) -> Draft | None:
+    """What is told, if it is a draft; heartbeats also carry what was used."""
+    try:
+        return Draft.model_validate(told)
+    except ValidationError:
+        return None
 
 
 class Heard:

@@ -143,6 +143,14 @@ class AsyncClient:
         """What the assistant can do, and whether a worker is there for it."""
         return await self.send(calls.capabilities())
 
+    async def pauses(self) -> models.ModelPauses:
+        """The language models that are left alone now, since their endpoints asked for a pause."""
+        return await self.send(calls.pauses())
+
+    async def end_pauses(self) -> models.ModelPauses:
+        """End the pauses of language models, so that each is asked again at once. Needs the permission `operate`."""
+        return await self.send(calls.end_pauses())
+
     async def usage(self, *, timezone: str | None = None) -> models.UsageToday:
         """What today has used, by the calendar of an IANA time zone."""
         return await self.send(calls.usage(timezone=timezone))

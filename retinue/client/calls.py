@@ -273,6 +273,16 @@ def capabilities() -> Call[models.Capabilities]:
     return _call("GET", "/v1/capabilities", models.Capabilities)
 
 
+def pauses() -> Call[models.ModelPauses]:
+    """The language models that are left alone now."""
+    return _call("GET", "/v1/pauses", models.ModelPauses)
+
+
+def end_pauses() -> Call[models.ModelPauses]:
+    """End the pauses of language models."""
+    return _call("DELETE", "/v1/pauses", models.ModelPauses)
+
+
 def list_grants(*, everything: bool) -> Call[models.GrantList]:
     """Standing permissions."""
     return _call("GET", "/v1/grants", models.GrantList, query={"all": "true"} if everything else {})

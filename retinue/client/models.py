@@ -258,6 +258,8 @@ class ModelUse(Shown):
     """Of the input tokens, those that the endpoint still had, if it says so."""
     cost: float = 0
     """In the currency of the configured prices; 0 where none are configured."""
+    estimated_tokens: int = 0
+    """Of the tokens, those that the endpoint did not count."""
 
 
 class Usage(Shown):
@@ -268,6 +270,8 @@ class Usage(Shown):
     output_tokens: int = 0
     cost: float = 0
     """In the currency of the configured prices; 0 where none are configured."""
+    estimated_tokens: int = 0
+    """Of the tokens, those that the endpoint did not count."""
     cached_tokens: int = 0
     """Of the input tokens, those that the endpoint still had, if it says so."""
     models: dict[str, ModelUse] = Field(default_factory=dict)
@@ -538,6 +542,22 @@ class Capabilities(Shown):
     """All capabilities that were ever announced."""
 
     capabilities: list[Capability]
+
+
+class ModelPause(Shown):
+    """A language model that is not asked before a moment, since its endpoint asked for that."""
+
+    model: str
+    until: datetime
+    since: datetime | None = None
+    asked_seconds: float | None = None
+    """How long the endpoint asked for; what is kept is bounded."""
+
+
+class ModelPauses(Shown):
+    """The models that are left alone now."""
+
+    pauses: list[ModelPause]
 
 
 class Consent(Shown):

@@ -149,6 +149,14 @@ class Client:
         """What the assistant can do, and whether a worker is there for it."""
         return self.send(calls.capabilities())
 
+    def pauses(self) -> models.ModelPauses:
+        """The language models that are left alone now, since their endpoints asked for a pause."""
+        return self.send(calls.pauses())
+
+    def end_pauses(self) -> models.ModelPauses:
+        """End the pauses of language models, so that each is asked again at once. Needs the permission `operate`."""
+        return self.send(calls.end_pauses())
+
     def usage(self, *, timezone: str | None = None) -> models.UsageToday:
         """What today has used, by the calendar of an IANA time zone."""
         return self.send(calls.usage(timezone=timezone))

@@ -101,6 +101,7 @@ class FakeApi:
     credentials: list[str | None] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     sent: list[tuple[str, View]] = field(default_factory=list)
+    pauses: list[View] = field(default_factory=list)
 
     def shown(self) -> View:
         """The next view."""
@@ -135,6 +136,15 @@ def _application(fake: FakeApi) -> FastAPI:
     async def act(run_id: str, rest: str, request: Request) -> JSONResponse:
         fake.sent.append((rest, await request.json() if await request.body() else {}))
         return _problem(*fake.refused_decision) if fake.refused_decision else fake.answer()
+
+    @application.get("/v1/pauses")
+    async def pauses() -> JSONResponse:
+        return JSONResponse({"pauses": fake.pauses})
+
+    @application.delete("/v1/pauses")
+    async def end_pauses() -> JSONResponse:
+        fake.pauses = []
+        return JSONResponse({"pauses": []})
 
     @application.get("/v1/me")
     async def me(request: Request) -> JSONResponse:

@@ -6,8 +6,10 @@ import json
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from typer.testing import Result
 
 from cli import doctor
 from cli.findings import Level
@@ -113,3 +115,23 @@ def test_something_else_on_the_port_is_a_failure(api: FakeApi, monkeypatch: pyte
 
 def test_an_api_that_is_something_else_is_a_failure(api: FakeApi) -> None:
     assert doctor.api(api.url).found == f"{api.url} answers, but is not Retinue"
+
+
+def test_a_pause_of_a_model_is_told_and_cleared(retinue: Run, api: FakeApi) -> None:
+    until = "2099-01-01T00:00:00Z"
+    api.pauses = [{"model": "m@models.example/v1", "until": until, "since": until, "asked_seconds": 315360000}]
+
+    [shown] = [check for check in _checks(retinue("doctor", "--json")) if check["check"] == "pauses of models"]
+    assert shown["level"] == "warn"
+    assert "m@models.example/v1 is not asked before" in shown["found"]
+    assert "since its endpoint asked for 3,650 days" in shown["found"]
+    assert "--clear-pauses" in shown["advice"]
+
+    checks = {check["check"]: check["found"] for check in _checks(retinue("doctor", "--clear-pauses", "--json"))}
+    assert checks["clear pauses"] == "every language model is asked again at once"
+    assert checks["pauses of models"] == "none"
+
+
+def _checks(result: Result) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(result.stdout)["checks"]
+    return found

@@ -103,10 +103,11 @@ LISTED = [
 ]
 CAPABILITY = MAIL.model_dump(mode="json") | {"pollers": 1, "healthy": True}
 ANSWERS: dict[str, Any] = {
-    "/v1/me": ME | {"recognised_by": "key"},
+    "/v1/me": ME | {"recognised_by": "key", "permissions": [*ME["permissions"], "operate"]},
     "/v1/assistants": {"assistants": []},
     "/v1/approvals": {"approvals": LISTED, "waiting": len(LISTED)},
     "/v1/capabilities": {"capabilities": [CAPABILITY]},
+    "/v1/pauses": {"pauses": [{"model": "m@models.example/v1", "until": FAR, "since": FAR, "asked_seconds": 3e8}]},
     "/v1/grants": {"grants": [GRANT]},
     "/v1/schedules": {"schedules": [SCHEDULE, SCHEDULE | PAUSED]},
     "/v1/keys": {"keys": [KEY]},
@@ -119,7 +120,7 @@ MADE: dict[str, Any] = {
     "/v1/approvals": {"outcomes": []},
 }
 PAGES = (
-    *("/", "/approvals", "/schedules", "/grants", "/account", "/signin"),
+    *("/", "/approvals", "/schedules", "/grants", "/capabilities", "/account", "/signin"),
     *(f"/assistants/{name}" for name in RUNS),
     *(f"/approvals/{name}/ap-s1" for name in ("offered", "offered-closed", "asked", "planned")),
     *(f"/approvals/{name}/ap-s1?edit=1" for name in ("asked", "planned")),
@@ -231,7 +232,7 @@ class StandIn:
         if path in ANSWERS:
             return JSONResponse(ANSWERS[path])
         part = path.removeprefix("/v1/").split("/")
-        gone = request.method == "DELETE" and part[0] != "grants"
+        gone = request.method == "DELETE" and part[0] not in ("grants", "pauses")
         found = {"assistants": RUNS.get(part[1]), "grants": GRANT, "schedules": SCHEDULE}.get(part[0])
         return Response(status_code=204) if gone else JSONResponse(found)
 

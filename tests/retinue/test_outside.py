@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from retinue.errors import AnswerTooLong, OutcomeUnknown, RetinueError, ServiceUnavailable
-from retinue.outside import Outside, pause_asked
+from retinue.outside import Outside, pause_asked, wants_pause
 from retinue.testing import serving
 
 Ask = Callable[..., Awaitable[bytes]]
@@ -88,3 +89,17 @@ async def test_a_server_that_is_away_has_changed_nothing(server: Ask) -> None:
 )
 def test_a_pause_that_makes_no_sense_is_a_minute(header: str | None) -> None:
     assert pause_asked(header, now=datetime(2026, 12, 1, tzinfo=UTC)) == 60
+
+
+@pytest.mark.parametrize("header", ["315360000", "1e30", "Fri, 31 Dec 9999 23:59:59 GMT", "3600"])
+@pytest.mark.parametrize(("setting", "seconds"), [("", 900), ("120", 120), ("7200", 7200)])
+def test_a_pause_is_no_longer_than_people_agreed_to(
+    monkeypatch: pytest.MonkeyPatch, header: str, setting: str, seconds: float
+) -> None:
+    monkeypatch.setenv("RETINUE_LONGEST_PAUSE", setting)
+    asked = min(float(header), seconds) if header.isdigit() else seconds
+    assert pause_asked(header, now=datetime(2026, 12, 1, tzinfo=UTC)) == asked
+
+
+def test_a_pause_is_told_with_its_end() -> None:
+    assert re.search(r"it is asked again at \d\d:\d\d:\d\d UTC$", wants_pause("the site", 60).message)

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from retinue.testing import plan_answer
+from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.scenarios.test_plans import event
 from tests.test_main_job import forecast, mail, sent_mails
@@ -366,6 +366,15 @@ async def test_the_budget_of_a_day_counts_over_runs_and_asks_when_it_is_used_up(
     assert steps(await anna.ended(view["id"]))["s1"]["status"] == "completed"
     used = (await anna.http.get("/v1/usage")).json()
     assert (used["used"]["tool_calls"], used["budget"]["tool_calls"]) == (3, 2)
+
+
+async def test_the_day_counts_the_tokens_of_plans_that_were_cut(stack: Stack, fresh: Fresh, people: Opened) -> None:
+    person = await people('[policies.default]\nextends = "default"\nday_budget = { tokens = 1000 }')
+    anna, message = person(f"anna-{uuid.uuid4().hex[:8]}"), fresh("Hello")
+    stack.model.script(message, Answer(""), Answer("{", finish_reason="length"))
+    assert (await anna.ended((await anna.start(message))["id"]))["status"] == "failed"
+    used = (await anna.http.get("/v1/usage")).json()["used"]
+    assert (used["requests"], used["tokens"]) == (2, 30)
 
 
 async def test_a_request_chooses_among_the_policies_of_the_file(stack: Stack, fresh: Fresh, people: Opened) -> None:

@@ -17,6 +17,8 @@ from activities.reasoning.contract import (
     ConverseResult,
     ExtractRequest,
     ExtractResult,
+    PausesRequest,
+    PausesResult,
     PlanRequest,
     PlanResult,
     Reasoning,
@@ -52,6 +54,9 @@ class FixedReasoning(Reasoning):
 
     async def extract(self, request: ExtractRequest) -> ExtractResult:
         raise NotImplementedError("no plan of these tests reads values")
+
+    async def pauses(self, request: PausesRequest) -> PausesResult:
+        raise NotImplementedError("nobody asks")
 
     async def compose(self, request: ComposeRequest) -> TextResult:
         return TextResult(text="written")

@@ -150,6 +150,7 @@ class Dovecot:
 
     folder: Path
     quota: str = "1G"
+    ssl: str = "yes"
     capability: str = ""
     """Empty: Dovecot's own; else what it says instead."""
     port: int = field(default_factory=free_port)
@@ -167,7 +168,7 @@ class Dovecot:
                 folder=self.folder,
                 user=user,
                 group=group,
-                ssl="yes",
+                ssl=self.ssl,
                 cert=self.cert,
                 key=key,
                 password=PASSWORD,

@@ -288,6 +288,59 @@ async def test_certificates_count(mailbox_server: Dovecot, tmp_path: Path, schem
     assert (error.type, "certificate" in str(error), found) == ("ServiceRefused", True, [])
 
 
+async def test_a_server_without_encryption_is_told_so_and_gets_no_password(tmp_path: Path) -> None:
+    with dovecot(ssl="no") as plain:
+        url = plain.url("someone").partition("?")[0]
+        async with account(plain, tmp_path, smtp_url=NOWHERE, imap_url=url) as box:
+            error = await failure(caller(box.tools()), "search", {})
+        async with account(plain, tmp_path, smtp_url=NOWHERE, imap_url=plain.url("someone")) as box:
+            found = await listed(caller(box.tools()))
+
+    assert (error.type, error.non_retryable, found) == ("ServiceRefused", True, [])
+    assert "the mailbox server (IMAP) does not offer a secure connection (STARTTLS)" in str(error)
+    assert "?starttls=false" in str(error)
+    assert "EMAIL_IMAP_URL" in str(error)
+
+
+async def test_a_port_without_tls_is_told_as_that(mailbox_server: Dovecot, tmp_path: Path) -> None:
+    url = f"imaps://someone:{PASSWORD}@127.0.0.1:{mailbox_server.port}"
+    async with account(mailbox_server, tmp_path, smtp_url=NOWHERE, imap_url=url) as box:
+        error = await failure(caller(box.tools()), "search", {})
+
+    assert error.type == "ServiceRefused"
+    assert "does not speak TLS at that port (check the port; check EMAIL_IMAP_URL)" in str(error)
+
+
+async def test_another_kind_of_server_is_told_as_that(mailbox_server: Dovecot, tmp_path: Path) -> None:
+    async with (
+        saying(answers(b"220 mail.example ESMTP\r\n", b"")) as url,
+        account(mailbox_server, tmp_path, smtp_url=NOWHERE, imap_url=url) as box,
+    ):
+        error = await failure(caller(box.tools()), "search", {})
+
+    assert "does not speak IMAP (check host and port in EMAIL_IMAP_URL" in str(error)
+
+
+async def test_a_server_that_takes_passwords_over_tls_only_is_told_as_that(
+    mailbox_server: Dovecot, tmp_path: Path
+) -> None:
+    async def wants_privacy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"* OK\r\n")
+        while line := await reader.readline():
+            tag, _, rest = line.partition(b" ")
+            login = rest.upper().startswith(b"LOGIN")
+            writer.write(tag + (b" NO [PRIVACYREQUIRED] use TLS\r\n" if login else b" OK\r\n"))
+            await writer.drain()
+
+    async with (
+        saying(wants_privacy) as url,
+        account(mailbox_server, tmp_path, smtp_url=NOWHERE, imap_url=url) as box,
+    ):
+        error = await failure(caller(box.tools()), "search", {})
+
+    assert "takes passwords over a secure connection only (leave ?starttls=false out of EMAIL_IMAP_URL" in str(error)
+
+
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

@@ -69,7 +69,7 @@ async def models(endpoints: Endpoints) -> AsyncIterator[Models]:
         (Answer(status=503, headers={"Retry-After": "60"}), "it is busy and asked for a pause"),
         (Answer("late", delay=4), "did not answer within 2 seconds"),
         (HTML, "did not answer with a chat completion"),
-        (TOO_LONG, "refused the request with status 400"),
+        (TOO_LONG, "the conversation is longer than the language model at 127.0.0.1 reads"),
         (Answer(status=400), "refused the request with status 400"),
     ],
 )
@@ -83,7 +83,8 @@ async def test_the_next_model_steps_in_at_once_and_it_is_told(
     assert time.monotonic() - began < 3.5
     assert [reason in told and told.startswith("good answered instead of first: ") for told in usage.instead] == [True]
     assert usage.requests == 2
-    assert usage.models["first"] == ModelUse(requests=1)
+    first = usage.models["first"]
+    assert first == ModelUse(requests=1, input_tokens=first.estimated_tokens, estimated_tokens=first.estimated_tokens)
     assert usage.models["good"] == ModelUse(requests=1, input_tokens=10, output_tokens=5)
 
 
@@ -130,7 +131,7 @@ max_input_tokens = 100000
 """)
     endpoints.says("first", TOO_LONG)
     endpoints.says("large", Answer("from large"))
-    with pytest.raises(ServiceRefused, match="refused the request"):
+    with pytest.raises(ServiceRefused, match="the conversation is longer than"):
         await models("first, small", max_input_tokens=200, models=file).complete(TEXT)
     assert endpoints.order() == ["first"]
     text, _ = await models("first, small, large", max_input_tokens=200, models=file).complete(TEXT)
@@ -366,3 +367,62 @@ async def test_the_worst_call_is_that_of_the_dearest_model(endpoints: Endpoints,
     worst = models("good, dear", models=file, max_output_tokens=1000).worst_call(TEXT)
     assert (worst.requests, worst.output_tokens) == (1, 1000)
     assert worst.cost == pytest.approx(0.1)
+
+
+def refusal(message: str, status: int = 400, **fields: Any) -> Answer:
+    return Answer(status=status, raw=json.dumps({"error": {"message": message, "code": status, **fields}}).encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "numbers"),
+    [
+        (
+            refusal(
+                "request (16412 tokens) exceeds the available context size (4096 tokens), try increasing it",
+                type="exceed_context_size_error",
+                n_prompt_tokens=16412,
+                n_ctx=4096,
+            ),
+            " (it reads 4096 tokens, about 16412 were sent)",
+        ),
+        (refusal("the request exceeds the available context size. try increasing the context size", 500), ""),
+        (
+            refusal(
+                "This model's maximum context length is 8192 tokens. However, you requested 9100 tokens (1100 in the "
+                "messages, 8000 in the completion). Please reduce the length of the messages or completion.",
+                code="context_length_exceeded",
+            ),
+            " (it reads 8192 tokens, about 9100 were sent)",
+        ),
+        (
+            refusal("The decoder prompt (length 5120) is longer than the maximum model length of 4096."),
+            " (it reads 4096 tokens)",
+        ),
+        (refusal("input length exceeds the context length"), ""),
+        (refusal("prompt too long; exceeded max context length by 90 tokens"), ""),
+        (
+            refusal(
+                "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with "
+                "context length of only 4096 tokens, which is not enough."
+            ),
+            " (it reads 4096 tokens)",
+        ),
+        (refusal("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096", 422), ""),
+        (
+            refusal(
+                "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length"
+            ),
+            " (it reads 32768 tokens, about 40000 were sent)",
+        ),
+        (refusal("The input token count (9) exceeds the maximum number of tokens allowed (8)."), ""),
+    ],
+)
+async def test_a_conversation_that_is_too_long_is_told_in_words_with_what_helps(
+    endpoints: Endpoints, models: Models, answer: Answer, numbers: str
+) -> None:
+    endpoints.says("one", answer)
+    with pytest.raises(ServiceRefused) as caught:
+        await models("one").complete(TEXT)
+    assert caught.value.message == f"the conversation is longer than the language model at 127.0.0.1 reads{numbers}"
+    assert "REASONING_MAX_INPUT_TOKENS" in str(caught.value.hint)
+    assert len(endpoints.requests) == 1

@@ -234,7 +234,6 @@ FAULTS: dict[str, Fault] = {
         replies=[Answer("too lo", finish_reason="length")] * 9,
         requests=2,
         status="completed",
-        notice="cut off at its token limit",
     ),
     "3 MiB when answering": Fault(
         [plan_answer([FORECAST])],
@@ -247,7 +246,7 @@ FAULTS: dict[str, Fault] = {
 FAILED = {name for name, fault in FAULTS.items() if fault.status == "failed"}
 NOTICED = {name for name, fault in FAULTS.items() if fault.notice}
 PAUSING = {name for name in FAULTS if name.startswith("429")}
-ANSWERED_BY_CODE = {name for name, fault in FAULTS.items() if fault.replies}
+ANSWERED_BY_CODE = {name for name, fault in FAULTS.items() if fault.replies and fault.notice}
 
 
 @dataclass(frozen=True)
@@ -384,6 +383,11 @@ async def test_what_was_done_stays_done_when_the_answer_fails(outcomes: Outcomes
     )
     assert [text for text in view["notices"] if notice in text]
     assert view["error"] is None
+
+
+def test_an_answer_that_was_cut_is_shown_with_a_mark(outcomes: Outcomes) -> None:
+    view = outcomes["cut when answering"].view
+    assert (view["reply"], view["notices"]) == ("too lo\n\n(cut at the model's limit)", [])
 
 
 async def test_an_effect_stays_done_and_told_when_the_answer_fails(stack: Stack, fresh: Any) -> None:

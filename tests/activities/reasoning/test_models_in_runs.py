@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,22 @@ async def test_a_run_that_no_model_answers_ends_after_four_requests(own: Stack, 
     assert (view["status"], view["error"]["type"]) == ("failed", "ServiceUnavailable")
     assert "failed with status 50" in view["error"]["message"]
     assert len(endpoints.requests) == 4
+
+
+async def test_a_pause_of_years_is_shown_and_ended_over_the_api(own: Stack, endpoints: Endpoints) -> None:
+    endpoints.says("first", Answer(status=429, headers={"Retry-After": "315360000"}), HELLO)
+    endpoints.says("second", Answer(status=429, headers={"Retry-After": "315360000"}), HELLO)
+    view = await run(own)
+    assert view["error"]["type"] == "ServiceBusy"
+    assert "until 20" in view["error"]["message"]
+    assert "doctor --clear-pauses" in view["error"]["message"]
+    shown = (await own.http.get("/v1/pauses")).json()["pauses"]
+    place = endpoints.url.removeprefix("http://")
+    assert [pause["model"] for pause in shown] == [f"first@{place}", f"second@{place}"]
+    assert [pause["asked_seconds"] for pause in shown] == [315360000] * 2
+    until = datetime.fromisoformat(shown[0]["until"])
+    assert until < datetime.now(UTC) + timedelta(seconds=930)
+    ended = await own.http.delete("/v1/pauses")
+    assert (ended.status_code, ended.json()) == (200, {"pauses": []})
+    assert (await own.http.get("/v1/pauses")).json() == {"pauses": []}
+    assert (await run(own))["reply"] == "Hello!"

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,60 @@ async def test_without_a_database_each_worker_keeps_what_it_was_told(endpoints: 
     await refused(model)
     assert 50 < await refused(model) <= 60
     assert len(endpoints.requests) == 2
+
+
+def kept_until(file: Path) -> datetime:
+    """When the pause in the database ends, read from outside."""
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        [(until,)] = database.execute("SELECT until FROM pauses").fetchall()
+    return datetime.fromisoformat(until).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("header", ["315360000", "1e30", "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_a_pause_of_years_is_kept_for_as_long_as_people_agreed_to(
+    endpoints: Endpoints, worker: Worker, tmp_path: Path, header: str
+) -> None:
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": header}))
+    with pytest.raises(ServiceBusy) as caught:
+        await worker().complete(TEXT)
+    assert caught.value.retry_after == pytest.approx(900)
+    assert "until" in caught.value.message
+    assert "--clear-pauses" in str(caught.value.hint)
+    assert await refused(worker()) == pytest.approx(900, abs=30)  # another worker, as after a restart
+    assert kept_until(tmp_path / "reasoning.db") < datetime.now(UTC) + timedelta(seconds=930)
+    [pause] = await worker().pauses(end=False)
+    assert pause.model == f"m@{endpoints.url.removeprefix('http://')}"
+    assert (pause.asked_seconds or 0) > 3e8
+
+
+async def test_a_longer_pause_of_earlier_is_shortened_and_does_not_slide(
+    endpoints: Endpoints, worker: Worker, tmp_path: Path
+) -> None:
+    """As an older version kept it, or a clock that was wrong."""
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "60"}))
+    await refused(worker())
+    with closing(sqlite3.connect(tmp_path / "reasoning.db")) as database:
+        database.execute("UPDATE pauses SET until = ?", (str(datetime.now(UTC) + timedelta(days=90))[:26],))
+        database.commit()
+    assert await refused(worker()) <= 930
+    first = kept_until(tmp_path / "reasoning.db")
+    await asyncio.sleep(0.05)
+    await refused(worker())
+    assert kept_until(tmp_path / "reasoning.db") == first
+
+
+async def test_a_pause_can_be_ended(endpoints: Endpoints, worker: Worker) -> None:
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "600"}), Answer("back"))
+    first, second = worker(), worker()
+    await refused(first)
+    assert await second.pauses(end=True) == []
+    assert [(await model.complete(TEXT))[0] for model in (first, second)] == ["back", "back"]
+
+
+async def test_without_a_database_a_pause_is_bounded_too(endpoints: Endpoints) -> None:
+    endpoints.says("m", Answer(status=429, headers={"Retry-After": "315360000"}))
+    model = LanguageModel(ReasoningSettings(api_key="k", base_url=endpoints.url, model="m", longest_pause=200))
+    assert await refused(model) == 200
+    assert 190 < await refused(model) <= 200
+    assert [pause.model for pause in await model.pauses(end=True)] == []
+    await model.close()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.reasoning import draft
@@ -51,12 +53,18 @@ class Reply:
         return str(written["text"])
 
     def texts(self) -> list[tuple[int, str]]:
-        return [(beat[0].number, beat[0].text) for beat in self.beats if beat]
+        return [(told.number, told.text) for beat in self.beats for told in beat if isinstance(told, Draft)]
 
 
 @pytest.fixture
 def reply(make: Make, endpoints: Endpoints) -> Reply:
     return Reply(make, endpoints)
+
+
+def with_more_room(tools: Make, endpoints: Endpoints, file: Path) -> Make:
+    """Makes tools whose second model, `two`, may write longer answers."""
+    file.write_text(f'[models.two]\nbase_url = "{endpoints.url}"\nmodel = "two"\nmax_output_tokens = 9000\n')
+    return lambda **settings: tools(**{**settings, "model": "one, two", "models": file})
 
 
 def slowly(*pieces: str) -> Any:
@@ -76,8 +84,9 @@ async def test_heartbeats_carry_the_text_so_far_and_lose_nothing_of_it(reply: Re
     texts = [text for _, text in reply.texts()]
     assert set(texts) == {"Good ", "Good morning"}
     assert texts == sorted(texts, key=len)
-    first = next(place for place, beat in enumerate(reply.beats) if beat)
-    assert all(reply.beats[first:])
+    drafts = [[told for told in beat if isinstance(told, Draft)] for beat in reply.beats]
+    first = next(place for place, found in enumerate(drafts) if found)
+    assert all(drafts[first:])
     assert len(reply.beats) > first + 2
     assert "morning" not in repr(reply.beats)
 
@@ -125,5 +134,28 @@ async def test_what_another_try_writes_begins_anew(make: Make, endpoints: Endpoi
     reply = Reply(make, endpoints)
     endpoints.says("one", Answer(pieces=slowly("Goo", "d "), finish_reason=""), Answer("Good morning"))
     assert await reply.write() == "Good morning"
-    assert Draft(attempt=1, number=1, text="Good ") in [beat[0] for beat in reply.beats if beat]
+    assert (1, "Good ") in reply.texts()
     assert {number for number, _ in reply.texts()} == {1}
+
+
+async def test_an_answer_that_is_cut_at_its_limit_is_kept_with_a_mark(reply: Reply, endpoints: Endpoints) -> None:
+    endpoints.says("one", Answer(pieces=slowly("Good ", "morn"), finish_reason="length"))
+    assert await reply.write() == "Good morn\n\n(cut at the model's limit)"
+    assert len(endpoints.asked()) == 1
+
+
+async def test_a_model_with_more_room_is_asked_before_a_cut_answer_is_kept(
+    make: Make, endpoints: Endpoints, tmp_path: Path
+) -> None:
+    endpoints.says("one", Answer("Good morn", finish_reason="length"))
+    endpoints.says("two", Answer("Good morning"))
+    reply = Reply(with_more_room(make, endpoints, tmp_path / "models.toml"), endpoints)
+    assert await reply.write() == "Good morning"
+    endpoints.says("two", Answer(status=500))
+    assert (await reply.write()).startswith("Good morn\n\n(cut")
+
+
+async def test_an_answer_of_thoughts_alone_is_not_kept(reply: Reply, endpoints: Endpoints) -> None:
+    endpoints.says("one", Answer("<think>hm", finish_reason="length"))
+    with pytest.raises(ApplicationError, match="cut off at its token limit"):
+        await reply.write()

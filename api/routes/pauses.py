@@ -1,0 +1,54 @@
+"""Models that are left alone because their endpoints asked for a pause: see them, and end the pauses."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from fastapi import APIRouter
+from temporalio.client import WorkflowFailureError
+from temporalio.service import RPCError
+
+from activities.reasoning.contract import PausesRequest, PausesResult
+from api.deps import Caller, House, TheHouse, needs
+from api.errors import PROBLEMS
+from api.identity.people import Permission, Person
+from retinue.errors import ServiceUnavailable
+from retinue.fairness import fair_share
+from retinue.temporal import WORKFLOW_QUEUE
+from workflows.model_pauses import LONGEST, MODEL_PAUSES_TYPE
+
+router = APIRouter(prefix="/v1/pauses", tags=["capabilities"], responses=PROBLEMS)
+_ANSWER_WITHIN = LONGEST + timedelta(seconds=5)
+
+
+@router.get("", summary="Pauses of language models", dependencies=[needs(Permission.READ)])
+async def list_pauses(kept: TheHouse, person: Caller) -> PausesResult:
+    """The models that are not asked now, until when, and how long their endpoints asked for. Up to 15 seconds old."""
+    return await kept.pauses.recall("", lambda: _asked(kept, person, PausesRequest()))
+
+
+@router.delete("", summary="End the pauses of language models", dependencies=[needs(Permission.OPERATE)])
+async def end_pauses(kept: TheHouse, person: Caller) -> PausesResult:
+    """Ask every model again at once. Returns what is left, which is nothing unless an endpoint asked again meanwhile."""
+    left = await _asked(kept, person, PausesRequest(end=True))
+    kept.pauses.forget()
+    return left
+
+
+async def _asked(kept: House, person: Person, request: PausesRequest) -> PausesResult:
+    try:
+        found: PausesResult = await kept.client.execute_workflow(
+            MODEL_PAUSES_TYPE,
+            request,
+            id=f"pauses-{uuid.uuid4().hex}",
+            task_queue=WORKFLOW_QUEUE,
+            execution_timeout=_ANSWER_WITHIN,
+            result_type=PausesResult,
+            priority=fair_share(person.owner),
+        )
+    except (WorkflowFailureError, RPCError):
+        raise ServiceUnavailable(
+            "the reasoning capability did not say which models are paused", hint="is its worker running?"
+        ) from None
+    return found
