@@ -103,7 +103,7 @@ LISTED = [
 ]
 CAPABILITY = MAIL.model_dump(mode="json") | {"pollers": 1, "healthy": True}
 ANSWERS: dict[str, Any] = {
-    "/v1/me": ME | {"recognised_by": "key", "permissions": [*ME["permissions"], "operate"]},
+    "/v1/me": ME | {"recognised_by": "key", "permissions": ["ask", "read", "operate"]},
     "/v1/assistants": {"assistants": []},
     "/v1/approvals": {"approvals": LISTED, "waiting": len(LISTED)},
     "/v1/capabilities": {"capabilities": [CAPABILITY]},
