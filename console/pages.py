@@ -19,7 +19,17 @@ from console.forms import Field, fields
 from console.graph import picture
 from console.rendering import page, status_words
 from retinue.client import AsyncClient, ClientError, NotAllowed
-from retinue.client.models import Approval, Assistant, AssistantSummary, InboxItem, Me, NewApiKey, Schedule, Tool
+from retinue.client.models import (
+    Approval,
+    Assistant,
+    AssistantSummary,
+    InboxItem,
+    Me,
+    ModelPause,
+    NewApiKey,
+    Schedule,
+    Tool,
+)
 
 router = APIRouter(include_in_schema=False)
 EXAMPLES = (
@@ -418,10 +428,7 @@ async def budget(request: Request, asking: Retinue, zone: Zone = None) -> Respon
 async def capabilities(request: Request, asking: Retinue) -> Response:
     """Which services there are, and how they are."""
     found = sorted((await asking.capabilities()).capabilities, key=lambda one: one.name)
-    try:
-        pauses = (await asking.pauses()).pauses
-    except ClientError:  # the list of services says why
-        pauses = []
+    answers = any(one.name == "reasoning" and one.healthy for one in found)
     return await page(
         request,
         "capabilities.html",
@@ -429,9 +436,17 @@ async def capabilities(request: Request, asking: Retinue) -> Response:
         title="Services",
         here="/capabilities",
         capabilities=found,
-        pauses=pauses,
+        pauses=await _pauses(asking) if answers else [],
         refresh="capabilities",
     )
+
+
+async def _pauses(asking: AsyncClient) -> list[ModelPause]:
+    """The language models that are left alone; none where nobody can say."""
+    try:
+        return (await asking.pauses()).pauses
+    except ClientError:
+        return []
 
 
 @router.get("/account")

@@ -10,7 +10,7 @@ from temporalio.common import RetryPolicy
 from activities.reasoning.contract import PausesRequest, PausesResult, Reasoning
 
 MODEL_PAUSES_TYPE = "ModelPausesWorkflow"
-LONGEST = timedelta(seconds=10)
+LONGEST = timedelta(seconds=4)
 """For all of it: somebody waits for the answer."""
 
 

@@ -19,7 +19,7 @@ from retinue.temporal import WORKFLOW_QUEUE
 from workflows.model_pauses import LONGEST, MODEL_PAUSES_TYPE
 
 router = APIRouter(prefix="/v1/pauses", tags=["capabilities"], responses=PROBLEMS)
-_ANSWER_WITHIN = LONGEST + timedelta(seconds=5)
+_ANSWER_WITHIN = LONGEST + timedelta(seconds=1)
 
 
 @router.get("", summary="Pauses of language models", dependencies=[needs(Permission.READ)])

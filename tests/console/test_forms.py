@@ -106,7 +106,7 @@ ANSWERS: dict[str, Any] = {
     "/v1/me": ME | {"recognised_by": "key", "permissions": ["ask", "read", "operate"]},
     "/v1/assistants": {"assistants": []},
     "/v1/approvals": {"approvals": LISTED, "waiting": len(LISTED)},
-    "/v1/capabilities": {"capabilities": [CAPABILITY]},
+    "/v1/capabilities": {"capabilities": [CAPABILITY, CAPABILITY | {"name": "reasoning"}]},
     "/v1/pauses": {"pauses": [{"model": "m@models.example/v1", "until": FAR, "since": FAR, "asked_seconds": 3e8}]},
     "/v1/grants": {"grants": [GRANT]},
     "/v1/schedules": {"schedules": [SCHEDULE, SCHEDULE | PAUSED]},
