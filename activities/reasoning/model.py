@@ -70,7 +70,7 @@ class LanguageModel:
     def __init__(self, settings: ReasoningSettings, pauses: Pauses | None = None) -> None:
         self._roster = Roster(settings)
         self._patience = settings.patience
-        self._pauses = pauses or Pauses(longest=settings.longest_pause)
+        self._pauses = pauses or Pauses()
         self._endpoints: dict[ModelSpec, Endpoint] = {}
         self._forms: dict[str, Structured] = {}
         self._in_one_piece: dict[str, float] = {}

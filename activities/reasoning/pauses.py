@@ -19,6 +19,7 @@ from activities.reasoning.contract import ModelPause
 from activities.reasoning.models import Pause
 from activities.reasoning.store import OnDemand
 from retinue.errors import LONGEST_WAIT, ServiceUnavailable
+from retinue.settings import RetinueSettings
 
 GAP = 0.25
 """Seconds between two that come back."""
@@ -31,15 +32,16 @@ _log = logging.getLogger("retinue.reasoning")
 class Pauses:
     """The pauses of all models. A model is named by its identity, which is the same for all workers."""
 
-    def __init__(self, store: OnDemand | None = None, *, longest: float = 900) -> None:
+    def __init__(self, store: OnDemand | None = None, *, longest: float | None = None) -> None:
         """Keep the store.
 
         Args:
             store: Shared by all workers; without one each process keeps its own.
-            longest: Seconds for which a model is left alone at most, whatever its endpoint asks for.
+            longest: Seconds for which a model is left alone at most, whatever its endpoint asks for; by default as
+                `RETINUE_LONGEST_PAUSE` says.
         """
         self._store = store
-        self._longest = timedelta(seconds=longest)
+        self._longest = timedelta(seconds=longest or RetinueSettings().longest_pause)
         self._own: dict[str, datetime] = {}
         self._store_away_until = 0.0
 

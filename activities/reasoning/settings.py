@@ -68,12 +68,6 @@ class ReasoningSettings(BaseSettings):
     price_input: float = Field(0, ge=0, allow_inf_nan=False, description="per million tokens")
     price_cached: float | None = Field(None, ge=0, allow_inf_nan=False, description="of those read from its cache")
     price_output: float = Field(0, ge=0, allow_inf_nan=False, description="per million tokens")
-    longest_pause: float = Field(
-        default_factory=lambda: RetinueSettings().longest_pause,
-        ge=1,
-        le=86_400,
-        description="seconds for which a model that asks for a pause is left alone at most",
-    )
     database_url: str = Field(
         default_factory=lambda: RetinueSettings().sqlite_url("reasoning"),
         description="an SQLAlchemy asyncio address; opened for conversations and pauses",

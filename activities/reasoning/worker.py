@@ -34,7 +34,7 @@ def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
     """The reasoning capability for a worker."""
     settings = settings or ReasoningSettings()
     store = Store(settings.database_url, ReasoningBase.metadata, owner=CONTRACT.name, with_ledger=False)
-    model = LanguageModel(settings, Pauses(OnDemand(store.shared()), longest=settings.longest_pause))
+    model = LanguageModel(settings, Pauses(OnDemand(store.shared())))
     transcripts = TranscriptStore(store)
     tools = ReasoningTools(model, _Registry().manifests, transcripts)
 

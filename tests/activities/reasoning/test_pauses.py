@@ -230,9 +230,10 @@ async def test_a_pause_can_be_ended(endpoints: Endpoints, worker: Worker) -> Non
     assert [(await model.complete(TEXT))[0] for model in (first, second)] == ["back", "back"]
 
 
-async def test_without_a_database_a_pause_is_bounded_too(endpoints: Endpoints) -> None:
+async def test_without_a_database_a_pause_is_bounded_too(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETINUE_LONGEST_PAUSE", "200")
     endpoints.says("m", Answer(status=429, headers={"Retry-After": "315360000"}))
-    model = LanguageModel(ReasoningSettings(api_key="k", base_url=endpoints.url, model="m", longest_pause=200))
+    model = LanguageModel(ReasoningSettings(api_key="k", base_url=endpoints.url, model="m"))
     assert await refused(model) == 200
     assert 190 < await refused(model) <= 200
     assert [pause.model for pause in await model.pauses(end=True)] == []
