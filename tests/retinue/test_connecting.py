@@ -30,7 +30,7 @@ async def listening(folder: Path | None = None, *, host: str = "127.0.0.1") -> A
         context.load_cert_chain(*certificates(folder, host=host))
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n")
+        await reader.read(1)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
         await writer.drain()
         writer.close()

@@ -329,6 +329,7 @@ async def test_a_server_that_takes_passwords_over_tls_only_is_told_as_that(
         while line := await reader.readline():
             tag, _, rest = line.partition(b" ")
             login = rest.upper().startswith(b"LOGIN")
+            writer.write(b"" if login else b"* CAPABILITY IMAP4rev1\r\n")
             writer.write(tag + (b" NO [PRIVACYREQUIRED] use TLS\r\n" if login else b" OK\r\n"))
             await writer.drain()
 

@@ -315,7 +315,7 @@ async def test_a_server_that_wants_encryption_is_told_as_that(
     mailbox_server: Dovecot, post: Sink, tmp_path: Path, point: str, said: str, told: str
 ) -> None:
     post.hook, post.extensions = answering(point, said), ("AUTH PLAIN",)
-    async with account(mailbox_server, tmp_path, smtp_url=post.url(password="x")) as box:
+    async with account(mailbox_server, tmp_path, smtp_url=post.url()) as box:
         error = await failure(caller(box.tools()))
 
     assert error.type == "ServiceRefused"
