@@ -174,10 +174,10 @@ class ImapSession:
             return self._refusal(error)
         if isinstance(error, OSError):
             return self._server.unreachable(error)
-        if isinstance(error, imaplib.IMAP4.error) and not any(hasattr(one, "capabilities") for one in self._clients):
-            if any("BYE" in one.untagged_responses for one in self._clients):
-                return ServiceUnavailable(f"{name} takes no connection at the moment")
+        if isinstance(error, imaplib.IMAP4.error) and not any(hasattr(one, "welcome") for one in self._clients):
             return self._server.silent_at_first()
+        if any("BYE" in one.untagged_responses for one in self._clients):
+            return ServiceUnavailable(f"{name} ended the connection")
         if isinstance(error, imaplib.IMAP4.abort):
             return ServiceUnavailable(f"{name} broke off in the middle of its answer")
         return ServiceUnavailable(f"{name} gave an answer that makes no sense: {type(error).__name__}")

@@ -330,7 +330,7 @@ async def test_a_server_that_takes_passwords_over_tls_only_is_told_as_that(
             tag, _, rest = line.partition(b" ")
             login = rest.upper().startswith(b"LOGIN")
             writer.write(b"" if login else b"* CAPABILITY IMAP4rev1\r\n")
-            writer.write(tag + (b" NO [PRIVACYREQUIRED] use TLS\r\n" if login else b" OK\r\n"))
+            writer.write(tag + (b" NO [PRIVACYREQUIRED] use TLS\r\n" if login else b" OK done\r\n"))
             await writer.drain()
 
     async with (
@@ -370,9 +370,9 @@ def answers(greeting: bytes, said: bytes) -> Talk:
             tag, _, rest = line.partition(b" ")
             kind = rest.split()[0].upper()
             if kind == b"CAPABILITY":
-                writer.write(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK\r\n")
+                writer.write(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n")
             elif kind == b"LOGIN":
-                writer.write(tag + b" OK\r\n")
+                writer.write(tag + b" OK done\r\n")
             else:
                 writer.write(said.replace(b"TAG", tag))
             await writer.drain()
