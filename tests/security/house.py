@@ -139,9 +139,9 @@ class House:
         [(event_id,)] = self.rows("calendar", "SELECT event_id FROM event WHERE title = ?", title)
         return str(event_id)
 
-    async def contact(self, name: str, email: str, *, organization: str = "") -> str:
-        """The person's own address book gets somebody's card; returns the contact_id."""
-        card = f"BEGIN:VCARD\nVERSION:3.0\nFN:{name}\nORG:{organization}\nEMAIL:{email}\nEND:VCARD\n"
+    async def contact(self, name: str, email: str) -> str:
+        """The person's own address book gets somebody; returns the contact_id."""
+        card = f"BEGIN:VCARD\nVERSION:3.0\nFN:{name}\nEMAIL:{email}\nEND:VCARD\n"
         store = ContactsStore(self.address_book)
         await _entered(lambda: store.import_contacts(read_cards(card).people))
         [(contact_id,)] = self.rows("contacts", "SELECT contact_id FROM contact WHERE email = ?", email)
