@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from activities.calendar.settings import CalendarSettings
-from tests.activities.calendar import test_icalendar_file, test_restore, test_tools
+from tests.activities.calendar import test_foreign_files, test_icalendar_file, test_restore, test_tools
 from tests.activities.calendar.conftest import call
 from tests.databases import borrowed as from_sqlite
 from tests.databases.borrowed import borrowed, count
 
 __all__ = ["call"]
 
-for module, number in ((test_tools, 30), (test_restore, 9), (test_icalendar_file, 12)):
+for module, number in ((test_tools, 30), (test_restore, 9), (test_icalendar_file, 12), (test_foreign_files, 2)):
     globals().update(borrowed(module, "call", "settings", "count_events", at_least=number))
 
 

@@ -190,6 +190,24 @@ def test_a_change_for_this_and_all_later_times_moves_them_all(
     assert [start[5:13] for start, _ in read(_file(series, later))] == starts
 
 
+@pytest.mark.parametrize(
+    ("rdate", "second"),
+    [
+        ("RDATE;VALUE=DATE:20270310", ("2027-03-10T09:00:00+01:00", "2027-03-10T10:00:00+01:00")),
+        ("RDATE:20270310T090000", ("2027-03-10T09:00:00+01:00", "2027-03-10T10:00:00+01:00")),
+        ("RDATE;TZID=Asia/Tokyo:20270310T170000", ("2027-03-10T17:00:00+09:00", "2027-03-10T18:00:00+09:00")),
+        ("RDATE;VALUE=PERIOD:20270310T080000Z/PT3H", ("2027-03-10T08:00:00+00:00", "2027-03-10T11:00:00+00:00")),
+    ],
+)
+def test_single_dates_of_a_series_are_followed_on_a_server_and_named_by_an_import(
+    rdate: str, second: tuple[str, str]
+) -> None:
+    content = _file(_event(f"{BERLIN}20270301T090000", "DURATION:PT1H", rdate))
+
+    assert _on_a_server(content)[1] == second
+    assert _left_out(read_calendar(content, "UTC")) == ["'Choir' (2027-03-01 09:00): it lists single dates (RDATE)"]
+
+
 def test_left_out_dates_follow_a_series_that_moved_and_two_moves_follow_each_other() -> None:
     series = _event(
         f"{BERLIN}20270301T090000", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;COUNT=6", "EXDATE;VALUE=DATE:20270322"

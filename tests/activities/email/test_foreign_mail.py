@@ -242,3 +242,17 @@ def test_a_text_that_was_cut_says_so() -> None:
     text = parse(HEAD + b"\n" + b"x" * (MAX_TEXT + 1), now=NOW).text
 
     assert text == "x" * MAX_TEXT + f"\n[cut: the text has {MAX_TEXT + 1} characters]"
+
+
+async def test_references_alone_make_a_thread(tmp_path: Path) -> None:
+    settings = EmailSettings(database_url=f"sqlite+aiosqlite:///{tmp_path / 'email.db'}")
+    path = tmp_path / "folder.mbox"
+    path.write_bytes(_mbox(_mail(1), _mail(2).replace(b"Subject", b"References: <1@example.com>\nSubject")))
+    await import_file(path, settings)
+    mailbox = MailStore(settings.database_url)
+    await mailbox.open()
+
+    threads = [await mailbox.thread(f"<{number}@example.com>") for number in (1, 2)]
+
+    assert [{mail.subject for mail in thread} for thread in threads] == [{"Letter 1", "Letter 2"}] * 2
+    await mailbox.close()
