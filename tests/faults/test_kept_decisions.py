@@ -14,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
+from a2a.client import ClientConfig, create_client
+from mcp import Client as McpClient
+from mcp.client.streamable_http import streamable_http_client
 
 import activities
 from retinue.registry import announce
 from retinue.settings import ROOT
 from retinue.testing import ScriptedModel, plan_answer, scripted_model
+from tests.api.doors.a2a.conftest import request
 from tests.conftest import View, pending
 from tests.faults.conftest import Server, connected, kill
 from tests.test_main_job import mail
@@ -28,9 +33,11 @@ from workers.children import Child
 from workers.temporal_server import free_port
 
 pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.timeout(240)]
-WAYS = ("approve", "reject", "edit", "batch", "console", "cli", "twice", "changed mind", "stale")
+WAYS = ("approve", "reject", "edit", "batch", "console", "cli", "mcp", "a2a", "twice", "changed mind", "stale")
 EDITED = {"to": ["team@example.com"], "subject": "Porto", "body": "Hello"}
-SENT_ONCE = dict.fromkeys(("approve", "batch", "console", "cli", "twice", "changed mind"), "Lisbon") | {"edit": "Porto"}
+SENT_ONCE = dict.fromkeys(("approve", "batch", "console", "cli", "mcp", "a2a", "twice", "changed mind"), "Lisbon") | {
+    "edit": "Porto"
+}
 REFUSED = {"stale": "args_hash does not belong"}
 
 
@@ -92,6 +99,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
             "TEMPORAL_ADDRESS": f"127.0.0.1:{server.port}",
             "RETINUE_DATA_DIR": str(data),
             "RETINUE_DECISIONS": "proved",
+            "RETINUE_DOORS": "mcp,a2a",
             "OPENAI_BASE_URL": model.url,
             "OPENAI_API_KEY": "sk-canary-0123456789",
             "RETINUE_MODEL": "scripted",
@@ -166,6 +174,8 @@ async def decide(house: House, way: str, view: View) -> Any:
     """Decide in one of the ways; what was answered."""
     [approval] = pending(view)
     run_id, approval_id, args_hash = view["id"], approval["id"], approval["args_hash"]
+    if way in DOORS:
+        return await DOORS[way](house, run_id, approval_id, args_hash)
     path, said = f"/v1/assistants/{run_id}/approvals/{approval_id}", {"args_hash": args_hash}
     match way:
         case "reject":
@@ -175,10 +185,6 @@ async def decide(house: House, way: str, view: View) -> Any:
         case "batch":
             one = {**said, "assistant_id": run_id, "approval_id": approval_id, "decision": "approve"}
             return await house.post("/v1/approvals", {"decisions": [one]})
-        case "console":
-            return await by_console(house, run_id, approval_id, args_hash)
-        case "cli":
-            return await by_command(house, run_id, approval_id, args_hash)
         case "twice":
             both = [house.post(path, {**said, "decision": "approve"}, api=api) for api in (0, 1)]
             return [*await asyncio.gather(*both), await house.post(path, {**said, "decision": "approve"})]
@@ -210,6 +216,27 @@ async def by_command(house: House, run_id: str, approval_id: str, args_hash: str
     )
     output, _ = await asyncio.wait_for(process.communicate(), 90)
     return " ".join(output.decode().split())
+
+
+async def by_mcp(house: House, run_id: str, approval_id: str, args_hash: str) -> str:
+    """A tool of the MCP door."""
+    said = {"assistant_id": run_id, "approval_id": approval_id, "args_hash": args_hash, "decision": "approve"}
+    async with (
+        httpx2.AsyncClient(timeout=90) as http,
+        McpClient(streamable_http_client(f"{house.url(0)}/mcp", http_client=http)) as client,
+    ):
+        return str(await client.call_tool("decide_approval", said))
+
+
+async def by_a2a(house: House, run_id: str, approval_id: str, args_hash: str) -> str:
+    """A data part for the A2A door."""
+    data = {"approval_id": approval_id, "args_hash": args_hash, "decision": "approve"}
+    async with httpx.AsyncClient(timeout=90) as http:
+        client = await create_client(house.url(0), client_config=ClientConfig(streaming=False, httpx_client=http))
+        return "".join([str(one) async for one in client.send_message(request(data=data, task=run_id, at_once=True))])
+
+
+DOORS = {"console": by_console, "cli": by_command, "mcp": by_mcp, "a2a": by_a2a}
 
 
 def sent(house: House, way: str, outage: Outage) -> list[str]:
@@ -260,6 +287,11 @@ async def test_the_batch_the_console_and_the_command_line_say_so(outage: Outage)
     assert outage.answers["console"].status_code == 200
     assert "is recorded" in outage.answers["console"].text
     assert "is recorded and counts when" in outage.answers["cli"]
+
+
+@pytest.mark.parametrize("way", ["mcp", "a2a"])
+async def test_the_doors_say_so(way: str, outage: Outage) -> None:
+    assert "Your decision (approve ap-s1) is recorded and counts when a workflow worker" in outage.answers[way]
 
 
 async def test_the_same_again_is_the_same_and_another_one_comes_too_late(outage: Outage) -> None:
