@@ -51,7 +51,11 @@ def _is_json(args: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
 Arguments = Annotated[dict[str, JsonValue], AfterValidator(_is_json)]
-Text = Annotated[str, Field(max_length=MAX_MESSAGE), AfterValidator(_says_something)]
+Text = Annotated[
+    str,
+    Field(max_length=MAX_MESSAGE, json_schema_extra={"minLength": 1, "pattern": r"\S"}),
+    AfterValidator(_says_something),
+]
 
 
 class StartBody(BaseModel):

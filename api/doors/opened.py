@@ -10,20 +10,26 @@ from fastapi import APIRouter, FastAPI
 from api.doors import mcp
 from api.doors.a2a import routes as a2a
 from api.doors.ag_ui import routes as ag_ui
+from api.doors.openai import refusals, responses
 from api.doors.openai import routes as openai
 
-DOORS: Mapping[str, APIRouter] = MappingProxyType(
-    {"mcp": mcp.router, "openai": openai.router, "ag-ui": ag_ui.router, "a2a": a2a.router}
+DOORS: Mapping[str, tuple[APIRouter, ...]] = MappingProxyType(
+    {
+        "mcp": (mcp.router,),
+        "openai": (openai.router, responses.router),
+        "ag-ui": (ag_ui.router,),
+        "a2a": (a2a.router,),
+    }
 )
 """By the names that `RETINUE_DOORS` knows. A new door is a line here and a name in `api.settings`."""
 
 
 def open_doors(names: set[str]) -> Iterator[APIRouter]:
     """The routes of the doors with these names."""
-    yield from (router for name, router in DOORS.items() if name in names)
+    yield from (router for name, routers in DOORS.items() if name in names for router in routers)
 
 
 def tell_errors(app: FastAPI, names: set[str]) -> None:
     """Where no route answers at an address of a door, its own protocol's words say so. Call it after `errors.install`."""
     if "openai" in names:
-        openai.tell_errors(app)
+        refusals.tell_errors(app)

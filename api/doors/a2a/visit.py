@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from activities.reasoning.contract import Message, Role
 from api.deps import House
+from api.doors.openai.history import last_said
 from api.doors.openai.places import Place, Places
 from api.doors.shown import waiting
 from api.events.stream import RunEvents
@@ -23,7 +24,6 @@ from workflows.messages import ENDED, AssistantStatus, AssistantView, Carried, D
 
 WAIT = 25.0
 """Seconds for which a call that wants the outcome waits; whoever wants it later reads the task, or subscribes."""
-_CARRIED_MESSAGES, _CARRIED_TEXT = 20, 16_000
 _ID = 200
 
 
@@ -197,7 +197,7 @@ class Visit:
             view = await self.runs.view(place.assistant_id)
         except NotFound:
             return []
-        return _last(view.messages)
+        return last_said(view.messages)
 
     async def context_of(self, task_id: str) -> str:
         """The context of a task; where none is known it is a context by itself."""
@@ -232,16 +232,3 @@ def _checked(words: str) -> str:
     if len(words) > MAX_MESSAGE:
         raise InvalidArguments(f"text and data have more than {MAX_MESSAGE} characters together; say it shorter")
     return words
-
-
-def _last(messages: list[Message]) -> list[Message]:
-    """The last messages, as many as may be carried; what an assistant said is kept from planners."""
-    taken: list[Message] = []
-    left = _CARRIED_TEXT
-    for message in reversed(messages[-_CARRIED_MESSAGES:]):
-        left -= len(message.text)
-        if left < 0:
-            break
-        withheld = message.role is Role.ASSISTANT
-        taken.append(Message(role=message.role, text=message.text, withheld=withheld))
-    return taken[::-1]

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from activities.reasoning.contract import Message, Role
-from api.doors.openai.models import ChatBody, ChatMessage
+from api.doors.openai.models import ChatMessage
 from api.models import MAX_MESSAGE
 from retinue.errors import InvalidArguments
 
+_TEXTS = frozenset({"text", "input_text", "output_text", "refusal"})
+_LAST_MESSAGES, _LAST_TEXT = 20, 16_000
 _SAID = {"user": Role.USER, "assistant": Role.ASSISTANT}
 
 
@@ -28,27 +31,40 @@ class History:
         asked: What the person says now.
         named: The id that the client gave the conversation.
         scope: What else keeps conversations apart: whose it is.
+        schema: In which the client wants the answer; None for plain words.
+        after: The request that this one follows, where the client names it instead of sending what was said before.
+        names_requests: Whether the client may say later that a request follows this one.
     """
 
     earlier: tuple[Message, ...]
     asked: str
     named: str | None
     scope: tuple[str, ...]
+    schema: Mapping[str, Any] | None = None
+    after: str | None = None
+    names_requests: bool = False
 
     @property
     def request(self) -> str:
         """Names this request: the same conversation up to here, and the same words now."""
-        return self._digest("request", self._told(self.earlier), self.asked)
+        form = [self.schema] if self.schema is not None else []
+        return self._digest("request", self.after or self._told(self.earlier), self.asked, *form)
 
     @property
     def place(self) -> str | None:
         """Names the conversation as it stood before this request; None where it begins with it."""
         if self.named is not None:
             return self._digest("named")
+        if self.after is not None:
+            return _answered(self.after)
         return self._digest("after", self._told(self.earlier)) if self.earlier else None
 
-    def place_after(self, answer: str) -> str:
-        """Names the conversation as the next request will send it, with this answer."""
+    def places_after(self, answer: str) -> list[str]:
+        """Name the conversation as the next request may name or send it, with this answer."""
+        here = [_answered(self.request)] if self.names_requests else []
+        return here if self.after is not None else [*here, self._place_after(answer)]
+
+    def _place_after(self, answer: str) -> str:
         if self.named is not None:
             return self._digest("named")
         both = (Message(role=Role.USER, text=self.asked), Message(role=Role.ASSISTANT, text=answer))
@@ -74,20 +90,42 @@ class History:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def read(body: ChatBody, *, owner: str) -> History:
-    """Read a request.
+def read(
+    messages: Sequence[ChatMessage],
+    *,
+    scope: tuple[str, ...],
+    named: str | None = None,
+    schema: Mapping[str, Any] | None = None,
+) -> History:
+    """Read what a client sent.
 
     Raises:
         InvalidArguments: The last words are not the person's, are none, or are too long; or there is more than text.
     """
-    said = _said(body.messages)
+    said = _said(messages)
     if not said or said[-1].role is not Role.USER:
         raise InvalidArguments("the last message must be the user's, with a text")
     asked = said[-1].text
     if len(asked) > MAX_MESSAGE:
         raise InvalidArguments(f"the last message has more than {MAX_MESSAGE} characters; say it shorter")
-    named = body.metadata.conversation_id if body.metadata else None
-    return History(tuple(said[:-1]), asked, named, (owner, body.user or ""))
+    return History(tuple(said[:-1]), asked, named, scope, schema)
+
+
+def last_said(messages: Sequence[Message]) -> list[Message]:
+    """The last messages of a run, as many as another one may be told; planners do not see what an assistant said."""
+    taken: list[Message] = []
+    left = _LAST_TEXT
+    for message in reversed(messages[-_LAST_MESSAGES:]):
+        left -= len(message.text)
+        if left < 0:
+            break
+        taken.append(Message(role=message.role, text=message.text, withheld=message.role is Role.ASSISTANT))
+    return taken[::-1]
+
+
+def _answered(request: str) -> str:
+    """Names the conversation as it stood after the answer to a request."""
+    return hashlib.sha256(f"answered {request}".encode()).hexdigest()
 
 
 def _said(messages: Sequence[ChatMessage]) -> list[Message]:
@@ -107,7 +145,7 @@ def _said(messages: Sequence[ChatMessage]) -> list[Message]:
 
 def _text(message: ChatMessage) -> str:
     if not isinstance(message.content, list):
-        return message.content or ""
-    if message.role == "user" and any(part.type != "text" for part in message.content):
+        return message.content or message.refusal or ""
+    if message.role == "user" and any(part.type not in _TEXTS for part in message.content):
         raise InvalidArguments("only text is understood here; leave pictures, sounds and files out")
-    return "\n\n".join(part.text or "" for part in message.content if part.type == "text")
+    return "\n\n".join(part.text or part.refusal or "" for part in message.content if part.type in _TEXTS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from api.doors.shown import ShownAssistant
+from retinue.errors import NotFound
 
 MODEL = "retinue"
 MAX_MESSAGES = 1000
@@ -18,6 +19,7 @@ class ContentPart(BaseModel):
 
     type: str = Field(max_length=40)
     text: str | None = None
+    refusal: str | None = None
 
 
 class ChatMessage(BaseModel):
@@ -25,12 +27,13 @@ class ChatMessage(BaseModel):
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[ContentPart] | None = None
+    refusal: str | None = None
 
 
 class StreamOptions(BaseModel):
     """How to stream."""
 
-    include_usage: bool | None = False
+    include_usage: StrictBool | None = False
 
 
 class ChatMetadata(BaseModel):
@@ -53,7 +56,7 @@ class ChatBody(BaseModel):
 
     model: str = Field(max_length=200, examples=[MODEL])
     messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
-    stream: bool | None = False
+    stream: StrictBool | None = False
     stream_options: StreamOptions | None = None
     user: str | None = Field(None, max_length=200, description="keeps the conversations of several people apart")
     metadata: ChatMetadata | None = None
@@ -131,3 +134,13 @@ def chunk(made: str, created: int, *, delta: dict[str, Any] | None, finish: str 
     """One piece of a streamed answer; without `delta` one that carries no choice."""
     choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
     return {"id": made, "object": "chat.completion.chunk", "created": created, "model": MODEL, "choices": choices}
+
+
+def check_model(name: str) -> None:
+    """Refuse another model than the one that there is.
+
+    Raises:
+        NotFound: It is another one.
+    """
+    if name != MODEL:
+        raise NotFound(f"there is no model {name[:80]!r}", hint=f"there is {MODEL!r}")

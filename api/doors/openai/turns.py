@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 from activities.reasoning.contract import Message, Role, Usage
-from api.doors.openai.history import History
+from api.doors.openai.history import History, last_said
 from api.doors.openai.places import Place, Places, is_past
 from api.doors.shown import address, bounded, shown_approval, waiting
 from api.events.model import Event, EventKind
@@ -35,9 +36,24 @@ SAME = timedelta(minutes=10)
 """So long the same words without a history are a repeated request; later they are said anew."""
 ALIVE = 10.0
 """Seconds of silence after which a streaming client is told that the work goes on."""
+WAIT = 240.0
+"""Seconds for which an answer that is not streamed is waited for, unless the request says otherwise."""
+STREAMED_WAIT = 840.0
+PIECE = 600
+"""Characters of an answer that are sent at once."""
+STREAM = "text/event-stream"
+NO_STORE = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _TELLING = frozenset({EventKind.STATUS, EventKind.MESSAGE, EventKind.APPROVAL, EventKind.QUESTION, EventKind.END})
 _AGAIN = 1.0
 """Seconds until a run is looked at again that cannot be followed any more."""
+
+
+class Outcome(StrEnum):
+    """What a turn came to."""
+
+    ANSWERED = "answered"
+    ENDED = "ended"
+    WORKING = "working"
 
 
 @dataclass(frozen=True)
@@ -45,12 +61,14 @@ class Told:
     """An answer.
 
     Args:
+        outcome: Whether the assistant answered (or asks for something), has ended without, or is still at work.
         text: What the client shows, with the pieces that it was told before.
         view: The run behind it.
         reached: How many of the run's messages the client knows with it.
         usage: What it cost since the request came.
     """
 
+    outcome: Outcome
     text: str
     view: AssistantView
     reached: int
@@ -80,6 +98,7 @@ class Turn:
         self._timezone = timezone
         self._before = Usage()
         self._repeated = True
+        self._notes = True
         self._pieces = ""
         self._began_anew = False
         self._place = Place("", 0, begins=False, at=datetime.now(UTC))
@@ -94,13 +113,41 @@ class Turn:
         if self._place.begins:
             await self._start()
             return
-        view = await self._runs.view(self._place.assistant_id)
+        view = await self._readable(self._place)
         self._before = view.usage
-        if view.earlier_messages > self._place.told:
-            raise Conflict("this part of the conversation is too long ago to be gone through again")
         if _asked_at(view, self._place.told, self._history.asked) is None and not waiting(view):
             message = SendMessage(text=self._history.asked, key=f"{self._history.request} {self._place.told}")
             await self._runs.send_message(self._place.assistant_id, message)
+
+    async def resume(self, request: str) -> None:
+        """Take up a request that was made before, by its name.
+
+        Raises:
+            NotFound: There is none, or it is somebody else's.
+            Conflict: It is too long ago.
+        """
+        place = await self._places.find(request)
+        if place is None:
+            raise _no_response()
+        self._place, self._notes = place, False
+        try:
+            view = await self._readable(place)
+        except NotFound:
+            raise _no_response() from None
+        said = (_at(view, index) for index in range(place.told, view.earlier_messages + len(view.messages)))
+        asked = next((message.text for message in said if message and message.role is Role.USER), "")
+        self._history = replace(self._history, asked=asked)
+
+    async def _readable(self, place: Place) -> AssistantView:
+        view = await self._runs.view(place.assistant_id)
+        if view.earlier_messages > place.told:
+            raise Conflict("this part of the conversation is too long ago to be gone through again")
+        return view
+
+    @property
+    def since(self) -> datetime:
+        """When the request was first made."""
+        return self._place.at
 
     async def answer(self, seconds: float, *, in_pieces: bool = False) -> AsyncGenerator[Told | str | None, None]:
         """The answer, and None whenever nothing happened for `ALIVE` seconds before it.
@@ -116,8 +163,14 @@ class Turn:
             view = await self._runs.view(run_id)
             while True:
                 left = deadline - asyncio.get_running_loop().time()
-                if (text := self._complete(view)) is not None or left <= 0:
-                    yield await self._told(view, text)
+                if (text := self._complete(view)) is not None:
+                    yield await self._told(Outcome.ANSWERED, view, text)
+                    return
+                if view.status in ENDED:
+                    yield await self._told(Outcome.ENDED, view, self._ended(view))
+                    return
+                if left <= 0:
+                    yield await self._told(Outcome.WORKING, view, self._works(view))
                     return
                 news = await _news(reader, min(ALIVE, left))
                 if in_pieces and (piece := self._piece(view, news.pieces)):
@@ -145,10 +198,15 @@ class Turn:
         past = known if known and self._is_over(known) else None
         if known and not past:
             return known
-        before = await self._places.find(history.place) if history.place else None
-        if before and await self._goes_on(before):
+        before = await self._earlier_place()
+        view = await self._view_of(before) if before else None
+        if history.after is not None and view is None:
+            raise _no_response()
+        if before and view and view.status not in ENDED:
             place = Place(before.assistant_id, before.told, begins=False, at=now)
         else:
+            if view and history.after is not None:  # the client sent nothing of what was said before
+                history = self._history = replace(history, earlier=tuple(last_said(view.messages)))
             place = Place(f"a-{uuid.uuid4().hex}", len(history.earlier), begins=True, at=now)
         taken = await self._places.take(history.request, place, instead_of=past)
         self._repeated = taken is not place
@@ -156,15 +214,23 @@ class Turn:
 
     def _is_over(self, known: Place) -> bool:
         """Whether the same words are said anew by now: with a history they would have another before them."""
-        return not self._history.earlier and is_past(known, SAME)
+        return not self._history.earlier and self._history.after is None and is_past(known, SAME)
 
-    async def _goes_on(self, place: Place) -> bool:
-        """Whether the run can still be talked to."""
+    async def _earlier_place(self) -> Place | None:
+        """Where the conversation stood before this request."""
+        history = self._history
+        if history.place is None:
+            return None
+        found = await self._places.find(history.place)
+        if found is None and history.after is not None:  # nobody waited for that answer
+            return await self._places.find(history.after)
+        return found
+
+    async def _view_of(self, place: Place) -> AssistantView | None:
         try:
-            view = await self._runs.view(place.assistant_id)
+            return await self._runs.view(place.assistant_id)
         except NotFound:
-            return False
-        return view.status not in ENDED
+            return None
 
     async def _start(self) -> None:
         """Start the run; again, it is the same one."""
@@ -184,7 +250,7 @@ class Turn:
         return given.model_copy(update={"carried": carried})
 
     def _complete(self, view: AssistantView) -> str | None:
-        """The answer where the run has come to rest: it has answered, asks, waits for a decision, or has ended."""
+        """The answer where the run has come to rest: it has answered, asks, or waits for a decision."""
         at = _asked_at(view, self._place.told, self._history.asked)
         following = [] if at is None else _following(view, at)
         if at is not None and (_was_followed(view, at) or (following and _rests(view))):
@@ -193,8 +259,6 @@ class Turn:
         if waiting(view):
             said = _unseen(view, self._place.told, at) if at is not None else self._since(view)
             return "\n\n".join([*said, *following, *self._needs(view)])
-        if view.status in ENDED:
-            return "\n\n".join([*self._since(view), self._ended(view)])
         return None
 
     def _since(self, view: AssistantView) -> list[str]:
@@ -223,20 +287,21 @@ class Turn:
 
     def _ended(self, view: AssistantView) -> str:
         why = f": {view.error.message}" if view.error else ""
-        return f"The assistant has ended ({view.status}{why}). See {address(self._base, view.id)}"
+        ended = f"The assistant has ended ({view.status}{why}). See {address(self._base, view.id)}"
+        return "\n\n".join([*self._since(view), ended])
 
-    async def _told(self, view: AssistantView, text: str | None) -> Told:
-        if text is None:
-            text = (
-                f"It is still at work ({view.status}). Write again to hear how it went, or look at "
-                f"{address(self._base, view.id)}"
-            )
+    def _works(self, view: AssistantView) -> str:
+        where = address(self._base, view.id)
+        return f"It is still at work ({view.status}). Write again to hear how it went, or look at {where}"
+
+    async def _told(self, outcome: Outcome, view: AssistantView, text: str) -> Told:
         text = safe(text)
         if not text.startswith(self._pieces):
             text = f"{self._pieces}\n\n{text}"
         reached = self._reached(view)
-        await self._places.reach(self._history.place_after(text), view.id, reached)
-        return Told(text, view, reached, _less(view.usage, self._before))
+        for place in self._history.places_after(text) if self._notes else ():
+            await self._places.reach(place, view.id, reached)
+        return Told(outcome, text, view, reached, _less(view.usage, self._before))
 
     def _reached(self, view: AssistantView) -> int:
         """How many messages are told with the answer: up to the next thing that the person said."""
@@ -244,6 +309,10 @@ class Turn:
         if at is None:
             return view.earlier_messages + len(view.messages) if waiting(view) else self._place.told
         return at + 1 + len(_following(view, at))
+
+
+def _no_response() -> NotFound:
+    return NotFound("there is no response of that id", hint="responses are remembered for 30 days")
 
 
 @dataclass(frozen=True)

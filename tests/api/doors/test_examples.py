@@ -22,11 +22,16 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), 
     list(
         zip(
             EXAMPLES,
-            ["Weather in Lisbon tomorrow", "What is the weather in Lisbon tomorrow?", "Is Friday in Lisbon dry?"],
+            [
+                "Weather in Lisbon tomorrow",
+                "What is the weather in Lisbon tomorrow?",
+                "Is it dry in Porto tomorrow?",
+                "Is Friday in Lisbon dry?",
+            ],
             strict=True,
         )
     ),
-    ids=["mcp", "openai", "a2a"],
+    ids=["mcp", "openai", "responses", "a2a"],
 )
 async def test_an_example_runs(stack: Stack, door: str, new_key: NewKey, example: str, message: str) -> None:
     stack.model.script(message, plan_answer(reply="Mild and dry."))
