@@ -58,10 +58,37 @@ Text = Annotated[
 ]
 
 
+def _either_planned_or_in_code() -> dict[str, JsonValue]:
+    """What the schema of a start must say of `plan` and what goes with it."""
+    nothing: dict[str, JsonValue] = {"type": "null"}
+    free: JsonValue = {"properties": {"plan": nothing, "plan_args": {"maxProperties": 0}}}
+    fixed: dict[str, JsonValue] = {
+        "mode": {"const": "task"},
+        "preview": {"const": False},
+        "policy": {"anyOf": [nothing, {"const": ""}]},
+        "budget": nothing,
+    }
+    in_code: list[JsonValue] = [
+        {"required": ["plan"], "properties": {**fixed, "plan": {"const": name}, "plan_args": plan_args(name)}}
+        for name in sorted(PLANS)
+    ]
+    return {"anyOf": [free, *in_code]}
+
+
+def plan_args(name: str) -> dict[str, JsonValue]:
+    """The schema of the arguments of a plan in code."""
+    schema: dict[str, JsonValue] = PLANS[name].args.model_json_schema()
+    assert "$defs" not in schema  # they would have to stand elsewhere in the document
+    return schema
+
+
+PlanName = Annotated[str, Field(max_length=40, json_schema_extra={"enum": sorted(PLANS)})]
+
+
 class StartBody(BaseModel):
     """What the person wants."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_either_planned_or_in_code())
 
     message: Text = Field(description="the request in plain language", examples=["What is on my calendar tomorrow?"])
     timezone: Zone | None = Field(None, description="IANA zone of the person", examples=["Europe/Lisbon"])
@@ -69,7 +96,7 @@ class StartBody(BaseModel):
     preview: bool = Field(False, description="stop before anything runs and ask about the plan as a whole")
     policy: str | None = Field(None, max_length=40, description="the name of a policy in the policy file")
     budget: Limits | None = Field(None, description="in place of the policy's budget of a run")
-    plan: str | None = Field(None, max_length=40, description="a plan in code, such as 'briefing', instead of planning")
+    plan: PlanName | None = Field(None, description="a plan in code, such as 'briefing', instead of planning")
     plan_args: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of that plan")
     wait_seconds: float = Field(0, ge=0, le=30, description="wait so long for the run to end or to need a person")
 

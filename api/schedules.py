@@ -32,7 +32,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.cron import checked
 from api.deps import House
 from api.keys import Claim
-from api.models import Arguments, Links, StartBody, Text, Zone
+from api.models import Arguments, Links, PlanName, StartBody, Text, Zone, plan_args
 from api.runs import Runs
 from retinue.codec import opened_text, sealed_text
 from retinue.errors import Conflict, InvalidArguments, NotFound
@@ -60,13 +60,28 @@ _LOOK_EVERY = 0.2
 Note = Annotated[str, Field(max_length=500)]
 
 
+def _either_planned_or_in_code() -> dict[str, JsonValue]:
+    """What the schema must say: a request, or a plan in code with its arguments and nothing that belongs to a request."""
+    nothing: dict[str, JsonValue] = {"type": "null"}
+    planned: JsonValue = {
+        "required": ["message"],
+        "properties": {"message": {"type": "string"}, "plan": nothing, "plan_args": {"maxProperties": 0}},
+    }
+    fixed: dict[str, JsonValue] = {"message": nothing, "policy": {"anyOf": [nothing, {"const": ""}]}, "budget": nothing}
+    in_code: list[JsonValue] = [
+        {"required": ["plan"], "properties": {**fixed, "plan": {"const": name}, "plan_args": plan_args(name)}}
+        for name in sorted(PLANS)
+    ]
+    return {"anyOf": [planned, *in_code]}
+
+
 class ScheduleBody(BaseModel):
     """What is to be done again and again, and when."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_either_planned_or_in_code())
 
     message: Text | None = Field(None, description="a request in plain language, planned anew each time")
-    plan: str | None = Field(None, max_length=40, description="or a plan in code, as in 'briefing'")
+    plan: PlanName | None = Field(None, description="or a plan in code, as in 'briefing'")
     plan_args: Arguments = Field(default_factory=dict, description="arguments of that plan")
     name: str | None = Field(
         None, min_length=1, max_length=120, description="what lists call it; the request if absent"

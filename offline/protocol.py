@@ -124,6 +124,11 @@ class ChatRequest(BaseModel):
         return self._form == "extract"
 
     @property
+    def wants_other_json(self) -> bool:
+        """Whether the answer must be JSON of a caller's own schema."""
+        return self._form == "answer"
+
+    @property
     def _form(self) -> str | None:
         schema = self.response_format.json_schema if self.response_format else None
         return schema.name if schema else None

@@ -80,12 +80,17 @@ class ScriptedModel:
         self._scripts: dict[str, list[Answer]] = {}
         self._replies: dict[str, list[Answer]] = {}
         self._extractions: dict[str, list[Answer]] = {}
+        self._structured: dict[str, list[Answer]] = {}
         self._agents: dict[str, list[Turn | TurnMaker]] = {}
 
     def script(self, message: str, *plans: Answer, replies: Sequence[Answer] = ()) -> None:
         """Answer planning for `message` by these in turn, and its final answer by `replies`, else by a fixed text."""
         self._scripts[message] = list(plans)
         self._replies[message] = list(replies)
+
+    def structured(self, message: str, *answers: Answer) -> None:
+        """Answer `message`, the last one of its conversation, in the form that a program wants, by these in turn."""
+        self._structured[message] = list(answers)
 
     def extraction(self, instruction: str, *values: Mapping[str, Any]) -> None:
         """Answer the reading of values for `instruction` by these in turn."""
@@ -111,6 +116,8 @@ class ScriptedModel:
         said = [message["content"] for message in body["messages"] if message["role"] == "user"]
         if (body.get("response_format") or {}).get("json_schema", {}).get("name") == "extract":
             return self._pop(self._extractions, json.loads(said[-1])["instruction"])
+        if (body.get("response_format") or {}).get("json_schema", {}).get("name") == "answer":
+            return self._pop(self._structured, json.loads(said[-1])["conversation"][-1]["text"])
         if "response_format" in body:
             return self._plan(body, said[-1] if said[-1] in self._scripts else said[0])
         if "tools" in body:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -98,6 +98,7 @@ class AssistantWorkflow:
             carried.messages,
             key=workflow.info().workflow_id if start.mode is Mode.CHAT else None,
             carried=start.carried,
+            answer_schema=start.answer_schema,
         )
         self._approvals = Approvals(requester=start.owner, on_change=self._publish, carried=carried.approvals)
         self._notifier = Notifier(owner=start.owner, told=carried.approvals) if start.notify else None
@@ -380,19 +381,14 @@ class AssistantWorkflow:
 
     async def _answer(self, plan: BoundPlan) -> None:
         """Write the final answer. What was done stays done when the model fails here: then code writes a plain one."""
-        steps = self._execution.reports()
-        if not steps:
+        schema = self._talk.answer_schema
+        if schema is not None and await self._answer_in(schema, plan.reply):
+            return
+        if not self._execution.reports():
             self._say(plan.reply or "")
             return
-        request = ReplyRequest(
-            messages=self._talk.for_model(),
-            timezone=self._start.timezone,
-            now=self._now(),
-            steps=steps,
-            **self._of_a_chat(),
-        )
         try:
-            result: TextResult = await self._reason("reply", request, TextResult)
+            result: TextResult = await self._reason("reply", self._reply_request(), TextResult)
         except (ActivityError, BudgetStopped) as error:
             reason = "its budget is used up" if isinstance(error, BudgetStopped) else explain(error, who="it").message
             self._notice(f"the language model wrote no answer: {reason}")
@@ -400,6 +396,29 @@ class AssistantWorkflow:
         else:
             self._use(result.usage)
             self._say(result.text, withheld=self._execution.read_strangers())
+
+    async def _answer_in(self, schema: dict[str, JsonValue], draft: str | None) -> bool:
+        """Write the final answer in the form that a program wants; False where it must be said in words instead."""
+        request = self._reply_request(answer_schema=schema, draft=draft)
+        try:
+            result: TextResult = await self._reason("reply", request, TextResult)
+        except (ActivityError, BudgetStopped) as error:
+            reason = "its budget is used up" if isinstance(error, BudgetStopped) else explain(error, who="it").message
+            self._notice(f"the language model did not answer in the form that was asked for: {reason}")
+            return False
+        self._use(result.usage)
+        self._say(result.text, withheld=self._execution.read_strangers())
+        return True
+
+    def _reply_request(self, **form: Any) -> ReplyRequest:
+        return ReplyRequest(
+            messages=self._talk.for_model(),
+            timezone=self._start.timezone,
+            now=self._now(),
+            steps=self._execution.reports(),
+            **self._of_a_chat(),
+            **form,
+        )
 
     def _of_a_chat(self) -> dict[str, Any]:
         transcript = self._talk.transcript()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from pydantic import JsonValue
+
 from activities.reasoning.contract import Message, Role, Transcript
 from workflows.messages import Carried, SendMessage
 
@@ -20,8 +22,16 @@ class Conversation:
     A message that a model wrote after it had read strangers' words is shown to people, and withheld from planners.
     """
 
-    def __init__(self, messages: Sequence[Message], *, key: str | None = None, carried: Carried | None = None) -> None:
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        *,
+        key: str | None = None,
+        carried: Carried | None = None,
+        answer_schema: dict[str, JsonValue] | None = None,
+    ) -> None:
         self.messages = list(messages)
+        self.answer_schema = answer_schema
         self._key = key
         self._transcribed = carried.transcribed if carried else 0
         self._inbox = list(carried.inbox) if carried else []
@@ -53,7 +63,9 @@ class Conversation:
 
     def read(self) -> None:
         """Read the next message that waits."""
-        self.messages.append(Message(role=Role.USER, text=self._inbox.pop(0).text))
+        message = self._inbox.pop(0)
+        self.messages.append(Message(role=Role.USER, text=message.text))
+        self.answer_schema = message.answer_schema
 
     def say(self, text: str, *, withheld: bool = False) -> None:
         """The assistant says something."""

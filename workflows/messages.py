@@ -181,6 +181,9 @@ class StartAssistant(BaseModel):
         None, description="one tool call in place of a plan, as a door was asked for it: no model takes part"
     )
     notify: bool = Field(False, description="people's webhooks are told what the run wants of them")
+    answer_schema: dict[str, JsonValue] | None = Field(
+        None, description="the JSON schema in which a program wants the answer to `message`, instead of words"
+    )
 
 
 class Decide(BaseModel):
@@ -236,6 +239,9 @@ class SendMessage(BaseModel):
     text: str
     key: str | None = Field(None, max_length=200, description="the same key again is the same message")
     question_id: str | None = Field(None, max_length=40, description="the question that this answers, if it must be it")
+    answer_schema: dict[str, JsonValue] | None = Field(
+        None, description="the JSON schema in which a program wants the answer, instead of words"
+    )
 
 
 class StartMicroAgent(BaseModel):

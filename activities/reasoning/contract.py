@@ -182,6 +182,10 @@ class ReplyRequest(BaseModel):
     now: Moment
     steps: list[StepReport]
     transcript: Transcript | None = None
+    answer_schema: dict[str, JsonValue] | None = Field(
+        None, description="the JSON schema in which a program wants the answer, instead of words"
+    )
+    draft: str | None = Field(None, description="the answer in words, where one is known already")
 
 
 class Draft(BaseModel):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from pydantic import JsonValue
 
 from activities.reasoning import prompts
 from activities.reasoning.contract import (
@@ -31,6 +34,7 @@ from activities.reasoning.store import TranscriptStore
 from activities.reasoning.structured import json_in
 from activities.reasoning.turns import Turns
 from activities.reasoning.used import metered
+from retinue.answer_schema import misfit
 from retinue.capability import Manifest
 from retinue.errors import MalformedAnswer, NotFound
 from retinue.plan import AGENT_RESULT, AGENT_VERB, Round, bind, check, declared, parse
@@ -78,9 +82,25 @@ class ReasoningTools(Reasoning):
         """Write the final answer."""
         earlier = await self._earlier(request.transcript, request.messages)
         messages = prompts.for_reply(request, earlier)
+        if request.answer_schema is not None:
+            return await self._in_schema(messages, request.answer_schema)
         with metered() as meter, writing() as written:
             text, usage = await self._model.complete(messages, text=written, quotes_refusal=True, keeps_cut=True)
         return TextResult(text=text, usage=meter.before + usage)
+
+    async def _in_schema(self, messages: list[prompts.ChatMessage], schema: dict[str, JsonValue]) -> TextResult:
+        """Write the final answer as JSON.
+
+        Raises:
+            MalformedAnswer: What the model wrote does not fit the schema.
+        """
+        wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        with metered() as meter:
+            answer, usage = await self._model.complete(messages, response_format=wanted, quotes_refusal=True)
+            value = json.loads(json_in(answer))
+            if wrong := misfit(value, schema):
+                raise MalformedAnswer(f"the language model's answer does not fit the schema of the request: {wrong}")
+        return TextResult(text=json.dumps(value, ensure_ascii=False), usage=meter.before + usage)
 
     async def converse(self, request: ConverseRequest) -> ConverseResult:
         """Take one turn of an agent."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
 
 from api.doors.shown import ShownAssistant
-from retinue.errors import NotFound
+from retinue.answer_schema import problem
+from retinue.errors import InvalidArguments, NotFound
 
 MODEL = "retinue"
 MAX_MESSAGES = 1000
@@ -36,6 +38,28 @@ class StreamOptions(BaseModel):
     include_usage: StrictBool | None = False
 
 
+class AnswerSchema(BaseModel):
+    """A schema in which the answer is wanted."""
+
+    model_config = ConfigDict(extra="allow")
+
+    json_schema: dict[str, JsonValue] = Field(alias="schema")
+
+
+class ResponseFormat(BaseModel):
+    """The form in which the answer is wanted."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: AnswerSchema | None = Field(None, description="for `json_schema`")
+
+    @property
+    def wanted(self) -> dict[str, JsonValue] | None:
+        """The schema; None where words are wanted."""
+        return wanted_schema(self.type, self.json_schema.json_schema if self.json_schema else None)
+
+
 class ChatMetadata(BaseModel):
     """What this door reads of `metadata`; other names are passed over."""
 
@@ -60,6 +84,12 @@ class ChatBody(BaseModel):
     stream_options: StreamOptions | None = None
     user: str | None = Field(None, max_length=200, description="keeps the conversations of several people apart")
     metadata: ChatMetadata | None = None
+    response_format: ResponseFormat | None = None
+
+    @property
+    def wanted(self) -> dict[str, JsonValue] | None:
+        """The schema in which the answer is wanted; None where words are."""
+        return self.response_format.wanted if self.response_format else None
 
 
 class ChatUsage(BaseModel):
@@ -74,8 +104,8 @@ class ChatAnswer(BaseModel):
     """What the assistant says."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
+    content: str | None
+    refusal: str | None = Field(None, description="the answer in words, where it could not be given in the schema")
 
 
 class ChatChoice(BaseModel):
@@ -134,6 +164,30 @@ def chunk(made: str, created: int, *, delta: dict[str, Any] | None, finish: str 
     """One piece of a streamed answer; without `delta` one that carries no choice."""
     choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
     return {"id": made, "object": "chat.completion.chunk", "created": created, "model": MODEL, "choices": choices}
+
+
+def wanted_schema(kind: str, schema: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+    """The schema that a request names; None where words are wanted.
+
+    Raises:
+        InvalidArguments: Answers cannot be written in it.
+    """
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return {"type": "object"}
+    wrong = "there is none" if schema is None else problem(schema)
+    if wrong:
+        raise InvalidArguments(f"answers cannot be written in the schema of the request: {wrong}")
+    return schema
+
+
+def in_schema(text: str) -> bool:
+    """Whether an answer is in the schema that was asked for, and not in words: what a model wrote in it was checked."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def check_model(name: str) -> None:

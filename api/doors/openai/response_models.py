@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
 
-from api.doors.openai.models import MAX_MESSAGES, MODEL, ChatMetadata, ContentPart
+from api.doors.openai.models import MAX_MESSAGES, MODEL, ChatMetadata, ContentPart, wanted_schema
 from api.doors.shown import ShownAssistant
 from api.models import Text
 
@@ -19,6 +19,23 @@ class InputItem(BaseModel):
     type: str | None = Field(None, max_length=60)
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: str | list[ContentPart] | None = None
+
+
+class TextFormat(BaseModel):
+    """The form in which the answer is wanted."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, JsonValue] | None = Field(None, alias="schema", description="for `json_schema`")
+
+
+class TextConfig(BaseModel):
+    """How the answer is to be written."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format: TextFormat | None = None
 
 
 class ResponseBody(BaseModel):
@@ -37,6 +54,13 @@ class ResponseBody(BaseModel):
     )
     user: str | None = Field(None, max_length=200, description="keeps the conversations of several people apart")
     metadata: ChatMetadata | None = None
+    text: TextConfig | None = None
+
+    @property
+    def wanted(self) -> dict[str, JsonValue] | None:
+        """The schema in which the answer is wanted; None where words are."""
+        form = self.text.format if self.text else None
+        return wanted_schema(form.type, form.json_schema) if form else None
 
 
 class OutputText(BaseModel):
@@ -48,6 +72,13 @@ class OutputText(BaseModel):
     logprobs: list[Any] = Field(default_factory=list)
 
 
+class OutputRefusal(BaseModel):
+    """Words of an answer that could not be given in the schema of the request."""
+
+    type: Literal["refusal"] = "refusal"
+    refusal: str
+
+
 class OutputMessage(BaseModel):
     """The answer."""
 
@@ -55,7 +86,7 @@ class OutputMessage(BaseModel):
     id: str
     status: Literal["in_progress", "completed", "incomplete"]
     role: Literal["assistant"] = "assistant"
-    content: list[OutputText]
+    content: list[OutputText | OutputRefusal]
 
 
 class InputDetails(BaseModel):

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response as HttpResponse
@@ -16,11 +16,12 @@ from temporalio.service import RPCError
 
 from api.deps import Caller, House, MyEvents, MyRuns, TheHouse, needs
 from api.doors.openai.history import History, read
-from api.doors.openai.models import ChatMessage, check_model
+from api.doors.openai.models import ChatMessage, check_model, in_schema
 from api.doors.openai.places import Places
 from api.doors.openai.refusals import DOCUMENTED, OpenAiRoute, refusal
 from api.doors.openai.response_models import (
     OutputMessage,
+    OutputRefusal,
     OutputText,
     Response,
     ResponseBody,
@@ -59,7 +60,7 @@ async def create(
     history = _history(body, me.owner)
     turn = _turn(history, request, runs, events, kept)
     await turn.begin()
-    made = _Made(f"resp_{history.request}", turn, str(request.base_url), body)
+    made = _Made(f"resp_{history.request}", turn, str(request.base_url), body, history.schema is not None)
     wanted = body.metadata.wait_seconds if body.metadata else None
     if body.stream:
         patience = STREAMED_WAIT if wanted is None else wanted
@@ -98,7 +99,7 @@ def _history(body: ResponseBody, owner: str) -> History:
     items = body.input if isinstance(body.input, list) else [{"role": "user", "content": body.input}]
     said = [ChatMessage.model_validate(item, from_attributes=True) for item in items if _is_message(item)]
     named = body.metadata.conversation_id if body.metadata else None
-    history = read(said, scope=(owner, body.user or "", _RESPONSES), named=named)
+    history = read(said, scope=(owner, body.user or "", _RESPONSES), named=named, schema=body.wanted)
     history = replace(history, names_requests=True)
     if body.previous_response_id is None:
         return history
@@ -145,12 +146,14 @@ class _Made:
         turn: Behind it.
         base: The front door's address, with a slash at its end.
         asked: The request; None where it is not at hand.
+        structured: Whether the answer is wanted in a schema.
     """
 
     id: str
     turn: Turn
     base: str
     asked: ResponseBody | None = None
+    structured: bool = False
 
     @property
     def message_id(self) -> str:
@@ -173,8 +176,12 @@ class _Made:
     def message(self, told: Told) -> OutputMessage:
         """The answer as an item of the output."""
         working = told.outcome is Outcome.WORKING
-        text = OutputText(text=told.text)
-        return OutputMessage(id=self.message_id, status="in_progress" if working else "completed", content=[text])
+        status: Literal["in_progress", "completed"] = "in_progress" if working else "completed"
+        return OutputMessage(id=self.message_id, status=status, content=[self._part(told)])
+
+    def _part(self, told: Told) -> OutputText | OutputRefusal:
+        words_instead = self.structured and not in_schema(told.text)
+        return OutputRefusal(refusal=told.text) if words_instead else OutputText(text=told.text)
 
     def response(self, told: Told) -> Response:
         """As it is with an answer, or with the word that there is none yet."""
@@ -212,7 +219,7 @@ async def _streamed(made: _Made, patience: float) -> AsyncIterator[bytes]:
     yield writing.event("response.created", response=writing.begun)
     yield writing.event("response.in_progress", response=writing.begun)
     try:
-        async with aclosing(made.turn.answer(patience, in_pieces=True)) as answers:
+        async with aclosing(made.turn.answer(patience, in_pieces=not made.structured)) as answers:
             async for told in answers:
                 if told is None:
                     yield b": the assistant is at work\n\n"
@@ -242,24 +249,29 @@ class _Writing:
         data = {"type": kind, "sequence_number": self._number, **content}
         return f"event: {kind}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
-    def piece(self, text: str) -> list[bytes]:
+    def piece(self, text: str, *, refuses: bool = False) -> list[bytes]:
         """A further piece of the answer."""
-        begun = [] if self._sent else self._begin()
+        begun = [] if self._sent else self._begin(refuses=refuses)
         self._sent += len(text)
+        if refuses:
+            return [*begun, self.event("response.refusal.delta", **self._place(), delta=text)]
         return [*begun, self.event("response.output_text.delta", **self._place(), delta=text, logprobs=[])]
 
     def end(self, told: Told) -> list[bytes]:
         """What is left of the answer, and the whole of it."""
         rest = [told.text[start : start + PIECE] for start in range(self._sent, len(told.text), PIECE)]
-        events = [event for piece in rest for event in self.piece(piece)]
         item = self._made.message(told).model_dump(mode="json")
         [part] = item["content"]
+        refuses = part["type"] == "refusal"
+        events = [event for piece in rest for event in self.piece(piece, refuses=refuses)]
         response = self._made.response(told)
         if told.outcome is Outcome.WORKING:
             response, item["status"] = response.model_copy(update={"status": "incomplete"}), "incomplete"
         return [
             *events,
-            self.event("response.output_text.done", **self._place(), text=told.text, logprobs=[]),
+            self.event("response.refusal.done", **self._place(), refusal=told.text)
+            if refuses
+            else self.event("response.output_text.done", **self._place(), text=told.text, logprobs=[]),
             self.event("response.content_part.done", **self._place(), part=part),
             self.event("response.output_item.done", output_index=0, item=item),
             self.event(
@@ -267,9 +279,9 @@ class _Writing:
             ),
         ]
 
-    def _begin(self) -> list[bytes]:
+    def _begin(self, *, refuses: bool) -> list[bytes]:
         item = OutputMessage(id=self._made.message_id, status="in_progress", content=[]).model_dump(mode="json")
-        part = OutputText(text="").model_dump(mode="json")
+        part = (OutputRefusal(refusal="") if refuses else OutputText(text="")).model_dump(mode="json")
         return [
             self.event("response.output_item.added", output_index=0, item=item),
             self.event("response.content_part.added", **self._place(), part=part),

