@@ -6,9 +6,10 @@ import json
 import zoneinfo
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool, model_validator
 
 from retinue.capability import Manifest
+from retinue.plain_number import PLAIN_NUMBER
 from retinue.times import Moment
 from workflows.budget import Limits
 from workflows.catalog import PLANS
@@ -24,6 +25,7 @@ from workflows.messages import (
 from workflows.standing import GrantWish
 
 MAX_MESSAGE = 10_000
+Number = Annotated[float, PLAIN_NUMBER]
 
 
 def _known_zone(name: str) -> str:
@@ -93,12 +95,12 @@ class StartBody(BaseModel):
     message: Text = Field(description="the request in plain language", examples=["What is on my calendar tomorrow?"])
     timezone: Zone | None = Field(None, description="IANA zone of the person", examples=["Europe/Lisbon"])
     mode: Mode = Field(Mode.TASK, description="a task ends with its answer, a chat waits for the next message")
-    preview: bool = Field(False, description="stop before anything runs and ask about the plan as a whole")
+    preview: StrictBool = Field(False, description="stop before anything runs and ask about the plan as a whole")
     policy: str | None = Field(None, max_length=40, description="the name of a policy in the policy file")
     budget: Limits | None = Field(None, description="in place of the policy's budget of a run")
     plan: PlanName | None = Field(None, description="a plan in code, such as 'briefing', instead of planning")
     plan_args: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of that plan")
-    wait_seconds: float = Field(0, ge=0, le=30, description="wait so long for the run to end or to need a person")
+    wait_seconds: Number = Field(0, ge=0, le=30, description="wait so long for the run to end or to need a person")
 
     @model_validator(mode="after")
     def _plan_is_known(self) -> StartBody:
@@ -123,7 +125,7 @@ class MessageBody(BaseModel):
     question_id: str | None = Field(
         None, max_length=40, description="`question_id` of the view, so that no other question is answered"
     )
-    wait_seconds: float = Field(0, ge=0, le=30)
+    wait_seconds: Number = Field(0, ge=0, le=30)
 
 
 class CancelBody(BaseModel):
@@ -131,7 +133,7 @@ class CancelBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    undo: bool = Field(False, description="take back what is done, last effect first")
+    undo: StrictBool = Field(False, description="take back what is done, last effect first")
 
 
 class UndoBody(BaseModel):
@@ -139,7 +141,7 @@ class UndoBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    wait_seconds: float = Field(5, ge=0, le=30, description="wait so long for it to be done")
+    wait_seconds: Number = Field(5, ge=0, le=30, description="wait so long for it to be done")
 
 
 class ForkBody(BaseModel):
@@ -150,8 +152,8 @@ class ForkBody(BaseModel):
     from_step: str = Field(max_length=40, description="this step, and what depends on it, runs again")
     message: Text | None = Field(None, description="another request: the rest is planned anew")
     args: Arguments | None = Field(None, description="other arguments of `from_step`, all of them")
-    preview: bool = False
-    wait_seconds: float = Field(0, ge=0, le=30)
+    preview: StrictBool = False
+    wait_seconds: Number = Field(0, ge=0, le=30)
 
 
 class ChoiceBody(BaseModel):
@@ -210,7 +212,7 @@ class DecisionBody(BaseModel):
     args: Arguments | None = Field(None, description="for `edit`: the new arguments, all of them")
     comment: str | None = Field(None, max_length=2000)
     grant: GrantWish | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
-    wait_seconds: float = Field(0, ge=0, le=30)
+    wait_seconds: Number = Field(0, ge=0, le=30)
 
 
 class Links(BaseModel):

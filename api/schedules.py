@@ -38,6 +38,7 @@ from retinue.codec import opened_text, sealed_text
 from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.fairness import fair_share
 from retinue.organisation import organisation
+from retinue.plain_number import PLAIN_NUMBER
 from retinue.search_attributes import is_exactly
 from retinue.temporal import WORKFLOW_QUEUE
 from retinue.times import Moment, local
@@ -94,7 +95,7 @@ class ScheduleBody(BaseModel):
     )
     policy: str | None = Field(None, max_length=40, description="the name of a policy in the policy file")
     budget: Limits | None = Field(None, description="of each run, in place of the policy's")
-    catch_up_seconds: int = Field(
+    catch_up_seconds: Annotated[int, PLAIN_NUMBER] = Field(
         3600, ge=10, le=7 * 86_400, description="a run that Temporal's outage delayed for longer is left out"
     )
     ends_at: Moment | None = Field(None, description="no run after this time")

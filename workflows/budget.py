@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from retinue.plain_number import PLAIN_NUMBER
+
+_Count = Annotated[int, PLAIN_NUMBER]
+_Amount = Annotated[float, PLAIN_NUMBER]
 
 
 class Limits(BaseModel):
@@ -12,12 +18,12 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    requests: int | None = Field(None, ge=1, le=10_000, description="requests to language models")
-    tokens: int | None = Field(None, ge=1, description="tokens of language models, in and out together")
-    cost: float | None = Field(None, gt=0, description="in the currency of the configured prices")
-    steps: int | None = Field(None, ge=1, le=10_000, description="steps of plans, delegated ones included")
-    tool_calls: int | None = Field(None, ge=1, le=10_000, description="calls of tools, those of agents included")
-    seconds: float | None = Field(None, gt=0, description="of work, the waiting for people left out")
+    requests: _Count | None = Field(None, ge=1, le=10_000, description="requests to language models")
+    tokens: _Count | None = Field(None, ge=1, description="tokens of language models, in and out together")
+    cost: _Amount | None = Field(None, gt=0, description="in the currency of the configured prices")
+    steps: _Count | None = Field(None, ge=1, le=10_000, description="steps of plans, delegated ones included")
+    tool_calls: _Count | None = Field(None, ge=1, le=10_000, description="calls of tools, those of agents included")
+    seconds: _Amount | None = Field(None, gt=0, description="of work, the waiting for people left out")
 
 
 class Budget:

@@ -16,6 +16,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from retinue.plain_number import PLAIN_NUMBER
 from retinue.plan import pointer
 from retinue.text import safe
 from retinue.times import Moment
@@ -97,7 +98,7 @@ class GrantWish(BaseModel):
         description="by JSON pointer, glob patterns that each value there must fit; without it exactly the approved "
         "values of the arguments that decide where data goes, or of all arguments where none does; {} is any arguments",
     )
-    uses: int | None = Field(None, ge=1, le=1000, description="how often it may be used")
+    uses: Annotated[int, PLAIN_NUMBER] | None = Field(None, ge=1, le=1000, description="how often it may be used")
     expires_at: Moment | None = None
     schedule_id: ScheduleId = None
 

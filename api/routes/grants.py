@@ -17,6 +17,7 @@ from api.identity.people import Permission
 from api.models import Zone
 from api.once import OnceRoute, OneAnswer
 from retinue.errors import InvalidArguments
+from retinue.plain_number import PLAIN_NUMBER
 from retinue.times import Moment, local, present
 from workflows.budget import Limits
 from workflows.policy import DEFAULT_POLICY
@@ -49,7 +50,9 @@ class GrantBody(BaseModel):
         "arguments at all",
         examples=[{"/to": ["*@example.com"], "/cc": []}],
     )
-    uses: int | None = Field(None, ge=1, le=1000, description="how often; without it, any number of times")
+    uses: Annotated[int, PLAIN_NUMBER] | None = Field(
+        None, ge=1, le=1000, description="how often; without it, any number of times"
+    )
     expires_at: Moment | None = Field(None, description="at most a year ahead; without it, until it is revoked")
     schedule_id: ScheduleId = None
 

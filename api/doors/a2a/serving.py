@@ -168,12 +168,17 @@ async def _wrong_params(request: Request) -> Response | None:
     try:
         model.model_validate(body)
     except ValidationError as error:
-        wrong = error.errors(include_input=False, include_url=False)
-        if all(one["loc"][:1] == ("params",) for one in wrong):
+        found = error.errors(include_input=False, include_url=False)
+        wrong = [one for one in found if one["loc"][:1] == ("params",)]
+        if wrong and all(one["loc"][:1] in (("params",), ("id",)) for one in found) and _is_id(body.get("id")):
             told = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong[:5])
             refused = {"code": _INVALID_PARAMS, "message": f"some params are wrong: {told}"[:1000]}
             return JSONResponse({"jsonrpc": "2.0", "id": body.get("id"), "error": refused})
     return None
+
+
+def _is_id(value: JsonValue) -> bool:
+    return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
 
 
 class Assistants(RequestHandler):

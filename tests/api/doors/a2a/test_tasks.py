@@ -334,6 +334,13 @@ async def test_wrong_params_of_the_version_before_are_called_so(door: str, metho
     assert "/params" in answer["error"]["message"]
 
 
+async def test_wrong_params_without_an_id_are_called_so_too(door: str) -> None:
+    call = {"jsonrpc": "2.0", "method": "message/send", "params": {"": "not a message"}}
+    async with httpx.AsyncClient(base_url=door) as http:
+        answer = (await http.post("/a2a", json=call)).json()
+    assert (answer["id"], answer["error"]["code"]) == (None, -32602)
+
+
 async def test_the_card_says_where_and_how(door: str, new_key: NewKey) -> None:
     async with httpx.AsyncClient(base_url=door) as http:
         card = (await http.get("/.well-known/agent-card.json")).json()

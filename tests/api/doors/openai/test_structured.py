@@ -14,7 +14,6 @@ from tests.api.doors.openai.test_chat import event, mail, run_of, user
 from tests.conftest import Stack
 
 Fresh = Callable[[str], str]
-READ = [{"id": "s1", "tool": "tasks.list_tasks", "args": {}}]
 
 
 class Weather(BaseModel):
@@ -28,18 +27,18 @@ class Weather(BaseModel):
 FOUND = {"town": "Lisbon", "dry": True, "days": [1, 2]}
 
 
-@pytest.mark.parametrize("steps", [[], READ])
+@pytest.mark.parametrize("acts", [False, True])
 async def test_a_chat_is_answered_in_the_schema_of_the_request(
-    stack: Stack, client: Any, fresh: Fresh, steps: list[Any]
+    stack: Stack, client: Any, fresh: Fresh, acts: bool
 ) -> None:
     message = fresh("weather in Lisbon")
-    stack.model.script(message, plan_answer(steps, reply=None if steps else "Dry for two days."))
+    stack.model.script(message, event(fresh("Stand-up")) if acts else plan_answer(reply="Dry for two days."))
     stack.model.structured(message, Answer(json.dumps(FOUND)))
     answer = await client.chat.completions.parse(model="retinue", messages=[user(message)], response_format=Weather)
     assert answer.choices[0].message.parsed == Weather.model_validate(FOUND)
     assert answer.choices[0].message.refusal is None
     asked = json.loads(stack.model.requests_for(message)[-1]["messages"][-1]["content"])
-    assert asked["draft"] == (None if steps else "Dry for two days.")
+    assert asked["draft"] == (None if acts else "Dry for two days.")
 
 
 async def test_a_response_is_answered_in_the_schema_of_the_request(stack: Stack, client: Any, fresh: Fresh) -> None:

@@ -1,0 +1,17 @@
+"""Numbers in JSON are numbers: pydantic would also take `true` and `"5"`, which the documented schemas refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BeforeValidator
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number, not text and not true or false")
+    return value
+
+
+PLAIN_NUMBER = BeforeValidator(_plain)
+"""For `Annotated[int, PLAIN_NUMBER]` in what clients send."""
