@@ -18,6 +18,9 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.validators import extend
 
 FORMATS = FormatChecker(formats=("date",))
+MOST_CHECKS = 30_000
+"""Keywords that are applied to the parts of one set of arguments; a tenth of a second of CPU and more. Ten thousand numbers
+against a union of a hundred schemas would take ten seconds, and this is called in workflow code."""
 JsonTypes = frozenset[str]
 TypesOf = Callable[[Mapping[str, Any]], JsonTypes | None]
 """The JSON types that a reference may bring, None where nobody can tell."""
@@ -45,10 +48,36 @@ class _Reference:
         return f"<{self.told}>"
 
 
+class _TooMuch(Exception):
+    """The arguments take more than `MOST_CHECKS`."""
+
+
+class _Counting(FormatChecker):
+    """Goes along with all validators of one check, and counts what they do."""
+
+    def __init__(self) -> None:
+        super().__init__(formats=())
+        self.checkers = FORMATS.checkers
+        self._left = MOST_CHECKS
+
+    def count(self, word: str, instance: object) -> None:
+        """Count one keyword.
+
+        Raises:
+            _TooMuch: These were too many.
+        """
+        pairs = len(instance) ** 2 // 1000 if word == "uniqueItems" and isinstance(instance, list) else 0
+        self._left -= 1 + pairs
+        if self._left < 0:
+            raise _TooMuch
+
+
 def problems(
     args: Mapping[str, Any], schema: Mapping[str, Any], types_of: TypesOf = lambda _: None
 ) -> Iterator[ValidationError]:
     """Everything that is wrong with arguments, in messages for a model; `place` says where.
+
+    Arguments that would take too long to check are wrong, too.
 
     Args:
         args: The arguments, in which references may stand.
@@ -57,7 +86,10 @@ def problems(
     """
     plain = {word: value for word, value in schema.items() if word != "$schema"}  # it would name another validator
     marked = {name: _marked(value, types_of) for name, value in args.items()}
-    yield from map(_telling, _VALIDATOR(plain, format_checker=FORMATS).iter_errors(marked))
+    try:
+        yield from map(_telling, _VALIDATOR(plain, format_checker=_Counting()).iter_errors(marked))
+    except _TooMuch:
+        yield ValidationError("these are too many values to be checked; use fewer")
 
 
 def place(error: ValidationError) -> str:
@@ -84,6 +116,7 @@ def _tolerant(word: str, check: _Keyword) -> _Keyword:
     """A keyword's check that knows references. Those that lead to other schemas are followed for references too."""
 
     def tolerant(validator: Any, value: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:
+        validator.format_checker.count(word, instance)
         if isinstance(instance, _Reference):
             if word == "type":
                 return _of_another_type(_as_types(value), instance)

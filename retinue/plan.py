@@ -514,7 +514,7 @@ def json_size(value: Any) -> int:
 
 def cut(value: JsonValue, limit: int) -> JsonValue:
     """The value, or the beginning of its JSON text with a mark when it takes more than `limit` bytes."""
-    if json_size(value) <= limit:
-        return value
     text = json.dumps(value, ensure_ascii=False)
+    if len(text.encode()) <= limit:
+        return value
     return f"{text[: limit // 2]} [cut: {len(text)} characters in all]"

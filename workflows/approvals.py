@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from pydantic import JsonValue
@@ -35,6 +35,8 @@ SIGNAL = "signal"
 """Who decided by a plain Temporal signal that names nobody."""
 MAX_KEPT = 50
 """How many decided approvals a chat carries over."""
+_PROBLEMS = 5
+"""Problems of an edit that are told; finding all of them may take long."""
 MAX_REFUSED_SHOWN = 3
 MAX_QUOTED = 40
 
@@ -325,12 +327,14 @@ class Approvals:
         if view.kind is not ApprovalKind.PLAN and any(references(decide.args)):
             raise _refused("InvalidArguments", "write the values themselves; an edit cannot refer to other steps")
         problems = (
-            list(check_args(decide.args, view.args_schema))
+            list(islice(check_args(decide.args, view.args_schema), _PROBLEMS))
             or (list(question.check(decide.args)) if question.check else [])
             or list(refused_destinations(decide.args, question.sensitive))
         )
         if problems:
-            raise _refused("InvalidArguments", f"the new arguments do not fit {view.tool}: {'; '.join(problems[:5])}")
+            raise _refused(
+                "InvalidArguments", f"the new arguments do not fit {view.tool}: {'; '.join(problems[:_PROBLEMS])}"
+            )
         verdict = question.judge(decide.args)
         if verdict.decision is Decision.DENY:
             raise _refused("Denied", f"the policy forbids this: {'; '.join(verdict.reasons) or verdict.rule}")

@@ -317,7 +317,7 @@ class AssistantWorkflow:
             said["last_round"] = self._rounds_left <= 1
         if self._round > 1:
             said |= {"round": self._round, "progress": self._execution.progress()}
-        if self._execution.reports():
+        if self._execution.has_steps():
             said["may_be_empty"] = True
         if self._start.preview or self._start.policy:
             said["with_schemas"] = True
@@ -553,7 +553,7 @@ class AssistantWorkflow:
         )
 
     def _stopped_by_budget(self) -> StepError:
-        if self._reply is None and self._execution.reports():
+        if self._reply is None and self._execution.has_steps():
             self._say(_plain_answer(self._execution))
         return StepError(type="BudgetExhausted", message="the budget was used up and you stopped it")
 

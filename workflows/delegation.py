@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -24,6 +25,8 @@ MAX_TURNS = 8
 """How often an agent may think about one goal; in the last turn it must answer."""
 MAX_CALLS = 8
 """How many calls an agent may wish for in one turn."""
+_PROBLEMS = 5
+"""Problems of a call that are told."""
 _REQUESTS = 2
 """To the model in one turn at most: one, and one more where its calls could not be read."""
 
@@ -150,4 +153,4 @@ def _problem(call: ToolCall, tools: dict[str, local.FoundTool]) -> str | None:
         return f"you have no tool {call.tool!r}; you have {', '.join(sorted(tools))}"
     if any(references(call.args)):
         return "write the values themselves; there are no references here"
-    return "; ".join(list(check_args(call.args, tools[call.tool].spec.args_schema))[:5]) or None
+    return "; ".join(islice(check_args(call.args, tools[call.tool].spec.args_schema), _PROBLEMS)) or None

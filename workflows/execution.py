@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Protocol
 
 from pydantic import JsonValue
@@ -41,6 +42,8 @@ from workflows.progress import error_is_ours, progress
 
 _REPORTS_BYTES = 200_000
 _MAX_ARGS_BYTES = 128 * 1024
+_PROBLEMS = 5
+"""Problems of a call that are told; finding all of them may take long."""
 _AFTER_THE_EFFECT = frozenset({"ResultTooLarge", "InternalError"})
 _MANY = 20
 """Steps that run at once, from which on their results are gathered."""
@@ -255,7 +258,7 @@ class Execution:
     async def _call(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
         """One tool call, from its resolved arguments to its result."""
         if problems := list(_problems(step, args)):
-            self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems[:5])))
+            self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems)))
             return
         self._set(step.id, args=args)
         self._refuse_a_repeat(step, args)
@@ -419,7 +422,7 @@ class Execution:
     async def _delegate(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
         """Let the capability's own agent work; each call that it wants becomes a step of this run."""
         if problems := list(_problems(step, args)):
-            self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems[:5])))
+            self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems)))
             return
         await self._around.room(steps=1)
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
@@ -573,6 +576,10 @@ class Execution:
         """The steps so far, as a planner may see them."""
         return progress(self.views(), self._steps, self._taint())
 
+    def has_steps(self) -> bool:
+        """Whether this turn has any step to report."""
+        return bool(self._turn)
+
     def reports(self) -> list[StepReport]:
         """What became of each step of this turn, for the final answer; together small enough for one payload."""
         views = [self._views[step_id] for step_id in self._turn]
@@ -643,5 +650,5 @@ def _problems(step: BoundStep, args: dict[str, JsonValue]) -> Iterable[str]:
         yield f"the arguments have {size // 1024} KiB; at most {_MAX_ARGS_BYTES // 1024} KiB are allowed, so use less"
         return
     if step.args_schema:
-        yield from check_args(args, step.args_schema)
+        yield from islice(check_args(args, step.args_schema), _PROBLEMS)
     yield from refused_destinations(args, step.annotations.sensitive)

@@ -23,6 +23,8 @@ from workflows.messages import (
 from workflows.policy import ANYBODY
 
 _WIDTH = 58
+_MOST = 4000
+"""Characters of one text. Wrapping takes CPU, many may wait at once, and all is rendered at each change of a run."""
 _UNDONE = {"undone": "taken back", "impossible": "**cannot be taken back**", "pending": "still to be taken back"}
 _ASKED = {ApprovalKind.BUDGET: "Used up:", ApprovalKind.REPEAT: "In the dark:"}
 _MARKS = {
@@ -159,7 +161,8 @@ def _code(name: str) -> str:
 
 def _fence(text: str) -> list[str]:
     """A code block that its content cannot close, wrapped so that nothing hides beyond the page's edge."""
-    lines = [part for line in text.replace("```", "'''").splitlines() for part in _wrapped(line)]
+    shown = text if len(text) <= _MOST else f"{text[:_MOST]}\n[cut: {len(text)} characters in all]"
+    lines = [part for line in shown.replace("```", "'''").splitlines() for part in _wrapped(line)]
     return ["```text", *lines, "```"]
 
 
