@@ -20,6 +20,7 @@ from bench.measure import History, Pair, Plan, history_of, interleaved
 from bench.processes import StartFailed, processes
 from bench.stage import stage
 from bench.startup import startup
+from bench.workflow_tasks import longest
 from retinue.process import leave
 
 HERE = Path(__file__).parent
@@ -63,7 +64,9 @@ def _measured(chosen: argparse.Namespace) -> report.Found:
     pairs, histories = asyncio.run(_compared(chosen, load))
     print("starting the whole stack", flush=True)
     started = startup(times=1 if chosen.quick else 3)
-    return report.Found(pairs, histories["floor"], histories["product"], startup=started, load=load)
+    print("measuring workflow tasks", flush=True)
+    tasks = asyncio.run(longest())
+    return report.Found(pairs, histories["floor"], histories["product"], startup=started, longest=tasks, load=load)
 
 
 async def _compared(chosen: argparse.Namespace, load: float) -> tuple[dict[int, list[Pair]], dict[str, History]]:

@@ -15,6 +15,7 @@ import psutil
 
 from bench.measure import History, Pair, Ratio, as_json, by_group, cpu_of, latency_of, ratio
 from bench.startup import Startup
+from bench.workflow_tasks import GOAL, Longest
 
 BEGIN = "<!-- table: written by `python -m bench --commit`, never by hand -->"
 END = "<!-- end of the table -->"
@@ -50,13 +51,14 @@ class Found:
     floor_history: History
     product_history: History
     startup: Startup | None
+    longest: Longest | None
     load: float
     """Load average when the measurement began: how much else the machine had to do."""
 
 
 def rows(found: Found) -> list[Row]:
     """The main table."""
-    return [*_run_rows(found.pairs), *_history_rows(found), *_startup_rows(found.startup)]
+    return [*_run_rows(found.pairs), *_history_rows(found), *_startup_rows(found.startup), *_task_rows(found.longest)]
 
 
 def _run_rows(pairs: Mapping[int, Sequence[Pair]]) -> list[Row]:
@@ -101,6 +103,16 @@ def _startup_rows(startup: Startup | None) -> list[Row]:
     ]
 
 
+def _task_rows(longest: Longest | None) -> list[Row]:
+    if longest is None:
+        return []
+    announcement = f"longest task, {longest.announced_bytes // 1000} KB announced"
+    return [
+        Row("longest workflow task, CPU", "", f"{longest.job:.0f} ms", longest.job, "", "", GOAL),
+        Row(announcement, "", f"{longest.announcement:.0f} ms", longest.announcement, "", "", GOAL),
+    ]
+
+
 def main_table(found: Found) -> str:
     """The figures against their goals."""
     head = ("figure", "floor", "product", "product / floor", "90 % of resamples", "goal", "")
@@ -111,7 +123,8 @@ def main_table(found: Found) -> str:
 def _goal(row: Row) -> str:
     if row.goal is None:
         return ""
-    unit = " s" if row.name.startswith("`make up`") else " MB" if row.name.startswith("memory") else ""
+    units = {"`make up`": " s", "memory": " MB", "longest": " ms"}
+    unit = next((unit for name, unit in units.items() if row.name.startswith(name)), "")
     return f"<= {row.goal:g}{unit}"
 
 
@@ -189,6 +202,7 @@ def write_json(found: Found, file: Path) -> None:
         "figures": [{**asdict(row), "verdict": row.verdict} for row in rows(found)],
         "history": {"floor": asdict(found.floor_history), "product": asdict(found.product_history)},
         "startup": asdict(found.startup) if found.startup else None,
+        "longest_tasks": asdict(found.longest) if found.longest else None,
         "blocks": as_json(found.pairs),
     }
     file.parent.mkdir(parents=True, exist_ok=True)

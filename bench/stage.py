@@ -23,7 +23,7 @@ from workers import temporal_server
 
 CAPABILITIES = ("reasoning", "calendar", "contacts", "email")
 """`email` has nothing to do in the job; with it both sides have five worker processes."""
-_READY_WAIT = 60.0
+_READY_WAIT = 300.0
 _JOB = "Find Ana Sousa, see what stands on 1 March 2027, and enter a meeting with her on 3 May 2028 at 10."
 
 
@@ -87,17 +87,18 @@ class Stage:
 @contextlib.asynccontextmanager
 async def stage(processes: Processes) -> AsyncIterator[Stage]:
     """Start everything and wait until both sides do their job."""
-    address, model = await _start_servers(processes)
+    address, model = await start_servers(processes)
     await _start_floor(processes, address=address, model=model)
-    url = _start_product(processes, address=address, model=model)
+    url = start_product(processes, address=address, model=model)
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=64)) as http:
-        await _ready(processes, http)
+        await ready(processes, http)
         floor_client = await Client.connect(address, data_converter=pydantic_data_converter)
         reader = await Client.connect(address, data_converter=DATA_CONVERTER)
         yield Stage(processes, reader, Floor(floor_client), Product(http))
 
 
-async def _start_servers(processes: Processes) -> tuple[str, str]:
+async def start_servers(processes: Processes) -> tuple[str, str]:
+    """Start Temporal and the model; returns the address of each."""
     port, ui_port, http_port, model_port = (temporal_server.free_port() for _ in range(4))
     command = temporal_server.command(
         host=HOST, port=port, ui_port=ui_port, http_port=http_port, database=processes.folder / "temporal.db"
@@ -119,7 +120,8 @@ async def _start_floor(processes: Processes, *, address: str, model: str) -> Non
         processes.python("floor workers", "bench.floor", queue, name=queue, variables=variables)
 
 
-def _start_product(processes: Processes, *, address: str, model: str) -> str:
+def start_product(processes: Processes, *, address: str, model: str, workflows: bool = True) -> str:
+    """Start the product's processes, with or without the worker of the workflows; returns the address of the API."""
     port = temporal_server.free_port()
     data = processes.folder / "data"
     variables = {
@@ -131,7 +133,7 @@ def _start_product(processes: Processes, *, address: str, model: str) -> str:
     }
     _import(processes, "contacts", "people.vcf", seeds.vcards(), variables)
     _import(processes, "calendar", "events.ics", seeds.icalendar(), variables)
-    for name in ("workflows", *CAPABILITIES):
+    for name in (*(["workflows"] if workflows else []), *CAPABILITIES):
         processes.python("product workers", "workers", name, name=name, variables=variables)
     processes.python("api", "api", name="api", variables=variables)
     return f"http://{HOST}:{port}"
@@ -159,7 +161,12 @@ async def _listens(processes: Processes, port: int) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _ready(processes: Processes, http: httpx.AsyncClient) -> None:
+async def ready(processes: Processes, http: httpx.AsyncClient) -> None:
+    """Wait until the product takes requests.
+
+    Raises:
+        StartFailed: A process ended, or it takes too long.
+    """
     deadline = time.monotonic() + _READY_WAIT
     while not await _answers_200(http):
         processes.check()

@@ -16,6 +16,7 @@ from temporalio.client import (
     Client,
     RPCTimeoutOrCancelledError,
     WithStartWorkflowOperation,
+    WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
@@ -31,6 +32,7 @@ ANNOUNCE = "announce"
 REPLACE = "replace"
 CAPABILITIES = "capabilities"
 REVISION = "revision"
+"""Of the memo, and the name of a query that costs next to nothing."""
 _RPC_TIMEOUT = timedelta(seconds=5)
 _NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*")
 FRESH = 1.0
@@ -52,6 +54,28 @@ class Directory:
         self._revision: int | None = None
         self._read_at = float("-inf")
         self._manifests: list[Manifest] = []
+        self._answered_at = float("-inf")
+
+    async def check(self, *, max_age: float) -> None:
+        """See that the registry answers, or was never started.
+
+        Args:
+            max_age: Seconds that its last answer may be old.
+
+        Raises:
+            RPCError: Temporal does not answer, or the registry's worker does not.
+        """
+        asked_at = time.monotonic()
+        if asked_at - self._answered_at < max_age:
+            return
+        try:
+            await self._handle.query(REVISION, rpc_timeout=_RPC_TIMEOUT)
+        except WorkflowQueryFailedError:
+            pass  # a workflow worker of an earlier version, which knows no such query, has answered
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+        self._answered_at = asked_at
 
     async def manifests(self, *, max_age: float = 0) -> list[Manifest]:
         """All announced capabilities by name; empty when nothing was ever announced.

@@ -44,6 +44,7 @@ class RetinueSettings(BaseSettings):
     longest_pause: float = Field(
         900, ge=1, le=86_400, description="seconds for which a service that asks for a pause is left alone at most"
     )
+    liveness_file: Path | None = Field(None, description="touched every few seconds while this process is not stuck")
     mcp_config: Path | None = Field(None, description="MCP servers; by default `mcp.json` in the data folder, if any")
     a2a_config: Path | None = Field(None, description="A2A agents; by default `a2a.json` in the data folder, if any")
 

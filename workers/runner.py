@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +34,8 @@ from retinue.process import DATABASE_LOST, leave
 from retinue.registry import Directory, announce, check_keys, go_back, is_older
 from retinue.settings import RetinueSettings
 from retinue.temporal import BUILD_ID, WORKFLOW_QUEUE, connect, ensure_search_attributes
+from retinue.watchdog import Check, LoopCheck, Watchdog
+from workers.workflow_tasks import WatchedRunner, WorkflowTasks
 
 WORKFLOWS = "workflows"
 DRAIN = timedelta(seconds=8)
@@ -61,11 +63,19 @@ randomness and I/O. Workers run the same code without it, since the sandbox impo
 payload, which costs a third of a workflow worker's CPU (see docs/decisions/0003)."""
 
 
-def workflows_worker(client: Client, *, workflow_runner: WorkflowRunner | None = None) -> Worker:
-    """The worker that advances the workflows. It polls no activities; it answers the workflows' own short questions."""
+def workflows_worker(
+    client: Client, *, workflow_runner: WorkflowRunner | None = None, tasks: WorkflowTasks | None = None
+) -> Worker:
+    """The worker that advances the workflows. It polls no activities; it answers the workflows' own short questions.
+
+    Args:
+        client: Connected to Temporal.
+        workflow_runner: In place of one without a sandbox.
+        tasks: Told of each workflow task.
+    """
     from workers.local_activities import LocalActivities
 
-    runner = workflow_runner or UnsandboxedWorkflowRunner()
+    runner = WatchedRunner(workflow_runner or UnsandboxedWorkflowRunner(), tasks or WorkflowTasks())
     return Worker(
         client,
         task_queue=WORKFLOW_QUEUE,
@@ -230,23 +240,27 @@ async def announce_changes(client: Client, manifests: AsyncIterator[Manifest]) -
 
 async def run(name: str, settings: RetinueSettings) -> None:
     """Run one worker until SIGTERM or SIGINT, then drain it."""
-    stop = _stop_signal()
-    client = await _connected(stop)
-    if client is None:
-        return
-    if name == WORKFLOWS:
-        await ensure_search_attributes(client)
-        await _work(workflows_worker(client), stop)
-        return
-    module = activities.load(name)
-    contract: type[Capability] = module.CONTRACT
-    worker = capability_worker(client, contract, module.plugin(), concurrency=settings.worker_concurrency)
+    stop, tasks = _stop_signal(), WorkflowTasks()
+    with _watched(settings, tasks.stuck):
+        client = await _connected(stop)
+        if client is None:
+            return
+        if name == WORKFLOWS:
+            await ensure_search_attributes(client)
+            await _work(workflows_worker(client, tasks=tasks), stop)
+            return
+        module = activities.load(name)
+        worker = capability_worker(client, module.CONTRACT, module.plugin(), concurrency=settings.worker_concurrency)
+        await _work(worker, stop, beside=lambda: _while_not_lost(_announced(client, module)))
+
+
+async def _announced(client: Client, module: Any) -> None:
+    """Announce what a capability's module serves, for as long as it may change. Errors as for `announce_until_heard`."""
     if hasattr(module, "manifests"):
-        await _work(worker, stop, beside=lambda: _while_not_lost(announce_changes(client, module.manifests())))
+        await announce_changes(client, module.manifests())
     else:
         notice = module.notice() if hasattr(module, "notice") else ""
-        manifest = contract.manifest(notice=notice)
-        await _work(worker, stop, beside=lambda: _while_not_lost(_announce_with_problems(client, manifest)))
+        await _announce_with_problems(client, module.CONTRACT.manifest(notice=notice))
 
 
 async def _announce_with_problems(client: Client, manifest: Manifest) -> None:
@@ -276,6 +290,17 @@ async def _until_lost() -> None:
         if problem := database_file.lost():
             raise StoreLost(problem)
         await asyncio.sleep(_DATABASE_LOOK)
+
+
+@contextlib.contextmanager
+def _watched(settings: RetinueSettings, *checks: Check) -> Iterator[None]:
+    """End this process when its event loop or one of `checks` is stuck, so that it is replaced."""
+    watchdog = Watchdog([LoopCheck(asyncio.get_running_loop()), *checks], settings.liveness_file)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.stop()
 
 
 def _stop_signal() -> asyncio.Event:

@@ -86,6 +86,11 @@ class RegistryWorkflow:
         if problem := check_names(manifest):
             raise _refused(problem)
 
+    @workflow.query(name=REVISION)
+    def revision(self) -> int:
+        """How often a manifest changed. Who only wants to know whether the registry answers, asks for this."""
+        return self._revision
+
     @workflow.query(name=CAPABILITIES)
     def capabilities(self) -> list[Manifest]:
         """All manifests, by name."""

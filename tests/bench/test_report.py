@@ -10,6 +10,7 @@ from bench import report
 from bench.chart import chart
 from bench.measure import Block, History
 from bench.startup import Startup
+from bench.workflow_tasks import Longest
 
 FLOOR = Block("floor", 1, [0.1] * 4, {"server": 0.06, "workers": 0.03, "client": 0.01, "model": 0.02})
 PRODUCT = Block("product", 1, [0.12] * 4, {"server": 0.06, "workers": 0.04, "api": 0.01, "client": 0.01, "model": 0.02})
@@ -18,6 +19,7 @@ FOUND = report.Found(
     floor_history=History(events=32, bytes=5000),
     product_history=History(events=34, bytes=12500),
     startup=Startup(ready_seconds=[4, 5, 9], memory_bytes=[500_000_000]),
+    longest=Longest(job=12, announcement=80, announced_bytes=200_000, tasks=300),
     load=0.5,
 )
 
@@ -33,10 +35,12 @@ def test_figures_are_held_against_their_goals() -> None:
     assert found["history bytes"] == "missed by 25%"
     assert found["p95, 1 at a time"] == ""
     assert found["`make up` until ready"] == "met"
+    assert found["longest workflow task, CPU"] == "met"
+    assert found["longest task, 200 KB announced"] == "met"
 
 
 def test_a_run_without_starts_has_no_rows_about_them() -> None:
-    without = report.Found(FOUND.pairs, FOUND.floor_history, FOUND.product_history, startup=None, load=0)
+    without = report.Found(FOUND.pairs, FOUND.floor_history, FOUND.product_history, startup=None, longest=None, load=0)
     assert not [row for row in report.rows(without) if "make up" in row.name]
 
 

@@ -1,0 +1,143 @@
+"""The workflow tasks of a worker, watched: which run, which never end, and how much CPU each took.
+
+A `WatchedRunner` goes around the SDK's runner of workflows. It also mends what temporalio 1.35 does to a workflow whose
+task takes longer than two seconds, as one of a few milliseconds may on a busy machine. The SDK fails the task and takes the
+workflow out of its cache, so that it is replayed; but it does so while the late task still runs in its thread. The workflow
+can then never be taken out ("continually retrying eviction") and is blocked for good. Under this runner the late task first
+comes to its end. What really never ends is found by the watchdog (`retinue/watchdog.py`), which asks `WorkflowTasks.stuck`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from temporalio import workflow
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.converter import SerializationContext, StorageDriverStoreContext
+from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+from temporalio.worker._command_aware_visitor import CommandInfo
+
+from retinue.watchdog import PATIENCE
+
+_EVICTIONS = 5
+"""So many failed attempts to take a workflow out of the cache in a row, two seconds apart, and it will never succeed."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One workflow task that was worked on."""
+
+    workflow_type: str
+    cpu: float
+    """Seconds of its thread."""
+
+
+class WorkflowTasks:
+    """What the workflow workers of a process work on. Used by many threads.
+
+    Args:
+        on_end: Called with each task that ended, in its thread.
+    """
+
+    def __init__(self, on_end: Callable[[Task], None] | None = None) -> None:
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._looks: dict[tuple[str, int], int] = {}
+        """Of each task that runs, by workflow type and thread: how often the watchdog has seen it."""
+        self._failed_evictions: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def working(self, workflow_type: str) -> Iterator[None]:
+        """Work on a task in this thread."""
+        key = (workflow_type, threading.get_ident())
+        with self._lock:
+            self._looks[key] = 0
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            used = time.thread_time() - began
+            with self._lock:
+                del self._looks[key]
+            if self._on_end:
+                self._on_end(Task(workflow_type, used))
+
+    @contextlib.contextmanager
+    def evicting(self, run_id: str) -> Iterator[None]:
+        """Take a workflow out of the cache."""
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._failed_evictions[run_id] += 1
+            raise
+        with self._lock:
+            self._failed_evictions.pop(run_id, None)
+
+    def running(self) -> int:
+        """How many tasks are worked on."""
+        with self._lock:
+            return len(self._looks)
+
+    def stuck(self) -> str | None:
+        """A check of the watchdog."""
+        with self._lock:
+            for key in self._looks:
+                self._looks[key] += 1
+            endless = [workflow_type for (workflow_type, _), looks in self._looks.items() if looks > PATIENCE]
+            kept = [run_id for run_id, failed in self._failed_evictions.items() if failed >= _EVICTIONS]
+        if endless:
+            return f"a task of {endless[0]} does not end"
+        if kept:
+            return f"the workflow run {kept[0]} cannot be taken out of the cache"
+        return None
+
+
+class WatchedRunner(WorkflowRunner):
+    """Runs workflows by another runner, and lets `tasks` know of each task."""
+
+    def __init__(self, inner: WorkflowRunner, tasks: WorkflowTasks) -> None:
+        self._inner = inner
+        self._tasks = tasks
+
+    def prepare_workflow(self, defn: workflow._Definition) -> None:
+        """As the inner runner."""
+        self._inner.prepare_workflow(defn)
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        """An instance of the inner runner, watched."""
+        return _WatchedInstance(self._inner.create_instance(det), self._tasks)
+
+    def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
+        """As the inner runner."""
+        self._inner.set_worker_level_failure_exception_types(types)
+
+
+class _WatchedInstance(WorkflowInstance):
+    """One activation at a time. It has no thread id, and what has none the SDK does not interrupt in the middle."""
+
+    def __init__(self, inner: WorkflowInstance, tasks: WorkflowTasks) -> None:
+        self._inner = inner
+        self._tasks = tasks
+        self._turn = threading.Lock()
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        evicts = any(job.HasField("remove_from_cache") for job in act.jobs)
+        evicting = self._tasks.evicting(act.run_id) if evicts else contextlib.nullcontext()
+        with self._turn, self._tasks.working(self._inner.get_info().workflow_type), evicting:
+            return self._inner.activate(act)
+
+    def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
+        return self._inner.get_serialization_context(command_info)
+
+    def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
+        return self._inner.get_external_store_context(command_info)
+
+    def get_info(self) -> workflow.Info:
+        return self._inner.get_info()
