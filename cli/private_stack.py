@@ -22,9 +22,11 @@ from cli.local import workers_command, workers_environment
 from retinue.client import ClientError
 from retinue.settings import ROOT
 
-READY_WAIT = 60.0
+READY_WAIT = 600.0
+"""Seconds that a stack whose processes live may take to get ready: on a busy machine all of it takes long."""
 _STOP_WAIT = 20.0
-_IMPORT_WAIT = 30.0
+_IMPORT_WAIT = 300.0
+_ANSWER = 10.0
 _LOG_LINES = 30
 _NEUTRAL = {"TEMPORAL_NAMESPACE": "default", "TEMPORAL_TLS": "false"}
 """Temporal reads an empty value of these as a choice, not as none."""
@@ -44,9 +46,9 @@ class PrivateStack:
         """Wait until requests are taken.
 
         Raises:
-            CommandError: It ended, or took longer than a minute; the message holds the end of its log.
+            CommandError: It ended, or took longer than ten minutes; the message holds the end of its log.
         """
-        client = client_of(self.url, api_key="", timeout=5)
+        client = client_of(self.url, api_key="", timeout=_ANSWER)
         deadline = time.monotonic() + READY_WAIT
         why = ""
         while time.monotonic() < deadline and self.process.poll() is None:

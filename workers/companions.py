@@ -21,7 +21,9 @@ from typing import Protocol
 from workers import temporal_server
 from workers.children import Child
 
-_READY_WAIT = 20.0
+_READY_WAIT = 300.0
+"""Seconds; on a busy machine it takes long to start."""
+_ANSWER = 60.0
 _USER = "retinue"
 _PRIVATE = 0o600
 _COLLECTIONS = {
@@ -127,7 +129,7 @@ class Radicale:
             headers={**headers, "Authorization": f"Basic {credentials}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=_ANSWER) as response:
                 status: int = response.status
                 return status
         except urllib.error.HTTPError as error:
