@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -17,6 +18,7 @@ from retinue.errors import InvalidArguments
 from retinue.logs import configure
 from retinue.process import DATABASE_LOST, leave
 from retinue.settings import RetinueSettings, load_environment
+from retinue.watchdog import LoopCheck, Watchdog
 
 _NOT_STARTED = 3
 """The exit code of a server whose port is taken, as uvicorn's own."""
@@ -30,8 +32,14 @@ _log = logging.getLogger("retinue.api")
 class FrontDoor(uvicorn.Server):
     """A server that ends its streams of events before it waits for what is being answered: those last for minutes.
 
-    It also ends when the file of its database was deleted or replaced, so that a new one opens what stands there now.
+    It also ends when the file of its database was deleted or replaced, so that a new one opens what stands there now. A
+    watchdog ends the process when its event loop is stuck, so that it is replaced.
     """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, watched."""
+        Watchdog([LoopCheck(asyncio.get_running_loop())], RetinueSettings().liveness_file).start()
+        await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end."""

@@ -54,6 +54,9 @@ class House:
     pauses: Memory[PausesResult] = field(default_factory=lambda: Memory(size=1, lifetime=_SEEN, clock=_now))
     ready: bool = False
     connected: bool = False
+    worker_started: datetime | None = None
+    """When the workflow worker did, as far as `/readyz` has seen."""
+    worker_restarted: bool = False
 
     async def connect(self) -> None:
         """Make sure that the lazy client has connected once; later outages show as `RPCError` in each call.

@@ -290,3 +290,4 @@ class Health(BaseModel):
 
     status: Literal["ok", "waiting"]
     waiting_for: list[str] = Field(default_factory=list)
+    detail: str | None = Field(None, description="what is waited for, in words")

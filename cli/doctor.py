@@ -32,6 +32,8 @@ from retinue.text import safe
 _TIMEOUT = 3.0
 _LEAST_FREE = 4 * 1024 * 1024
 """Bytes on the disk of a database, below which its next commit may fail."""
+_READY_TIMEOUT = 20.0
+"""Seconds: the API waits for Temporal and the registry before it says that these do not answer."""
 _MODEL = "https://api.openai.com/v1"
 _WEATHER = "https://api.open-meteo.com/v1/forecast"
 
@@ -186,14 +188,14 @@ def _no_temporal(address: str) -> Finding:
 def api(url: str) -> Finding:
     """Whether the front door is open."""
     try:
-        response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_TIMEOUT, trust_env=False)
+        response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_READY_TIMEOUT, trust_env=False)
         health = Health.model_validate_json(response.content)
     except (httpx.HTTPError, httpx.InvalidURL):
         return Finding("api", Level.FAIL, f"{url} does not answer", "start the stack with `bin/retinue up`")
     except ValueError:
         return Finding("api", Level.FAIL, f"{url} answers, but is not Retinue", "check RETINUE_URL and RETINUE_PORT")
     if health.waiting_for:
-        missing = ", ".join(health.waiting_for)
+        missing = health.detail or ", ".join(health.waiting_for)
         advice = "wait a moment; if it stays so, look into the logs in the data folder"
         return Finding("api", Level.FAIL, f"{url} waits for: {missing}", advice)
     return Finding("api", Level.OK, f"{url} is ready")

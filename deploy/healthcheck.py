@@ -8,6 +8,9 @@ That the check can run at all shows that process 1 lives: a container ends with 
 - `api`, `offline`: does it answer `GET /healthz`?
 - `workers`: can Temporal be reached? Whether a worker polls is seen from outside, at `GET /v1/capabilities`. While
   Temporal is away this check fails though the worker is fine and waits; so it must never decide about a restart.
+- both `api` and `workers`: was the file `RETINUE_LIVENESS_FILE` touched lately? A process that is stuck ends itself; one
+  that is frozen as a whole cannot, and is known by this. `python -m deploy.healthcheck --liveness` asks this alone, so it
+  may decide about a restart.
 - anything else is a command that a person runs once, and is well while it runs.
 """
 
@@ -18,6 +21,7 @@ import http.client
 import os
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,16 +31,23 @@ TIMEOUT = 3.0
 API_PORT = 8000
 OFFLINE_PORT = 8089
 TEMPORAL_PORT = 7233
+SILENCE = 60.0
+"""Seconds that a process may go without touching its file; it does so every five."""
 
 
-def problem(command: Sequence[str], environ: Mapping[str, str]) -> str | None:
+def problem(command: Sequence[str], environ: Mapping[str, str], *, liveness: bool = False) -> str | None:
     """Say what is wrong with the process that was started by `command`, or None.
 
     Args:
         command: Its whole command line, the interpreter and a process that only wraps it (an init) included.
         environ: Its environment.
+        liveness: Ask only what decides about a restart.
     """
     role, arguments = _role(command)
+    if role in ("api", "workers") and (frozen := _silence(environ, must_exist=liveness)):
+        return frozen
+    if liveness:
+        return None
     match role:
         case "api":
             return _http_problem(int(environ.get("RETINUE_PORT") or API_PORT))
@@ -52,6 +63,17 @@ def _role(command: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The module after `-m`, and its arguments."""
     start = command.index("-m") + 1 if "-m" in command else len(command)
     return "".join(command[start : start + 1]), command[start + 1 :]
+
+
+def _silence(environ: Mapping[str, str], *, must_exist: bool) -> str | None:
+    """Whether the process has not touched its file for too long. Before the first touch it is still starting."""
+    if not (path := environ.get("RETINUE_LIVENESS_FILE")):
+        return None
+    try:
+        seconds = time.time() - Path(path).stat().st_mtime
+    except OSError:
+        return f"{path} does not exist: the process has not begun to work" if must_exist else None
+    return f"no sign of life for {seconds:.0f} s" if seconds > SILENCE else None
 
 
 def _port(arguments: Sequence[str]) -> int:
@@ -87,7 +109,7 @@ def _tcp_problem(address: str) -> str | None:
 def main() -> int:
     """Check process 1; a sentence on standard error ends up in `docker inspect`."""
     command = Path("/proc/1/cmdline").read_text(encoding="utf-8").split("\0")
-    found = problem(command, os.environ)
+    found = problem(command, os.environ, liveness=sys.argv[1:] == ["--liveness"])
     if found:
         print(found, file=sys.stderr)
     return 1 if found else 0

@@ -55,6 +55,15 @@ async def live_builds(client: Client, task_queue: str) -> set[str]:
     return polling | {beat.deployment_version.build_id for beat in live}
 
 
+async def last_start(client: Client, task_queue: str) -> datetime | None:
+    """When the worker of `task_queue` that started last did so; None where the server knows none. Errors as above.
+
+    The server forgets a worker whose heartbeats end within seconds.
+    """
+    beats = await _beats(client, task_queue)
+    return max((beat.start_time.ToDatetime(tzinfo=UTC) for beat in beats), default=None)
+
+
 async def _recent_pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
     now = time.time()
     pollers = await _pollers(client, task_queue, kind)
@@ -73,14 +82,7 @@ async def _pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueTyp
 
 async def _told(client: Client, task_queue: str) -> tuple[set[str], list[WorkerHeartbeat]]:
     """What heartbeats tell: identities of workers that are shutting down or have fallen silent, and those that live."""
-    request = ListWorkersRequest(namespace=client.namespace, query=f'TaskQueue="{task_queue}"', page_size=200)
-    try:
-        listed = await client.workflow_service.list_workers(request, timeout=_RPC_TIMEOUT)
-    except RPCError as error:
-        if error.status in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT):
-            return set(), []  # a server before 1.29 knows no worker heartbeats
-        raise
-    beats = [info.worker_heartbeat for info in listed.workers_info]
+    beats = await _beats(client, task_queue)
     now = time.time()
     live = [
         beat
@@ -88,3 +90,15 @@ async def _told(client: Client, task_queue: str) -> tuple[set[str], list[WorkerH
         if beat.status == WorkerStatus.WORKER_STATUS_RUNNING and now - beat.heartbeat_time.seconds < _SILENT_AFTER
     ]
     return {beat.worker_identity for beat in beats} - {beat.worker_identity for beat in live}, live
+
+
+async def _beats(client: Client, task_queue: str) -> list[WorkerHeartbeat]:
+    """The last heartbeat of each worker of the queue that the server remembers."""
+    request = ListWorkersRequest(namespace=client.namespace, query=f'TaskQueue="{task_queue}"', page_size=200)
+    try:
+        listed = await client.workflow_service.list_workers(request, timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT):
+            return []  # a server before 1.29 knows no worker heartbeats
+        raise
+    return [info.worker_heartbeat for info in listed.workers_info]

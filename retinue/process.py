@@ -8,6 +8,9 @@ from typing import NoReturn
 DATABASE_LOST = 5
 """The exit code of a process whose database was deleted, replaced or damaged while it was in use."""
 
+STUCK = 70
+"""The exit code of a process that found itself stuck (`retinue.watchdog`)."""
+
 
 def leave(code: int) -> NoReturn:
     """End the process at once, after flushing.

@@ -18,10 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from retinue.process import leave
+from retinue.process import STUCK, leave
 
-STUCK = 70
-"""The exit code of a process that was stuck."""
 _LOOK = 1.0
 _LOOKS_PER_TOUCH = 5
 PATIENCE = 60

@@ -1,12 +1,13 @@
 """Child processes of the supervisor: forked from one server that has the heavy imports done, restarted when they die.
 
+A process that is alive and stuck is replaced too: each tells by a file that it is not (`retinue/watchdog.py`).
+
 Forking before any Temporal client or runtime exists shares the imports of all workers: a third of the memory and a
 fifth of the start-up time of separate interpreters.
 """
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import runpy
@@ -20,11 +21,17 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from retinue.process import DATABASE_LOST
+from retinue.process import DATABASE_LOST, STUCK
 
 _LONGEST_PAUSE = 10.0
 _STABLE_AFTER = 30.0
-_log = logging.getLogger("retinue.up")
+SILENCE = 60.0
+"""Seconds. A process whose file was not touched for so long is frozen."""
+_LONGEST_SILENCE = 16 * SILENCE
+_FIRST_TOUCH = 300.0
+"""Seconds until the first touch: on a busy machine a process takes long to start."""
+_LONGEST_LOOK = 1.0
+"""Between two looks no more than this counts: who looks rarely cannot tell how long another was silent."""
 
 
 def prepare() -> None:
@@ -38,6 +45,45 @@ def prepare() -> None:
 
 
 @dataclass
+class Silence:
+    """How long a process has not touched its file. Patience doubles with each process that was replaced for it.
+
+    So a machine on which even the touching takes minutes does not replace its processes again and again.
+    """
+
+    file: Path
+    patience: float = SILENCE
+    _touched: int = 0
+    _seconds: float = 0.0
+    _looked_at: float = 0.0
+
+    def begin(self, now: float) -> None:
+        """A process has just been started."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.unlink(missing_ok=True)
+        self._touched, self._seconds, self._looked_at = 0, 0.0, now
+
+    def is_too_long(self, now: float) -> bool:
+        """Look at the file; true once the process must count as frozen."""
+        self._seconds += min(now - self._looked_at, _LONGEST_LOOK)
+        self._looked_at = now
+        touched = self._read()
+        if touched != self._touched:
+            self._touched, self._seconds = touched, 0.0
+        return self._seconds > (self.patience if self._touched else max(self.patience, _FIRST_TOUCH))
+
+    def be_more_patient(self) -> None:
+        """The process is being replaced; give the next one more time."""
+        self.patience = min(self.patience * 2, _LONGEST_SILENCE)
+
+    def _read(self) -> int:
+        try:
+            return self.file.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+
+@dataclass
 class Child:
     """One supervised process: `python -m module *arguments`, with variables of its own."""
 
@@ -46,6 +92,8 @@ class Child:
     arguments: Sequence[str]
     environment: Mapping[str, str]
     log: Path
+    silence: Silence | None = None
+    """None for a process that touches no file."""
     process: BaseProcess | None = None
     _started_at: float = 0.0
     _next_start: float = 0.0
@@ -53,21 +101,35 @@ class Child:
 
     def start(self) -> None:
         """Start it."""
+        environment = dict(self.environment)
+        if self.silence:
+            environment["RETINUE_LIVENESS_FILE"] = str(self.silence.file)
+            self.silence.begin(time.monotonic())
         self.process = multiprocessing.Process(
-            target=_run, args=(self.module, list(self.arguments), dict(self.environment), str(self.log)), name=self.name
+            target=_run, args=(self.module, list(self.arguments), environment, str(self.log)), name=self.name
         )
         self.process.start()
         self._started_at = time.monotonic()
 
     def keep_alive(self) -> None:
-        """Start it again if it died, after a pause that grows while it keeps dying."""
-        if self.process is not None and self.process.is_alive():
-            return
+        """Start it again if it died, after a pause that grows while it keeps dying; end it if it is frozen."""
         now = time.monotonic()
+        if self.process is not None and self.process.is_alive():
+            if self.silence and self.silence.is_too_long(now):
+                self.replace(f"is frozen: no sign of life for {self.silence.patience:.0f} s")
+                self.silence.be_more_patient()
+            return
         if self.process is not None:
             self._mourn(now)
         if now >= self._next_start:
             self.start()
+
+    def replace(self, reason: str) -> None:
+        """End it at once; the next `keep_alive` starts another. What it had begun, Temporal gives to that one."""
+        if self.process is not None and self.process.is_alive():
+            print(f"{self.name} {reason}; ending it", flush=True)
+            self.process.kill()
+            self.process.join(5)
 
     def _mourn(self, now: float) -> None:
         assert self.process is not None
@@ -82,6 +144,8 @@ class Child:
         assert self.process is not None
         if self.process.exitcode == DATABASE_LOST:
             return f"its database was deleted, replaced or damaged while it ran; see {self.log}"
+        if self.process.exitcode == STUCK:
+            return f"it was stuck; see {self.log}"
         return f"exit code {self.process.exitcode}"
 
     def ask_to_stop(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
+import json
 import os
 import signal
 import subprocess
@@ -15,19 +17,32 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import activities
 from retinue.settings import ROOT, RetinueSettings, encrypts, temporal_address
 from workers import children, temporal_server
-from workers.children import Child
+from workers.children import Child, Silence
 from workers.companions import Companion, StartFailed, companion
 
-_TEMPORAL_WAIT = 30.0
-_READY_WAIT = 60.0
+_TEMPORAL_WAIT = 600.0
+"""Seconds. Temporal's process lives and does not listen yet: on a busy machine that takes long."""
+_IMPATIENT = 10.0
+"""Seconds within which the stack is ready on a machine that is not busy."""
+_TOLD_EACH = 60.0
+"""Seconds between two lines that say what is still waited for."""
+_LOOK = 10.0
+"""Seconds between two looks at `/readyz` once it was ready."""
+_HEALTH_TIMEOUT = 8.0
+_REGISTRY_WAIT = 120.0
+"""Seconds that the registry may go without an answer, while Temporal answers, before its worker is replaced; doubled by
+each replacement, so that a machine that is merely slow is left alone."""
+_REGISTRY_WAIT_AT_MOST = 16 * _REGISTRY_WAIT
 _DRAIN = 12.0
 _COMPANION_DRAIN = 5.0
 _NAMESPACE = "default"
 _LONG_LOG = 5 * 1024 * 1024
+_WITHOUT_WATCHDOG = ("offline",)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WEATHER_PROBE = "https://api.open-meteo.com/v1/forecast"
 
@@ -54,6 +69,9 @@ class Supervisor:
         ]
         self._beside: list[Child] = []
         self._stop = threading.Event()
+        self._looked_at = 0.0
+        self._registry_wait = _REGISTRY_WAIT
+        self._unanswered_since: float | None = None
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM. Returns the exit code."""
@@ -137,7 +155,7 @@ class Supervisor:
         self._temporal = temporal_server.start(self._temporal_command, log=self._logs / "temporal.log")
 
     def _await_temporal(self) -> None:
-        deadline = time.monotonic() + _TEMPORAL_WAIT
+        deadline = time.monotonic() + _TEMPORAL_WAIT  # by then something else is wrong
         while not temporal_server.answers(self._settings.host, self._settings.temporal_port):
             assert self._temporal is not None
             if self._temporal.poll() is not None or time.monotonic() > deadline:
@@ -169,7 +187,8 @@ class Supervisor:
         return {"RETINUE_CODEC_ORIGIN": f"http://{self._settings.host}:{self._settings.temporal_ui_port}"}
 
     def _child(self, name: str, module: str, arguments: list[str], environment: dict[str, str] | None = None) -> Child:
-        return Child(name, module, arguments, environment or {}, self._logs / f"{name}.log")
+        silence = None if module in _WITHOUT_WATCHDOG else Silence(self._data / "alive" / name)
+        return Child(name, module, arguments, environment or {}, self._logs / f"{name}.log", silence)
 
     def _table(self, *, embedded: bool, weather: dict[str, str]) -> str:
         base = f"http://{self._settings.host}"
@@ -190,20 +209,41 @@ class Supervisor:
         return "\n".join(["Retinue", *(f"  {name:<16} {value:<{width}}  {note}" for name, value, note in rows)])
 
     def _await_ready(self) -> None:
-        started = time.monotonic()
-        url = f"http://{self._settings.host}:{self._settings.port}/readyz"
-        while time.monotonic() - started < _READY_WAIT and not self._stop.is_set():
-            if _is_200(url):
+        """Wait for as long as it takes; say meanwhile what is waited for."""
+        started = told_at = time.monotonic()
+        while not self._stop.is_set():
+            health = self._look()
+            if health is not None and health.get("status") == "ok":
                 print('Ready. Try: bin/retinue ask "What is on my calendar tomorrow?"   (Ctrl-C stops)', flush=True)
                 return
+            if time.monotonic() - told_at > _TOLD_EACH:
+                told_at = time.monotonic()
+                print(f"Not ready after {told_at - started:.0f} s: {_what_waits(health)}; see {self._logs}", flush=True)
             self._keep_alive()
-            self._stop.wait(0.1)
-        if not self._stop.is_set():
-            print(f"Not ready after {_READY_WAIT:.0f} s; see {self._logs} and {url}. Still trying.", flush=True)
+            # a look costs the API and Temporal CPU that the others need to get ready
+            self._stop.wait(0.1 if time.monotonic() - started < _IMPATIENT else 1)
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
             self._keep_alive()
+            if time.monotonic() - self._looked_at > _LOOK:
+                self._look()
+
+    def _look(self) -> dict[str, Any] | None:
+        """Ask the API what waits, None where it does not answer; replace a workflow worker that leaves the registry mute."""
+        health = _health(f"http://{self._settings.host}:{self._settings.port}/readyz")
+        now = self._looked_at = time.monotonic()
+        if health is None or health.get("waiting_for") != ["registry"]:
+            self._unanswered_since = None
+            return health
+        self._unanswered_since = self._unanswered_since or now
+        if now - self._unanswered_since > self._registry_wait:
+            for child in self._children:
+                if child.name == "workflows":
+                    child.replace(f"leaves the registry without an answer for {self._registry_wait:.0f} s")
+            self._registry_wait = min(self._registry_wait * 2, _REGISTRY_WAIT_AT_MOST)
+            self._unanswered_since = None
+        return health
 
     def _keep_alive(self) -> None:
         for child in [*self._beside, *self._children]:
@@ -309,12 +349,23 @@ def _model_row() -> tuple[str, str]:
     return "offline", "rule-based; set OPENAI_API_KEY for a real one"
 
 
-def _is_200(url: str) -> bool:
+def _health(url: str) -> dict[str, Any] | None:
+    """What `/readyz` answers; None where nothing answers."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return bool(response.status == 200)
-    except (OSError, ValueError):
-        return False
+        with urllib.request.urlopen(url, timeout=_HEALTH_TIMEOUT) as response:
+            found = json.load(response)
+    except urllib.error.HTTPError as error:
+        with error, contextlib.suppress(OSError, ValueError):
+            found = json.load(error)
+            return found if isinstance(found, dict) else None
+        return None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _what_waits(health: dict[str, Any] | None) -> str:
+    return "the API does not answer" if health is None else str(health.get("detail") or health.get("waiting_for"))
 
 
 def _stop_process(process: subprocess.Popen[bytes]) -> None:

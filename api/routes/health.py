@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from fastapi import APIRouter, Response
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from api import metrics
 from api.clocks import check_clocks
 from api.deps import House, HouseAtRest
 from api.models import Health
 from retinue.errors import ClockIsWrong, ServiceUnavailable, Undecipherable
-from retinue.pollers import live_pollers
+from retinue.pollers import last_start, live_pollers
 from retinue.proof import proves
 from retinue.temporal import WORKFLOW_QUEUE
 
+_FRESH = 10.0
+"""Seconds for which an answer of the registry counts."""
+_TEMPORAL = {"temporal": "Temporal does not answer"}
+_KEYS = {"encryption keys": "the encryption keys of this process do not open what is stored"}
 router = APIRouter(tags=["health"])
 
 
@@ -25,41 +31,79 @@ async def healthz() -> Health:
 
 @router.get("/readyz", summary="Requests can be taken", responses={503: {"model": Health}})
 async def readyz(kept: HouseAtRest, response: Response) -> Health:
-    """200 once Temporal answers, workflows are polled, and the capabilities in `RETINUE_WAIT_FOR` have been seen.
+    """200 once Temporal answers, workflows are polled, the registry answers, and `RETINUE_WAIT_FOR` has been seen.
 
-    After that only the API's own database, Temporal and the workflow worker count: one failing capability must not take the front door down.
+    After that only the API's own database, Temporal, the workflow worker and the registry count: one failing capability
+    must not take the front door down.
     """
-    waiting = await _waiting_for(kept)
+    waiting = await _waiting(kept)
     if waiting:
         response.status_code = 503
-        return Health(status="waiting", waiting_for=waiting)
+        return Health(status="waiting", waiting_for=sorted(waiting), detail="; ".join(waiting.values()))
     kept.ready = True
     return Health(status="ok")
 
 
-async def _waiting_for(kept: House) -> list[str]:
+async def _waiting(kept: House) -> dict[str, str]:
+    """What is waited for, with a sentence each; empty when requests can be taken."""
     if problem := await kept.keys.problem():
-        return [problem]
+        return {problem: problem}
     try:
         await kept.connect()
         if not await live_pollers(kept.client, WORKFLOW_QUEUE, workflows=True):
-            return ["workflow worker"]
+            return {"workflow worker": f"no worker polls the workflows{await _last_start(kept)}"}
+        await _notice_start(kept)
         if proves(kept.client):
             await check_clocks(kept.client)
-        return [] if kept.ready else await _capabilities_not_seen(kept)
     except Undecipherable:
-        return ["encryption keys"]
+        return _KEYS
     except ClockIsWrong as error:
-        return [error.message]
+        return {error.message: error.message}
     except (RPCError, ServiceUnavailable):
-        return ["temporal"]
+        return _TEMPORAL
+    return await _waiting_behind_temporal(kept)
 
 
-async def _capabilities_not_seen(kept: House) -> list[str]:
-    expected = kept.settings.wait_for()
+async def _waiting_behind_temporal(kept: House) -> dict[str, str]:
+    """Temporal answered just now, so what does not answer here is the registry, unless the connection broke meanwhile."""
+    try:
+        await kept.directory.check(max_age=_FRESH)
+        return {} if kept.ready else await _capabilities_not_seen(kept)
+    except Undecipherable:
+        return _KEYS
+    except RPCError as error:
+        if error.status == RPCStatusCode.UNAVAILABLE:
+            return _TEMPORAL
+        return {"registry": f"the registry does not answer{await _last_start(kept)}"}
+
+
+async def _last_start(kept: House) -> str:
+    """When the workflow worker started, for those who wonder why it does not answer; empty where that is unknown."""
+    with contextlib.suppress(RPCError):
+        await _notice_start(kept)
+    if kept.worker_started is None:
+        return ""
+    again = "restarted" if kept.worker_restarted else "started"
+    return f"; workflow worker {again} {kept.worker_started:%H:%M} UTC"
+
+
+async def _notice_start(kept: House) -> None:
+    """Remember when the workflow worker started: while it is away, the server does not know."""
+    started = await last_start(kept.client, WORKFLOW_QUEUE)
+    if started is not None and started != kept.worker_started:
+        kept.worker_restarted = kept.worker_started is not None
+        kept.worker_started = started
+
+
+async def _capabilities_not_seen(kept: House) -> dict[str, str]:
     known = {manifest.name: manifest.task_queue for manifest in await kept.directory.manifests()}
-    unseen = [name for name in expected if name not in known or not await live_pollers(kept.client, known[name])]
-    return sorted(unseen)
+    missing: dict[str, str] = {}
+    for name in kept.settings.wait_for():
+        if name not in known:
+            missing[name] = f"{name} has not announced itself"
+        elif not await live_pollers(kept.client, known[name]):
+            missing[name] = f"no worker of {name} polls its queue"
+    return missing
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

@@ -640,6 +640,8 @@ class Health(Shown):
 
     status: str
     waiting_for: list[str] = Field(default_factory=list)
+    detail: str | None = None
+    """What is waited for, in words."""
 
 
 class InboxItem(Approval):

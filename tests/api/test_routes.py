@@ -222,7 +222,11 @@ async def test_not_ready_before_what_was_waited_for_has_been_seen(stack: Stack) 
     async with browsing(create_app(settings, client=stack.temporal)) as http:
         response = await http.get("/readyz")
         assert response.status_code == 503
-        assert response.json() == {"status": "waiting", "waiting_for": ["nobody"]}
+        assert response.json() == {
+            "status": "waiting",
+            "waiting_for": ["nobody"],
+            "detail": "nobody has not announced itself",
+        }
         assert (await http.get(ASSISTANTS)).status_code == 200
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +121,36 @@ def test_a_command_that_serves_nothing_is_well(command: list[str]) -> None:
 @pytest.mark.parametrize("address", ["no-such-host.invalid:7233", "no-such-host.invalid", "[::1]:1"])
 def test_an_unreachable_address_is_named(address: str) -> None:
     assert address in str(healthcheck.problem([*PYTHON, "workers", "email"], {"TEMPORAL_ADDRESS": address}))
+
+
+def touched(file: Path, seconds_ago: float) -> dict[str, str]:
+    """The environment of a process that touched its file then."""
+    file.touch()
+    moment = time.time() - seconds_ago
+    os.utime(file, (moment, moment))
+    return {"RETINUE_LIVENESS_FILE": str(file)}
+
+
+@pytest.mark.parametrize("liveness", [True, False])
+@pytest.mark.parametrize("role", [["api"], ["workers", "workflows"], ["workers", "calendar"]])
+def test_a_frozen_process_is_unwell(tmp_path: Path, role: list[str], liveness: bool) -> None:
+    environ = touched(tmp_path / "alive", 75)
+    assert healthcheck.problem([*PYTHON, *role], environ, liveness=liveness) == "no sign of life for 75 s"
+
+
+def test_liveness_does_not_ask_whether_temporal_can_be_reached(tmp_path: Path, closed: int) -> None:
+    """Else every worker would be restarted whenever Temporal is away."""
+    environ = {**touched(tmp_path / "alive", 5), "TEMPORAL_ADDRESS": f"127.0.0.1:{closed}"}
+    command = [*PYTHON, "workers", "workflows"]
+    assert healthcheck.problem(command, environ, liveness=True) is None
+    assert str(closed) in str(healthcheck.problem(command, environ))
+
+
+def test_a_process_that_never_began_to_work_is_not_alive(tmp_path: Path, well: int) -> None:
+    environ = {"RETINUE_LIVENESS_FILE": str(tmp_path / "alive"), "TEMPORAL_ADDRESS": f"127.0.0.1:{well}"}
+    command = [*PYTHON, "workers", "workflows"]
+    assert "has not begun to work" in str(healthcheck.problem(command, environ, liveness=True))
+    assert healthcheck.problem(command, environ) is None
 
 
 def test_runs_as_the_image_runs_it() -> None:

@@ -33,12 +33,14 @@ def step(*recipients: str) -> BoundStep:
 def test_a_value_that_nobody_typed_needs_no_expression(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long conversation against many addresses takes seconds by expressions alone."""
     monkeypatch.setattr(origins, "re", SimpleNamespace(escape=re.escape, compile=forbidden, search=forbidden))
-    found = origins.trace(step("a@example.com", "b@example.com"), {}, ["Mail the team"])
+    found = origins.trace(step("a@example.com", "b@example.com"), {}, ["Mail the team"], results={})
     assert [origin.source for origin in found] == ["model", "model"]
 
 
 def test_a_value_is_found_behind_a_longer_one_that_begins_like_it() -> None:
-    [origin] = origins.trace(step("a@example.com"), {}, ["Not a@example.community, but a@example.com please"])
+    [origin] = origins.trace(
+        step("a@example.com"), {}, ["Not a@example.community, but a@example.com please"], results={}
+    )
     assert origin.source == "user"
 
 

@@ -1,0 +1,16 @@
+"""`python -m tests.workers.sleeper`: a process that does nothing but touch its file, until it is ended."""
+
+import asyncio
+
+from retinue.settings import RetinueSettings
+from retinue.watchdog import LoopCheck, Watchdog
+
+
+async def main() -> None:
+    """Sleep, watched."""
+    Watchdog([LoopCheck(asyncio.get_running_loop())], RetinueSettings().liveness_file).start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

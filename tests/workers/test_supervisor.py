@@ -1,0 +1,150 @@
+"""The supervisor's look at what the API says: it waits in words, and replaces a workflow worker that leaves the registry mute."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retinue.settings import RetinueSettings
+from workers import supervisor
+from workers.supervisor import Supervisor
+
+Health = dict[str, Any] | None
+OK: Health = {"status": "ok"}
+MUTE: Health = {
+    "status": "waiting",
+    "waiting_for": ["registry"],
+    "detail": "the registry does not answer; workflow worker restarted 09:41 UTC",
+}
+
+
+@dataclass
+class Clock:
+    """Seconds go by only by waiting."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
+class Worker:
+    """A child that only remembers why it was replaced."""
+
+    name: str = "workflows"
+    replaced: list[str] = field(default_factory=list)
+
+    def replace(self, reason: str) -> None:
+        self.replaced.append(reason)
+
+    def keep_alive(self) -> None:
+        """Nothing to do."""
+
+
+@dataclass
+class House:
+    """A supervisor whose API says what a test wants."""
+
+    supervisor: Supervisor
+    clock: Clock
+    worker: Worker
+    says: Callable[[], Health] = lambda: OK
+
+    def look(self, seconds: int) -> None:
+        """Look every ten seconds for so long."""
+        for _ in range(seconds // 10):
+            self.supervisor._look()
+            self.clock.now += 10
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    clock, worker = Clock(), Worker()
+    made = House(Supervisor(RetinueSettings(data_dir=tmp_path)), clock, worker)
+    made.supervisor._children = [worker]  # type: ignore[list-item]  # all that is asked of a child
+    monkeypatch.setattr(supervisor, "time", clock)
+    monkeypatch.setattr(supervisor, "_health", lambda _url: made.says())
+    return made
+
+
+def test_a_workflow_worker_that_leaves_the_registry_mute_is_replaced(house: House) -> None:
+    house.says = lambda: MUTE
+    house.look(120)
+    assert house.worker.replaced == []
+    house.look(20)
+    assert house.worker.replaced == ["leaves the registry without an answer for 120 s"]
+
+
+def test_a_machine_that_is_merely_slow_does_not_lose_its_worker_again_and_again(house: House) -> None:
+    """Each replacement doubles the patience: four in an hour, and then one in half an hour."""
+    house.says = lambda: MUTE
+    house.look(3600)
+    assert len(house.worker.replaced) == 4
+
+
+def test_one_answer_in_between_is_progress(house: House) -> None:
+    for _ in range(20):
+        house.says = lambda: MUTE
+        house.look(110)
+        house.says = lambda: OK
+        house.look(10)
+    assert house.worker.replaced == []
+
+
+@pytest.mark.parametrize("health", [None, {"status": "waiting", "waiting_for": ["temporal"], "detail": "Temporal"}])
+def test_what_is_not_the_workers_fault_does_not_cost_it_its_place(house: House, health: Health) -> None:
+    house.says = lambda: health
+    house.look(3600)
+    assert house.worker.replaced == []
+
+
+def test_who_waits_is_told_for_what_and_that_it_is_ready_however_late(
+    house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(_seconds: float) -> bool:
+        house.clock.now += 5
+        return False
+
+    monkeypatch.setattr(house.supervisor._stop, "wait", wait)
+    late = house.clock.now + 100
+    house.says = lambda: OK if house.clock.now > late else MUTE
+    house.supervisor._await_ready()
+    [waits, ready] = capsys.readouterr().out.splitlines()
+    assert waits.startswith("Not ready after 65 s: the registry does not answer; workflow worker restarted 09:41 UTC")
+    assert ready.startswith("Ready.")
+
+
+class _Says(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(json.dumps(MUTE).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Says) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/readyz"
+        server.shutdown()
+        thread.join()
+
+
+def test_what_waits_is_read_from_a_503(address: str) -> None:
+    assert supervisor._health(address) == MUTE
+
+
+def test_an_api_that_does_not_answer_says_nothing() -> None:
+    assert supervisor._health("http://127.0.0.1:1/readyz") is None
