@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.client import WorkflowFailureError
 
+from retinue.errors import StoreUnavailable
 from retinue.person import person_id
 from retinue.registry import REGISTRY_ID
+from retinue.store import Store
 from retinue.testing import Answer, plan_answer
 from retinue.times import present
 from tests.conftest import Stack, View, pending, steps
@@ -221,6 +224,28 @@ async def test_record_worker_skipped(stack: Stack, fresh: Fresh, lonely: str) ->
     view = await stack.until((await stack.start(message))["id"], lambda v: bool(v["waiting_for"]), seconds=20)
     await stack.http.post(f"/v1/assistants/{view['id']}/steps/s1", json={"choice": "skip"})
     await ended(stack, view, "worker_skipped")
+
+
+async def test_record_store_waited(stack: Stack, fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step whose worker's database is full for longer than the tool's own attempts take."""
+    message = fresh("Note milk")
+    stack.model.script(message, plan_answer([{"id": "s1", "tool": "tasks.add", "args": {"title": message}}]))
+    with monkeypatch.context() as outage:
+        outage.setattr(Store, "write", full)
+        view = await stack.until((await stack.start(message))["id"], lambda view: bool(view["waiting_for"]), seconds=60)
+    await ended(stack, view, "store_waited")
+
+
+@contextlib.asynccontextmanager
+async def full(store: Store) -> AsyncIterator[AsyncSession]:
+    """In the place of `Store.write`: the disk of the tasks is full, and the others' is well."""
+    if store.owner == "tasks":
+        raise StoreUnavailable("the database of tasks does not work at the moment: its disk is full")
+    async with WRITE(store) as session:
+        yield session
+
+
+WRITE = Store.write
 
 
 async def test_record_a_briefing(stack: Stack) -> None:
