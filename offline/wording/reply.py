@@ -51,6 +51,8 @@ _CONSUMERS = {
 
 _NO_FIND = "I found no "
 """Begins the sentence in which a run says that a search found nothing."""
+_NEEDS = "it needs step "
+"""Begins the sentence of a step that was left out since an earlier one was."""
 
 
 def reply(task: Mapping[str, Any]) -> str:
@@ -81,7 +83,8 @@ def _is_told_by(missing: Mapping[str, None], step: Report) -> bool:
         return False
     result = step.get("result")
     lists = [value for value in result.values() if isinstance(value, list)] if isinstance(result, Mapping) else []
-    return step.get("status") == "skipped" or (bool(lists) and not any(lists))
+    needed = step.get("status") == "skipped" and str(step.get("error")).startswith((_NO_FIND, _NEEDS))
+    return needed or (step.get("status") == "completed" and bool(lists) and not any(lists))
 
 
 def _nothing_found(missing: Mapping[str, None], steps: Sequence[Report]) -> str:

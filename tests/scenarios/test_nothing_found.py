@@ -68,6 +68,28 @@ async def test_the_run_says_what_it_did_not_find_and_has_not_failed(
     assert report_steps(told, "UTC") == f"{missing}; nothing was changed."
 
 
+def test_what_was_left_out_for_another_reason_is_told_all_the_same() -> None:
+    told = report_steps(
+        [
+            {
+                "id": "s1",
+                "tool": "calendar.list_events",
+                "status": "completed",
+                "result": {"events": [], "match": None},
+            },
+            {"id": "s2", "tool": "calendar.delete_event", "status": "skipped", "error": "I found no event"},
+            {"id": "s3", "tool": "tasks.list", "status": "skipped", "error": "it needs step s2, which was skipped"},
+            {"id": "s4", "tool": "weather.current", "status": "skipped", "error": "you chose to skip it"},
+            {"id": "s5", "tool": "tasks.add", "status": "completed", "result": {"title": "Rent", "task_id": "1"}},
+        ],
+        "UTC",
+    )
+    left_out, added, missing = told.split("\n\n")
+    assert left_out == "Getting the weather was skipped: you chose to skip it."
+    assert added.startswith("The task is on your list")
+    assert missing == "I found no event."
+
+
 async def test_the_planner_hears_of_it_and_may_look_elsewhere(stack: Stack, fresh: Fresh) -> None:
     message, words = fresh("Tell Ana"), fresh("Ana")
     find = {"id": "s1", "tool": "contacts.find", "args": {"name": words}}
