@@ -25,7 +25,7 @@ from workflows.messages import (
 from workflows.standing import GrantWish
 
 MAX_MESSAGE = 10_000
-Number = Annotated[float, PLAIN_NUMBER]
+Seconds = Annotated[float, Field(ge=0, le=30), PLAIN_NUMBER]
 
 
 def _known_zone(name: str) -> str:
@@ -100,7 +100,7 @@ class StartBody(BaseModel):
     budget: Limits | None = Field(None, description="in place of the policy's budget of a run")
     plan: PlanName | None = Field(None, description="a plan in code, such as 'briefing', instead of planning")
     plan_args: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of that plan")
-    wait_seconds: Number = Field(0, ge=0, le=30, description="wait so long for the run to end or to need a person")
+    wait_seconds: Seconds = Field(0, description="wait so long for the run to end or to need a person")
 
     @model_validator(mode="after")
     def _plan_is_known(self) -> StartBody:
@@ -125,7 +125,7 @@ class MessageBody(BaseModel):
     question_id: str | None = Field(
         None, max_length=40, description="`question_id` of the view, so that no other question is answered"
     )
-    wait_seconds: Number = Field(0, ge=0, le=30)
+    wait_seconds: Seconds = 0
 
 
 class CancelBody(BaseModel):
@@ -141,7 +141,7 @@ class UndoBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    wait_seconds: Number = Field(5, ge=0, le=30, description="wait so long for it to be done")
+    wait_seconds: Seconds = Field(5, description="wait so long for it to be done")
 
 
 class ForkBody(BaseModel):
@@ -153,7 +153,7 @@ class ForkBody(BaseModel):
     message: Text | None = Field(None, description="another request: the rest is planned anew")
     args: Arguments | None = Field(None, description="other arguments of `from_step`, all of them")
     preview: StrictBool = False
-    wait_seconds: Number = Field(0, ge=0, le=30)
+    wait_seconds: Seconds = 0
 
 
 class ChoiceBody(BaseModel):
@@ -212,7 +212,7 @@ class DecisionBody(BaseModel):
     args: Arguments | None = Field(None, description="for `edit`: the new arguments, all of them")
     comment: str | None = Field(None, max_length=2000)
     grant: GrantWish | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
-    wait_seconds: Number = Field(0, ge=0, le=30)
+    wait_seconds: Seconds = 0
 
 
 class Links(BaseModel):

@@ -95,8 +95,8 @@ class ScheduleBody(BaseModel):
     )
     policy: str | None = Field(None, max_length=40, description="the name of a policy in the policy file")
     budget: Limits | None = Field(None, description="of each run, in place of the policy's")
-    catch_up_seconds: Annotated[int, PLAIN_NUMBER] = Field(
-        3600, ge=10, le=7 * 86_400, description="a run that Temporal's outage delayed for longer is left out"
+    catch_up_seconds: Annotated[int, Field(ge=10, le=7 * 86_400), PLAIN_NUMBER] = Field(
+        3600, description="a run that Temporal's outage delayed for longer is left out"
     )
     ends_at: Moment | None = Field(None, description="no run after this time")
 

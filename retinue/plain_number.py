@@ -14,4 +14,4 @@ def _plain(value: Any) -> Any:
 
 
 PLAIN_NUMBER = BeforeValidator(_plain)
-"""For `Annotated[int, PLAIN_NUMBER]` in what clients send."""
+"""For what clients send: `Annotated[int, Field(ge=1), PLAIN_NUMBER]`. Behind it bounds would be missing in the schema."""

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retinue.plain_number import PLAIN_NUMBER
 
-_Count = Annotated[int, PLAIN_NUMBER]
-_Amount = Annotated[float, PLAIN_NUMBER]
+_Count = Annotated[int, Field(ge=1), PLAIN_NUMBER]
+_UpTo10000 = Annotated[int, Field(ge=1, le=10_000), PLAIN_NUMBER]
+_Amount = Annotated[float, Field(gt=0), PLAIN_NUMBER]
 
 
 class Limits(BaseModel):
@@ -18,12 +19,12 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    requests: _Count | None = Field(None, ge=1, le=10_000, description="requests to language models")
-    tokens: _Count | None = Field(None, ge=1, description="tokens of language models, in and out together")
-    cost: _Amount | None = Field(None, gt=0, description="in the currency of the configured prices")
-    steps: _Count | None = Field(None, ge=1, le=10_000, description="steps of plans, delegated ones included")
-    tool_calls: _Count | None = Field(None, ge=1, le=10_000, description="calls of tools, those of agents included")
-    seconds: _Amount | None = Field(None, gt=0, description="of work, the waiting for people left out")
+    requests: _UpTo10000 | None = Field(None, description="requests to language models")
+    tokens: _Count | None = Field(None, description="tokens of language models, in and out together")
+    cost: _Amount | None = Field(None, description="in the currency of the configured prices")
+    steps: _UpTo10000 | None = Field(None, description="steps of plans, delegated ones included")
+    tool_calls: _UpTo10000 | None = Field(None, description="calls of tools, those of agents included")
+    seconds: _Amount | None = Field(None, description="of work, the waiting for people left out")
 
 
 class Budget:

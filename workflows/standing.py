@@ -47,8 +47,12 @@ def _small(patterns: dict[str, list[str]]) -> dict[str, list[str]]:
 
 Patterns = Annotated[
     dict[Place, Annotated[list[Pattern], Field(max_length=50)]],
+    Field(
+        max_length=50,
+        description="by JSON pointer, what each value there must fit: one of these glob patterns",
+        json_schema_extra={"additionalProperties": False},
+    ),
     AfterValidator(_small),
-    Field(max_length=50, description="by JSON pointer, what each value there must fit: one of these glob patterns"),
 ]
 ScheduleId = Annotated[str | None, Field(max_length=200, description="only runs that this schedule starts")]
 Uses = Annotated[int | None, Field(ge=0, le=1000, description="how often it may still be used; null is without end")]
@@ -98,7 +102,9 @@ class GrantWish(BaseModel):
         description="by JSON pointer, glob patterns that each value there must fit; without it exactly the approved "
         "values of the arguments that decide where data goes, or of all arguments where none does; {} is any arguments",
     )
-    uses: Annotated[int, PLAIN_NUMBER] | None = Field(None, ge=1, le=1000, description="how often it may be used")
+    uses: Annotated[int, Field(ge=1, le=1000), PLAIN_NUMBER] | None = Field(
+        None, description="how often it may be used"
+    )
     expires_at: Moment | None = None
     schedule_id: ScheduleId = None
 

@@ -50,8 +50,8 @@ class GrantBody(BaseModel):
         "arguments at all",
         examples=[{"/to": ["*@example.com"], "/cc": []}],
     )
-    uses: Annotated[int, PLAIN_NUMBER] | None = Field(
-        None, ge=1, le=1000, description="how often; without it, any number of times"
+    uses: Annotated[int, Field(ge=1, le=1000), PLAIN_NUMBER] | None = Field(
+        None, description="how often; without it, any number of times"
     )
     expires_at: Moment | None = Field(None, description="at most a year ahead; without it, until it is revoked")
     schedule_id: ScheduleId = None
