@@ -119,12 +119,21 @@ class OwnSite:
         if scope["method"] in _READS:
             return None
         fetched = headers.get("sec-fetch-site")
-        ours = origin.partition("://")[2] == host if origin is not None else fetched in ("same-origin", "none")
+        ours = is_own_origin(scope, origin) if origin is not None else fetched in ("same-origin", "none")
         if session_of(headers):
             return None if ours and fetched in (None, "same-origin", "none") else _FOREIGN
         if ours or origin in self._origins or (origin is None and fetched is None):
             return None
         return _FOREIGN
+
+
+def is_own_origin(scope: Scope, origin: str) -> bool:
+    """Whether a page of this origin is ours: the scheme and the host, with its port, by which this request came.
+
+    Behind a proxy that ends TLS the scheme is what its `X-Forwarded-Proto` says, which uvicorn takes from addresses in
+    `FORWARDED_ALLOW_IPS` (this machine by default).
+    """
+    return origin == f"{scope['scheme']}://{Headers(scope=scope).get('host', '')}"
 
 
 _FOREIGN = "another site's page may not change anything here"

@@ -14,6 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from google.protobuf import json_format
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.api.common.v1 import Payloads
 
@@ -85,7 +86,8 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            raise CallerError(f"the body is larger than {MAX_BODY // 1024 // 1024} MiB")
+            too_large = f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; send less"
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     return bytes(body)
 
 
@@ -116,7 +118,7 @@ class CodecServer:
         elif scope["method"] == "OPTIONS":
             await Response(status_code=204, headers=self._for_page(headers) | _ALLOWED)(scope, receive, send)
         else:
-            await self._door(scope, receive, self._readable(headers, send))
+            await self._door(_without_cookies(scope), receive, self._readable(headers, send))
 
     def _for_page(self, headers: Headers) -> dict[str, str]:
         """No cookies: `Access-Control-Allow-Credentials` is left out on purpose, the page sends a token of its own."""
@@ -130,6 +132,11 @@ class CodecServer:
             await send(message)
 
         return readable
+
+
+def _without_cookies(scope: Scope) -> Scope:
+    """Whoever asks here brings a key or a token: a browser's session never counts."""
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"cookie"]}
 
 
 def _door(front: FastAPI) -> FastAPI:

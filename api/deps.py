@@ -147,6 +147,7 @@ def my_runs(kept: Annotated[House, Depends(house)], person: Annotated[Person, De
         turns_per_run=_turns(kept),
         audits=person.audits(),
         notifies=kept.settings.retinue_webhooks,
+        credential=person.credential,
     )
 
 
@@ -164,6 +165,7 @@ def _turns(kept: House) -> int:
 
 
 def idempotency_key(
+    request: Request,
     value: Annotated[
         str | None,
         Header(
@@ -173,7 +175,13 @@ def idempotency_key(
         ),
     ] = None,
 ) -> str | None:
-    """The caller's key, checked."""
+    """The caller's key, checked.
+
+    Raises:
+        CallerError: It is none, or there are two: nobody knows which counts.
+    """
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise CallerError("there are several Idempotency-Key headers", hint="send one")
     if value is not None and not (0 < len(value) <= 200 and all(33 <= ord(char) <= 126 for char in value)):
         raise CallerError("Idempotency-Key must be 1 to 200 visible ASCII characters", hint="a UUID is a good key")
     return value

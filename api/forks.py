@@ -8,13 +8,17 @@ from pydantic import JsonValue
 
 from activities.reasoning.contract import Message, Role
 from api.models import ForkBody
+from retinue.credential import Credential, decides
 from retinue.errors import InvalidArguments, NotFound
 from retinue.plan import BoundPlan, BoundStep, check_args, references
 from workflows.messages import Fork, KeptStep, Mode, StartAssistant
+from workflows.origins import TypedValue
 from workflows.preview import texts
 
 
-def forked(old: StartAssistant, body: ForkBody, *, undone: Collection[str] = ()) -> StartAssistant:
+def forked(
+    old: StartAssistant, body: ForkBody, *, undone: Collection[str] = (), through: Credential | None = None
+) -> StartAssistant:
     """The new run's input.
 
     With new arguments, or none, the old plan's steps from `from_step` on run again; with a new message they are planned
@@ -24,6 +28,7 @@ def forked(old: StartAssistant, body: ForkBody, *, undone: Collection[str] = ())
         old: The old run's input, with what is known of it as `fork`.
         body: What the person wants.
         undone: Steps whose effects were taken back after the end; they are not kept.
+        through: The credential with which the fork is asked for.
 
     Raises:
         NotFound: There is no such step.
@@ -39,11 +44,35 @@ def forked(old: StartAssistant, body: ForkBody, *, undone: Collection[str] = ())
         raise InvalidArguments(f"{body.from_step} was a call of an agent", hint=f"fork from {delegated}, its goal")
     anew = _from(body.from_step, steps)
     kept = [_kept(step, known.run_id) for step in known.kept if step.bound.id not in {*anew, *undone}]
-    fork = Fork(run_id=known.run_id, from_step=body.from_step, messages=_messages(old, body), kept=kept)
-    changes = _planned_anew(body, known) if body.message else _run_again(fork, body, known, steps, anew)
+    known = _taken_over(known, through)
+    messages = _messages(old.model_copy(update={"fork": known}), body)
+    fork = Fork(run_id=known.run_id, from_step=body.from_step, messages=messages, kept=kept)
+    changes = _planned_anew(body, known) if body.message else _run_again(fork, body, known, steps, anew, through)
     new = old.model_copy(update={"fork": fork.model_copy(update=changes), "message": body.message or old.message})
     # a fork of one answer of a chat is a task
-    return new.model_copy(update={"mode": Mode.TASK, "preview": body.preview})
+    return new.model_copy(update={"mode": Mode.TASK, "preview": body.preview, "through": through})
+
+
+def _taken_over(known: Fork, through: Credential | None) -> Fork:
+    """What the new run may believe of the old one: through a credential that may not decide nothing is typed any more."""
+    if through is None or through.may_decide:
+        return known
+    messages = [
+        said
+        if said.role is not Role.USER or not decides(said.through)
+        else said.model_copy(update={"through": through})
+        for said in known.messages
+    ]
+    changes = {
+        "messages": messages,
+        "typed": [],
+        "typed_through": [*known.typed_through, *_through(through, known.typed)],
+    }
+    return known.model_copy(update=changes)
+
+
+def _through(credential: Credential, values: Sequence[str]) -> list[TypedValue]:
+    return [TypedValue(text=text, through=credential) for text in values]
 
 
 def _messages(old: StartAssistant, body: ForkBody) -> list[Message]:
@@ -62,21 +91,30 @@ def _messages(old: StartAssistant, body: ForkBody) -> list[Message]:
 def _planned_anew(body: ForkBody, known: Fork) -> dict[str, object]:
     if body.args is not None:
         raise InvalidArguments("`args` and `message` exclude each other", hint="a new message is planned anew")
-    return {"round": known.round + 1, "typed": known.typed}
+    return {"round": known.round + 1, "typed": known.typed, "typed_through": known.typed_through}
 
 
 def _run_again(
-    fork: Fork, body: ForkBody, known: Fork, steps: Mapping[str, BoundStep], anew: Sequence[str]
+    fork: Fork,
+    body: ForkBody,
+    known: Fork,
+    steps: Mapping[str, BoundStep],
+    anew: Sequence[str],
+    through: Credential | None,
 ) -> dict[str, object]:
     kept = {step.bound.id for step in fork.kept}
     again = [_rewired(steps[step_id], kept | set(anew)) for step_id in steps if step_id in anew]
-    typed = list(known.typed)
+    typed, typed_through = list(known.typed), list(known.typed_through)
     if body.args is not None:
         ran = known.ran.get(body.from_step, {})
         again = [_edited(step, body.args, ran) if step.id == body.from_step else step for step in again]
         before = set(texts(ran))
-        typed += [text for text in texts(body.args) if text not in before]
-    return {"again": BoundPlan(steps=again), "round": known.round, "typed": typed}
+        new = [text for text in texts(body.args) if text not in before]
+        if through is None or through.may_decide:
+            typed += new
+        else:
+            typed_through += _through(through, new)
+    return {"again": BoundPlan(steps=again), "round": known.round, "typed": typed, "typed_through": typed_through}
 
 
 def _from(first: str, steps: Mapping[str, BoundStep]) -> list[str]:

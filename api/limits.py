@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.browser import is_own_origin
 from api.errors import problem
 
 MAX_BODY = 64 * 1024
@@ -17,6 +19,8 @@ MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
 MAX_DEPTH = 100
 """Objects and lists inside each other. Deeper ones cost recursion wherever they are read or written later."""
+DRAINED = 16 * 1024 * 1024
+"""Bytes of a refused body that are read and dropped: a client that still sends when the line closes loses the answer."""
 BODY_SECONDS = 10.0
 """A body must have come by then: a slow one holds a connection and costs its sender nothing."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -26,12 +30,13 @@ _PARTS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
 class _Refused(Exception):
-    """The request is not passed on."""
+    """The request is not passed on. `unread`: (more of) its body may still come."""
 
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, *, unread: bool = False) -> None:
         super().__init__()
         self.status = status
         self.detail = detail
+        self.unread = unread
 
 
 class RequestLimits:
@@ -49,7 +54,8 @@ class RequestLimits:
             _check_headers(scope)
             body = None if scope["method"] in _READS else await _body(scope, receive)
         except _Refused as refused:
-            # what is still to come of the body is not read
+            if refused.unread:
+                await _drain(scope, receive)
             refusal = problem(refused.status, refused.detail, headers={"Connection": "close"})
             await refusal(scope, receive, send)
         except _Gone:
@@ -68,6 +74,7 @@ def _check_headers(scope: Scope) -> None:
         raise _Refused(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             f"there are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES // 1024} KiB of them; send less",
+            unread=True,
         )
 
 
@@ -75,10 +82,12 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     """The body: not packed, not too large, not too slow, JSON and nothing else, not too deep."""
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-        raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as it is, without a Content-Encoding")
+        raise _Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as it is, without a Content-Encoding", unread=True
+        )
     declared = headers.get(b"content-length", b"0")
     if not declared.isdigit() or len(declared) > 10 or int(declared) > MAX_BODY:
-        raise _too_large()
+        raise _too_large(unread=True)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await _read(receive)
@@ -113,8 +122,8 @@ def _from_own_page(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
 
     Any site can make a browser send a form, so here the word must be there: its absence is no excuse.
     """
-    origin = headers.get(b"origin", b"").partition(b"://")[2]
-    ours = origin == headers.get(b"host") or (not origin and headers.get(b"sec-fetch-site") == b"same-origin")
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    ours = is_own_origin(scope, origin) if origin else headers.get(b"sec-fetch-site") == b"same-origin"
     return ours and not scope["path"].startswith(_PROGRAMS)
 
 
@@ -128,12 +137,27 @@ async def _read(receive: Receive) -> bytes:
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MAX_BODY:
-            raise _too_large()
+            raise _too_large(unread=more)
     return bytes(body)
 
 
-def _too_large() -> _Refused:
-    return _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY // 1024} KiB; send less")
+async def _drain(scope: Scope, receive: Receive) -> None:
+    """Read what is still to come of a refused body, within bounds. Who waits for leave to send it is not given any."""
+    if any(name == b"expect" for name, _ in scope["headers"]):
+        return
+    left = DRAINED
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(BODY_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+
+
+def _too_large(*, unread: bool) -> _Refused:
+    text = f"the body is larger than {MAX_BODY // 1024} KiB; send less"
+    return _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text, unread=unread)
 
 
 def _depth_exceeds(body: bytes, most: int) -> bool:

@@ -51,12 +51,14 @@ from api.views import (
     with_pending,
     with_undo,
 )
+from retinue.credential import Credential, decides
 from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
 from retinue.fairness import fair_share
 from retinue.organisation import anybody, organisation
 from retinue.proof import check_clock, clock, proves
 from retinue.search_attributes import is_exactly
 from retinue.temporal import WORKFLOW_QUEUE, decode_texts, of_workflow
+from workflows.budget import Limits
 from workflows.catalog import PLANS
 from workflows.messages import (
     ENDED,
@@ -81,6 +83,7 @@ from workflows.messages import (
 )
 from workflows.policy import DEFAULT_POLICY, Policy
 from workflows.presentation import static_details, static_summary
+from workflows.strictness import is_at_least_as_strict, within
 from workflows.undo import UNDO, UNDO_TYPE, undo_id
 
 _TYPE = "AssistantWorkflow"
@@ -112,6 +115,7 @@ _REFUSALS: dict[str, type[RetinueError]] = {
 _MESSAGE_MEMO = "message"
 _FIRST_TASK = 5
 """Events of a run that ended in its first workflow task."""
+_UNDO_CONSENTS = "whoever takes back what was done consents to the actions that do it"
 _SECOND = timedelta(seconds=1)
 _WINDOWS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), None)
 """How far back a list looks at once: little when many runs were started lately, everything when there were few."""
@@ -165,6 +169,7 @@ class Runs:
         turns_per_run: After so many a chat continues as a new run.
         audits: The caller reads, and only reads, all runs of their organisation.
         notifies: New runs tell people's webhooks what they want.
+        credential: With which the caller came. Runs carry it with everything that the caller says.
     """
 
     def __init__(
@@ -178,6 +183,7 @@ class Runs:
         turns_per_run: int = 100,
         audits: bool = False,
         notifies: bool = False,
+        credential: Credential | None = None,
     ) -> None:
         self._client = client
         self._known = known
@@ -191,26 +197,39 @@ class Runs:
         self._pending = PendingDecisions(keys.store)
         self._nobody_answers = False
         """Within this request: further decisions are kept at once instead of each waiting for a worker."""
+        self._credential = credential
 
     def input_for(self, body: StartBody, *, timezone: str, schedule_id: str | None = None) -> StartAssistant:
         """The workflow's input for a request. What is not special is left out, since each run's history carries it.
 
         Raises:
             InvalidArguments: There is no policy of that name.
+            NotAllowed: The policy or the budget may let pass more than the caller's own, and they may not decide.
         """
         name = body.policy or DEFAULT_POLICY.name
         if name not in self._policies:
             known = ", ".join(sorted(self._policies))
             raise InvalidArguments(f"there is no policy {name!r}", hint=f"there are {known}; see RETINUE_POLICY")
-        policy = self._policies[name]
+        policy, own = self._policies[name], self._policies[DEFAULT_POLICY.name]
+        budget = body.budget
+        if budget is not None and not decides(self._credential):
+            budget = _completed(budget, policy.run_budget)
+        is_strict = is_at_least_as_strict(policy, own) and (
+            budget is None or own.run_budget is None or within(budget, own.run_budget)
+        )
+        if not is_strict:
+            what = f"the policy {name!r}" if body.policy else "this budget"
+            self.check_decides(f"{what} may let more happen without a question than your own policy does")
         special = {
             "mode": body.mode if body.mode is not Mode.TASK else None,
             "preview": body.preview or None,
             "policy": policy if policy != DEFAULT_POLICY else None,
-            "budget": body.budget,
+            "budget": budget,
             "schedule_id": schedule_id,
             "turns_per_run": self._turns_per_run if body.mode is Mode.CHAT else None,
             "notify": self._notifies or None,
+            "through": self._credential,
+            "only_deciders": None if is_strict else True,
         }
         return StartAssistant(
             message=body.message,
@@ -219,6 +238,23 @@ class Runs:
             edition=EDITION,
             **{key: value for key, value in special.items() if value is not None},
         )
+
+    def check_decides(self, why: str) -> None:
+        """Refuse what lets more happen without a question, where the caller may not decide.
+
+        Args:
+            why: What it would do, as the beginning of a sentence.
+
+        Raises:
+            NotAllowed: They may not.
+        """
+        if not decides(self._credential):
+            raise NotAllowed(f"{why}, and this key may not decide", hint="use a key that has the permission 'decide'")
+
+    @property
+    def may_decide(self) -> bool:
+        """Whether the caller's credential may approve actions."""
+        return decides(self._credential)
 
     async def start(self, body: StartBody, *, timezone: str, claimed: Claim | None = None) -> AssistantView:
         """Start an assistant and return its first view. With a claimed key, the same run whatever the timing.
@@ -236,7 +272,20 @@ class Runs:
 
     async def begin(self, given: StartAssistant, *, claimed: Claim | None = None) -> AssistantView:
         """Start an assistant whose input a door has made out of `input_for`. Errors as for `start`."""
-        return await self._start_once(_TYPE, given, given.message, claimed)
+        return await self._start_once(_TYPE, self._marked(given), given.message, claimed)
+
+    def _marked(self, given: StartAssistant) -> StartAssistant:
+        """With the caller's credential at everything that their client says was said before."""
+        if given.carried is None or self._credential is None:
+            return given
+        mark = {"through": self._credential}
+        messages = [
+            said if said.through or said.role is not Role.USER else said.model_copy(update=mark)
+            for said in given.carried.messages
+        ]
+        inbox = [said.model_copy(update=mark) for said in given.carried.inbox]
+        carried = given.carried.model_copy(update={"messages": messages, "inbox": inbox})
+        return given.model_copy(update={"carried": carried})
 
     async def _start_once(self, kind: str, given: Any, message: str, claimed: Claim | None) -> AssistantView:
         if claimed and datetime.now(UTC) - claimed.used_at > _KEY_IS_FRESH:
@@ -295,11 +344,14 @@ class Runs:
         Raises:
             NotFound: There is no such assistant or step.
             InvalidArguments: The new arguments do not fit.
+            NotAllowed: It has a policy or budget of its own, and the caller may not decide.
         """
         await self._refuse_while_it_works(run_id)
         old: StartAssistant = await self._asked(run_id, "fork_point", StartAssistant)
+        if old.only_deciders:
+            self.check_decides("that run has a policy or budget of its own, which a fork keeps")
         undone = {step.step_id for step in await self._undo_steps(run_id) if step.status == "undone"}
-        new = forked(old, body, undone=undone)
+        new = forked(old, body, undone=undone, through=self._credential)
         return await self._start_once(_TYPE, new, new.message, claimed)
 
     async def _undo_steps(self, run_id: str) -> list[UndoStep]:
@@ -339,8 +391,10 @@ class Runs:
         """Take back what an ended run did, last effect first. Asked again, it is the same undoing.
 
         Raises:
+            NotAllowed: The caller may not decide: whoever undoes consents to what that does.
             Conflict: It has not ended, or did nothing.
         """
+        self.check_decides(_UNDO_CONSENTS)
         description = await self._describe(run_id)
         if description.status is WorkflowExecutionStatus.RUNNING:
             raise Conflict("the assistant has not ended", hint='POST .../cancel with {"undo": true} stops and undoes')
@@ -542,6 +596,7 @@ class Runs:
             InvalidArguments: An edit that does not fit the tool.
             ServiceUnavailable: No workflow worker answered, and the run has not asked for anything.
         """
+        decide = decide.model_copy(update=self._mark())
         description = await self._describe(run_id, to=Access.DECIDE)
         if await self._pending.is_kept(self._client, run_id, decide):
             return False
@@ -564,7 +619,10 @@ class Runs:
     async def send_message(self, run_id: str, message: SendMessage) -> None:
         """Say the next thing of a chat, or answer the assistant's question. Errors as for `decide`."""
         await self._describe(run_id)
-        await self._update(run_id, "send_message", message)
+        await self._update(run_id, "send_message", message.model_copy(update=self._mark()))
+
+    def _mark(self) -> dict[str, Credential]:
+        return {"through": self._credential} if self._credential else {}
 
     async def messages(self, run_id: str, *, before: int, limit: int) -> MessagePage:
         """A part of a conversation: at most `limit` messages before the one at position `before`.
@@ -600,7 +658,10 @@ class Runs:
 
         Raises:
             Conflict: It has ended already.
+            NotAllowed: It is to be undone, and the caller may not decide.
         """
+        if undo:
+            self.check_decides(_UNDO_CONSENTS)
         description = await self._describe(run_id)
         if description.status is not WorkflowExecutionStatus.RUNNING:
             raise Conflict("the assistant has ended already; there is nothing to cancel")
@@ -773,6 +834,12 @@ def _refusal(cause: BaseException) -> RetinueError:
     if isinstance(cause, ApplicationError) and cause.type in _REFUSALS:
         return _REFUSALS[cause.type](cause.message)
     return Conflict("the assistant did not accept this", hint=str(cause)[:200])
+
+
+def _completed(budget: Limits, policy: Limits | None) -> Limits:
+    """A budget that lifts none of the policy's limits: those that it does not name stay."""
+    kept = policy.model_dump(exclude_none=True) if policy else {}
+    return Limits.model_validate(kept | budget.model_dump(exclude_none=True))
 
 
 def _place(run: WorkflowExecution) -> tuple[datetime, str]:

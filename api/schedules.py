@@ -141,6 +141,7 @@ class Kept(BaseModel):
     budget: dict[str, JsonValue] | None = None
     catch_up_seconds: int = 3600
     ends_at: Moment | None = None
+    asked_only: bool = Field(False, description="it was made through a credential that may not decide")
 
 
 class PauseBody(BaseModel):
@@ -218,6 +219,7 @@ class Schedules:
 
         Raises:
             InvalidArguments: Temporal or the policies know a value to be wrong.
+            NotAllowed: Its policy or budget may let pass more than the caller's own, and they may not decide.
             Conflict: There are too many, or the key's schedule was deleted.
         """
         if claimed and claimed.repeated and (made := await self._made_before(claimed)):
@@ -225,7 +227,8 @@ class Schedules:
         schedule_id = _id(claimed)
         schedule = self._schedule(schedule_id, body, timezone)
         await self._check_room()
-        kept = Kept(**body.model_dump(exclude_none=True) | {"message": body.request, "timezone": timezone})
+        said = {"message": body.request, "timezone": timezone, "asked_only": not self._runs.may_decide}
+        kept = Kept(**body.model_dump(exclude_none=True) | said)
         try:
             await self._client.create_schedule(
                 schedule_id,
@@ -385,8 +388,12 @@ class Schedules:
         return await self.view(schedule_id)
 
     async def resume(self, schedule_id: str) -> ScheduleView:
-        """Go on with the next time; what was left out meanwhile is not made up for."""
-        await self._describe(schedule_id)
+        """Go on with the next time; what was left out meanwhile is not made up for.
+
+        Raises:
+            NotAllowed: Its maker may decide, and the caller may not.
+        """
+        await self._check_may_start(await self._describe(schedule_id))
         await self._handle(schedule_id).unpause(note=f"resumed by {self._owner}", rpc_timeout=_RPC)
         return await self.view(schedule_id)
 
@@ -395,14 +402,22 @@ class Schedules:
 
         Raises:
             Conflict: The run before has not ended.
+            NotAllowed: Its maker may decide, and the caller may not.
         """
         before = await self._describe(schedule_id)
+        await self._check_may_start(before)
         if before.info.running_actions:
             going = ", ".join(_run_id(action) for action in before.info.running_actions)
             raise Conflict(f"a run of this schedule has not ended: {going}", hint="wait for it, or cancel it")
         known = {_run_id(result.action) for result in before.info.recent_actions}
         await self._handle(schedule_id).trigger(overlap=ScheduleOverlapPolicy.SKIP, rpc_timeout=_RPC)
         return await self._once_started(schedule_id, known)
+
+    async def _check_may_start(self, found: ScheduleDescription) -> None:
+        """Whoever starts a schedule's run has it do what its maker allowed. A plan in code does nothing that is asked."""
+        kept = await _kept(found)
+        if not kept.asked_only and kept.plan is None:
+            self._runs.check_decides("its runs do what was allowed to whoever made this schedule")
 
     async def _once_started(self, schedule_id: str, known: set[str]) -> ScheduleView:
         """The schedule once it has a run more, or as it stands when that takes long."""

@@ -288,18 +288,21 @@ def approve(
     ] = False,
     uses: grants.Uses = None,
     until: grants.Until = None,
+    also_schedules: grants.AlsoSchedules = False,
+    also_keys: grants.AlsoKeys = False,
     as_json: AsJson = False,
 ) -> None:
     """Approve a pending action, plan or budget. It is printed first; the approval holds for exactly what is printed.
 
     With --from-now-on the like is not asked again: the same tool with the same values where data goes, or with exactly
-    the same arguments where none decides that. `bin/retinue grants` takes it back.
+    the same arguments where none decides that. It counts for what you ask for in person, unless
+    --also-schedules and --also-keys say more. `bin/retinue grants` takes it back.
 
     Example: bin/retinue approve a-3f9c ap-s3
     """
-    if not from_now_on and (uses is not None or until is not None):
-        raise typer.BadParameter("--uses and --until belong to --from-now-on")
-    grant = grants.limits(uses, until) if from_now_on else None
+    if not from_now_on and (uses is not None or until is not None or also_schedules or also_keys):
+        raise typer.BadParameter("--uses, --until, --also-schedules and --also-keys belong to --from-now-on")
+    grant = grants.limits(uses, until, schedules=also_schedules, keys=also_keys) if from_now_on else None
     client = open_client(context)
     given: dict[str, Any] = {"comment": comment, "args_hash": args_hash, "grant": grant, "as_json": as_json}
     decide.decide(client, run_id, approval_id, "approve", **given)

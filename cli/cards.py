@@ -105,6 +105,7 @@ def origin_words(origin: Origin, *, alone: bool = True) -> str:
         "own": f"from {your} own data",
         "strangers": "written after strangers' words were read; nobody here typed it",
         "model": f"chosen by the model; {you} did not type it",
+        "key": f"asked through {origin.through or 'an API key'}, which may not decide",
     }
     return words.get(origin.source, origin.source)
 

@@ -15,6 +15,7 @@ from cli.connection import open_client
 from cli.exits import WrongUsage
 from cli.render import say
 from retinue.client import Client
+from retinue.client.calls import AlsoFor
 from retinue.client.models import Grant
 
 _RECORDED_WITHIN = 5.0
@@ -29,11 +30,16 @@ Until = Annotated[
 ]
 
 
+AlsoSchedules = Annotated[bool, typer.Option("--also-schedules", help="It counts in scheduled runs too.")]
+AlsoKeys = Annotated[bool, typer.Option("--also-keys", help="It counts for what your other API keys ask for too.")]
+
+
 class Bounds(TypedDict, total=False):
     """The bounds of a grant as the API takes them."""
 
     uses: int
     expires_at: str
+    also_for: list[AlsoFor]
 
 
 @commands.callback(invoke_without_command=True)
@@ -86,16 +92,20 @@ def add(
     schedule: Annotated[
         str | None, typer.Option(metavar="ID", help="Only runs that this schedule starts.", show_default=False)
     ] = None,
+    also_schedules: AlsoSchedules = False,
+    also_keys: AlsoKeys = False,
     as_json: AsJson = False,
 ) -> None:
     """Allow something from now on. Arguments that you do not name may be anything, so name those that matter.
+
+    It counts for what you ask for in person, unless --also-schedules and --also-keys say more.
 
     Example: bin/retinue grants add email.send --arg "to=*@example.com" --without cc --uses 10
     """
     args = _scope(patterns or [], without or [])
     if bool(args) == whatever:
         raise WrongUsage("say which arguments are allowed by --arg and --without, or that all are by --any-arguments")
-    client, bounds = open_client(context), limits(uses, until)
+    client, bounds = open_client(context), limits(uses, until, schedules=also_schedules, keys=also_keys)
     grant = ask.send_once(
         lambda key: client.grants.add(tool, args, schedule_id=schedule, idempotency_key=key, **bounds)
     )
@@ -122,8 +132,14 @@ def revoke(
         say(f"{grant.grant_id} is revoked; it is asked again from now on.")
 
 
-def limits(uses: int | None, until: str | None) -> Bounds:
+def limits(uses: int | None, until: str | None, *, schedules: bool, keys: bool) -> Bounds:
     """What was said of a grant's bounds.
+
+    Args:
+        uses: How often it may be used.
+        until: Its last day or moment.
+        schedules: Whether it counts in scheduled runs too.
+        keys: Whether it counts for other API keys too.
 
     Raises:
         WrongUsage: The date cannot be read.
@@ -133,6 +149,9 @@ def limits(uses: int | None, until: str | None) -> Bounds:
         bounds["uses"] = uses
     if until is not None:
         bounds["expires_at"] = last_moment(until)
+    wanted: list[tuple[AlsoFor, bool]] = [("schedules", schedules), ("keys", keys)]
+    if also_for := [name for name, chosen in wanted if chosen]:
+        bounds["also_for"] = also_for
     return bounds
 
 

@@ -219,6 +219,8 @@ def _grant(form: Mapping[str, str]) -> dict[str, Any] | None:
     if days := form.get("days", "").strip():
         ends = datetime.now(UTC) + timedelta(days=_count(days, "for how many days", most=_LONGEST_GRANT))
         wish["expires_at"] = ends.isoformat()
+    if also_for := [name for name in ("schedules", "keys") if form.get(f"also-{name}")]:
+        wish["also_for"] = also_for
     return wish
 
 

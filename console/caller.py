@@ -61,7 +61,7 @@ def _plain(request: Request) -> httpx.AsyncClient:
 
 
 def _base(request: Request) -> str:
-    return f"http://{request.headers.get('host', 'localhost')}"
+    return f"{request.url.scheme}://{request.headers.get('host', 'localhost')}"
 
 
 Retinue = Annotated[AsyncClient, Depends(client)]

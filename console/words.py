@@ -54,6 +54,7 @@ SOURCE: Mapping[str, str] = {
     "own": "from what no stranger wrote",
     "strangers": "others may have written it",
     "model": "made up by the model",
+    "key": "asked through an API key that may not decide",
 }
 """Where a value came from, in words."""
 DECISION: Mapping[str, str] = {

@@ -157,6 +157,10 @@ class Egress:
         if url.userinfo:
             raise InvalidArguments("an address with a user name in it is not read", hint="leave out what is before @")
         port = _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+        try:
+            readable_host(url)
+        except ValueError:
+            raise InvalidArguments("the host of that address is the encoding of no name") from None
         place = HostPort(_canonical(url.raw_host.decode("ascii", "replace").casefold()), port)
         _check_form(place.host)
         if place in self._allow:
@@ -196,9 +200,20 @@ def web_address(text: str) -> httpx.URL:
     if len(text) > _LONGEST_URL or re.search(r"[\s\\\x00-\x1f\x7f]", text):
         raise InvalidArguments("that is no web address", hint="write it as in 'https://example.com/page'")
     try:
-        return httpx.URL(text if "://" in text else f"https://{text}").copy_with(fragment=None)
+        url = httpx.URL(text if "://" in text else f"https://{text}").copy_with(fragment=None)
+        readable_host(url)
     except (httpx.InvalidURL, ValueError):  # what idna does not like is partly a bare UnicodeError
         raise InvalidArguments("that is no web address", hint="write it as in 'https://example.com/page'") from None
+    return url
+
+
+def readable_host(url: httpx.URL) -> str:
+    """The host as people read it: `xn--...` in its own letters.
+
+    Raises:
+        ValueError: It is the encoding of no name, as in `http://xn--/`.
+    """
+    return url.host
 
 
 def _check_form(host: str) -> None:

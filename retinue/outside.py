@@ -98,7 +98,7 @@ class Outside:
             raise
         except _NEVER_SENT as error:
             raise unreachable(error, self._name, hint=_CHECK) from None
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, TimeoutError, UnicodeError) as error:  # UnicodeError: a redirect to a host of no name
             if changes:
                 raise OutcomeUnknown(f"{self._name} did not answer", hint=_DOUBT) from None
             raise self._silent(error, request.url.scheme) from None

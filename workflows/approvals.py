@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from retinue.credential import Credential
 from retinue.organisation import ANYBODY, colleague, deciders, may_decide
 from retinue.plan import check_args, references
 from retinue.text import safe
@@ -28,8 +29,8 @@ from workflows.messages import (
     Vote,
 )
 from workflows.origins import Origin
-from workflows.policy import MAX_NAMES, AtExpiry, Decision, Verdict
-from workflows.standing import GrantWish, Scope, check_wish, scope_of
+from workflows.policy import MAX_NAMES, AtExpiry, Decision, Rule, Verdict
+from workflows.standing import GrantWish, Scope, check_wish, wished_scope
 
 SIGNAL = "signal"
 """Who decided by a plain Temporal signal that names nobody."""
@@ -123,6 +124,7 @@ class Question:
         judge: Judges edited arguments by the policy; an edit that it denies is refused, and its terms replace `terms`.
         render: Renders the preview of (edited) arguments.
         check: What is wrong with edited arguments beyond their schema.
+        others: The rule by which others decide about some of what a grant of this scope would cover, if there is one.
     """
 
     id: str
@@ -141,6 +143,7 @@ class Question:
     render: Callable[[Mapping[str, JsonValue]], str] | None = None
     check: Callable[[Mapping[str, JsonValue]], Iterator[str]] | None = None
     offer: Scope | None = None
+    others: Callable[[Scope, GrantWish], Rule | None] | None = None
 
 
 class Approvals:
@@ -153,6 +156,7 @@ class Approvals:
         self._questions: dict[str, Question] = {}
         self._terms: dict[str, Verdict] = {}
         self._grants: dict[str, GrantWish] = {}
+        self._through: dict[str, Credential] = {}
 
     def ask(self, question: Question, *, now: datetime) -> str:
         """Open an approval and return its id."""
@@ -350,9 +354,16 @@ class Approvals:
             )
         if wrong := check_wish(decide.grant.expires_at, now):
             raise _refused("InvalidArguments", wrong)
-        if decide.grant.args is None and scope_of(decide.args or view.args, self._questions[view.id].sensitive) is None:
+        question = self._questions[view.id]
+        scope = wished_scope(decide.grant, decide.args or view.args, question.sensitive)
+        if scope is None:
             raise _refused(
                 "InvalidArguments", "the action is too large to be allowed as it is; give the grant's `args`"
+            )
+        if question.others and (rule := question.others(scope, decide.grant)):
+            raise _refused(
+                "NotAllowed",
+                f"the rule {rule.name!r} says who decides about some of this, and it may not be you alone; allow less",
             )
 
     def record(self, decide: Decide, *, now: datetime) -> ApprovalView:
@@ -360,6 +371,8 @@ class Approvals:
         view = self._views[decide.approval_id]
         if decide.grant is not None:
             self._grants[view.id] = decide.grant
+            if decide.through:
+                self._through[view.id] = decide.through
         if decide.decision is DecisionKind.REJECT:
             return self._update(view, status=ApprovalStatus.REJECTED, **_decision(decide, now))
         if decide.args is not None:
@@ -387,6 +400,10 @@ class Approvals:
     def grant_wish(self, approval_id: str) -> GrantWish | None:
         """The standing permission that was asked for with the decision."""
         return self._grants.get(approval_id)
+
+    def decided_through(self, approval_id: str) -> Credential | None:
+        """The credential with which a decision that asked for a grant came."""
+        return self._through.get(approval_id)
 
     def granted(self, approval_id: str, grant_id: str) -> None:
         """Note the standing permission that came of a decision."""

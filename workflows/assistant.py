@@ -20,10 +20,10 @@ from activities.reasoning.contract import (
     Reasoning,
     RefusedPlan,
     ReplyRequest,
-    Role,
     TextResult,
     Usage,
 )
+from retinue.credential import decides, key_of
 from retinue.plan import BoundPlan, BoundStep
 from retinue.proof import began_proved, wish
 from retinue.times import local, on_the_calendar
@@ -32,7 +32,7 @@ from workflows.allowance import Allowance, BudgetStopped
 from workflows.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quoted
 from workflows.choice import Choice, Option, gives_up
 from workflows.consent import Consent
-from workflows.conversation import MAX_WAITING, Conversation
+from workflows.conversation import MAX_WAITING, Conversation, said_by_person
 from workflows.dispatch import Waiting, run_activity
 from workflows.execution import Execution, Surroundings
 from workflows.failures import explain, used_by
@@ -61,6 +61,7 @@ from workflows.messages import (
     WorkerWait,
 )
 from workflows.notifications import Notifier
+from workflows.origins import TypedValue, Words
 from workflows.policy import DEFAULT_POLICY
 from workflows.presentation import current_details
 from workflows.recorded import recorded
@@ -102,7 +103,7 @@ class AssistantWorkflow:
         )
         self._approvals = Approvals(requester=start.owner, on_change=self._publish, carried=carried.approvals)
         self._notifier = Notifier(owner=start.owner, told=carried.approvals) if start.notify else None
-        self._consent = Consent(start, self._approvals, on_notice=self._notice)
+        self._consent = Consent(start, self._approvals, asked_through=self._keys, on_notice=self._notice)
         self._allowance = Allowance(start, self._approvals)
         self._execution = self._new_execution(start.fork.kept if start.fork else carried.kept)
         self._phase = AssistantStatus.PLANNING
@@ -118,6 +119,7 @@ class AssistantWorkflow:
         self._turns = carried.turns
         self._card: PlanCard | None = None
         self._typed = list(start.fork.typed if start.fork else carried.typed)
+        self._typed_through = list(start.fork.typed_through if start.fork else [])
         self._reply = carried.reply
         self._error = carried.error
         self._stopping = False
@@ -131,8 +133,7 @@ class AssistantWorkflow:
         around = Surroundings(
             consent=self._consent,
             room=self._allowance.room,
-            said=self._talk.said,
-            typed=lambda: self._typed,
+            words=self._words,
             on_change=self._publish,
             on_usage=self._use,
             on_stop=self._approvals.close,
@@ -141,6 +142,15 @@ class AssistantWorkflow:
             timezone=self._start.timezone,
         )
         return Execution(around, kept)
+
+    def _words(self) -> Words:
+        return Words(said=self._talk.said(), typed=self._typed, typed_through=self._typed_through)
+
+    def _keys(self) -> list[str]:
+        """The API keys through which anything of this run was asked for, by id."""
+        said = [message.through for message in self._talk.said()]
+        written = [typed.through for typed in self._typed_through]
+        return sorted({name for used in (self._start.through, *said, *written) if (name := key_of(used))})
 
     @workflow.run
     async def run(self, start: StartAssistant) -> dict[str, Any]:
@@ -232,7 +242,7 @@ class AssistantWorkflow:
         self._publish()
         await workflow.wait_condition(lambda: self._talk.waiting() > 0)
         self._between_turns = False
-        self._talk.read()
+        self._hear()
         self._begin_turn()
 
     def _begin_turn(self) -> None:
@@ -334,7 +344,7 @@ class AssistantWorkflow:
         left = preview.model_calls_left(plan, rounds=self._rounds_left - 1, repairs=MAX_REPAIRS)
         worst = (result.worst_call or Usage(requests=1)).times(left)
         self._card = preview.card(
-            plan, self._execution.bound(), self._execution.results(), self._consent, self._talk.said(), worst
+            plan, self._execution.bound(), self._execution.results(), self._consent, self._words(), worst
         )
         approval_id = self._approvals.ask(preview.question(self._round, plan, self._card), now=workflow.now())
         view = await self._approvals.decided(approval_id)
@@ -349,7 +359,7 @@ class AssistantWorkflow:
         """Ask which of several is meant, until it is clear or the person wants none of them (bounded)."""
         for asked in range(MAX_CHOICE_QUESTIONS):
             await self._ask_person(choice.question(again=asked > 0), withheld=True)
-            answer = self._talk.said()[-1]
+            answer = self._talk.said()[-1].text
             if (option := choice.answered(answer)) is not None or gives_up(answer):
                 return option
         return None
@@ -366,9 +376,17 @@ class AssistantWorkflow:
         if self._talk.receive(message):
             self._read_answer()
 
+    def _hear(self) -> None:
+        """Read the next message. Values that the person wrote before one of a key that may not decide are that key's now."""
+        self._talk.read()
+        through = self._talk.said()[-1].through
+        if through is not None and not decides(through):
+            self._typed_through += [TypedValue(text=text, through=through) for text in self._typed]
+            self._typed = []
+
     def _read_answer(self) -> None:
         if self._question is not None and self._talk.waiting():
-            self._talk.read()
+            self._hear()
             self._question = None
             self._publish()
 
@@ -649,6 +667,7 @@ class AssistantWorkflow:
             again=BoundPlan(steps=self._execution.bound()),
             round=self._round,
             typed=self._typed,
+            typed_through=self._typed_through,
             ran={step.id: step.args for step in self._execution.views()},
         )
         return self._start.model_copy(update={"fork": fork, "carried": None, "schedule_id": None})
@@ -687,6 +706,11 @@ class AssistantWorkflow:
                 return
         except ValueError as error:
             raise _refused("InvalidArguments", str(error)) from None
+        if self._start.only_deciders and not decides(message.through):
+            raise _refused(
+                "NotAllowed",
+                "this run has a policy or budget of its own, so only a key that may decide may add to what it does",
+            )
         if self._question is None and self._start.mode is not Mode.CHAT:
             raise _refused("NotWaiting", "the assistant has not asked anything")
         if message.question_id is not None and message.question_id != self._question_id():
@@ -783,11 +807,12 @@ class AssistantWorkflow:
 
 
 def _first_messages(start: StartAssistant) -> list[Message]:
+    asked = said_by_person(SendMessage(text=start.message, through=start.through))
     if start.fork is None:
-        return [Message(role=Role.USER, text=start.message)]
+        return [asked]
     if start.fork.again is not None:
         return list(start.fork.messages)
-    return [*start.fork.messages, Message(role=Role.USER, text=start.message)]
+    return [*start.fork.messages, asked]
 
 
 def _refused(kind: str, message: str) -> ApplicationError:

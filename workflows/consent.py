@@ -15,9 +15,10 @@ from workflows import local
 from workflows.approvals import SIGNAL, Approvals, Question
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
 from workflows.origins import Origin, Source, at, leaves
-from workflows.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Verdict
+from workflows.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Rule, Verdict
 from workflows.rejections import Rejection, Rejections, Target, target
-from workflows.standing import Approved, Consult, Consulted, Scope
+from workflows.standing import Approved, Consult, Consulted, GrantWish, Scope
+from workflows.strictness import rule_of_others
 
 ASKS_GRANTS = 2
 """From this edition on a run asks for the person's grants before it asks the person."""
@@ -62,8 +63,16 @@ class Wish:
 class Consent:
     """Clears the actions of one run."""
 
-    def __init__(self, start: StartAssistant, approvals: Approvals, *, on_notice: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        start: StartAssistant,
+        approvals: Approvals,
+        *,
+        asked_through: Callable[[], Sequence[str]],
+        on_notice: Callable[[str], None],
+    ) -> None:
         self._start = start
+        self._asked_through = asked_through
         self._policy: Policy = start.policy or DEFAULT_POLICY
         self._approvals = approvals
         self._on_notice = on_notice
@@ -110,6 +119,7 @@ class Consent:
             args=wish.args,
             sensitive=wish.step.annotations.sensitive,
             schedule_id=self._start.schedule_id,
+            keys=tuple(self._asked_through()),
         )
         return await local.consult(self._start.owner, question)
 
@@ -196,6 +206,19 @@ class Consent:
             about=wish.about,
             sensitive=wish.step.annotations.sensitive,
             offer=offer,
+            others=lambda scope, grant: self._rule_of_others(wish.step, scope, grant),
+        )
+
+    def _rule_of_others(self, step: BoundStep, scope: Scope, grant: GrantWish) -> Rule | None:
+        """The rule of the policy that keeps one person from allowing this alone."""
+        return rule_of_others(
+            self._policy,
+            scope,
+            tool=step.tool,
+            annotations=step.annotations,
+            arguments=list({**(step.args_schema or {}).get("properties", {}), **step.args}),
+            caller=self._start.owner,
+            also_for=grant.also_for,
         )
 
     def _judge_edit(self, wish: Wish, args: Mapping[str, JsonValue]) -> Verdict:
@@ -227,6 +250,7 @@ class Consent:
             sensitive=wish.step.annotations.sensitive,
             approval=f"{workflow.info().workflow_id}/{view.id}",
             by=view.decided_by or self._start.owner,
+            through=self._approvals.decided_through(view.id),
             wish=wanted,
         )
         grant = await local.approved(self._start.owner, approval)

@@ -64,7 +64,7 @@ class Conversation:
     def read(self) -> None:
         """Read the next message that waits."""
         message = self._inbox.pop(0)
-        self.messages.append(Message(role=Role.USER, text=message.text))
+        self.messages.append(said_by_person(message))
         self.answer_schema = message.answer_schema
 
     def say(self, text: str, *, withheld: bool = False) -> None:
@@ -72,14 +72,19 @@ class Conversation:
         words = {"role": Role.ASSISTANT, "text": text}
         self.messages.append(Message(**words, withheld=True) if withheld else Message(**words))
 
-    def said(self) -> list[str]:
-        """What the person typed."""
-        return [message.text for message in self.messages if message.role is Role.USER]
+    def said(self) -> list[Message]:
+        """What the person said, with what credential."""
+        return [message for message in self.messages if message.role is Role.USER]
 
     def for_model(self) -> list[Message]:
         """What a planner is told: all of it, or what is new since `told` where a transcript is kept."""
         new = self.messages[self._transcribed :] if self._key else self.messages
-        return [Message(role=message.role, text=_WITHHELD) if message.withheld else message for message in new]
+        return [
+            Message(role=message.role, text=_WITHHELD if message.withheld else message.text)
+            if message.withheld or message.through
+            else message
+            for message in new
+        ]
 
     def transcript(self) -> Transcript | None:
         """Where the earlier conversation is kept; None for a task, whose few messages go along."""
@@ -98,6 +103,12 @@ class Conversation:
             "message_keys": self._keys,
             "transcribed": self._transcribed,
         }
+
+
+def said_by_person(message: SendMessage) -> Message:
+    """A message as it stands in the conversation."""
+    through = {"through": message.through} if message.through else {}
+    return Message(role=Role.USER, text=message.text, **through)
 
 
 def _digest(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
@@ -37,7 +37,7 @@ from workflows.messages import (
     WorkerWait,
 )
 from workflows.nothing_found import nothing_found
-from workflows.origins import Taint, addresses, describe, trace
+from workflows.origins import Taint, Words, addresses, describe, trace
 from workflows.progress import error_is_ours, progress
 
 _REPORTS_BYTES = 200_000
@@ -77,8 +77,7 @@ class Surroundings:
 
     consent: Consent
     room: Room
-    said: Callable[[], Sequence[str]]
-    typed: Callable[[], Collection[str]]
+    words: Callable[[], Words]
     on_change: Callable[[], None]
     on_usage: Callable[[Usage, int], None]
     """Takes what a model used, and how many requests of it were counted beforehand."""
@@ -274,9 +273,8 @@ class Execution:
         origins = trace(
             step,
             self._steps,
-            around.said(),
+            around.words(),
             results=self._results,
-            typed=around.typed(),
             known=self._known_addresses() if step.annotations.sensitive else (),
             after_strangers=step.steered,
         )
@@ -426,7 +424,7 @@ class Execution:
             return
         await self._around.room(steps=1)
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
-        strangers = any(not origin.trusted for origin in trace(step, self._steps, (), results=self._results))
+        strangers = any(not origin.trusted for origin in trace(step, self._steps, Words(), results=self._results))
         try:
             result = await Delegation(step, args, self._of_delegations(), after_strangers=strangers).run()
         except (ApplicationError, ActivityError, ChildWorkflowError) as error:

@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from activities.reasoning.contract import CallOutcome, ConverseResult, Message, Role, Transcript, Usage
 from retinue.capability import Manifest
+from retinue.credential import Credential
 from retinue.plan import BoundPlan, BoundStep
 from retinue.times import Moment
 from workflows.budget import Limits
-from workflows.origins import Origin
+from workflows.origins import Origin, TypedValue
 from workflows.policy import AtExpiry, Policy
 from workflows.rejections import Rejection
 from workflows.standing import GrantWish, Scope
@@ -128,6 +129,9 @@ class Fork(BaseModel):
     kept: list[KeptStep] = Field(default_factory=list, description="finished steps, not done again")
     again: BoundPlan | None = Field(None, description="the steps to run; None to plan them anew")
     typed: list[str] = Field(default_factory=list, description="values that the person wrote into the arguments")
+    typed_through: list[TypedValue] = Field(
+        default_factory=list, description="values that were written there through credentials that may not decide"
+    )
     ran: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="by step, the arguments as they ran; only to compare new ones with"
     )
@@ -184,6 +188,12 @@ class StartAssistant(BaseModel):
     answer_schema: dict[str, JsonValue] | None = Field(
         None, description="the JSON schema in which a program wants the answer to `message`, instead of words"
     )
+    through: Credential | None = Field(None, description="the credential with which the person asked for it")
+    only_deciders: bool = Field(
+        False,
+        description="its policy or budget may let pass more than the person's own, so only credentials that may decide "
+        "may add to what it does",
+    )
 
 
 class Decide(BaseModel):
@@ -197,6 +207,7 @@ class Decide(BaseModel):
     args: dict[str, JsonValue] | None = Field(None, description="the new arguments, for `edit` only")
     comment: str | None = Field(None, max_length=2000)
     by: str = Field("local", max_length=200)
+    through: Credential | None = Field(None, description="the credential with which the person decides")
     grant: GrantWish | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
 
 
@@ -242,6 +253,7 @@ class SendMessage(BaseModel):
     answer_schema: dict[str, JsonValue] | None = Field(
         None, description="the JSON schema in which a program wants the answer, instead of words"
     )
+    through: Credential | None = Field(None, description="the credential with which the person says it")
 
 
 class StartMicroAgent(BaseModel):

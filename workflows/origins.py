@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 
 from pydantic import BaseModel, Field, JsonValue
 
-from activities.reasoning.contract import Reasoning
+from activities.reasoning.contract import Message, Reasoning
+from retinue.credential import Credential, decides
 from retinue.field_origins import Whose, kept, texts
 from retinue.field_origins import at as fields_at
 from retinue.plan import BoundStep, pointer, pointer_parts, references
@@ -27,6 +29,8 @@ class Source(StrEnum):
     OWN = "own"
     STRANGERS = "strangers"
     MODEL = "model"
+    KEY = "key"
+    """The person's name stands on it, but it came through an API key that may not decide. Nobody knows who typed it."""
 
     @classmethod
     def _missing_(cls, value: object) -> Source | None:
@@ -40,7 +44,8 @@ class Origin(BaseModel):
     path: str = Field(description="JSON pointer into the arguments")
     source: Source = Field(
         description="'user' typed it, 'contacts' are the person's address book, 'own' is other data of the person's, "
-        "'strangers' may have written it, 'model' made it up, or wrote it in the step `step_id`"
+        "'strangers' may have written it, 'model' made it up, or wrote it in the step `step_id`, 'key' was asked through an "
+        "API key that may not decide"
     )
     step_id: str | None = Field(None, description="the earlier step whose result it was taken from")
     tool: str | None = None
@@ -50,6 +55,48 @@ class Origin(BaseModel):
         "of a text by the model without such words, the steps whose results it was made of",
     )
     trusted: bool = Field(description="false where strangers may have written it, or the model chose it by itself")
+    through: str | None = Field(None, description="for 'key': through which, as in \"key 'notes app'\"")
+
+
+class TypedValue(BaseModel):
+    """A whole value that was written into arguments with a credential that may not decide."""
+
+    text: str = Field(description="in lower case")
+    through: Credential
+
+
+@dataclass(frozen=True)
+class Words:
+    """What was said in a run, and what was written into arguments.
+
+    Who spoke last has chosen what is done now. So what the person had typed before a message with a credential that may
+    not decide counts as asked with that credential: else it could have a mail of its own sent to an old address.
+
+    Attributes:
+        said: The person's messages, each with its credential.
+        typed: Whole values that the person wrote into arguments, in lower case.
+        typed_through: Those that came with credentials that may not decide.
+    """
+
+    said: Sequence[Message] = ()
+    typed: Collection[str] = ()
+    typed_through: Sequence[TypedValue] = ()
+
+    def in_person(self) -> str:
+        """What the person typed, in lower case."""
+        return "\n".join(message.text for message in self.said[self._taken_over() :]).casefold()
+
+    def _taken_over(self) -> int:
+        """How many messages there are up to the last one with a credential that may not decide."""
+        return max((place for place, said in enumerate(self.said, 1) if not decides(said.through)), default=0)
+
+    def through(self, value: str) -> Credential | None:
+        """The credential, one that may not decide, with which a value came."""
+        last = self._taken_over()
+        for message in self.said[:last]:
+            if _stands_in(value, message.text.casefold()):
+                return self.said[last - 1].through if decides(message.through) else message.through
+        return next((typed.through for typed in self.typed_through if typed.text == value), None)
 
 
 class Taint:
@@ -125,10 +172,9 @@ class Taint:
 def trace(
     step: BoundStep,
     steps: Mapping[str, BoundStep],
-    said: Sequence[str],
+    words: Words,
     *,
     results: Mapping[str, JsonValue],
-    typed: Collection[str] = (),
     known: Collection[str] = (),
     after_strangers: bool = False,
 ) -> list[Origin]:
@@ -137,32 +183,34 @@ def trace(
     Args:
         step: The step with its arguments as planned, references unresolved.
         steps: All steps of the run by id.
-        said: What the person typed, in sentences.
+        words: What was said in the run, and written into arguments.
         results: What the steps returned, as far as they have run.
-        typed: Whole values that the person wrote into arguments, in lower case.
         known: Addresses that stand in results from the person's address book, in lower case.
         after_strangers: An agent wrote the arguments after it had read strangers' words, so they count as theirs.
     """
     taint = Taint(steps, results)
-    words = "\n".join(said).casefold()
+    in_person = words.in_person()
     found = {origin.path: origin for origin in _references("", step.args, steps, taint)}
     for path in step.annotations.sensitive:
         for leaf, value in leaves(path, at(step.args, path)):
             if leaf not in found:
                 text = str(value).casefold()
-                theirs = text in typed or _stands_in(text, words)
-                source = _source_of(text, theirs, known, after_strangers=after_strangers)
-                found[leaf] = Origin(path=leaf, source=source, trusted=source in (Source.USER, Source.CONTACTS))
+                theirs = text in words.typed or _stands_in(text, in_person)
+                found[leaf] = _written(leaf, text, theirs, words, known, after_strangers=after_strangers)
     return list(found.values())
 
 
-def _source_of(value: str, theirs: bool, known: Collection[str], *, after_strangers: bool) -> Source:
+def _written(
+    path: str, value: str, theirs: bool, words: Words, known: Collection[str], *, after_strangers: bool
+) -> Origin:
     """Whose a written value is. What the person typed or has in the address book is theirs, whoever repeats it."""
     if theirs:
-        return Source.USER
+        return Origin(path=path, source=Source.USER, trusted=True)
     if value in known:
-        return Source.CONTACTS
-    return Source.STRANGERS if after_strangers else Source.MODEL
+        return Origin(path=path, source=Source.CONTACTS, trusted=True)
+    if credential := words.through(value):
+        return Origin(path=path, source=Source.KEY, trusted=False, through=credential.label)
+    return Origin(path=path, source=Source.STRANGERS if after_strangers else Source.MODEL, trusted=False)
 
 
 def addresses(result: JsonValue, fields: Collection[str]) -> Iterator[str]:

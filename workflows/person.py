@@ -35,6 +35,7 @@ from workflows.standing import (
     is_live,
     sameness,
     scope_of,
+    wished_scope,
 )
 
 _UPDATES_PER_RUN = 500
@@ -95,7 +96,7 @@ class PersonWorkflow:
         live = [
             grant
             for grant in self._grants.values()
-            if covers(grant, question.tool, question.args, question.schedule_id, workflow.now())
+            if covers(grant, question.tool, question.args, question.schedule_id, workflow.now(), keys=question.keys)
         ]
         if not live:
             return Consulted(offer=self._offer(question))
@@ -105,7 +106,11 @@ class PersonWorkflow:
     def _answered(self, key: str, question: Consult) -> Consulted:
         """The same answer again, but not for other arguments, and not once the grant was revoked."""
         grant = self._grants.get(self._keys[key])
-        if grant is None or grant.revoked_at or not fits(grant, question.tool, question.args, question.schedule_id):
+        if (
+            grant is None
+            or grant.revoked_at
+            or not fits(grant, question.tool, question.args, question.schedule_id, keys=question.keys)
+        ):
             return Consulted()
         return Consulted(grant_id=grant.grant_id, says=describe(grant))
 
@@ -144,7 +149,7 @@ class PersonWorkflow:
     def _check_approved(self, approval: Approved) -> None:
         if approval.wish is None or digest(APPROVED, approval.key) in self._keys:
             return
-        if approval.wish.args is None and scope_of(approval.args, approval.sensitive) is None:
+        if wished_scope(approval.wish, approval.args, approval.sensitive) is None:
             raise _refused("InvalidArguments", "there are too many values to allow them for good; name `args`")
         self._check_new(approval.wish.expires_at)
 
@@ -240,7 +245,7 @@ def _grant_of(approval: Approved, now: datetime) -> Grant | None:
     wish = approval.wish
     if wish is None:
         return None
-    scope = scope_of(approval.args, approval.sensitive) if wish.args is None else Scope(args=wish.args)
+    scope = wished_scope(wish, approval.args, approval.sensitive)
     assert scope is not None  # its validator has seen to that
     return Grant(
         **dict(scope),
@@ -249,6 +254,8 @@ def _grant_of(approval: Approved, now: datetime) -> Grant | None:
         uses=wish.uses,
         expires_at=wish.expires_at,
         schedule_id=wish.schedule_id,
+        also_for=wish.also_for,
+        through=approval.through,
         created_at=now,
         created_by=approval.by,
         from_approval=approval.approval,

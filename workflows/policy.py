@@ -287,8 +287,8 @@ class Policy(BaseModel):
         """Decide about one action by the first rule that matches."""
         uncertain = False
         for rule in self.rules:
-            sure = _matches(rule, action, guess=False)
-            perhaps = not sure and _matches(rule, action, guess=True)
+            sure = matches(rule, action, guess=False)
+            perhaps = not sure and matches(rule, action, guess=True)
             uncertain = uncertain or perhaps
             if sure or (perhaps and rule.decide is not Decision.AUTO):
                 return _verdict(rule, action, uncertain)
@@ -334,12 +334,14 @@ def _why(action: Action) -> Iterator[str]:
 def _blame(origin: Origin) -> str:
     if origin.source == Source.STRANGERS:
         return f"came from {origin.tool or 'what was read'}, which may hold the words of strangers"
+    if origin.source == Source.KEY:
+        return f"was asked through the {origin.through}, which may not decide"
     if origin.source == Source.OWN and origin.tool:
         return f"came from {origin.tool} and was not typed by you"
     return "was not typed by you"
 
 
-def _matches(rule: Rule, action: Action, *, guess: bool) -> bool:
+def matches(rule: Rule, action: Action, *, guess: bool) -> bool:
     """Whether all conditions hold. `guess` says what those become that a reference leaves open."""
     return (
         any(fnmatchcase(action.tool, glob) for glob in rule.tools)
@@ -376,11 +378,16 @@ def _destructive(hints: Annotations) -> bool:
 
 
 def _sources_fit(rule: Rule, action: Action) -> bool:
-    """One stranger among the recipients is enough to ask, and one friend is not enough to let pass."""
+    """One stranger among the recipients is enough to ask, and one friend is not enough to let pass.
+
+    To ask or deny, what a key that may not decide asked for counts as a stranger's.
+    """
     if rule.origins is None:
         return True
-    fits = [origin.source in rule.origins for origin in _destinations(action)]
-    return any(fits) and (all(fits) or rule.decide is not Decision.AUTO)
+    automatic = rule.decide is Decision.AUTO
+    also = {Source.KEY} if Source.STRANGERS in rule.origins and not automatic else set()
+    fits = [origin.source in {*rule.origins, *also} for origin in _destinations(action)]
+    return any(fits) and (all(fits) or not automatic)
 
 
 def _destination_fits(rule: Rule, action: Action, guess: bool) -> bool:

@@ -15,7 +15,7 @@ from workflows.consent import Consent, Wish
 from workflows.delegation import MAX_TURNS
 from workflows.destinations import refused_destinations
 from workflows.messages import ApprovalKind, CardStep, PlanCard
-from workflows.origins import trace
+from workflows.origins import Words, trace
 from workflows.policy import Decision, Verdict
 
 _PLAIN = Verdict(decision=Decision.ASK, rule="preview", reasons=["you wanted to see the plan before it runs"])
@@ -43,7 +43,7 @@ def card(
     earlier: Sequence[BoundStep],
     results: Mapping[str, JsonValue],
     consent: Consent,
-    said: Sequence[str],
+    words: Words,
     worst_case: Usage,
 ) -> PlanCard:
     """Describe a plan by code: what leaves the house, what would be asked and why, what cannot be undone.
@@ -53,13 +53,13 @@ def card(
         earlier: The steps before it.
         results: What those returned.
         consent: Judges the steps.
-        said: What the person typed.
+        words: What was said in the run.
         worst_case: What the model may use at most.
     """
     steps = {step.id: step for step in [*earlier, *plan.steps]}
 
     def judged(step: BoundStep) -> Verdict:
-        return consent.judge(Wish(step, step.args, trace(step, steps, said, results=results)))
+        return consent.judge(Wish(step, step.args, trace(step, steps, words, results=results)))
 
     return PlanCard(steps=[_card_step(step, judged(step)) for step in plan.steps], worst_case=worst_case)
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from retinue.credential import Credential, CredentialKind
 from retinue.plain_number import PLAIN_NUMBER
 from retinue.plan import pointer
 from retinue.text import safe
@@ -58,6 +60,23 @@ ScheduleId = Annotated[str | None, Field(max_length=200, description="only runs 
 Uses = Annotated[int | None, Field(ge=0, le=1000, description="how often it may still be used; null is without end")]
 
 
+class AlsoFor(StrEnum):
+    """Which runs a grant counts for beside those that its person asks for in person."""
+
+    SCHEDULES = "schedules"
+    KEYS = "keys"
+
+
+Reach = Annotated[
+    tuple[AlsoFor, ...],
+    Field(
+        max_length=2,
+        description="which runs it counts for beside those that you ask for in person or through the key with which you "
+        "give it: 'schedules' for scheduled runs, 'keys' for what your other API keys ask for",
+    ),
+]
+
+
 class Scope(BaseModel):
     """Which arguments are meant. An empty list of patterns says that there must be no value at that place.
 
@@ -84,6 +103,8 @@ class Grant(Scope):
     uses: Uses = None
     expires_at: Moment | None = None
     schedule_id: ScheduleId = None
+    also_for: Reach = ()
+    through: Credential | None = Field(None, description="the credential with which it was given")
     created_at: Moment
     created_by: Name = "local"
     from_approval: Name | None = Field(None, description="'assistant id/approval id', where it came with one")
@@ -107,6 +128,7 @@ class GrantWish(BaseModel):
     )
     expires_at: Moment | None = None
     schedule_id: ScheduleId = None
+    also_for: Reach = ()
 
 
 class Consult(BaseModel):
@@ -118,6 +140,7 @@ class Consult(BaseModel):
     args: dict[str, JsonValue] = Field(description="as they will run; see `digested`")
     sensitive: tuple[Place, ...] = ()
     schedule_id: ScheduleId = None
+    keys: tuple[Name, ...] = Field((), description="ids of the API keys through which the run was asked for")
 
 
 class Consulted(BaseModel):
@@ -137,6 +160,7 @@ class Approved(BaseModel):
     sensitive: tuple[Place, ...] = ()
     approval: Name | None = Field(None, description="assistant id/approval id")
     by: Name = "local"
+    through: Credential | None = None
     wish: GrantWish | None = None
 
 
@@ -148,6 +172,8 @@ class NewGrant(Scope):
     uses: int | None = Field(None, ge=1, le=1000)
     expires_at: Moment | None = None
     schedule_id: ScheduleId = None
+    also_for: Reach = ()
+    through: Credential | None = None
     by: Name = "local"
 
 
@@ -207,6 +233,11 @@ def scope_of(tool_args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Sc
         return None
 
 
+def wished_scope(wish: GrantWish, args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Scope | None:
+    """What a grant that was wished with an approval covers; None where it says nothing and there is too much."""
+    return scope_of(args, sensitive) if wish.args is None else Scope(args=wish.args)
+
+
 def _where_it_goes(args: dict[str, JsonValue], sensitive: Sequence[str]) -> Scope:
     return Scope(args={place: sorted({_exactly(text) for text in _values(_at(args, place))}) for place in sensitive})
 
@@ -217,9 +248,17 @@ def _as_it_is(args: dict[str, JsonValue]) -> Scope:
     return Scope(args=given, closed=True)
 
 
-def covers(grant: Grant, tool: str, args: Mapping[str, JsonValue], schedule_id: str | None, now: datetime) -> bool:
+def covers(
+    grant: Grant,
+    tool: str,
+    args: Mapping[str, JsonValue],
+    schedule_id: str | None,
+    now: datetime,
+    *,
+    keys: Collection[str] = (),
+) -> bool:
     """Whether a grant allows an action now."""
-    return is_live(grant, now) and fits(grant, tool, args, schedule_id)
+    return is_live(grant, now) and fits(grant, tool, args, schedule_id, keys=keys)
 
 
 def is_live(grant: Grant, now: datetime) -> bool:
@@ -228,15 +267,40 @@ def is_live(grant: Grant, now: datetime) -> bool:
     return not ended and (grant.expires_at is None or now < grant.expires_at)
 
 
-def fits(grant: Grant, tool: str, args: Mapping[str, JsonValue], schedule_id: str | None) -> bool:
-    """Whether an action lies within a grant's scope, whatever became of the grant."""
-    if grant.tool != tool or grant.schedule_id not in (None, schedule_id):
+def fits(
+    grant: Grant,
+    tool: str,
+    args: Mapping[str, JsonValue],
+    schedule_id: str | None,
+    *,
+    keys: Collection[str] = (),
+) -> bool:
+    """Whether an action lies within a grant's scope, whatever became of the grant.
+
+    Args:
+        grant: The permission.
+        tool: Of the action.
+        args: As they will run.
+        schedule_id: The schedule that started the run, if one did.
+        keys: Ids of the API keys through which the run was asked for.
+    """
+    if grant.tool != tool or not _is_for_run(grant, schedule_id, keys):
         return False
     known = digested(args)
     named = {place.split("/")[1] for place in grant.args}
     if grant.closed and any(_place(name)[1:] not in named for name, value in known.items() if _is_given(value)):
         return False
     return all(_fit(_at(known, place), patterns) for place, patterns in grant.args.items())
+
+
+def _is_for_run(grant: Grant, schedule_id: str | None, keys: Collection[str]) -> bool:
+    """Whether a grant counts for a run that a schedule started, or that was asked for through these keys."""
+    if grant.schedule_id is not None:
+        of_schedule = grant.schedule_id == schedule_id
+    else:
+        of_schedule = schedule_id is None or AlsoFor.SCHEDULES in grant.also_for
+    given_with = grant.through.id if grant.through else ""
+    return of_schedule and (AlsoFor.KEYS in grant.also_for or all(key == given_with for key in keys))
 
 
 def sameness(tool: str, scope: Scope) -> str:
@@ -270,7 +334,20 @@ def describe(grant: Grant) -> str:
         parts.append("and nothing else")
     if grant.schedule_id is not None:
         parts.append(f"only in runs of the schedule {_shown(grant.schedule_id)}")
-    return f"From now on: {', '.join([*parts, _how_often(grant.uses), _how_long(grant.expires_at)])}"
+    bounds = [_how_often(grant.uses), _how_long(grant.expires_at), _for_which_runs(grant)]
+    return f"From now on: {', '.join([*parts, *filter(None, bounds)])}"
+
+
+def _for_which_runs(grant: Grant) -> str:
+    """Who may have asked for the run, in words."""
+    any_key = AlsoFor.KEYS in grant.also_for
+    if grant.schedule_id is not None:
+        return "whichever of your API keys made it" if any_key else ""
+    key = grant.through if grant.through and grant.through.kind is CredentialKind.KEY else None
+    through = " or through any of your API keys" if any_key else f" or through the {key.label}" if key else ""
+    scheduled = AlsoFor.SCHEDULES in grant.also_for
+    only = "" if any_key or scheduled else "only "
+    return f"{only}when you ask in person{through}{', and in scheduled runs' if scheduled else ''}"
 
 
 def _how_often(uses: int | None) -> str:
@@ -365,6 +442,12 @@ def _exactly(text: str) -> str:
 
 def _literal(pattern: str) -> str:
     return re.sub(r"\[([*?[])\]", r"\1", pattern)
+
+
+def exact_text(patterns: Sequence[str]) -> str | None:
+    """The one text that fits these patterns; None where more do, or where only its digest is known."""
+    only = patterns[0] if len(patterns) == 1 and _is_exact(patterns[0]) else None
+    return None if only is None or only.startswith("sha256:") else _literal(only)
 
 
 def _is_exact(pattern: str) -> bool:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from temporalio import activity
 
 from retinue.capability import Annotations, Capability, ToolOptions, tool
+from retinue.credential import Credential
 from retinue.plan import BoundPlan
 from retinue.times import Moment
 
@@ -30,6 +31,7 @@ class Message(BaseModel):
     role: Role
     text: str
     withheld: bool = Field(False, description="not shown to planners: strangers' words may stand in it")
+    through: Credential | None = Field(None, description="the credential with which the person said it")
 
 
 class ModelUse(BaseModel):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import httpx
 
 from retinue.connecting import about_tls
+from retinue.egress import readable_host
 from retinue.errors import NotAllowed, ServiceRefused, ServiceUnavailable
 
 MAX_BYTES = 2 * 1024 * 1024
@@ -33,6 +34,7 @@ class Visit:
         return self.status in _REDIRECTS and "Location" in self.headers
 
 
+_SENSELESS = "the page leads on to an address that makes no sense"
 Step = Callable[[httpx.URL], Awaitable[Visit]]
 
 
@@ -53,6 +55,8 @@ async def get(client: httpx.AsyncClient, url: httpx.URL, *, most_bytes: int = MA
             await response.aclose()
     except httpx.TimeoutException:
         raise ServiceUnavailable("the site did not answer in time") from None
+    except UnicodeError:  # httpx reads where an answer leads before it gives it to us
+        raise ServiceRefused(_SENSELESS) from None
     except httpx.HTTPError as error:
         raise _broken(error) from None
     body, longer = _unpacked(body, response.headers.get("Content-Encoding", ""), most_bytes)
@@ -82,8 +86,9 @@ async def follow(url: httpx.URL, step: Step) -> Visit:
 def _next(visit: Visit) -> httpx.URL:
     try:
         target = visit.url.join(visit.headers["Location"]).copy_with(fragment=None)
+        readable_host(target)
     except (httpx.InvalidURL, ValueError):
-        raise ServiceRefused("the page leads on to an address that makes no sense") from None
+        raise ServiceRefused(_SENSELESS) from None
     if visit.url.scheme == "https" and target.scheme == "http":
         raise NotAllowed("the page leads on to an address without encryption, which is not followed")
     return target

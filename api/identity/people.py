@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from retinue.credential import Credential, CredentialKind
+
 
 class Permission(StrEnum):
     """What a route asks for. Every route names exactly one."""
@@ -48,12 +50,15 @@ class Person:
         roles: Of this person.
         tenant: The organisation; empty where there is only one.
         scopes: What an API key was limited to; None where nothing was.
+        recognised_by: The kind of the credential, with the id and the name of an API key; None for the one person of
+            an installation that tells nobody apart.
     """
 
     name: str
     roles: frozenset[Role]
     tenant: str = HOME
     scopes: frozenset[Permission] | None = None
+    recognised_by: tuple[CredentialKind, str, str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name that could be read as another's: whoever recognises people must write it otherwise.
@@ -73,6 +78,16 @@ class Person:
         """Whether their roles allow it and nothing narrows that."""
         allowed = any(permission in ALLOWS[role] for role in self.roles)
         return allowed and (self.scopes is None or permission in self.scopes)
+
+    @property
+    def credential(self) -> Credential | None:
+        """What they were recognised by, for the runs that they start and talk to."""
+        may_decide = self.may(Permission.DECIDE)
+        if self.recognised_by is None:
+            return None if may_decide else Credential(kind=CredentialKind.TOKEN, may_decide=False)
+        kind, key_id, name = self.recognised_by
+        known = {"id": key_id, "name": name} if key_id else {}
+        return Credential(kind=kind, **known) if may_decide else Credential(kind=kind, **known, may_decide=False)
 
     def audits(self) -> bool:
         """Whether they read what others of their organisation asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +13,7 @@ from api.identity.names import NAME, RESERVED
 from api.identity.people import HOME, LOCAL, Person, Role
 from api.identity.settings import IdentitySettings
 from api.identity.tokens import BAD, Tokens
+from retinue.credential import CredentialKind
 from retinue.errors import NotAllowed, NotAuthenticated
 from retinue.store import Store
 
@@ -68,7 +69,7 @@ class Recognition:
         """Whom the proxy names. A proxy that adds its header behind the caller's own one decides nothing: refused."""
         if len(names) != 1 or not NAME.fullmatch(names[0]) or names[0] in RESERVED:
             raise NotAllowed(f"the header {self._header} names nobody", hint="an authenticating proxy must set it")
-        return Person(names[0], BY_PROXY)
+        return Person(names[0], BY_PROXY, recognised_by=(CredentialKind.PROXY, "", ""))
 
     async def _by(self, credential: str) -> Recognised:
         if credential.startswith(PREFIX):
@@ -77,14 +78,16 @@ class Recognition:
             raise NotAuthenticated(BAD)
         person = await self._tokens.person(credential)
         await self._keys.note_roles(person)
-        return Recognised(person, How.TOKEN)
+        return Recognised(replace(person, recognised_by=(CredentialKind.TOKEN, "", "")), How.TOKEN)
 
     async def _by_key(self, credential: str) -> Recognised:
         held = await self._keys.held(credential)
         roles = None if held is None else await self._roles(held.name, held.tenant)
         if held is None or roles is None:
             raise NotAuthenticated(BAD)
-        return Recognised(Person(held.name, roles, held.tenant, held.key.scopes), How.KEY, held.key.expires_at)
+        by = (CredentialKind.KEY, held.key.id, held.key.name)
+        person = Person(held.name, roles, held.tenant, held.key.scopes, by)
+        return Recognised(person, How.KEY, held.key.expires_at)
 
     async def _roles(self, name: str, tenant: str) -> frozenset[Role] | None:
         """What the person of a key is now; None where this installation knows nobody of that name."""

@@ -39,12 +39,16 @@ class Tokens:
         # here, since only who has an identity provider needs it
         import jwt
 
+        unreadable = (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+
         if len(token) > _LONGEST:
             raise NotAuthenticated(BAD)
         try:
             header = jwt.get_unverified_header(token)
-            kid = header.get("kid")
-            if header.get("alg") not in _ALGORITHMS:
+            algorithm, kid = header.get("alg"), header.get("kid")
+            if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
+                raise NotAuthenticated(BAD)
+            if not isinstance(kid, str | None):
                 raise NotAuthenticated(BAD)
             key = await self._jwks.key(kid)
             if key is None:
@@ -58,7 +62,7 @@ class Tokens:
                 leeway=_LEEWAY,
                 options={"require": ["exp", "sub", "iss", "aud"]},
             )
-        except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
+        except unreadable:  # the library expects values of the right type in places
             raise NotAuthenticated(BAD) from None
         return claims
 

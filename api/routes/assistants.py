@@ -175,7 +175,10 @@ async def send_message(
 async def cancel(
     assistant_id: str, runs: MyRuns, kept: TheHouse, once: OneAnswer, body: CancelBody | None = None
 ) -> Assistant:
-    """Stop a run. What has not begun never will; what is done stays done unless `undo` asks to take it back."""
+    """Stop a run. What has not begun never will; what is done stays done unless `undo` asks to take it back.
+
+    `undo` needs the permission `decide`, since it consents to the actions that take things back.
+    """
     await once.claim(body)
     await runs.cancel(assistant_id, undo=body is not None and body.undo)
     return _shown(await runs.settled(assistant_id, seconds=_CANCEL_WAIT, mine=True), kept)
@@ -185,7 +188,7 @@ async def cancel(
     "/{assistant_id}/undo",
     status_code=202,
     summary="Take back what an ended assistant did",
-    dependencies=[needs(Permission.ASK)],
+    dependencies=[needs(Permission.DECIDE)],
 )
 async def undo(
     assistant_id: str, runs: MyRuns, kept: TheHouse, once: OneAnswer, body: UndoBody | None = None

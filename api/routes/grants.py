@@ -16,27 +16,33 @@ from api.grants import Grants
 from api.identity.people import Permission
 from api.models import Zone
 from api.once import OnceRoute, OneAnswer
-from retinue.errors import InvalidArguments
+from retinue.capability import ToolSpec
+from retinue.errors import InvalidArguments, NotAllowed
 from retinue.plain_number import PLAIN_NUMBER
 from retinue.times import Moment, local, present
 from workflows.budget import Limits
-from workflows.policy import DEFAULT_POLICY
+from workflows.policy import DEFAULT_POLICY, Policy
 from workflows.standing import (
     Amounts,
     DayUsage,
     Grant,
     NewGrant,
     Patterns,
+    Reach,
     ScheduleId,
+    Scope,
     ToolName,
     check_wish,
     describe,
     digest,
     is_live,
 )
+from workflows.strictness import rule_of_others
 
 router = APIRouter(prefix="/v1", tags=["grants"], responses=PROBLEMS, route_class=OnceRoute)
 GrantId = Annotated[str, Path(max_length=200)]
+_SAME = ("tool", "args", "expires_at", "schedule_id", "also_for")
+"""What an `Idempotency-Key` may not stand for twice."""
 
 
 class GrantBody(BaseModel):
@@ -55,6 +61,7 @@ class GrantBody(BaseModel):
     )
     expires_at: Moment | None = Field(None, description="at most a year ahead; without it, until it is revoked")
     schedule_id: ScheduleId = None
+    also_for: Reach = ()
 
 
 class GrantShown(Grant):
@@ -104,16 +111,20 @@ async def list_grants(
     return known.or_else(GrantList(grants=[grant for grant in shown if everything or grant.live]))
 
 
-@router.post("/grants", status_code=201, summary="Allow something from now on", dependencies=[needs(Permission.ASK)])
+@router.post("/grants", status_code=201, summary="Allow something from now on", dependencies=[needs(Permission.DECIDE)])
 async def add_grant(body: GrantBody, grants: MyGrants, kept: TheHouse, me: Caller, once: OneAnswer) -> GrantShown:
-    """Add a standing permission. The same `Idempotency-Key` and body are the same grant, always."""
+    """Add a standing permission. The same `Idempotency-Key` and body are the same grant, always.
+
+    Whoever may decide may give one, for what they alone decide about: where a rule of the policy wants several approvers,
+    or names who decides, it is refused.
+    """
     if problem := check_wish(body.expires_at, datetime.now(UTC)):
         raise InvalidArguments(problem)
-    await _check_tool(body, kept)
+    _check_rules(body, await _tool(body, kept), kept.policies[DEFAULT_POLICY.name], me.owner)
     await once.claim(body, said="grant")
     grant_id = f"g-{digest(once.key) if once.key else uuid.uuid4().hex}"
-    grant = await grants.add(NewGrant(**dict(body), grant_id=grant_id, by=me.owner))
-    if any(getattr(grant, field) != getattr(body, field) for field in ("tool", "args", "expires_at", "schedule_id")):
+    grant = await grants.add(NewGrant(**dict(body), grant_id=grant_id, by=me.owner, through=me.credential))
+    if any(getattr(grant, field) != getattr(body, field) for field in _SAME):
         raise InvalidArguments("this Idempotency-Key was used for another grant", hint="use a new key")
     return _shown(grant)
 
@@ -137,8 +148,34 @@ async def usage(grants: MyGrants, kept: TheHouse, timezone: Zone | None = None) 
     )
 
 
-async def _check_tool(body: GrantBody, kept: House) -> None:
-    """A pointer to an argument that does not exist would look like a limit and be none."""
+def _check_rules(body: GrantBody, spec: ToolSpec, policy: Policy, caller: str) -> None:
+    """Refuse to allow alone what others have to decide about too.
+
+    Raises:
+        NotAllowed: A rule of the policy wants others to decide about some of it.
+    """
+    rule = rule_of_others(
+        policy,
+        Scope(args=body.args),
+        tool=spec.name,
+        annotations=spec.annotations,
+        arguments=list(spec.args_schema.get("properties", {})),
+        caller=caller,
+        also_for=body.also_for,
+    )
+    if rule is not None:
+        raise NotAllowed(
+            f"the rule {rule.name!r} of the policy says who decides about this, and it may not be you alone",
+            hint="name exact arguments about which you alone decide",
+        )
+
+
+async def _tool(body: GrantBody, kept: House) -> ToolSpec:
+    """The tool. A pointer to an argument that does not exist would look like a limit and be none.
+
+    Raises:
+        InvalidArguments: There is no such tool, or it has no such argument.
+    """
     specs = [spec for manifest in await kept.directory.manifests() if (spec := manifest.tool(body.tool))]
     if not specs:
         raise InvalidArguments(f"there is no tool {body.tool!r}", hint="/v1/capabilities lists all")
@@ -147,6 +184,7 @@ async def _check_tool(body: GrantBody, kept: House) -> None:
         raise InvalidArguments(
             f"{body.tool} has no argument at {', '.join(unknown)}; it has {', '.join(sorted(known))}"
         )
+    return specs[0]
 
 
 def _argument(place: str) -> str:

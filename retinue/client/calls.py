@@ -23,6 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Decision = Literal["approve", "reject", "edit"]
 Mode = Literal["task", "chat"]
 Choice = Literal["wait", "skip", "fail"]
+AlsoFor = Literal["schedules", "keys"]
 Arguments = Mapping[str, JsonValue]
 Patterns = Mapping[str, Sequence[str]]
 _RUN = "/v1/assistants/{assistant_id}"
@@ -295,10 +296,12 @@ def add_grant(
     uses: int | None,
     expires_at: datetime | str | None,
     schedule_id: str | None,
+    also_for: Sequence[AlsoFor],
     idempotency_key: str | None,
 ) -> Call[models.Grant]:
     """Allow something from now on."""
     body = _given(tool=tool, args=args, uses=uses, expires_at=expires_at, schedule_id=schedule_id)
+    body |= {"also_for": list(also_for)} if also_for else {}
     return _call("POST", "/v1/grants", models.Grant, body=body, key=_key(idempotency_key))
 
 

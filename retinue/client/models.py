@@ -82,7 +82,7 @@ class Origin(Shown):
     path: str
     """JSON pointer into the arguments."""
     source: str
-    """'user' typed it, 'contacts' are the person's address book, 'own' is other data of the person's, 'strangers' may have written it, 'model' made it up; one of user, contacts, own, strangers, model."""
+    """'user' typed it, 'contacts' are the person's address book, 'own' is other data of the person's, 'strangers' may have written it, 'model' made it up, or wrote it in the step `step_id`, 'key' was asked through an API key that may not decide; one of user, contacts, own, strangers, model, key."""
     trusted: bool
     """False where strangers may have written it or nobody typed it."""
     step_id: str | None = None
@@ -90,6 +90,8 @@ class Origin(Shown):
     tool: str | None = None
     out_of: list[str] = Field(default_factory=list)
     """The steps before that one, as 's2 (email.read)', out of whose results strangers' words came into it."""
+    through: str | None = None
+    """For 'key': through which, as in "key 'notes app'"."""
 
 
 class Vote(Shown):
@@ -224,6 +226,19 @@ class Links(Shown):
     events: str | None = None
 
 
+class Credential(Shown):
+    """A credential without its secret."""
+
+    kind: str
+    """One of key, token, proxy."""
+    id: str = ""
+    """Of an API key."""
+    name: str = ""
+    """What its person called the API key."""
+    may_decide: bool = True
+    """Whether it may approve actions."""
+
+
 class Message(Shown):
     """One message of the conversation between the person and the assistant."""
 
@@ -232,6 +247,8 @@ class Message(Shown):
     text: str
     withheld: bool = False
     """Not shown to planners: strangers' words may stand in it."""
+    through: Credential | None = None
+    """The credential with which the person said it."""
 
 
 class CardStep(Shown):
@@ -620,6 +637,10 @@ class Grant(Shown):
     expires_at: datetime | None = None
     schedule_id: str | None = None
     """Only runs that this schedule starts."""
+    also_for: list[str] = Field(default_factory=list)
+    """Which runs it counts for beside those that you ask for in person or through the key with which you give it: 'schedules' for scheduled runs, 'keys' for what your other API keys ask for."""
+    through: Credential | None = None
+    """The credential with which it was given."""
     created_by: str = "local"
     from_approval: str | None = None
     """'assistant id/approval id', where it came with one."""

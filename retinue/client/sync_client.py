@@ -12,7 +12,7 @@ import httpx
 
 from retinue.client import calls, models, wire
 from retinue.client.async_client import AsyncClient
-from retinue.client.calls import Arguments, Call, Choice, Decision, Mode, OneDecision, Patterns
+from retinue.client.calls import AlsoFor, Arguments, Call, Choice, Decision, Mode, OneDecision, Patterns
 from retinue.client.errors import ClientError, NotUnderstood
 from retinue.client.event_stream import RETRIES, SILENCE, EventReader
 
@@ -468,6 +468,7 @@ class Grants:
         uses: int | None = None,
         expires_at: datetime | str | None = None,
         schedule_id: str | None = None,
+        also_for: Sequence[AlsoFor] = (),
         idempotency_key: str | None = None,
     ) -> models.Grant:
         """Allow something from now on.
@@ -479,6 +480,7 @@ class Grants:
             uses: How often; by default any number of times.
             expires_at: At most a year ahead, with its offset; by default until it is revoked.
             schedule_id: Only runs that this schedule starts.
+            also_for: Beside what you ask for in person: `schedules`, and `keys` for what your other API keys ask for.
             idempotency_key: As in `start`.
         """
         return self._client.send(
@@ -488,6 +490,7 @@ class Grants:
                 uses=uses,
                 expires_at=expires_at,
                 schedule_id=schedule_id,
+                also_for=also_for,
                 idempotency_key=idempotency_key,
             )
         )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue, ValidationError
 
+from retinue.credential import Credential, CredentialKind
 from workflows.standing import (
     Amounts,
     Grant,
@@ -24,6 +25,7 @@ from workflows.standing import (
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SENSITIVE = ("/to", "/cc")
 MAIL: dict[str, JsonValue] = {"to": ["anna@example.com"], "subject": "Hi", "body": "Hello"}
+CLI = Credential(kind=CredentialKind.KEY, id="k-1", name="cli")
 ANNA = {"/to": ["anna@example.com"], "/cc": []}
 
 
@@ -147,7 +149,29 @@ def test_an_ended_or_other_grant_covers_nothing(ended: dict[str, Any]) -> None:
 
 def test_a_grant_of_a_schedule_is_for_its_runs() -> None:
     assert covers(grant(schedule_id="weekly"), "email.send", MAIL, "weekly", NOW)
-    assert covers(grant(), "email.send", MAIL, "weekly", NOW)
+    assert not covers(grant(schedule_id="weekly"), "email.send", MAIL, None, NOW)
+
+
+@pytest.mark.parametrize(
+    ("fields", "schedule_id", "keys", "counts"),
+    [
+        ({}, None, (), True),
+        ({}, "weekly", (), False),
+        ({}, None, ("k-2",), False),
+        ({"through": CLI}, None, ("k-1",), True),
+        ({"through": CLI}, None, ("k-1", "k-2"), False),
+        ({"also_for": ("schedules",)}, "weekly", (), True),
+        ({"also_for": ("schedules",)}, "weekly", ("k-2",), False),
+        ({"also_for": ("keys",)}, None, ("k-1", "k-2"), True),
+        ({"also_for": ("keys",)}, "weekly", ("k-2",), False),
+        ({"also_for": ("keys", "schedules")}, "weekly", ("k-2",), True),
+        ({"schedule_id": "weekly"}, "weekly", ("k-2",), False),
+    ],
+)
+def test_a_grant_counts_only_for_the_runs_that_were_chosen(
+    fields: dict[str, Any], schedule_id: str | None, keys: tuple[str, ...], counts: bool
+) -> None:
+    assert covers(grant(**fields), "email.send", MAIL, schedule_id, NOW, keys=keys) is counts
 
 
 def test_long_texts_are_known_by_their_digest() -> None:
@@ -170,11 +194,12 @@ def test_equal_approvals_are_equal_whatever_the_order() -> None:
     [
         (
             {"uses": 5, "expires_at": datetime(2027, 1, 1, tzinfo=UTC)},
-            "From now on: email.send, to exactly anna@example.com, no cc, 5 more times, until 2027-01-01",
+            "From now on: email.send, to exactly anna@example.com, no cc, 5 more times, until 2027-01-01, only when you ask in person",
         ),
         (
             {"args": {"/to": ["*@example.com", "b@x.y"]}, "uses": 1},
-            'From now on: email.send, to exactly b@x.y or anything like "*@example.com", once more, until it is revoked',
+            'From now on: email.send, to exactly b@x.y or anything like "*@example.com", once more, until it is revoked, '
+            "only when you ask in person",
         ),
         (
             {"args": {}, "schedule_id": "weekly mail"},
@@ -183,15 +208,32 @@ def test_equal_approvals_are_equal_whatever_the_order() -> None:
         ),
         (
             {"args": {"/to": ["*"], "/in_reply_to": []}, "uses": 0},
-            "From now on: email.send, ANY to, no in reply to, no more times, until it is revoked",
+            "From now on: email.send, ANY to, no in reply to, no more times, until it is revoked, only when you ask in person",
         ),
         (
             {"args": {"/message_id": ["m1"]}, "closed": True},
-            "From now on: email.send, message id exactly m1, and nothing else, any number of times, until it is revoked",
+            "From now on: email.send, message id exactly m1, and nothing else, any number of times, until it is revoked, "
+            "only when you ask in person",
         ),
         (
             {"args": {"/to": ["a@b.c, no cc\n, once \u202emore"]}, "uses": 2},
-            'From now on: email.send, to exactly "a@b.c, no cc\\n, once <U+202E>more", 2 more times, until it is revoked',
+            'From now on: email.send, to exactly "a@b.c, no cc\\n, once <U+202E>more", 2 more times, until it is revoked, '
+            "only when you ask in person",
+        ),
+        (
+            {"through": CLI, "also_for": ("schedules",)},
+            "From now on: email.send, to exactly anna@example.com, no cc, any number of times, until it is revoked, when "
+            "you ask in person or through the key 'cli', and in scheduled runs",
+        ),
+        (
+            {"through": CLI, "also_for": ("keys",)},
+            "From now on: email.send, to exactly anna@example.com, no cc, any number of times, until it is revoked, when "
+            "you ask in person or through any of your API keys",
+        ),
+        (
+            {"schedule_id": "weekly", "also_for": ("keys",)},
+            "From now on: email.send, to exactly anna@example.com, no cc, only in runs of the schedule weekly, any number "
+            "of times, until it is revoked, whichever of your API keys made it",
         ),
     ],
 )

@@ -281,6 +281,7 @@ async def test_five_redirects_are_enough(fetch: Any, site: Any) -> None:
         "file:///etc/passwd",
         "ftp://site.example/secret",
         "http://a b/secret",
+        "http://xn--/secret",
     ],
 )
 async def test_a_redirect_leads_to_no_closed_address(fetch: Any, site: Any, target: str) -> None:
@@ -297,7 +298,17 @@ async def test_a_redirect_leads_to_no_closed_address(fetch: Any, site: Any, targ
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1/", "http://127.1/", "localhost", "http://rebound.example/", "http://site.example:22/", "no url"],
+    [
+        "http://127.0.0.1/",
+        "http://127.1/",
+        "localhost",
+        "http://rebound.example/",
+        "http://site.example:22/",
+        "no url",
+        "http://xn--/",
+        "xn--a.example",
+        "http://xn--zzzzzz99.example/page",
+    ],
 )
 async def test_a_closed_address_is_refused_in_words(fetch: Any, site: Any, url: str) -> None:
     told = await refusal(fetch(url))

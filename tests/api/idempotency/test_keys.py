@@ -46,6 +46,15 @@ async def runs_of(stack: Stack, assistant_id: str) -> int:
     return counted
 
 
+async def test_of_two_keys_none_counts(stack: Stack, fresh: Fresh, key: str) -> None:
+    """Two programs on the way could read two different ones."""
+    message = fresh("Never started")
+    for second in (key, "another"):
+        headers = [("Idempotency-Key", key), ("Idempotency-Key", second)]
+        refused(await stack.http.post(ASSISTANTS, json={"message": message}, headers=headers), 400, "several")
+    assert plans(stack, message) == 0
+
+
 def plans(stack: Stack, message: str) -> int:
     """How often the model was asked for a plan."""
     return sum("response_format" in request for request in stack.model.requests_for(message))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from api.app import create_app
 from api.identity import jwks
@@ -41,7 +47,12 @@ async def http(issuer: Issuer, stack: Stack, tmp_path_factory: pytest.TempPathFa
 @asynccontextmanager
 async def trusting(issuer: Issuer, stack: Stack, folder: Path, **more: str) -> AsyncIterator[Door]:
     """A front door that takes this issuer's tokens; what is more is set as variables."""
-    settings = ApiSettings(api_database_url=f"sqlite+aiosqlite:///{folder}/api.db")
+    endless = "10000000/60"
+    settings = ApiSettings(
+        api_database_url=f"sqlite+aiosqlite:///{folder}/api.db",
+        retinue_failed_logins=endless,
+        retinue_rate_limit=endless,
+    )
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**issuer.settings(), **more}.items():
             patch.setenv(name, value)
@@ -76,6 +87,77 @@ BAD: dict[str, Callable[[Issuer], str]] = {
     "not yet valid": lambda issuer: issuer.token(nbf=time.time() + 600),
     "an algorithm that is not the key's": lambda issuer: issuer.token(CURVE, "ES256"),
 }
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.sampled_from(["RS256", "one"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+HEADS = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "cty", "jku", "jwk", "x5c"]), JSON_VALUES)
+CLAIMS = st.dictionaries(
+    st.sampled_from(["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "roles"]),
+    JSON_VALUES | st.sampled_from([10**400, -1, "1e999", 1e308]),
+)
+
+
+def part(content: object) -> bytes:
+    return base64.urlsafe_b64encode(content if isinstance(content, bytes) else json.dumps(content).encode()).rstrip(
+        b"="
+    )
+
+
+def signed(head: object, claims: object) -> str:
+    """A token with our issuer's signature over whatever stands in it, as no library would write it."""
+    text = part(head) + b"." + part(claims)
+    return (text + b"." + part(KEY.sign(text, PKCS1v15(), SHA256()))).decode()
+
+
+async def statuses(http: Door, tokens: Iterable[str]) -> set[int]:
+    return {(await http.get("/v1/me", headers={"Authorization": f"Bearer {token}"})).status_code for token in tokens}
+
+
+@pytest.mark.parametrize("value", [[], {}, ["RS256"], 5, None, True, {"RS256": 1}, "none", "rs256", "RS256 "])
+@pytest.mark.parametrize("field", ["alg", "kid", "typ", "crit", "b64"])
+async def test_a_header_of_the_wrong_kind_is_no_credential(
+    http: Door, issuer: Issuer, field: str, value: object
+) -> None:
+    head = {"alg": "RS256", "kid": "one", field: value}
+    claims = {"iss": issuer.url, "aud": "retinue", "sub": "auth0|7", "exp": time.time() + 600, "roles": ["owner"]}
+    assert await statuses(
+        http, [signed(head, claims), f"{part(head).decode()}.e30.", f"{part(head).decode()}.e30.x"]
+    ) <= {
+        401,
+        *([200] if field in ("typ", "b64") or (field == "kid" and value is None) else []),
+    }
+
+
+def examples(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+    """So many values of a strategy, always the same."""
+    found: list[Any] = []
+
+    @settings(
+        max_examples=count, database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(strategy)
+    def gather(value: Any) -> None:
+        found.append(value)
+
+    gather()
+    return found
+
+
+async def test_whatever_stands_in_a_token_it_is_a_bad_one(http: Door, issuer: Issuer) -> None:
+    """Signed by the issuer's own key, so that its claims are read too. A mere variation may be a good one."""
+    good = {"iss": issuer.url, "aud": "retinue", "sub": "auth0|7", "exp": time.time() + 600, "roles": ["owner"]}
+    heads = [signed({"alg": "RS256", "kid": "one"} | head, good) for head in examples(HEADS, 300)]
+    claims = [signed({"alg": "RS256", "kid": "one"}, good | said) for said in examples(CLAIMS, 300)]
+    odd = [signed(head, said) for head, said in examples(st.tuples(JSON_VALUES, JSON_VALUES), 150)]
+    garbage = [
+        b".".join(map(part, parts)).decode() for parts in examples(st.lists(st.binary(max_size=20), max_size=5), 150)
+    ]
+    assert await statuses(http, [*heads, *claims]) <= {200, 401, 403}
+    assert await statuses(http, [*odd, *garbage]) <= {401}
 
 
 def _hs256(issuer: Issuer) -> str:

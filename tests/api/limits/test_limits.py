@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import http.client
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,10 +19,12 @@ import pytest
 from temporalio.client import Client
 
 from api.app import create_app
+from api.limits import DRAINED
 from api.settings import ApiSettings
 from retinue.temporal import DATA_CONVERTER
 from retinue.testing import plan_answer, serving
 from tests.api.conftest import JSON, Fresh, Json, browsing, eventually, refused
+from tests.api.identity.test_routes_declare import routes
 from tests.conftest import Stack
 from workers.temporal_server import free_port
 
@@ -91,6 +96,56 @@ async def test_a_bomb_is_refused_and_the_next_request_is_served(
         answer = await raw(http, sent)
         assert answer.partition(b" ")[2][:3] in statuses, answer[:300]
         assert (await http.get(ASSISTANTS)).status_code == 200
+
+
+def sent_whole(address: str, method: str, path: str, size: int) -> int:
+    """The status that a plain client sees, which sends all of its body before it reads anything."""
+    line = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
+    try:
+        line.request(method, path, body=b" " * size, headers={"Content-Type": "application/json"})
+        return line.getresponse().status
+    finally:
+        line.close()
+
+
+async def test_on_every_address_a_client_that_sends_too_much_is_told_so(stack: Stack) -> None:
+    """With a server as ours: a line that is closed while the client still sends costs it the answer."""
+    app = create_app(ApiSettings(retinue_rate_limit="100000/60"), client=stack.temporal)
+    asked = [
+        (method, re.sub(r"\{\w+\}", "x", route.path))
+        for route in routes(app)
+        for method in (route.methods or set()) - {"GET", "HEAD", "OPTIONS"}
+    ]
+    asked += [("POST", "/nothing"), ("PUT", "/v1/assistants"), ("POST", "/static/style.css")]
+    assert len(asked) > 30
+    async with serving(app) as address:
+        found = {
+            (method, path): await asyncio.to_thread(sent_whole, address, method, path, 3 * 1024 * 1024)
+            for method, path in asked
+        }
+    assert {asked: status for asked, status in found.items() if status != 413} == {}
+
+
+async def test_a_body_without_end_is_not_read_for_ever(door: Door) -> None:
+    """Somebody who announces gigabytes is told after a bounded part of them, if they still listen."""
+    async with door() as http:
+        _, writer = await asyncio.open_connection(http.base_url.host, http.base_url.port)
+        writer.write(request(body=b"", length=10**9))
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 4 * DRAINED:
+                writer.write(b" " * 65_536)
+                await writer.drain()
+                sent += 65_536
+        writer.close()
+        assert sent < 4 * DRAINED
+        assert (await http.get(ASSISTANTS)).status_code == 200
+
+
+async def test_who_waits_for_leave_to_send_is_refused_at_once(door: Door) -> None:
+    async with door() as http:
+        answer = await raw(http, request(b"Expect: 100-continue\r\n", b"", length=10**9))
+        assert answer.partition(b" ")[2][:3] == b"413"
 
 
 @pytest.mark.parametrize(

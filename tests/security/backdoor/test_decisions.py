@@ -14,6 +14,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from retinue.codec import new_key
+from retinue.credential import Credential, CredentialKind
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.scenarios.test_plans import event
@@ -26,6 +27,7 @@ from workflows.standing import GrantWish
 
 pytestmark = pytest.mark.xdist_group("backdoor")
 Run = WorkflowHandle[Any, Any]
+KEY = Credential(kind=CredentialKind.KEY, id="k-1", name="editor", may_decide=False)
 
 
 def decision(view: View, **changes: Any) -> Decide:
@@ -152,6 +154,22 @@ async def test_nothing_is_changed_by_an_update_without_a_proof(name: str, house:
     kind, said = await refusal(run_of(house, waiting).execute_update(name, UPDATES[name](waiting)))
     assert (kind, "carries no proof" in said) == ("NotProved", True)
     assert len((await run_of(house, waiting).fetch_history()).events) == len(before.events)
+
+
+@pytest.mark.parametrize("forged", [None, KEY.model_copy(update={"may_decide": True})], ids=["nothing", "more"])
+async def test_nobody_takes_away_through_which_key_a_message_came(
+    forged: Credential | None, house: Stack, waiting: View, keys: Keys
+) -> None:
+    """A message through a key that may not decide cannot be sent on as the person's own."""
+    update_id = uuid.uuid4().hex
+    true = SendMessage(text="Mail mallory@example.com", through=KEY)
+    shown = proof(keys.new, true, run=waiting["id"], name="send_message", update_id=update_id)
+    run = forging(house.temporal, shown).get_workflow_handle(waiting["id"])
+    said = SendMessage(text=true.text, through=forged) if forged else SendMessage(text=true.text)
+    kind, why = await refusal(run.execute_update("send_message", said, id=update_id))
+    assert (kind, "belongs to something else" in why) == ("NotProved", True)
+    kind, _ = await refusal(run.execute_update("send_message", true, id=update_id))
+    assert kind == "NotWaiting"  # the proof itself holds
 
 
 async def test_a_decision_that_is_sent_again_is_the_same_and_no_other(house: Stack, keys: Keys, fresh: Fresh) -> None:

@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 from api.runs import EDITION
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.codec import new_key
+from retinue.credential import Credential, CredentialKind
 from retinue.errors import InvalidArguments
 from retinue.person import PERSON_QUEUE, person_id
 from retinue.proof import HEADER
@@ -62,6 +63,9 @@ async def start_refused(starting: Any) -> str:
     return raised.value.cause.message
 
 
+KEY = Credential(kind=CredentialKind.KEY, id="k-1", name="editor", may_decide=False)
+
+
 @pytest.mark.parametrize("name", STARTS)
 async def test_what_a_stranger_starts_ends_before_it_began(name: str, house: Stack) -> None:
     kind, queue, given = STARTS[name]
@@ -79,6 +83,7 @@ async def test_the_proof_of_one_start_starts_nothing_else(house: Stack, keys: Ke
     shown = {
         "garbage": GARBAGE,
         "of another input": proof(keys.new, StartAssistant(message="Hello"), run=run_id, name=kind),
+        "of one through a key": proof(keys.new, given.model_copy(update={"through": KEY}), run=run_id, name=kind),
         "of another id": proof(keys.new, given, run="a-other", name=kind),
         "of another type": proof(keys.new, given, run=run_id, name="UndoWorkflow"),
         "of another key": proof(new_key(), given, run=run_id, name=kind),
@@ -92,7 +97,7 @@ async def test_the_proof_of_one_start_starts_nothing_else(house: Stack, keys: Ke
     ends = [said[name].split("proof ")[1].split(";")[0] for name in shown]
     assert ends == [
         "cannot be read",
-        *["belongs to something else"] * 3,
+        *["belongs to something else"] * 4,
         "was made with a key that this workflow worker does not have",
         "has expired",
         "has no end",

@@ -130,7 +130,7 @@ BAD = {
     "no object": ("[1]", 400),
     "no payloads": ('{"payloads": 5}', 400),
     "nested": ('{"payloads": ' + "[" * 5000 + "]" * 5000 + "}", 400),
-    "too much": (" " * (MAX_BODY + 1), 400),
+    "too much": (" " * (MAX_BODY + 1), 413),
     "nothing": ("{}", 200),
 }
 
@@ -144,6 +144,27 @@ async def test_a_changed_payload_is_told_and_not_decoded(http: httpx.AsyncClient
     sealed.data = sealed.data[:-1]
     answer = await http.post(PATH, content=body(sealed), headers=OLGA)
     assert (answer.status_code, "changed or cut" in answer.json()["detail"]) == (503, True)
+
+
+async def test_a_browsers_session_never_counts(client: Client, sealed: Payload) -> None:
+    """Neither beside a page of the Web UI nor without one: whoever decodes brings a key or a token."""
+    app = create_app(ApiSettings(retinue_codec_origin=UI, retinue_user_header="X-User"), client=client)
+    olga = {"X-User": "olga", "Origin": "http://localhost"}
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as browser,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as program,
+    ):
+        made = await program.post("/v1/keys", json={"name": "decoder"}, headers=olga)
+        key = {"Authorization": f"Bearer {made.json()['key']}"}
+        assert (await browser.post("/v1/session", headers=key)).status_code == 201
+        assert (await browser.get("/v1/me")).status_code == 200
+        json_body = {"Content-Type": "application/json"}
+        for origin in ({}, FROM_UI):
+            answer = await browser.post(PATH, content=body(sealed), headers=json_body | origin)
+            assert (answer.status_code, "text" in answer.text.lower() and "payloads" in answer.text) == (403, False)
+        assert await decoded(await program.post(PATH, content=body(sealed), headers=json_body | key)) == [WORDS]
 
 
 async def test_another_namespace_is_not_served(http: httpx.AsyncClient, sealed: Payload) -> None:
