@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from itertools import chain
 
 from pydantic import BaseModel, Field, JsonValue
@@ -90,12 +91,20 @@ class Words:
         """How many messages there are up to the last one with a credential that may not decide."""
         return max((place for place, said in enumerate(self.said, 1) if not decides(said.through)), default=0)
 
+    @cached_property
+    def _not_the_persons(self) -> list[tuple[str, Credential | None]]:
+        """The messages that count as asked with a credential that may not decide, in lower case, each with that one."""
+        last = self._taken_over()
+        taken_by = self.said[last - 1].through if last else None
+        return [
+            (said.text.casefold(), taken_by if decides(said.through) else said.through) for said in self.said[:last]
+        ]
+
     def through(self, value: str) -> Credential | None:
         """The credential, one that may not decide, with which a value came."""
-        last = self._taken_over()
-        for message in self.said[:last]:
-            if _stands_in(value, message.text.casefold()):
-                return self.said[last - 1].through if decides(message.through) else message.through
+        for text, credential in self._not_the_persons:
+            if _stands_in(value, text):
+                return credential
         return next((typed.through for typed in self.typed_through if typed.text == value), None)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from activities.reasoning.contract import Message, Role
 from retinue.capability import Annotations, ToolOptions
 from retinue.plan import BoundStep
 from workflows import origins
@@ -30,16 +31,20 @@ def step(*recipients: str) -> BoundStep:
     )
 
 
+def said(text: str) -> origins.Words:
+    return origins.Words(said=[Message(role=Role.USER, text=text)])
+
+
 def test_a_value_that_nobody_typed_needs_no_expression(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long conversation against many addresses takes seconds by expressions alone."""
     monkeypatch.setattr(origins, "re", SimpleNamespace(escape=re.escape, compile=forbidden, search=forbidden))
-    found = origins.trace(step("a@example.com", "b@example.com"), {}, ["Mail the team"], results={})
+    found = origins.trace(step("a@example.com", "b@example.com"), {}, said("Mail the team"), results={})
     assert [origin.source for origin in found] == ["model", "model"]
 
 
 def test_a_value_is_found_behind_a_longer_one_that_begins_like_it() -> None:
     [origin] = origins.trace(
-        step("a@example.com"), {}, ["Not a@example.community, but a@example.com please"], results={}
+        step("a@example.com"), {}, said("Not a@example.community, but a@example.com please"), results={}
     )
     assert origin.source == "user"
 
