@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, JsonValue
 from activities.reasoning.contract import Usage
 from retinue.text import safe
 from retinue.times import Moment
-from workflows.approvals import preview
+from workflows.card import listed
 from workflows.messages import (
     ENDED,
     ApprovalStatus,
@@ -223,7 +223,7 @@ def _of_deed(deed: Deed) -> Iterator[str]:
     doubt = " - NOBODY KNOWS WHETHER IT HAPPENED" if deed.status is StepStatus.UNKNOWN else ""
     before = f", done by run {deed.done_by_run}" if deed.done_by_run else ""
     yield f"  - {deed.tool} ({deed.step_id}{when}{before}){doubt}"
-    yield from (f"    {line}" for line in _indented(preview("with", deed.args)))
+    yield from (f"    {line}" for line in _indented(listed("with", deed.args)))
     if deed.consent:
         yield f"    allowed by: {safe(deed.consent.says)}"
     yield f"    to undo: {deed.undo}"

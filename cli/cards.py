@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from rich.panel import Panel
 
 from cli.render import OUT, ahead, plain, say, used_words, when
-from retinue.client.models import Approval, Assistant, Offer, Origin
+from retinue.client.models import Approval, Assistant, Offer
 
 ANYBODY = "*"
 _AT_EXPIRY = {"deny": "then it is denied", "allow": "then it is allowed", "wait": "then it is overdue, and waits on"}
@@ -33,12 +33,10 @@ def show_card(approval: Approval, view: Assistant | None = None) -> None:
     show_preview(approval)
     for line in _why(approval, view):
         say(line)
-    for origin in approval.origins:
-        say(
-            f"  {origin.path}: {origin_words(origin, alone=not approval.by)}",
-            "" if origin.trusted else "yellow",
-        )
-    for line in (*_undo(approval, view), *_people(approval), *_times(approval)):
+    for origin in approval.card.origins if approval.card else ():
+        value = f" {origin.value}" if origin.value else ""
+        say(f"  {origin.label}{value}: {origin.words}", "" if origin.trusted else "yellow")
+    for line in (*_undo(approval), *_people(approval), *_times(approval)):
         say(line)
     if approval.offer:
         say(offer_words(approval.tool, approval.offer), "bold")
@@ -52,12 +50,9 @@ def _why(approval: Approval, view: Assistant | None) -> Iterator[str]:
         yield f"At most it uses {used_words(view.plan.card.worst_case)}."
 
 
-def _undo(approval: Approval, view: Assistant | None) -> Iterator[str]:
-    step = next((step for step in view.steps if step.id == approval.step_id), None) if view else None
-    if approval.undo:
-        yield f"It can be taken back ({approval.undo})."
-    elif step and step.effect and not any("cannot be undone" in reason for reason in approval.reasons):
-        yield "It cannot be taken back."
+def _undo(approval: Approval) -> Iterator[str]:
+    if approval.card and approval.card.undo:
+        yield approval.card.undo
 
 
 def _people(approval: Approval) -> Iterator[str]:
@@ -80,34 +75,6 @@ def _times(approval: Approval) -> Iterator[str]:
         yield f"Reminders so far: {approval.reminders}, the last {when(approval.reminded_at)}."
     if approval.escalated_at:
         yield f"Escalated {when(approval.escalated_at)}."
-
-
-def origin_words(origin: Origin, *, alone: bool = True) -> str:
-    """Where a value came from, in words.
-
-    Args:
-        origin: What the API says.
-        alone: Only the person who asked decides, so they are "you".
-    """
-    you, your = ("you", "your") if alone else ("whoever asked", "the requester's")
-    if origin.step_id:
-        whose = {
-            "contacts": f", {your} contacts",
-            "own": ", in which no stranger wrote",
-            "strangers": ", which may hold the words of strangers",
-            "model": ", written by the model out of what no stranger wrote",
-        }
-        out_of = f": {', '.join(origin.out_of)}" if origin.out_of else ""
-        return f"from step {origin.step_id} ({origin.tool}){whose.get(origin.source, '')}{out_of}"
-    words = {
-        "user": f"typed by {you}",
-        "contacts": f"stands in {your} contacts",
-        "own": f"from {your} own data",
-        "strangers": "written after strangers' words were read; nobody here typed it",
-        "model": f"chosen by the model; {you} did not type it",
-        "key": f"asked through {origin.through or 'an API key'}, which may not decide",
-    }
-    return words.get(origin.source, origin.source)
 
 
 def offer_words(tool: str, offer: Offer) -> str:

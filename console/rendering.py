@@ -18,9 +18,8 @@ from fastapi.responses import StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from console import words
-from console.forms import names
 from retinue.client import AsyncClient, ClientError
-from retinue.client.models import Approval, Assistant, AssistantSummary, Origin
+from retinue.client.models import Approval, Assistant, AssistantSummary
 from retinue.text import safe
 
 HERE = Path(__file__).parent
@@ -108,31 +107,34 @@ def title_of(step: Any, titles: Mapping[str, str]) -> str:
     return str(name).replace("_", " ").capitalize()
 
 
-def origins_of(approval: Approval) -> list[tuple[str, str, Origin]]:
-    """Where the values of an action came from: what each is called, the value itself, and its origin."""
-    rows = []
-    for origin in approval.origins:
-        path = names(origin.path)
-        value: Any = approval.args
-        for name in path:
-            value = _inside(value, name)
-        label = " › ".join(name.replace("_", " ") for name in path if not name.isdecimal())
-        rows.append((label or "everything", value if isinstance(value, str) else "", origin))
-    return rows
+@dataclass(frozen=True)
+class Leaf:
+    """When an event takes place, as a leaf of a calendar has it, on the clock that the action names."""
+
+    month: str
+    day: str
+    weekday: str
+    hours: str
 
 
-def source_words(origin: Origin) -> str:
-    """Whose a value is, in words. A text that the model wrote in a step of its own is not made up."""
-    written = origin.source == "model" and origin.step_id is not None
-    return "written by the model" if written else words.SOURCE.get(origin.source, origin.source)
+def leaf_of(approval: Approval) -> Leaf | None:
+    """The leaf of an action that enters or moves an event; None for all others."""
+    if approval.card is None or approval.card.form != "event":
+        return None
+    start, end = _moment(approval.args.get("start")), _moment(approval.args.get("end"))
+    if start is None:
+        return None
+    until = "" if end is None else f"–{end:%H:%M}" if end.date() == start.date() else f"–{end:%a %d %b %Y %H:%M}"
+    offset = f"{start:%z}"
+    zone = f" (UTC{offset[:3]}:{offset[3:5]})" if offset else ""
+    return Leaf(f"{start:%b %Y}", str(start.day), f"{start:%A}", f"{start:%H:%M}{until}{zone}")
 
 
-def _inside(value: Any, name: str) -> Any:
-    if isinstance(value, dict):
-        return value.get(name)
-    if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
-        return value[int(name)]
-    return None
+def _moment(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def status_words(run: Assistant | AssistantSummary) -> str:
@@ -173,6 +175,7 @@ def templates() -> Environment:
         auto_reload=False,
         finalize=lambda value: safe(value) if type(value) is str else value,
     )
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.globals |= {
         "static": static,
         "places": PLACES,
@@ -180,11 +183,10 @@ def templates() -> Environment:
         "clip": clip,
         "as_json": as_json,
         "title_of": title_of,
-        "origins_of": origins_of,
+        "leaf_of": leaf_of,
         "when_runs": words.when_runs,
         "marks": words.MARK,
         "step_words": words.STEP,
-        "source_words": source_words,
         "decisions": words.DECISION,
         "at_expiry": words.AT_EXPIRY,
         "buttons": words.BUTTONS,

@@ -48,15 +48,6 @@ MARK: Mapping[str, str] = {
     "undone": "↶",
 }
 """The same as one sign, which never stands without the words."""
-SOURCE: Mapping[str, str] = {
-    "user": "you wrote it",
-    "contacts": "from your contacts",
-    "own": "from what no stranger wrote",
-    "strangers": "others may have written it",
-    "model": "made up by the model",
-    "key": "asked through an API key that may not decide",
-}
-"""Where a value came from, in words."""
 DECISION: Mapping[str, str] = {
     "pending": "waits",
     "approved": "approved",

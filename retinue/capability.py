@@ -59,6 +59,11 @@ class Annotations(BaseModel):
         description="What a look-up looks for, as a noun: 'event'. Where a later step needs it and there is none, the run "
         "says 'I found no event' and has not failed.",
     )
+    lookups: dict[str, str] = Field(
+        default_factory=dict,
+        description="By argument that holds an id: the read-only tool of the same capability that reads what it stands "
+        "for now, called with the id alone. It is read and shown when a person is asked.",
+    )
     undo: str | None = Field(None, description="The tool that compensates this one.")
 
 

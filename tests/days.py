@@ -13,6 +13,11 @@ def in_days(days: int) -> str:
     return (present().date() + timedelta(days=days)).isoformat()
 
 
+def day_of(day: str) -> str:
+    """A date with its day of the week, as cards have it: `Thu 2027-03-04`."""
+    return f"{datetime.fromisoformat(day):%a %Y-%m-%d}"
+
+
 SOON = in_days(4)
 """A day that weather services still forecast, even when the tests run over midnight."""
 NEXT = in_days(5)

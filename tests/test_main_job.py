@@ -15,7 +15,7 @@ from activities.email.worker import import_file
 from retinue.settings import ROOT
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, pending, steps
-from tests.days import NEXT, SOON
+from tests.days import NEXT, SOON, day_of
 
 Fresh = Callable[[str], str]
 
@@ -345,7 +345,7 @@ async def test_an_approval_says_what_an_opaque_id_stands_for(stack: Stack, fresh
     ]
     stack.model.script(message, plan_answer(plan))
     view = await stack.asked((await stack.start(message))["id"])
-    assert f"which is title {title}; start {SOON}T09:00:00Z" in pending(view)[0]["preview"]
+    assert f"which is title {title}; start {day_of(SOON)} 09:00 +00:00" in pending(view)[0]["preview"]
     assert (await stack.decide(view)).status_code == 200
     assert (await stack.ended(view["id"]))["status"] == "completed"
 

@@ -19,6 +19,7 @@ from retinue.credential import Credential
 from retinue.organisation import ANYBODY, colleague, deciders, may_decide
 from retinue.plan import check_args, references
 from retinue.text import safe
+from workflows.card import Known, Subject, card_of, rendered
 from workflows.destinations import refused_destinations
 from workflows.messages import (
     ApprovalKind,
@@ -46,38 +47,6 @@ def args_hash(args: Mapping[str, JsonValue]) -> str:
     """SHA-256 (hex) of the arguments as canonical JSON: keys sorted, no blanks."""
     text = json.dumps(args, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def preview(title: str, args: Mapping[str, JsonValue], about: Mapping[str, str] | None = None) -> str:
-    """What a person reads before deciding: the action and all of its true arguments, nothing a model phrased.
-
-    Args:
-        title: The tool's title.
-        args: The arguments that will run.
-        about: By argument, what the thing is that it was taken from, so that an opaque id can be recognised.
-    """
-    return "\n".join([title, *_lines(args, about or {})])
-
-
-def _lines(args: Mapping[str, JsonValue], about: Mapping[str, str]) -> Iterator[str]:
-    for name, value in args.items():
-        if value is None or value == [] or value == "":
-            continue
-        text = safe(value if isinstance(value, str) else _flat(value))
-        label = " ".join(safe(name.replace("_", " ")).split())
-        yield f"{label}:\n{_indented(text)}" if len(text.splitlines()) > 1 else f"{label}: {text}"
-        if name in about:
-            yield f"    which is {safe(about[name])}"
-
-
-def _flat(value: JsonValue) -> str:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(str(item) for item in value)
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 @dataclass(frozen=True)
@@ -122,8 +91,9 @@ class Question:
         args: The true arguments.
         terms: Who must decide, until when, and why.
         judge: Judges edited arguments by the policy; an edit that it denies is refused, and its terms replace `terms`.
-        render: Renders the preview of (edited) arguments.
+        render: Renders the preview of (edited) arguments; by default it is that of the card.
         check: What is wrong with edited arguments beyond their schema.
+        retrace: Where the values of edited arguments come from.
         others: The rule by which others decide about some of what a grant of this scope would cover, if there is one.
     """
 
@@ -138,10 +108,13 @@ class Question:
     args_schema: Mapping[str, Any] = field(default_factory=dict)
     origins: Sequence[Origin] = ()
     undo: str | None = None
+    read_only: bool = False
     about: Mapping[str, str] = field(default_factory=dict)
+    things: Mapping[str, Known] = field(default_factory=dict)
     sensitive: Sequence[str] = ()
     render: Callable[[Mapping[str, JsonValue]], str] | None = None
     check: Callable[[Mapping[str, JsonValue]], Iterator[str]] | None = None
+    retrace: Callable[[Mapping[str, JsonValue]], Iterator[Origin]] | None = None
     offer: Scope | None = None
     others: Callable[[Scope, GrantWish], Rule | None] | None = None
 
@@ -161,6 +134,7 @@ class Approvals:
     def ask(self, question: Question, *, now: datetime) -> str:
         """Open an approval and return its id."""
         self._questions[question.id] = question
+        alone = not question.terms.by
         self._views[question.id] = ApprovalView(
             id=question.id,
             step_id=question.step_id,
@@ -169,7 +143,7 @@ class Approvals:
             args=question.args,
             args_hash=args_hash(question.args),
             args_schema=dict(question.args_schema),
-            preview=self._rendered(question, question.args),
+            **self._shown(question, question.args, question.origins, alone=alone),
             reasons=list(question.terms.reasons),
             origins=list(question.origins),
             asked_at=now,
@@ -194,11 +168,24 @@ class Approvals:
             "at_expiry": terms.at_expiry if expires else None,
         }
 
-    def _rendered(self, question: Question, args: Mapping[str, JsonValue]) -> str:
+    def _shown(
+        self, question: Question, args: Mapping[str, JsonValue], origins: Sequence[Origin], *, alone: bool
+    ) -> dict[str, Any]:
+        """The preview of these arguments, and the card that it is made from."""
         if question.render:
-            return question.render(args)
-        about = {name: text for name, text in question.about.items() if args.get(name) == question.args.get(name)}
-        return preview(question.title, args, about)
+            return {"preview": question.render(args)}
+        subject = Subject(
+            schema=question.args_schema,
+            sensitive=question.sensitive,
+            things=question.things,
+            about={name: text for name, text in question.about.items() if args.get(name) == question.args.get(name)},
+            origins=origins,
+            undo=question.undo,
+            read_only=question.read_only,
+            alone=alone,
+        )
+        card = card_of(args, subject)
+        return {"preview": rendered(question.title, card), "card": card}
 
     async def decided(self, approval_id: str) -> ApprovalView:
         """Wait until it no longer waits, reminding, escalating and expiring on the way. Returns it as it then stands."""
@@ -394,7 +381,9 @@ class Approvals:
         }
         if asked and verdict.reasons != view.reasons:
             changes["reasons"] = list(dict.fromkeys([*view.reasons, *verdict.reasons]))
-        changes |= {"args": args, "args_hash": args_hash(args), "preview": self._rendered(question, args), "votes": []}
+        changes |= {"args": args, "args_hash": args_hash(args), "votes": []}
+        origins = list(question.retrace(args)) if question.retrace else view.origins
+        changes |= {"origins": origins, **self._shown(question, args, origins, alone=not changes["by"])}
         return view.model_copy(update=changes)
 
     def grant_wish(self, approval_id: str) -> GrantWish | None:

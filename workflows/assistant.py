@@ -346,7 +346,8 @@ class AssistantWorkflow:
         self._card = preview.card(
             plan, self._execution.bound(), self._execution.results(), self._consent, self._words(), worst
         )
-        approval_id = self._approvals.ask(preview.question(self._round, plan, self._card), now=workflow.now())
+        things = await preview.look_up_all(plan, number=self._round)
+        approval_id = self._approvals.ask(preview.question(self._round, plan, self._card, things), now=workflow.now())
         view = await self._approvals.decided(approval_id)
         if view.status is not ApprovalStatus.APPROVED:
             reason = f": {view.comment}" if view.comment else ""

@@ -13,6 +13,7 @@ from retinue.plan import BoundStep
 from retinue.text import safe
 from workflows import local
 from workflows.approvals import SIGNAL, Approvals, Question
+from workflows.lookup import look_up
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
 from workflows.origins import Origin, Source, at, leaves
 from workflows.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Rule, Verdict
@@ -148,7 +149,9 @@ class Consent:
     async def _ask(
         self, wish: Wish, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
     ) -> Cleared:
-        approval_id = self._approvals.ask(self._question(wish, verdict, offer), now=workflow.now())
+        things = await look_up(wish.step, wish.args, key=f"{wish.step.id}.shown")
+        question = replace(self._question(wish, verdict, offer), things=things)
+        approval_id = self._approvals.ask(question, now=workflow.now())
         on_asking()
         view = await self._approvals.decided(approval_id)
         if view.status is ApprovalStatus.APPROVED:
@@ -174,8 +177,10 @@ class Consent:
             number: Of the repeat, from 1.
         """
         terms = self._terms_of_a_repeat(self.judge(wish), problem)
+        things = await look_up(wish.step, wish.args, key=f"{wish.step.id}.shown-again-{number}")
         question = replace(
             self._question(wish, terms, offer=None),
+            things=things,
             id=f"ap-{wish.step.id}-again-{number}",
             kind=ApprovalKind.REPEAT,
             title=f"Do it again, although it may have happened already: {wish.step.title}",
@@ -200,9 +205,11 @@ class Consent:
             args=wish.args,
             terms=verdict,
             judge=lambda args: self._judge_edit(wish, args),
+            retrace=lambda args: _retraced(wish, args),
             args_schema=wish.step.args_schema or {},
             origins=wish.origins,
             undo=wish.step.annotations.undo,
+            read_only=wish.step.annotations.read_only,
             about=wish.about,
             sensitive=wish.step.annotations.sensitive,
             offer=offer,
@@ -281,6 +288,15 @@ def _origins_of_edit(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Orig
                 yield known.model_copy(update={"path": path})
             elif old is None:
                 yield Origin(path=path, source=Source.USER, trusted=True)
+
+
+def _retraced(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
+    """Where the values of edited arguments come from; what decides nothing about destinations only where it stayed."""
+    yield from _origins_of_edit(wish, args)
+    for origin in wish.origins:
+        decides = any(_overlap(origin.path, place) for place in wish.step.annotations.sensitive)
+        if not decides and at(args, origin.path) == at(wish.args, origin.path):
+            yield origin
 
 
 def _goes_where_strangers_say(wish: Wish) -> bool:

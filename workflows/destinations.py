@@ -10,20 +10,14 @@ from retinue.addresses import misleading
 from workflows.origins import at, leaves
 
 
-def destinations(args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Every value that decides where data goes, as text, with its JSON pointer. References are left out.
+def refused_destinations(args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Iterator[str]:
+    """Why an action may not even be asked about: an address in it imitates another one.
 
     Args:
-        args: Of an action.
-        sensitive: The pointers that its tool names.
+        args: Of the action. References are left out.
+        sensitive: JSON pointers of the arguments that decide where data goes.
     """
     for place in sensitive:
         for path, value in leaves(place, at(args, place)):
-            yield path, value if isinstance(value, str) else str(value)
-
-
-def refused_destinations(args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Iterator[str]:
-    """Why an action may not even be asked about: an address in it imitates another one."""
-    for path, value in destinations(args, sensitive):
-        if problem := misleading(value):
-            yield f"{path.split('/')[1].replace('_', ' ')}: {problem}"
+            if isinstance(value, str) and (problem := misleading(value)):
+                yield f"{path.split('/')[1].replace('_', ' ')}: {problem}"

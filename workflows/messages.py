@@ -18,6 +18,7 @@ from retinue.credential import Credential
 from retinue.plan import BoundPlan, BoundStep
 from retinue.times import Moment
 from workflows.budget import Limits
+from workflows.card import Card
 from workflows.origins import Origin, TypedValue
 from workflows.policy import AtExpiry, Policy
 from workflows.rejections import Rejection
@@ -379,7 +380,8 @@ class ApprovalView(BaseModel):
     args: dict[str, JsonValue]
     args_hash: str
     args_schema: dict[str, Any] = Field(default_factory=dict, description="for edits; empty once decided")
-    preview: str
+    preview: str = Field(description="the card as text; for what is no action, what it is")
+    card: Card | None = Field(None, description="of an action: what would happen, in the order that matters")
     reasons: list[str]
     origins: list[Origin]
     asked_at: Moment

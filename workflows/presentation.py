@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from workflows.card import explained
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -76,6 +77,8 @@ def _lines(view: AssistantView) -> Iterator[str]:
 def _approval(workflow_id: str, approval: ApprovalView) -> Iterator[str]:
     yield from ("", f"### Approve? {approval.title}", *_fence(approval.preview))
     yield f"{_ASKED.get(approval.kind, 'A person must decide, because')} {' and '.join(approval.reasons)}."
+    if below := explained(approval.card, ()):
+        yield from _fence(below)
     yield from _terms(approval)
     yield "To approve (or use `reject` in place of `approve`):"
     # what is there to be copied is not wrapped: a line break inside would spoil it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,12 @@ from pydantic import JsonValue
 from activities.reasoning.contract import Usage
 from retinue.plan import BoundPlan, BoundStep, check_args, references
 from retinue.text import safe
-from workflows.approvals import Question, preview
+from workflows.approvals import Question
+from workflows.card import Known, Subject, card_of, rendered
 from workflows.consent import Consent, Wish
 from workflows.delegation import MAX_TURNS
 from workflows.destinations import refused_destinations
+from workflows.lookup import look_up
 from workflows.messages import ApprovalKind, CardStep, PlanCard
 from workflows.origins import Words, trace
 from workflows.policy import Decision, Verdict
@@ -83,7 +86,19 @@ def _card_step(step: BoundStep, verdict: Verdict) -> CardStep:
     )
 
 
-def question(number: int, plan: BoundPlan, shown: PlanCard) -> Question:
+Things = Mapping[str, Mapping[str, Known]]
+"""By step, what is known of the ids in its arguments."""
+
+
+async def look_up_all(plan: BoundPlan, *, number: int) -> Things:
+    """What the ids that stand in a plan stand for."""
+    found = await asyncio.gather(
+        *(look_up(step, step.args, key=f"plan-{number}.{step.id}.shown") for step in plan.steps)
+    )
+    return {step.id: things for step, things in zip(plan.steps, found, strict=True)}
+
+
+def question(number: int, plan: BoundPlan, shown: PlanCard, things: Things) -> Question:
     """The plan as something to decide: approve it, drop steps, edit arguments."""
     return Question(
         id=f"ap-plan-{number}",
@@ -94,7 +109,7 @@ def question(number: int, plan: BoundPlan, shown: PlanCard) -> Question:
         args_schema=_SCHEMA,
         terms=_PLAIN,
         judge=lambda _: _PLAIN,
-        render=lambda args: _text(edited(plan, args), shown),
+        render=lambda args: _text(edited(plan, args), shown, things),
         check=lambda args: _problems(plan, args),
     )
 
@@ -183,15 +198,17 @@ def texts(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
             yield from texts(item)
 
 
-def _text(plan: BoundPlan, shown: PlanCard) -> str:
+def _text(plan: BoundPlan, shown: PlanCard, things: Things) -> str:
     told = {step.id: step for step in shown.steps}
-    return "\n".join(["Run this plan", *(line for step in plan.steps for line in _lines(step, told[step.id]))])
+    lines = (line for step in plan.steps for line in _lines(step, told[step.id], things.get(step.id, {})))
+    return "\n".join(["Run this plan", *lines])
 
 
-def _lines(step: BoundStep, told: CardStep) -> Iterator[str]:
+def _lines(step: BoundStep, told: CardStep, things: Mapping[str, Known]) -> Iterator[str]:
+    subject = Subject(schema=step.args_schema or {}, sensitive=step.annotations.sensitive, things=things)
     after = f", after {', '.join(step.depends_on)}" if step.depends_on else ""
     yield f"{step.id} ({told.agent}{after}):"
-    yield "\n".join(f"    {line}" for line in safe(preview(step.title, step.args)).splitlines())
+    yield "\n".join(f"    {line}" for line in rendered(safe(step.title), card_of(step.args, subject)).splitlines())
     yield from (
         f"    IT WILL NOT RUN: {problem}." for problem in refused_destinations(step.args, step.annotations.sensitive)
     )

@@ -23,6 +23,7 @@ from activities.calendar.contract import (
     DeleteEvent,
     DeleteEventResult,
     Event,
+    EventRef,
     FindFreeTime,
     FindFreeTimeResult,
     ListEvents,
@@ -207,6 +208,10 @@ class CaldavCalendar(Calendar):
             return done.as_event() if done else None
 
         return await self.ledger.once_outside(wish, Event, act=act, verify=verify)
+
+    async def look_up(self, event: EventRef) -> Event:
+        """Fetch the resource and read it."""
+        return self._read_found(await self._server.get(event.event_id)).as_event()
 
     async def _get(self, event_id: str) -> Resource | None:
         try:

@@ -139,12 +139,16 @@ class UpdateEventResult(Event):
     deleted: bool = Field(False, description="always false: an undo finds the event or leaves it gone")
 
 
-class DeleteEvent(BaseModel):
-    """Arguments of `calendar.delete_event`."""
+class EventRef(BaseModel):
+    """Names one event: arguments of `calendar.look_up`."""
 
     model_config = ConfigDict(extra="forbid")
 
     event_id: str
+
+
+class DeleteEvent(EventRef):
+    """Arguments of `calendar.delete_event`."""
 
 
 class DeleteEventResult(BaseModel):
@@ -238,6 +242,7 @@ class Calendar(Capability):
             idempotent=True,
             open_world=False,
             sensitive=("/attendees",),
+            lookups={"event_id": "calendar.look_up"},
             undo="calendar.restore_event",
         ),
     )
@@ -251,7 +256,12 @@ class Calendar(Capability):
         summary="{event_id}",
         options=PATIENCE,
         annotations=Annotations(
-            read_only=False, destructive=True, idempotent=True, open_world=False, undo="calendar.restore_event"
+            read_only=False,
+            destructive=True,
+            idempotent=True,
+            open_world=False,
+            lookups={"event_id": "calendar.look_up"},
+            undo="calendar.restore_event",
         ),
     )
     @abstractmethod
@@ -263,9 +273,27 @@ class Calendar(Capability):
         title="Restore an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=Annotations(read_only=False, destructive=False, idempotent=True, open_world=False),
+        annotations=Annotations(
+            read_only=False,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            lookups={"event_id": "calendar.look_up"},
+        ),
         plannable=False,
     )
     @abstractmethod
     async def restore_event(self, wish: RestoreEvent) -> Event:
         """Write back what an event was before a change or a deletion, under the same event_id."""
+
+    @activity.defn(name="calendar.look_up")
+    @tool(
+        title="Look up an event",
+        summary="{event_id}",
+        options=PATIENCE,
+        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        plannable=False,
+    )
+    @abstractmethod
+    async def look_up(self, event: EventRef) -> Event:
+        """Read one event by its id, for a person who is asked about it; a recurring one as it begins."""

@@ -139,6 +139,15 @@ class CalendarStore:
         session.add(event)
         return as_event(event)
 
+    async def get(self, event_id: str) -> Event:
+        """One event.
+
+        Raises:
+            NotFound: There is no event of that id.
+        """
+        async with self._store.read() as session:
+            return as_event(await _get(session, event_id))
+
     async def between(self, start: datetime, end: datetime) -> Sequence[StoredEvent]:
         """Events that overlap the window, and all series that begin before its end."""
         overlapping = and_(col(StoredEvent.recurrence).is_(None), col(StoredEvent.ends_at) > start)

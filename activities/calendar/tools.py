@@ -10,6 +10,7 @@ from activities.calendar.contract import (
     DeleteEvent,
     DeleteEventResult,
     Event,
+    EventRef,
     FindFreeTime,
     FindFreeTimeResult,
     ListEvents,
@@ -81,3 +82,7 @@ class CalendarTools(Calendar):
             return await self._calendar.restore(session, wish)
 
         return await self.ledger.once(wish, Event, effect)
+
+    async def look_up(self, event: EventRef) -> Event:
+        """Read the event as it stands."""
+        return await self._calendar.get(event.event_id)

@@ -15,6 +15,8 @@ from activities.contacts.book import Book, Person, contact_id
 from activities.contacts.contract import (
     AddContact,
     AddedContact,
+    Contact,
+    ContactRef,
     Contacts,
     FindContacts,
     FindContactsResult,
@@ -155,6 +157,13 @@ class CarddavContacts(Contacts):
             return RemovedContact(contact_id=person.contact_id, name=name, removed=True)
 
         return await self.ledger.once_outside(person, RemovedContact, act=act, verify=verify)
+
+    async def look_up(self, person: ContactRef) -> Contact:
+        """Read the person from the cards that the server has now."""
+        found = await self._person(person.contact_id)
+        if found is None:
+            raise NotFound("there is no such contact in the address book", hint="contacts.find gives the ids")
+        return found.as_contact()
 
     async def _person(self, wanted: str) -> Person | None:
         return next((person for person in await self._book.people() if person.contact_id == wanted), None)

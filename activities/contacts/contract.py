@@ -59,12 +59,17 @@ class AddedContact(Contact):
     created: bool = Field(False, description="false when the person was there already")
 
 
-class RemoveContact(BaseModel):
-    """Arguments of `contacts.remove`."""
+class ContactRef(BaseModel):
+    """Names one contact: arguments of `contacts.look_up`."""
 
     model_config = ConfigDict(extra="forbid")
 
     contact_id: str = Field(max_length=32)
+
+
+class RemoveContact(ContactRef):
+    """Arguments of `contacts.remove`."""
+
     created: bool = Field(True, description="leave it out: only the undo of an addition that added nobody says false")
 
 
@@ -140,7 +145,14 @@ class Contacts(Capability):
     @tool(
         title="Remove a contact",
         summary="{contact_id}",
-        annotations=Annotations(read_only=False, destructive=True, idempotent=True, open_world=False, own_errors=True),
+        annotations=Annotations(
+            read_only=False,
+            destructive=True,
+            idempotent=True,
+            open_world=False,
+            own_errors=True,
+            lookups={"contact_id": "contacts.look_up"},
+        ),
     )
     @abstractmethod
     async def remove(self, person: RemoveContact) -> RemovedContact:
@@ -162,3 +174,14 @@ class Contacts(Capability):
     @abstractmethod
     async def list(self) -> ListContactsResult:
         """List the whole address book by name, at most 500 people."""
+
+    @activity.defn(name="contacts.look_up")
+    @tool(
+        title="Look up a contact",
+        summary="{contact_id}",
+        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        plannable=False,
+    )
+    @abstractmethod
+    async def look_up(self, person: ContactRef) -> Contact:
+        """Read one person by their id, for a person who is asked about them."""

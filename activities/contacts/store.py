@@ -60,15 +60,22 @@ class ContactsStore:
         session.add(known)
         return known
 
+    async def get(self, contact_id: str) -> StoredContact:
+        """One person.
+
+        Raises:
+            NotFound: There is nobody of that id.
+        """
+        async with self._store.read() as session:
+            return await _person(session, contact_id)
+
     async def remove(self, session: AsyncSession, contact_id: str) -> StoredContact:
         """Remove one person; returns them as they were.
 
         Raises:
             NotFound: There is nobody of that id.
         """
-        person = await session.get(StoredContact, contact_id)
-        if person is None:
-            raise NotFound("there is no such contact in the address book", hint="contacts.find gives the ids")
+        person = await _person(session, contact_id)
         await session.delete(person)
         return person
 
@@ -87,6 +94,13 @@ class ContactsStore:
                     session.add(person)
                     added += 1
         return added
+
+
+async def _person(session: AsyncSession, contact_id: str) -> StoredContact:
+    person = await session.get(StoredContact, contact_id)
+    if person is None:
+        raise NotFound("there is no such contact in the address book", hint="contacts.find gives the ids")
+    return person
 
 
 def person_called(name: str, *, email: str | None, phone: str | None) -> StoredContact:

@@ -10,6 +10,7 @@ from activities.contacts.contract import (
     AddContact,
     AddedContact,
     Contact,
+    ContactRef,
     Contacts,
     FindContacts,
     FindContactsResult,
@@ -65,6 +66,10 @@ class ContactsTools(Contacts):
             return RemovedContact(contact_id=gone.contact_id, name=gone.name, removed=True)
 
         return await self.ledger.once(person, RemovedContact, effect)
+
+    async def look_up(self, person: ContactRef) -> Contact:
+        """Read the person as they stand."""
+        return (await self._contacts.get(person.contact_id)).as_contact()
 
     async def list(self) -> ListContactsResult:
         """List the address book as far as it fits."""

@@ -180,6 +180,7 @@ class Email(Capability):
             idempotent=False,
             open_world=True,
             sensitive=("/to", "/cc"),
+            lookups={"in_reply_to": "email.look_up"},
             trusted_output=True,
         ),
         options=SENDING,
@@ -228,6 +229,7 @@ class Email(Capability):
             idempotent=False,
             open_world=False,
             sensitive=("/to", "/cc"),
+            lookups={"in_reply_to": "email.look_up"},
             trusted_output=True,
             undo="email.delete",
         ),
@@ -241,7 +243,12 @@ class Email(Capability):
         title="Archive a mail",
         summary="{message_id}",
         annotations=Annotations(
-            read_only=False, destructive=False, idempotent=True, open_world=False, undo="email.move"
+            read_only=False,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            lookups={"message_id": "email.look_up"},
+            undo="email.move",
         ),
     )
     @abstractmethod
@@ -253,7 +260,12 @@ class Email(Capability):
         title="Move a mail",
         summary="{message_id} to {folder}",
         annotations=Annotations(
-            read_only=False, destructive=False, idempotent=True, open_world=False, undo="email.move"
+            read_only=False,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            lookups={"message_id": "email.look_up"},
+            undo="email.move",
         ),
     )
     @abstractmethod
@@ -264,7 +276,13 @@ class Email(Capability):
     @tool(
         title="Delete a mail",
         summary="{message_id}",
-        annotations=Annotations(read_only=False, destructive=True, idempotent=True, open_world=False),
+        annotations=Annotations(
+            read_only=False,
+            destructive=True,
+            idempotent=True,
+            open_world=False,
+            lookups={"message_id": "email.look_up"},
+        ),
     )
     @abstractmethod
     async def delete(self, mail: MessageRef) -> MovedMail:
@@ -283,3 +301,14 @@ class Email(Capability):
     @abstractmethod
     async def notify_self(self, note: NotifySelf) -> SendResult:
         """Send a mail to the person's own address, as reminders do. It names no recipient, so that nobody else gets it."""
+
+    @activity.defn(name="email.look_up")
+    @tool(
+        title="Look up a mail",
+        summary="{message_id}",
+        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        plannable=False,
+    )
+    @abstractmethod
+    async def look_up(self, mail: MessageRef) -> MailSummary:
+        """Read who wrote one mail, when and about what, for a person who is asked about it."""

@@ -20,6 +20,7 @@ from activities.email.contract import (
     Email,
     Folder,
     Mail,
+    MailSummary,
     MailThread,
     MessageRef,
     MovedMail,
@@ -143,6 +144,13 @@ class ImapEmail(Email):
         oldest_first = sorted(by_id.values(), key=lambda message: message.date)
         shown = fitting([summary(message) for message in oldest_first[:MOST_IN_THREAD]])
         return MailThread(messages=shown, truncated=len(shown) < len(oldest_first))
+
+    async def look_up(self, mail: MessageRef) -> MailSummary:
+        """Fetch its beginning."""
+        fetched = await self._mailbox.do(lambda boxes: boxes.fetch(boxes.locate(mail.message_id), most=GLANCE))
+        [message] = await self._parsed([fetched])
+        message.message_id = mail.message_id
+        return summary(message)
 
     async def archive(self, mail: MessageRef) -> MovedMail:
         """Move it; archiving what is archived changes nothing."""

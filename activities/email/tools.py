@@ -11,6 +11,7 @@ from activities.email.contract import (
     Email,
     Folder,
     Mail,
+    MailSummary,
     MailThread,
     MessageRef,
     MovedMail,
@@ -65,6 +66,10 @@ class EmailTools(Email):
         found = sorted(await self._mailbox.thread(mail.message_id), key=lambda message: message.date)
         shown = fitting([summary(message) for message in found])
         return MailThread(messages=shown, truncated=len(shown) < len(found) or len(found) >= MOST_IN_THREAD)
+
+    async def look_up(self, mail: MessageRef) -> MailSummary:
+        """Give its line in the mailbox."""
+        return summary(await self._mailbox.get(mail.message_id))
 
     async def notify_self(self, note: NotifySelf) -> SendResult:
         """Put the note into the inbox, where the person sees it, unread."""

@@ -245,6 +245,7 @@ class Tasks(Capability):
             idempotent=True,
             open_world=False,
             own_errors=True,
+            lookups={"task_id": "tasks.look_up"},
             undo="tasks.reopen",
         ),
     )
@@ -262,6 +263,7 @@ class Tasks(Capability):
             idempotent=True,
             open_world=False,
             own_errors=True,
+            lookups={"task_id": "tasks.look_up"},
             undo="tasks.complete",
         ),
     )
@@ -273,7 +275,14 @@ class Tasks(Capability):
     @tool(
         title="Delete a task",
         summary="{task_id}",
-        annotations=Annotations(read_only=False, destructive=True, idempotent=True, open_world=False, own_errors=True),
+        annotations=Annotations(
+            read_only=False,
+            destructive=True,
+            idempotent=True,
+            open_world=False,
+            own_errors=True,
+            lookups={"task_id": "tasks.look_up"},
+        ),
     )
     @abstractmethod
     async def delete(self, task: TaskRef) -> DeletedTask:
@@ -302,7 +311,14 @@ class Tasks(Capability):
     @tool(
         title="Cancel a reminder",
         summary="{task_id}",
-        annotations=Annotations(read_only=False, destructive=False, idempotent=True, open_world=False, own_errors=True),
+        annotations=Annotations(
+            read_only=False,
+            destructive=False,
+            idempotent=True,
+            open_world=False,
+            own_errors=True,
+            lookups={"task_id": "tasks.look_up"},
+        ),
         options=ToolOptions(attempts=20),
     )
     @abstractmethod
@@ -350,3 +366,14 @@ class Tasks(Capability):
     @abstractmethod
     async def note_delivery(self, note: NoteDelivery) -> NotedDelivery:
         """Note at the task why the person could not be told of its reminder, or that they were told after all."""
+
+    @activity.defn(name="tasks.look_up")
+    @tool(
+        title="Look up a task",
+        summary="{task_id}",
+        annotations=_READS,
+        plannable=False,
+    )
+    @abstractmethod
+    async def look_up(self, task: TaskRef) -> Task:
+        """Read one task by its id, for a person who is asked about it."""

@@ -4,6 +4,7 @@ It knows nothing of Temporal: who calls the writing methods brings the session, 
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, time, timedelta
 
 from sqlalchemy import ColumnElement
@@ -44,6 +45,10 @@ class TasksStore:
         if task is None or task.cancelled_at is not None:
             raise NotFound("there is no such task on the list", hint="tasks.list gives the ids")
         return task
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session that only reads."""
+        return self._store.read()
 
     async def find(self, session: AsyncSession, task_id: str) -> StoredTask | None:
         """One task, also a cancelled reminder, or None."""

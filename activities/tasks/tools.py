@@ -151,6 +151,11 @@ class TasksTools(Tasks):
         await _stop_timer(cancelled.task_id)
         return cancelled
 
+    async def look_up(self, task: TaskRef) -> Task:
+        """Read the task as it stands."""
+        async with self._tasks.reading() as session:
+            return (await self._tasks.get(session, task.task_id)).as_task()
+
     async def notify(self, reminder: Reminder) -> Notified:
         """Mark the row as reminded, where it still wants to be."""
 

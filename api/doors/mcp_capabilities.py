@@ -117,7 +117,7 @@ def _not_done(about: ShownAssistant, status: StepStatus) -> str:
         return (
             f"Not done: it waits for approval {waits}. A person decides at {about.approvals[0].link}. Do not call again, "
             f"it would be asked twice; assistant_status of {about.id} at /mcp says what became of it.\n\n"
-            + "\n\n".join(approval.preview for approval in about.approvals)
+            + "\n\n".join(approval.in_whole() for approval in about.approvals)
         )
     steps = about.plan.steps if about.plan else []
     why = next((step.error.message for step in steps if step.error), None) or (about.error and about.error.message)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, JsonValue
 from retinue.plan import cut, json_size
 from retinue.text import safe
 from retinue.times import Moment
+from workflows.card import Card, in_whole
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -22,6 +23,7 @@ from workflows.messages import (
     StepStatus,
     StepView,
 )
+from workflows.origins import Origin
 
 _PLAN_BYTES = 32 * 1024
 _LEAST_BYTES = 200
@@ -69,12 +71,19 @@ class ShownApproval(BaseModel):
     args: dict[str, JsonValue]
     args_hash: str = Field(description="a decision names it, and so counts for exactly these arguments")
     preview: str = Field(description="what would happen, written by code from the true arguments")
+    card: Card | None = Field(None, description="of an action: the same in parts, where its values came from, undo")
     reasons: list[str]
+    origins: list[Origin] = Field(default_factory=list, description="where values of the arguments came from")
+    undo: str | None = Field(None, description="the tool that takes the action back; null where nothing can")
     expires_at: Moment | None = None
     link: str = Field(description="where a person finds it")
     recorded: str | None = Field(
         None, description="in words: it is decided, which counts when a workflow worker answers again"
     )
+
+    def in_whole(self) -> str:
+        """All that a person must read before deciding, as text."""
+        return in_whole(self.preview, self.card, self.reasons)
 
 
 class ShownAssistant(BaseModel):

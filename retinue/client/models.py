@@ -63,6 +63,8 @@ class Annotations(Shown):
     """Names of two result fields of a look-up: the one thing that was meant, null unless it is clear, and the list of all that fit. Where a later step needs the one and several fit, the person is asked which."""
     finds: str = ""
     """What a look-up looks for, as a noun: 'event'. Where a later step needs it and there is none, the run says 'I found no event' and has not failed."""
+    lookups: dict[str, str] = Field(default_factory=dict)
+    """By argument that holds an id: the read-only tool of the same capability that reads what it stands for now, called with the id alone. It is read and shown when a person is asked."""
     undo: str | None = None
     """The tool that compensates this one."""
 
@@ -94,6 +96,71 @@ class Origin(Shown):
     """For 'key': through which, as in "key 'notes app'"."""
 
 
+class CardLine(Shown):
+    """One argument of the action."""
+
+    argument: str
+    """Its name, or a JSON pointer into it."""
+    label: str
+    """The same for people."""
+    role: str
+    """One of destination, change, text."""
+    values: list[str] = Field(default_factory=list)
+    """Each whole, unless it is a text."""
+    note: str = ""
+    """What becomes of what is there now, as in 'removes all 4: ...'."""
+    length: int | None = None
+    """Characters of the whole text, where only its beginning is shown."""
+
+
+class CardFact(Shown):
+    """Something that is known of a thing."""
+
+    label: str
+    value: str
+
+
+class CardThing(Shown):
+    """What stands behind an id."""
+
+    argument: str
+    label: str
+    id: str
+    facts: list[CardFact] = Field(default_factory=list)
+    """As they are now."""
+    by_others: bool = False
+    """Others may have written the facts."""
+    problem: str = ""
+    """Why it is not known what it stands for."""
+
+
+class CardOrigin(Shown):
+    """Where a value came from."""
+
+    label: str
+    words: str
+    trusted: bool
+    value: str = ""
+
+
+class Card(Shown):
+    """What would happen, in the order in which a person should read it."""
+
+    form: str = "other"
+    """One of mail, event, other."""
+    lines: list[CardLine] = Field(default_factory=list)
+    """Destinations, then changes, then texts."""
+    things: list[CardThing] = Field(default_factory=list)
+    """What ids stand for; shown after destinations."""
+    origins: list[CardOrigin] = Field(default_factory=list)
+    undo: str = ""
+    """Whether it can be taken back, in words."""
+
+    def with_role(self, role: str) -> list[CardLine]:
+        """The lines of one role."""
+        return [line for line in self.lines if line.role == role]
+
+
 class Vote(Shown):
     """One person's yes to an action that needs several."""
 
@@ -119,6 +186,8 @@ class Approval(Shown):
     """One of pending, approved, rejected, cancelled, expired."""
     args_schema: dict[str, JsonValue] = Field(default_factory=dict)
     """For edits; empty once decided."""
+    card: Card | None = None
+    """Of an action: what would happen, in the order that matters."""
     expires_at: datetime | None = None
     decision: str | None = None
     """One of approve, reject, edit."""

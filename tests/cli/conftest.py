@@ -29,6 +29,23 @@ ME = {
     "notice": "Only you.",
 }
 Run = Callable[..., Result]
+CARD = {
+    "form": "mail",
+    "lines": [
+        {"argument": "/to", "label": "to", "role": "destination", "values": ["ana@example.com"]},
+        {"argument": "subject", "label": "subject", "role": "change", "values": ["Hello"]},
+        {"argument": "body", "label": "body", "role": "text", "values": ["Hi"]},
+    ],
+    "origins": [
+        {
+            "label": "to",
+            "value": "ana@example.com",
+            "words": "chosen by the model; you did not type it",
+            "trusted": False,
+        }
+    ],
+    "undo": "It cannot be taken back.",
+}
 
 
 def step(step_id: str, tool: str, status: str, **more: Any) -> View:
@@ -66,6 +83,7 @@ def approval(**more: Any) -> View:
         "preview": "Send a mail\nto: ana@example.com\nsubject: Hello",
         "reasons": ["it leaves the house"],
         "origins": [{"path": "/to/0", "source": "model", "trusted": False}],
+        "card": CARD,
         "asked_at": "2026-11-22T12:00:00Z",
         "status": "pending",
     } | more

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cli.cards import origin_words
 from cli.policies import DEFAULT
 from cli.render import in_order, waits_for
 from retinue.client.models import Origin, Step
+from retinue.origin_words import origin_words
 from tests.cli.conftest import FakeApi, Run, View, step, view, waiting
 from workflows.policy import DEFAULT_POLICY, parse_policies
 
@@ -55,7 +55,8 @@ def test_origins_are_told_in_words(origin: View, alone: bool, words: str) -> Non
         ({"expires_at": "2026-11-22T12:00:00Z", "overdue": True}, "it waits all the same"),
         ({"reminders": 2, "reminded_at": "2026-11-22T12:00:00Z"}, "Reminders so far: 2, the last "),
         ({"escalated_at": "2026-11-22T12:00:00Z"}, "Escalated "),
-        ({"undo": "email.move"}, "It can be taken back (email.move)."),
+        ({}, "to ana@example.com: chosen by the model; you did not type it"),
+        ({}, "It cannot be taken back."),
         ({"offer": OFFER}, "You approved the like 3 times; --from-now-on allows: email.send, to exactly "),
         ({"offer": OFFER}, f"bin/retinue approve a-1 ap-s1 --args-hash {'a' * 64} --from-now-on"),
     ],

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from retinue.capability import Annotations, Manifest, ToolSpec
+from retinue.registry import announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, pending, steps
+from tests.days import SOON, day_of
 from tests.scenarios.test_agents import call, delegated
 from tests.scenarios.test_plans import event
 from tests.test_main_job import mail
 
 Fresh = Callable[[str], str]
+GUESTS = ["ana@example.com", "ben@example.com", "cleo@example.com", "dora@example.com"]
 IMITATED = "ana@ex\u0430mple.com"
 """With one Cyrillic letter."""
 
@@ -72,3 +77,102 @@ async def test_a_plan_that_is_shown_first_says_which_step_will_not_run(stack: St
     shown = pending(view)[0]["preview"]
     assert "IT WILL NOT RUN: to: 'ana@ex\u0430<U+0430>mple.com' mixes Cyrillic and Latin letters" in shown
     await stack.decide(view, "reject")
+
+
+# --- what an id stands for, read when a person is asked
+
+
+async def made(stack: Stack, fresh: Fresh) -> dict[str, Any]:
+    """An event that stands in the calendar. Whoever comes was typed, so nobody is asked."""
+    step = event("s1", fresh("Board meeting"))
+    message = fresh(f"Enter it with {' '.join(GUESTS)}")
+    stack.model.script(message, plan_answer([{**step, "args": step["args"] | {"attendees": GUESTS}}]))
+    result: dict[str, Any] = steps(await stack.ended((await stack.start(message))["id"]))["s1"]["result"]
+    return result
+
+
+def one(tool: str, **args: Any) -> dict[str, Any]:
+    return {"id": "s1", "tool": tool, "args": args}
+
+
+async def test_a_literal_id_is_shown_as_what_it_stands_for_now(stack: Stack, fresh: Fresh) -> None:
+    """No step of the run read it: the model wrote the id out."""
+    there = await made(stack, fresh)
+    message = fresh("Delete it")
+    stack.model.script(message, plan_answer([one("calendar.delete_event", event_id=there["event_id"])]))
+    view = await stack.asked((await stack.start(message))["id"])
+    [asked] = pending(view)
+    [thing] = asked["card"]["things"]
+    facts = {fact["label"]: fact["value"] for fact in thing["facts"]}
+    assert (thing["id"], facts["title"]) == (there["event_id"], there["title"])
+    assert f"which is title {there['title']}; start {day_of(SOON)} 10:00 +00:00" in asked["preview"]
+    await stack.decide(view, "reject")
+
+
+async def test_an_agent_s_id_is_shown_as_what_it_stands_for_too(stack: Stack, fresh: Fresh) -> None:
+    there = await made(stack, fresh)
+    message, goal = fresh("Delete it"), fresh("delete it")
+    stack.model.script(message, plan_answer([delegated("calendar", goal)]))
+    stack.model.agent(goal, [call("calendar.delete_event", event_id=there["event_id"])], "I could not.")
+    view = await stack.asked((await stack.start(message))["id"])
+    assert there["title"] in pending(view)[0]["preview"]
+    await stack.decide(view, "reject")
+
+
+async def test_who_is_removed_is_said_by_name(stack: Stack, fresh: Fresh) -> None:
+    there = await made(stack, fresh)
+    message = fresh("Nobody comes")
+    change = {"event_id": there["event_id"], "attendees": [], "location": "Room 3"}
+    stack.model.script(message, plan_answer([one("calendar.update_event", **change)]))
+    view = await stack.asked((await stack.start(message, preview=True))["id"])
+    assert f"attendees: (removes all 4: {', '.join(GUESTS)})" in pending(view)[0]["preview"]
+    assert there["title"] in pending(view)[0]["preview"]
+    await stack.decide(view, "reject")
+
+
+@pytest.mark.parametrize("tool", ["email.delete", "tasks.delete", "contacts.remove", "calendar.delete_event"])
+async def test_an_id_that_stands_for_nothing_is_asked_about_all_the_same_and_said(
+    stack: Stack, fresh: Fresh, tool: str
+) -> None:
+    name = {"email": "message_id", "tasks": "task_id", "contacts": "contact_id", "calendar": "event_id"}
+    message = fresh("Delete it")
+    stack.model.script(message, plan_answer([one(tool, **{name[tool.partition(".")[0]]: "none-such"})]))
+    view = await stack.asked((await stack.start(message))["id"])
+    assert "what it stands for could not be read: there is no " in pending(view)[0]["preview"]
+    await stack.decide(view, "reject")
+
+
+async def test_a_capability_that_is_away_holds_up_no_question(stack: Stack, fresh: Fresh) -> None:
+    name = f"away-{uuid.uuid4().hex[:8]}"
+    by_id = {"type": "object", "properties": {"thing_id": {"type": "string"}}, "required": ["thing_id"]}
+    reads = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
+    manifest = Manifest(
+        name=name,
+        version="1",
+        description="Nobody works here.",
+        task_queue=name,
+        tools=[
+            ToolSpec(
+                name=f"{name}.drop",
+                title="Drop it",
+                description="Drops it.",
+                args_schema=by_id,
+                annotations=Annotations(lookups={"thing_id": f"{name}.look_up"}),
+            ),
+            ToolSpec(
+                name=f"{name}.look_up",
+                title="Look up",
+                description="Reads it.",
+                args_schema=by_id,
+                annotations=reads,
+                plannable=False,
+            ),
+        ],
+    )
+    await announce(stack.temporal, manifest)
+    message = fresh("Drop it")
+    stack.model.script(message, plan_answer([one(f"{name}.drop", thing_id="t-1")]))
+    view = await stack.asked((await stack.start(message))["id"])
+    assert f"could not be read: no worker of {name} answered in time" in pending(view)[0]["preview"]
+    await stack.decide(view, "reject")
+    assert (await stack.ended(view["id"]))["status"] == "completed"

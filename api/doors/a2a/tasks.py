@@ -115,9 +115,8 @@ def _parts(view: AssistantView, base: str) -> list[Part]:
 
 def _approval(approval: ShownApproval) -> list[Part]:
     """What would happen, from the true arguments; and the same as data, which a decision must name."""
-    why = "".join(f"\n- {reason}" for reason in approval.reasons)
     told = {"approval": approval.model_dump(mode="json")}
-    return [Part(text=f"{approval.preview}{why}"), Part(data=_value(told), media_type="application/json")]
+    return [Part(text=approval.in_whole()), Part(data=_value(told), media_type="application/json")]
 
 
 def _message(view: AssistantView, context_id: str, index: int) -> Message:

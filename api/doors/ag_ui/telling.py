@@ -184,13 +184,12 @@ class Telling:
         return asked
 
     def _approval(self, approval: ShownApproval, view: AssistantView) -> Interrupt:
-        reasons = "".join(f"\n- {reason}" for reason in approval.reasons)
         call = self._call(approval.step_id)
         is_call = approval.kind is ApprovalKind.ACTION and call in self._told.ids
         return Interrupt(
             id=interrupt_id(view.id, APPROVAL, approval.id),
             reason="tool_call" if is_call else "confirmation",
-            message=f"{approval.title}\n\n{approval.preview}{reasons}",
+            message=approval.in_whole(),
             tool_call_id=call if is_call else None,
             response_schema=_decision_schema(approval),
             expires_at=approval.expires_at.isoformat() if approval.expires_at else None,

@@ -279,8 +279,7 @@ class Turn:
         if not approvals:
             return []
         told = [
-            f"**{approval.title}** (`{approval.tool}`, approval `{approval.id}`)\n\n{_fenced(approval.preview)}"
-            + "".join(f"\n- {reason}" for reason in approval.reasons)
+            f"**{approval.title}** (`{approval.tool}`, approval `{approval.id}`)\n\n{_fenced(approval.in_whole())}"
             for approval in approvals
         ]
         more = [f"{left_out} more wait there."] if left_out else []

@@ -70,9 +70,12 @@ async def test_an_approval_is_an_interrupt_and_the_decision_resumes_it(
     [asked] = first.interrupts
     [call] = first.of(EventType.TOOL_CALL_START)
     assert (asked.reason, asked.tool_call_id) == ("tool_call", call.tool_call_id)
-    assert TO in asked.message
+    assert f"- to {TO}: " in asked.message
+    assert "Asked because:\n- it leaves the house" in asked.message
+    assert "It cannot be taken back." in asked.message
     [approval] = (await stack.view(first.assistant_id))["approvals"]
-    assert asked.metadata["retinue"]["preview"] == approval["preview"]
+    for name in ("preview", "card", "reasons", "undo"):
+        assert asked.metadata["retinue"][name] == approval[name]
     assert asked.response_schema["properties"]["args_hash"] == {"const": approval["args_hash"]}
     then = await talk.run(resume=[approved(asked)])
     assert (then.outcome, then.text) == ("success", "Sent.")

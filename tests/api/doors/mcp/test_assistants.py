@@ -57,6 +57,12 @@ async def test_a_client_starts_meets_the_approval_decides_and_gets_the_result(
         assert started["status"] == "awaiting_approval"
         [approval] = started["approvals"]
         assert TO in approval["preview"]
+        shown = next(iter((await stack.view(started["id"]))["approvals"]))
+        assert {name: approval[name] for name in ("card", "reasons", "undo")} == {
+            name: shown[name] for name in ("card", "reasons", "undo")
+        }
+        assert [origin["path"] for origin in approval["origins"]] == ["/to/0"]
+        assert approval["card"]["undo"] == "It cannot be taken back."
         assert approval["link"].endswith(f"/v1/assistants/{started['id']}")
 
         inbox = told(await client.call_tool("list_approvals", {}))["approvals"]
