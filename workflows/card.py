@@ -29,6 +29,9 @@ _LINE = 160
 """Characters; a longer value is a text."""
 _FACTS = 8
 _FACT = 120
+_ADDRESS = 320
+"""Characters: no mail address is longer."""
+_LISTED = 10
 _TEXTS = frozenset({"body", "text", "message", "description", "notes", "content", "instruction"})
 _ID = re.compile(r"(?:.*_)?ids?")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2})")
@@ -279,12 +282,15 @@ def _facts(found: Mapping[str, JsonValue], *, skip: str) -> Iterator[tuple[str, 
             continue
         texts = value if isinstance(value, list) else [value]
         if all(isinstance(text, str | int | float) for text in texts):
-            yield label_of(name), ", ".join(_short(_value(text)) for text in texts)
+            more = [f"and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
+            yield label_of(name), ", ".join([*(_short(_value(text)) for text in texts[:_LISTED]), *more])
 
 
 def _short(text: str) -> str:
+    """On one line, and not long; an address is not cut, as long as one may be."""
     line = " ".join(text.split())
-    return line if len(line) <= _FACT or " " not in line else f"{line[: _FACT - 1]}…"
+    most = _ADDRESS if "@" in line and " " not in line else _FACT
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _line(name: str, args: Mapping[str, JsonValue], subject: Subject) -> Iterator[CardLine]:

@@ -376,7 +376,7 @@ def _phrase(place: str, patterns: Sequence[str]) -> str:
 
 def _shown(text: str) -> str:
     """A value that cannot be mistaken for a part of the sentence around it."""
-    if len(text) > _SHOWN:
+    if len(text) > _SHOWN and any(char.isspace() for char in text):  # an address is told whole
         text = f"{text[:_SHOWN]}… ({len(text)} characters)"
     return text if _PLAIN.fullmatch(text) and text.isascii() else json.dumps(safe(text), ensure_ascii=False)
 

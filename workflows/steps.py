@@ -11,6 +11,8 @@ from activities.reasoning.contract import CallOutcome, StepReport
 from retinue.plan import BoundStep, cut
 from workflows.messages import ApprovalView, DoneEffect, KeptStep, RunOutcome, StepStatus, StepView
 
+_SUMMARY = 80
+"""Characters of a value in a line for the Web UI."""
 _HAPPENED = frozenset({StepStatus.COMPLETED, StepStatus.UNDONE, StepStatus.UNKNOWN})
 _LEFT_OUT = frozenset({StepStatus.SKIPPED, StepStatus.REJECTED, StepStatus.CANCELLED, StepStatus.FAILED})
 _REMEMBERED_BYTES = 16 * 1024
@@ -25,8 +27,26 @@ def summary(step: BoundStep, args: Mapping[str, JsonValue]) -> str:
 
 
 def _short(value: JsonValue) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    """A value on a short line. Of several whole ones are told, and of a long address its domain."""
+    texts = (
+        [_one(str(item)) for item in value] if isinstance(value, list) else [] if value is None else [_one(str(value))]
+    )
+    told = texts[:1]
+    for text in texts[1:]:
+        if len(", ".join([*told, text])) > _SUMMARY:
+            break
+        told.append(text)
+    more = f" and {len(texts) - len(told)} more" if len(told) < len(texts) else ""
+    return f"{', '.join(told)}{more}"
+
+
+def _one(text: str) -> str:
+    if len(text) <= _SUMMARY:
+        return text
+    local, at, domain = text.rpartition("@")
+    if at and len(domain) < _SUMMARY - 2 and " " not in text:
+        return f"{local[: _SUMMARY - len(domain) - 2]}…@{domain}"
+    return f"{text[: _SUMMARY - 1]}…"
 
 
 def begun(step: BoundStep, parent: str | None = None) -> StepView:

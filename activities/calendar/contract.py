@@ -180,7 +180,7 @@ class Calendar(Capability):
     """Contract of the calendar capability."""
 
     name = "calendar"
-    version = "1.0.0"
+    version = "1.1.0"
     description = "The person's own calendar: events, recurrence, free time."
     instructions = (
         "Times carry the person's offset. To change or delete an event that the person names, first list_events with "

@@ -96,7 +96,7 @@ class Contacts(Capability):
     """Contract of the contacts capability."""
 
     name = "contacts"
-    version = "1.1.0"
+    version = "1.2.0"
     description = "The person's address book: find, list, add and remove people."
     instructions = (
         "Use find to turn a name into an address and refer to /match/email; when several people fit, the person is asked "

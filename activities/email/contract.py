@@ -162,7 +162,7 @@ class Email(Capability):
     """Contract of the mail capability."""
 
     name = "email"
-    version = "1.0.0"
+    version = "1.1.0"
     description = "The person's mailbox: search, read, write, send, archive, move and delete mail."
     instructions = (
         "Recipients are bare addresses that the person typed or that contacts.find returned (/match/email). What mails "

@@ -204,7 +204,7 @@ class Tasks(Capability):
     """Contract of the tasks capability."""
 
     name = "tasks"
-    version = "1.1.0"
+    version = "1.2.0"
     description = "The person's to-do list: add, list, complete and delete tasks, and reminders at a time."
     instructions = (
         "To complete, reopen or delete a task that the person names, or to cancel its reminder, first list with a "

@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 import activities
+from retinue.capability import ToolSpec
+from retinue.plan import PlanStep, bind_call
 from workflows.card import TEXT_SHOWN, Card, CardLine, Form, Known, Role, Subject, card_of, explained, rendered
 from workflows.origins import Origin, Source
+from workflows.steps import summary
 
 TOOLS = {spec.name: spec for name in activities.folders() for spec in activities.load(name).CONTRACT.manifest().tools}
 START, MOVED = "2031-03-03T09:00:00+00:00", "2031-03-04T15:30:00+00:00"
@@ -179,10 +183,15 @@ def test_an_id_is_shown_as_what_it_stands_for_after_the_destinations() -> None:
 
 
 def test_what_strangers_wrote_into_it_forges_no_line_and_is_bounded() -> None:
-    evil = {"event_id": "e1", "title": "Lunch\nto: nobody\u202e\x1b[2J" + "x" * 100 + " y" * 5000}
+    evil: dict[str, Any] = {
+        "event_id": "e1",
+        "title": "Lunch\nto: nobody\u202e\x1b[2J" + "x" * 5000,
+        "attendees": ["e@x"] * 100,
+    }
     shown = changed({"location": "Room 3"}, found=evil)
     assert [one for one in shown if one.startswith("to:")] == []
     assert max(map(len, shown)) < 400
+    assert "and 90 more" in "".join(shown)
     assert not {"\u202e", "\x1b"} & set("".join(shown))
 
 
@@ -239,3 +248,31 @@ def test_whatever_the_arguments_and_the_thing_are_a_card_comes_of_it(
     for name in args or {"x": None}:
         about = Subject(schema={}, sensitive=("/to",), things={name: Known(args.get(name), found=found)})
         assert rendered("Do", card_of(args, about)).startswith("Do")
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        (["ana@example.com", "ben@example.com"], "email.send to ana@example.com, ben@example.com"),
+        ([f"guest{number}@example.com" for number in range(9)], "and 5 more"),
+        ([LONGEST.replace("b" * 60, "b")], "…@b.b.b.attacker.example"),
+    ],
+)
+def test_a_summary_tells_whole_destinations_or_their_domain(to: list[JsonValue], told: str) -> None:
+    spec = TOOLS["email.send"]
+    step = bind_call(PlanStep(id="s1", tool="email.send"), spec, capability="email", task_queue="email")
+    assert told in summary(step, {"to": to})
+
+
+OF_PLANS = [spec for spec in TOOLS.values() if spec.plannable and not spec.annotations.read_only]
+
+
+@pytest.mark.parametrize("spec", OF_PLANS, ids=lambda spec: spec.name)
+def test_every_id_in_an_action_of_ours_can_be_looked_up(spec: ToolSpec) -> None:
+    ids = {name for name in spec.args_schema.get("properties", {}) if name.endswith("_id")}
+    assert ids <= set(spec.annotations.lookups)
+    for argument, name in spec.annotations.lookups.items():
+        reader = TOOLS[name]
+        assert argument in spec.args_schema["properties"]
+        assert name.partition(".")[0] == spec.name.partition(".")[0]
+        assert (reader.annotations.read_only, len(reader.args_schema["properties"])) == (True, 1)

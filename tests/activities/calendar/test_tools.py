@@ -404,3 +404,14 @@ async def test_free_time_across_the_end_of_summer_time_counts_real_hours(call: C
 
     assert len(found["slots"]) == 7
     assert found["slots"][-1] == {"start": "2026-10-25T06:00:00+02:00", "end": "2026-10-25T07:00:00+02:00"}
+
+
+async def test_an_id_is_looked_up_as_it_stands_and_one_of_no_event_says_so(call: Call) -> None:
+    created = await call("calendar.create_event", **LUNCH, location="Corner", attendees=["ana@example.com"])
+    await call("calendar.update_event", event_id=created["event_id"], title="Long lunch")
+
+    found = await call("calendar.look_up", event_id=created["event_id"])
+
+    assert found == created | {"title": "Long lunch"}
+    with pytest.raises(ApplicationError, match="there is no such event"):
+        await call("calendar.look_up", event_id="none-such.ics")

@@ -260,3 +260,12 @@ async def test_a_whole_name_is_found_among_hundreds_that_contain_it(
     found = await call("contacts.find", name="Ana")
 
     assert (len(found["contacts"]), found["match"]["contact_id"]) == (100, ana["contact_id"])
+
+
+async def test_an_id_is_looked_up_as_it_stands_and_one_of_nobody_says_so(call: Call) -> None:
+    ana = await call("contacts.add", **ANA)
+    assert await call("contacts.look_up", contact_id=ana["contact_id"]) == {
+        name: value for name, value in ana.items() if name != "created"
+    }
+    with pytest.raises(ApplicationError, match="there is no such contact"):
+        await call("contacts.look_up", contact_id="none-such")

@@ -285,3 +285,16 @@ async def test_forty_thousand_recipients_are_refused(call: Call, box: Box) -> No
 
     assert (failure.value.type, len(str(failure.value)) < 500) == ("InvalidArguments", True)
     assert await box.count() == 0
+
+
+async def test_an_id_is_looked_up_as_its_line_in_the_mailbox_and_leaves_it_unread(call: Any, box: Box) -> None:
+    await box.deliver("m", subject="Lunch", text="Today?")
+    found = await call("look_up", {"message_id": "<m@example.com>"})
+
+    assert (found["from"], found["subject"], found["snippet"]) == ("clara@example.com", "Lunch", "Today?")
+    assert await ids(call, unread=True) == ["<m@example.com>"]
+
+
+async def test_an_id_of_no_mail_says_so(call: Any, box: Box) -> None:
+    with pytest.raises(ApplicationError, match="there is no mail with that message_id"):
+        await call("look_up", {"message_id": "<none@example.com>"})

@@ -243,3 +243,12 @@ async def test_an_unknown_task_is_not_found_with_a_hint(call: Call, tool: str) -
         await call(tool, task_id="nobody")
 
     assert (missing.value.type, missing.value.non_retryable) == ("NotFound", True)
+
+
+async def test_an_id_is_looked_up_as_it_stands_and_one_of_no_task_says_so(call: Call) -> None:
+    added = await call("add", title="Buy milk")
+    await call("complete", task_id=added["task_id"])
+
+    assert await call("look_up", task_id=added["task_id"]) == added | {"done": True}
+    with pytest.raises(ApplicationError, match="there is no such task"):
+        await call("look_up", task_id="none-such")
