@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from retinue.text import safe
 from workflows.card import explained
 from workflows.messages import (
     ApprovalKind,
@@ -40,7 +41,7 @@ _MARKS = {
 
 def static_summary(message: str) -> str:
     """One line for lists of runs."""
-    line = " ".join(message.split())
+    line = " ".join(safe(message).split())
     return line if len(line) <= 120 else f"{line[:119]}…"
 
 
@@ -164,7 +165,7 @@ def _code(name: str) -> str:
 
 def _fence(text: str) -> list[str]:
     """A code block that its content cannot close, wrapped so that nothing hides beyond the page's edge."""
-    shown = text if len(text) <= _MOST else f"{text[:_MOST]}\n[cut: {len(text)} characters in all]"
+    shown = safe(text) if len(text) <= _MOST else f"{safe(text[:_MOST])}\n[cut: {len(text)} characters in all]"
     lines = [part for line in shown.replace("```", "'''").splitlines() for part in _wrapped(line)]
     return ["```text", *lines, "```"]
 

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from activities.reasoning.contract import CallOutcome, StepReport
 from retinue.plan import BoundStep, cut
+from retinue.text import safe
 from workflows.messages import ApprovalView, DoneEffect, KeptStep, RunOutcome, StepStatus, StepView
 
 _SUMMARY = 80
@@ -22,7 +23,7 @@ _REMEMBERED_BYTES = 16 * 1024
 def summary(step: BoundStep, args: Mapping[str, JsonValue]) -> str:
     """One line about a call for the Web UI: `email.send to team@example.com`."""
     names = [name for _, name, _, _ in Formatter().parse(step.summary) if name]
-    values = {name: _short(args.get(name)) for name in names}
+    values = {name: safe(_short(args.get(name))) for name in names}
     return f"{step.tool} {step.summary.format(**values)}".strip() if any(values.values()) else step.tool
 
 

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.web.readable import visible
+from api.doors.shown import _text as shown_text
 from cli.render import plain as on_the_terminal
 from console.rendering import templates
 from retinue import addresses, logs, words
 from retinue.addresses import check_address, misleading, readable_domain
 from retinue.text import is_invisible, safe, without_controls, without_invisible
+from tests.workflows.test_presentation import details
 
 INVISIBLE = {
     "soft hyphen": "\u00ad",
@@ -40,7 +42,8 @@ SURFACES: dict[str, Callable[[str], str]] = {
         templates().from_string("{{ text }}").render(text=text).replace("&lt;", "<").replace("&gt;", ">")
     ),
     "command line": lambda text: str(on_the_terminal(text)),
-    "doors": safe,
+    "Web UI": lambda text: details(reply=text).partition("```text\n")[2].partition("\n```")[0],
+    "doors": lambda text: str(shown_text(text)),
     "logs": lambda text: logs._Formatter("%(message)s").format(logging.makeLogRecord({"msg": text})),
 }
 NEEDED = {

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from activities.reasoning.contract import Message, Role
+from workflows.card import Card, CardOrigin
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -137,6 +138,12 @@ def test_foreign_words_stand_in_code_only(more: dict[str, Any]) -> None:
     shown = re.sub(r"```text\n.*?\n```|```json\n.*?\n```|`[^`\n]*`", "", details(**more), flags=re.DOTALL)
     assert "evil.example" not in shown
     assert "**bold**" not in shown
+
+
+def test_where_values_came_from_and_undo_stand_below_an_approval() -> None:
+    origin = CardOrigin(label="to", value="ana@example.com", words="typed by you", trusted=True)
+    shown = details(approvals=[approval(card=Card(origins=[origin], undo="It cannot be taken back."))])
+    assert "Where the values come from:\n- to ana@example.com: typed by you\nIt cannot be taken back." in shown
 
 
 def test_a_large_plan_is_rendered_in_no_time() -> None:
