@@ -53,7 +53,7 @@ _log = logging.getLogger("retinue.worker")
 SANDBOX = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
         *("retinue", "activities", "workflows.messages", "workflows.standing"),
-        *("workflows.budget", "workflows.origins", "workflows.policy"),
+        *("workflows.budget", "workflows.card", "workflows.origins", "workflows.policy"),
         *("jsonschema", "jsonschema_specifications", "referencing", "rpds", "attrs", "attr"),
         *("dotenv", "pydantic_settings", "google", "urllib"),
     )
