@@ -109,12 +109,14 @@ class Known:
     Attributes:
         value: The id that was asked about.
         found: The thing as it is now; None where it could not be read.
+        fields: What a thing of its kind can have; what `found` lacks of it is empty.
         problem: Why not.
         by_others: Others may have written it.
     """
 
     value: JsonValue
     found: Mapping[str, JsonValue] | None = None
+    fields: frozenset[str] = frozenset()
     problem: str = ""
     by_others: bool = True
 
@@ -331,8 +333,9 @@ def _cleared(name: str, value: JsonValue, args: Mapping[str, JsonValue], subject
 def _present(name: str, subject: Subject) -> JsonValue | object:
     """What stands there now, as the thing that is changed has it."""
     for argument, known in (subject.things or {}).items():
-        if known.found is not None and name in known.found and known.found.get(argument) == known.value:
-            return known.found[name]
+        found = known.found
+        if found is not None and found.get(argument) == known.value and name in {*found, *known.fields}:
+            return found.get(name)
     return _MISSING
 
 

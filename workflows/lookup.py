@@ -80,4 +80,5 @@ async def _read(tool: local.FoundTool | None, argument: str, value: JsonValue, *
         return Known(value, problem=explain(error, who=tool.spec.name).message[:_LONGEST_PROBLEM])
     if not isinstance(result, dict):
         return Known(value, problem="the answer cannot be shown")
-    return Known(value, found=result, by_others=not tool.spec.annotations.trusted_output)
+    fields = frozenset(tool.spec.result_schema.get("properties", {}))
+    return Known(value, found=result, fields=fields, by_others=not tool.spec.annotations.trusted_output)

@@ -132,6 +132,16 @@ def test_an_emptied_text_says_what_it_removes() -> None:
     assert "location: (removes: Room 2)" in changed({"location": ""})
 
 
+@pytest.mark.parametrize("name", ["attendees", "location"])
+def test_an_empty_value_where_nothing_is_removes_nothing(name: str) -> None:
+    """Readings leave out what is as it is by default."""
+    bare = {"event_id": "e1", "title": "Board meeting"}
+    fields = frozenset(TOOLS["calendar.look_up"].result_schema["properties"])
+    things = {"event_id": Known("e1", found=bare, fields=fields)}
+    emptied = {"event_id": "e1", name: [] if name == "attendees" else ""}
+    assert f"{name}: (nothing is there now)" in text("calendar.update_event", emptied, things=things)
+
+
 @pytest.mark.parametrize("value", [[], ""])
 def test_what_is_emptied_is_said_also_where_nobody_could_read_what_is_there(value: Any) -> None:
     name = "attendees" if value == [] else "location"
