@@ -179,6 +179,12 @@ def rendered(title: str, card: Card) -> str:
     return "\n".join(text for part in parts for text in part)
 
 
+def destinations(title: str, card: Card) -> str:
+    """The beginning of the card as text, which nothing may cut: the action and where it goes."""
+    first = [line for line in card.lines if line.role is Role.DESTINATION]
+    return rendered(title, Card(lines=first))
+
+
 def listed(title: str, args: Mapping[str, JsonValue]) -> str:
     """Arguments as text where nothing is known of their tool any more."""
     card = card_of(args, Subject(schema={}))

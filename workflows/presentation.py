@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from retinue.text import safe
-from workflows.card import explained
+from workflows.card import destinations, explained
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -76,7 +76,8 @@ def _lines(view: AssistantView) -> Iterator[str]:
 
 
 def _approval(workflow_id: str, approval: ApprovalView) -> Iterator[str]:
-    yield from ("", f"### Approve? {approval.title}", *_fence(approval.preview))
+    first = len(destinations(approval.title, approval.card)) if approval.card else 0
+    yield from ("", f"### Approve? {approval.title}", *_fence(approval.preview, most=max(_MOST, first)))
     yield f"{_ASKED.get(approval.kind, 'A person must decide, because')} {' and '.join(approval.reasons)}."
     if below := explained(approval.card, ()):
         yield from _fence(below)
@@ -163,9 +164,9 @@ def _code(name: str) -> str:
     return f"`{' '.join(name.replace('`', chr(39)).split())}`"
 
 
-def _fence(text: str) -> list[str]:
+def _fence(text: str, *, most: int = _MOST) -> list[str]:
     """A code block that its content cannot close, wrapped so that nothing hides beyond the page's edge."""
-    shown = safe(text) if len(text) <= _MOST else f"{safe(text[:_MOST])}\n[cut: {len(text)} characters in all]"
+    shown = safe(text) if len(text) <= most else f"{safe(text[:most])}\n[cut: {len(text)} characters in all]"
     lines = [part for line in shown.replace("```", "'''").splitlines() for part in _wrapped(line)]
     return ["```text", *lines, "```"]
 

@@ -20,11 +20,11 @@ from activities.reasoning.contract import Message, PlanRequest, Reasoning, Role
 from activities.reasoning.prompts import for_plan
 from activities.tasks.contract import Tasks
 from activities.weather.contract import Weather
-from cli.cards import origin_words
 from offline.answers import complete
 from offline.protocol import ChatRequest
 from retinue.capability import Manifest
 from retinue.client.models import Approval
+from retinue.origin_words import origin_words
 from retinue.registry import announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps

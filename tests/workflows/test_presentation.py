@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from activities.reasoning.contract import Message, Role
-from workflows.card import Card, CardOrigin
+from workflows.card import Card, CardLine, CardOrigin, Role, destinations
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -144,6 +144,14 @@ def test_where_values_came_from_and_undo_stand_below_an_approval() -> None:
     origin = CardOrigin(label="to", value="ana@example.com", words="typed by you", trusted=True)
     shown = details(approvals=[approval(card=Card(origins=[origin], undo="It cannot be taken back."))])
     assert "Where the values come from:\n- to ana@example.com: typed by you\nIt cannot be taken back." in shown
+
+
+def test_no_destination_is_cut() -> None:
+    to = [f"guest{number}@{'x' * 50}.example" for number in range(100)]
+    card = Card(lines=[CardLine(argument="/to", label="to", role=Role.DESTINATION, values=to)])
+    shown = details(approvals=[approval(card=card, preview=f"{destinations('Send a mail', card)}\nbody: {'b' * 9000}")])
+    assert "".join(shown.split()).count(f"@{'x' * 50}.example") == 100
+    assert "[cut: " in shown
 
 
 def test_a_large_plan_is_rendered_in_no_time() -> None:
