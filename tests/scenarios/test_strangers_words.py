@@ -131,7 +131,7 @@ async def test_the_model_without_a_key_plans_the_ordinary_forecast_by_mail_witho
     page = (await stack.http.get(f"/assistants/{view['id']}", headers={"Accept": "text/html"})).text
     assert 'class="origins"' in page
     assert 'class="foreign"' not in page
-    assert f"written by the model, out of s1 ({elsewhere.name}.forecast)" in page
+    assert f"written by the model out of what no stranger wrote: s1 ({elsewhere.name}.forecast)" in page
     shown = Approval.model_validate(approval).origins
     assert [origin_words(origin) for origin in shown if origin.source == "model"] == [
         f"from step s2 (reasoning.compose), written by the model out of what no stranger wrote: s1 ({elsewhere.name}.forecast)"

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from activities.reasoning.contract import Message, Role
-from workflows.card import Card, CardLine, CardOrigin, Role, destinations
+from workflows import card as cards
+from workflows.card import Card, CardLine, CardOrigin, destinations
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -148,7 +149,7 @@ def test_where_values_came_from_and_undo_stand_below_an_approval() -> None:
 
 def test_no_destination_is_cut() -> None:
     to = [f"guest{number}@{'x' * 50}.example" for number in range(100)]
-    card = Card(lines=[CardLine(argument="/to", label="to", role=Role.DESTINATION, values=to)])
+    card = Card(lines=[CardLine(argument="/to", label="to", role=cards.Role.DESTINATION, values=to)])
     shown = details(approvals=[approval(card=card, preview=f"{destinations('Send a mail', card)}\nbody: {'b' * 9000}")])
     assert "".join(shown.split()).count(f"@{'x' * 50}.example") == 100
     assert "[cut: " in shown
