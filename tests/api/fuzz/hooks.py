@@ -12,6 +12,7 @@ NO_SCHEMA_CAN_SAY = (
     "is no IANA time zone",  # 600 names, and others every year
     "there is no policy",  # they stand in a file
     "there is no tool",  # they are announced while the stack runs
+    "has no argument at",  # likewise
     "expires_at must lie",  # counted from today
     "ends_at",
     "there is no occasion",  # of cron: it reads like one and names no time that comes
