@@ -22,7 +22,7 @@ from retinue.client.calls import Call, OneDecision
 Schema = Mapping[str, Any]
 DOCUMENT: dict[str, Any] = create_app().openapi()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
-FOR_OTHERS = ("/v1/session", "/v1/chat/", "/v1/models", "/v1/codec", "/v1/webhooks")
+FOR_OTHERS = ("/v1/session", "/v1/chat/", "/v1/responses", "/v1/models", "/v1/codec", "/v1/webhooks")
 """Doors of their own: a browser's cookie, the protocols of other clients, the codec of the Web UI."""
 ONE = OneDecision(
     assistant_id="a", approval_id="b", decision="edit", args_hash="c", args={}, comment="d", grant={"uses": 1}
@@ -65,6 +65,8 @@ def resolved(schema: Schema) -> Schema:
     """A schema without references, and without the null that it also allows."""
     if "$ref" in schema:
         return resolved(SCHEMAS[schema["$ref"].rpartition("/")[2]])
+    if "properties" in schema:  # an `anyOf` beside them says which belong together
+        return schema
     others = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
     return resolved(others[0]) if others else schema
 
