@@ -6,7 +6,7 @@ The sentence is made by code from the look-up's planned arguments alone, so no s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
@@ -67,6 +67,7 @@ def _window(start: JsonValue, end: JsonValue, now: datetime) -> str:
         return ""
     if soon and length > 1:
         return f" in the next {length} days"
+    last = max(first, last - timedelta(seconds=1))  # a window that ends at midnight ends with the day before
     return f" on {_day(first)}" if first.date() == last.date() else f" from {_day(first)} to {_day(last)}"
 
 

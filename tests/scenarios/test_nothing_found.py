@@ -168,7 +168,8 @@ def missing(look: BoundStep, result: Any, path: str = "/match/event_id") -> str 
     [
         ({"query": "Rent", "start": "2027-03-01T00:00:00+01:00", "end": "2027-05-30T00:00:00+01:00"}, "next 90 days"),
         ({"query": "Rent", "start": "2027-04-02T00:00:00Z", "end": "2027-04-02T23:00:00Z"}, "on 2 April 2027"),
-        ({"start": "2027-04-02T00:00:00Z", "end": "2027-05-03T00:00:00Z"}, "from 2 April 2027 to 3 May 2027"),
+        ({"start": "2027-04-02T00:00:00Z", "end": "2027-04-03T00:00:00Z"}, "on 2 April 2027"),
+        ({"start": "2027-04-02T00:00:00Z", "end": "2027-05-03T00:00:00Z"}, "from 2 April 2027 to 2 May 2027"),
         ({"start": "2027-04-02T00:00:00", "end": "2027-05-03"}, "I found no event"),
     ],
 )
