@@ -25,11 +25,12 @@ from retinue.store import Store
 from retinue.testing import Answer, plan_answer
 from retinue.times import present
 from tests.conftest import Stack, View, pending, steps
-from tests.days import SOON
+from tests.days import NEXT, SOON
 from tests.scenarios.conftest import people  # noqa: F401  # a fixture
 from tests.scenarios.test_agents import call, delegated
 from tests.scenarios.test_people import QUORUM, Opened, rule, say
 from tests.scenarios.test_plans import MISSING, event
+from tests.scenarios.test_rejections import rejecting
 from tests.security.backdoor.conftest import house, installation, keys  # noqa: F401  # fixtures
 from tests.test_main_job import COMPOSED_MAIL, forecast, mail
 from workflows.undo import undo_id
@@ -82,6 +83,10 @@ async def test_record(stack: Stack, fresh: Fresh, shape: str) -> None:
 
 async def test_record_the_registry(stack: Stack) -> None:
     await save(stack, REGISTRY_ID, "registry")
+
+
+def call_step(step_id: str, tool: str, args: dict[str, Any]) -> dict[str, Any]:
+    return {"id": step_id, "tool": tool, "args": args}
 
 
 async def ended(stack: Stack, view: View, name: str) -> View:
@@ -246,6 +251,47 @@ async def full(store: Store) -> AsyncIterator[AsyncSession]:
 
 
 WRITE = Store.write
+
+
+async def test_record_nothing_found(stack: Stack, fresh: Fresh) -> None:
+    """A look-up that finds nothing: the step that needs it is skipped and the run completes."""
+    message = fresh("Cancel the concert")
+    look = {"start": f"{SOON}T00:00:00Z", "end": f"{NEXT}T00:00:00Z", "query": fresh("Concert")}
+    gone = {"event_id": {"$from": "s1", "path": "/match/event_id"}}
+    plan = plan_answer([call_step("s1", "calendar.list_events", look), call_step("s2", "calendar.delete_event", gone)])
+    stack.model.script(message, plan, plan_answer())
+    await ended(stack, await stack.start(message, wait_seconds=20), "nothing_found")
+
+
+async def test_record_looked_up(stack: Stack, fresh: Fresh) -> None:
+    """An action on an id: what it stands for is read before a person is asked."""
+    message = fresh("Dentist, and cancel it")
+    gone = call_step("s2", "calendar.delete_event", {"event_id": {"$from": "s1", "path": "/event_id"}})
+    view = await asking(stack, message, plan_answer([event(title=message), gone]))
+    await stack.decide(view)
+    await ended(stack, view, "looked_up")
+
+
+async def test_record_rejected_before(stack: Stack, fresh: Fresh) -> None:
+    """The same mail three times in other words: the third is not asked."""
+    message = fresh("Tell team@example.com")
+    stack.model.script(message, *[plan_answer([mail("s1", body=f"Report {n}")]) for n in range(3)], plan_answer())
+    await ended(stack, await rejecting(stack, (await stack.start(message))["id"]), "rejected_before")
+
+
+async def test_record_an_answer_in_a_schema(stack: Stack, fresh: Fresh) -> None:
+    """A program asked for an answer in a JSON schema: one more activity writes it."""
+    shape = {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}
+    message = fresh("Which town?")
+    stack.model.script(message, plan_answer(reply="Lisbon"), replies=[Answer('{"town": "Lisbon"}')])
+    body = {"model": "retinue", "messages": [{"role": "user", "content": message}]}
+    form = {"type": "json_schema", "json_schema": {"name": "town", "schema": shape}}
+    answer = await stack.http.post("/v1/chat/completions", json={**body, "response_format": form})
+    assert answer.status_code == 200, answer.text
+    [found] = [
+        view for view in (await stack.http.get("/v1/assistants")).json()["assistants"] if view["message"] == message
+    ]
+    await save(stack, found["id"], "answered_in_a_schema")
 
 
 async def test_record_a_briefing(stack: Stack) -> None:
