@@ -210,13 +210,10 @@ class Runs:
         if name not in self._policies:
             known = ", ".join(sorted(self._policies))
             raise InvalidArguments(f"there is no policy {name!r}", hint=f"there are {known}; see RETINUE_POLICY")
-        policy, own = self._policies[name], self._policies[DEFAULT_POLICY.name]
-        budget = body.budget
+        policy, budget = self._policies[name], body.budget
         if budget is not None and not decides(self._credential):
             budget = _completed(budget, policy.run_budget)
-        is_strict = is_at_least_as_strict(policy, own) and (
-            budget is None or own.run_budget is None or within(budget, own.run_budget)
-        )
+        is_strict = self._is_strict(policy, budget)
         if not is_strict:
             what = f"the policy {name!r}" if body.policy else "this budget"
             self.check_decides(f"{what} may let more happen without a question than your own policy does")
@@ -238,6 +235,24 @@ class Runs:
             edition=EDITION,
             **{key: value for key, value in special.items() if value is not None},
         )
+
+    def _is_strict(self, policy: Policy, budget: Limits | None) -> bool:
+        """Whether a run under these asks about everything that one under the caller's own policy of today asks about."""
+        own = self._policies[DEFAULT_POLICY.name]
+        return is_at_least_as_strict(policy, own) and (
+            budget is None or own.run_budget is None or within(budget, own.run_budget)
+        )
+
+    def _check_adds(self, old: StartAssistant) -> None:
+        """Refuse whoever may not decide what adds to a run, or goes on from one, that may let pass more than theirs.
+
+        The file of policies may have become stricter since it began, so what it was started under is compared anew.
+
+        Raises:
+            NotAllowed: It may, and they may not.
+        """
+        if old.only_deciders or not self._is_strict(old.policy or DEFAULT_POLICY, old.budget):
+            self.check_decides("that run has a policy or budget that lets more happen than your own policy does")
 
     def check_decides(self, why: str) -> None:
         """Refuse what lets more happen without a question, where the caller may not decide.
@@ -348,8 +363,7 @@ class Runs:
         """
         await self._refuse_while_it_works(run_id)
         old: StartAssistant = await self._asked(run_id, "fork_point", StartAssistant)
-        if old.only_deciders:
-            self.check_decides("that run has a policy or budget of its own, which a fork keeps")
+        self._check_adds(old)
         undone = {step.step_id for step in await self._undo_steps(run_id) if step.status == "undone"}
         new = forked(old, body, undone=undone, through=self._credential)
         return await self._start_once(_TYPE, new, new.message, claimed)
@@ -617,8 +631,14 @@ class Runs:
         return False
 
     async def send_message(self, run_id: str, message: SendMessage) -> None:
-        """Say the next thing of a chat, or answer the assistant's question. Errors as for `decide`."""
-        await self._describe(run_id)
+        """Say the next thing of a chat, or answer the assistant's question. Errors as for `decide`.
+
+        Raises:
+            NotAllowed: The run may let pass more than the caller's own policy, and they may not decide.
+        """
+        description = await self._describe(run_id)
+        if not self.may_decide and description.workflow_type == _TYPE:
+            self._check_adds(await self._asked(run_id, "fork_point", StartAssistant))
         await self._update(run_id, "send_message", message.model_copy(update=self._mark()))
 
     def _mark(self) -> dict[str, Credential]:

@@ -119,7 +119,7 @@ class AssistantWorkflow:
         self._turns = carried.turns
         self._card: PlanCard | None = None
         self._typed = list(start.fork.typed if start.fork else carried.typed)
-        self._typed_through = list(start.fork.typed_through if start.fork else [])
+        self._typed_through = list(start.fork.typed_through if start.fork else carried.typed_through)
         self._reply = carried.reply
         self._error = carried.error
         self._stopping = False
@@ -278,6 +278,7 @@ class AssistantWorkflow:
                 "notices": [*self._notices, *self._refused_signals.notices()][-MAX_NOTICES:],
                 "usage": self._usage,
                 "typed": self._typed,
+                "typed_through": self._typed_through,
                 "reply": self._reply,
                 "error": self._error,
                 "asked_budgets": self._allowance.asked,

@@ -15,7 +15,7 @@ from workflows import local
 from workflows.approvals import SIGNAL, Approvals, Question
 from workflows.lookup import look_up
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
-from workflows.origins import Origin, Source, at, leaves
+from workflows.origins import Origin, Source, at, leaves, touches
 from workflows.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Rule, Verdict
 from workflows.rejections import Rejection, Rejections, Target, target
 from workflows.standing import Approved, Consult, Consulted, GrantWish, Scope
@@ -294,19 +294,14 @@ def _retraced(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
     """Where the values of edited arguments come from; what decides nothing about destinations only where it stayed."""
     yield from _origins_of_edit(wish, args)
     for origin in wish.origins:
-        decides = any(_overlap(origin.path, place) for place in wish.step.annotations.sensitive)
+        decides = any(touches(origin.path, place) for place in wish.step.annotations.sensitive)
         if not decides and at(args, origin.path) == at(wish.args, origin.path):
             yield origin
 
 
 def _goes_where_strangers_say(wish: Wish) -> bool:
     theirs = [origin.path for origin in wish.origins if origin.source == Source.STRANGERS]
-    return any(_overlap(path, place) for path in theirs for place in wish.step.annotations.sensitive)
-
-
-def _overlap(path: str, place: str) -> bool:
-    """Whether one of two places holds the other."""
-    return f"{path}/".startswith(f"{place}/") or f"{place}/".startswith(f"{path}/")
+    return any(touches(path, place) for path in theirs for place in wish.step.annotations.sensitive)
 
 
 def _covering(origins: Sequence[Origin], path: str) -> Origin | None:

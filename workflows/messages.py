@@ -156,6 +156,7 @@ class Carried(BaseModel):
     notices: list[str] = Field(default_factory=list)
     usage: Usage = Usage()
     typed: list[str] = Field(default_factory=list)
+    typed_through: list[TypedValue] = Field(default_factory=list)
     reply: str | None = None
     error: StepError | None = None
     asked_budgets: int = 0

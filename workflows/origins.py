@@ -200,6 +200,11 @@ def trace(
     taint = Taint(steps, results)
     in_person = words.in_person()
     found = {origin.path: origin for origin in _references("", step.args, steps, taint)}
+    found |= {
+        path: _given_back(origin, at(step.args, path), results, words, in_person)
+        for path, origin in found.items()
+        if any(touches(path, place) for place in step.annotations.sensitive)
+    }
     for path in step.annotations.sensitive:
         for leaf, value in leaves(path, at(step.args, path)):
             if leaf not in found:
@@ -207,6 +212,32 @@ def trace(
                 theirs = text in words.typed or _stands_in(text, in_person)
                 found[leaf] = _written(leaf, text, theirs, words, known, after_strangers=after_strangers)
     return list(found.values())
+
+
+def touches(path: str, place: str) -> bool:
+    """Whether one of two places holds the other."""
+    return f"{path}/".startswith(f"{place}/") or f"{place}/".startswith(f"{path}/")
+
+
+def _given_back(
+    origin: Origin, reference: JsonValue, results: Mapping[str, JsonValue], words: Words, in_person: str
+) -> Origin:
+    """The origin of a referenced value; what a tool or a model only gives back came from whoever said it.
+
+    So a key that may not decide gains nothing by first having its words written on a list, or into a text.
+    """
+    if origin.source not in (Source.OWN, Source.MODEL) or not isinstance(reference, dict):
+        return origin
+    try:
+        value = pointer(results[str(reference["$from"])], str(reference.get("path") or ""))
+    except LookupError:
+        return origin
+    given = {str(leaf).casefold() for _, leaf in leaves("", value)} - {""}
+    for text in sorted(given):
+        theirs = text in words.typed or _stands_in(text, in_person)
+        if not theirs and (credential := words.through(text)):
+            return origin.model_copy(update={"source": Source.KEY, "trusted": False, "through": credential.label})
+    return origin
 
 
 def _written(

@@ -112,14 +112,18 @@ def read(
 
 
 def last_said(messages: Sequence[Message]) -> list[Message]:
-    """The last messages of a run, as many as another one may be told; planners do not see what an assistant said."""
+    """The last messages of a run, as many as another one may be told; planners do not see what an assistant said.
+
+    Each keeps the credential with which it came: whoever goes on from there has not said it.
+    """
     taken: list[Message] = []
     left = _LAST_TEXT
     for message in reversed(messages[-_LAST_MESSAGES:]):
         left -= len(message.text)
         if left < 0:
             break
-        taken.append(Message(role=message.role, text=message.text, withheld=message.role is Role.ASSISTANT))
+        through = {"through": message.through} if message.through else {}
+        taken.append(Message(role=message.role, text=message.text, withheld=message.role is Role.ASSISTANT, **through))
     return taken[::-1]
 
 

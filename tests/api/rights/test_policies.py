@@ -94,7 +94,7 @@ async def lax(door: Door, message: str, address: str, **fields: Any) -> View:
 async def test_nothing_is_said_into_a_chat_that_has_a_laxer_policy(door: Door, fresh: Fresh, address: str) -> None:
     chat = await lax(door, fresh("Hello"), address, mode="chat")
     body = {"message": f"Mail {address}"}
-    refused(await door.asks.http.post(f"/v1/assistants/{chat['id']}/messages", json=body), 403, "may decide")
+    refused(await door.asks.http.post(f"/v1/assistants/{chat['id']}/messages", json=body), 403, NOT_ALLOWED)
     told = await over_mcp(door.asks, "send_message", assistant_id=chat["id"], **body)
     assert told["isError"]
     assert sent_mails(door.person, chat["id"]) == []
