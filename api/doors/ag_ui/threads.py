@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from activities.reasoning.contract import Usage
+from activities.reasoning.contract import Message, Usage
 from api.deps import House
 from api.doors.ag_ui.models import Answer, RunInput, Said
+from api.doors.openai.history import credited
 from api.doors.openai.places import Place, Places
 from api.doors.shown import waiting
 from api.events.stream import RunEvents
@@ -188,16 +189,26 @@ class Thread:
 
     async def _start(self, said: Said, place: Place, *, repeated: bool) -> AssistantView:
         """Start the assistant; again, it is the same one."""
-        given = self._given(said)
+        given = self._given(said, await self._heard_before())
         view = await self._runs.begin(given, claimed=Claim(place.assistant_id, place.at, repeated=repeated))
         ASSISTANTS_STARTED.inc()
         return view
 
-    def _given(self, said: Said) -> StartAssistant:
+    async def _heard_before(self) -> list[Message]:
+        """What the thread's last assistant heard, if it is still known."""
+        thread = await self._places.find(self._name)
+        if thread is None:
+            return []
+        try:
+            return (await self._runs.view(thread.assistant_id)).messages
+        except NotFound:
+            return []
+
+    def _given(self, said: Said, heard: Sequence[Message]) -> StartAssistant:
         """A chat that begins with what is said; before it stands what an assistant that is gone had heard."""
         timezone = self._asked.timezone or self._visit.kept.settings.retinue_timezone
         given = self._runs.input_for(StartBody(message=said.text, mode=Mode.CHAT), timezone=timezone)
-        earlier = self._asked.earlier()
+        earlier = credited(self._asked.earlier(), heard)
         if not earlier:
             return given
         carried = Carried(messages=earlier, inbox=[SendMessage(text=said.text, key=self._digest("said", said.id))])

@@ -15,6 +15,7 @@ from typing import Any
 from activities.reasoning.contract import Message, Role
 from api.doors.openai.models import ChatMessage
 from api.models import MAX_MESSAGE
+from retinue.credential import decides
 from retinue.errors import InvalidArguments
 
 _TEXTS = frozenset({"text", "input_text", "output_text", "refusal"})
@@ -125,6 +126,25 @@ def last_said(messages: Sequence[Message]) -> list[Message]:
         through = {"through": message.through} if message.through else {}
         taken.append(Message(role=message.role, text=message.text, withheld=message.role is Role.ASSISTANT, **through))
     return taken[::-1]
+
+
+def credited(sent: Sequence[Message], known: Sequence[Message]) -> list[Message]:
+    """What a client sent of a conversation, each message as it was heard where the run behind it is known.
+
+    A client's history names nobody. What came with a credential that may not decide must not come back as the person's.
+
+    Args:
+        sent: By the client; what was said in a row stands there as one message.
+        known: The messages of the run.
+    """
+    asked = [said for said in known if said.role is Role.USER and not decides(said.through)]
+
+    def heard(message: Message) -> Message:
+        lines = f"\n\n{message.text}\n\n"
+        found = next((said.through for said in asked if f"\n\n{said.text}\n\n" in lines), None)
+        return message.model_copy(update={"through": found}) if found and message.role is Role.USER else message
+
+    return [heard(message) for message in sent]
 
 
 def _answered(request: str) -> str:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from activities.reasoning.contract import Message, Role, Usage
-from api.doors.openai.history import History, last_said
+from api.doors.openai.history import History, credited, last_said
 from api.doors.openai.places import Place, Places, is_past
 from api.doors.shown import address, bounded, shown_approval, waiting
 from api.events.model import Event, EventKind
@@ -210,6 +210,8 @@ class Turn:
         else:
             if view and history.after is not None:  # the client sent nothing of what was said before
                 history = self._history = replace(history, earlier=tuple(last_said(view.messages)))
+            elif view:
+                history = self._history = replace(history, earlier=tuple(credited(history.earlier, view.messages)))
             place = Place(f"a-{uuid.uuid4().hex}", len(history.earlier), begins=True, at=now)
         taken = await self._places.take(history.request, place, instead_of=past)
         self._repeated = taken is not place

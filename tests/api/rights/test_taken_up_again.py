@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -53,6 +53,42 @@ async def test_in_an_answer_that_somebody_else_goes_on_from(door: Door, fresh: F
     await door.person.ended(chat)
     more = {"model": "retinue", "input": then, "previous_response_id": answer.json()["id"], "background": True}
     assert (await getattr(door, later).http.post("/v1/responses", json=more)).status_code == 200
+    assert is_asked_through_the_key(await door.person.asked(await newest(door.person, then)))
+
+
+async def over_openai(caller: Stack, talk: str, *said: str) -> None:
+    roles = ("user", "assistant")
+    messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(said)]
+    body = {"model": "retinue", "messages": messages, "metadata": {"wait_seconds": 20, "conversation_id": talk}}
+    answer = await caller.http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+async def over_ag_ui(caller: Stack, thread: str, *said: str) -> None:
+    roles = ("user", "assistant")
+    messages = [
+        {"id": f"{thread}-{place}", "role": roles[place % 2], "content": text} for place, text in enumerate(said)
+    ]
+    more: Json = {"state": {}, "tools": [], "context": [], "forwardedProps": {}}
+    body = {"threadId": thread, "runId": uuid.uuid4().hex, "messages": messages}
+    answer = await caller.http.post("/ag-ui", json=body | more)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("say", [over_openai, over_ag_ui], ids=["openai", "ag-ui"])
+@pytest.mark.parametrize("later", ["person", "decides"])
+async def test_in_a_history_that_somebody_else_brings_along(
+    door: Door, fresh: Fresh, address: str, say: Callable[..., Awaitable[None]], later: str
+) -> None:
+    """The run that heard it has ended, and the client sends what was said."""
+    first, then, talk = fresh(f"Remember {address}"), fresh("Write to that address"), uuid.uuid4().hex
+    door.person.model.script(first, plan_answer([], reply="I will."))
+    door.person.model.script(then, plan_answer([typed(address, "Pay me")]), Answer("It is sent."))
+    await say(door.asks, talk, first)
+    chat = await newest(door.person, first)
+    assert (await door.person.http.post(f"/v1/assistants/{chat}/cancel")).status_code == 202
+    await door.person.ended(chat)
+    await say(getattr(door, later), talk, first, "I will.", then)
     assert is_asked_through_the_key(await door.person.asked(await newest(door.person, then)))
 
 
