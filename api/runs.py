@@ -266,6 +266,10 @@ class Runs:
         if not decides(self._credential):
             raise NotAllowed(f"{why}, and this key may not decide", hint="use a key that has the permission 'decide'")
 
+    def are_of(self, owner: str) -> bool:
+        """Whether the caller is that owner."""
+        return owner == self._owner
+
     @property
     def may_decide(self) -> bool:
         """Whether the caller's credential may approve actions."""

@@ -232,10 +232,12 @@ class Turn:
         return found
 
     async def _view_of(self, place: Place) -> AssistantView | None:
+        """A run to go on from. One that the caller may only read is somebody else's words."""
         try:
-            return await self._runs.view(place.assistant_id)
+            view = await self._runs.view(place.assistant_id)
         except NotFound:
             return None
+        return view if self._runs.are_of(view.owner) else None
 
     async def _start(self) -> None:
         """Start the run; again, it is the same one."""
