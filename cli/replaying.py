@@ -24,6 +24,7 @@ from retinue.temporal import connect, data_converter
 from workflows.assistant import AssistantWorkflow
 from workflows.catalog import PLANS
 from workflows.microagent import MicroAgentWorkflow
+from workflows.model_pauses import ModelPausesWorkflow
 from workflows.notifications import NotificationWorkflow
 from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
@@ -42,7 +43,7 @@ class NoHistory(Exception):
 def workflow_types() -> list[type]:
     """All workflows of this checkout. A test compares them with those that the workers serve."""
     own = [AssistantWorkflow, MicroAgentWorkflow, UndoWorkflow, PersonWorkflow, RegistryWorkflow, ReminderWorkflow]
-    return [*own, NotificationWorkflow, *(plan.workflow for plan in PLANS.values())]
+    return [*own, NotificationWorkflow, ModelPausesWorkflow, *(plan.workflow for plan in PLANS.values())]
 
 
 def from_file(file: Path) -> WorkflowHistory:

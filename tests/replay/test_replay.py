@@ -16,6 +16,7 @@ from workers.runner import SANDBOX
 from workflows.assistant import AssistantWorkflow
 from workflows.catalog import PLANS
 from workflows.microagent import MicroAgentWorkflow
+from workflows.model_pauses import ModelPausesWorkflow
 from workflows.notifications import NotificationWorkflow
 from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
@@ -38,6 +39,7 @@ def replayer(runner: WorkflowRunner = RUNNERS["as in production"]) -> Replayer:
             RegistryWorkflow,
             ReminderWorkflow,
             NotificationWorkflow,
+            ModelPausesWorkflow,
             *(plan.workflow for plan in PLANS.values()),
         ],
         data_converter=DATA_CONVERTER,

@@ -82,7 +82,8 @@ async def test_no_reading_changes_anything(stack: Stack, things: dict[str, list[
     for path in found:
         for asked in (path, f"{path}?decision=approve&method=POST&_method=DELETE"):
             answer = await read(stack.http, method, asked)
-            assert answer in (200, 204, 405, 422), (asked, answer)
+            unknown = 404 if path.startswith("/v1/responses/") else 200  # an id of a response is none of an assistant
+            assert answer in (200, 204, 405, 422, unknown), (asked, answer)
     assert await state(stack, things) == before
 
 
