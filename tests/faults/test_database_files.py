@@ -39,7 +39,7 @@ async def waiting(stack: FaultStack, run_id: str) -> View:
     """The view once its step waits and says for what."""
     for _ in range(600):
         view = await stack.view(run_id)
-        if view["waiting_for"] and view["waiting_for"][0]["reason"]:
+        if view["status"] == "awaiting_worker" and view["waiting_for"] and view["waiting_for"][0]["reason"]:
             return view
         assert not view["plan"] or steps(view)["k1"]["status"] != "failed", steps(view)["k1"]
         await asyncio.sleep(0.1)

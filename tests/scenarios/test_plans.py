@@ -83,7 +83,7 @@ async def test_what_strangers_wrote_never_enters_planning(stack: Stack, fresh: F
     stack.model.script(message, plan_answer([draft, search, forecast("s2")], final=False), plan_answer())
     view = await stack.asked((await stack.start(message))["id"])
     await stack.decide(view)
-    await stack.ended(view["id"])
+    view = await stack.ended(view["id"])
     [progress] = [
         said["content"] for said in plans_asked(stack, message)[1]["messages"] if "Progress (JSON):" in said["content"]
     ]
