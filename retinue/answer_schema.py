@@ -24,7 +24,7 @@ def _ignored(*_: Any) -> Iterator[Any]:
     yield from ()
 
 
-_VALIDATOR = extend(Draft202012Validator, {"pattern": _ignored, "patternProperties": _ignored})  # type: ignore[no-untyped-call]
+_VALIDATOR = extend(Draft202012Validator, {"pattern": _ignored, "patternProperties": _ignored})  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
 
 def problem(schema: Mapping[str, Any]) -> str | None:

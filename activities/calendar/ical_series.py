@@ -83,7 +83,7 @@ def _occurrence(event: Component) -> str:
     if "RECURRENCE-ID" not in event:
         return ""
     when = value_of(event["RECURRENCE-ID"])
-    return (when.astimezone(UTC) if isinstance(when, datetime) and when.tzinfo else when).isoformat()  # type: ignore[union-attr]
+    return (when.astimezone(UTC) if isinstance(when, datetime) and when.tzinfo else when).isoformat()  # type: ignore[union-attr]  # a date or a time has one
 
 
 def _list_as(found: object, start: date) -> object:

@@ -176,7 +176,7 @@ class _Group:
     def _change(self, event: Component, found: ImportedSeries) -> None:
         """One time of a series that differs, or is cancelled. The series may be in the file, or in the calendar."""
         instead_of = value_of(event["RECURRENCE-ID"])
-        at: datetime | date = self._instead_of(event) if isinstance(instead_of, datetime) else instead_of  # type: ignore[assignment]
+        at: datetime | date = self._instead_of(event) if isinstance(instead_of, datetime) else instead_of  # type: ignore[assignment]  # the other branch is a date
         if is_cancelled(event):
             uid = _digest(event, occurrence=True)
             found.cancelled.append(Cancellation(_name(event), sequence(event), at, uid))
