@@ -13,12 +13,12 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.deps import House
-from retinue.database_file import lost
+from retinue.database.file_watch import lost
 from retinue.errors import InvalidArguments
-from retinue.logs import configure
-from retinue.process import DATABASE_LOST, leave
+from retinue.runtime.logs import configure
+from retinue.runtime.process import DATABASE_LOST, leave
+from retinue.runtime.watchdog import LoopCheck, Watchdog
 from retinue.settings import RetinueSettings, load_environment
-from retinue.watchdog import LoopCheck, Watchdog
 
 _NOT_STARTED = 3
 """The exit code of a server whose port is taken, as uvicorn's own."""

@@ -9,26 +9,27 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import errors, reference
-from api.browser import OwnSite, SafeAnswers
+from api import errors
+from api.auth.authenticator import Recognition
+from api.auth.openapi_schemes import tell_schemes
+from api.auth.settings import IdentitySettings
 from api.deps import House
-from api.doors.opened import open_doors, tell_errors
-from api.events.stream import Followers
-from api.head import HeadAsGet
-from api.identity.recognition import Recognition
-from api.identity.schemes import tell_schemes
-from api.identity.settings import IdentitySettings
-from api.keys import IdempotencyKeys, prune_for_ever
-from api.limits import RequestLimits
-from api.metrics import Metrics
-from api.pending_decisions import PendingDecisions, deliver_for_ever
-from api.rates import Rate, Rates, TellRates
+from api.events.broker import Followers
+from api.http import openapi_page
+from api.http.body_limits import RequestLimits
+from api.http.head_requests import HeadAsGet
+from api.http.metrics import Metrics
+from api.http.rate_limits import Rate, Rates, TellRates
+from api.http.same_origin import OwnSite, SafeAnswers
+from api.protocols.enabled import open_doors, tell_errors
 from api.routes import approvals, assistants, capabilities, events, grants, health, pauses, schedules, session, webhooks
 from api.routes import keys as key_routes
+from api.services.pending_decisions import PendingDecisions, deliver_for_ever
 from api.settings import ApiSettings
+from api.storage.idempotency import IdempotencyKeys, prune_for_ever
 from console import app as console
-from retinue.registry import Directory
-from retinue.temporal import connect
+from retinue.temporal.connection import connect
+from retinue.temporal.registry import Directory
 
 
 def create_app(settings: ApiSettings | None = None, *, client: Client | None = None) -> FastAPI:
@@ -103,7 +104,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     for door in open_doors(chosen.doors()):
         app.include_router(door)
     tell_errors(app, chosen.doors())
-    app.include_router(reference.router)
+    app.include_router(openapi_page.router)
     tell_schemes(app, alone=chosen.alone(), user_header=chosen.retinue_user_header)
     console.install(app, user_header=chosen.retinue_user_header)
     app.add_middleware(HeadAsGet)
@@ -113,7 +114,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     app.add_middleware(SafeAnswers)
     app.add_middleware(Metrics)
     if chosen.retinue_codec_origin:
-        from api.codec_server import CodecServer
+        from api.protocols.temporal_codec import CodecServer
 
         app.add_middleware(CodecServer, front=app, origin=chosen.retinue_codec_origin)
     return app
@@ -122,7 +123,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
 def _delivering(settings: ApiSettings, keys: IdempotencyKeys, client: Client | None) -> asyncio.Task[None]:
     """Begin to deliver what webhooks are to be told."""
     from api.webhooks.delivery import Places, serve  # a worker costs memory, which nobody pays who tells nobody
-    from api.webhooks.kept import Webhooks
+    from api.webhooks.registrations import Webhooks
 
     return asyncio.create_task(
         serve(

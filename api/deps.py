@@ -12,22 +12,22 @@ from fastapi import Depends, Header, Request, Security
 from temporalio.client import Client
 
 from activities.reasoning.contract import PausesResult
-from api.events.known import KnownViews
-from api.events.stream import Followers, RunEvents
-from api.identity.alone import check_arrival
-from api.identity.people import Permission, Person
-from api.identity.recognition import How, Recognition
-from api.identity.schemes import BEARER, SESSION
-from api.keys import IdempotencyKeys
-from api.models import Links
-from api.rates import Rates
-from api.runs import Runs
-from api.sessions import session_credential
+from api.auth.authenticator import How, Recognition
+from api.auth.loopback_only import check_arrival
+from api.auth.openapi_schemes import BEARER, SESSION
+from api.auth.principals import Permission, Person
+from api.auth.sessions import session_credential
+from api.events.broker import Followers, RunEvents
+from api.http.rate_limits import Rates
+from api.services.runs import Runs
+from api.services.schemas import Links
+from api.services.view_cache import KnownViews
 from api.settings import ApiSettings
+from api.storage.idempotency import IdempotencyKeys
 from retinue.errors import CallerError, NotAllowed, ServiceUnavailable
-from retinue.memory import Memory
-from retinue.registry import Directory, check_keys
-from workflows.policy import Policy
+from retinue.network.ttl_cache import Memory
+from retinue.temporal.registry import Directory, check_keys
+from workflows.rules.policy import Policy
 
 _CONNECT = 5.0
 _SEEN = timedelta(seconds=15)

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from api.identity.alone import check_address
-from api.identity.people import HOME
-from api.identity.settings import IdentitySettings
-from api.rates import Rate
+from api.auth.loopback_only import check_address
+from api.auth.principals import HOME
+from api.auth.settings import IdentitySettings
+from api.http.rate_limits import Rate
 from retinue.settings import RetinueSettings
-from workflows.policy import DEFAULT_POLICY, Policy, parse_policies
+from workflows.rules.policy import DEFAULT_POLICY, Policy, parse_policies
 
 if TYPE_CHECKING:
-    from retinue.egress import Egress, HostPort  # with its HTTP client it costs memory, and only webhooks need it
+    from retinue.network.egress import (  # with its HTTP client it costs memory, and only webhooks need it
+        Egress,
+        HostPort,
+    )
 
 _DOORS = frozenset({"mcp", "openai", "a2a", "ag-ui"})
 
@@ -150,13 +153,13 @@ class ApiSettings(BaseSettings):
         Raises:
             ValueError: One of them is none.
         """
-        from retinue.egress import HostPort
+        from retinue.network.egress import HostPort
 
         return {HostPort.parse(place) for place in self.retinue_webhook_allow.split(",") if place.strip()}
 
     def webhook_egress(self) -> Egress:
         """Where webhooks may lead. Errors as for the places."""
-        from retinue.egress import Egress
+        from retinue.network.egress import Egress
 
         return Egress(allow=self.webhook_places(), hint="RETINUE_WEBHOOK_ALLOW opens single places")
 

@@ -21,7 +21,7 @@ from bench.processes import StartFailed, processes
 from bench.stage import stage
 from bench.startup import startup
 from bench.workflow_tasks import longest
-from retinue.process import leave
+from retinue.runtime.process import leave
 
 HERE = Path(__file__).parent
 

@@ -18,7 +18,7 @@ from bench import seeds
 from bench.floor import messages
 from bench.floor.activities import seed
 from bench.processes import HOST, Processes, StartFailed, environment, module_command
-from retinue.temporal import DATA_CONVERTER
+from retinue.temporal.connection import DATA_CONVERTER
 from workers import temporal_server
 
 CAPABILITIES = ("reasoning", "calendar", "contacts", "email")

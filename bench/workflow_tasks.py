@@ -18,10 +18,10 @@ from temporalio.client import Client
 from bench.processes import StartFailed, processes
 from bench.stage import Product, ready, start_product, start_servers
 from retinue.capability import Annotations, Manifest, ToolSpec
-from retinue.carried import OrganisationOfClients
-from retinue.process import leave
-from retinue.registry import announce
-from retinue.temporal import DATA_CONVERTER
+from retinue.runtime.process import leave
+from retinue.temporal.connection import DATA_CONVERTER
+from retinue.temporal.registry import announce
+from retinue.temporal.tenant_header import OrganisationOfClients
 from workers.runner import workflows_worker
 from workers.workflow_tasks import Task, WorkflowTasks
 

@@ -80,7 +80,7 @@ def _times(approval: Approval) -> Iterator[str]:
 def offer_words(tool: str, offer: Offer) -> str:
     """What a standing permission that is offered would allow, by the code that will obey it."""
     # here, since nothing else at the command line needs the rules and their libraries
-    from workflows.standing import EQUAL_APPROVALS, Grant, describe
+    from workflows.rules.grants import EQUAL_APPROVALS, Grant, describe
 
     grant = Grant(grant_id="offered", tool=tool, args=offer.args, closed=offer.closed, created_at=datetime.now(UTC))
     allowed = describe(grant).removeprefix("From now on: ")

@@ -18,14 +18,14 @@ from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from retinue.process import leave
+from retinue.runtime.process import leave
 from retinue.settings import load_environment
-from retinue.temporal import connect, data_converter
+from retinue.temporal.connection import connect, data_converter
 from workflows.assistant import AssistantWorkflow
-from workflows.catalog import PLANS
+from workflows.code_plans import PLANS
 from workflows.microagent import MicroAgentWorkflow
 from workflows.model_pauses import ModelPausesWorkflow
-from workflows.notifications import NotificationWorkflow
+from workflows.notification import NotificationWorkflow
 from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
 from workflows.reminder import ReminderWorkflow

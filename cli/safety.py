@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from cli import local
 from cli.findings import Finding, Level
-from retinue.codec import EncryptionSettings
-from retinue.proof import Mode, ProofSettings
 from retinue.settings import temporal_address
+from retinue.temporal.codec import EncryptionSettings
+from retinue.temporal.proofs import Mode, ProofSettings
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -60,7 +60,7 @@ def decisions(settings: ProofSettings) -> Finding:
     try:
         keys = settings.keyring().keys if settings.retinue_decision_keys or settings.retinue_decision_key_file else {}
     except ValueError as error:
-        return Finding("decisions", Level.FAIL, str(error), "`python -P -m retinue.codec new-key` makes a key")
+        return Finding("decisions", Level.FAIL, str(error), "`python -P -m retinue.temporal.codec new-key` makes a key")
     where = f"signed with {next(iter(keys))}" if keys else "with a key that is made in the data folder"
     return Finding("decisions", Level.OK, f"those that come through the API (mode proved), {where}")
 

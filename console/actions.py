@@ -1,6 +1,6 @@
 """What people do on the pages: plain forms, so that all of it works without scripts, each sent on to the public API.
 
-A form comes from our own pages alone: `api.browser` has refused what another site made the browser send, and `own_form`
+A form comes from our own pages alone: `api.http.same_origin` has refused what another site made the browser send, and `own_form`
 wants the browser's word for it.
 """
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from temporalio import activity
 from temporalio.common import RetryPolicy
 
-from retinue.fate import EffectLedger
-from retinue.field_origins import KEYWORD
+from retinue.effect_status import EffectLedger
+from retinue.provenance.fields import KEYWORD
 
 ToolMethod = TypeVar("ToolMethod", bound=Callable[..., Awaitable[Any]])
 

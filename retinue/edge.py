@@ -20,11 +20,11 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from retinue.capability import STORE_ATTEMPTS, Capability, ToolOptions, signature_models
-from retinue.carried import current
+from retinue.effect_status import CLOSE_EFFECT, EffectId, EffectLedger
 from retinue.errors import InvalidArguments, NotServedHere, RetinueError, ServiceRefused, to_application_error
-from retinue.fate import CLOSE_EFFECT, EffectId, EffectLedger
-from retinue.logs import said
-from retinue.organisation import EACH, HOME, variable_of
+from retinue.runtime.logs import said
+from retinue.temporal.tenant_header import current
+from retinue.tenancy import EACH, HOME, variable_of
 
 MAX_RESULT_BYTES = 256 * 1024
 _log = logging.getLogger("retinue.tools")

@@ -37,7 +37,8 @@ from sqlalchemy import Column, DateTime, String, Table, Text, Update, insert, se
 from sqlalchemy.exc import IntegrityError
 from temporalio import activity
 
-from retinue import faults
+from retinue.database.migrations import migrated
+from retinue.effect_status import Fate, Outcome, first_key
 from retinue.errors import (
     Conflict,
     OutcomeOpen,
@@ -47,8 +48,7 @@ from retinue.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from retinue.fate import Fate, Outcome, first_key
-from retinue.migrations import migrated
+from retinue.runtime import faults
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -59,7 +59,7 @@ Result = TypeVar("Result", bound=BaseModel)
 
 LEDGER = Table(
     "ledger",
-    migrated(Path(__file__).parent / "ledger_migrations", version_table="alembic_version_ledger"),
+    migrated(Path(__file__).parent / "database" / "ledger_migrations", version_table="alembic_version_ledger"),
     Column("key", String(500), primary_key=True),
     Column("tool", String(100), nullable=False),
     Column("args_hash", String(64), nullable=False),

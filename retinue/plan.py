@@ -16,11 +16,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 from referencing.exceptions import Unresolvable
 
-from retinue import argument_schema
-from retinue.argument_schema import TypesOf, types_at
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import BrokenReference, MalformedAnswer
-from retinue.field_origins import FieldOrigins, field_origins
+from retinue.provenance.fields import FieldOrigins, field_origins
+from retinue.schemas import arguments
+from retinue.schemas.arguments import TypesOf, types_at
 from retinue.surrogates import whole_values
 
 MAX_STEPS = 100
@@ -101,7 +101,7 @@ class BoundStep(BaseModel):
     agent: bool = Field(False, description="a goal for the capability's own agent, not a tool call")
     steered: bool = Field(False, description="an agent chose it after it had read strangers' words")
     result_fields: FieldOrigins = Field(
-        default_factory=dict, description="whose text each field of its result is (`retinue.field_origins`)"
+        default_factory=dict, description="whose text each field of its result is (`retinue.provenance.fields`)"
     )
 
 
@@ -373,8 +373,8 @@ def check_args(args: Mapping[str, Any], schema: Mapping[str, Any], types_of: Typ
         types_of: Tells what a reference may bring; one that brings another type than is wanted there is a problem.
     """
     try:
-        for error in argument_schema.problems(args, schema, types_of or (lambda _: None)):
-            yield f"{argument_schema.place(error)}: {error.message[:300]}"
+        for error in arguments.problems(args, schema, types_of or (lambda _: None)):
+            yield f"{arguments.place(error)}: {error.message[:300]}"
     except (Unresolvable, re.error, ArithmeticError) as error:
         # a schema that its capability got wrong in a way that only shows in use, or a number beyond all measure
         yield f"the schema of these arguments cannot be used: {type(error).__name__}"
@@ -477,7 +477,7 @@ def _walk(node: Mapping[str, Any], root: Mapping[str, Any], parts: list[str]) ->
 
 
 def declared(shape: JsonValue, schema: Mapping[str, Any]) -> JsonValue:
-    """A result's shape (`workflows.progress.shape`) without the fields that its schema does not name."""
+    """A result's shape (`workflows.steps.progress.shape`) without the fields that its schema does not name."""
     return _declared(shape, schema, schema)
 
 

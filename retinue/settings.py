@@ -58,7 +58,7 @@ class RetinueSettings(BaseSettings):
 
 
 def encrypts() -> bool:
-    """Whether keys are set, by which runs are encrypted; `retinue.codec` reads them, which costs more than this look."""
+    """Whether keys are set, by which runs are encrypted; `retinue.temporal.codec` reads them, which costs more than this look."""
     return any(os.environ.get(f"RETINUE_ENCRYPTION_{name}") for name in ("KEYS", "KEY_FILE", "REQUIRED"))
 
 

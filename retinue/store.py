@@ -29,14 +29,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.schema import CreateSchema
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from retinue import migrations
-from retinue.carried import current
-from retinue.database_file import OPEN, OpenFiles
+from retinue.database import migrations
+from retinue.database.errors import breaks_connection, is_damage, said
+from retinue.database.file_watch import OPEN, OpenFiles
+from retinue.database.resource_pool import KeptOpen
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable, StoreLost, StoreUnavailable
-from retinue.kept_open import KeptOpen
 from retinue.ledger import LEDGER
-from retinue.organisation import HOME, folder_of, schema_of
-from retinue.store_errors import breaks_connection, is_damage, said
+from retinue.temporal.tenant_header import current
+from retinue.tenancy import HOME, folder_of, schema_of
 
 CONNECT_TIMEOUT = 5.0
 _PATIENCE = 5.0
@@ -87,7 +87,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 class Store:
     """The databases of one capability: the installation's own, and one for each organisation that has data here.
 
-    Which one is meant is known from the running activity, see `retinue.carried`: who reads or writes never says so, and
+    Which one is meant is known from the running activity, see `retinue.temporal.tenant_header`: who reads or writes never says so, and
     cannot reach another's. Open it once per process; every method is safe to call concurrently.
     """
 

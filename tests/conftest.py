@@ -27,9 +27,9 @@ import activities
 from api.app import create_app
 from api.settings import ApiSettings
 from retinue.capability import Annotations, Capability, Manifest, ToolSpec
-from retinue.registry import announce
-from retinue.search_attributes import SEARCH_ATTRIBUTES
-from retinue.temporal import DATA_CONVERTER, connect
+from retinue.temporal.connection import DATA_CONVERTER, connect
+from retinue.temporal.registry import announce
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 from retinue.testing import ScriptedModel, scripted_model, serving
 from workers import temporal_server
 from workers.runner import capability_worker, workflows_worker

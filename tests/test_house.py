@@ -12,7 +12,7 @@ import pytest
 
 import activities
 from retinue.capability import Capability, ToolSpec
-from retinue.fate import CLOSE_EFFECT
+from retinue.effect_status import CLOSE_EFFECT
 from retinue.settings import ROOT
 
 FOLDERS = activities.folders()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import activities
 from retinue.errors import RetinueError
-from retinue.process import leave
+from retinue.runtime.process import leave
 from retinue.settings import load_environment
 
 

@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 import activities
-from retinue.fate import CLOSE_EFFECT
+from retinue.effect_status import CLOSE_EFFECT
 from workers.runner import WORKFLOWS, workflow_types
 
 

@@ -1,6 +1,6 @@
 """Child processes of the supervisor: forked from one server that has the heavy imports done, restarted when they die.
 
-A process that is alive and stuck is replaced too: each tells by a file that it is not (`retinue/watchdog.py`).
+A process that is alive and stuck is replaced too: each tells by a file that it is not (`retinue/runtime/watchdog.py`).
 
 Forking before any Temporal client or runtime exists shares the imports of all workers: a third of the memory and a
 fifth of the start-up time of separate interpreters.
@@ -21,7 +21,7 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from retinue.process import DATABASE_LOST, STUCK
+from retinue.runtime.process import DATABASE_LOST, STUCK
 
 _LONGEST_PAUSE = 10.0
 _STABLE_AFTER = 30.0

@@ -1,4 +1,4 @@
-"""Short questions of workflows, answered in the workflow worker itself: local activities, called by `workflows/local.py`.
+"""Short questions of workflows, answered in the workflow worker itself: local activities, called by `workflows/consent/lookups.py`.
 
 They hold no data. Each asks Temporal something and is done in milliseconds, or says in typed words why not.
 """
@@ -16,14 +16,25 @@ from temporalio import activity
 from temporalio.client import Client, RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
-from retinue import person
 from retinue.capability import Manifest, ToolSpec
 from retinue.errors import RetinueError, ServiceUnavailable, to_application_error
-from retinue.manifest_check import check_schemas
-from retinue.proof import is_proved_cancellation
-from retinue.registry import FRESH, Directory
-from workflows.local import AGENT, APPROVED, CONSULT, GATHER, GATHERING, PROVED, SCHEMAS, SPEND, TOOLS, FoundTool
-from workflows.standing import Approved, Consult, Consulted, DayUsage, Grant, Spend
+from retinue.schemas.manifests import check_schemas
+from retinue.temporal import person
+from retinue.temporal.proofs import is_proved_cancellation
+from retinue.temporal.registry import FRESH, Directory
+from workflows.consent.lookups import (
+    AGENT,
+    APPROVED,
+    CONSULT,
+    GATHER,
+    GATHERING,
+    PROVED,
+    SCHEMAS,
+    SPEND,
+    TOOLS,
+    FoundTool,
+)
+from workflows.rules.grants import Approved, Consult, Consulted, DayUsage, Grant, Spend
 
 _AT_ONCE = 5
 """Questions about one person. Temporal refuses the 11th update in flight, and what waits here is answered sooner than

@@ -20,21 +20,21 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import activities
-from retinue import database_file
 from retinue.capability import Capability, Manifest
-from retinue.carried import OrganisationOfWorkers
+from retinue.database import file_watch
 from retinue.edge import any_activity
 from retinue.errors import InvalidArguments, NotServedHere, ServiceUnavailable, StoreLost, Undecipherable
-from retinue.logs import configure
-from retinue.manifest_check import check_names, check_schemas
-from retinue.organisation import EACH
-from retinue.person import PERSON_QUEUE
-from retinue.pollers import live_builds
-from retinue.process import DATABASE_LOST, leave
-from retinue.registry import Directory, announce, check_keys, go_back, is_older
+from retinue.runtime.logs import configure
+from retinue.runtime.process import DATABASE_LOST, leave
+from retinue.runtime.watchdog import Check, LoopCheck, Watchdog
+from retinue.schemas.manifests import check_names, check_schemas
 from retinue.settings import RetinueSettings
-from retinue.temporal import BUILD_ID, WORKFLOW_QUEUE, connect, ensure_search_attributes
-from retinue.watchdog import Check, LoopCheck, Watchdog
+from retinue.temporal.connection import BUILD_ID, WORKFLOW_QUEUE, connect, ensure_search_attributes
+from retinue.temporal.person import PERSON_QUEUE
+from retinue.temporal.pollers import live_builds
+from retinue.temporal.registry import Directory, announce, check_keys, go_back, is_older
+from retinue.temporal.tenant_header import OrganisationOfWorkers
+from retinue.tenancy import EACH
 from workers.workflow_tasks import WatchedRunner, WorkflowTasks
 
 WORKFLOWS = "workflows"
@@ -52,8 +52,8 @@ _log = logging.getLogger("retinue.worker")
 
 SANDBOX = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        *("retinue", "activities", "workflows.messages", "workflows.standing"),
-        *("workflows.budget", "workflows.card", "workflows.origins", "workflows.policy"),
+        *("retinue", "activities", "workflows.messages", "workflows.rules.grants"),
+        *("workflows.rules.budget", "workflows.consent.card", "workflows.rules.provenance", "workflows.rules.policy"),
         *("jsonschema", "jsonschema_specifications", "referencing", "rpds", "attrs", "attr"),
         *("dotenv", "pydantic_settings", "google", "urllib"),
     )
@@ -94,10 +94,10 @@ def workflows_worker(
 def workflow_types() -> list[type]:
     """The workflows of that worker."""
     from workflows.assistant import AssistantWorkflow
-    from workflows.catalog import PLANS
+    from workflows.code_plans import PLANS
     from workflows.microagent import MicroAgentWorkflow
     from workflows.model_pauses import ModelPausesWorkflow
-    from workflows.notifications import NotificationWorkflow
+    from workflows.notification import NotificationWorkflow
     from workflows.registry import RegistryWorkflow
     from workflows.reminder import ReminderWorkflow
     from workflows.undo import UndoWorkflow
@@ -269,7 +269,7 @@ async def _announce_with_problems(client: Client, manifest: Manifest) -> None:
     told = ""
     while True:
         await asyncio.sleep(_PROBLEM_LOOK)
-        problem = await database_file.problem()
+        problem = await file_watch.problem()
         if problem != told:
             notice = "; ".join(filter(None, (problem, manifest.notice)))[:_LONGEST_NOTICE]
             await announce_until_heard(client, manifest.model_copy(update={"notice": notice}))
@@ -287,7 +287,7 @@ async def _while_not_lost(beside: Awaitable[None]) -> None:
 
 async def _until_lost() -> None:
     while True:
-        if problem := database_file.lost():
+        if problem := file_watch.lost():
             raise StoreLost(problem)
         await asyncio.sleep(_DATABASE_LOOK)
 

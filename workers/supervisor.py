@@ -282,7 +282,7 @@ def _encrypts() -> bool:
     if not encrypts():
         return False
     # here, since it costs the supervisor 20 MB, which nobody pays who does not encrypt
-    from retinue.codec import EncryptionSettings
+    from retinue.temporal.codec import EncryptionSettings
 
     try:
         return EncryptionSettings().codec().keyring is not None

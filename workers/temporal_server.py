@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from retinue.search_attributes import SEARCH_ATTRIBUTES
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 
 DYNAMIC_CONFIG = (
     "history.transferProcessorMaxPollRPS=2000",

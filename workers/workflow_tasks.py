@@ -4,7 +4,7 @@ A `WatchedRunner` goes around the SDK's runner of workflows. It also mends what 
 task takes longer than two seconds, as one of a few milliseconds may on a busy machine. The SDK fails the task and takes the
 workflow out of its cache, so that it is replayed; but it does so while the late task still runs in its thread. The workflow
 can then never be taken out ("continually retrying eviction") and is blocked for good. Under this runner the late task first
-comes to its end. What really never ends is found by the watchdog (`retinue/watchdog.py`), which asks `WorkflowTasks.stuck`.
+comes to its end. What really never ends is found by the watchdog (`retinue/runtime/watchdog.py`), which asks `WorkflowTasks.stuck`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from temporalio.converter import SerializationContext, StorageDriverStoreContext
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 from temporalio.worker._command_aware_visitor import CommandInfo
 
-from retinue.watchdog import PATIENCE
+from retinue.runtime.watchdog import PATIENCE
 
 _EVICTIONS = 5
 """So many failed attempts to take a workflow out of the cache in a row, two seconds apart, and it will never succeed."""

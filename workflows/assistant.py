@@ -23,20 +23,14 @@ from activities.reasoning.contract import (
     TextResult,
     Usage,
 )
-from retinue.credential import decides, key_of
 from retinue.plan import BoundPlan, BoundStep
-from retinue.proof import began_proved, wish
+from retinue.provenance.credential import decides, key_of
+from retinue.temporal.proofs import began_proved, wish
 from retinue.times import local, on_the_calendar
-from workflows import preview
-from workflows.allowance import Allowance, BudgetStopped
-from workflows.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quoted
-from workflows.choice import Choice, Option, gives_up
-from workflows.consent import Consent
-from workflows.conversation import MAX_WAITING, Conversation, said_by_person
-from workflows.dispatch import Waiting, run_activity
-from workflows.execution import Execution, Surroundings
-from workflows.failures import explain, used_by
-from workflows.local import proved_cancellation
+from workflows.consent.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quoted
+from workflows.consent.budget_guard import Allowance, BudgetStopped
+from workflows.consent.gate import Consent
+from workflows.consent.lookups import proved_cancellation
 from workflows.messages import (
     ENDED,
     ApprovalStatus,
@@ -60,12 +54,18 @@ from workflows.messages import (
     StepError,
     WorkerWait,
 )
-from workflows.notifications import Notifier
-from workflows.origins import TypedValue, Words
-from workflows.policy import DEFAULT_POLICY
-from workflows.presentation import current_details
-from workflows.recorded import recorded
-from workflows.steps import outcome_of_run
+from workflows.notification import Notifier
+from workflows.rules.disambiguation import Choice, Option, gives_up
+from workflows.rules.policy import DEFAULT_POLICY
+from workflows.rules.provenance import TypedValue, Words
+from workflows.run import plan_preview
+from workflows.run.conversation import MAX_WAITING, Conversation, said_by_person
+from workflows.run.result import recorded
+from workflows.run.web_ui import current_details
+from workflows.steps.activity import Waiting, run_activity
+from workflows.steps.executor import Execution, Surroundings
+from workflows.steps.failures import explain, used_by
+from workflows.steps.records import outcome_of_run
 from workflows.undo import UNDO, Compensation
 
 MAX_REPAIRS = 2
@@ -342,19 +342,21 @@ class AssistantWorkflow:
         """The plan as the person decided on it, or as it is where none asked to see it."""
         if not self._start.preview or not plan.steps:
             return plan
-        left = preview.model_calls_left(plan, rounds=self._rounds_left - 1, repairs=MAX_REPAIRS)
+        left = plan_preview.model_calls_left(plan, rounds=self._rounds_left - 1, repairs=MAX_REPAIRS)
         worst = (result.worst_call or Usage(requests=1)).times(left)
-        self._card = preview.card(
+        self._card = plan_preview.card(
             plan, self._execution.bound(), self._execution.results(), self._consent, self._words(), worst
         )
-        things = await preview.look_up_all(plan, number=self._round)
-        approval_id = self._approvals.ask(preview.question(self._round, plan, self._card, things), now=workflow.now())
+        things = await plan_preview.look_up_all(plan, number=self._round)
+        approval_id = self._approvals.ask(
+            plan_preview.question(self._round, plan, self._card, things), now=workflow.now()
+        )
         view = await self._approvals.decided(approval_id)
         if view.status is not ApprovalStatus.APPROVED:
             reason = f": {view.comment}" if view.comment else ""
             return BoundPlan(reply=f"You did not want this plan{reason}. Nothing was done.")
-        decided = preview.edited(plan, view.args)
-        self._typed += preview.typed(plan, decided)
+        decided = plan_preview.edited(plan, view.args)
+        self._typed += plan_preview.typed(plan, decided)
         return decided
 
     async def _choose(self, choice: Choice) -> Option | None:

@@ -21,7 +21,7 @@ from activities.tasks.contract import ListTasks, ListTasksResult, Tasks
 from activities.weather.contract import Forecast, ForecastRequest, Weather
 from retinue.plan import cut
 from retinue.times import local, on_the_calendar, whole_day
-from workflows.course import Course, StepFailed, patient
+from workflows.run.code_plan import Course, StepFailed, patient
 
 TITLE = "Morning briefing"
 INSTRUCTION = (

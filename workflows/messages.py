@@ -1,7 +1,7 @@
 """What goes in and out of the workflows: starts, decisions, messages and views.
 
 The names are the same in the HTTP API, the Temporal CLI and the Web UI. Models here are built once and never changed in
-place (see `retinue.temporal.CompactPayloadConverter`).
+place (see `retinue.temporal.connection.CompactPayloadConverter`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from activities.reasoning.contract import CallOutcome, ConverseResult, Message, Role, Transcript, Usage
 from retinue.capability import Manifest
-from retinue.credential import Credential
 from retinue.plan import BoundPlan, BoundStep
+from retinue.provenance.credential import Credential
 from retinue.times import Moment
-from workflows.budget import Limits
-from workflows.card import Card
-from workflows.origins import Origin, TypedValue
-from workflows.policy import AtExpiry, Policy
-from workflows.rejections import Rejection
-from workflows.standing import GrantWish, Scope
+from workflows.consent.card import Card
+from workflows.rules.budget import Limits
+from workflows.rules.grants import GrantWish, Scope
+from workflows.rules.policy import AtExpiry, Policy
+from workflows.rules.provenance import Origin, TypedValue
+from workflows.rules.rejections import Rejection
 
 
 class AssistantStatus(StrEnum):

@@ -11,9 +11,9 @@ from datetime import date, datetime, timedelta
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from retinue.person import ADD_GRANT, APPROVED, CONSULT, DAY, GRANTS, PERSON_TYPE, REVOKE, SPEND
+from retinue.temporal.person import ADD_GRANT, APPROVED, CONSULT, DAY, GRANTS, PERSON_TYPE, REVOKE, SPEND
 from retinue.times import on_the_calendar
-from workflows.standing import (
+from workflows.rules.grants import (
     EQUAL_APPROVALS,
     LOG_USES,
     Approved,

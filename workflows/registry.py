@@ -8,9 +8,9 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from retinue.capability import Manifest
-from retinue.manifest_check import check_names
-from retinue.registry import ANNOUNCE, CAPABILITIES, REGISTRY_TYPE, REPLACE, REVISION, is_older
-from workflows import local
+from retinue.schemas.manifests import check_names
+from retinue.temporal.registry import ANNOUNCE, CAPABILITIES, REGISTRY_TYPE, REPLACE, REVISION, is_older
+from workflows.consent import lookups
 from workflows.messages import RegistryState
 
 _ANNOUNCEMENTS_PER_RUN = 500
@@ -64,7 +64,7 @@ class RegistryWorkflow:
         async with self._turns.setdefault(manifest.name, asyncio.Lock()):
             held = self._manifests.get(manifest.name)
             if held != manifest and (even_if_older or not _is_newer(held, manifest)):
-                if problem := await local.schema_problem(manifest):
+                if problem := await lookups.schema_problem(manifest):
                     raise _refused(problem)
                 self._hold(manifest)
         return self._revision

@@ -10,11 +10,11 @@ from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
-from workflows import local
-from workflows.dispatch import run_activity
-from workflows.failures import explain
+from workflows.consent import lookups
 from workflows.messages import DoneEffect, StartUndo, UndoStep, UndoView
-from workflows.policy import DEFAULT_POLICY, Action, Decision, Policy
+from workflows.rules.policy import DEFAULT_POLICY, Action, Decision, Policy
+from workflows.steps.activity import run_activity
+from workflows.steps.failures import explain
 
 UNDO = "undo"
 """The reason of a cancellation that also takes back what is done."""
@@ -69,15 +69,15 @@ class Compensation:
             if self._steps[effect.step_id].status == "pending":
                 await self._undo(effect, tools.get(effect.undo or ""))
 
-    async def _tools(self) -> dict[str, local.FoundTool]:
+    async def _tools(self) -> dict[str, lookups.FoundTool]:
         names = sorted({effect.undo for effect in self._effects if effect.undo})
         for _ in range(_TRIES if names else 0):
-            if (found := await local.tools(names)) is not None:
+            if (found := await lookups.tools(names)) is not None:
                 return {tool.spec.name: tool for tool in found}
             await workflow.sleep(_PAUSE)
         return {}
 
-    async def _undo(self, effect: DoneEffect, tool: local.FoundTool | None) -> None:
+    async def _undo(self, effect: DoneEffect, tool: lookups.FoundTool | None) -> None:
         if tool is None or tool.capability != effect.capability:
             self._set(effect, status="failed", error=f"{effect.undo} is not known now")
             return
@@ -103,7 +103,7 @@ class Compensation:
             self._set(effect, status="undone", error=None)
             self._on_undone(effect.step_id)
 
-    def _is_denied(self, tool: local.FoundTool, args: dict[str, JsonValue]) -> bool:
+    def _is_denied(self, tool: lookups.FoundTool, args: dict[str, JsonValue]) -> bool:
         action = Action(
             tool=tool.spec.name, annotations=tool.spec.annotations, args=args, origins=(), caller=self._caller
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from retinue import configured
+from retinue import operator_config
 from retinue.errors import InvalidArguments
 from retinue.settings import RetinueSettings
 
@@ -55,13 +55,13 @@ class Agent(BaseModel):
         Raises:
             InvalidArguments: A variable is not set.
         """
-        headers = {name: configured.filled(value, environment) for name, value in self.headers.items()}
-        return self.model_copy(update={"url": configured.filled(self.url, environment), "headers": headers})
+        headers = {name: operator_config.filled(value, environment) for name, value in self.headers.items()}
+        return self.model_copy(update={"url": operator_config.filled(self.url, environment), "headers": headers})
 
     def secrets(self, environment: Mapping[str, str] = os.environ) -> frozenset[str]:
         """What must not be repeated, if the agent says it: what came from variables, and headers."""
-        found = configured.from_variables([self.url, *self.headers.values()], environment)
-        return configured.worth_hiding(found | configured.of_headers(self.expanded(environment).headers))
+        found = operator_config.from_variables([self.url, *self.headers.values()], environment)
+        return operator_config.worth_hiding(found | operator_config.of_headers(self.expanded(environment).headers))
 
 
 def file() -> Path | None:
@@ -79,13 +79,13 @@ def names(taken: Collection[str]) -> list[str]:
     """
     found = []
     try:
-        entries = configured.entries(file(), "agents")
+        entries = operator_config.entries(file(), "agents")
     except InvalidArguments as error:
         _log.warning("no A2A agent is served: %s", error.message)
         return []
     for name, entry in entries.items():
         try:
-            one = configured.checked(name, entry, Agent, taken=taken, kind=_KIND)
+            one = operator_config.checked(name, entry, Agent, taken=taken, kind=_KIND)
         except InvalidArguments as error:
             _log.warning("an A2A agent is not served: %s", error.message)
         else:
@@ -99,7 +99,7 @@ def agent(name: str, taken: Collection[str]) -> Agent:
     Raises:
         InvalidArguments: It is not there, or something is wrong with it; the message says what.
     """
-    entries = configured.entries(file(), "agents")
+    entries = operator_config.entries(file(), "agents")
     if name not in entries:
         raise InvalidArguments(f"there is no A2A agent {name!r} in the configuration")
-    return configured.checked(name, entries[name], Agent, taken=taken, kind=_KIND)
+    return operator_config.checked(name, entries[name], Agent, taken=taken, kind=_KIND)

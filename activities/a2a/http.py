@@ -9,7 +9,7 @@ import httpx
 
 from activities.a2a.config import Agent
 from retinue.errors import ServiceRefused
-from retinue.outside import Outside
+from retinue.network.service_client import Outside
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from retinue.migrations import migrated
+from retinue.database.migrations import migrated
 from retinue.store import UtcDateTime
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from retinue.organisation import HOME
 from retinue.settings import RetinueSettings
+from retinue.tenancy import HOME
 
 
 class A2aSettings(BaseSettings):

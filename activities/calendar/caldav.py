@@ -39,9 +39,9 @@ from activities.calendar.ical_values import Unreadable
 from activities.calendar.listing import LONG_AGO, MOST_EVENTS, asks_for, bounds, free_slots, listing
 from activities.calendar.models import KeptResource
 from activities.calendar.store import entered
-from retinue.dav import Resource
 from retinue.errors import Conflict, NotAllowed, NotFound, ServiceRefused
 from retinue.ledger import Commit, Ledger, lasting_key
+from retinue.network.dav import Resource
 from retinue.store import Store
 
 KEPT_FOR = timedelta(days=180)

@@ -15,10 +15,10 @@ from xml.sax.saxutils import escape
 
 import httpx
 
-from retinue.dav import Collection, Listed, Resource
-from retinue.dav_discovery import CALENDARS, collection_url
 from retinue.errors import AnswerTooLong, InvalidArguments, NotFound, ServiceRefused
-from retinue.outside import Outside
+from retinue.network.dav import Collection, Listed, Resource
+from retinue.network.dav_discovery import CALENDARS, collection_url
+from retinue.network.service_client import Outside
 
 MOST_RESOURCES = 10_000
 """A window that holds more entries is refused: one look would take longer than anybody waits."""

@@ -14,8 +14,8 @@ from datetime import datetime
 from activities.calendar.caldav_server import CaldavServer
 from activities.calendar.ical_entry import Entry, Occurrence, read_entry
 from activities.calendar.ical_values import Unreadable, line
-from retinue.dav import Resource
 from retinue.errors import InvalidArguments
+from retinue.network.dav import Resource
 
 MOST_REMEMBERED = 5000
 LONGEST_LOOK = 60.0

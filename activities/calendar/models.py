@@ -8,7 +8,7 @@ from sqlalchemy import JSON, Column, Text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from retinue.migrations import migrated
+from retinue.database.migrations import migrated
 from retinue.store import UtcDateTime
 
 

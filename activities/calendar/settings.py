@@ -8,8 +8,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.calendar.zones import zone_of
 from retinue.errors import InvalidArguments
-from retinue.organisation import HOME
 from retinue.settings import RetinueSettings, in_the_clear
+from retinue.tenancy import HOME
 
 
 def _known_zone(name: str) -> str:

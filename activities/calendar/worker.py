@@ -16,11 +16,11 @@ from activities.calendar.models import CalendarBase
 from activities.calendar.settings import CalendarSettings
 from activities.calendar.store import CalendarStore
 from activities.calendar.tools import CalendarTools
-from retinue.carried import acting_for
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments
-from retinue.organisation import EACH
 from retinue.store import Store
+from retinue.temporal.tenant_header import acting_for
+from retinue.tenancy import EACH
 
 if TYPE_CHECKING:
     import httpx
@@ -83,7 +83,7 @@ def _calendar(settings: CalendarSettings, store: Store, client: httpx.AsyncClien
 def _client(settings: CalendarSettings) -> httpx.AsyncClient | None:
     if settings.provider == "own":
         return None
-    from retinue import dav
+    from retinue.network import dav
 
     return dav.client(settings.url, username=settings.username, password=settings.password, timeout=settings.timeout)
 

@@ -13,8 +13,8 @@ from xml.sax.saxutils import escape
 from activities.contacts import vcard
 from activities.contacts.contract import Contact
 from activities.contacts.names import folded
-from retinue.dav import Collection, Listed, Resource
 from retinue.errors import ServiceRefused
+from retinue.network.dav import Collection, Listed, Resource
 from retinue.words import one_line
 
 MOST_PEOPLE = 10_000

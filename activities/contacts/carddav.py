@@ -27,9 +27,9 @@ from activities.contacts.contract import (
 from activities.contacts.names import folded, one_line
 from activities.contacts.store import folded_name
 from activities.contacts.tools import MOST_FOUND, MOST_LISTED, fitting, only
-from retinue.dav import Collection
 from retinue.errors import Conflict, NotFound
 from retinue.ledger import Commit, Ledger, lasting_key
+from retinue.network.dav import Collection
 from retinue.store import Store
 
 MOST_SKIPPED_NAMED = 10

@@ -8,7 +8,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from activities.contacts.contract import Contact
-from retinue.migrations import migrated
+from retinue.database.migrations import migrated
 
 
 class ContactsBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):

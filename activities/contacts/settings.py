@@ -5,8 +5,8 @@ from typing import Literal, Self
 from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from retinue.organisation import HOME
 from retinue.settings import RetinueSettings, in_the_clear
+from retinue.tenancy import HOME
 
 
 class ContactsSettings(BaseSettings):

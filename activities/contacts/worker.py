@@ -15,13 +15,13 @@ from activities.contacts.settings import ContactsSettings
 from activities.contacts.store import ContactsStore
 from activities.contacts.tools import ContactsTools
 from activities.contacts.vcard_file import read_file
-from retinue import dav
-from retinue.carried import acting_for
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments
-from retinue.organisation import EACH
-from retinue.outside import Outside
+from retinue.network import dav
+from retinue.network.service_client import Outside
 from retinue.store import Store
+from retinue.temporal.tenant_header import acting_for
+from retinue.tenancy import EACH
 
 CONTRACT = Contacts
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from activities.email.contract import Folder
-from retinue.migrations import migrated
+from retinue.database.migrations import migrated
 from retinue.store import UtcDateTime
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from activities.email.models import OutboxState, Outgoing, Relocation
-from retinue.fate import first_key
+from retinue.effect_status import first_key
 from retinue.store import Store
 
 _FILING = timedelta(seconds=60)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from retinue.connecting import unreachable
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
+from retinue.network.connection_errors import unreachable
 
 
 class Security(StrEnum):

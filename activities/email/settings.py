@@ -10,8 +10,8 @@ from activities.email.contract import Address
 from activities.email.incoming import OWN_DOMAIN
 from activities.email.servers import IMAP, SMTP, Kinds, MailServer, parse_server
 from retinue.ledger import SETTLE
-from retinue.organisation import HOME
 from retinue.settings import RetinueSettings
+from retinue.tenancy import HOME
 
 
 class EmailSettings(BaseSettings):

@@ -13,11 +13,11 @@ from activities.email.mbox import is_mbox, mails_of
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
-from retinue.carried import acting_for
 from retinue.edge import activities_of
 from retinue.errors import InvalidArguments, NotFound
 from retinue.left_out import LeftOut, outcome
-from retinue.organisation import EACH
+from retinue.temporal.tenant_header import acting_for
+from retinue.tenancy import EACH
 from retinue.times import present
 
 CONTRACT = Email

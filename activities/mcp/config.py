@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from retinue import configured
+from retinue import operator_config
 from retinue.errors import InvalidArguments
 from retinue.settings import RetinueSettings
 
@@ -100,7 +100,7 @@ class Server(BaseModel):
         """
 
         def filled(value: SecretStr) -> SecretStr:
-            return configured.filled(value, environment)
+            return operator_config.filled(value, environment)
 
         return self.model_copy(
             update={
@@ -116,12 +116,12 @@ class Server(BaseModel):
     def secrets(self, environment: Mapping[str, str] = os.environ) -> frozenset[str]:
         """What must not be repeated, if the server says it: variables, headers, and what is called a key or a token."""
         written = [value for value in (self.command, self.cwd, self.url) if value is not None]
-        found = configured.from_variables(
+        found = operator_config.from_variables(
             [*written, *self.args, *self.env.values(), *self.headers.values()], environment
         )
         whole = self.expanded(environment)
         found |= {value.get_secret_value() for name, value in whole.env.items() if _SECRET_WORDS.search(name)}
-        return configured.worth_hiding(found | configured.of_headers(whole.headers))
+        return operator_config.worth_hiding(found | operator_config.of_headers(whole.headers))
 
 
 def file() -> Path | None:
@@ -139,13 +139,13 @@ def names(taken: Collection[str]) -> list[str]:
     """
     found = []
     try:
-        entries = configured.entries(file(), "mcpServers")
+        entries = operator_config.entries(file(), "mcpServers")
     except InvalidArguments as error:
         _log.warning("no MCP server is served: %s", error.message)
         return []
     for name, entry in entries.items():
         try:
-            server = configured.checked(name, entry, Server, taken=taken, kind=_KIND)
+            server = operator_config.checked(name, entry, Server, taken=taken, kind=_KIND)
         except InvalidArguments as error:
             _log.warning("an MCP server is not served: %s", error.message)
         else:
@@ -159,10 +159,10 @@ def server(name: str, taken: Collection[str]) -> Server:
     Raises:
         InvalidArguments: It is not there, or something is wrong with it; the message says what.
     """
-    entries = configured.entries(file(), "mcpServers")
+    entries = operator_config.entries(file(), "mcpServers")
     if name not in entries:
         raise InvalidArguments(f"there is no MCP server {name!r} in the configuration")
     unknown = sorted(set(entries[name]) - set(Server.model_fields)) if isinstance(entries[name], dict) else []
     if unknown:
         _log.warning("fields of the MCP server %s that mean nothing here: %s", name, ", ".join(unknown)[:300])
-    return configured.checked(name, entries[name], Server, taken=taken, kind=_KIND)
+    return operator_config.checked(name, entries[name], Server, taken=taken, kind=_KIND)

@@ -36,7 +36,6 @@ from activities.mcp.http import FATE, MAX_BODY_BYTES, Fate, WatchedTransport, ht
 from activities.mcp.listing import LeftOut, mended
 from activities.mcp.offers import MAX_NAME, MAX_TOOLS, OPENING
 from activities.mcp.stdio import stdio_transport
-from retinue.connecting import unreachable
 from retinue.errors import (
     InvalidArguments,
     OutcomeUnknown,
@@ -44,7 +43,8 @@ from retinue.errors import (
     ServiceRefused,
     ServiceUnavailable,
 )
-from retinue.outside import wants_pause
+from retinue.network.connection_errors import unreachable
+from retinue.network.service_client import wants_pause
 from retinue.words import one_line
 
 _MAX_PAGES = 20

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import httpx2
 
 from activities.mcp.config import Server
-from retinue.outside import pause_asked
+from retinue.network.service_client import pause_asked
 
 MAX_BODY_BYTES = 12 * 1024 * 1024
 _CONNECT = 10.0

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from temporalio import activity
 
 from retinue.capability import Annotations, Capability, ToolOptions, tool
-from retinue.credential import Credential
 from retinue.plan import BoundPlan
+from retinue.provenance.credential import Credential
 from retinue.times import Moment
 
 MODEL_OPTIONS = ToolOptions(start_to_close=75, heartbeat=15, attempts=4, first_retry_after=1, longest_pause=10)

@@ -23,8 +23,8 @@ from openai.types.chat import ChatCompletion
 from activities.reasoning.contract import ModelUse
 from activities.reasoning.roster import ModelSpec
 from activities.reasoning.streamed import BrokeOff, streamed
-from retinue.connecting import unreachable
 from retinue.errors import LONGEST_WAIT, MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
+from retinue.network.connection_errors import unreachable
 
 NO_COMPLETION = "the language model's service did not answer with a chat completion"
 _DEFAULT_PAUSE = 5.0

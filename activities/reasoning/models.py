@@ -7,7 +7,7 @@ from sqlalchemy import Text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from retinue.migrations import migrated
+from retinue.database.migrations import migrated
 from retinue.store import UtcDateTime
 
 

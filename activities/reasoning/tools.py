@@ -34,11 +34,11 @@ from activities.reasoning.store import TranscriptStore
 from activities.reasoning.structured import json_in
 from activities.reasoning.turns import Turns
 from activities.reasoning.used import metered
-from retinue.answer_schema import misfit
 from retinue.capability import Manifest
 from retinue.errors import MalformedAnswer, NotFound
 from retinue.plan import AGENT_RESULT, AGENT_VERB, Round, bind, check, declared, parse
-from retinue.registry import FRESH
+from retinue.schemas.answers import misfit
+from retinue.temporal.registry import FRESH
 from retinue.times import present
 
 ReadManifests = Callable[[float], Awaitable[list[Manifest]]]

@@ -21,9 +21,9 @@ from activities.reasoning.tools import ReasoningTools
 from retinue.capability import Manifest
 from retinue.edge import activities_of
 from retinue.errors import ServiceUnavailable
-from retinue.organisation import EACH
-from retinue.registry import Directory
 from retinue.store import Store
+from retinue.temporal.registry import Directory
+from retinue.tenancy import EACH
 
 CONTRACT = Reasoning
 OFFLINE = "offline"

@@ -8,7 +8,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from activities.tasks.contract import ReminderStatus, Task
-from retinue.migrations import migrated
+from retinue.database.migrations import migrated
 from retinue.store import UtcDateTime
 
 

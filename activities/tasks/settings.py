@@ -6,9 +6,9 @@ from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.tasks.contract import Channel
-from retinue.organisation import HOME
+from retinue.network.webhooks import key_of
 from retinue.settings import RetinueSettings
-from retinue.webhooks import key_of
+from retinue.tenancy import HOME
 
 
 class TasksSettings(BaseSettings):

@@ -42,14 +42,14 @@ from activities.tasks.contract import (
 )
 from activities.tasks.models import StoredTask
 from activities.tasks.store import TasksStore
-from retinue.carried import current
 from retinue.errors import InvalidArguments, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit, Ledger, effect_key, lasting_key
-from retinue.organisation import EACH, HOME
+from retinue.network.webhooks import Webhook
 from retinue.store import Store
-from retinue.temporal import WORKFLOW_QUEUE
+from retinue.temporal.connection import WORKFLOW_QUEUE
+from retinue.temporal.tenant_header import current
+from retinue.tenancy import EACH, HOME
 from retinue.times import present
-from retinue.webhooks import Webhook
 
 MOST_LISTED = 200
 LISTED_BYTES = 200 * 1024

@@ -11,10 +11,10 @@ from activities.tasks.models import TasksBase
 from activities.tasks.settings import TasksSettings
 from activities.tasks.tools import TasksTools
 from retinue.edge import activities_of
-from retinue.organisation import EACH
-from retinue.outside import Outside
+from retinue.network.service_client import Outside
+from retinue.network.webhooks import MOST_BYTES, Webhook, key_of
 from retinue.store import Store
-from retinue.webhooks import MOST_BYTES, Webhook, key_of
+from retinue.tenancy import EACH
 
 CONTRACT = Tasks
 _TIMEOUT = 10.0

@@ -21,7 +21,7 @@ from activities.weather.contract import (
 from activities.weather.service import Parameters, Service
 from activities.weather.sun import sun_day
 from retinue.errors import InvalidArguments, NotFound, ServiceRefused
-from retinue.memory import Memory
+from retinue.network.ttl_cache import Memory
 
 Clock = Callable[[], dt.datetime]
 

@@ -8,7 +8,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from retinue.errors import ServiceBusy, ServiceRefused, ServiceUnavailable
-from retinue.outside import Outside, wants_pause
+from retinue.network.service_client import Outside, wants_pause
 
 MAX_BYTES = 1024 * 1024
 

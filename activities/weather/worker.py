@@ -12,7 +12,7 @@ from activities.weather.service import Service, new_client
 from activities.weather.settings import WeatherSettings
 from activities.weather.tools import WeatherTools
 from retinue.edge import activities_of
-from retinue.organisation import EACH
+from retinue.tenancy import EACH
 from retinue.times import present
 
 CONTRACT = Weather

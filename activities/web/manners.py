@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from retinue.outside import wants_pause
+from retinue.network.service_client import wants_pause
 
 _MOST_SITES = 256
 

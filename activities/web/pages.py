@@ -13,10 +13,10 @@ from activities.web.readable import visible
 from activities.web.reader import MAX_CHARS, Reader, Text
 from activities.web.robots import MAX_ROBOTS_BYTES, Robots
 from activities.web.visits import Visit, follow, get
-from retinue.egress import web_address
 from retinue.errors import NotFound, ServiceRefused, ServiceUnavailable
-from retinue.memory import Memory
-from retinue.outside import pause_asked, wants_pause
+from retinue.network.egress import web_address
+from retinue.network.service_client import pause_asked, wants_pause
+from retinue.network.ttl_cache import Memory
 
 _GONE = frozenset({404, 410})
 _LIFETIME = timedelta(minutes=5)
@@ -27,7 +27,7 @@ class Pages:
     """Reads pages over one client, which the caller opens and closes.
 
     Args:
-        client: A guarded one; see `retinue.egress`.
+        client: A guarded one; see `retinue.network.egress`.
         deadline: Seconds that one page may take, with its redirects and the rules of its sites.
         clock: The present.
         manners: How sites are treated.

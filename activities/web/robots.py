@@ -10,8 +10,8 @@ from protego import Protego
 
 from activities.web.visits import Step, Visit, follow
 from retinue.errors import NotAllowed, ServiceUnavailable
-from retinue.memory import Memory
-from retinue.outside import pause_asked, wants_pause
+from retinue.network.service_client import pause_asked, wants_pause
+from retinue.network.ttl_cache import Memory
 
 NAME = "retinue"
 MAX_ROBOTS_BYTES = 512 * 1024

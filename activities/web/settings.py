@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from retinue.egress import WEB_PORTS, HostPort
+from retinue.network.egress import WEB_PORTS, HostPort
 
 
 def _parts(value: object) -> object:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import httpx
 
-from retinue.connecting import about_tls
-from retinue.egress import readable_host
 from retinue.errors import NotAllowed, ServiceRefused, ServiceUnavailable
+from retinue.network.connection_errors import about_tls
+from retinue.network.egress import readable_host
 
 MAX_BYTES = 2 * 1024 * 1024
 MAX_REDIRECTS = 5
@@ -42,7 +42,7 @@ async def get(client: httpx.AsyncClient, url: httpx.URL, *, most_bytes: int = MA
     """Ask one address once. A longer body is cut, which `cut` says.
 
     Raises:
-        RetinueError: The address is closed (see `retinue.egress`).
+        RetinueError: The address is closed (see `retinue.network.egress`).
         ServiceUnavailable: No answer, or it broke off.
         ServiceRefused: Its certificate or its encoding is not to be used.
     """

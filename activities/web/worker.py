@@ -10,8 +10,8 @@ from activities.web.pages import Pages
 from activities.web.settings import WebSettings
 from activities.web.tools import WebTools
 from retinue.edge import activities_of
-from retinue.egress import Egress, guarded_client
-from retinue.organisation import EACH
+from retinue.network.egress import Egress, guarded_client
+from retinue.tenancy import EACH
 from retinue.times import present
 
 CONTRACT = Web

@@ -10,8 +10,8 @@ from fastapi.sse import format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api.events.broker import Reader
 from api.events.model import Event
-from api.events.stream import Reader
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = 15.0

@@ -4,16 +4,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from api.auth.principals import Permission, Person
 from api.deps import Caller, House, MyRuns, TheHouse, needs
 from api.errors import PROBLEMS, status_of
-from api.events.listed import UNCHANGED, KnownList
-from api.identity.people import Permission, Person
-from api.metrics import DECISIONS
-from api.models import BatchBody, BatchDecision, BatchOutcome, BatchOutcomes, Inbox, InboxItem
-from api.once import OnceRoute, OneAnswer
-from api.runs import Runs
+from api.http.etags import UNCHANGED, KnownList
+from api.http.metrics import DECISIONS
+from api.idempotent_route import OnceRoute, OneAnswer
+from api.services.runs import Runs
+from api.services.schemas import BatchBody, BatchDecision, BatchOutcome, BatchOutcomes, Inbox, InboxItem
 from retinue.errors import RetinueError
-from retinue.organisation import may_decide
+from retinue.tenancy import may_decide
 from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, Decide
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS, route_class=OnceRoute)

@@ -8,13 +8,15 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 
+from api.auth.principals import Permission
 from api.deps import Caller, House, MyRuns, TheHouse, needs
 from api.errors import PROBLEMS
-from api.events.listed import UNCHANGED, KnownList
-from api.events.tag import matches, says_everything, tag
-from api.identity.people import Permission
-from api.metrics import ASSISTANTS_STARTED, DECISIONS
-from api.models import (
+from api.http.etags import UNCHANGED, KnownList
+from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
+from api.idempotent_route import REPLAYED, OnceRoute, OneAnswer, Repeated
+from api.services.receipts import Receipt, as_text, make_receipt
+from api.services.runs import listed_message, listed_outcome, listed_owner, listed_status, pending_approvals
+from api.services.schemas import (
     Assistant,
     AssistantPage,
     AssistantSummary,
@@ -26,9 +28,7 @@ from api.models import (
     StartBody,
     UndoBody,
 )
-from api.once import REPLAYED, OnceRoute, OneAnswer, Repeated
-from api.receipts import Receipt, as_text, make_receipt
-from api.runs import listed_message, listed_outcome, listed_owner, listed_status, pending_approvals
+from api.services.view_version import matches, says_everything, tag
 from workflows.messages import AssistantStatus, AssistantView, Decide, MessagePage, SendMessage
 
 router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS, route_class=OnceRoute)

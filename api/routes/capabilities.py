@@ -4,13 +4,13 @@ import asyncio
 
 from fastapi import APIRouter, Response
 
+from api.auth.principals import Permission
 from api.deps import TheHouse, needs
 from api.errors import PROBLEMS
-from api.events.listed import UNCHANGED, KnownList
-from api.identity.people import Permission
-from api.models import Capabilities, CapabilityState
+from api.http.etags import UNCHANGED, KnownList
+from api.services.schemas import Capabilities, CapabilityState
 from retinue.capability import Manifest
-from retinue.pollers import live_pollers
+from retinue.temporal.pollers import live_pollers
 
 router = APIRouter(prefix="/v1/capabilities", tags=["capabilities"], responses=PROBLEMS)
 

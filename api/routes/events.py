@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
+from api.auth.principals import Permission
 from api.deps import MyEvents, needs
 from api.errors import PROBLEMS
 from api.events.model import Event
 from api.events.sse import MEDIA_TYPE, EventStream
-from api.identity.people import Permission
 
 router = APIRouter(prefix="/v1/assistants", tags=["events"], responses=PROBLEMS)
 _FIRST_LOOK = 5.0

@@ -9,20 +9,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.auth.principals import Permission
 from api.deps import Caller, House, TheHouse, needs
 from api.errors import PROBLEMS
-from api.events.listed import UNCHANGED, KnownList
-from api.grants import Grants
-from api.identity.people import Permission
-from api.models import Zone
-from api.once import OnceRoute, OneAnswer
+from api.http.etags import UNCHANGED, KnownList
+from api.idempotent_route import OnceRoute, OneAnswer
+from api.services.grants import Grants
+from api.services.schemas import Zone
 from retinue.capability import ToolSpec
 from retinue.errors import InvalidArguments, NotAllowed
-from retinue.plain_number import PLAIN_NUMBER
+from retinue.schemas.plain_number import PLAIN_NUMBER
 from retinue.times import Moment, local, present
-from workflows.budget import Limits
-from workflows.policy import DEFAULT_POLICY, Policy
-from workflows.standing import (
+from workflows.rules.budget import Limits
+from workflows.rules.grants import (
     Amounts,
     DayUsage,
     Grant,
@@ -37,7 +36,8 @@ from workflows.standing import (
     digest,
     is_live,
 )
-from workflows.strictness import rule_of_others
+from workflows.rules.policy import DEFAULT_POLICY, Policy
+from workflows.rules.strictness import rule_of_others
 
 router = APIRouter(prefix="/v1", tags=["grants"], responses=PROBLEMS, route_class=OnceRoute)
 GrantId = Annotated[str, Path(max_length=200)]

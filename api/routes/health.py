@@ -7,14 +7,14 @@ import contextlib
 from fastapi import APIRouter, Response
 from temporalio.service import RPCError, RPCStatusCode
 
-from api import metrics
-from api.clocks import check_clocks
 from api.deps import House, HouseAtRest
-from api.models import Health
+from api.http import metrics
+from api.services.clocks import check_clocks
+from api.services.schemas import Health
 from retinue.errors import ClockIsWrong, ServiceUnavailable, Undecipherable
-from retinue.pollers import last_start, live_pollers
-from retinue.proof import proves
-from retinue.temporal import WORKFLOW_QUEUE
+from retinue.temporal.connection import WORKFLOW_QUEUE
+from retinue.temporal.pollers import last_start, live_pollers
+from retinue.temporal.proofs import proves
 
 _FRESH = 10.0
 """Seconds for which an answer of the registry counts."""

@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.auth.api_keys import LASTS, LONGEST, ApiKey, ApiKeys
+from api.auth.authenticator import How, Recognised
+from api.auth.principals import Permission, Person, Role
 from api.deps import Caller, HouseAtRest, needs
 from api.errors import PROBLEMS
-from api.identity.api_keys import LASTS, LONGEST, ApiKey, ApiKeys
-from api.identity.people import Permission, Person, Role
-from api.identity.recognition import How, Recognised
 from retinue.errors import InvalidArguments, NotAllowed
 from retinue.times import Moment
 

@@ -10,12 +10,12 @@ from temporalio.client import WorkflowFailureError
 from temporalio.service import RPCError
 
 from activities.reasoning.contract import PausesRequest, PausesResult
+from api.auth.principals import Permission, Person
 from api.deps import Caller, House, TheHouse, needs
 from api.errors import PROBLEMS
-from api.identity.people import Permission, Person
 from retinue.errors import ServiceUnavailable
-from retinue.fairness import fair_share
-from retinue.temporal import WORKFLOW_QUEUE
+from retinue.temporal.connection import WORKFLOW_QUEUE
+from retinue.temporal.fairness import fair_share
 from workflows.model_pauses import LONGEST, MODEL_PAUSES_TYPE
 
 router = APIRouter(prefix="/v1/pauses", tags=["capabilities"], responses=PROBLEMS)

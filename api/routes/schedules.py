@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
+from api.auth.principals import Permission
 from api.deps import Caller, MyRuns, TheHouse, needs
 from api.errors import PROBLEMS
-from api.events.listed import UNCHANGED, KnownList
-from api.identity.people import Permission
-from api.once import OnceRoute, OneAnswer
-from api.schedules import PauseBody, ScheduleBody, SchedulePage, Schedules, ScheduleView
+from api.http.etags import UNCHANGED, KnownList
+from api.idempotent_route import OnceRoute, OneAnswer
+from api.services.schedules import PauseBody, ScheduleBody, SchedulePage, Schedules, ScheduleView
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"], responses=PROBLEMS, route_class=OnceRoute)
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from api.browser import session_of
+from api.auth.principals import Permission
+from api.auth.sessions import LASTS, Sessions, hand_out, take_back
 from api.deps import Caller, HouseAtRest, needs
 from api.errors import PROBLEMS
-from api.identity.people import Permission
-from api.sessions import LASTS, Sessions, hand_out, take_back
+from api.http.same_origin import session_of
 from retinue.errors import InvalidArguments
 from retinue.times import Moment
 

@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.auth.principals import Permission
 from api.deps import Caller, House, HouseAtRest, TheHouse, needs
 from api.errors import PROBLEMS
-from api.identity.people import Permission
-from api.webhooks.kept import Delivered, KeptWebhook, Webhooks
+from api.webhooks.registrations import Delivered, KeptWebhook, Webhooks
 from retinue.errors import InvalidArguments, NotAllowed
-from retinue.fairness import fair_share
-from retinue.temporal import WORKFLOW_QUEUE
+from retinue.temporal.connection import WORKFLOW_QUEUE
+from retinue.temporal.fairness import fair_share
 from retinue.times import Moment
-from workflows.notifications import NOTIFICATION_TYPE, Notification, Occasion
+from workflows.notification import NOTIFICATION_TYPE, Notification, Occasion
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=PROBLEMS)
 WebhookId = Annotated[str, Path(max_length=40)]
@@ -135,7 +135,7 @@ def _checked(text: str, kept: House) -> str:
         InvalidArguments: It is no plain https address.
         NotAllowed: Its host or its port is closed.
     """
-    from retinue.egress import public, web_address  # see api.settings
+    from retinue.network.egress import public, web_address  # see api.settings
 
     url = web_address(text)
     place = kept.settings.webhook_egress().check(url)

@@ -18,13 +18,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from api.webhooks.kept import Delivered, Delivery, KeptWebhook, Webhooks
-from retinue.egress import Egress, guarded_client
+from api.webhooks.registrations import Delivered, Delivery, KeptWebhook, Webhooks
 from retinue.errors import RetinueError, ServiceBusy
-from retinue.outside import Outside
-from retinue.temporal import BUILD_ID, connect
-from retinue.webhooks import MOST_BYTES, Webhook, key_of
-from workflows.notifications import ADDRESSEES, DELIVER, WEBHOOK_QUEUE, Deliver, Notification
+from retinue.network.egress import Egress, guarded_client
+from retinue.network.service_client import Outside
+from retinue.network.webhooks import MOST_BYTES, Webhook, key_of
+from retinue.temporal.connection import BUILD_ID, connect
+from workflows.notification import ADDRESSEES, DELIVER, WEBHOOK_QUEUE, Deliver, Notification
 
 _SILENCE = 10.0
 _DEADLINE = 15.0
@@ -32,7 +32,7 @@ _DEADLINE = 15.0
 _AT_ONCE = 50
 _PAUSE = 2.0
 _DRAIN = timedelta(seconds=2)
-_log = logging.getLogger("retinue.webhooks")
+_log = logging.getLogger("retinue.network.webhooks")
 
 
 class _NotTaken(Exception):
@@ -65,7 +65,7 @@ class Deliveries:
 
     Args:
         webhooks: The table.
-        client: For receivers; see `retinue.egress.guarded_client`.
+        client: For receivers; see `retinue.network.egress.guarded_client`.
         places: Makes the links.
         pauses: Seconds between the attempts of one message; after the last attempt it is given up.
     """

@@ -13,7 +13,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from api.limits import DRAINED, MAX_BODY
+from api.http.body_limits import DRAINED, MAX_BODY
 from retinue.testing import plan_answer
 from tests.api.conftest import JSON, Fresh, Json, eventually, refused
 from tests.conftest import Stack, View, pending, steps

@@ -17,10 +17,10 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from api import keys as keys_module
 from api.app import create_app
 from api.settings import ApiSettings
-from retinue.process import DATABASE_LOST
+from api.storage import idempotency as keys_module
+from retinue.runtime.process import DATABASE_LOST
 from retinue.settings import ROOT
 from tests.conftest import Stack
 from tests.faults.test_database_files import fill

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from retinue import person
+from retinue.temporal import person
 from retinue.times import present
 from tests.api.conftest import Json, refused
 from tests.conftest import Stack
-from workflows.standing import Amounts, Consult, Consulted, DayUsage, Spend
+from workflows.rules.grants import Amounts, Consult, Consulted, DayUsage, Spend
 
 GRANTS = "/v1/grants"
 

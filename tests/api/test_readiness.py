@@ -18,11 +18,11 @@ from api.app import create_app
 from api.routes import health
 from api.settings import ApiSettings
 from cli import doctor
-from retinue import registry
-from retinue.pollers import last_start
-from retinue.registry import REGISTRY_ID
-from retinue.search_attributes import SEARCH_ATTRIBUTES
-from retinue.temporal import DATA_CONVERTER, WORKFLOW_QUEUE, connect
+from retinue.temporal import registry
+from retinue.temporal.connection import DATA_CONVERTER, WORKFLOW_QUEUE, connect
+from retinue.temporal.pollers import last_start
+from retinue.temporal.registry import REGISTRY_ID
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 from retinue.testing import serving
 from tests.conftest import Stack
 from workers import temporal_server

@@ -24,11 +24,11 @@ from temporalio.client import (
 )
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from api import schedules as module
 from api.app import create_app
-from api.cron import checked
+from api.services import schedules as module
+from api.services.cron import checked
 from api.settings import ApiSettings
-from retinue.temporal import DATA_CONVERTER
+from retinue.temporal.connection import DATA_CONVERTER
 from retinue.testing import plan_answer
 from tests.api.conftest import JSON, Fresh, Json, browsing, eventually, refused
 from tests.conftest import ENDED, Stack

@@ -14,7 +14,7 @@ from api.app import create_app
 from api.settings import ApiSettings
 from cli.app import app
 from cli.replaying import NoHistory, from_file, verdict, workflow_types
-from retinue.temporal import DATA_CONVERTER
+from retinue.temporal.connection import DATA_CONVERTER
 from retinue.testing import plan_answer, serving
 from tests.cli.conftest import Run as Fake
 from tests.conftest import Stack

@@ -26,7 +26,7 @@ from api.app import create_app
 from api.settings import ApiSettings
 from console import actions
 from console.app import install
-from tests.api.identity.test_routes_declare import routes
+from tests.api.auth.test_routes_declare import routes
 from tests.cli.conftest import LINKS, ME, approval, step, view
 
 Fields = dict[str, str]

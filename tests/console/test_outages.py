@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from api.runs import Runs, Waiting
+from api.services.runs import Runs, Waiting
 from cli.crash import worker_pid
 from cli.private_stack import PrivateStack, private_stack
 from retinue.errors import ServiceUnavailable

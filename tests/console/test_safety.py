@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 from playwright.async_api import Page, expect
 
 from retinue.capability import Annotations, Manifest, ToolSpec
-from retinue.registry import announce, go_back
+from retinue.temporal.registry import announce, go_back
 from retinue.testing import Answer, plan_answer, serving
 from retinue.text import safe
 from tests.conftest import pending

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 from api.app import create_app
 from api.settings import ApiSettings
 from retinue.testing import serving
-from tests.api.identity.issuer import bearer, issuing
+from tests.api.auth.issuer import bearer, issuing
 from tests.conftest import Stack
 from tests.console.conftest import ONE_BROWSER
 

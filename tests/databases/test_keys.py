@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.keys import Answer, IdempotencyKeys
+from api.storage.idempotency import Answer, IdempotencyKeys
 from retinue.errors import InvalidArguments
 
 

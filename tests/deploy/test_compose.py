@@ -20,8 +20,8 @@ from temporalio.api.enums.v1 import IndexedValueType
 
 import activities
 from deploy import lock_parts
-from retinue.search_attributes import SEARCH_ATTRIBUTES
-from retinue.temporal import indexed
+from retinue.temporal.connection import indexed
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 from tests.deploy.image import build
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from retinue import registry
 from retinue.capability import Manifest
-from retinue.pollers import live_builds
 from retinue.settings import ROOT
+from retinue.temporal import registry
+from retinue.temporal.pollers import live_builds
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, steps
 from tests.deploy.rolling import Drawer, NewDrawer

@@ -12,8 +12,8 @@ from typing import Any
 from fastapi.routing import APIRoute
 
 from api.app import create_app
+from api.auth.principals import ALLOWS, Permission
 from api.deps import Needs
-from api.identity.people import ALLOWS, Permission
 from api.settings import ApiSettings
 from retinue.testing import Answer, plan_answer, serving
 from tests.conftest import Stack

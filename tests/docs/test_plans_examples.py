@@ -22,7 +22,9 @@ from retinue.testing import Answer
 from tests.conftest import Stack, View, pending, steps
 from tests.days import NEXT, SOON
 from tests.test_main_job import forecast, sent_mails
-from workflows import approvals, assistant, delegation
+from workflows import assistant
+from workflows.consent import approvals
+from workflows.steps import delegation
 
 PAGE = (ROOT / "docs/plans.md").read_text(encoding="utf-8").replace("2026-11-27", SOON).replace("2026-11-28", NEXT)
 """Its days are examples; weather services forecast only what is near."""

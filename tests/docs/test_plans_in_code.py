@@ -12,11 +12,11 @@ from types import ModuleType
 import pytest
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from api.views import recorded_view
+from api.services.run_views import recorded_view
 from retinue.settings import ROOT
 from tests.conftest import Stack
 from tests.days import SOON
-from workflows.catalog import PLANS, CodePlan
+from workflows.code_plans import PLANS, CodePlan
 
 GUIDE = (ROOT / "docs/plans-in-code.md").read_text()
 WHOLE, *EXCERPTS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)

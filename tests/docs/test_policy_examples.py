@@ -12,8 +12,8 @@ from activities.calendar.contract import Calendar
 from activities.email.contract import Email
 from retinue.capability import Annotations
 from retinue.settings import ROOT
-from workflows.origins import Origin, Source
-from workflows.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Rule, Verdict, parse_policies, to_toml
+from workflows.rules.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Rule, Verdict, parse_policies, to_toml
+from workflows.rules.provenance import Origin, Source
 
 PAGE = (ROOT / "docs/policy.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

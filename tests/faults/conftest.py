@@ -18,7 +18,7 @@ import activities
 from api.app import create_app
 from api.settings import ApiSettings
 from retinue.errors import ServiceUnavailable
-from retinue.temporal import connect
+from retinue.temporal.connection import connect
 from retinue.testing import scripted_model
 from tests.conftest import Stack
 from workers import children, temporal_server
@@ -142,7 +142,7 @@ async def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 @pytest.fixture
 async def planner(faulty: FaultStack) -> AsyncIterator[None]:
     """The reasoning worker of the fault stack, and every capability announced."""
-    from retinue.registry import announce
+    from retinue.temporal.registry import announce
 
     module = activities.load("reasoning")
     for name in (*CAPABILITIES, "reasoning"):

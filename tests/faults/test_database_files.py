@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from retinue.process import DATABASE_LOST
+from retinue.runtime.process import DATABASE_LOST
 from retinue.testing import plan_answer
 from tests.conftest import View, steps
 from tests.databases.test_held_up import made, until

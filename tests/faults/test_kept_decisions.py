@@ -21,10 +21,10 @@ from mcp import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
 
 import activities
-from retinue.registry import announce
 from retinue.settings import ROOT
+from retinue.temporal.registry import announce
 from retinue.testing import ScriptedModel, plan_answer, scripted_model
-from tests.api.doors.a2a.conftest import request
+from tests.api.protocols.a2a.conftest import request
 from tests.conftest import View, pending
 from tests.faults.conftest import Server, connected, kill
 from tests.test_main_job import mail

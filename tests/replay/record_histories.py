@@ -19,9 +19,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.client import WorkflowFailureError
 
 from retinue.errors import StoreUnavailable
-from retinue.person import person_id
-from retinue.registry import REGISTRY_ID
 from retinue.store import Store
+from retinue.temporal.person import person_id
+from retinue.temporal.registry import REGISTRY_ID
 from retinue.testing import Answer, plan_answer
 from retinue.times import present
 from tests.conftest import Stack, View, pending, steps

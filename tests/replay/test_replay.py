@@ -11,13 +11,13 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from retinue.plan import BoundPlan
-from retinue.temporal import DATA_CONVERTER
+from retinue.temporal.connection import DATA_CONVERTER
 from workers.runner import SANDBOX
 from workflows.assistant import AssistantWorkflow
-from workflows.catalog import PLANS
+from workflows.code_plans import PLANS
 from workflows.microagent import MicroAgentWorkflow
 from workflows.model_pauses import ModelPausesWorkflow
-from workflows.notifications import NotificationWorkflow
+from workflows.notification import NotificationWorkflow
 from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
 from workflows.reminder import ReminderWorkflow

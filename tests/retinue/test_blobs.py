@@ -18,11 +18,11 @@ from temporalio.client import WorkflowHistory
 from temporalio.converter import StorageDriverClaim, StorageDriverRetrieveContext
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
-from retinue.blobs import BlobFiles
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.errors import ServiceUnavailable
-from retinue.registry import announce
-from retinue.temporal import DATA_CONVERTER
+from retinue.temporal.blobs import BlobFiles
+from retinue.temporal.connection import DATA_CONVERTER
+from retinue.temporal.registry import announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, steps
 

@@ -16,7 +16,7 @@ from activities.mcp.connection import Connection
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.settings import ReasoningSettings
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
-from retinue.outside import Outside
+from retinue.network.service_client import Outside
 from tests.activities.email.mail_servers import certificates
 from workers.temporal_server import free_port
 

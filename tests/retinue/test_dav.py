@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from retinue.dav import strong
+from retinue.network.dav import strong
 
 
 @pytest.mark.parametrize("tag", ['"\u00e9"', '"a\r\nX: y"', '"a\nb"', '"' + "a" * 2000 + '"'])

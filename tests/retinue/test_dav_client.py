@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from retinue import dav
+from retinue.network import dav
 from retinue.testing import serving
 
 

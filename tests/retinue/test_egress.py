@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fastapi import FastAPI, Request, Response
 
-from retinue.egress import Egress, GuardedTransport, HostPort, guarded_client, look_up, public, web_address
 from retinue.errors import CallerError, NotAllowed, NotFound
+from retinue.network.egress import Egress, GuardedTransport, HostPort, guarded_client, look_up, public, web_address
 from retinue.testing import serving
 
 PUBLIC = "93.184.216.34"

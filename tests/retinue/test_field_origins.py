@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from retinue.field_origins import Whose, at, field_origins, kept, texts
 from retinue.plan import pointer_parts
+from retinue.provenance.fields import Whose, at, field_origins, kept, texts
 from tests.retinue.test_argument_references import TOOLS
 
 TEXT = {"type": "string"}

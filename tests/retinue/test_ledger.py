@@ -17,8 +17,8 @@ from sqlalchemy import MetaData, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.testing import ActivityEnvironment
 
+from retinue.effect_status import Fate, Outcome
 from retinue.errors import Conflict, OutcomeOpen, OutcomeUnknown, ServiceRefused, ServiceUnavailable
-from retinue.fate import Fate, Outcome
 from retinue.ledger import Commit, Ledger
 from retinue.store import Store
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from retinue.errors import ServiceUnavailable
-from retinue.memory import Memory
+from retinue.network.ttl_cache import Memory
 
 
 class Desk:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.testing import ActivityEnvironment
 
-from retinue import migrations
+from retinue.database import migrations
 from retinue.errors import ServiceRefused, ServiceUnavailable
 from retinue.ledger import LEDGER, Ledger
 from retinue.settings import ROOT

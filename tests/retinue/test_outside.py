@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from retinue.errors import AnswerTooLong, OutcomeUnknown, RetinueError, ServiceUnavailable
-from retinue.outside import Outside, pause_asked, wants_pause
+from retinue.network.service_client import Outside, pause_asked, wants_pause
 from retinue.testing import serving
 
 Ask = Callable[..., Awaitable[bytes]]

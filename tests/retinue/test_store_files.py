@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, text
 
-from retinue.database_file import lost
+from retinue.database.file_watch import lost
 from retinue.errors import ServiceUnavailable
 from retinue.store import Store
 from tests.databases.postgresql import execute

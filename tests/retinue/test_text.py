@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.web.readable import visible
-from api.doors.shown import _text as shown_text
+from api.protocols.shared.run_summary import _text as shown_text
 from cli.render import plain as on_the_terminal
 from console.rendering import templates
-from retinue import addresses, logs, words
+from retinue import addresses, words
 from retinue.addresses import check_address, misleading, readable_domain
+from retinue.runtime import logs
 from retinue.text import is_invisible, safe, without_controls, without_invisible
 from tests.workflows.test_presentation import details
 

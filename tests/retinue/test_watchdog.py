@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from retinue.process import STUCK
-from retinue.watchdog import PATIENCE, LoopCheck, Watchdog
+from retinue.runtime.process import STUCK
+from retinue.runtime.watchdog import PATIENCE, LoopCheck, Watchdog
 
 
 def watchdog(problem: str | None, file: Path | None = None) -> tuple[Watchdog, list[int]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from retinue.capability import Annotations, Manifest, ToolSpec
-from retinue.registry import announce
+from retinue.temporal.registry import announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, pending, steps
 from tests.days import SOON, day_of

@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.calendar.models import StoredEvent
 from activities.calendar.store import CalendarStore
-from api.runs import Runs
+from api.services.runs import Runs
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.scenarios.test_people import decide, rule

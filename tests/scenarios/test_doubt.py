@@ -20,8 +20,8 @@ from retinue.capability import Annotations, Capability, ToolOptions, tool
 from retinue.edge import activities_of
 from retinue.errors import OutcomeUnknown, ServiceBusy, ServiceRefused
 from retinue.ledger import Commit, Ledger
-from retinue.registry import announce
 from retinue.store import Store
+from retinue.temporal.registry import announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from api.runs import Runs
+from api.services.runs import Runs
 from tests.conftest import Stack, View
 from tests.scenarios.test_people import Opened, rule
 from tests.scenarios.test_races import asking

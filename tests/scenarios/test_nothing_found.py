@@ -19,7 +19,7 @@ from retinue.plan import BoundStep, PlanStep, bind_call
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.test_main_job import forecast, mail
-from workflows.nothing_found import nothing_found
+from workflows.steps.nothing_found import nothing_found
 
 Fresh = Callable[[str], str]
 

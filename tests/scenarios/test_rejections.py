@@ -20,7 +20,7 @@ from retinue.testing import plan_answer
 from tests.conftest import ENDED, Patient, Stack, View, pending, steps
 from tests.scenarios.test_long_runs import run_ids
 from tests.test_main_job import sent_mails
-from workflows.rejections import Rejections, target
+from workflows.rules.rejections import Rejections, target
 
 Fresh = Callable[[str], str]
 TEAM = "team@example.com"

@@ -17,8 +17,8 @@ from tests.conftest import Stack, View
 from tests.scenarios.test_long_runs import run_ids
 from tests.scenarios.test_plans import event
 from tests.scenarios.test_races import activities_under_way, locked, own_worker
-from workflows.budget import Limits
 from workflows.messages import SendMessage, StartAssistant
+from workflows.rules.budget import Limits
 
 Fresh = Callable[[str], str]
 BUDGET = {"steps": 120, "tool_calls": 120, "requests": 40}

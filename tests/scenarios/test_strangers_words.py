@@ -24,8 +24,8 @@ from offline.answers import complete
 from offline.protocol import ChatRequest
 from retinue.capability import Manifest
 from retinue.client.models import Approval
-from retinue.origin_words import origin_words
-from retinue.registry import announce
+from retinue.provenance.wording import origin_words
+from retinue.temporal.registry import announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.days import SOON

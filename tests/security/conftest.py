@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 
 from api.app import create_app
 from api.settings import ApiSettings
-from retinue.registry import announce
+from retinue.temporal.registry import announce
 from tests.conftest import Patient, Stack
 from tests.security.attempts import Scene
 from tests.security.house import House, Web

@@ -14,7 +14,7 @@ from tests.conftest import Stack, View, pending, steps
 from tests.security.attempts import Attempt, Scene, delegated, finished, ref, run
 from tests.security.house import END, START
 from tests.security.worst_case import call
-from workflows.approvals import args_hash
+from workflows.consent.approvals import args_hash
 
 pytestmark = pytest.mark.xdist_group("heavy")
 Scenes = Callable[..., Scene]

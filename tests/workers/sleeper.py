@@ -2,8 +2,8 @@
 
 import asyncio
 
+from retinue.runtime.watchdog import LoopCheck, Watchdog
 from retinue.settings import RetinueSettings
-from retinue.watchdog import LoopCheck, Watchdog
 
 
 async def main() -> None:

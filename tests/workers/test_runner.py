@@ -10,8 +10,8 @@ from temporalio.testing import WorkflowEnvironment
 import activities
 from activities.contacts.contract import Contacts
 from retinue.errors import InvalidArguments, ServiceUnavailable
-from retinue.registry import announce
-from retinue.temporal import DATA_CONVERTER
+from retinue.temporal.connection import DATA_CONVERTER
+from retinue.temporal.registry import announce
 from workers import runner, temporal_server
 
 

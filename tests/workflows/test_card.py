@@ -12,9 +12,20 @@ from pydantic import JsonValue
 import activities
 from retinue.capability import ToolSpec
 from retinue.plan import PlanStep, bind_call
-from workflows.card import TEXT_SHOWN, Card, CardLine, Form, Known, Role, Subject, card_of, explained, rendered
-from workflows.origins import Origin, Source
-from workflows.steps import summary
+from workflows.consent.card import (
+    TEXT_SHOWN,
+    Card,
+    CardLine,
+    Form,
+    Known,
+    Role,
+    Subject,
+    card_of,
+    explained,
+    rendered,
+)
+from workflows.rules.provenance import Origin, Source
+from workflows.steps.records import summary
 
 TOOLS = {spec.name: spec for name in activities.folders() for spec in activities.load(name).CONTRACT.manifest().tools}
 START, MOVED = "2031-03-03T09:00:00+00:00", "2031-03-04T15:30:00+00:00"

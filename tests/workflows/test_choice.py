@@ -8,7 +8,7 @@ import pytest
 
 from retinue.capability import Annotations, ToolOptions
 from retinue.plan import BoundStep
-from workflows.choice import Choice, gives_up, open_choice
+from workflows.rules.disambiguation import Choice, gives_up, open_choice
 
 RUIZ: dict[str, Any] = {
     "contact_id": "1",

@@ -11,9 +11,9 @@ import pytest
 from activities.reasoning.contract import Message, Role
 from retinue.capability import Annotations, ToolOptions
 from retinue.plan import BoundStep
-from workflows import origins
 from workflows.messages import AssistantStatus, AssistantView
-from workflows.presentation import current_details
+from workflows.rules import provenance
+from workflows.run.web_ui import current_details
 
 
 def step(*recipients: str) -> BoundStep:
@@ -31,19 +31,19 @@ def step(*recipients: str) -> BoundStep:
     )
 
 
-def said(text: str) -> origins.Words:
-    return origins.Words(said=[Message(role=Role.USER, text=text)])
+def said(text: str) -> provenance.Words:
+    return provenance.Words(said=[Message(role=Role.USER, text=text)])
 
 
 def test_a_value_that_nobody_typed_needs_no_expression(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long conversation against many addresses takes seconds by expressions alone."""
-    monkeypatch.setattr(origins, "re", SimpleNamespace(escape=re.escape, compile=forbidden, search=forbidden))
-    found = origins.trace(step("a@example.com", "b@example.com"), {}, said("Mail the team"), results={})
+    monkeypatch.setattr(provenance, "re", SimpleNamespace(escape=re.escape, compile=forbidden, search=forbidden))
+    found = provenance.trace(step("a@example.com", "b@example.com"), {}, said("Mail the team"), results={})
     assert [origin.source for origin in found] == ["model", "model"]
 
 
 def test_a_value_is_found_behind_a_longer_one_that_begins_like_it() -> None:
-    [origin] = origins.trace(
+    [origin] = provenance.trace(
         step("a@example.com"), {}, said("Not a@example.community, but a@example.com please"), results={}
     )
     assert origin.source == "user"
@@ -57,7 +57,7 @@ class Unread(dict[str, Any]):
 
 
 def test_results_are_not_searched_for_addresses_where_a_tool_tells_none() -> None:
-    assert list(origins.addresses(Unread(text="a@example.com"), ())) == []
+    assert list(provenance.addresses(Unread(text="a@example.com"), ())) == []
 
 
 def forbidden(*_: object) -> NoReturn:

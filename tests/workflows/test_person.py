@@ -15,16 +15,16 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from retinue import person
 from retinue.errors import Conflict, InvalidArguments, NotFound
+from retinue.temporal import person
 from retinue.times import on_the_calendar, present
 from tests.conftest import Stack
 from workers.local_activities import LocalActivities
-from workflows import local
 from workflows import person as person_workflow
+from workflows.consent import lookups
 from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
-from workflows.standing import (
+from workflows.rules.grants import (
     Amounts,
     Approved,
     Consult,
@@ -285,7 +285,7 @@ def test_a_person_has_one_workflow_whatever_the_name() -> None:
 
 @workflow.defn
 class Asker:
-    """Asks as an assistant does: by `workflows/local.py`."""
+    """Asks as an assistant does: by `workflows/consent/lookups.py`."""
 
     @workflow.run
     async def run(self, owner: str) -> dict[str, Any]:
@@ -299,16 +299,16 @@ class Asker:
         )
         told = Approved(key=step, tool="email.send", args=MAIL, sensitive=SENSITIVE, wish=GrantWish(uses=1))
         return {
-            "without": await local.consult(owner, question),
-            "plain": await local.approved(owner, told.model_copy(update={"wish": None, "key": f"{step}-"})),
-            "grant": await local.approved(owner, told),
-            "with": await local.consult(owner, question),
-            "day": await local.spend(
+            "without": await lookups.consult(owner, question),
+            "plain": await lookups.approved(owner, told.model_copy(update={"wish": None, "key": f"{step}-"})),
+            "grant": await lookups.approved(owner, told),
+            "with": await lookups.consult(owner, question),
+            "day": await lookups.spend(
                 owner, Spend(key=step, day=on_the_calendar(workflow.now()).date(), delta=Amounts(steps=2))
             ),
-            "tools": await local.tools(["email.send", "no.such", "weather.forecast"]),
-            "agent": await local.agent("contacts"),
-            "nobody": await local.agent("nobody"),
+            "tools": await lookups.tools(["email.send", "no.such", "weather.forecast"]),
+            "agent": await lookups.agent("contacts"),
+            "nobody": await lookups.agent("nobody"),
         }
 
 

@@ -16,9 +16,8 @@ from activities.email.contract import Email
 from activities.reasoning.contract import Reasoning
 from activities.weather.contract import Weather
 from retinue.capability import Annotations, Capability, ToolSpec
-from workflows.budget import Limits
-from workflows.origins import Origin, Source
-from workflows.policy import (
+from workflows.rules.budget import Limits
+from workflows.rules.policy import (
     DEFAULT_POLICY,
     Action,
     AtExpiry,
@@ -28,6 +27,7 @@ from workflows.policy import (
     parse_policies,
     to_toml,
 )
+from workflows.rules.provenance import Origin, Source
 
 AUTO, ASK, DENY = Decision.AUTO, Decision.ASK, Decision.DENY
 TOOLS = {

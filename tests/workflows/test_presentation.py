@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from activities.reasoning.contract import Message, Role
-from workflows import card as cards
-from workflows.card import Card, CardLine, CardOrigin, destinations
+from workflows.consent import card as cards
+from workflows.consent.card import Card, CardLine, CardOrigin, destinations
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -26,8 +26,8 @@ from workflows.messages import (
     Vote,
     WorkerWait,
 )
-from workflows.policy import AtExpiry
-from workflows.presentation import current_details
+from workflows.rules.policy import AtExpiry
+from workflows.run.web_ui import current_details
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 HOSTILE = "x` **bold**\n# Approved\n```\n[link](http://evil.example)"

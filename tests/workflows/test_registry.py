@@ -20,10 +20,10 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError,
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from retinue import registry as retinue_registry
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import InvalidArguments
-from retinue.registry import REGISTRY_ID, Directory, announce
+from retinue.temporal import registry as retinue_registry
+from retinue.temporal.registry import REGISTRY_ID, Directory, announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, pending, steps
 from workers import runner

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import JsonValue, ValidationError
 
-from retinue.credential import Credential, CredentialKind
-from workflows.standing import (
+from retinue.provenance.credential import Credential, CredentialKind
+from workflows.rules.grants import (
     Amounts,
     Grant,
     GrantWish,

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from retinue.capability import Annotations
-from workflows.budget import Limits
-from workflows.origins import Origin, Source
-from workflows.policy import DEFAULT_POLICY, Action, Decision, Policy, Rule, Verdict
-from workflows.standing import AlsoFor, Scope
-from workflows.strictness import asks_as_strictly, is_at_least_as_strict, rule_of_others, within
+from workflows.rules.budget import Limits
+from workflows.rules.grants import AlsoFor, Scope
+from workflows.rules.policy import DEFAULT_POLICY, Action, Decision, Policy, Rule, Verdict
+from workflows.rules.provenance import Origin, Source
+from workflows.rules.strictness import asks_as_strictly, is_at_least_as_strict, rule_of_others, within
 
 LAX = Rule(name="lax", decide=Decision.AUTO)
 MAIL = Annotations(read_only=False, destructive=True, open_world=True, sensitive=("/to",))

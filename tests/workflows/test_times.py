@@ -30,13 +30,13 @@ from activities.reasoning.contract import (
 from retinue.capability import Annotations
 from retinue.edge import activities_of
 from retinue.plan import Plan, bind
-from retinue.search_attributes import SEARCH_ATTRIBUTES
-from retinue.temporal import DATA_CONVERTER, add_search_attributes
+from retinue.temporal.connection import DATA_CONVERTER, add_search_attributes
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 from workers import temporal_server
 from workers.runner import SANDBOX, capability_worker, workflows_worker
-from workflows.budget import Limits
 from workflows.messages import StartAssistant
-from workflows.policy import parse_policies
+from workflows.rules.budget import Limits
+from workflows.rules.policy import parse_policies
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

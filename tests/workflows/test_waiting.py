@@ -28,8 +28,8 @@ from activities.reasoning.contract import (
 from retinue.capability import Annotations
 from retinue.edge import activities_of
 from retinue.plan import Plan, bind
-from retinue.search_attributes import SEARCH_ATTRIBUTES
-from retinue.temporal import DATA_CONVERTER, add_search_attributes
+from retinue.temporal.connection import DATA_CONVERTER, add_search_attributes
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 from workers import temporal_server
 from workers.runner import SANDBOX, capability_worker, workflows_worker
 from workflows.messages import StartAssistant

@@ -13,8 +13,8 @@ from activities.email.servers import Security
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.worker import CONTRACT, import_file, plugin
+from retinue.effect_status import CLOSE_EFFECT
 from retinue.errors import InvalidArguments, NotFound
-from retinue.fate import CLOSE_EFFECT
 from retinue.testing import activities_by_name
 from tests.activities.email.conftest import OwnBox, caller
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from retinue.registry import REGISTRY_ID
 from retinue.settings import ROOT
+from retinue.temporal.registry import REGISTRY_ID
 from retinue.testing import plan_answer
 from tests.activities.mcp.conftest import SECRET, SERVER
 from tests.conftest import Stack, pending, steps

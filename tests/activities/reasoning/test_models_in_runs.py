@@ -21,9 +21,9 @@ from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.worker import plugin
 from api.app import create_app
 from api.settings import ApiSettings
-from retinue.registry import announce
-from retinue.search_attributes import SEARCH_ATTRIBUTES
-from retinue.temporal import DATA_CONVERTER
+from retinue.temporal.connection import DATA_CONVERTER
+from retinue.temporal.registry import announce
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 from retinue.testing import Answer, ScriptedModel, plan_answer
 from tests.activities.reasoning.endpoints import Endpoints, many_models
 from tests.conftest import Stack, patient

@@ -21,8 +21,8 @@ from activities.email.worker import plugin as email_plugin
 from activities.tasks.contract import Channel, Reminder, Tasks
 from activities.tasks.settings import TasksSettings
 from activities.tasks.worker import plugin as tasks_plugin
-from retinue.temporal import DATA_CONVERTER
-from retinue.webhooks import key_of, signature
+from retinue.network.webhooks import key_of, signature
+from retinue.temporal.connection import DATA_CONVERTER
 from tests.conftest import patient
 from workers import temporal_server
 from workers.runner import SANDBOX, capability_worker, workflows_worker

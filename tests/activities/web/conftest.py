@@ -15,7 +15,7 @@ from activities.web.manners import Manners
 from activities.web.pages import Pages
 from activities.web.tools import WebTools
 from retinue.edge import activities_of
-from retinue.egress import Egress, HostPort, guarded_client
+from retinue.network.egress import Egress, HostPort, guarded_client
 from retinue.testing import activities_by_name, serving
 
 Fetch = Callable[..., Awaitable[dict[str, Any]]]

@@ -9,7 +9,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.web.contract import Web
 from activities.web.settings import WebSettings
 from activities.web.worker import CONTRACT, plugin
-from retinue.egress import HostPort
+from retinue.network.egress import HostPort
 from retinue.testing import activities_by_name
 
 VARIABLES = {

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.reference import page
+from api.http.openapi_page import page
 from api.settings import ApiSettings
 from retinue.testing import plan_answer
 from tests.api.conftest import browsing, refused

@@ -14,11 +14,11 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 
 from api.app import create_app
+from api.auth.principals import Person, Role
+from api.auth.sessions import session_credential
 from api.deps import caller
-from api.identity.people import Person, Role
-from api.keys import IdempotencyKeys
-from api.sessions import session_credential
 from api.settings import ApiSettings
+from api.storage.idempotency import IdempotencyKeys
 from tests.api.conftest import browsing, refused
 from tests.conftest import Stack
 

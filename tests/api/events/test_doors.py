@@ -17,7 +17,7 @@ import uvicorn
 
 from api.__main__ import FrontDoor
 from api.app import create_app
-from api.metrics import REGISTRY
+from api.http.metrics import REGISTRY
 from api.settings import ApiSettings
 from retinue.testing import plan_answer
 from tests.api.conftest import eventually

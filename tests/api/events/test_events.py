@@ -243,7 +243,7 @@ async def test_a_foreign_run_is_refused_before_any_byte(stack: Stack, named: Doo
 async def test_one_person_reads_only_so_many_streams(
     stack: Stack, named: Door, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.events.stream.MAX_STREAMS", 2)
+    monkeypatch.setattr("api.events.broker.MAX_STREAMS", 2)
     message = fresh("Mail it")
     stack.model.script(message, plan_answer([mail("s1")]))
     async with named.person("anna") as anna:

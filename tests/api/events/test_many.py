@@ -15,7 +15,7 @@ import pytest
 
 import activities
 from retinue.client import AsyncClient, ClientError
-from retinue.registry import announce
+from retinue.temporal.registry import announce
 from retinue.testing import ScriptedModel, plan_answer, scripted_model
 from tests.api.events.folding import Folded, Told, once, same
 from tests.faults.conftest import Server, connected, kill

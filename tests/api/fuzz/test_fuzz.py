@@ -17,8 +17,8 @@ import pytest
 from api.app import create_app
 from api.settings import ApiSettings
 from retinue.testing import serving
+from tests.api.auth.issuer import bearer, issuing
 from tests.api.conftest import browsing
-from tests.api.identity.issuer import bearer, issuing
 from tests.conftest import Stack
 
 PUBLIC = {"/healthz", "/readyz", "/metrics"}

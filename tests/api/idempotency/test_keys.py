@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.keys import Claim, IdempotencyKeys
-from api.models import StartBody
+from api.services.schemas import StartBody
 from api.settings import ApiSettings
+from api.storage.idempotency import Claim, IdempotencyKeys
 from retinue.testing import plan_answer
 from tests.api.conftest import Fresh, Json, browsing, eventually, refused
 from tests.conftest import Stack, View
@@ -102,7 +102,7 @@ async def test_a_repeated_request_gets_the_first_answer_whatever_became_of_the_r
 async def test_while_the_first_request_is_answered_a_repeated_one_is_told_to_wait(
     stack: Stack, fresh: Fresh, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.keys._PATIENCE", 0.2)
+    monkeypatch.setattr("api.storage.idempotency._PATIENCE", 0.2)
     message = fresh("Mail team@example.com")
     stack.model.script(message, replace(plan_answer([MAIL]), delay=3))
     first = asyncio.create_task(ask(stack.http, key, message, wait_seconds=20))
@@ -298,7 +298,7 @@ async def test_an_answer_that_somebody_changed_in_the_database_is_not_given(
 
 
 async def test_old_keys_are_forgotten_a_bounded_number_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.keys._PRUNED_AT_ONCE", 3)
+    monkeypatch.setattr("api.storage.idempotency._PRUNED_AT_ONCE", 3)
     keys = IdempotencyKeys(f"sqlite+aiosqlite:///{tmp_path}/api.db")
     await keys.open()
     for number in range(5):

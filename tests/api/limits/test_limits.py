@@ -19,12 +19,12 @@ import pytest
 from temporalio.client import Client
 
 from api.app import create_app
-from api.limits import DRAINED
+from api.http.body_limits import DRAINED
 from api.settings import ApiSettings
-from retinue.temporal import DATA_CONVERTER
+from retinue.temporal.connection import DATA_CONVERTER
 from retinue.testing import plan_answer, serving
+from tests.api.auth.test_routes_declare import routes
 from tests.api.conftest import JSON, Fresh, Json, browsing, eventually, refused
-from tests.api.identity.test_routes_declare import routes
 from tests.conftest import Stack
 from workers.temporal_server import free_port
 
@@ -165,7 +165,7 @@ async def test_depth_is_counted_outside_of_texts(stack: Stack, content: bytes, d
 
 
 async def test_a_body_that_comes_too_slowly_is_not_waited_for(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.limits.BODY_SECONDS", 0.3)
+    monkeypatch.setattr("api.http.body_limits.BODY_SECONDS", 0.3)
     async with door() as http:
         answer = await raw(http, request(body=b'{"message"', length=60))
         assert b"408" in answer.partition(b"\r\n")[0]
@@ -236,7 +236,7 @@ WEBHOOKS = {"/v1/webhooks", "/v1/webhooks/{webhook_id}", "/v1/webhooks/{webhook_
 AT_REST = {"/v1/session", "/v1/me", "/v1/keys", "/v1/keys/{key_id}", "/v1/models", "/v1/models/{model}"} | WEBHOOKS
 """What needs the API's own database alone, or nothing; a test message to a webhook needs the webhook first."""
 IN_ITS_OWN_WORDS = {"/v1/chat/completions", "/v1/responses", "/v1/responses/{response_id}"}
-"""Says the same in its protocol's shape; tests/api/doors shows it."""
+"""Says the same in its protocol's shape; tests/api/protocols shows it."""
 BODIES: dict[str, Json] = {
     "/v1/assistants": {"message": "hi"},
     "/v1/assistants/{assistant_id}/messages": {"message": "hi"},

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from retinue import person
+from retinue.temporal import person
 from retinue.testing import Answer, plan_answer
 from tests.api.conftest import Fresh, Json, refused
 from tests.api.rights.conftest import Door
 from tests.api.rights.test_policies import over_mcp
 from tests.conftest import Stack, View, pending, steps
 from tests.test_main_job import mail, sent_mails
-from workflows.standing import Grant, NewGrant
+from workflows.rules.grants import Grant, NewGrant
 
 
 def wanted(address: str, **fields: Any) -> Json:

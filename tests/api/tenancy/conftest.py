@@ -13,8 +13,8 @@ import pytest
 from fastapi import Header
 
 from api.app import create_app
+from api.auth.principals import Person, Role
 from api.deps import caller
-from api.identity.people import Person, Role
 from api.settings import ApiSettings
 from tests.conftest import Patient, Stack
 

@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from retinue.organisation import folder_of
+from retinue.tenancy import folder_of
 from retinue.testing import plan_answer
 from tests.api.conftest import eventually
 from tests.api.tenancy.conftest import As

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.identity.people import Role
+from api.auth.principals import Role
 from retinue.testing import plan_answer
 from tests.api.conftest import eventually
 from tests.api.tenancy.conftest import AUDITOR, OWNER, As

@@ -12,8 +12,8 @@ from temporalio.client import WorkflowExecution
 from temporalio.worker import Worker
 
 from retinue.capability import Annotations, Manifest, ToolSpec
-from retinue.registry import announce
-from retinue.temporal import BUILD_ID
+from retinue.temporal.connection import BUILD_ID
+from retinue.temporal.registry import announce
 from retinue.testing import plan_answer
 from tests.api.conftest import eventually
 from tests.api.tenancy.conftest import As

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from api.identity.people import Role
+from api.auth.principals import Role
 from retinue.testing import plan_answer
 from tests.api.conftest import Fresh
 from tests.api.rights.test_origins import newest

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.identity.people import Person
-from api.keys import IdempotencyKeys
+from api.auth.principals import Person
+from api.storage.idempotency import IdempotencyKeys
 from retinue.testing import plan_answer
 from tests.api.conftest import eventually, refused
 from tests.api.tenancy.conftest import As

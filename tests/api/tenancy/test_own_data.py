@@ -9,8 +9,8 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
-from retinue.carried import acting_for
-from retinue.organisation import folder_of
+from retinue.temporal.tenant_header import acting_for
+from retinue.tenancy import folder_of
 from retinue.testing import plan_answer
 from retinue.times import present
 from tests.api.conftest import eventually

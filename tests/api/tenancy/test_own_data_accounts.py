@@ -32,11 +32,11 @@ from activities.tasks import worker as tasks
 from activities.tasks.contract import Channel
 from activities.tasks.settings import TasksSettings
 from retinue.capability import Annotations, Capability, tool
-from retinue.carried import HEADER, OrganisationOfWorkers, acting_for, current
 from retinue.edge import activities_of
-from retinue.organisation import EACH, HOME, folder_of
-from retinue.registry import announce
 from retinue.settings import ROOT
+from retinue.temporal.registry import announce
+from retinue.temporal.tenant_header import HEADER, OrganisationOfWorkers, acting_for, current
+from retinue.tenancy import EACH, HOME, folder_of
 from retinue.testing import activities_by_name, plan_answer
 from retinue.times import present
 from tests.activities.tasks.conftest import Timers, timers

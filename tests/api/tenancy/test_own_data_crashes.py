@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from api.app import create_app
+from api.auth.principals import Person, Role
 from api.deps import caller
-from api.identity.people import Person, Role
 from api.settings import ApiSettings
-from retinue.organisation import folder_of
+from retinue.tenancy import folder_of
 from retinue.testing import plan_answer
 from tests.api.conftest import browsing
 from tests.conftest import View, steps

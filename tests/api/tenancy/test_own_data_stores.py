@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, insert, select
 
-from retinue.carried import acting_for
+from retinue.database.resource_pool import KeptOpen
 from retinue.errors import ServiceRefused, ServiceUnavailable
-from retinue.kept_open import KeptOpen
-from retinue.organisation import EACH, folder_of, schema_of
 from retinue.store import MOST_OPEN, Store
+from retinue.temporal.tenant_header import acting_for
+from retinue.tenancy import EACH, folder_of, schema_of
 from tests.databases.postgresql import PostgreSQL, database_url, execute, postgresql
 
 __all__ = ["database_url", "postgresql"]

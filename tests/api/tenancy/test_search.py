@@ -18,8 +18,8 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from retinue.search_attributes import SEARCH_ATTRIBUTES, is_exactly
-from retinue.temporal import BUILD_ID, ensure_search_attributes
+from retinue.temporal.connection import BUILD_ID, ensure_search_attributes
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES, is_exactly
 from tests.api.conftest import eventually
 from workers import temporal_server
 

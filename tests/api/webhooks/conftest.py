@@ -19,8 +19,8 @@ import pytest
 from fastapi import FastAPI, Header, Request, Response
 
 from api.app import create_app
+from api.auth.principals import Permission, Person, Role
 from api.deps import caller
-from api.identity.people import Permission, Person, Role
 from api.settings import ApiSettings
 from retinue.testing import plan_answer, serving
 from tests.api.conftest import Fresh, Json, eventually

@@ -9,7 +9,7 @@ from temporalio import client
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 
-from retinue.proof import HEADER, Message, parse_keys, proved
+from retinue.temporal.proofs import HEADER, Message, parse_keys, proved
 
 GARBAGE = Payload(metadata={"encoding": b"json/plain"}, data=b'{"key": "a", "expires": 1e99, "mac": null, "x": []}')
 

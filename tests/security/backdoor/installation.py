@@ -17,8 +17,8 @@ from temporalio.exceptions import ApplicationError
 import activities
 from api.app import create_app
 from api.settings import ApiSettings
-from retinue.registry import announce
-from retinue.temporal import connect
+from retinue.temporal.connection import connect
+from retinue.temporal.registry import announce
 from retinue.testing import ScriptedModel
 from tests.conftest import Stack, patient
 from tests.faults.conftest import Server

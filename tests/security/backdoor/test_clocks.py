@@ -11,10 +11,10 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from api import runs
-from retinue import proof
-from retinue.codec import new_key
-from retinue.temporal import WORKFLOW_QUEUE
+from api.services import runs
+from retinue.temporal import proofs
+from retinue.temporal.codec import new_key
+from retinue.temporal.connection import WORKFLOW_QUEUE
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View
 from tests.security.backdoor.conftest import Fresh
@@ -30,9 +30,9 @@ def shift(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     """Moves the clock of the front door; workers and the Temporal server keep theirs."""
 
     def by(amount: timedelta) -> None:
-        monkeypatch.setattr(proof, "clock", lambda: datetime.now().astimezone() + amount)
-        monkeypatch.setattr(runs, "clock", proof.clock)
-        monkeypatch.setattr("api.clocks.clock", proof.clock)
+        monkeypatch.setattr(proofs, "clock", lambda: datetime.now().astimezone() + amount)
+        monkeypatch.setattr(runs, "clock", proofs.clock)
+        monkeypatch.setattr("api.services.clocks.clock", proofs.clock)
 
     return by
 

@@ -13,8 +13,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-from retinue.codec import new_key
-from retinue.credential import Credential, CredentialKind
+from retinue.provenance.credential import Credential, CredentialKind
+from retinue.temporal.codec import new_key
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.scenarios.test_plans import event
@@ -23,7 +23,7 @@ from tests.security.backdoor.forger import GARBAGE, forging, proof
 from tests.security.backdoor.installation import Installation, refusal
 from tests.test_main_job import mail, sent_mails
 from workflows.messages import ChooseForStep, Decide, DecisionKind, SendMessage, WorkerChoice
-from workflows.standing import GrantWish
+from workflows.rules.grants import GrantWish
 
 pytestmark = pytest.mark.xdist_group("backdoor")
 Run = WorkflowHandle[Any, Any]

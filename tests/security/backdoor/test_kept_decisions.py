@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import select, update
 from temporalio.client import Client
 
-from api.keys import PENDING_DECISIONS, IdempotencyKeys
-from api.pending_decisions import PendingDecisions, deliver_for_ever
+from api.services.pending_decisions import PendingDecisions, deliver_for_ever
+from api.storage.idempotency import PENDING_DECISIONS, IdempotencyKeys
 from retinue.errors import Conflict
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending

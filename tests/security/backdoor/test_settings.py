@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from retinue.codec import new_key
-from retinue.proof import Keyring, Mode, ProofSettings, parse_keys
+from retinue.temporal.codec import new_key
+from retinue.temporal.proofs import Keyring, Mode, ProofSettings, parse_keys
 from tests.security.backdoor.installation import VARIABLES
 
 KEY = "k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

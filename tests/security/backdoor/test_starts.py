@@ -12,15 +12,15 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from api.runs import EDITION
+from api.services.runs import EDITION
 from retinue.capability import Annotations, Manifest, ToolSpec
-from retinue.codec import new_key
-from retinue.credential import Credential, CredentialKind
 from retinue.errors import InvalidArguments
-from retinue.person import PERSON_QUEUE, person_id
-from retinue.proof import HEADER
-from retinue.registry import announce, go_back
-from retinue.temporal import WORKFLOW_QUEUE
+from retinue.provenance.credential import Credential, CredentialKind
+from retinue.temporal.codec import new_key
+from retinue.temporal.connection import WORKFLOW_QUEUE
+from retinue.temporal.person import PERSON_QUEUE, person_id
+from retinue.temporal.proofs import HEADER
+from retinue.temporal.registry import announce, go_back
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View
 from tests.security.backdoor.conftest import Fresh, Keys, asking
@@ -28,8 +28,8 @@ from tests.security.backdoor.forger import GARBAGE, forging, proof
 from tests.security.backdoor.installation import refusal
 from tests.test_main_job import forecast, mail, sent_mails
 from workflows.messages import DoneEffect, StartAssistant, StartUndo
-from workflows.policy import Decision, Policy, Rule
-from workflows.standing import Amounts, Approved, Grant, GrantWish, NewGrant, PersonState, Revoke, Spend
+from workflows.rules.grants import Amounts, Approved, Grant, GrantWish, NewGrant, PersonState, Revoke, Spend
+from workflows.rules.policy import Decision, Policy, Rule
 
 pytestmark = pytest.mark.xdist_group("backdoor")
 NOW = datetime.now(UTC)

@@ -17,9 +17,9 @@ from temporalio.client import Client
 import activities
 from api.app import create_app
 from api.settings import ApiSettings
-from retinue import logs
-from retinue.registry import announce
-from retinue.temporal import connect
+from retinue.runtime import logs
+from retinue.temporal.connection import connect
+from retinue.temporal.registry import announce
 from retinue.testing import ScriptedModel, scripted_model
 from tests.conftest import Stack, patient
 from tests.faults.conftest import Server, connected

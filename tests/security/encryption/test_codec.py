@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
-from retinue.codec import BOUND_TO, KEY_ID, EncryptionSettings, new_key
 from retinue.errors import Undecipherable
-from retinue.temporal import DATA_CONVERTER, data_converter
+from retinue.temporal.codec import BOUND_TO, KEY_ID, EncryptionSettings, new_key
+from retinue.temporal.connection import DATA_CONVERTER, data_converter
 
 OLD, NEW = new_key(), new_key()
 WORDS = {"text": "what somebody wrote"}

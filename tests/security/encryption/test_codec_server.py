@@ -12,12 +12,12 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.client import Client
 
 from api.app import create_app
-from api.codec_server import MAX_BODY
+from api.auth.principals import Person, Role
 from api.deps import caller
-from api.identity.people import Person, Role
+from api.protocols.temporal_codec import MAX_BODY
 from api.settings import ApiSettings
 from retinue.errors import NotAllowed
-from retinue.temporal import DATA_CONVERTER
+from retinue.temporal.connection import DATA_CONVERTER
 from tests.security.encryption.installation import Installation
 
 pytestmark = pytest.mark.xdist_group("encryption")

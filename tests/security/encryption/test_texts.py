@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 from temporalio.client import WorkflowExecutionDescription
 
-from api.events.written import writers, written
-from retinue.temporal import of_workflow
+from api.events.drafts import writers, written
+from retinue.temporal.connection import of_workflow
 from retinue.testing import Answer, plan_answer
 from tests.api.conftest import eventually
 from tests.security.encryption.installation import Installation

@@ -1,0 +1,109 @@
+"""Who calls: one place for every door. A credential that somebody brings along is believed or refused, never ignored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from starlette.datastructures import Headers
+
+from api.auth.api_keys import PREFIX, ApiKeys
+from api.auth.oidc_tokens import BAD, Tokens
+from api.auth.principal_names import NAME, RESERVED
+from api.auth.principals import HOME, LOCAL, Person, Role
+from api.auth.settings import IdentitySettings
+from retinue.errors import NotAllowed, NotAuthenticated
+from retinue.provenance.credential import CredentialKind
+from retinue.store import Store
+
+BY_PROXY = frozenset(Role) - {Role.AUDITOR}
+"""The roles of whom the authenticating proxy names."""
+
+
+class How(StrEnum):
+    """By what somebody was recognised."""
+
+    SINGLE_USER = "single-user"
+    PROXY = "proxy"
+    TOKEN = "token"  # noqa: S105  # the name of a way, not a secret
+    KEY = "key"
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """Somebody, by what we know them, and until when that holds where it is a key."""
+
+    person: Person
+    how: How
+    until: datetime | None = None
+
+
+class Recognition:
+    """Recognises callers as this installation is configured."""
+
+    def __init__(self, settings: IdentitySettings, store: Store, *, user_header: str | None) -> None:
+        expected = settings.expected()
+        self._tokens = None if expected is None else Tokens(settings, *expected)
+        self._keys, self._header = ApiKeys(store), user_header
+
+    async def caller(self, headers: Headers, session: str | None) -> Recognised:
+        """Who sent these headers, with this credential behind their session cookie, if they have one.
+
+        Raises:
+            NotAuthenticated: There is no credential, or a bad one.
+            NotAllowed: The proxy's header names nobody.
+            ServiceUnavailable: The identity provider is away.
+        """
+        found = _bearer(headers)
+        credential = session if found is None else found
+        if credential is not None and (credential.startswith(PREFIX) or self._tokens or not self._header):
+            return await self._by(credential)
+        if self._header is not None:
+            return Recognised(self._proxied(headers.getlist(self._header)), How.PROXY)
+        if self._tokens is not None:
+            raise NotAuthenticated("sign in first", hint="send the header Authorization: Bearer <key or token>")
+        return Recognised(LOCAL, How.SINGLE_USER)
+
+    def _proxied(self, names: list[str]) -> Person:
+        """Whom the proxy names. A proxy that adds its header behind the caller's own one decides nothing: refused."""
+        if len(names) != 1 or not NAME.fullmatch(names[0]) or names[0] in RESERVED:
+            raise NotAllowed(f"the header {self._header} names nobody", hint="an authenticating proxy must set it")
+        return Person(names[0], BY_PROXY, recognised_by=(CredentialKind.PROXY, "", ""))
+
+    async def _by(self, credential: str) -> Recognised:
+        if credential.startswith(PREFIX):
+            return await self._by_key(credential)
+        if self._tokens is None:
+            raise NotAuthenticated(BAD)
+        person = await self._tokens.person(credential)
+        await self._keys.note_roles(person)
+        return Recognised(replace(person, recognised_by=(CredentialKind.TOKEN, "", "")), How.TOKEN)
+
+    async def _by_key(self, credential: str) -> Recognised:
+        held = await self._keys.held(credential)
+        roles = None if held is None else await self._roles(held.name, held.tenant)
+        if held is None or roles is None:
+            raise NotAuthenticated(BAD)
+        by = (CredentialKind.KEY, held.key.id, held.key.name)
+        person = Person(held.name, roles, held.tenant, held.key.scopes, by)
+        return Recognised(person, How.KEY, held.key.expires_at)
+
+    async def _roles(self, name: str, tenant: str) -> frozenset[Role] | None:
+        """What the person of a key is now; None where this installation knows nobody of that name."""
+        if self._tokens is not None:
+            found = await self._keys.roles(Person(name, frozenset(), tenant).owner)
+            if found is not None or self._header is None:
+                return found
+        if tenant != HOME:
+            return None
+        if self._header is not None:
+            return BY_PROXY
+        return LOCAL.roles if name == LOCAL.name else None
+
+
+def _bearer(headers: Headers) -> str | None:
+    """What stands after `Bearer`; empty words count, since somebody meant to sign in. Of two nobody knows which counts."""
+    given = headers.getlist("authorization")
+    scheme, _, credential = given[0].partition(" ") if len(given) == 1 else ("bearer" if given else "", "", "")
+    return credential.strip() if scheme.lower() == "bearer" else None

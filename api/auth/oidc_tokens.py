@@ -1,0 +1,90 @@
+"""Tokens of an identity provider (OIDC): whom a JWT names, if it is meant for us and nobody tampered with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.auth.jwks import Jwks
+from api.auth.principal_names import encoded
+from api.auth.principals import HOME, Person, Role
+from api.auth.settings import IdentitySettings
+from retinue.errors import NotAuthenticated
+
+BAD = "the key or token is not valid here: it is unknown, expired, revoked or meant for somebody else"
+"""Every bad credential gets this one sentence, so that nobody learns by trying."""
+_ALGORITHMS = frozenset({"RS256", "ES256", "EdDSA"})
+_LEEWAY = 30
+"""Seconds by which clocks may differ."""
+_LONGEST = 8192
+
+
+class Tokens:
+    """Recognises people by tokens of one issuer for one audience."""
+
+    def __init__(self, settings: IdentitySettings, issuer: str, audience: str) -> None:
+        self._settings, self._issuer, self._audience = settings, issuer, audience
+        self._jwks = Jwks(issuer, settings.retinue_oidc_jwks_url)
+
+    async def person(self, token: str) -> Person:
+        """Whom it names.
+
+        Raises:
+            NotAuthenticated: It is no token, not the issuer's, not for us, too old, or names nobody.
+            ServiceUnavailable: The issuer's keys cannot be had.
+        """
+        return self._named(await self._claims(token))
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        # here, since only who has an identity provider needs it
+        import jwt
+
+        unreadable = (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+
+        if len(token) > _LONGEST:
+            raise NotAuthenticated(BAD)
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm, kid = header.get("alg"), header.get("kid")
+            if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
+                raise NotAuthenticated(BAD)
+            if not isinstance(kid, str | None):
+                raise NotAuthenticated(BAD)
+            key = await self._jwks.key(kid)
+            if key is None:
+                raise NotAuthenticated(BAD)
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=_LEEWAY,
+                options={"require": ["exp", "sub", "iss", "aud"]},
+            )
+        except unreadable:  # the library expects values of the right type in places
+            raise NotAuthenticated(BAD) from None
+        return claims
+
+    def _named(self, claims: Mapping[str, Any]) -> Person:
+        name = _text(claims, self._settings.retinue_oidc_name_claim)
+        tenant_claim = self._settings.retinue_oidc_tenant_claim
+        tenant = HOME if tenant_claim is None else _text(claims, tenant_claim)
+        return Person(name, self._roles(claims), tenant)
+
+    def _roles(self, claims: Mapping[str, Any]) -> frozenset[Role]:
+        claim = self._settings.retinue_oidc_roles_claim
+        if claim is None:
+            return frozenset({Role.OWNER})
+        said = claims.get(claim, [])
+        values = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
+        known = self._settings.retinue_oidc_roles
+        return frozenset(known[value] for value in values if isinstance(value, str) and value in known)
+
+
+def _text(claims: Mapping[str, Any], claim: str) -> str:
+    value = claims.get(claim)
+    name = encoded(value) if isinstance(value, str) else None
+    if name is None:
+        raise NotAuthenticated(BAD)
+    return name

@@ -1,0 +1,87 @@
+"""Sessions of browsers: a cookie in place of an API key or a token, for pages that should not keep either.
+
+The cookie holds 256 random bits. Our table holds their hash, and the credential sealed with them: each request finds the
+credential again and is recognised by it as if it had brought it along, so that a revoked key, an expired token or a lost
+role ends a session at once. Without the cookie the table is worthless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from fastapi import Request, Response
+from sqlalchemy import delete, insert, select
+
+from api.http.same_origin import SESSION_COOKIE, session_of
+from api.storage.encryption import seal, unseal
+from api.storage.idempotency import SESSIONS
+from retinue.store import Store
+
+LASTS = timedelta(hours=12)
+
+
+class Sessions:
+    """The table of sessions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def begin(self, credential: str) -> str:
+        """A new session for whoever this credential belongs to; gives what the cookie is to hold."""
+        secret = secrets.token_urlsafe(32)
+        row = {
+            "id": _digest(secret),
+            "credential": seal(secret, credential.encode(), about=_digest(secret)),
+            "expires_at": datetime.now(UTC) + LASTS,
+        }
+        async with self._store.write() as session:
+            await (await session.connection()).execute(insert(SESSIONS).values(row))
+        return secret
+
+    async def credential(self, secret: str) -> str | None:
+        """The credential behind a cookie; None where the session has ended or never was."""
+        living = select(SESSIONS.c.credential).where(
+            SESSIONS.c.id == _digest(secret), SESSIONS.c.expires_at > datetime.now(UTC)
+        )
+        async with self._store.read() as session:
+            sealed: bytes | None = (await (await session.connection()).execute(living)).scalar_one_or_none()
+        found = None if sealed is None else unseal(secret, bytes(sealed), about=_digest(secret))
+        return None if found is None else found.decode()
+
+    async def end(self, secret: str) -> None:
+        """End a session; one that was never there is ended too."""
+        async with self._store.write() as session:
+            await (await session.connection()).execute(delete(SESSIONS).where(SESSIONS.c.id == _digest(secret)))
+
+
+async def session_credential(request: Request) -> str | None:
+    """The API key or token that the request's session cookie stands for, if it has one that lives.
+
+    `api.http.same_origin.OwnSite` has refused by now what another site's page made a browser send.
+    """
+    secret = session_of(request.headers)
+    return None if secret is None else await Sessions(request.app.state.house.keys.store).credential(secret)
+
+
+def hand_out(response: Response, request: Request, secret: str) -> None:
+    """Set the cookie: out of reach of scripts, not sent along from other sites' pages, and only by TLS where we have it."""
+    response.set_cookie(
+        SESSION_COOKIE,
+        secret,
+        max_age=int(LASTS.total_seconds()),
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def take_back(response: Response) -> None:
+    """Remove the cookie."""
+    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,353 @@
+"""Following runs: many readers of one run share one follower, and each is told what it does not know yet.
+
+A reader holds no queue. It is told the difference between the run as it stands and what it was told last, so a slow one
+hears of fewer states in between, costs no memory, and never misses where things stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from api.events.cursor import Told, beginning, told_by
+from api.events.drafts import Heard, Written
+from api.events.model import Event
+from api.events.run_source import AWAY, Reading
+from api.events.snapshot import Picture, tell
+from api.services.runs import Runs
+from api.storage.idempotency import IdempotencyKeys
+from retinue.errors import NotFound, TooMany
+
+MAX_STREAMS = 50
+"""Of one person in one process."""
+_QUIET = (1.0, 15.0)
+"""Seconds until the server is asked again about a run whose history stands still while work goes on; and at most."""
+_WRITING = 0.3
+"""Seconds between looks at a text while a model writes it, however many read."""
+_RECONNECT = (0.5, 5.0)
+LINGER = 5.0
+"""Seconds for which a run is still followed when its last reader has gone: most who lose a connection come back."""
+_log = logging.getLogger("retinue.events")
+
+
+class Follower:
+    """Follows one run for all its readers.
+
+    Attributes:
+        picture: The run as it stood last; None before the first look.
+        reachable: False while Temporal does not answer.
+        gone: Whether it is no longer kept.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self.picture: Picture | None = None
+        self.reachable = True
+        self.gone = False
+        self.readers = 0
+        self._looks = 0
+        self._shown = 0
+        self._reading = reading
+        self._news = asyncio.Event()
+
+        self._task = asyncio.create_task(self._follow(), name=f"follow {reading.run_id}")
+
+    @property
+    def texts(self) -> list[Written]:
+        """What models are writing at the moment."""
+        return self._reading.texts
+
+    @property
+    def done(self) -> bool:
+        """Whether it follows no longer: the run has ended as far as it knows, or it met a bug of ours."""
+        return self._task.done()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more can be known: it is no longer kept, or the process goes down."""
+        return self.gone or self._task.cancelled()
+
+    def stop(self) -> asyncio.Task[None]:
+        """Follow no longer. The task is done a little later."""
+        self._task.cancel()
+        return self._task
+
+    def look_anew(self) -> int:
+        """Ask for a look that has not begun yet; gives its number for `shows`.
+
+        The first one comes by itself, once the history was read: without it, a run that has ended would be asked too.
+        """
+        if self._looks:
+            self._reading.moved.set()
+        return self._looks + 1
+
+    def shows(self, look: int) -> bool:
+        """Whether the picture is of that look, or of a later one."""
+        return self._shown >= look
+
+    async def news(self) -> None:
+        """Return at the next change.
+
+        Raises:
+            BaseException: A bug of ours ended the follower; its readers end with it.
+        """
+        if self._task.done():
+            self._task.cancelled() or self._task.result()
+            return
+        waiting = asyncio.ensure_future(self._news.wait())
+        try:
+            await asyncio.wait({waiting, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+
+    async def _follow(self) -> None:
+        """Until the run has ended; over all outages of Temporal."""
+        pause = _RECONNECT[0]
+        while not (self.gone or (self.picture and self.picture.ended)):
+            try:
+                await self._follow_connected()
+            except NotFound:
+                self.gone = True
+                self._tell()
+            except AWAY as error:
+                pause = pause * 2 if not self.reachable else _RECONNECT[0]
+                self._lost(error)
+                await asyncio.sleep(min(pause, _RECONNECT[1]))
+
+    def _lost(self, error: BaseException) -> None:
+        if self.reachable:
+            _log.warning("a run cannot be followed for now: %s", type(error).__name__)
+        self.reachable = False
+        self._tell()
+
+    async def _follow_connected(self) -> None:
+        history = asyncio.create_task(self._reading.follow())
+        try:
+            await self._look_on(history)
+        finally:
+            history.cancel()
+            await asyncio.gather(history, return_exceptions=True)
+
+    async def _look_on(self, history: asyncio.Task[None]) -> None:
+        """Look whenever the history has moved, and now and then while it stands still and work goes on."""
+        pause = _QUIET[0]
+        while not (self.picture and self.picture.ended):
+            moved = await self._moved(history, pause)
+            self._looks += 1
+            changed = self._show(await (self._reading.look() if moved else self._reading.look_again()))
+            pause = _QUIET[0] if changed else min(pause * 2, _QUIET[1])
+
+    async def _moved(self, history: asyncio.Task[None], pause: float) -> bool:
+        """Whether the run itself is to be asked again; False after a pause in which its history stood still.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        moved = asyncio.ensure_future(self._reading.moved.wait())
+        try:
+            await self._first_of({moved, history}, pause)
+        finally:
+            moved.cancel()
+        if history.done():
+            history.result()
+        return moved.done() or history.done() or not self._is_whole or self.picture is None
+
+    async def _first_of(self, tasks: set[asyncio.Future[Any]], pause: float) -> None:
+        """Wait for one of them, and tell meanwhile what models are writing; after the pause, if it counts, go on."""
+        now = asyncio.get_running_loop().time
+        until = now() + pause
+        while self._reading.writing and now() < until:
+            done, _ = await asyncio.wait(tasks, timeout=_WRITING, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return
+            if await self._reading.look_at_texts():
+                self._tell()
+        counts = self._reading.restless or not self._is_whole
+        timeout = max(0.0, until - now()) if counts else None
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.picture is None or self.picture.whole
+
+    def _show(self, picture: Picture) -> bool:
+        changed = not self.reachable or not picture.same_as(self.picture)
+        self.reachable, self.picture, self._shown = True, picture, self._looks
+        self._tell()
+        return changed
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Reader:
+    """One reader of one run."""
+
+    def __init__(self, follower: Follower, told: Told) -> None:
+        self._follower = follower
+        self._told = told
+        self._heard = Heard()
+        self._since = (told.run, told.event)
+        self._look: int | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether everything was told and nothing follows."""
+        picture = self._follower.picture
+        return self._follower.stopped or (picture is not None and picture.ended)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the run has ended, and all of it was told. A process that goes down is over, and has not told all."""
+        return self._follower.picture is not None and self._follower.picture.ended
+
+    @property
+    def reachable(self) -> bool:
+        """False while Temporal does not answer; what is missed meanwhile is told afterwards."""
+        return self._follower.reachable
+
+    async def read(self, within: float | None = None) -> list[Event]:
+        """What is new; nothing, if nothing came within so many seconds, or Temporal went away or came back."""
+        reachable = self.reachable
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._catch_up()
+                while not (new := self._new()) and not self.over and self.reachable is reachable:
+                    await self._follower.news()
+                return new
+        return []
+
+    async def _catch_up(self) -> None:
+        """Wait until the follower is where the reader was: another process, which told it, may have been ahead.
+
+        The history alone does not say so: what was told may count events that were not yet noted here. So the follower
+        looks once more, at once and for all who come at the same time.
+        """
+        if self._look is None and not self._is_caught_up():
+            self._look = self._follower.look_anew()
+        while not self._is_caught_up() and not self.over:
+            await self._follower.news()
+
+    def _is_caught_up(self) -> bool:
+        run, event = self._since
+        picture = self._follower.picture
+        if not run or (picture and picture.ended) or (self._look and self._follower.shows(self._look)):
+            return True
+        return picture is not None and beginning(picture.run) == run and picture.surely >= event
+
+    def _new(self) -> list[Event]:
+        picture = self._follower.picture
+        if picture is None or not self._is_caught_up():
+            return []
+        self._since = ("", 0)
+        return [*tell(picture, self._told), *self._heard.new(self._follower.texts)]
+
+
+class Followers:
+    """All followers of a process, by run, while somebody reads."""
+
+    def __init__(self, client: Client, keys: IdempotencyKeys) -> None:
+        self._client = client
+        self._keys = keys
+        self._followers: dict[str, Follower] = {}
+        self._streams: Counter[str] = Counter()
+        self._closed = False
+
+    def has_room(self, owner: str) -> bool:
+        """Whether that person may open another stream."""
+        return self._streams[owner] < MAX_STREAMS
+
+    def readers_by_run(self) -> dict[str, int]:
+        """How many read which run at the moment."""
+        return {run_id: follower.readers for run_id, follower in self._followers.items() if follower.readers}
+
+    @contextlib.asynccontextmanager
+    async def reader(self, run_id: str, told: Told, *, owner: str) -> AsyncIterator[Reader]:
+        """A reader, for as long as it reads."""
+        follower = self._following(run_id)
+        follower.readers += 1
+        self._streams[owner] += 1
+        try:
+            yield Reader(follower, told)
+        finally:
+            follower.readers -= 1
+            self._left(owner)
+            asyncio.get_running_loop().call_later(LINGER, self._rest, run_id)
+
+    def _following(self, run_id: str) -> Follower:
+        follower = self._followers.get(run_id)
+        if follower is None or follower.done:
+            follower = Follower(Reading(self._client, self._keys, run_id))
+            self._followers[run_id] = follower
+        if self._closed:
+            follower.stop()
+        return follower
+
+    def _left(self, owner: str) -> None:
+        self._streams[owner] -= 1
+        if not self._streams[owner]:
+            del self._streams[owner]
+
+    def _rest(self, run_id: str) -> None:
+        """Follow no longer, if nobody came back; one who came and went again has a later call of this."""
+        follower = self._followers.get(run_id)
+        if follower is not None and not follower.readers:
+            del self._followers[run_id]
+            follower.stop()
+
+    async def close(self) -> None:
+        """Follow nothing any more: all streams end at once, and their readers go on elsewhere."""
+        self._closed = True
+        stopped = [follower.stop() for follower in self._followers.values()]
+        self._followers.clear()
+        await asyncio.gather(*stopped, return_exceptions=True)
+
+
+class RunEvents:
+    """The events of one caller's runs. A run of somebody else looks like one that does not exist."""
+
+    def __init__(self, runs: Runs, followers: Followers, *, owner: str) -> None:
+        self._runs = runs
+        self._followers = followers
+        self._owner = owner
+
+    async def ended(self, run_id: str) -> bool:
+        """Whether the run has ended; asks whose it is.
+
+        Raises:
+            NotFound: There is none, or it is somebody else's.
+            TooMany: The caller reads too many runs already.
+        """
+        description = await self._runs.readable(run_id)
+        if not self._followers.has_room(self._owner):
+            raise TooMany(f"you read {MAX_STREAMS} streams of events already; close some", retry_after=30)
+        return description.status is not WorkflowExecutionStatus.RUNNING
+
+    def reader(self, run_id: str, after: str | None = None) -> contextlib.AbstractAsyncContextManager[Reader]:
+        """A reader of a run that `ended` was asked about."""
+        return self._followers.reader(run_id, told_by(after), owner=self._owner)
+
+    async def follow(self, run_id: str, after: str | None = None) -> AsyncIterator[Event]:
+        """All events of a run from now to its end: first where it stands, then what changes.
+
+        Args:
+            run_id: The assistant.
+            after: The id of the last event that was read; then only what changed since.
+
+        Raises:
+            NotFound: There is none, or it is somebody else's.
+            TooMany: The caller reads too many runs already.
+        """
+        await self.ended(run_id)
+        async with self.reader(run_id, after) as reader:
+            while True:
+                for event in await reader.read():
+                    yield event
+                if reader.over:
+                    return

@@ -1,0 +1,264 @@
+"""One run as the server and its worker tell it: its history as it grows, and pictures of its view.
+
+Nothing here asks whose the run is: that is done before anybody follows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowHistory,
+    WorkflowQueryFailedError,
+)
+from temporalio.converter import DataConverter
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.events.drafts import Written, writers, written
+from api.events.snapshot import Picture
+from api.services.run_views import (
+    NOBODY_ANSWERS,
+    closed_from_outside,
+    execution_status,
+    failure_of,
+    recorded_view,
+    retrying_notices,
+    with_attempts,
+    with_pending,
+    with_undo,
+)
+from api.storage.idempotency import IdempotencyKeys
+from retinue.errors import NotFound, ServiceUnavailable
+from retinue.temporal.connection import decode_texts, of_workflow
+from workflows.messages import AssistantStatus, AssistantView, UndoStep, UndoView
+from workflows.undo import undo_id
+
+RPC = timedelta(seconds=5)
+_LONG_POLL = timedelta(seconds=70)
+"""The server answers a long poll after a minute at the latest, with nothing if nothing came."""
+_CATCH_UP = 5.0
+_TELLING = frozenset(
+    {
+        EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
+    }
+)
+"""Only a workflow task, or the end, changes what a run says of itself."""
+_GOES_ON = frozenset(
+    {EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW}
+)
+AWAY = (RPCError, RPCTimeoutOrCancelledError, ServiceUnavailable)
+"""Temporal, or the worker, does not answer."""
+
+
+class Reading:
+    """What is known of one run.
+
+    Attributes:
+        moved: Set when the history has come to where the view may be another.
+        restless: Whether the server may learn something new without an event in the history, such as a retry.
+        writing: Whether a model writes a text for the run at the moment.
+        texts: What stands of such texts.
+    """
+
+    def __init__(self, client: Client, keys: IdempotencyKeys, run_id: str) -> None:
+        self.run_id = run_id
+        self.moved = asyncio.Event()
+        self._grew = asyncio.Event()
+        self._client = client
+        self._keys = keys
+        self._execution = ""
+        self._last = 0
+        self._seen = ("", 0)
+        self._closed = False
+        self._starts: list[HistoryEvent] = []
+        self._queried: AssistantView | None = None
+        self.restless = True
+        self.writing = False
+        self.texts: list[Written] = []
+
+    async def follow(self) -> None:
+        """Note the history while it grows, over all executions of a chat. Returns when the run has ended.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        while await self._follow_execution():
+            pass
+
+    async def _follow_execution(self) -> bool:
+        """One execution, from its beginning; whether another one follows it."""
+        pages = self._handle().fetch_history_events(wait_new_event=True, skip_archival=True, rpc_timeout=_LONG_POLL)
+        self._starts, self._last, self._execution = [], 0, ""
+        last: HistoryEvent | None = None
+        while last is None or pages.next_page_token is not None:
+            await pages.fetch_next_page()
+            page = pages.current_page or ()
+            self._note(page)
+            last = page[-1] if page else last
+        return last.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
+
+    def _note(self, page: Sequence[HistoryEvent]) -> None:
+        for event in page:
+            self._last = event.event_id
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+                self._execution = event.workflow_execution_started_event_attributes.original_execution_run_id
+                self.moved.set()
+            elif event.event_type in _TELLING:
+                self._closed = event.event_type not in _GOES_ON
+                self.moved.set()
+            else:
+                self._note_activity(event)
+        self._grew.set()
+
+    def _note_activity(self, event: HistoryEvent) -> None:
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            event.activity_task_scheduled_event_attributes.ClearField("input")
+            self._starts.append(event)
+        elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+            self._starts.append(event)
+
+    async def look(self) -> Picture:
+        """The view as it stands, asked of the run itself while it lives.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        self.moved.clear()
+        self._seen = (self._execution, self._last)
+        self._queried = None
+        if not self._closed:  # an ended run tells by its history, and to ask it costs a replay
+            with contextlib.suppress(*AWAY, WorkflowQueryFailedError):
+                self._queried = await self._query()
+        return await self.look_again()
+
+    async def look_again(self) -> Picture:
+        """The same, when only what the server knows may have changed: attempts, and whether it goes on at all.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        description = await self.describe()
+        await self._note_texts(description)
+        self.restless = _may_change_by_itself(description)
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            return await self._ended(description)
+        await self._catch_up(description)
+        if self._queried is None:
+            return self._picture(await self._without_worker(description), description, whole=False)
+        view = with_attempts(self._queried, self._noted())
+        notices = [*view.notices, *retrying_notices(description, view)]
+        view = with_pending(view, description).model_copy(update={"notices": notices})
+        return self._picture(view, description, whole=True)
+
+    async def look_at_texts(self) -> bool:
+        """Only at what is being written; whether it goes on.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        before = self.texts
+        await self._note_texts(await self._described())
+        return self.texts != before
+
+    async def _note_texts(self, description: WorkflowExecutionDescription) -> None:
+        self.writing = bool(writers(description))
+        self.texts = await written(description, self._converter()) if self.writing else []
+
+    async def _catch_up(self, description: WorkflowExecutionDescription) -> None:
+        """Wait until the history that counts in the view was noted too: the numbers of attempts stand only there."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CATCH_UP):
+                while self._execution != description.run_id or self._last < _length(description):
+                    self._grew.clear()
+                    await self._grew.wait()
+
+    async def _ended(self, description: WorkflowExecutionDescription) -> Picture:
+        history = await self._handle().fetch_history(rpc_timeout=RPC)
+        whole = True
+        view = await recorded_view(history, self._converter())
+        if view is None:
+            try:
+                view = with_attempts(await self._query(), history)
+            except (*AWAY, WorkflowQueryFailedError):
+                whole, view = False, await self._without_worker(description)
+            problem = await failure_of(history, self._converter())
+            view = closed_from_outside(view, description.status, problem)
+        return self._picture(with_undo(view, await self._taken_back()), description, whole=whole)
+
+    async def _without_worker(self, description: WorkflowExecutionDescription) -> AssistantView:
+        ended = description.status is not WorkflowExecutionStatus.RUNNING
+        status = execution_status(description.status, None) if ended else AssistantStatus.AWAITING_WORKER
+        notices = retrying_notices(description) or ([] if ended else [NOBODY_ANSWERS])
+        return AssistantView(id=self.run_id, status=status, message="", messages=[], notices=notices)
+
+    async def _taken_back(self) -> list[UndoStep]:
+        """What became of the effects that were to be taken back after the end; of each the last try."""
+        found: dict[str, UndoStep] = {}
+        for number in range(1, 1 + await self._keys.undoings(self.run_id)):
+            handle = self._client.get_workflow_handle(undo_id(self.run_id, number))
+            with contextlib.suppress(*AWAY, WorkflowQueryFailedError):
+                undo: UndoView = await handle.query("view", result_type=UndoView, rpc_timeout=RPC)
+                found |= {step.step_id: step for step in undo.steps}
+        return list(found.values())
+
+    def _picture(self, view: AssistantView, description: WorkflowExecutionDescription, *, whole: bool) -> Picture:
+        execution, seen = self._seen
+        surely = seen if execution == description.run_id else 0
+        return Picture(view, whole, run=description.run_id, event=_length(description), surely=surely)
+
+    def _noted(self) -> WorkflowHistory:
+        return WorkflowHistory(self.run_id, self._starts)
+
+    async def describe(self) -> WorkflowExecutionDescription:
+        """The run as the server sees it.
+
+        Raises:
+            NotFound: It is no longer kept.
+        """
+        description = await self._described()
+        await decode_texts(description, self._converter())
+        return description
+
+    async def _described(self) -> WorkflowExecutionDescription:
+        try:
+            return await self._handle().describe(rpc_timeout=RPC)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise NotFound("the assistant is no longer kept") from None
+            raise
+
+    def _converter(self) -> DataConverter:
+        return of_workflow(self._client, self.run_id)
+
+    async def _query(self) -> AssistantView:
+        content = await self._handle().query("view", result_type=dict[str, Any], rpc_timeout=RPC)
+        return AssistantView.model_validate(content)
+
+    def _handle(self) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(self.run_id)
+
+
+def _length(description: WorkflowExecutionDescription) -> int:
+    return int(description.history_length)
+
+
+def _may_change_by_itself(description: WorkflowExecutionDescription) -> bool:
+    raw = description.raw_description
+    return bool(raw.pending_activities) or raw.pending_workflow_task.attempt > 1

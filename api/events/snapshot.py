@@ -1,0 +1,171 @@
+"""A run's view at one moment, cut into the parts of which events tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from api.events.cursor import Mark, Told, order_of
+from api.events.model import Event, EventKind
+from workflows.messages import ENDED, AssistantStatus, AssistantView
+
+_BY_ITS_OWN_KIND = frozenset({"messages", "plan", "approvals", "question", "question_id", "usage", "budget"})
+FIELDS = tuple(name for name in AssistantView.model_fields if name not in _BY_ITS_OWN_KIND)
+"""The fields of a view that `status` events tell of."""
+_OF_THE_END = ("status", "reply", "error")
+_WITHOUT_WORKER = ("status", "notices")
+"""What is known of a run while no workflow worker answers."""
+_QUESTION = ("question", "question_id")
+_USAGE = ("usage", "budget")
+_DEFAULTS: Mapping[str, Any] = AssistantView(
+    id="", status=AssistantStatus.PLANNING, message="", messages=[]
+).model_dump(mode="json")
+_ALWAYS_TOLD = frozenset({"id", "status", "message", "usage", "mode", "owner"})
+
+Part = tuple[Mark, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A view at one moment.
+
+    Args:
+        view: As the API shows it, without links.
+        whole: False while no workflow worker answers: then only the status is known.
+        run: The execution that it is of.
+        event: That execution's last history event which may count in it.
+        surely: That execution's last history event which surely counts in it.
+    """
+
+    view: AssistantView
+    whole: bool
+    run: str
+    event: int
+    surely: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows by itself."""
+        return self.view.status in ENDED
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The view as JSON."""
+        return self.view.model_dump(mode="json")
+
+    @cached_property
+    def steps(self) -> list[Part]:
+        """The steps in the plan's order."""
+        return [(Mark.of(f"step {step['id']}", step), step) for step in (self.content["plan"] or {}).get("steps", [])]
+
+    @cached_property
+    def approvals(self) -> list[Part]:
+        """The approvals in the order in which they were asked."""
+        asked = sorted(self.content["approvals"], key=lambda approval: (approval["asked_at"], approval["id"]))
+        return [(Mark.of(f"approval {approval['id']}", approval), approval) for approval in asked]
+
+    @cached_property
+    def fields(self) -> dict[str, Mark]:
+        """All other fields by name."""
+        return {name: Mark.of(name, self.content[name]) for name in (*FIELDS, *_QUESTION, *_USAGE)}
+
+    @cached_property
+    def card(self) -> Part:
+        """The plan card, if the person asked to see one."""
+        card = (self.content["plan"] or {}).get("card")
+        return Mark.of("card", card), {"card": card}
+
+    @cached_property
+    def end(self) -> Part:
+        """How it ended."""
+        names = _OF_THE_END if self.whole else ("status", "error")
+        data = {name: self.content[name] for name in names}
+        return Mark.of("end", data), data
+
+    @cached_property
+    def marks(self) -> list[Mark]:
+        """Of all parts."""
+        parts = [*self.steps, *self.approvals, self.card, self.end]
+        return [*(mark for mark, _ in parts), *self.fields.values()]
+
+    def same_as(self, other: Picture | None) -> bool:
+        """Whether a reader of the other one has nothing new to hear."""
+        return other is not None and (self.whole, self.content) == (other.whole, other.content)
+
+
+def tell(picture: Picture, told: Told) -> Iterator[Event]:
+    """What a reader does not know yet, in an order in which nothing is spoken of before it exists; `told` follows."""
+    if picture.whole:
+        told.keep(picture.marks)
+        yield from _messages(picture, told)
+        yield from _plan(picture, told)
+        yield from _each(EventKind.STEP, picture.steps, picture, told)
+        yield from _each(EventKind.APPROVAL, picture.approvals, picture, told)
+        yield from _fields(EventKind.QUESTION, _QUESTION, picture, told)
+        yield from _fields(EventKind.USAGE, _USAGE, picture, told)
+    yield from _fields(EventKind.STATUS, _of_the_status(picture), picture, told)
+    yield from _end(picture, told)
+
+
+def _event(kind: EventKind, data: dict[str, Any], marks: Iterable[Mark], picture: Picture, told: Told) -> Event:
+    told.note(marks)
+    return Event(id=told.as_id(picture.run, picture.event), kind=kind, data=data)
+
+
+def _messages(picture: Picture, told: Told) -> Iterator[Event]:
+    first = picture.view.earlier_messages
+    for index, message in enumerate(picture.content["messages"], start=first):
+        if index >= told.messages:
+            told.messages = index + 1
+            yield _event(EventKind.MESSAGE, {"index": index, **message}, [], picture, told)
+
+
+def _plan(picture: Picture, told: Told) -> Iterator[Event]:
+    """New steps at the plan's end, or a whole new plan where those before are gone, and its card."""
+    ids = [step["id"] for _, step in picture.steps]
+    first = _known_beginning(ids, told.order)
+    mark, card = picture.card
+    if first == len(ids) and _is_known("card", mark, card["card"], told):
+        return
+    new = picture.steps[first or 0 :]
+    told.order = order_of(ids)
+    data = {"first": first or 0, "steps": [step for _, step in new], **card}
+    yield _event(EventKind.PLAN, data, [mark, *(mark for mark, _ in new)], picture, told)
+
+
+def _known_beginning(ids: list[str], order: str) -> int | None:
+    """How many of the steps a reader knows who was told this order; None where it was another plan's."""
+    return next((count for count in range(len(ids), -1, -1) if order_of(ids[:count]) == order), None)
+
+
+def _each(kind: EventKind, parts: Iterable[Part], picture: Picture, told: Told) -> Iterator[Event]:
+    for mark, data in parts:
+        if not told.knows(mark):
+            yield _event(kind, data, [mark], picture, told)
+
+
+def _fields(kind: EventKind, names: Iterable[str], picture: Picture, told: Told) -> Iterator[Event]:
+    """One event for all fields of a kind that changed. `question` and `usage` go with what belongs to them."""
+    new = [name for name in names if not _is_known(name, picture.fields[name], picture.content[name], told)]
+    if new:
+        data = {name: picture.content[name] for name in new}
+        yield _event(kind, data, [picture.fields[name] for name in new], picture, told)
+
+
+def _is_known(name: str, mark: Mark, value: Any, told: Told) -> bool:
+    if told.has_heard_of(mark):
+        return told.knows(mark)
+    return name not in _ALWAYS_TOLD and value == _DEFAULTS.get(name)
+
+
+def _of_the_status(picture: Picture) -> list[str]:
+    names = FIELDS if picture.whole else _WITHOUT_WORKER
+    return [name for name in names if not (picture.ended and name in _OF_THE_END)]
+
+
+def _end(picture: Picture, told: Told) -> Iterator[Event]:
+    mark, data = picture.end
+    if picture.ended and not told.knows(mark):
+        yield _event(EventKind.END, data, [mark, *(picture.fields[name] for name in data)], picture, told)

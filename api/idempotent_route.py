@@ -1,0 +1,125 @@
+"""Requests that are answered once: with an `Idempotency-Key`, a repeated one gets the first answer again.
+
+A route that takes part is made by `OnceRoute`, asks for `Once`, and claims the key right before it does anything. Only
+what succeeded is kept. A refusal, or an outage, gives the key back, so that the same request may be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from api.deps import Caller, HouseAtRest, Key
+from api.storage.idempotency import CLAIM, Answer, Claim, IdempotencyKeys
+
+REPLAYED = "Idempotency-Replayed"
+_KEPT_HEADERS = ("location", "content-type")
+
+
+class Repeated(Exception):  # no error: the way to the first answer from the middle of a route
+    """The request was answered before."""
+
+    def __init__(self, claim: Claim, answer: Answer) -> None:
+        super().__init__()
+        self.claim = claim
+        self.answer = answer
+
+
+@dataclass
+class Once:
+    """The caller's key in this request, if they sent one."""
+
+    request: Request
+    keys: IdempotencyKeys
+    owner: str
+    key: str | None
+    claimed: Claim | None = None
+
+    async def claim(self, body: BaseModel | None = None, *, said: str | None = None) -> Claim | None:
+        """Claim the key for this request; None without one.
+
+        Args:
+            body: What was asked. How long to wait for it, and defaults written out, make no difference.
+            said: What to keep in place of method and path: the kind of request, and what it is about.
+
+        Raises:
+            Repeated: It was answered before.
+            InvalidArguments: The key was used for another request.
+            InProgress: The same request is being answered.
+        """
+        if self.key is None:
+            return None
+        words = body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True) if body else "{}"
+        about = f"{self.request.method} {self.request.url.path}" if said is None else said
+        claim = await self.keys.claim(
+            owner=self.owner,
+            key=self.key,
+            body=f"{about} {words}" if about else words,
+            lasting=CLAIM + timedelta(seconds=getattr(body, "wait_seconds", 0)),
+        )
+        if claim.answer is not None:
+            raise Repeated(claim, claim.answer)
+        self.claimed = claim
+        return claim
+
+    async def keep(self, response: Response) -> None:
+        """Keep the answer, if the key was claimed and the request succeeded."""
+        if self.claimed is None:
+            return
+        body = getattr(response, "body", None)
+        if response.status_code >= 300 or not isinstance(body, bytes):
+            await self.keys.give_back(self.claimed)
+            return
+        headers = {name: value for name in _KEPT_HEADERS if (value := response.headers.get(name))}
+        await self.keys.keep(self.claimed, Answer(status=response.status_code, headers=headers, body=body))
+
+    async def give_back(self) -> None:
+        """Let the same request be tried again."""
+        if self.claimed is not None:
+            await self.keys.give_back(self.claimed)
+
+
+def once(request: Request, kept: HouseAtRest, person: Caller, key: Key) -> Once:
+    """The caller's key, for a route of the class below."""
+    found = request.state.once = Once(request, kept.keys, person.owner, key)
+    return found
+
+
+class OnceRoute(APIRoute):
+    """A route whose answers are kept for repeated requests."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Answer, and keep what was answered; or give the first answer again."""
+        answer = super().get_route_handler()
+
+        async def answered_once(request: Request) -> Response:
+            try:
+                response = await answer(request)
+            except Repeated as found:
+                return _again(found.answer)
+            except BaseException:
+                await _of(request, Once.give_back)
+                raise
+            await _of(request, lambda found: found.keep(response))
+            return response
+
+        return answered_once
+
+
+async def _of(request: Request, act: Callable[[Once], Coroutine[Any, Any, None]]) -> None:
+    found: Once | None = getattr(request.state, "once", None)
+    if found is not None:
+        await act(found)
+
+
+def _again(answer: Answer) -> Response:
+    return Response(answer.body, status_code=answer.status, headers={**answer.headers, REPLAYED: "true"})
+
+
+OneAnswer = Annotated[Once, Depends(once)]

@@ -1,0 +1,234 @@
+"""What another agent does here, without its SDK: it asks, answers, decides and stops as people do by the routes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from activities.reasoning.contract import Message, Role
+from api.auth.principals import Permission, Person
+from api.deps import House
+from api.events.broker import RunEvents
+from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
+from api.protocols.openai.history import last_said
+from api.protocols.shared.conversations import Place, Places
+from api.protocols.shared.run_summary import waiting
+from api.services.runs import Runs
+from api.services.schemas import MAX_MESSAGE, DecisionBody, StartBody
+from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound
+from workflows.messages import ENDED, AssistantStatus, AssistantView, Carried, Decide, DecisionKind, SendMessage
+
+WAIT = 25.0
+"""Seconds for which a call that wants the outcome waits; whoever wants it later reads the task, or subscribes."""
+_ID = 200
+
+
+class Decided(BaseModel):
+    """A decision as a part of a message: the only words that approve anything."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: DecisionKind
+    approval_id: str = Field(max_length=100)
+    args_hash: str = Field(max_length=64)
+    args: dict[str, JsonValue] | None = None
+    comment: str | None = Field(None, max_length=2000)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What another agent says.
+
+    Args:
+        message_id: Its own id of the message, by which a repeated one is known.
+        text: In words.
+        data: The JSON values that came with it.
+        task_id: What it belongs to; empty where it asks for something new.
+        context_id: What it goes on from; empty where it begins anew.
+    """
+
+    message_id: str
+    text: str
+    data: tuple[JsonValue, ...]
+    task_id: str
+    context_id: str
+
+    @property
+    def decides(self) -> bool:
+        """Whether a data part is meant as a decision."""
+        return any(isinstance(value, dict) and "decision" in value for value in self.data)
+
+    @property
+    def words(self) -> str:
+        """The text, then each JSON value, for an assistant that reads words; sorted, since the SDK shuffles members."""
+        values = [json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) for value in self.data]
+        return "\n\n".join(part for part in (self.text, *values) if part.strip())
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who calls, and what they reach.
+
+    Args:
+        person: The caller.
+        runs: Theirs.
+        events: Of their runs.
+        kept: The process's own things.
+        base: The front door's address as the caller reached it, with a slash at its end.
+    """
+
+    person: Person
+    runs: Runs
+    events: RunEvents
+    kept: House
+    base: str
+
+    def need(self, permission: Permission) -> None:
+        """Refuse whoever may not.
+
+        Raises:
+            NotAllowed: Their roles, or their key, do not allow it.
+        """
+        if not self.person.may(permission):
+            raise NotAllowed(f"you may not do this: it needs the permission {str(permission)!r}")
+
+    async def take(self, said: Said) -> str:
+        """Do what a message wants; gives the id of its task. Once it returns, it is durable.
+
+        Raises:
+            NotFound: There is no such task.
+            NotAllowed: The caller may not do this.
+            InvalidArguments: It says nothing that can be acted on.
+            Conflict: The task does not wait for that.
+        """
+        if not 0 < len(said.message_id) <= _ID or len(said.context_id) > _ID:
+            raise InvalidArguments(f"messageId must have 1 to {_ID} characters, contextId at most {_ID}")
+        if not said.task_id:
+            return await self._begin(said)
+        await self._check_context(said)
+        if said.decides:
+            await self._decide(said)
+        else:
+            await self._answer(said)
+        return said.task_id
+
+    async def _check_context(self, said: Said) -> None:
+        """A caller that takes a task for another one's must not answer it."""
+        if said.context_id:
+            view = await self.runs.view(said.task_id)
+            if said.context_id != await self.context_of(view.id):
+                raise InvalidArguments("the task belongs to another context", hint="leave contextId out, or correct it")
+
+    async def _begin(self, said: Said) -> str:
+        """A new assistant; the same message again is the same one."""
+        self.need(Permission.ASK)
+        if said.decides:
+            raise InvalidArguments("a decision belongs to a task", hint="name the task that asked in taskId")
+        words = _checked(said.words)
+        key, body = f"a2a {said.message_id}", f"a2a {json.dumps([words, said.context_id])}"
+        claim = await self.kept.keys.claim(owner=self.person.owner, key=key, body=body, named="messageId")
+        try:
+            given = self.runs.input_for(StartBody(message=words), timezone=self.kept.settings.retinue_timezone)
+            before = await self._before(said.context_id) if said.context_id else []
+            if before:
+                asked = Message(role=Role.USER, text=words)
+                given = given.model_copy(update={"carried": Carried(messages=[*before, asked])})
+            view = await self.runs.begin(given, claimed=claim)
+            ASSISTANTS_STARTED.inc()
+            await self._note_context(view.id, said.context_id or view.id)
+        finally:
+            await self.kept.keys.give_back(claim)
+        return view.id
+
+    async def _decide(self, said: Said) -> None:
+        self.need(Permission.DECIDE)
+        for data in said.data:
+            try:
+                wanted = Decided.model_validate(data)
+                body = DecisionBody.model_validate(wanted.model_dump(exclude={"approval_id"}, exclude_unset=True))
+            except ValidationError as error:
+                wrong = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+                raise InvalidArguments(f"the data part is no decision: {wrong}"[:1000]) from None
+            said_of_it = body.model_dump(exclude={"wait_seconds"}, exclude_unset=True)
+            decision = Decide(approval_id=wanted.approval_id, by=self.person.owner, **said_of_it)
+            await self.runs.decide(said.task_id, decision)
+            DECISIONS.labels(wanted.decision).inc()
+
+    async def _answer(self, said: Said) -> None:
+        """Words to a task answer its question. They approve nothing: who relays them may have been told what to say."""
+        view = await self.runs.view(said.task_id)
+        self.need(Permission.ASK)
+        words = _checked(said.words)
+        if view.status in ENDED:
+            raise Conflict("the task has ended", hint="send a message with its contextId and no taskId to go on")
+        if view.status is not AssistantStatus.AWAITING_INPUT and waiting(view):
+            raise Conflict(
+                "the task waits for a decision, and words decide nothing",
+                hint='send a data part {"decision", "approval_id", "args_hash"} as the task\'s status shows them',
+            )
+        key = hashlib.sha256(said.message_id.encode("utf-8", "surrogatepass")).hexdigest()
+        message = SendMessage(text=words, key=key, question_id=view.question_id)
+        await self.runs.send_message(said.task_id, message)
+
+    async def cancel(self, task_id: str) -> AssistantView:
+        """Stop a task.
+
+        Raises:
+            NotFound: There is no such task.
+            Conflict: It has ended already.
+        """
+        view = await self.runs.view(task_id)
+        self.need(Permission.ASK)
+        if view.status in ENDED:
+            raise Conflict("the task has ended")
+        await self.runs.cancel(task_id, undo=False)
+        return await self.runs.settled(task_id, seconds=WAIT, mine=True)
+
+    async def _before(self, context_id: str) -> list[Message]:
+        """What was said in a context, as far as it is carried on. Answers may hold strangers' words."""
+        place = await self._places.find(self._name("latest", context_id))
+        if place is None:
+            return []
+        try:
+            view = await self.runs.view(place.assistant_id)
+        except NotFound:
+            return []
+        return last_said(view.messages)
+
+    async def context_of(self, task_id: str) -> str:
+        """The context of a task; where none is known it is a context by itself."""
+        place = await self._places.find(self._name("context", task_id))
+        return place.assistant_id if place else task_id
+
+    async def _note_context(self, task_id: str, context_id: str) -> None:
+        now = datetime.now(UTC)
+        of_task = Place(context_id, 0, begins=True, at=now)
+        await self._places.take(self._name("context", task_id), of_task)
+        latest = self._name("latest", context_id)
+        known = await self._places.find(latest)
+        await self._places.take(latest, Place(task_id, 0, begins=True, at=now), instead_of=known)
+
+    def _name(self, *parts: str) -> str:
+        text = json.dumps(["a2a", self.person.owner, *parts])
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def _places(self) -> Places:
+        return Places(self.kept.keys.store)
+
+
+def _checked(words: str) -> str:
+    """The words of a message, if they are any and not too many.
+
+    Raises:
+        InvalidArguments: They are not.
+    """
+    if not words.strip():
+        raise InvalidArguments("the message says nothing", hint="send a text part or a data part")
+    if len(words) > MAX_MESSAGE:
+        raise InvalidArguments(f"text and data have more than {MAX_MESSAGE} characters together; say it shorter")
+    return words

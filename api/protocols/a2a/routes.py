@@ -1,0 +1,63 @@
+"""`/.well-known/agent-card.json` says what this agent is; `/a2a` takes JSON-RPC of the protocol's versions 1.0 and 0.3.
+
+The SDK is imported at the first request, so that an installation without other agents does not pay for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from api.auth.authenticator import How
+from api.auth.loopback_only import check_arrival
+from api.auth.principals import Permission
+from api.deps import Caller, HouseAtRest, MyEvents, MyRuns, TheHouse, needs
+from api.protocols.a2a.request import Visit
+from retinue.capability import Manifest
+from retinue.errors import RetinueError
+
+router = APIRouter(tags=["doors"], include_in_schema=False)
+CARD = "/.well-known/agent-card.json"
+_SERVING = "api.protocols.a2a.server"
+
+
+@router.get(CARD)
+async def card(request: Request, kept: HouseAtRest) -> Response:
+    """Who this agent is, for whoever asks. What it can reach stands only on the card of those who are recognised."""
+    try:
+        alone = (await kept.people.caller(request.headers, None)).how is How.SINGLE_USER
+        if alone and not kept.settings.retinue_private_address:
+            check_arrival(request.scope)
+    except RetinueError:  # a card is read before anybody signs in: it says how
+        alone = False
+    manifests: Sequence[Manifest] = await _manifests(kept) if alone else ()
+    serving = await _loaded()
+    known = request.headers.get("if-none-match")
+    answer: Response = serving.card_answer(str(request.base_url), manifests, protected=not alone, if_none_match=known)
+    return answer
+
+
+async def _manifests(kept: HouseAtRest) -> Sequence[Manifest]:
+    try:
+        await kept.connect()
+        return await kept.directory.manifests()
+    except RetinueError:  # while Temporal is away, the card says who we are all the same
+        return ()
+
+
+@router.post("/a2a/", dependencies=[needs(Permission.READ)])
+@router.post("/a2a", dependencies=[needs(Permission.READ)])
+async def rpc(request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller) -> Response:
+    """One call of the protocol. Each method asks for a permission of its own."""
+    serving = await _loaded()
+    answer: Response = await serving.answered(Visit(me, runs, events, kept, str(request.base_url)), request)
+    return answer
+
+
+async def _loaded() -> Any:
+    """The module that knows the SDK. It takes a second the first time, during which others are answered."""
+    return await asyncio.to_thread(import_module, _SERVING)

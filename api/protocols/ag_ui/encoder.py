@@ -1,0 +1,388 @@
+"""What becomes of a run, as events of the protocol. Knows its SDK, and is imported lazily.
+
+A view may hold megabytes, and clients send all that they were told back with every request: so arguments and results are
+cut, the state names steps without them, and only approvals are told whole, in interrupts, which nobody sends back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ag_ui.core import (
+    PROTOCOL_VERSION,
+    BaseEvent,
+    Interrupt,
+    RunErrorEvent,
+    RunFinishedCancelledOutcome,
+    RunFinishedEvent,
+    RunFinishedInterruptOutcome,
+    RunFinishedSuccessOutcome,
+    RunStartedEvent,
+    StateDeltaEvent,
+    StateSnapshotEvent,
+    StepFinishedEvent,
+    StepStartedEvent,
+    TextMessageContentEvent,
+    TextMessageEndEvent,
+    TextMessageStartEvent,
+    TokenUsage,
+    ToolCallArgsEvent,
+    ToolCallEndEvent,
+    ToolCallResultEvent,
+    ToolCallStartEvent,
+)
+from ag_ui.encoder import EventEncoder
+from pydantic import JsonValue
+
+from activities.reasoning.contract import Message, Role
+from api.protocols.ag_ui.schemas import RunInput
+from api.protocols.ag_ui.threads import APPROVAL, QUESTION, Begun, interrupt_id
+from api.protocols.shared.run_summary import ShownApproval, address, bounded, shown_approval, waiting
+from retinue.plan import cut
+from retinue.text import safe
+from workflows.messages import (
+    ENDED,
+    ApprovalKind,
+    AssistantStatus,
+    AssistantView,
+    StepError,
+    StepStatus,
+    StepView,
+)
+
+_PIECE = 2000
+_TEXT = 16_000
+_VALUE_BYTES = 4 * 1024
+_STEPS = 50
+_NOTICES = 3
+_NOTICE = 300
+_PLANNING = "planning"
+_AT_WORK = frozenset({StepStatus.RUNNING, StepStatus.AWAITING_APPROVAL, StepStatus.AWAITING_WORKER})
+_TO_COME = frozenset({StepStatus.PENDING, StepStatus.SKIPPED})
+_QUESTION_SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "minLength": 1}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+_encoder = EventEncoder()
+
+
+def encoded(event: BaseEvent) -> bytes:
+    """One event as it goes over the wire."""
+    return _encoder.encode(event).encode()
+
+
+@dataclass
+class _Told:
+    """What a client knows.
+
+    Args:
+        ids: Of messages and tool calls, with the words of messages.
+        messages: How many of the conversation.
+        state: As it was told last; None before the first time.
+        open: Names of the steps that were begun and not ended in this run.
+        writing: The message of which pieces are told while a model writes it.
+        whole: False once a piece was missed, or another attempt began anew: what was told cannot be taken back.
+    """
+
+    ids: dict[str, str]
+    messages: int
+    state: dict[str, Any] | None = None
+    open: dict[str, None] = field(default_factory=dict)
+    writing: str | None = None
+    whole: bool = True
+
+
+class Telling:
+    """Tells one run of the protocol.
+
+    Args:
+        asked: What the client sent.
+        begun: The run behind it.
+        base: The front door's address as the caller reached it, with a slash at its end.
+    """
+
+    def __init__(self, asked: RunInput, begun: Begun, base: str) -> None:
+        self._ids = {"thread_id": asked.thread_id, "run_id": asked.run_id}
+        self._begun = begun
+        self._base = base
+        self._told = _Told(asked.known(), begun.told)
+
+    @property
+    def messages(self) -> int:
+        """How many messages of the conversation the client knows."""
+        return self._told.messages
+
+    def start(self) -> BaseEvent:
+        """The first event."""
+        return RunStartedEvent(**self._ids, protocol_version=PROTOCOL_VERSION)
+
+    def news(self, view: AssistantView, messages: dict[int, Message]) -> Iterator[BaseEvent]:
+        """What the client does not know yet, the answer last."""
+        yield from self._planning(view.status is AssistantStatus.PLANNING)
+        for step in view.plan.steps if view.plan else ():
+            yield from self._step(step)
+        yield from self._state(view)
+        yield from self._messages(messages)
+
+    def end(self, view: AssistantView) -> Iterator[BaseEvent]:
+        """The last events, where the run has come to rest: it has answered, asks, waits for a decision, or has ended."""
+        if self._begun.refused:
+            yield from self.broken_off(*_refusal(self._begun))
+        elif interrupts := self._interrupts(view):
+            yield from self._closed()
+            yield RunFinishedEvent(
+                **self._ids, outcome=RunFinishedInterruptOutcome(interrupts=interrupts), usage=self._usage(view)
+            )
+        elif view.status in ENDED or view.status is AssistantStatus.AWAITING_INPUT:
+            yield from self._rest(view)
+
+    def broken_off(self, message: str, code: str, view: AssistantView | None = None) -> Iterator[BaseEvent]:
+        """The end of a run that did not come to rest, or failed."""
+        yield from self._closed()
+        yield RunErrorEvent(message=safe(message), code=code, usage=self._usage(view) if view else None)
+
+    def still_at_work(self, view: AssistantView) -> Iterator[BaseEvent]:
+        """The end for a client that has waited long enough."""
+        told = f"It is still at work. Start a run without a new message to hear how it went, or look at {self._link()}"
+        yield from self.broken_off(told, "still-at-work", view)
+
+    def _rest(self, view: AssistantView) -> Iterator[BaseEvent]:
+        if view.status is AssistantStatus.FAILED or (view.error and view.status is AssistantStatus.AWAITING_INPUT):
+            error = view.error or StepError(type="Failed", message="the assistant failed")
+            yield from self.broken_off(error.message, error.type, view)
+            return
+        yield from self._closed()
+        stopped = view.status is AssistantStatus.CANCELLED or view.question is not None
+        if stopped:
+            yield RunFinishedEvent(**self._ids, outcome=RunFinishedCancelledOutcome(), usage=self._usage(view))
+            return
+        result = {"assistant_id": view.id, "status": view.status, "link": self._link()}
+        outcome = RunFinishedSuccessOutcome()
+        yield RunFinishedEvent(**self._ids, outcome=outcome, result=result, usage=self._usage(view))
+
+    def _interrupts(self, view: AssistantView) -> list[Interrupt]:
+        if view.status in ENDED:
+            return []
+        approvals, _ = bounded([shown_approval(found, view.id, self._base) for found in waiting(view)])
+        asked = [self._approval(approval, view) for approval in approvals]
+        if view.question and view.question_id and view.question_id not in self._begun.abandoned:
+            name = interrupt_id(view.id, QUESTION, view.question_id)
+            asked.append(
+                Interrupt(
+                    id=name,
+                    reason="input_required",
+                    message=safe(view.question),
+                    response_schema=_QUESTION_SCHEMA,
+                    metadata={"retinue": {"link": self._link()}},
+                )
+            )
+        return asked
+
+    def _approval(self, approval: ShownApproval, view: AssistantView) -> Interrupt:
+        call = self._call(approval.step_id)
+        is_call = approval.kind is ApprovalKind.ACTION and call in self._told.ids
+        return Interrupt(
+            id=interrupt_id(view.id, APPROVAL, approval.id),
+            reason="tool_call" if is_call else "confirmation",
+            message=approval.in_whole(),
+            tool_call_id=call if is_call else None,
+            response_schema=_decision_schema(approval),
+            expires_at=approval.expires_at.isoformat() if approval.expires_at else None,
+            metadata={"retinue": approval.model_dump(mode="json")},
+        )
+
+    def _planning(self, goes_on: bool) -> Iterator[BaseEvent]:
+        if goes_on:
+            yield from self._opened(_PLANNING)
+        else:
+            yield from self._ended(_PLANNING)
+
+    def _step(self, step: StepView) -> Iterator[BaseEvent]:
+        """A step as a phase of the run, and as a tool call with its result."""
+        call, name = self._call(step.id), f"{step.id}: {step.tool}"
+        never_began = step.status in _TO_COME or (step.status is StepStatus.CANCELLED and step.started_at is None)
+        if never_began or self._is_old(step, call):
+            return
+        if step.status in _AT_WORK or call not in self._told.ids:
+            yield from self._opened(name)
+        if call not in self._told.ids:
+            yield from self._called(call, step)
+        if step.status not in _AT_WORK:
+            yield from self._result(call, step)
+            yield from self._ended(name)
+
+    def _is_old(self, step: StepView, call: str) -> bool:
+        """Whether an earlier run told it to a client that did not keep it."""
+        return call not in self._told.ids and step.finished_at is not None and step.finished_at < self._begun.since
+
+    def _called(self, call: str, step: StepView) -> Iterator[BaseEvent]:
+        self._told.ids[call] = ""
+        yield ToolCallStartEvent(tool_call_id=call, tool_call_name=step.tool)
+        yield ToolCallArgsEvent(tool_call_id=call, delta=_json(step.args))
+        yield ToolCallEndEvent(tool_call_id=call)
+
+    def _result(self, call: str, step: StepView) -> Iterator[BaseEvent]:
+        name = f"{call}/result"
+        if name in self._told.ids:
+            return
+        self._told.ids[name] = ""
+        yield ToolCallResultEvent(message_id=name, tool_call_id=call, content=_json(_outcome(step)), role="tool")
+
+    def written(self, offset: int, text: str) -> Iterator[BaseEvent]:
+        """A piece of what a model is writing: of the message that comes next."""
+        name = self._told.writing or self._message(self._told.messages)
+        have = self._told.ids.get(name, "")
+        if self._told.writing is None:
+            if offset or name in self._told.ids:
+                return
+            self._told.writing, self._told.whole = name, True
+            yield TextMessageStartEvent(message_id=name, role="assistant")
+        self._told.whole = self._told.whole and offset == len(have) and len(have) + len(text) <= _TEXT
+        text = safe(text)
+        if self._told.whole:
+            self._told.ids[name] = have + text
+            yield TextMessageContentEvent(message_id=name, delta=text)
+
+    def _messages(self, messages: dict[int, Message]) -> Iterator[BaseEvent]:
+        """What the assistant said. What the person says, here or through another door, the assistant need not repeat."""
+        for index in sorted(index for index in messages if index >= self._told.messages):
+            self._told.messages = index + 1
+            if messages[index].role is Role.ASSISTANT:
+                yield from self._said(self._message(index), self._cut(messages[index].text))
+
+    def _said(self, name: str, text: str) -> Iterator[BaseEvent]:
+        """A message, or what is missing of one that the client has in part."""
+        writing = self._told.writing
+        have = self._told.ids.get(writing or name)
+        if have is not None and not writing and (have == text or not text.startswith(have)):
+            return
+        rest = text.removeprefix(have or "") if text.startswith(have or "") else f"\n\n{text}"
+        name, self._told.writing = writing or name, None
+        self._told.ids[name] = text
+        if not writing:
+            yield TextMessageStartEvent(message_id=name, role="assistant")
+        for start in range(0, len(rest), _PIECE):
+            yield TextMessageContentEvent(message_id=name, delta=rest[start : start + _PIECE])
+        yield TextMessageEndEvent(message_id=name)
+
+    def _message(self, index: int) -> str:
+        return f"{self._begun.assistant_id}/m{index}"
+
+    def _cut(self, text: str) -> str:
+        if len(text) <= _TEXT:
+            return safe(text)
+        return f"{safe(text[:_TEXT])}… [cut: {len(text)} characters in all; see {self._link()}]"
+
+    def _state(self, view: AssistantView) -> Iterator[BaseEvent]:
+        """Where it stands, whole the first time, then what differs."""
+        now, before = self._standing(view), self._told.state
+        self._told.state = now
+        if before is None:
+            yield StateSnapshotEvent(snapshot={"assistant": now})
+        elif patch := list(_patch(before, now)):
+            yield StateDeltaEvent(delta=patch)
+
+    def _standing(self, view: AssistantView) -> dict[str, Any]:
+        steps = view.plan.steps[-_STEPS:] if view.plan else []
+        return {
+            "id": view.id,
+            "status": view.status.value,
+            "steps": [{"id": step.id, "tool": step.tool, "status": step.status.value} for step in steps],
+            "steps_left_out": len(view.plan.steps) - len(steps) if view.plan else 0,
+            "notices": [safe(notice[:_NOTICE]) for notice in view.notices[-_NOTICES:]],
+            "link": self._link(),
+        }
+
+    def _opened(self, name: str) -> Iterator[BaseEvent]:
+        if name not in self._told.open:
+            self._told.open[name] = None
+            yield StepStartedEvent(step_name=name)
+
+    def _ended(self, name: str) -> Iterator[BaseEvent]:
+        if name in self._told.open:
+            del self._told.open[name]
+            yield StepFinishedEvent(step_name=name)
+
+    def _closed(self) -> Iterator[BaseEvent]:
+        """Whatever is still open: a run must not end before it."""
+        if self._told.writing:
+            yield TextMessageEndEvent(message_id=self._told.writing)
+            self._told.writing = None
+        for name in list(self._told.open):
+            yield from self._ended(name)
+
+    def _usage(self, view: AssistantView) -> list[TokenUsage] | None:
+        """By model, since the run of the protocol began."""
+        before, found = self._begun.before, []
+        for name, used in view.usage.models.items():
+            known = before.models.get(name)
+            read, written = used.input_tokens, used.output_tokens
+            if known:
+                read, written = read - known.input_tokens, written - known.output_tokens
+            if read > 0 or written > 0:
+                found.append(
+                    TokenUsage(model=name, input_tokens=read, output_tokens=written, total_tokens=read + written)
+                )
+        return found or None
+
+    def _call(self, step_id: str) -> str:
+        return f"{self._begun.assistant_id}/{step_id}"
+
+    def _link(self) -> str:
+        return address(self._base, self._begun.assistant_id)
+
+
+def _decision_schema(approval: ShownApproval) -> dict[str, Any]:
+    """What answers an approval: it names what was seen, so a form that shows something else decides nothing."""
+    return {
+        "type": "object",
+        "properties": {
+            "decision": {"enum": ["approve", "reject", "edit"]},
+            "args_hash": {"const": approval.args_hash},
+            "args": {"type": "object", "description": "for `edit`: the new arguments, all of them"},
+            "comment": {"type": "string", "maxLength": 2000},
+        },
+        "required": ["decision", "args_hash"],
+    }
+
+
+def _outcome(step: StepView) -> JsonValue:
+    if step.status is StepStatus.COMPLETED:
+        return step.result
+    told: dict[str, JsonValue] = {"status": step.status.value}
+    if step.error:
+        told["error"] = {"type": step.error.type, "message": step.error.message[:500]}
+    return told
+
+
+def _json(value: JsonValue) -> str:
+    return json.dumps(cut(value, _VALUE_BYTES), ensure_ascii=False)
+
+
+def _patch(before: dict[str, Any], now: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What differs, as JSON Patch below `/assistant`: steps one by one while their number stays, else all of them."""
+    for name, value in now.items():
+        if value == before[name]:
+            continue
+        if name == "steps" and len(value) == len(before[name]):
+            yield from _replaced(enumerate(value), before[name])
+        else:
+            yield {"op": "replace", "path": f"/assistant/{name}", "value": value}
+
+
+def _replaced(steps: Iterable[tuple[int, Any]], before: list[Any]) -> Iterator[dict[str, Any]]:
+    for place, step in steps:
+        if step != before[place]:
+            yield {"op": "replace", "path": f"/assistant/steps/{place}", "value": step}
+
+
+def _refusal(begun: Begun) -> tuple[str, str]:
+    """Why answers were not recorded, in words, and the kind of the first reason."""
+    told = "; ".join(f"{error.message} ({error.hint})" if error.hint else error.message for error in begun.refused[:5])
+    kept = f"{begun.recorded} answers were recorded, others not: " if begun.recorded else ""
+    return f"{kept}{told}"[:2000], type(begun.refused[0]).__name__

@@ -1,0 +1,104 @@
+"""`POST /ag-ui`: one run of a thread, as server-sent events.
+
+What is refused before the run begins is a problem detail, as everywhere; what goes wrong later ends the stream with
+`RUN_ERROR`. The protocol's SDK is imported at the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from importlib import import_module
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from temporalio.service import RPCError
+
+from api.auth.principals import Permission
+from api.deps import Caller, MyEvents, MyRuns, TheHouse, needs
+from api.events.drafts import REPLY
+from api.events.model import Event, EventKind
+from api.protocols.ag_ui.run_state import Folded
+from api.protocols.ag_ui.schemas import RunInput
+from api.protocols.ag_ui.threads import Begun, Thread, Visit
+from retinue.errors import RetinueError
+
+router = APIRouter(tags=["doors"], include_in_schema=False)
+ALIVE = 15.0
+"""Seconds of silence after which a comment says that the stream lives."""
+LONGEST = 840.0
+"""Seconds. Then the run ends for this client; the assistant goes on."""
+_LAST = frozenset({"RUN_FINISHED", "RUN_ERROR"})
+_TELLING = "api.protocols.ag_ui.encoder"
+_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+_COMMENT = b": the assistant is at work\n\n"
+_GONE = ("The assistant cannot be followed any more; start a run without a new message to hear how it stands.", "gone")
+
+
+@router.post("/ag-ui/", dependencies=[needs(Permission.ASK)])
+@router.post("/ag-ui", dependencies=[needs(Permission.ASK)])
+async def run(
+    body: RunInput, request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller
+) -> StreamingResponse:
+    """A run of the protocol. docs/protocols.md says how threads and runs become assistants and their turns."""
+    visit = Visit(me, runs, events, kept, str(request.base_url))
+    thread = Thread(body, visit)
+    begun = await thread.begin()
+    telling = (await asyncio.to_thread(import_module, _TELLING)).Telling(body, begun, visit.base)
+    return StreamingResponse(_stream(thread, begun, telling, visit), media_type="text/event-stream", headers=_HEADERS)
+
+
+async def _stream(thread: Thread, begun: Begun, telling: Any, visit: Visit) -> AsyncIterator[bytes]:
+    encoded = import_module(_TELLING).encoded
+    yield encoded(telling.start())
+    try:
+        async for event in _told(begun, telling, visit):
+            if event is not None and event.type.value in _LAST:
+                await thread.reach(begun, telling.messages)
+            yield _COMMENT if event is None else encoded(event)
+    except (RetinueError, RPCError):
+        for event in telling.broken_off(*_GONE):
+            yield encoded(event)
+
+
+async def _told(begun: Begun, telling: Any, visit: Visit) -> AsyncIterator[Any]:
+    """The events up to the end, and None where nothing happened for a while."""
+    folded = Folded(begun.assistant_id)
+    now = asyncio.get_running_loop().time
+    until = now() + LONGEST
+    async with visit.events.reader(begun.assistant_id, begun.after) as reader:
+        while (left := until - now()) > 0:
+            events = await reader.read(min(ALIVE, left))
+            if not events:
+                if reader.over:
+                    break
+                yield None
+                continue
+            last = False
+            for event in _told_of(events, folded, telling):
+                last = event.type.value in _LAST
+                yield event
+            if last:
+                return
+    ended = telling.broken_off(*_GONE) if left > 0 else telling.still_at_work(folded.view())
+    for event in ended:
+        yield event
+
+
+def _told_of(events: Sequence[Event], folded: Folded, telling: Any) -> Iterator[Any]:
+    """What these events come to: news of the run, its end, or else pieces of what is being written."""
+    kinds = {event.kind for event in events}
+    for event in events:
+        folded.fold(event)
+    if kinds - {EventKind.TEXT}:
+        view = folded.view()
+        yield from telling.news(view, folded.messages)
+        last = list(telling.end(view))
+        yield from last
+        if last:
+            return
+    if EventKind.MESSAGE not in kinds:  # pieces beside a message may be of that very one
+        for event in events:
+            if event.kind is EventKind.TEXT and event.data["about"] == REPLY:
+                yield from telling.written(event.data["offset"], event.data["text"])

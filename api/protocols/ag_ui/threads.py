@@ -1,0 +1,309 @@
+"""Which assistant a thread is, and what a run of it adds: a message, or answers to interrupts.
+
+A thread is one assistant in chat mode. Clients of this protocol keep no state here, so a table by hash says which one,
+the same that `api.protocols.openai` uses; that a run is asked for again changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from activities.reasoning.contract import Message, Usage
+from api.auth.principals import Permission, Person
+from api.deps import House
+from api.events.broker import RunEvents
+from api.events.cursor import Told
+from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
+from api.protocols.ag_ui.schemas import Answer, RunInput, Said
+from api.protocols.openai.history import credited
+from api.protocols.shared.conversations import Place, Places
+from api.protocols.shared.run_summary import waiting
+from api.services.runs import Runs
+from api.services.schemas import DecisionBody, MessageBody, StartBody
+from api.storage.idempotency import Claim
+from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
+from workflows.messages import (
+    ENDED,
+    ApprovalStatus,
+    ApprovalView,
+    AssistantView,
+    Carried,
+    Decide,
+    DecisionKind,
+    Mode,
+    SendMessage,
+    StartAssistant,
+)
+
+APPROVAL = "approval"
+QUESTION = "question"
+_LONGEST = {APPROVAL: 100, QUESTION: 40}
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who calls, and what they reach.
+
+    Args:
+        person: The caller.
+        runs: Theirs.
+        events: Of their runs.
+        kept: The process's own things.
+        base: The front door's address as the caller reached it, with a slash at its end.
+    """
+
+    person: Person
+    runs: Runs
+    events: RunEvents
+    kept: House
+    base: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run of the protocol that can be told.
+
+    Args:
+        assistant_id: The assistant behind the thread.
+        told: How many of its messages the client had been told before.
+        since: When it had been told them.
+        after: The event from which on what is told counts: what stood before our own change is no news.
+        before: What the models had been used for.
+        abandoned: Questions that the person does not want to answer.
+        refused: Why answers were not recorded, in words, with the kind of the first.
+        recorded: How many answers were.
+    """
+
+    assistant_id: str
+    told: int
+    since: datetime
+    after: str
+    before: Usage
+    abandoned: frozenset[str] = frozenset()
+    refused: tuple[RetinueError, ...] = ()
+    recorded: int = 0
+
+
+def interrupt_id(assistant_id: str, kind: str, name: str) -> str:
+    """Names an interrupt for ever, so that an answer to an old one is never taken for one to a new one."""
+    return f"{assistant_id}/{kind}/{name}"
+
+
+class Thread:
+    """One run of one thread.
+
+    Args:
+        asked: What the client sent.
+        visit: Who calls.
+    """
+
+    def __init__(self, asked: RunInput, visit: Visit) -> None:
+        self._asked = asked
+        self._visit = visit
+        self._runs = visit.runs
+        self._places = Places(visit.kept.keys.store)
+        self._name = self._digest("thread")
+
+    async def begin(self) -> Begun:
+        """Say what is new to the assistant, or record answers.
+
+        Raises:
+            InvalidArguments: Nothing is asked, or the run's id was used for another run.
+            NotFound: The thread is not known, and nothing is said to begin it.
+            TooMany: The caller reads too many runs already.
+        """
+        async with self._once():
+            place, view, told = await (self._resumed() if self._asked.resume else self._spoken())
+            await self._visit.events.ended(place.assistant_id)
+            description = await self._runs.readable(place.assistant_id)
+        after = Told().as_id(description.run_id or "", int(description.history_length))
+        begun = Begun(place.assistant_id, place.told, place.at, after, view.usage)
+        return replace(begun, **told)
+
+    async def reach(self, begun: Begun, told: int) -> None:
+        """Note how far the client has been told, unless the thread has another assistant by now."""
+        known = await self._places.find(self._name)
+        if known and known.assistant_id == begun.assistant_id:
+            await self._places.reach(self._name, begun.assistant_id, told)
+
+    @asynccontextmanager
+    async def _once(self) -> AsyncIterator[None]:
+        """One request with this run's id at a time, and always the same."""
+        said = [(said.id, said.text) for said in self._asked.messages[-1:]]
+        answers = [answer.model_dump(mode="json") for answer in self._asked.resume or ()]
+        keys, key = self._visit.kept.keys, f"ag-ui {self._digest('run', self._asked.run_id)}"
+        body = json.dumps([said, answers])
+        claim = await keys.claim(owner=self._visit.person.owner, key=key, body=body, named="runId")
+        try:
+            yield
+        finally:
+            await keys.give_back(claim)
+
+    async def _spoken(self) -> tuple[Place, AssistantView, dict[str, Any]]:
+        """The person says something, or only wants to hear how it stands."""
+        said = self._asked.asked
+        name = self._digest("said", said.id, said.text) if said else ""
+        known = await self._places.find(name) if said else None
+        thread = await self._places.find(self._name)
+        place = known or await self._place(thread, said)
+        if said and not known:
+            taken = await self._places.take(name, place)
+            known, place = (None if taken is place else taken), taken
+        if said and place.begins:
+            view = await self._start(said, place, repeated=known is not None)
+            if thread is None or known is None:
+                await self._places.reach(self._name, place.assistant_id, place.told)
+            return place, view, {}
+        view = await self._runs.view(place.assistant_id)
+        if said and not waiting(view) and view.status not in ENDED:
+            await self._runs.send_message(place.assistant_id, SendMessage(text=said.text, key=name))
+        return place, view, {}
+
+    async def _place(self, thread: Place | None, said: Said | None) -> Place:
+        """Where the thread goes on; at a new assistant's beginning where there is none that listens."""
+        if thread and (said is None or await self._listens(thread)):
+            return replace(thread, begins=False)
+        if said is None:
+            raise NotFound(
+                "nothing was said in this thread yet", hint="the last message must be the user's, with a text"
+            )
+        return Place(f"a-{uuid.uuid4().hex}", len(self._asked.earlier()), begins=True, at=datetime.now(UTC))
+
+    async def _listens(self, thread: Place) -> bool:
+        try:
+            view = await self._runs.view(thread.assistant_id)
+        except NotFound:
+            return False
+        return view.status not in ENDED
+
+    async def _start(self, said: Said, place: Place, *, repeated: bool) -> AssistantView:
+        """Start the assistant; again, it is the same one."""
+        given = self._given(said, await self._heard_before())
+        view = await self._runs.begin(given, claimed=Claim(place.assistant_id, place.at, repeated=repeated))
+        ASSISTANTS_STARTED.inc()
+        return view
+
+    async def _heard_before(self) -> list[Message]:
+        """What the thread's last assistant heard, if it is still known."""
+        thread = await self._places.find(self._name)
+        if thread is None:
+            return []
+        try:
+            return (await self._runs.view(thread.assistant_id)).messages
+        except NotFound:
+            return []
+
+    def _given(self, said: Said, heard: Sequence[Message]) -> StartAssistant:
+        """A chat that begins with what is said; before it stands what an assistant that is gone had heard."""
+        timezone = self._asked.timezone or self._visit.kept.settings.retinue_timezone
+        given = self._runs.input_for(StartBody(message=said.text, mode=Mode.CHAT), timezone=timezone)
+        earlier = credited(self._asked.earlier(), heard)
+        if not earlier:
+            return given
+        carried = Carried(messages=earlier, inbox=[SendMessage(text=said.text, key=self._digest("said", said.id))])
+        return given.model_copy(update={"carried": carried})
+
+    async def _resumed(self) -> tuple[Place, AssistantView, dict[str, Any]]:
+        """Record the answers, each by itself."""
+        thread = await self._places.find(self._name)
+        if thread is None:
+            raise NotFound("nothing waits in this thread")
+        place = await self._places.take(self._digest("run", self._asked.run_id), replace(thread, begins=False))
+        view = await self._runs.view(place.assistant_id)
+        abandoned: set[str] = set()
+        refused: list[RetinueError] = []
+        answers = self._asked.resume or []
+        for answer in answers:
+            try:
+                abandoned |= await self._answer(place.assistant_id, answer)
+            except ServiceUnavailable:
+                raise
+            except RetinueError as error:
+                refused.append(error)
+        told = {"abandoned": frozenset(abandoned), "refused": tuple(refused), "recorded": len(answers) - len(refused)}
+        return place, view, told
+
+    async def _answer(self, assistant_id: str, answer: Answer) -> set[str]:
+        """Record one answer. Gives the question that is abandoned with it, if it is one."""
+        whose, _, about = answer.interrupt_id.partition("/")
+        kind, _, name = about.partition("/")
+        if whose != assistant_id or not 0 < len(name) <= _LONGEST.get(kind, 0):
+            raise NotFound(f"nothing waits in this thread under the id {answer.interrupt_id[:80]!r}")
+        if kind == APPROVAL:
+            await self._decide(assistant_id, name, answer)
+            return set()
+        if answer.status == "cancelled":
+            return {name}
+        text = _words(answer)
+        key = self._digest("answer", answer.interrupt_id, text)
+        await self._runs.send_message(assistant_id, SendMessage(text=text, key=key, question_id=name))
+        return set()
+
+    async def _decide(self, assistant_id: str, approval_id: str, answer: Answer) -> None:
+        """Through the same update as everywhere. The same decision of the same person again is the one that stands."""
+        if not self._visit.person.may(Permission.DECIDE):
+            raise NotAllowed(f"you may not do this: it needs the permission {str(Permission.DECIDE)!r}")
+        body = await self._decision(assistant_id, approval_id, answer)
+        said = body.model_dump(exclude={"wait_seconds"}, exclude_unset=True)
+        try:
+            decision = Decide(approval_id=approval_id, by=self._visit.person.owner, **said)
+            await self._runs.decide(assistant_id, decision)
+        except Conflict:
+            approval = await self._approval(assistant_id, approval_id)
+            if not _stands(approval, body, self._visit.person.owner):
+                raise
+            return
+        DECISIONS.labels(body.decision).inc()
+
+    async def _decision(self, assistant_id: str, approval_id: str, answer: Answer) -> DecisionBody:
+        """What the person decided. One who abandons it does not want it done: it is rejected, as it then stands."""
+        if answer.status == "resolved":
+            return _read(DecisionBody, answer.payload, "words approve nothing: send `decision` and `args_hash`")
+        approval = await self._approval(assistant_id, approval_id)
+        return DecisionBody(decision=DecisionKind.REJECT, args_hash=approval.args_hash)
+
+    async def _approval(self, assistant_id: str, approval_id: str) -> ApprovalView:
+        view = await self._runs.view(assistant_id)
+        found = next((approval for approval in view.approvals if approval.id == approval_id), None)
+        if found is None:
+            raise NotFound(f"there is no approval {approval_id!r}")
+        return found
+
+    def _digest(self, *parts: str) -> str:
+        text = json.dumps(["ag-ui", self._visit.person.owner, self._asked.thread_id, *parts], ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _words(answer: Answer) -> str:
+    """The answer to a question: a text, or an object with it as the schema of the interrupt says."""
+    said = answer.payload.get("answer") if isinstance(answer.payload, dict) else answer.payload
+    return _read(MessageBody, {"message": said}, "answer with a text").message
+
+
+def _read(kind: type[Body], content: object, hint: str) -> Body:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        wrong = "; ".join(f"/{'/'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+        raise InvalidArguments(f"an answer is wrong: {wrong}"[:1000], hint=hint) from None
+
+
+def _stands(approval: ApprovalView, body: DecisionBody, owner: str) -> bool:
+    """Whether this very decision of this very person is what is recorded."""
+    if approval.status is ApprovalStatus.PENDING:
+        voted = owner in {vote.by for vote in approval.votes}
+        return voted and body.decision is DecisionKind.APPROVE and body.args_hash == approval.args_hash
+    if (approval.decision, approval.decided_by) != (body.decision, owner):
+        return False
+    return approval.args == body.args if body.args is not None else approval.args_hash == body.args_hash

@@ -1,0 +1,130 @@
+"""The tools of `/mcp/{capability}`: a call is a run of one step, so policy, grants, approvals and ledger hold as ever.
+
+No model takes part. What the caller wrote into arguments is no person's typing: values that decide where data goes count
+as made up unless the person's address book knows them, and policy judges by that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+
+from api.auth.principals import Permission
+from api.http.metrics import ASSISTANTS_STARTED
+from api.protocols.mcp.assistant_tools import claimed, given_back
+from api.protocols.mcp.routes import Visit
+from api.protocols.shared.run_summary import ShownAssistant, shown
+from api.services.schemas import StartBody
+from retinue.capability import Manifest, ToolSpec
+from retinue.errors import InvalidArguments, NotAllowed, NotFound
+from retinue.plan import BoundStep, Plan, PlanStep, bind, check, json_size
+from workflows.messages import AssistantView, StepStatus
+
+_STEP = "s1"
+_RESULT_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Called:
+    """What became of a call.
+
+    Args:
+        done: Whether the tool did its work.
+        result: What it gave back.
+        words: What else there is to say, for a model.
+        assistant: Its run.
+    """
+
+    done: bool
+    result: JsonValue
+    words: str
+    assistant: ShownAssistant
+
+
+def capability_tools(visit: Visit, manifest: Manifest) -> Mapping[str, ToolSpec]:
+    """A capability's tools by the names that they have at its own door: `create_event`. Whoever may not ask has none."""
+    if not visit.person.may(Permission.ASK):
+        return {}
+    return {spec.name.partition(".")[2]: spec for spec in manifest.tools if spec.plannable}
+
+
+async def call_capability(
+    visit: Visit, manifest: Manifest, name: str, arguments: dict[str, Any], *, key: str | None, seconds: float
+) -> Called:
+    """Call a tool as a run of one step, and wait for it.
+
+    Args:
+        visit: Who calls.
+        manifest: The capability.
+        name: The tool, without the capability's name.
+        arguments: As the client sent them.
+        key: The client's idempotency key: the same call again is the same run, and tells how it stands by then.
+        seconds: How long to wait.
+
+    Raises:
+        NotAllowed: The caller may not ask for anything.
+        NotFound: There is no such tool.
+        InvalidArguments: The arguments do not fit, or the key was used for another call.
+    """
+    if not visit.person.may(Permission.ASK):
+        raise NotAllowed(f"you may not do this: it needs the permission {str(Permission.ASK)!r}")
+    step = _bound(manifest, name, arguments)
+    said = f"mcp {step.tool} {json.dumps(arguments, sort_keys=True)}"
+    claim = await claimed(visit, key, said, seconds=seconds)
+    try:
+        # the arguments must not stand in the message: what a message holds counts as typed by the person
+        body = StartBody(message=f"{step.tool}, called through the MCP door")
+        given = visit.runs.input_for(body, timezone=visit.kept.settings.retinue_timezone)
+        view = await visit.runs.begin(given.model_copy(update={"call": step}), claimed=claim)
+        ASSISTANTS_STARTED.inc()
+        view = await visit.runs.settled(view.id, seconds=seconds)
+    finally:
+        await given_back(visit, claim)
+    return _told(view, visit.base)
+
+
+def _bound(manifest: Manifest, name: str, arguments: dict[str, Any]) -> BoundStep:
+    known = {spec.name.partition(".")[2] for spec in manifest.tools if spec.plannable}
+    if name not in known:
+        raise NotFound(f"there is no tool {name[:80]!r}", hint=f"there are {', '.join(sorted(known))}")
+    try:
+        plan = Plan(steps=[PlanStep(id=_STEP, tool=f"{manifest.name}.{name}", args=arguments)])
+    except ValidationError:
+        raise InvalidArguments("the arguments are no JSON that could be stored") from None
+    if problems := check(plan, [manifest]):
+        raise InvalidArguments("; ".join(problem.removeprefix(f"step {_STEP}: ") for problem in problems[:5]))
+    return bind(plan, [manifest], with_schemas=True).steps[0]
+
+
+def _told(view: AssistantView, base: str) -> Called:
+    about = shown(view, base)
+    step = next((step for step in (view.plan.steps if view.plan else []) if step.id == _STEP), None)
+    if step is None or step.status is not StepStatus.COMPLETED:
+        return Called(False, None, _not_done(about, step.status if step else StepStatus.PENDING), about)
+    if json_size(step.result) > _RESULT_BYTES:
+        words = f"It was done. The result is too long to be told here; it stands at {about.links.self}."
+        return Called(False, None, words, about)
+    return Called(True, step.result, "", about)
+
+
+def _not_done(about: ShownAssistant, status: StepStatus) -> str:
+    if about.approvals:
+        waits = "; ".join(f"{approval.id} ({approval.title})" for approval in about.approvals)
+        return (
+            f"Not done: it waits for approval {waits}. A person decides at {about.approvals[0].link}. Do not call again, "
+            f"it would be asked twice; assistant_status of {about.id} at /mcp says what became of it.\n\n"
+            + "\n\n".join(approval.in_whole() for approval in about.approvals)
+        )
+    steps = about.plan.steps if about.plan else []
+    why = next((step.error.message for step in steps if step.error), None) or (about.error and about.error.message)
+    ended = {StepStatus.FAILED, StepStatus.REJECTED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.UNKNOWN}
+    if status in ended:
+        return f"Not done: {status}{f' ({why})' if why else ''}. See {about.links.self}."
+    return (
+        f"Not done yet: {status}. It goes on by itself; do not call again. assistant_status of {about.id} at /mcp says "
+        f"what became of it."
+    )

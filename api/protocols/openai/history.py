@@ -1,0 +1,175 @@
+"""The history that a chat client sends, and what it is known by. Pure.
+
+Clients keep no state at the server: each request brings the whole conversation. So a conversation is found by what was
+said in it, or by the id that the client gives it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from activities.reasoning.contract import Message, Role
+from api.protocols.openai.schemas import ChatMessage
+from api.services.schemas import MAX_MESSAGE
+from retinue.errors import InvalidArguments
+from retinue.provenance.credential import decides
+
+_TEXTS = frozenset({"text", "input_text", "output_text", "refusal"})
+_LAST_MESSAGES, _LAST_TEXT = 20, 16_000
+_SAID = {"user": Role.USER, "assistant": Role.ASSISTANT}
+
+
+@dataclass(frozen=True)
+class History:
+    """A conversation as a client sent it.
+
+    Args:
+        earlier: What was said before, by the person and the assistant.
+        asked: What the person says now.
+        named: The id that the client gave the conversation.
+        scope: What else keeps conversations apart: whose it is.
+        schema: In which the client wants the answer; None for plain words.
+        after: The request that this one follows, where the client names it instead of sending what was said before.
+        names_requests: Whether the client may say later that a request follows this one.
+    """
+
+    earlier: tuple[Message, ...]
+    asked: str
+    named: str | None
+    scope: tuple[str, ...]
+    schema: Mapping[str, Any] | None = None
+    after: str | None = None
+    names_requests: bool = False
+
+    @property
+    def request(self) -> str:
+        """Names this request: the same conversation up to here, and the same words now."""
+        form = [self.schema] if self.schema is not None else []
+        return self._digest("request", self.after or self._told(self.earlier), self.asked, *form)
+
+    @property
+    def place(self) -> str | None:
+        """Names the conversation as it stood before this request; None where it begins with it."""
+        if self.named is not None:
+            return self._digest("named")
+        if self.after is not None:
+            return _answered(self.after)
+        return self._digest("after", self._told(self.earlier)) if self.earlier else None
+
+    def places_after(self, answer: str) -> list[str]:
+        """Name the conversation as the next request may name or send it, with this answer."""
+        here = [_answered(self.request)] if self.names_requests else []
+        return here if self.after is not None else [*here, self._place_after(answer)]
+
+    def _place_after(self, answer: str) -> str:
+        if self.named is not None:
+            return self._digest("named")
+        both = (Message(role=Role.USER, text=self.asked), Message(role=Role.ASSISTANT, text=answer))
+        return self._digest("after", self._told((*self.earlier, *both)))
+
+    def for_planners(self) -> list[Message]:
+        """What was said before, for a run that was not there. Answers may hold strangers' words, or be made up."""
+        return [
+            Message(role=said.role, text=said.text, withheld=True) if said.role is Role.ASSISTANT else said
+            for said in self.earlier
+        ]
+
+    def _told(self, messages: Sequence[Message]) -> list[list[str]]:
+        """What counts of a history: words, not their spacing. With an id the assistant's words count for nothing."""
+        return [
+            [said.role, " ".join(said.text.split())]
+            for said in messages
+            if self.named is None or said.role is Role.USER
+        ]
+
+    def _digest(self, *parts: object) -> str:
+        text = json.dumps([*self.scope, self.named, *parts], ensure_ascii=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read(
+    messages: Sequence[ChatMessage],
+    *,
+    scope: tuple[str, ...],
+    named: str | None = None,
+    schema: Mapping[str, Any] | None = None,
+) -> History:
+    """Read what a client sent.
+
+    Raises:
+        InvalidArguments: The last words are not the person's, are none, or are too long; or there is more than text.
+    """
+    said = _said(messages)
+    if not said or said[-1].role is not Role.USER:
+        raise InvalidArguments("the last message must be the user's, with a text")
+    asked = said[-1].text
+    if len(asked) > MAX_MESSAGE:
+        raise InvalidArguments(f"the last message has more than {MAX_MESSAGE} characters; say it shorter")
+    return History(tuple(said[:-1]), asked, named, scope, schema)
+
+
+def last_said(messages: Sequence[Message]) -> list[Message]:
+    """The last messages of a run, as many as another one may be told; planners do not see what an assistant said.
+
+    Each keeps the credential with which it came: whoever goes on from there has not said it.
+    """
+    taken: list[Message] = []
+    left = _LAST_TEXT
+    for message in reversed(messages[-_LAST_MESSAGES:]):
+        left -= len(message.text)
+        if left < 0:
+            break
+        through = {"through": message.through} if message.through else {}
+        taken.append(Message(role=message.role, text=message.text, withheld=message.role is Role.ASSISTANT, **through))
+    return taken[::-1]
+
+
+def credited(sent: Sequence[Message], known: Sequence[Message]) -> list[Message]:
+    """What a client sent of a conversation, each message as it was heard where the run behind it is known.
+
+    A client's history names nobody. What came with a credential that may not decide must not come back as the person's.
+
+    Args:
+        sent: By the client; what was said in a row stands there as one message.
+        known: The messages of the run.
+    """
+    asked = [said for said in known if said.role is Role.USER and not decides(said.through)]
+
+    def heard(message: Message) -> Message:
+        lines = f"\n\n{message.text}\n\n"
+        found = next((said.through for said in asked if f"\n\n{said.text}\n\n" in lines), None)
+        return message.model_copy(update={"through": found}) if found and message.role is Role.USER else message
+
+    return [heard(message) for message in sent]
+
+
+def _answered(request: str) -> str:
+    """Names the conversation as it stood after the answer to a request."""
+    return hashlib.sha256(f"answered {request}".encode()).hexdigest()
+
+
+def _said(messages: Sequence[ChatMessage]) -> list[Message]:
+    """The words of the two, those of one in a row as one message. Other roles are not for this assistant."""
+    found: list[Message] = []
+    for message in messages:
+        role = _SAID.get(message.role)
+        text = _text(message) if role else ""
+        if role is None or not text.strip():
+            continue
+        if found and found[-1].role is role:
+            found[-1] = Message(role=role, text=f"{found[-1].text}\n\n{text}")
+        else:
+            found.append(Message(role=role, text=text))
+    return found
+
+
+def _text(message: ChatMessage) -> str:
+    if not isinstance(message.content, list):
+        return message.content or message.refusal or ""
+    if message.role == "user" and any(part.type not in _TEXTS for part in message.content):
+        raise InvalidArguments("only text is understood here; leave pictures, sounds and files out")
+    return "\n\n".join(part.text or part.refusal or "" for part in message.content if part.type in _TEXTS)

@@ -1,0 +1,148 @@
+"""Bodies of the Responses API, as far as this door reads and writes them. What it does not know it passes over."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
+
+from api.protocols.openai.schemas import MAX_MESSAGES, MODEL, ChatMetadata, ContentPart, wanted_schema
+from api.protocols.shared.run_summary import ShownAssistant
+from api.services.schemas import Text
+
+
+class InputItem(BaseModel):
+    """One item of the input. Only messages are read: items of other types change nothing."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str | None = Field(None, max_length=60)
+    role: Literal["system", "developer", "user", "assistant"] | None = None
+    content: str | list[ContentPart] | None = None
+
+
+class TextFormat(BaseModel):
+    """The form in which the answer is wanted."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, JsonValue] | None = Field(None, alias="schema", description="for `json_schema`")
+
+
+class TextConfig(BaseModel):
+    """How the answer is to be written."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format: TextFormat | None = None
+
+
+class ResponseBody(BaseModel):
+    """A request. Parameters that are not listed are accepted and change nothing."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(max_length=200, examples=[MODEL])
+    input: (
+        Annotated[Text, Field(title="Words")] | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_MESSAGES)]
+    )
+    stream: StrictBool | None = False
+    background: StrictBool | None = Field(False, description="answer at once; retrieve tells how it went")
+    previous_response_id: str | None = Field(
+        None, min_length=1, max_length=200, description="the response that this input follows"
+    )
+    user: str | None = Field(None, max_length=200, description="keeps the conversations of several people apart")
+    metadata: ChatMetadata | None = None
+    text: TextConfig | None = None
+
+    @property
+    def wanted(self) -> dict[str, JsonValue] | None:
+        """The schema in which the answer is wanted; None where words are."""
+        form = self.text.format if self.text else None
+        return wanted_schema(form.type, form.json_schema) if form else None
+
+
+class OutputText(BaseModel):
+    """Words of the answer."""
+
+    type: Literal["output_text"] = "output_text"
+    text: str
+    annotations: list[Any] = Field(default_factory=list)
+    logprobs: list[Any] = Field(default_factory=list)
+
+
+class OutputRefusal(BaseModel):
+    """Words of an answer that could not be given in the schema of the request."""
+
+    type: Literal["refusal"] = "refusal"
+    refusal: str
+
+
+class OutputMessage(BaseModel):
+    """The answer."""
+
+    type: Literal["message"] = "message"
+    id: str
+    status: Literal["in_progress", "completed", "incomplete"]
+    role: Literal["assistant"] = "assistant"
+    content: list[OutputText | OutputRefusal]
+
+
+class InputDetails(BaseModel):
+    """Nothing is counted apart."""
+
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class OutputDetails(BaseModel):
+    """Nothing is counted apart."""
+
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(BaseModel):
+    """What the models were used for since the request came."""
+
+    input_tokens: int
+    input_tokens_details: InputDetails = InputDetails()
+    output_tokens: int
+    output_tokens_details: OutputDetails = OutputDetails()
+    total_tokens: int
+
+
+class ResponseProblem(BaseModel):
+    """Why the assistant has ended without an answer."""
+
+    code: Literal["server_error"] = "server_error"
+    message: str
+
+
+class Response(BaseModel):
+    """An answer, or where it stands."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    status: Literal["in_progress", "completed", "failed", "cancelled", "incomplete"]
+    background: bool = False
+    error: ResponseProblem | None = None
+    incomplete_details: None = None
+    instructions: None = None
+    max_output_tokens: None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    model: str = MODEL
+    output: list[OutputMessage] = Field(default_factory=list)
+    parallel_tool_calls: bool = False
+    previous_response_id: str | None = None
+    store: bool = True
+    temperature: None = None
+    text: dict[str, Any] = Field(default_factory=lambda: {"format": {"type": "text"}})
+    tool_choice: Literal["auto"] = "auto"
+    tools: list[Any] = Field(default_factory=list)
+    top_p: None = None
+    truncation: Literal["disabled"] = "disabled"
+    usage: ResponseUsage | None = None
+    user: str | None = None
+    retinue: ShownAssistant | None = Field(None, description="where the assistant behind the answer stands")

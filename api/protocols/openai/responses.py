@@ -1,0 +1,295 @@
+"""`/v1/responses`: the same turns as Chat Completions, with an id by which they are read again and gone on from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import Response as HttpResponse
+from fastapi.responses import StreamingResponse
+from temporalio.service import RPCError
+
+from api.auth.principals import Permission
+from api.deps import Caller, House, MyEvents, MyRuns, TheHouse, needs
+from api.events.broker import RunEvents
+from api.protocols.openai.errors import DOCUMENTED, OpenAiRoute, refusal
+from api.protocols.openai.history import History, read
+from api.protocols.openai.response_schemas import (
+    OutputMessage,
+    OutputRefusal,
+    OutputText,
+    Response,
+    ResponseBody,
+    ResponseProblem,
+    ResponseUsage,
+)
+from api.protocols.openai.schemas import ChatMessage, check_model, in_schema
+from api.protocols.openai.turn import NO_STORE, PIECE, STREAM, STREAMED_WAIT, WAIT, Outcome, Told, Turn
+from api.protocols.shared.conversations import Places
+from api.protocols.shared.run_summary import shown
+from api.services.runs import Runs
+from retinue.errors import InvalidArguments, RetinueError
+from workflows.messages import AssistantStatus
+
+router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)
+_ID = re.compile(r"resp_([0-9a-f]{64})")
+_RESPONSES = "responses"
+"""Keeps these conversations apart from those of Chat Completions, which name no request."""
+
+
+@router.post(
+    "/responses",
+    summary="Talk to the assistant (Responses)",
+    response_model=Response,
+    responses={
+        **DOCUMENTED,
+        200: {"description": "The answer; with `stream` as server-sent events.", "content": {STREAM: {}}},
+    },
+    dependencies=[needs(Permission.ASK)],
+)
+async def create(
+    body: ResponseBody, request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller
+) -> Response | HttpResponse:
+    """The assistant's answer to the last message of the input. `GET /v1/responses/{response_id}` reads it again."""
+    check_model(body.model)
+    history = _history(body, me.owner)
+    turn = _turn(history, request, runs, events, kept)
+    await turn.begin()
+    made = _Made(f"resp_{history.request}", turn, str(request.base_url), body, history.schema is not None)
+    wanted = body.metadata.wait_seconds if body.metadata else None
+    if body.stream:
+        patience = STREAMED_WAIT if wanted is None else wanted
+        return StreamingResponse(_streamed(made, patience), media_type=STREAM, headers=NO_STORE)
+    patience = 0.0 if body.background else WAIT if wanted is None else wanted
+    return made.response(await _answer(turn, patience))
+
+
+@router.get(
+    "/responses/{response_id}",
+    summary="Read an answer again",
+    responses=DOCUMENTED,
+    dependencies=[needs(Permission.READ)],
+)
+async def retrieve(
+    response_id: Annotated[str, Path(max_length=200)],
+    request: Request,
+    runs: MyRuns,
+    events: MyEvents,
+    kept: TheHouse,
+    me: Caller,
+) -> Response:
+    """The answer as far as it is known by now."""
+    turn = _turn(History((), "", None, (me.owner,)), request, runs, events, kept)
+    await turn.resume(_request_of(response_id))
+    told = await _answer(turn, 0.0)
+    return _Made(response_id, turn, str(request.base_url)).response(told)
+
+
+def _history(body: ResponseBody, owner: str) -> History:
+    """The input as a history.
+
+    Raises:
+        InvalidArguments: Its last words are not the person's.
+    """
+    items = body.input if isinstance(body.input, list) else [{"role": "user", "content": body.input}]
+    said = [ChatMessage.model_validate(item, from_attributes=True) for item in items if _is_message(item)]
+    named = body.metadata.conversation_id if body.metadata else None
+    history = read(said, scope=(owner, body.user or "", _RESPONSES), named=named, schema=body.wanted)
+    history = replace(history, names_requests=True)
+    if body.previous_response_id is None:
+        return history
+    if named is not None:
+        raise InvalidArguments("previous_response_id and metadata.conversation_id both name a conversation; send one")
+    return replace(history, after=_request_of(body.previous_response_id), earlier=())
+
+
+def _is_message(item: Any) -> bool:
+    return isinstance(item, dict) or (item.type in (None, "message") and item.role is not None)
+
+
+def _request_of(response_id: str) -> str:
+    """The request behind a response; one that cannot be is like one that is not known."""
+    found = _ID.fullmatch(response_id)
+    return found[1] if found else response_id
+
+
+def _turn(history: History, request: Request, runs: Runs, events: RunEvents, kept: House) -> Turn:
+    return Turn(
+        history,
+        runs=runs,
+        events=events,
+        places=Places(kept.keys.store),
+        base=str(request.base_url),
+        timezone=kept.settings.retinue_timezone,
+    )
+
+
+async def _answer(turn: Turn, seconds: float) -> Told:
+    async with aclosing(turn.answer(seconds)) as answers:
+        async for told in answers:
+            if isinstance(told, Told):
+                return told
+    raise AssertionError("a turn ends with an answer")
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What one response is made of.
+
+    Args:
+        id: Of the response.
+        turn: Behind it.
+        base: The front door's address, with a slash at its end.
+        asked: The request; None where it is not at hand.
+        structured: Whether the answer is wanted in a schema.
+    """
+
+    id: str
+    turn: Turn
+    base: str
+    asked: ResponseBody | None = None
+    structured: bool = False
+
+    @property
+    def message_id(self) -> str:
+        """Of the one message in its output."""
+        return f"msg_{self.id[5:29]}"
+
+    def empty(self) -> Response:
+        """As it is before there is an answer."""
+        asked = self.asked
+        return Response(
+            id=self.id,
+            created_at=int(self.turn.since.timestamp()),
+            status="in_progress",
+            background=bool(asked and asked.background),
+            metadata=_metadata(asked),
+            previous_response_id=asked.previous_response_id if asked else None,
+            user=asked.user if asked else None,
+        )
+
+    def message(self, told: Told) -> OutputMessage:
+        """The answer as an item of the output."""
+        working = told.outcome is Outcome.WORKING
+        status: Literal["in_progress", "completed"] = "in_progress" if working else "completed"
+        return OutputMessage(id=self.message_id, status=status, content=[self._part(told)])
+
+    def _part(self, told: Told) -> OutputText | OutputRefusal:
+        words_instead = self.structured and not in_schema(told.text)
+        return OutputRefusal(refusal=told.text) if words_instead else OutputText(text=told.text)
+
+    def response(self, told: Told) -> Response:
+        """As it is with an answer, or with the word that there is none yet."""
+        changes: dict[str, Any] = {"output": [self.message(told)], "retinue": shown(told.view, self.base)}
+        if self.asked:
+            changes["usage"] = _usage(told)
+        return self.empty().model_copy(update={**changes, **_state(told)})
+
+
+def _state(told: Told) -> dict[str, Any]:
+    if told.outcome is Outcome.WORKING:
+        return {"status": "in_progress"}
+    if told.outcome is Outcome.ANSWERED:
+        return {"status": "completed"}
+    if told.view.status is AssistantStatus.CANCELLED:
+        return {"status": "cancelled"}
+    why = told.view.error.message if told.view.error else told.text
+    return {"status": "failed", "error": ResponseProblem(message=why[:1000])}
+
+
+def _metadata(asked: ResponseBody | None) -> dict[str, str]:
+    found = asked.metadata.model_dump(exclude_none=True) if asked and asked.metadata else {}
+    return {name: str(value) for name, value in found.items()}
+
+
+def _usage(told: Told) -> ResponseUsage:
+    used = told.usage
+    both = used.input_tokens + used.output_tokens
+    return ResponseUsage(input_tokens=used.input_tokens, output_tokens=used.output_tokens, total_tokens=both)
+
+
+async def _streamed(made: _Made, patience: float) -> AsyncIterator[bytes]:
+    """The response as it begins, comments while the run works, then the answer in pieces and as a whole."""
+    writing = _Writing(made)
+    yield writing.event("response.created", response=writing.begun)
+    yield writing.event("response.in_progress", response=writing.begun)
+    try:
+        async with aclosing(made.turn.answer(patience, in_pieces=not made.structured)) as answers:
+            async for told in answers:
+                if told is None:
+                    yield b": the assistant is at work\n\n"
+                elif isinstance(told, str):
+                    for event in writing.piece(told):
+                        yield event
+                else:
+                    for event in writing.end(told):
+                        yield event
+    except (RetinueError, RPCError) as error:
+        refused = json.loads(bytes((await refusal(Request({"type": "http", "headers": []}), error)).body))["error"]
+        yield writing.event("error", code=refused["code"], message=refused["message"], param=None)
+
+
+class _Writing:
+    """The events of one response, numbered."""
+
+    def __init__(self, made: _Made) -> None:
+        self._made = made
+        self._number = -1
+        self._sent = 0
+        self.begun = made.empty().model_dump(mode="json")
+
+    def event(self, kind: str, **content: Any) -> bytes:
+        """One event as it goes over the wire."""
+        self._number += 1
+        data = {"type": kind, "sequence_number": self._number, **content}
+        return f"event: {kind}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+
+    def piece(self, text: str, *, refuses: bool = False) -> list[bytes]:
+        """A further piece of the answer."""
+        begun = [] if self._sent else self._begin(refuses=refuses)
+        self._sent += len(text)
+        if refuses:
+            return [*begun, self.event("response.refusal.delta", **self._place(), delta=text)]
+        return [*begun, self.event("response.output_text.delta", **self._place(), delta=text, logprobs=[])]
+
+    def end(self, told: Told) -> list[bytes]:
+        """What is left of the answer, and the whole of it."""
+        rest = [told.text[start : start + PIECE] for start in range(self._sent, len(told.text), PIECE)]
+        item = self._made.message(told).model_dump(mode="json")
+        [part] = item["content"]
+        refuses = part["type"] == "refusal"
+        events = [event for piece in rest for event in self.piece(piece, refuses=refuses)]
+        response = self._made.response(told)
+        if told.outcome is Outcome.WORKING:
+            response, item["status"] = response.model_copy(update={"status": "incomplete"}), "incomplete"
+        return [
+            *events,
+            self.event("response.refusal.done", **self._place(), refusal=told.text)
+            if refuses
+            else self.event("response.output_text.done", **self._place(), text=told.text, logprobs=[]),
+            self.event("response.content_part.done", **self._place(), part=part),
+            self.event("response.output_item.done", output_index=0, item=item),
+            self.event(
+                f"response.{_LAST.get(response.status, 'completed')}", response=response.model_dump(mode="json")
+            ),
+        ]
+
+    def _begin(self, *, refuses: bool) -> list[bytes]:
+        item = OutputMessage(id=self._made.message_id, status="in_progress", content=[]).model_dump(mode="json")
+        part = (OutputRefusal(refusal="") if refuses else OutputText(text="")).model_dump(mode="json")
+        return [
+            self.event("response.output_item.added", output_index=0, item=item),
+            self.event("response.content_part.added", **self._place(), part=part),
+        ]
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self._made.message_id, "output_index": 0, "content_index": 0}
+
+
+_LAST = {"incomplete": "incomplete", "failed": "failed"}
+"""The name of the last event; a run that was stopped ends its stream as one that is over."""

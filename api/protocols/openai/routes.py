@@ -1,0 +1,167 @@
+"""`/v1/chat/completions` and `/v1/models`. Errors have the shape that clients of this protocol read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import StreamingResponse
+from temporalio.service import RPCError
+
+from api.auth.principals import Permission
+from api.deps import Caller, MyEvents, MyRuns, TheHouse, needs
+from api.protocols.openai.errors import DOCUMENTED, OpenAiRoute, refusal
+from api.protocols.openai.history import History, read
+from api.protocols.openai.schemas import (
+    MODEL,
+    ChatAnswer,
+    ChatBody,
+    ChatChoice,
+    ChatCompletion,
+    ChatUsage,
+    Model,
+    Models,
+    check_model,
+    chunk,
+    in_schema,
+)
+from api.protocols.openai.turn import NO_STORE, PIECE, STREAM, STREAMED_WAIT, WAIT, Told, Turn
+from api.protocols.shared.conversations import Places
+from api.protocols.shared.run_summary import shown
+from retinue.errors import RetinueError
+
+router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)
+
+
+@router.get(
+    "/models",
+    summary="The models of chat clients",
+    responses=DOCUMENTED,
+    dependencies=[needs(Permission.READ)],
+)
+async def models() -> Models:
+    """The one model: the assistant."""
+    return Models(data=[Model(id=MODEL)])
+
+
+@router.get(
+    "/models/{model}",
+    summary="One model of chat clients",
+    responses=DOCUMENTED,
+    dependencies=[needs(Permission.READ)],
+)
+async def model(model: Annotated[str, Path(max_length=200)]) -> Model:
+    """It is there, or it is not."""
+    check_model(model)
+    return Model(id=MODEL)
+
+
+@router.post(
+    "/chat/completions",
+    summary="Talk to the assistant",
+    response_model=ChatCompletion,
+    responses={
+        **DOCUMENTED,
+        200: {"description": "The answer; with `stream` as server-sent events.", "content": {STREAM: {}}},
+    },
+    dependencies=[needs(Permission.ASK)],
+)
+async def complete(
+    body: ChatBody, request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller
+) -> ChatCompletion | Response:
+    """The assistant's answer to the last message. docs/protocols.md says how a history becomes a conversation."""
+    check_model(body.model)
+    named = body.metadata.conversation_id if body.metadata else None
+    history = read(body.messages, scope=(me.owner, body.user or ""), named=named, schema=body.wanted)
+    base = str(request.base_url)
+    turn = Turn(
+        history,
+        runs=runs,
+        events=events,
+        places=Places(kept.keys.store),
+        base=base,
+        timezone=kept.settings.retinue_timezone,
+    )
+    await turn.begin()
+    if body.stream:
+        return StreamingResponse(_streamed(turn, body, history, base), media_type=STREAM, headers=NO_STORE)
+    async with aclosing(turn.answer(_patience(body, WAIT))) as answers:
+        async for told in answers:
+            if isinstance(told, Told):
+                return _completion(told, history, base)
+    raise AssertionError("a turn ends with an answer")
+
+
+def _patience(body: ChatBody, default: float) -> float:
+    wanted = body.metadata.wait_seconds if body.metadata else None
+    return default if wanted is None else wanted
+
+
+def _completion(told: Told, history: History, base: str) -> ChatCompletion:
+    return ChatCompletion(
+        id=_made(history),
+        created=int(time.time()),
+        choices=[ChatChoice(message=_message(told, history))],
+        usage=_usage(told),
+        retinue=shown(told.view, base),
+    )
+
+
+def _message(told: Told, history: History) -> ChatAnswer:
+    """The answer; where another form was asked for and it is in words, as a refusal that clients know."""
+    if history.schema is None or in_schema(told.text):
+        return ChatAnswer(content=told.text)
+    return ChatAnswer(content=None, refusal=told.text)
+
+
+def _made(history: History) -> str:
+    return f"chatcmpl-{history.request[:24]}"
+
+
+def _usage(told: Told) -> ChatUsage:
+    used = told.usage
+    return ChatUsage(
+        prompt_tokens=used.input_tokens,
+        completion_tokens=used.output_tokens,
+        total_tokens=used.input_tokens + used.output_tokens,
+    )
+
+
+async def _streamed(turn: Turn, body: ChatBody, history: History, base: str) -> AsyncIterator[bytes]:
+    """The role at once, comments while the run works, then the answer. What goes on meanwhile is no part of it.
+
+    What the model writes of the answer comes piece by piece where it is known to be its beginning, else all at its end.
+    """
+    made, created = _made(history), int(time.time())
+    yield _data(chunk(made, created, delta={"role": "assistant", "content": ""}))
+    sent = 0
+    try:
+        in_pieces = history.schema is None
+        async with aclosing(turn.answer(_patience(body, STREAMED_WAIT), in_pieces=in_pieces)) as answers:
+            async for told in answers:
+                if told is None:
+                    yield b": the assistant is at work\n\n"
+                    continue
+                if isinstance(told, str):
+                    sent += len(told)
+                    yield _data(chunk(made, created, delta={"content": told}))
+                    continue
+                name = "refusal" if _message(told, history).refusal else "content"
+                for start in range(sent, len(told.text), PIECE):
+                    yield _data(chunk(made, created, delta={name: told.text[start : start + PIECE]}))
+                last = chunk(made, created, delta={}, finish="stop")
+                yield _data({**last, "retinue": shown(told.view, base).model_dump(mode="json")})
+                if body.stream_options and body.stream_options.include_usage:
+                    yield _data({**chunk(made, created, delta=None), "usage": _usage(told).model_dump()})
+    except (RetinueError, RPCError) as error:
+        refused = await refusal(Request({"type": "http", "headers": []}), error)
+        yield _data(json.loads(bytes(refused.body)))
+    yield b"data: [DONE]\n\n"
+
+
+def _data(content: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(content, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()

@@ -1,0 +1,405 @@
+"""One request of a chat client: find its run, say what is new, wait, and put the answer together."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from activities.reasoning.contract import Message, Role, Usage
+from api.events.broker import Reader, RunEvents
+from api.events.drafts import REPLY
+from api.events.model import Event, EventKind
+from api.http.metrics import ASSISTANTS_STARTED
+from api.protocols.openai.history import History, credited, last_said
+from api.protocols.shared.conversations import Place, Places, is_past
+from api.protocols.shared.run_summary import address, bounded, shown_approval, waiting
+from api.services.runs import Runs
+from api.services.schemas import StartBody
+from api.storage.idempotency import Claim
+from retinue.errors import Conflict, NotFound
+from retinue.text import safe
+from workflows.messages import (
+    ENDED,
+    AssistantStatus,
+    AssistantView,
+    Carried,
+    Mode,
+    SendMessage,
+    StartAssistant,
+)
+
+SAME = timedelta(minutes=10)
+"""So long the same words without a history are a repeated request; later they are said anew."""
+ALIVE = 10.0
+"""Seconds of silence after which a streaming client is told that the work goes on."""
+WAIT = 240.0
+"""Seconds for which an answer that is not streamed is waited for, unless the request says otherwise."""
+STREAMED_WAIT = 840.0
+PIECE = 600
+"""Characters of an answer that are sent at once."""
+STREAM = "text/event-stream"
+NO_STORE = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+_TELLING = frozenset({EventKind.STATUS, EventKind.MESSAGE, EventKind.APPROVAL, EventKind.QUESTION, EventKind.END})
+_AGAIN = 1.0
+"""Seconds until a run is looked at again that cannot be followed any more."""
+
+
+class Outcome(StrEnum):
+    """What a turn came to."""
+
+    ANSWERED = "answered"
+    ENDED = "ended"
+    WORKING = "working"
+
+
+@dataclass(frozen=True)
+class Told:
+    """An answer.
+
+    Args:
+        outcome: Whether the assistant answered (or asks for something), has ended without, or is still at work.
+        text: What the client shows, with the pieces that it was told before.
+        view: The run behind it.
+        reached: How many of the run's messages the client knows with it.
+        usage: What it cost since the request came.
+    """
+
+    outcome: Outcome
+    text: str
+    view: AssistantView
+    reached: int
+    usage: Usage
+
+
+class Turn:
+    """One request.
+
+    Args:
+        history: What the client sent.
+        runs: The caller's.
+        events: Of the caller's runs.
+        places: The table of conversations.
+        base: The front door's address as the caller reached it, with a slash at its end.
+        timezone: Of a person who names none.
+    """
+
+    def __init__(
+        self, history: History, *, runs: Runs, events: RunEvents, places: Places, base: str, timezone: str
+    ) -> None:
+        self._history = history
+        self._runs = runs
+        self._events = events
+        self._places = places
+        self._base = base
+        self._timezone = timezone
+        self._before = Usage()
+        self._repeated = True
+        self._notes = True
+        self._pieces = ""
+        self._began_anew = False
+        self._place = Place("", 0, begins=False, at=datetime.now(UTC))
+
+    async def begin(self) -> None:
+        """Find or start the run, and say to it what is new, unless it waits for a decision.
+
+        Raises:
+            RetinueError: As the routes of assistants do.
+        """
+        self._place = await self._found()
+        if self._place.begins:
+            await self._start()
+            return
+        view = await self._readable(self._place)
+        self._before = view.usage
+        if _asked_at(view, self._place.told, self._history.asked) is None and not waiting(view):
+            message = SendMessage(
+                text=self._history.asked, key=f"{self._history.request} {self._place.told}", **self._form
+            )
+            await self._runs.send_message(self._place.assistant_id, message)
+
+    async def resume(self, request: str) -> None:
+        """Take up a request that was made before, by its name.
+
+        Raises:
+            NotFound: There is none, or it is somebody else's.
+            Conflict: It is too long ago.
+        """
+        place = await self._places.find(request)
+        if place is None:
+            raise _no_response()
+        self._place, self._notes = place, False
+        try:
+            view = await self._readable(place)
+        except NotFound:
+            raise _no_response() from None
+        said = (_at(view, index) for index in range(place.told, view.earlier_messages + len(view.messages)))
+        asked = next((message.text for message in said if message and message.role is Role.USER), "")
+        self._history = replace(self._history, asked=asked)
+
+    async def _readable(self, place: Place) -> AssistantView:
+        view = await self._runs.view(place.assistant_id)
+        if view.earlier_messages > place.told:
+            raise Conflict("this part of the conversation is too long ago to be gone through again")
+        return view
+
+    @property
+    def since(self) -> datetime:
+        """When the request was first made."""
+        return self._place.at
+
+    async def answer(self, seconds: float, *, in_pieces: bool = False) -> AsyncGenerator[Told | str | None, None]:
+        """The answer, and None whenever nothing happened for `ALIVE` seconds before it.
+
+        Args:
+            seconds: After so long the answer says that the work goes on.
+            in_pieces: Before the answer come pieces of its beginning, while the model writes it.
+        """
+        run_id = self._place.assistant_id
+        deadline = asyncio.get_running_loop().time() + seconds
+        await self._events.ended(run_id)
+        async with self._events.reader(run_id) as reader:
+            view = await self._runs.view(run_id)
+            while True:
+                left = deadline - asyncio.get_running_loop().time()
+                if (text := self._complete(view)) is not None:
+                    yield await self._told(Outcome.ANSWERED, view, text)
+                    return
+                if view.status in ENDED:
+                    yield await self._told(Outcome.ENDED, view, self._ended(view))
+                    return
+                if left <= 0:
+                    yield await self._told(Outcome.WORKING, view, self._works(view))
+                    return
+                news = await _news(reader, min(ALIVE, left))
+                if in_pieces and (piece := self._piece(view, news.pieces)):
+                    yield piece
+                elif not (news.any or news.pieces):
+                    yield None
+                if not news.pieces or news.any:
+                    view = await self._runs.view(run_id)
+
+    def _piece(self, view: AssistantView, pieces: Sequence[Event]) -> str:
+        """What the model has written on, where the answer is to begin with just that."""
+        at = _asked_at(view, self._place.told, self._history.asked)
+        if at is None or _unseen(view, self._place.told, at) or _following(view, at):
+            return ""
+        known = len(self._pieces)
+        for piece in pieces:  # what was sent cannot be taken back when another attempt begins anew
+            self._began_anew |= piece.data["offset"] != len(self._pieces)
+            self._pieces += "" if self._began_anew else safe(piece.data["text"])
+        return self._pieces[known:]
+
+    async def _found(self) -> Place:
+        """The place of this request: known already, after a known one, or a new run's beginning."""
+        history, now = self._history, datetime.now(UTC)
+        known = await self._places.find(history.request)
+        past = known if known and self._is_over(known) else None
+        if known and not past:
+            return known
+        before = await self._earlier_place()
+        view = await self._view_of(before) if before else None
+        if history.after is not None and view is None:
+            raise _no_response()
+        if before and view and view.status not in ENDED:
+            place = Place(before.assistant_id, before.told, begins=False, at=now)
+        else:
+            if view and history.after is not None:  # the client sent nothing of what was said before
+                history = self._history = replace(history, earlier=tuple(last_said(view.messages)))
+            elif view:
+                history = self._history = replace(history, earlier=tuple(credited(history.earlier, view.messages)))
+            place = Place(f"a-{uuid.uuid4().hex}", len(history.earlier), begins=True, at=now)
+        taken = await self._places.take(history.request, place, instead_of=past)
+        self._repeated = taken is not place
+        return taken
+
+    def _is_over(self, known: Place) -> bool:
+        """Whether the same words are said anew by now: with a history they would have another before them."""
+        return not self._history.earlier and self._history.after is None and is_past(known, SAME)
+
+    async def _earlier_place(self) -> Place | None:
+        """Where the conversation stood before this request."""
+        history = self._history
+        if history.place is None:
+            return None
+        found = await self._places.find(history.place)
+        if found is None and history.after is not None:  # nobody waited for that answer
+            return await self._places.find(history.after)
+        return found
+
+    async def _view_of(self, place: Place) -> AssistantView | None:
+        """A run to go on from. One that the caller may only read is somebody else's words."""
+        try:
+            view = await self._runs.view(place.assistant_id)
+        except NotFound:
+            return None
+        return view if self._runs.are_of(view.owner) else None
+
+    async def _start(self) -> None:
+        """Start the run; again, it is the same one."""
+        claim = Claim(self._place.assistant_id, self._place.at, repeated=self._repeated)
+        view = await self._runs.begin(self._given(), claimed=claim)
+        ASSISTANTS_STARTED.inc()
+        self._before = view.usage
+
+    def _given(self) -> StartAssistant:
+        """A chat that begins with what is asked; before it stands what a run that is not known any more had said."""
+        body = StartBody(message=self._history.asked, mode=Mode.CHAT)
+        given = self._runs.input_for(body, timezone=self._timezone)
+        if not self._history.earlier:
+            return given.model_copy(update=self._form)
+        asked = SendMessage(text=self._history.asked, key=self._history.request, **self._form)
+        carried = Carried(messages=self._history.for_planners(), inbox=[asked])
+        return given.model_copy(update={"carried": carried})
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        """In which form the client wants the answer; what is not special is not sent."""
+        return {} if self._history.schema is None else {"answer_schema": dict(self._history.schema)}
+
+    def _complete(self, view: AssistantView) -> str | None:
+        """The answer where the run has come to rest: it has answered, asks, or waits for a decision."""
+        at = _asked_at(view, self._place.told, self._history.asked)
+        following = [] if at is None else _following(view, at)
+        if at is not None and (_was_followed(view, at) or (following and _rests(view))):
+            said = [*_unseen(view, self._place.told, at), *following]
+            return "\n\n".join([*said, *self._needs(view)])
+        if waiting(view):
+            said = _unseen(view, self._place.told, at) if at is not None else self._since(view)
+            return "\n\n".join([*said, *following, *self._needs(view)])
+        return None
+
+    def _since(self, view: AssistantView) -> list[str]:
+        first = max(0, self._place.told - view.earlier_messages)
+        return [message.text for message in view.messages[first:] if message.role is Role.ASSISTANT]
+
+    def _needs(self, view: AssistantView) -> list[str]:
+        """What waits for a decision, in words that cannot be mistaken for the answer."""
+        approvals, left_out = bounded([shown_approval(found, view.id, self._base) for found in waiting(view)])
+        if not approvals:
+            return []
+        told = [
+            f"**{approval.title}** (`{approval.tool}`, approval `{approval.id}`)\n\n{_fenced(approval.in_whole())}"
+            for approval in approvals
+        ]
+        more = [f"{left_out} more wait there."] if left_out else []
+        return [
+            "This waits for your approval. It has not been done:",
+            *told,
+            f"Decide here: {address(self._base, view.id)}",
+            *more,
+            "Words in this chat approve nothing, and what you write meanwhile is not passed on. Once you have decided, "
+            "write again to hear how it went.",
+        ]
+
+    def _ended(self, view: AssistantView) -> str:
+        why = f": {view.error.message}" if view.error else ""
+        ended = f"The assistant has ended ({view.status}{why}). See {address(self._base, view.id)}"
+        return "\n\n".join([*self._since(view), ended])
+
+    def _works(self, view: AssistantView) -> str:
+        where = address(self._base, view.id)
+        return f"It is still at work ({view.status}). Write again to hear how it went, or look at {where}"
+
+    async def _told(self, outcome: Outcome, view: AssistantView, text: str) -> Told:
+        text = safe(text)
+        if not text.startswith(self._pieces):
+            text = f"{self._pieces}\n\n{text}"
+        reached = self._reached(view)
+        for place in self._history.places_after(text) if self._notes else ():
+            await self._places.reach(place, view.id, reached)
+        return Told(outcome, text, view, reached, _less(view.usage, self._before))
+
+    def _reached(self, view: AssistantView) -> int:
+        """How many messages are told with the answer: up to the next thing that the person said."""
+        at = _asked_at(view, self._place.told, self._history.asked)
+        if at is None:
+            return view.earlier_messages + len(view.messages) if waiting(view) else self._place.told
+        return at + 1 + len(_following(view, at))
+
+
+def _no_response() -> NotFound:
+    return NotFound("there is no response of that id", hint="responses are remembered for 30 days")
+
+
+@dataclass(frozen=True)
+class _News:
+    """What came: whether it may have brought the answer, and what a model has written on it."""
+
+    any: bool = False
+    pieces: Sequence[Event] = ()
+
+
+async def _news(reader: Reader, seconds: float) -> _News:
+    """The first that comes within so many seconds."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while (left := until - loop.time()) > 0:
+        events = await reader.read(left)
+        pieces = [event for event in events if event.kind is EventKind.TEXT and event.data["about"] == REPLY]
+        if pieces or any(event.kind in _TELLING for event in events):
+            return _News(any(event.kind in _TELLING for event in events), pieces)
+        if reader.over:
+            await asyncio.sleep(min(_AGAIN, left))
+            return _News(any=True)
+    return _News()
+
+
+def _at(view: AssistantView, index: int) -> Message | None:
+    place = index - view.earlier_messages
+    return view.messages[place] if 0 <= place < len(view.messages) else None
+
+
+def _asked_at(view: AssistantView, told: int, asked: str) -> int | None:
+    """Where in the conversation the request stands; None where it was not read (yet)."""
+    end = view.earlier_messages + len(view.messages)
+    for index in range(max(told, view.earlier_messages), end):
+        message = _at(view, index)
+        if message and message.role is Role.USER and message.text == asked:
+            return index
+    return None
+
+
+def _unseen(view: AssistantView, told: int, until: int) -> list[str]:
+    """What the assistant had said before the request, and the client was never told."""
+    found = (_at(view, index) for index in range(told, until))
+    return [message.text for message in found if message and message.role is Role.ASSISTANT]
+
+
+def _following(view: AssistantView, at: int) -> list[str]:
+    """What the assistant said to it, up to the next thing that the person said."""
+    found: list[str] = []
+    index = at + 1
+    while (message := _at(view, index)) and message.role is Role.ASSISTANT:
+        found.append(message.text)
+        index += 1
+    return found
+
+
+def _was_followed(view: AssistantView, at: int) -> bool:
+    """Whether the person has said something else since, so that nothing is added to the answer."""
+    return _at(view, at + 1 + len(_following(view, at))) is not None
+
+
+def _rests(view: AssistantView) -> bool:
+    return view.status is AssistantStatus.AWAITING_INPUT or view.status in ENDED
+
+
+def _fenced(text: str) -> str:
+    """The text as it is, whatever Markdown stands in it: nobody can end the fence from within."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _less(now: Usage, before: Usage) -> Usage:
+    return Usage(
+        requests=max(0, now.requests - before.requests),
+        input_tokens=max(0, now.input_tokens - before.input_tokens),
+        output_tokens=max(0, now.output_tokens - before.output_tokens),
+    )

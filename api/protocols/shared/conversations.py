@@ -1,0 +1,82 @@
+"""Which run a conversation is: a table by hash, since chat clients name no run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from api.storage.idempotency import CONVERSATIONS
+from retinue.store import Store
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a conversation.
+
+    Args:
+        assistant_id: The run.
+        told: How many of its messages the client had been told by then.
+        begins: Whether the run begins there.
+        at: When it was first reached.
+    """
+
+    assistant_id: str
+    told: int
+    begins: bool
+    at: datetime
+
+
+class Places:
+    """The table of places."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def find(self, name: str) -> Place | None:
+        """The place of that name."""
+        query = select(CONVERSATIONS).where(CONVERSATIONS.c.id == name)
+        async with self._store.read() as session:
+            row = (await (await session.connection()).execute(query)).one_or_none()
+        return None if row is None else Place(row.assistant_id, row.told, row.begins, row.at)
+
+    async def take(self, name: str, place: Place, *, instead_of: Place | None = None) -> Place:
+        """Note a place, and give what stands there: of several who note it at once, all get that of the first.
+
+        Args:
+            name: Of the place.
+            place: What to note.
+            instead_of: What stands there and has had its time.
+        """
+        values = {"assistant_id": place.assistant_id, "told": place.told, "begins": place.begins, "at": place.at}
+        old = instead_of.assistant_id if instead_of else ""
+        replaced = update(CONVERSATIONS).where(CONVERSATIONS.c.id == name, CONVERSATIONS.c.assistant_id == old)
+        try:
+            async with self._store.write() as session:
+                connection = await session.connection()
+                if instead_of is None or not (await connection.execute(replaced.values(values))).rowcount:
+                    await connection.execute(insert(CONVERSATIONS).values(id=name, **values))
+        except IntegrityError:
+            return await self.find(name) or place
+        return place
+
+    async def reach(self, name: str, assistant_id: str, told: int) -> None:
+        """Note how far a conversation has come. It never goes back within a run."""
+        now = datetime.now(UTC)
+        known = await self.take(name, Place(assistant_id, told, begins=False, at=now))
+        if (known.assistant_id, known.told) == (assistant_id, told):
+            return
+        further = update(CONVERSATIONS).where(
+            CONVERSATIONS.c.id == name,
+            (CONVERSATIONS.c.assistant_id != assistant_id) | (CONVERSATIONS.c.told < told),
+        )
+        async with self._store.write() as session:
+            changed = further.values(assistant_id=assistant_id, told=told, at=now)
+            await (await session.connection()).execute(changed)
+
+
+def is_past(place: Place, lasting: timedelta) -> bool:
+    """Whether it was reached longer ago."""
+    return datetime.now(UTC) - place.at > lasting

@@ -1,0 +1,201 @@
+"""An assistant as other programs are told of it: the view's own field names, in a bounded size, with whole addresses.
+
+A view may hold megabytes of results. What is left out here stands behind `links`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field, JsonValue
+
+from retinue.plan import cut, json_size
+from retinue.text import safe
+from retinue.times import Moment
+from workflows.consent.card import Card, in_whole
+from workflows.messages import (
+    ApprovalKind,
+    ApprovalStatus,
+    ApprovalView,
+    AssistantStatus,
+    AssistantView,
+    StepError,
+    StepStatus,
+    StepView,
+)
+from workflows.rules.provenance import Origin
+
+_PLAN_BYTES = 32 * 1024
+_LEAST_BYTES = 200
+_STEPS = 100
+_TEXT = 16_000
+_NOTICES = 10
+_APPROVALS_BYTES = 96 * 1024
+"""Of all approvals that are told at once. The first is always told: what is approved must be seen as a whole."""
+
+
+class ShownLinks(BaseModel):
+    """Where to go from here."""
+
+    self: str = Field(description="the whole assistant; its approvals are decided below it")
+    events: str | None = None
+
+
+class ShownStep(BaseModel):
+    """One step."""
+
+    id: str
+    tool: str
+    status: StepStatus
+    args: JsonValue = Field(None, description="cut where it is long")
+    result: JsonValue = Field(None, description="cut where it is long; strangers may have written what stands in it")
+    error: StepError | None = None
+
+
+class ShownPlan(BaseModel):
+    """The plan: its last steps."""
+
+    steps: list[ShownStep]
+
+
+class ShownApproval(BaseModel):
+    """An action that waits for a person."""
+
+    id: str
+    assistant_id: str
+    step_id: str
+    tool: str
+    title: str
+    kind: ApprovalKind
+    status: ApprovalStatus
+    args: dict[str, JsonValue]
+    args_hash: str = Field(description="a decision names it, and so counts for exactly these arguments")
+    preview: str = Field(description="what would happen, written by code from the true arguments")
+    card: Card | None = Field(None, description="of an action: the same in parts, where its values came from, undo")
+    reasons: list[str]
+    origins: list[Origin] = Field(default_factory=list, description="where values of the arguments came from")
+    undo: str | None = Field(None, description="the tool that takes the action back; null where nothing can")
+    expires_at: Moment | None = None
+    link: str = Field(description="where a person finds it")
+    recorded: str | None = Field(
+        None, description="in words: it is decided, which counts when a workflow worker answers again"
+    )
+
+    def in_whole(self) -> str:
+        """All that a person must read before deciding, as text."""
+        return in_whole(self.preview, self.card, self.reasons)
+
+
+class ShownAssistant(BaseModel):
+    """An assistant."""
+
+    id: str
+    status: AssistantStatus
+    message: str
+    reply: str | None = Field(None, description="strangers' words may stand in it")
+    question: str | None = Field(None, description="what the assistant asks; `send_message` answers it")
+    question_id: str | None = None
+    error: StepError | None = None
+    notices: list[str] = Field(default_factory=list)
+    plan: ShownPlan | None = None
+    approvals: list[ShownApproval] = Field(default_factory=list, description="those that wait")
+    approvals_left_out: int = Field(0, description="further ones that wait; decide these first")
+    links: ShownLinks
+
+
+class ShownInbox(BaseModel):
+    """Approvals over all assistants."""
+
+    approvals: list[ShownApproval]
+    approvals_left_out: int = 0
+    unreadable: list[str] = Field(
+        default_factory=list, description="assistants that wait too but cannot show what for at the moment"
+    )
+
+
+def address(base: str, run_id: str) -> str:
+    """Where an assistant is found.
+
+    Args:
+        base: Of the front door as the caller reached it, with a slash at its end.
+        run_id: The assistant.
+    """
+    return f"{base}v1/assistants/{run_id}"
+
+
+def shown(view: AssistantView, base: str) -> ShownAssistant:
+    """An assistant, bounded."""
+    approvals, left_out = bounded([shown_approval(approval, view.id, base) for approval in waiting(view)])
+    link = address(base, view.id)
+    return ShownAssistant(
+        id=view.id,
+        status=view.status,
+        message=_text(view.message) or "",
+        reply=_text(view.reply),
+        question=_text(view.question),
+        question_id=view.question_id,
+        error=view.error,
+        notices=[_text(notice) or "" for notice in view.notices[-_NOTICES:]],
+        plan=_plan(view),
+        approvals=approvals,
+        approvals_left_out=left_out,
+        links=ShownLinks(self=link, events=f"{link}/events"),
+    )
+
+
+def waiting(view: AssistantView) -> list[ApprovalView]:
+    """The approvals that wait, in the order in which they were asked."""
+    pending = [approval for approval in view.approvals if approval.status is ApprovalStatus.PENDING]
+    return sorted(pending, key=lambda approval: (approval.asked_at, approval.id))
+
+
+def shown_approval(approval: ApprovalView, run_id: str, base: str) -> ShownApproval:
+    """One approval with everything that a person must see."""
+    fields: dict[str, Any] = {name: getattr(approval, name) for name in ShownApproval.model_fields if name in _OWN}
+    return ShownApproval(**fields, assistant_id=run_id, link=address(base, run_id))
+
+
+_OWN = frozenset(ApprovalView.model_fields)
+
+
+def bounded(approvals: list[ShownApproval]) -> tuple[list[ShownApproval], int]:
+    """As many of them as fit, each whole, and how many did not."""
+    taken, size = 0, 0
+    for approval in approvals:
+        size += len(approval.model_dump_json())
+        if taken and size > _APPROVALS_BYTES:
+            break
+        taken += 1
+    return approvals[:taken], len(approvals) - taken
+
+
+def _plan(view: AssistantView) -> ShownPlan | None:
+    if view.plan is None:
+        return None
+    steps = view.plan.steps[-_STEPS:]
+    share = max(_LEAST_BYTES, _PLAN_BYTES // max(1, 2 * len(steps)))
+    return ShownPlan(steps=[_step(step, share) for step in steps])
+
+
+def _step(step: StepView, share: int) -> ShownStep:
+    error = step.error and step.error.model_copy(update={"message": step.error.message[:500]})
+    return ShownStep(
+        id=step.id,
+        tool=step.tool,
+        status=step.status,
+        args=cut(step.args, share),
+        result=cut(step.result, share),
+        error=error,
+    )
+
+
+def _text(text: str | None) -> str | None:
+    """A text as it may be shown: whoever wrote it, nothing in it is invisible, and it is not endless."""
+    if text is None or len(text) <= _TEXT:
+        return text if text is None else safe(text)
+    return f"{safe(text[:_TEXT])}… [cut: {len(text)} characters in all]"
+
+
+def fits(value: JsonValue, limit: int) -> bool:
+    """Whether a value takes at most so many bytes as JSON."""
+    return json_size(value) <= limit

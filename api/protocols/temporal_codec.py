@@ -1,0 +1,149 @@
+"""The codec server: shows operators decrypted payloads in Temporal's Web UI and command line.
+
+It speaks Temporal's remote codec protocol, `POST /codec/{namespace}/decode`, and only decodes. It is off unless
+`RETINUE_CODEC_ORIGIN` names the one site whose pages may ask, the Web UI. It stands before the limits of the front door:
+its requests come from another site by nature, and a payload may be larger than any request of a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from google.protobuf import json_format
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from temporalio.api.common.v1 import Payloads
+
+from api import errors
+from api.auth.principals import Permission
+from api.deps import Caller, HouseAtRest, needs
+from api.errors import problem
+from retinue.errors import CallerError, NotAllowed, NotFound, ServiceRefused
+from retinue.temporal.codec import PayloadEncryption
+
+PREFIX = "/codec/"
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes. A payload of 2 MiB, the most that Temporal takes, is 2.7 MiB in JSON."""
+_DEEPEST = 20
+_ALLOWED = {
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Namespace",
+    "Access-Control-Max-Age": "600",
+}
+_SAFE = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'",
+}
+
+router = APIRouter(prefix="/codec/{namespace}")
+
+
+def served_namespace(
+    namespace: str, kept: HouseAtRest, named: Annotated[str | None, Header(alias="X-Namespace")] = None
+) -> None:
+    """Refuse namespaces of others: this process has one, and its keys are for that.
+
+    Raises:
+        NotFound: It is another one.
+    """
+    if {namespace, named or namespace} != {kept.client.namespace}:
+        raise NotFound("this codec server serves another namespace")
+
+
+def whole_installation(person: Caller, kept: HouseAtRest) -> None:
+    """Payloads say not whose they are, so only the organisation that runs the installation may read them.
+
+    Raises:
+        NotAllowed: The caller is of another organisation.
+    """
+    if person.tenant != kept.settings.retinue_codec_tenant:
+        raise NotAllowed("only operators of the organisation that runs this installation may decode payloads")
+
+
+@router.post("/decode", dependencies=[needs(Permission.DECODE), Depends(whole_installation), Depends(served_namespace)])
+async def decode(request: Request, kept: HouseAtRest) -> Response:
+    """Decrypt payloads; those that are not encrypted come back as they are.
+
+    Raises:
+        CallerError: The body holds no payloads.
+        Undecipherable: A key is missing, or something was changed.
+    """
+    codec = kept.client.data_converter.payload_codec
+    if not isinstance(codec, PayloadEncryption) or codec.keyring is None:
+        raise ServiceRefused("encryption is off here, so there is nothing to decode")
+    payloads = _read(await _body(request))
+    decoded = await replace(codec, required=False).decode(payloads.payloads)
+    return Response(json_format.MessageToJson(Payloads(payloads=decoded), indent=None), media_type="application/json")
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            too_large = f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; send less"
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
+    return bytes(body)
+
+
+def _read(body: bytes) -> Payloads:
+    try:
+        return json_format.Parse(body, Payloads(), ignore_unknown_fields=True, max_recursion_depth=_DEEPEST)
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError):
+        raise CallerError('the body holds no payloads; send {"payloads": [...]} as Temporal\'s Web UI does') from None
+
+
+class CodecServer:
+    """Takes what is below `/codec/` before everything else, and lets pages of one exact origin read the answers."""
+
+    def __init__(self, app: ASGIApp, *, front: FastAPI, origin: str) -> None:
+        self._app = app
+        self._origin = origin
+        self._door = _door(front)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass other requests on; of these answer the allowed site's and those that no page sends."""
+        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if headers.get("origin", self._origin) != self._origin:
+            refusal = problem(HTTPStatus.FORBIDDEN, "pages of this site may not decode payloads", headers=_SAFE)
+            await refusal(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await Response(status_code=204, headers=self._for_page(headers) | _ALLOWED)(scope, receive, send)
+        else:
+            await self._door(_without_cookies(scope), receive, self._readable(headers, send))
+
+    def _for_page(self, headers: Headers) -> dict[str, str]:
+        """No cookies: `Access-Control-Allow-Credentials` is left out on purpose, the page sends a token of its own."""
+        return {"Access-Control-Allow-Origin": self._origin, "Vary": "Origin"} if "origin" in headers else {}
+
+    def _readable(self, headers: Headers, send: Send) -> Send:
+        async def readable(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                page = self._for_page(headers) if message["status"] == HTTPStatus.OK else {}
+                MutableHeaders(scope=message).update(_SAFE | page)
+            await send(message)
+
+        return readable
+
+
+def _without_cookies(scope: Scope) -> Scope:
+    """Whoever asks here brings a key or a token: a browser's session never counts."""
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"cookie"]}
+
+
+def _door(front: FastAPI) -> FastAPI:
+    """An application of its own, with the front door's things and its idea of who calls."""
+    door = FastAPI(openapi_url=None)
+    door.state = front.state
+    door.dependency_overrides = front.dependency_overrides
+    errors.install(door)
+    door.include_router(router)
+    return door

@@ -1,0 +1,1 @@
+"""What one caller may do, without HTTP: start, say, decide, cancel, undo, fork, list. All entrances call these."""

@@ -1,0 +1,156 @@
+"""Forks: the input of a new run that goes on from a step of an old one. Pure; nothing finished is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from activities.reasoning.contract import Message, Role
+from api.services.schemas import ForkBody
+from retinue.errors import InvalidArguments, NotFound
+from retinue.plan import BoundPlan, BoundStep, check_args, references
+from retinue.provenance.credential import Credential, decides
+from workflows.messages import Fork, KeptStep, Mode, StartAssistant
+from workflows.rules.provenance import TypedValue
+from workflows.run.plan_preview import texts
+
+
+def forked(
+    old: StartAssistant, body: ForkBody, *, undone: Collection[str] = (), through: Credential | None = None
+) -> StartAssistant:
+    """The new run's input.
+
+    With new arguments, or none, the old plan's steps from `from_step` on run again; with a new message they are planned
+    anew. Either way the finished steps that do not depend on `from_step` are kept with their results.
+
+    Args:
+        old: The old run's input, with what is known of it as `fork`.
+        body: What the person wants.
+        undone: Steps whose effects were taken back after the end; they are not kept.
+        through: The credential with which the fork is asked for.
+
+    Raises:
+        NotFound: There is no such step.
+        InvalidArguments: The new arguments do not fit the step.
+    """
+    known = old.fork
+    assert known is not None  # the query fills it in
+    steps = {step.id: step for step in (known.again.steps if known.again else [])}
+    if body.from_step not in steps:
+        raise NotFound(f"there is no step {body.from_step!r}", hint=f"there are {', '.join(steps) or 'none'}")
+    if _is_call(body.from_step, steps):
+        delegated = body.from_step.rpartition(".")[0]
+        raise InvalidArguments(f"{body.from_step} was a call of an agent", hint=f"fork from {delegated}, its goal")
+    anew = _from(body.from_step, steps)
+    kept = [_kept(step, known.run_id) for step in known.kept if step.bound.id not in {*anew, *undone}]
+    known = _taken_over(known, through)
+    messages = _messages(old.model_copy(update={"fork": known}), body)
+    fork = Fork(run_id=known.run_id, from_step=body.from_step, messages=messages, kept=kept)
+    changes = _planned_anew(body, known) if body.message else _run_again(fork, body, known, steps, anew, through)
+    new = old.model_copy(update={"fork": fork.model_copy(update=changes), "message": body.message or old.message})
+    # a fork of one answer of a chat is a task
+    return new.model_copy(update={"mode": Mode.TASK, "preview": body.preview, "through": through})
+
+
+def _taken_over(known: Fork, through: Credential | None) -> Fork:
+    """What the new run may believe of the old one: through a credential that may not decide nothing is typed any more."""
+    if through is None or through.may_decide:
+        return known
+    messages = [
+        said
+        if said.role is not Role.USER or not decides(said.through)
+        else said.model_copy(update={"through": through})
+        for said in known.messages
+    ]
+    changes = {
+        "messages": messages,
+        "typed": [],
+        "typed_through": [*known.typed_through, *_through(through, known.typed)],
+    }
+    return known.model_copy(update=changes)
+
+
+def _through(credential: Credential, values: Sequence[str]) -> list[TypedValue]:
+    return [TypedValue(text=text, through=credential) for text in values]
+
+
+def _messages(old: StartAssistant, body: ForkBody) -> list[Message]:
+    """The conversation that the new run goes on from.
+
+    The old task's answer, which may hold strangers' words, is not shown to a planner; where nothing is planned anew it
+    is dropped, since another takes its place.
+    """
+    messages = list(old.fork.messages) if old.fork else []
+    if old.mode is Mode.CHAT or not messages or messages[-1].role is not Role.ASSISTANT:
+        return messages
+    answer = messages.pop()
+    return [*messages, answer.model_copy(update={"withheld": True})] if body.message else messages
+
+
+def _planned_anew(body: ForkBody, known: Fork) -> dict[str, object]:
+    if body.args is not None:
+        raise InvalidArguments("`args` and `message` exclude each other", hint="a new message is planned anew")
+    return {"round": known.round + 1, "typed": known.typed, "typed_through": known.typed_through}
+
+
+def _run_again(
+    fork: Fork,
+    body: ForkBody,
+    known: Fork,
+    steps: Mapping[str, BoundStep],
+    anew: Sequence[str],
+    through: Credential | None,
+) -> dict[str, object]:
+    kept = {step.bound.id for step in fork.kept}
+    again = [_rewired(steps[step_id], kept | set(anew)) for step_id in steps if step_id in anew]
+    typed, typed_through = list(known.typed), list(known.typed_through)
+    if body.args is not None:
+        ran = known.ran.get(body.from_step, {})
+        again = [_edited(step, body.args, ran) if step.id == body.from_step else step for step in again]
+        before = set(texts(ran))
+        new = [text for text in texts(body.args) if text not in before]
+        if through is None or through.may_decide:
+            typed += new
+        else:
+            typed_through += _through(through, new)
+    return {"again": BoundPlan(steps=again), "round": known.round, "typed": typed, "typed_through": typed_through}
+
+
+def _from(first: str, steps: Mapping[str, BoundStep]) -> list[str]:
+    """The step and everything that waits for it, directly or not, an agent's own calls left out."""
+    found = {first}
+    while more := {s.id for s in steps.values() if s.id not in found and found & set(s.depends_on)}:
+        found |= more
+    return [step_id for step_id in steps if step_id in found and not _is_call(step_id, steps)]
+
+
+def _is_call(step_id: str, steps: Mapping[str, BoundStep]) -> bool:
+    parent = steps.get(step_id.rpartition(".")[0])
+    return parent is not None and parent.agent
+
+
+def _rewired(step: BoundStep, present: set[str]) -> BoundStep:
+    missing = {source for source, _ in references(step.args)} - present
+    if missing:
+        raise InvalidArguments(
+            f"step {step.id} needs the result of {', '.join(sorted(missing))}, which was not finished",
+            hint="fork from that step, or give a new message",
+        )
+    return step.model_copy(update={"depends_on": [other for other in step.depends_on if other in present]})
+
+
+def _edited(step: BoundStep, args: dict[str, JsonValue], ran: Mapping[str, JsonValue]) -> BoundStep:
+    """The step with new arguments. One that was left as it ran stays what was planned, so that its origin is known."""
+    if any(references(args)):
+        raise InvalidArguments("write the values themselves; new arguments cannot refer to other steps")
+    if step.args_schema and (problems := list(check_args(args, step.args_schema))):
+        raise InvalidArguments(f"the new arguments do not fit {step.tool}: {'; '.join(problems[:5])}")
+    unchanged = {name for name, value in args.items() if name in step.args and ran.get(name) == value}
+    return step.model_copy(
+        update={"args": {name: step.args[name] if name in unchanged else value for name, value in args.items()}}
+    )
+
+
+def _kept(step: KeptStep, run_id: str) -> KeptStep:
+    return step if step.run_id else step.model_copy(update={"run_id": run_id})

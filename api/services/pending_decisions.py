@@ -1,0 +1,300 @@
+"""Decisions that no workflow worker could take when they were made: kept, and delivered when one answers again.
+
+Each is one row, with the update's id in Temporal, by which a run takes it once however often it is sent: by several
+processes, or again after a crash. In the mode `proved` a row carries a MAC by the key of decisions, so that whoever can
+write to the API's database decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from sqlalchemy import Row, insert, or_, select, update
+from temporalio.api.common.v1 import Payload
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.storage.idempotency import PENDING_DECISIONS
+from retinue.errors import Conflict, ServiceUnavailable
+from retinue.store import Store
+from retinue.temporal.connection import WORKFLOW_QUEUE, of_workflow
+from retinue.temporal.pollers import live_pollers
+from retinue.temporal.proofs import keeps, kept_mac
+from workflows.messages import ApprovalStatus, AssistantView, Decide, RecordedDecision, RecordedState
+
+UPDATE = "decide"
+_T = PENDING_DECISIONS.c
+_MOST_PER_RUN = 100
+_AT_ONCE = 20
+_LOOK_EVERY = 1.0
+_CLAIM = timedelta(seconds=30)
+"""Longer than one delivery takes; after it another process may deliver."""
+_NEXT_TRY = timedelta(seconds=5)
+_RPC = timedelta(seconds=5)
+_UPDATE = timedelta(seconds=10)
+_GIVEN_UP = timedelta(days=30)
+_log = logging.getLogger("retinue.api")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One row, as far as its delivery is concerned."""
+
+    id: str
+    assistant_id: str
+    owner: str
+    payload: bytes
+    mac: str
+    recorded_at: datetime
+
+
+class PendingDecisions:
+    """The table of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def keep(self, client: Client, run_id: str, decide: Decide, *, update_id: str) -> None:
+        """Keep a decision until it can be delivered.
+
+        Args:
+            client: Whose keys encrypt and prove it.
+            run_id: The run.
+            decide: By whom, on what, and how.
+            update_id: Under which it was sent already, since that sending may still arrive.
+
+        Raises:
+            Conflict: The same person has decided otherwise meanwhile, or too many wait.
+        """
+        [payload] = await of_workflow(client, run_id).encode([decide])
+        row = {
+            "id": update_id,
+            "assistant_id": run_id,
+            "name": UPDATE,
+            "approval_id": decide.approval_id,
+            "owner": decide.by,
+            "decision": str(decide.decision),
+            "payload": payload.SerializeToString(),
+            "mac": kept_mac(client, run_id, UPDATE, update_id, [decide]),
+            "recorded_at": datetime.now(UTC),
+            "state": str(RecordedState.WAITING),
+        }
+        async with self._store.write() as session:
+            connection = await session.connection()
+            waiting = list((await connection.execute(_waiting().where(_T.assistant_id == run_id))).all())
+            if any(one.approval_id == decide.approval_id and one.owner == decide.by for one in waiting):
+                return  # sent twice at once: the first stands
+            if len(waiting) >= _MOST_PER_RUN:
+                raise Conflict(f"{_MOST_PER_RUN} decisions of this run wait to be delivered already")
+            await connection.execute(insert(PENDING_DECISIONS).values(row))
+
+    async def is_kept(self, client: Client, run_id: str, decide: Decide) -> bool:
+        """Whether this person's decision about this waits already.
+
+        Raises:
+            Conflict: It was another one.
+        """
+        about = _waiting().where(_T.assistant_id == run_id, _T.approval_id == decide.approval_id, _T.owner == decide.by)
+        async with self._store.read() as session:
+            row = (await (await session.connection()).execute(about)).first()
+        if row is None:
+            return False
+        before = await _decoded(client, _kept(row))
+        if before and (before.decision, before.args_hash, before.args) != (
+            decide.decision,
+            decide.args_hash,
+            decide.args,
+        ):
+            raise Conflict(
+                f"you have decided {decide.approval_id} already ({before.decision}); that is recorded, may have been "
+                "delivered, and counts when a workflow worker answers again"
+            )
+        return True
+
+    async def of(self, *run_ids: str) -> list[tuple[str, RecordedDecision]]:
+        """Those of some runs that wait or were refused, by run."""
+        if not run_ids:
+            return []
+        shown = [str(RecordedState.WAITING), str(RecordedState.REFUSED)]
+        query = select(PENDING_DECISIONS).where(_T.assistant_id.in_(run_ids), _T.state.in_(shown))
+        async with self._store.read() as session:
+            rows = (await (await session.connection()).execute(query.order_by(_T.recorded_at))).all()
+        return [(row.assistant_id, _shown(row)) for row in rows]
+
+    async def due(self) -> list[Kept]:
+        """Those that wait and that nobody is delivering, oldest first."""
+        query = _waiting().where(_is_free()).order_by(_T.recorded_at).limit(_AT_ONCE)
+        async with self._store.read() as session:
+            return [_kept(row) for row in (await (await session.connection()).execute(query)).all()]
+
+    async def claim(self, kept: Kept) -> bool:
+        """Whether this process is the one to deliver it now."""
+        ours = update(PENDING_DECISIONS).where(_T.id == kept.id, _T.state == str(RecordedState.WAITING), _is_free())
+        async with self._store.write() as session:
+            claimed = ours.values(claimed_until=datetime.now(UTC) + _CLAIM)
+            return (await (await session.connection()).execute(claimed)).rowcount == 1
+
+    async def try_later(self, kept: Kept) -> None:
+        """Nobody took it."""
+        await self._set(kept, claimed_until=datetime.now(UTC) + _NEXT_TRY)
+
+    async def settle(self, kept: Kept, state: RecordedState, detail: str | None = None) -> None:
+        """It counts, or is refused in these words. What it said is not kept any longer."""
+        await self._set(kept, state=str(state), detail=detail, payload=b"", settled_at=datetime.now(UTC))
+
+    async def _set(self, kept: Kept, **values: Any) -> None:
+        changed = update(PENDING_DECISIONS).where(_T.id == kept.id, _T.state == str(RecordedState.WAITING))
+        async with self._store.write() as session:
+            await (await session.connection()).execute(changed.values(values))
+
+
+def _waiting() -> Any:
+    return select(PENDING_DECISIONS).where(_T.state == str(RecordedState.WAITING))
+
+
+def _is_free() -> Any:
+    return or_(_T.claimed_until.is_(None), _T.claimed_until < datetime.now(UTC))
+
+
+def _kept(row: Row[Any]) -> Kept:
+    return Kept(row.id, row.assistant_id, row.owner, bytes(row.payload), row.mac, row.recorded_at)
+
+
+def _shown(row: Row[Any]) -> RecordedDecision:
+    return RecordedDecision(
+        approval_id=row.approval_id,
+        decision=row.decision,
+        by=row.owner,
+        at=row.recorded_at,
+        state=row.state,
+        detail=row.detail,
+    )
+
+
+async def _decoded(client: Client, kept: Kept) -> Decide | None:
+    """What was decided; None where that cannot be read, since somebody changed it.
+
+    Raises:
+        Undecipherable: It is encrypted, and the keys here do not open it.
+    """
+    try:
+        payload = Payload.FromString(kept.payload)
+        [decide] = await of_workflow(client, kept.assistant_id).decode([payload], [Decide])
+    except (DecodeError, ValueError, TypeError, RuntimeError):
+        return None
+    return decide if isinstance(decide, Decide) else None
+
+
+def words(one: RecordedDecision, *, reader: str) -> str:
+    """What a person reads about it."""
+    whose = "Your decision" if one.by == reader else f"The decision of {one.by}"
+    what = f"{whose} ({one.decision} {one.approval_id})"
+    if one.state is RecordedState.WAITING:
+        return f"{what} is recorded and counts when a workflow worker answers again."
+    return f"{what} was recorded and could not count: {one.detail}."
+
+
+def with_recorded(view: AssistantView, recorded: Sequence[RecordedDecision], *, reader: str) -> AssistantView:
+    """The view with what is recorded and does not count yet, or never did.
+
+    Args:
+        view: Of the run. A decision that counts in it already is not told as waiting.
+        recorded: About it.
+        reader: Who sees it.
+    """
+    told = [one for one in recorded if one.state is RecordedState.REFUSED or not _counts(view, one)]
+    if not told:
+        return view
+    waiting = {one.approval_id: words(one, reader=reader) for one in told if one.state is RecordedState.WAITING}
+    approvals = [approval.model_copy(update={"recorded": waiting.get(approval.id)}) for approval in view.approvals]
+    notices = [*view.notices, *(words(one, reader=reader) for one in told)]
+    return view.model_copy(update={"notices": notices, "approvals": approvals, "recorded_decisions": told})
+
+
+def _counts(view: AssistantView, one: RecordedDecision) -> bool:
+    """Whether a run has heard of a decision: its sender was not told so, or is about to be."""
+    found = next((approval for approval in view.approvals if approval.id == one.approval_id), None)
+    return found is not None and (
+        found.status is not ApprovalStatus.PENDING or one.by in {vote.by for vote in found.votes}
+    )
+
+
+async def deliver_for_ever(pending: PendingDecisions, client: Client, connected: Callable[[], Awaitable[None]]) -> None:
+    """Deliver what waits whenever a workflow worker answers, as long as the process lives."""
+    while True:
+        try:
+            if due := await pending.due():
+                await connected()
+                if await live_pollers(client, WORKFLOW_QUEUE, workflows=True):
+                    await asyncio.gather(*[_deliver(pending, client, one) for one in due])
+        except (ServiceUnavailable, RPCError) as error:
+            _log.warning("recorded decisions wait: %s", error.message)
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _deliver(pending: PendingDecisions, client: Client, kept: Kept) -> None:
+    if not await pending.claim(kept):
+        return
+    decide = await _decoded(client, kept)
+    if decide is None or not keeps(client, kept.mac, kept.assistant_id, UPDATE, kept.id, [decide]):
+        await pending.settle(kept, RecordedState.REFUSED, "it was changed in the database; decide again")
+    elif datetime.now(UTC) - kept.recorded_at > _GIVEN_UP:
+        await pending.settle(kept, RecordedState.REFUSED, f"no workflow worker answered in {_GIVEN_UP.days} days")
+    else:
+        await _send(pending, client, kept, decide)
+
+
+async def _send(pending: PendingDecisions, client: Client, kept: Kept, decide: Decide) -> None:
+    run = client.get_workflow_handle(kept.assistant_id)
+    try:
+        await run.execute_update(UPDATE, decide, id=kept.id, rpc_timeout=_UPDATE)
+    except WorkflowUpdateFailedError as error:
+        await _refused(pending, client, kept, decide, error.cause)
+    except RPCTimeoutOrCancelledError:
+        await pending.try_later(kept)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            await pending.try_later(kept)
+            raise
+        await pending.settle(kept, RecordedState.REFUSED, "the assistant had ended before; nothing was changed")
+    else:
+        await pending.settle(kept, RecordedState.COUNTED)
+
+
+async def _refused(pending: PendingDecisions, client: Client, kept: Kept, decide: Decide, cause: BaseException) -> None:
+    kind = cause.type if isinstance(cause, ApplicationError) else None
+    if kind == "NotProved":
+        await pending.try_later(kept)  # says nothing about the decision: keys or clocks are wrong at the moment
+    elif kind == "ApprovalDecided" and await _stands(client, kept, decide):
+        await pending.settle(kept, RecordedState.COUNTED)
+    else:
+        detail = cause.message if isinstance(cause, ApplicationError) else "the assistant did not accept it"
+        await pending.settle(kept, RecordedState.REFUSED, detail)
+
+
+async def _stands(client: Client, kept: Kept, decide: Decide) -> bool:
+    """Whether what was decided is this: it was delivered before, to a run that has gone on as new since."""
+    try:
+        content = await client.get_workflow_handle(kept.assistant_id).query(
+            "view", result_type=dict[str, Any], rpc_timeout=_RPC
+        )
+    except (RPCError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError):
+        return False
+    approvals = {one.id: one for one in AssistantView.model_validate(content).approvals}
+    found = approvals.get(decide.approval_id)
+    if found is None:
+        return False
+    voted = decide.by in {vote.by for vote in found.votes}
+    return voted or (found.decided_by, found.decision) == (decide.by, decide.decision)

@@ -1,0 +1,233 @@
+"""Receipts: what a run did, with whose consent, on which data, at what cost, and how to take it back. By code alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from pydantic import BaseModel, Field, JsonValue
+
+from activities.reasoning.contract import Usage
+from retinue.text import safe
+from retinue.times import Moment
+from workflows.consent.card import listed
+from workflows.messages import (
+    ENDED,
+    ApprovalStatus,
+    ApprovalView,
+    AssistantStatus,
+    AssistantView,
+    DoneEffect,
+    StepStatus,
+    StepView,
+)
+
+_DONE = frozenset({StepStatus.COMPLETED, StepStatus.UNDONE, StepStatus.UNKNOWN})
+
+
+class Consent(BaseModel):
+    """Who or what allowed an effect."""
+
+    how: str = Field(description="'automatic', 'grant' or 'approval'")
+    says: str = Field(description="the same in words")
+    by: list[str] = Field(default_factory=list, description="the people who approved")
+    at: Moment | None = None
+    rule: str | None = None
+    grant_id: str | None = None
+    approval_id: str | None = None
+
+
+class Deed(BaseModel):
+    """One effect."""
+
+    step_id: str
+    tool: str
+    status: StepStatus = Field(description="'completed', 'undone', or 'unknown' where nobody knows whether it happened")
+    args: dict[str, JsonValue]
+    result: JsonValue = None
+    at: Moment | None = None
+    consent: Consent | None = None
+    undo: str = Field(description="how it is taken back, in words")
+    done_by_run: str | None = Field(None, description="the run that did it, where this one was forked from it")
+
+
+class Reading(BaseModel):
+    """One look at data."""
+
+    step_id: str
+    tool: str
+    args: dict[str, JsonValue]
+
+
+class Refusal(BaseModel):
+    """One action that was not done."""
+
+    step_id: str
+    tool: str
+    status: StepStatus
+    why: str
+
+
+class Receipt(BaseModel):
+    """What became of a run."""
+
+    assistant_id: str
+    status: AssistantStatus
+    final: bool = Field(description="false while the run goes on")
+    request: str
+    owner: str
+    did: list[Deed]
+    read: list[Reading]
+    did_not: list[Refusal]
+    usage: Usage
+    reply: str | None = None
+
+
+def make_receipt(view: AssistantView) -> Receipt:
+    """The receipt of a run as its view stands."""
+    steps = view.plan.steps if view.plan else []
+    # reversed: of several approvals of one step the first allowed it, later ones only its repeats
+    approvals = {approval.step_id: approval for approval in reversed(view.approvals) if approval.step_id}
+    return Receipt(
+        assistant_id=view.id,
+        status=view.status,
+        final=view.status in ENDED,
+        request=view.message,
+        owner=view.owner,
+        did=[
+            *(_deed(step, approvals.get(step.id), view.id) for step in _earlier(view)),
+            *(_deed(step, approvals.get(step.id), view.id) for step in steps if step.effect and step.status in _DONE),
+        ],
+        read=[
+            Reading(step_id=step.id, tool=step.tool, args=step.args)
+            for step in steps
+            if not step.effect and step.status is StepStatus.COMPLETED
+        ],
+        did_not=[
+            Refusal(step_id=step.id, tool=step.tool, status=step.status, why=_why_not(step))
+            for step in steps
+            if step.status not in _DONE and step.status is not StepStatus.COMPLETED
+        ],
+        usage=view.usage,
+        reply=view.reply,
+    )
+
+
+def _earlier(view: AssistantView) -> Iterator[StepView]:
+    """What a chat did in turns that its plan does not show any more."""
+    shown = {step.id for step in view.plan.steps} if view.plan else set()
+    undone = {step.step_id for step in view.undo if step.status == "undone"}
+    for effect in view.effects:
+        if effect.step_id not in shown:
+            yield StepView(
+                id=effect.step_id,
+                tool=effect.tool,
+                capability=effect.capability,
+                args=effect.args,
+                depends_on=[],
+                status=_fate(effect, undone),
+                result=effect.result,
+                finished_at=effect.at,
+                effect=True,
+                undo=effect.undo,
+                consent=effect.consent,
+            )
+
+
+def _fate(effect: DoneEffect, undone: Collection[str]) -> StepStatus:
+    if effect.step_id in undone:
+        return StepStatus.UNDONE
+    return StepStatus.UNKNOWN if effect.unknown else StepStatus.COMPLETED
+
+
+def _why_not(step: StepView) -> str:
+    return step.error.message if step.error else f"it is {step.status.replace('_', ' ')}"
+
+
+def _deed(step: StepView, approval: ApprovalView | None, run_id: str) -> Deed:
+    return Deed(
+        step_id=step.id,
+        tool=step.tool,
+        status=step.status,
+        args=step.args,
+        result=step.result,
+        at=step.finished_at,
+        consent=_consent(step, approval),
+        undo=_how_to_undo(step, run_id),
+        done_by_run=step.kept_from,
+    )
+
+
+def _how_to_undo(step: StepView, run_id: str) -> str:
+    if step.status is StepStatus.UNDONE:
+        return "it was taken back"
+    if step.undo is None:
+        return "nothing takes it back"
+    return f"POST /v1/assistants/{step.kept_from or run_id}/undo takes it back by {step.undo}"
+
+
+def _consent(step: StepView, approval: ApprovalView | None) -> Consent | None:
+    if step.consent is None:
+        return None
+    how = step.consent
+    if how.how == "approval" and approval is not None:
+        return _approved(approval)
+    if how.how == "grant":
+        return Consent(
+            how="grant", says=f"the standing permission {how.grant_id}", rule=how.rule, grant_id=how.grant_id
+        )
+    return Consent(how="automatic", says=f"automatic by the policy's rule {how.rule!r}", rule=how.rule)
+
+
+def _approved(approval: ApprovalView) -> Consent:
+    people = list(dict.fromkeys([vote.by for vote in approval.votes] or [approval.decided_by or "nobody"]))
+    edited = ", who had changed the arguments" if approval.decision == "edit" else ""
+    lapsed = approval.status is ApprovalStatus.APPROVED and approval.decided_by == "policy"
+    says = "nobody decided in time, and the policy then says yes" if lapsed else f"{' and '.join(people)}{edited}"
+    return Consent(
+        how="approval",
+        says=says,
+        by=[] if lapsed else people,
+        at=approval.decided_at,
+        rule=approval.rule,
+        approval_id=approval.id,
+    )
+
+
+def as_text(receipt: Receipt) -> str:
+    """The receipt for reading. Texts of people and strangers are made harmless and stand indented."""
+    return "\n".join(_lines(receipt)) + "\n"
+
+
+def _lines(receipt: Receipt) -> Iterator[str]:
+    yield f"Receipt of {receipt.assistant_id}: {receipt.status.replace('_', ' ')}"
+    yield f"Asked by {receipt.owner}:"
+    yield from _indented(receipt.request)
+    yield "Done:" if receipt.did else "Nothing was changed."
+    for deed in receipt.did:
+        yield from _of_deed(deed)
+    if receipt.read:
+        yield "Read:"
+        yield from (f"  - {reading.tool} ({reading.step_id})" for reading in receipt.read)
+    if receipt.did_not:
+        yield "Not done:"
+        yield from (f"  - {item.tool} ({item.step_id}): {safe(item.why)}" for item in receipt.did_not)
+    used = receipt.usage
+    tokens = f"{used.input_tokens + used.output_tokens} tokens"
+    if used.estimated_tokens:
+        tokens += f" ({used.estimated_tokens} of them estimated)"
+    yield f"Cost: {used.requests} requests to the language model, {tokens}, {used.cost:g} by the configured prices"
+
+
+def _of_deed(deed: Deed) -> Iterator[str]:
+    when = f", {deed.at:%Y-%m-%d %H:%M} UTC" if deed.at else ""
+    doubt = " - NOBODY KNOWS WHETHER IT HAPPENED" if deed.status is StepStatus.UNKNOWN else ""
+    before = f", done by run {deed.done_by_run}" if deed.done_by_run else ""
+    yield f"  - {deed.tool} ({deed.step_id}{when}{before}){doubt}"
+    yield from (f"    {line}" for line in _indented(listed("with", deed.args)))
+    if deed.consent:
+        yield f"    allowed by: {safe(deed.consent.says)}"
+    yield f"    to undo: {deed.undo}"
+
+
+def _indented(text: str) -> Iterator[str]:
+    return (f"    {line}" for line in safe(text).splitlines())

@@ -1,0 +1,475 @@
+"""Recurring assistants as Temporal Schedules: the server keeps the clock, so nothing of ours has to be running.
+
+A schedule belongs to one owner and keeps what it was made from in its memo, since Temporal translates a cron expression
+and does not give it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from temporalio.client import (
+    Schedule,
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleActionResult,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleDescription,
+    ScheduleHandle,
+    ScheduleListDescription,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.deps import House
+from api.services.cron import checked
+from api.services.runs import Runs
+from api.services.schemas import Arguments, Links, PlanName, StartBody, Text, Zone, plan_args
+from api.storage.idempotency import Claim
+from retinue.errors import Conflict, InvalidArguments, NotFound
+from retinue.schemas.plain_number import PLAIN_NUMBER
+from retinue.temporal.codec import opened_text, sealed_text
+from retinue.temporal.connection import WORKFLOW_QUEUE
+from retinue.temporal.fairness import fair_share
+from retinue.temporal.search_attributes import is_exactly
+from retinue.tenancy import organisation
+from retinue.times import Moment, local
+from workflows.code_plans import PLANS
+from workflows.rules.budget import Limits
+from workflows.run.web_ui import static_details, static_summary
+
+MAX_SCHEDULES = 200
+_NEXT = 5
+_ENDLESS = 2200
+_RPC = timedelta(seconds=5)
+_OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
+_TENANT = SearchAttributeKey.for_keyword("RetinueTenant")
+_MEMO = "schedule"
+_RUN_MEMO = "message"
+_KEY_IS_FRESH = timedelta(hours=1)
+"""So long a repeated request makes a schedule that is not there: its first try may have failed halfway."""
+_SEEN_WITHIN = 5.0
+_LOOK_EVERY = 0.2
+Note = Annotated[str, Field(max_length=500)]
+
+
+def _either_planned_or_in_code() -> dict[str, JsonValue]:
+    """What the schema must say: a request, or a plan in code with its arguments and nothing that belongs to a request."""
+    nothing: dict[str, JsonValue] = {"type": "null"}
+    planned: JsonValue = {
+        "required": ["message"],
+        "properties": {"message": {"type": "string"}, "plan": nothing, "plan_args": {"maxProperties": 0}},
+    }
+    fixed: dict[str, JsonValue] = {"message": nothing, "policy": {"anyOf": [nothing, {"const": ""}]}, "budget": nothing}
+    in_code: list[JsonValue] = [
+        {"required": ["plan"], "properties": {**fixed, "plan": {"const": name}, "plan_args": plan_args(name)}}
+        for name in sorted(PLANS)
+    ]
+    return {"anyOf": [planned, *in_code]}
+
+
+class ScheduleBody(BaseModel):
+    """What is to be done again and again, and when."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_either_planned_or_in_code())
+
+    message: Text | None = Field(None, description="a request in plain language, planned anew each time")
+    plan: PlanName | None = Field(None, description="or a plan in code, as in 'briefing'")
+    plan_args: Arguments = Field(default_factory=dict, description="arguments of that plan")
+    name: str | None = Field(
+        None, min_length=1, max_length=120, description="what lists call it; the request if absent"
+    )
+    timezone: Zone | None = Field(
+        None, description="IANA zone on whose clocks the times are", examples=["Europe/Lisbon"]
+    )
+    cron: Annotated[str, Field(max_length=200), AfterValidator(checked)] = Field(
+        description="minute, hour, day of the month, month, weekday", examples=["0 8 * * mon-fri"]
+    )
+    policy: str | None = Field(None, max_length=40, description="the name of a policy in the policy file")
+    budget: Limits | None = Field(None, description="of each run, in place of the policy's")
+    catch_up_seconds: Annotated[int, Field(ge=10, le=7 * 86_400), PLAIN_NUMBER] = Field(
+        3600, description="a run that Temporal's outage delayed for longer is left out"
+    )
+    ends_at: Moment | None = Field(None, description="no run after this time")
+
+    @model_validator(mode="after")
+    def _asks_for_one_thing(self) -> ScheduleBody:
+        if (self.message is None) is (self.plan is None):
+            raise ValueError("give either `message` or `plan`")
+        if self.plan is None and self.plan_args:
+            raise ValueError("`plan_args` belong to `plan`")
+        if self.plan is not None and (self.policy or self.budget):
+            raise ValueError("a plan in code takes no policy or budget")
+        if self.plan is not None:
+            _check_plan(self.plan, self.plan_args)
+        return self
+
+    @property
+    def request(self) -> str:
+        """What its runs are called."""
+        return self.message or PLANS[self.plan or ""].title
+
+
+def _check_plan(name: str, args: dict[str, JsonValue]) -> None:
+    if name not in PLANS:
+        raise ValueError(f"there is no plan in code {name[:40]!r}; there are {', '.join(sorted(PLANS))}")
+    try:
+        PLANS[name].args.model_validate(args)
+    except ValidationError as error:
+        told = [f"plan_args/{'/'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ValueError("; ".join(told[:5])) from None
+
+
+class Kept(BaseModel):
+    """What a schedule remembers of its making. Read without checks: a plan or policy may be gone since."""
+
+    message: str = ""
+    plan: str | None = None
+    plan_args: dict[str, JsonValue] = Field(default_factory=dict)
+    name: str | None = None
+    timezone: str = "UTC"
+    cron: str = ""
+    policy: str | None = None
+    budget: dict[str, JsonValue] | None = None
+    catch_up_seconds: int = 3600
+    ends_at: Moment | None = None
+    asked_only: bool = Field(False, description="it was made through a credential that may not decide")
+
+
+class PauseBody(BaseModel):
+    """Why it pauses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: Note | None = Field(None, description="shown as long as it is paused")
+
+
+class RunTime(BaseModel):
+    """A time of a run, on two clocks."""
+
+    utc: Moment
+    local: Moment = Field(description="on the clock of the schedule's zone, with the offset of that day")
+
+
+class ScheduledRun(BaseModel):
+    """A run that the schedule started."""
+
+    assistant_id: str
+    scheduled_at: Moment
+    started_at: Moment
+    running: bool
+    links: Links
+
+
+class ScheduleSummary(BaseModel):
+    """One line in the list of schedules."""
+
+    id: str
+    name: str
+    message: str = Field(description="the request, or the plan's title")
+    plan: str | None = None
+    cron: str
+    timezone: str
+    paused: bool
+    note: str | None = Field(None, description="why it is paused")
+    next_run: RunTime | None = Field(None, description="null when it is paused or over")
+    links: Links
+
+
+class ScheduleView(ScheduleSummary):
+    """A whole schedule."""
+
+    plan_args: dict[str, JsonValue] = Field(default_factory=dict)
+    policy: str | None = None
+    budget: dict[str, JsonValue] | None = None
+    catch_up_seconds: int
+    ends_at: Moment | None = None
+    next_runs: list[RunTime] = Field(description=f"the next {_NEXT}, whether paused or not")
+    recent_runs: list[ScheduledRun] = Field(description="at most 10, latest first")
+    skipped: int = Field(description="runs left out because the one before had not ended")
+    missed: int = Field(description="runs left out because Temporal was away for longer than `catch_up_seconds`")
+    created_at: Moment
+
+
+class SchedulePage(BaseModel):
+    """The caller's schedules, by name."""
+
+    schedules: list[ScheduleSummary]
+
+
+class Schedules:
+    """All schedules of one caller. One of somebody else looks like one that does not exist."""
+
+    def __init__(self, house: House, *, owner: str, runs: Runs) -> None:
+        self._house = house
+        self._client = house.client
+        self._owner = owner
+        self._runs = runs
+
+    async def create(self, body: ScheduleBody, *, timezone: str, claimed: Claim | None) -> ScheduleView:
+        """Make a schedule. With a claimed key, the same one whatever the timing.
+
+        Raises:
+            InvalidArguments: Temporal or the policies know a value to be wrong.
+            NotAllowed: Its policy or budget may let pass more than the caller's own, and they may not decide.
+            Conflict: There are too many, or the key's schedule was deleted.
+        """
+        if claimed and claimed.repeated and (made := await self._made_before(claimed)):
+            return made
+        schedule_id = _id(claimed)
+        schedule = self._schedule(schedule_id, body, timezone)
+        await self._check_room()
+        said = {"message": body.request, "timezone": timezone, "asked_only": not self._runs.may_decide}
+        kept = Kept(**body.model_dump(exclude_none=True) | said)
+        try:
+            await self._client.create_schedule(
+                schedule_id,
+                schedule,
+                memo={_MEMO: kept.model_dump(mode="json", exclude_defaults=True)},
+                search_attributes=self._search_attributes(),
+                rpc_timeout=_RPC,
+            )
+        except ScheduleAlreadyRunningError:
+            return await self.view(schedule_id)
+        except RPCError as error:
+            if error.status is RPCStatusCode.INVALID_ARGUMENT:
+                raise InvalidArguments(f"Temporal does not take this: {error.message[:200]}") from None
+            raise
+        return await self.view(schedule_id)
+
+    def _search_attributes(self) -> TypedSearchAttributes:
+        tenant = organisation(self._owner)
+        pairs = [SearchAttributePair(_OWNER, self._owner), *([SearchAttributePair(_TENANT, tenant)] if tenant else [])]
+        return TypedSearchAttributes(pairs)
+
+    async def _made_before(self, claim: Claim) -> ScheduleView | None:
+        try:
+            return await self.view(_id(claim))
+        except NotFound:
+            if datetime.now(UTC) - claim.used_at < _KEY_IS_FRESH:
+                return None
+            raise Conflict(
+                f"this Idempotency-Key was used on {claim.used_at:%Y-%m-%d} and its schedule is no longer there",
+                hint="use a new key for a new schedule",
+            ) from None
+
+    async def _check_room(self) -> None:
+        if len([entry async for entry in self._entries()]) >= MAX_SCHEDULES:
+            raise Conflict(f"there are {MAX_SCHEDULES} schedules already", hint="delete one that is no longer needed")
+
+    def _schedule(self, schedule_id: str, body: ScheduleBody, timezone: str) -> Schedule:
+        if body.ends_at and body.ends_at.year >= _ENDLESS:
+            raise InvalidArguments(f"`ends_at` must be before the year {_ENDLESS}", hint="leave it out for no end")
+        if body.ends_at and body.ends_at <= datetime.now(UTC):
+            raise InvalidArguments("`ends_at` has passed already")
+        return Schedule(
+            action=self._action(schedule_id, body, timezone),
+            spec=ScheduleSpec(cron_expressions=[body.cron], time_zone_name=timezone, end_at=body.ends_at),
+            policy=SchedulePolicy(
+                overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=body.catch_up_seconds)
+            ),
+        )
+
+    def _action(self, schedule_id: str, body: ScheduleBody, timezone: str) -> ScheduleActionStartWorkflow:
+        """A start like `Runs` makes it. Temporal puts each run's time behind the workflow's id."""
+        kind, given = self._start(schedule_id, body, timezone)
+        summary = static_summary(body.request)
+        return ScheduleActionStartWorkflow(
+            kind,
+            given,
+            id=f"a-{schedule_id}",
+            task_queue=WORKFLOW_QUEUE,
+            memo={_RUN_MEMO: summary},
+            typed_search_attributes=self._runs.search_attributes(),
+            priority=fair_share(self._owner),
+            static_summary=summary,
+            static_details=static_details(body.request, owner=self._owner, timezone=timezone),
+        )
+
+    def _start(self, schedule_id: str, body: ScheduleBody, timezone: str) -> tuple[str, BaseModel]:
+        if body.plan is not None:
+            plan = PLANS[body.plan]
+            args = plan.args.model_validate(body.plan_args)
+            return plan.workflow_type, plan.start(args, timezone=timezone, owner=self._owner)
+        wish = StartBody(message=body.request, policy=body.policy, budget=body.budget)
+        return "AssistantWorkflow", self._runs.input_for(wish, timezone=timezone, schedule_id=schedule_id)
+
+    async def page(self, *, limit: int) -> list[ScheduleSummary]:
+        """The caller's schedules, by name."""
+        shown = [await self._summary(entry) async for entry in self._entries()]
+        return sorted(shown, key=lambda schedule: (schedule.name.casefold(), schedule.id))[:limit]
+
+    async def _entries(self) -> AsyncIterator[ScheduleListDescription]:
+        mine = is_exactly("RetinueOwner", self._owner)
+        async for entry in await self._client.list_schedules(mine, page_size=100, rpc_timeout=_RPC):
+            if entry.typed_search_attributes.get(_OWNER) == self._owner:  # some servers ignore upper and lower case
+                yield entry
+
+    async def _summary(self, entry: ScheduleListDescription) -> ScheduleSummary:
+        kept = await _kept(entry)
+        state, info = (entry.schedule.state if entry.schedule else None), entry.info
+        return self._line(
+            entry.id,
+            kept,
+            paused=bool(state and state.paused),
+            note=await opened_text(self._client.data_converter, state.note) if state else None,
+            times=info.next_action_times if info else [],
+        )
+
+    def _line(self, schedule_id: str, kept: Kept, *, paused: bool, note: str | None, times: Any) -> ScheduleSummary:
+        return ScheduleSummary(
+            id=schedule_id,
+            name=kept.name or static_summary(kept.message),
+            message=kept.message,
+            plan=kept.plan,
+            cron=kept.cron,
+            timezone=kept.timezone,
+            paused=paused,
+            note=note if paused else None,
+            next_run=_run_time(times[0], kept.timezone) if times and not paused else None,
+            links=self._links(schedule_id),
+        )
+
+    async def view(self, schedule_id: str) -> ScheduleView:
+        """The schedule as it stands.
+
+        Raises:
+            NotFound: There is none, or it is somebody else's.
+        """
+        return await self._shown(await self._describe(schedule_id))
+
+    async def _shown(self, found: ScheduleDescription) -> ScheduleView:
+        kept = await _kept(found)
+        times = found.info.next_action_times
+        state = found.schedule.state
+        note = await opened_text(self._client.data_converter, state.note)
+        line = self._line(found.id, kept, paused=state.paused, note=note, times=times)
+        return ScheduleView(
+            **dict(line),
+            plan_args=kept.plan_args,
+            policy=kept.policy,
+            budget=kept.budget,
+            catch_up_seconds=kept.catch_up_seconds,
+            ends_at=kept.ends_at,
+            next_runs=[_run_time(moment, line.timezone) for moment in times[:_NEXT]],
+            recent_runs=self._recent(found),
+            skipped=found.info.num_actions_skipped_overlap,
+            missed=found.info.num_actions_missed_catchup_window,
+            created_at=found.info.created_at,
+        )
+
+    def _recent(self, found: ScheduleDescription) -> list[ScheduledRun]:
+        running = {_run_id(action) for action in found.info.running_actions}
+        return [self._run(result, running) for result in reversed(found.info.recent_actions)]
+
+    def _run(self, result: ScheduleActionResult, running: set[str]) -> ScheduledRun:
+        run_id = _run_id(result.action)
+        return ScheduledRun(
+            assistant_id=run_id,
+            scheduled_at=result.scheduled_at,
+            started_at=result.started_at,
+            running=run_id in running,
+            links=self._house.links(run_id),
+        )
+
+    async def pause(self, schedule_id: str, note: str | None) -> ScheduleView:
+        """Start no run until it is resumed."""
+        await self._describe(schedule_id)
+        kept = await sealed_text(self._client.data_converter, note or f"paused by {self._owner}")
+        await self._handle(schedule_id).pause(note=kept, rpc_timeout=_RPC)
+        return await self.view(schedule_id)
+
+    async def resume(self, schedule_id: str) -> ScheduleView:
+        """Go on with the next time; what was left out meanwhile is not made up for.
+
+        Raises:
+            NotAllowed: Its maker may decide, and the caller may not.
+        """
+        await self._check_may_start(await self._describe(schedule_id))
+        await self._handle(schedule_id).unpause(note=f"resumed by {self._owner}", rpc_timeout=_RPC)
+        return await self.view(schedule_id)
+
+    async def run(self, schedule_id: str) -> ScheduleView:
+        """Start a run now, whether paused or not.
+
+        Raises:
+            Conflict: The run before has not ended.
+            NotAllowed: Its maker may decide, and the caller may not.
+        """
+        before = await self._describe(schedule_id)
+        await self._check_may_start(before)
+        if before.info.running_actions:
+            going = ", ".join(_run_id(action) for action in before.info.running_actions)
+            raise Conflict(f"a run of this schedule has not ended: {going}", hint="wait for it, or cancel it")
+        known = {_run_id(result.action) for result in before.info.recent_actions}
+        await self._handle(schedule_id).trigger(overlap=ScheduleOverlapPolicy.SKIP, rpc_timeout=_RPC)
+        return await self._once_started(schedule_id, known)
+
+    async def _check_may_start(self, found: ScheduleDescription) -> None:
+        """Whoever starts a schedule's run has it do what its maker allowed. A plan in code does nothing that is asked."""
+        kept = await _kept(found)
+        if not kept.asked_only and kept.plan is None:
+            self._runs.check_decides("its runs do what was allowed to whoever made this schedule")
+
+    async def _once_started(self, schedule_id: str, known: set[str]) -> ScheduleView:
+        """The schedule once it has a run more, or as it stands when that takes long."""
+        deadline = asyncio.get_running_loop().time() + _SEEN_WITHIN
+        while True:
+            view = await self.view(schedule_id)
+            found = {run.assistant_id for run in view.recent_runs} - known
+            if found or asyncio.get_running_loop().time() > deadline:
+                return view
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def delete(self, schedule_id: str) -> None:
+        """Delete a schedule. A run that it started goes on."""
+        await self._describe(schedule_id)
+        await self._handle(schedule_id).delete(rpc_timeout=_RPC)
+
+    async def _describe(self, schedule_id: str) -> ScheduleDescription:
+        try:
+            found = await self._handle(schedule_id).describe(rpc_timeout=_RPC)
+        except RPCError as error:
+            if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+                raise _unknown(schedule_id) from None
+            raise
+        if found.typed_search_attributes.get(_OWNER) != self._owner:
+            raise _unknown(schedule_id)
+        return found
+
+    def _handle(self, schedule_id: str) -> ScheduleHandle:
+        return self._client.get_schedule_handle(schedule_id)
+
+    def _links(self, schedule_id: str) -> Links:
+        ui = f"{self._house.settings.temporal_ui()}/namespaces/{self._client.namespace}/schedules/{schedule_id}"
+        return Links(self=f"/v1/schedules/{schedule_id}", temporal_ui=ui)
+
+
+def _id(claim: Claim | None) -> str:
+    return f"s-{claim.assistant_id.removeprefix('a-') if claim else uuid.uuid4().hex}"
+
+
+async def _kept(found: ScheduleDescription | ScheduleListDescription) -> Kept:
+    content: dict[str, Any] = await found.memo_value(_MEMO, {}, type_hint=dict[str, Any])
+    return Kept.model_validate(content)
+
+
+def _run_id(action: object) -> str:
+    assert isinstance(action, ScheduleActionExecutionStartWorkflow)
+    return action.workflow_id
+
+
+def _run_time(moment: datetime, zone: str) -> RunTime:
+    return RunTime(utc=moment, local=local(moment, zone))
+
+
+def _unknown(schedule_id: str) -> NotFound:
+    return NotFound(f"there is no schedule {schedule_id[:80]!r}", hint="GET /v1/schedules lists yours")

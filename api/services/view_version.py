@@ -1,0 +1,88 @@
+"""The `ETag` of a view, by what the server knows of the run without asking the run itself.
+
+A view changes only with the run's history, with the tries of what runs at the moment, or with an undoing after the end.
+The tag is made before the view is read: what happens in between shows as another tag the next time, never as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.events.run_source import RPC
+from api.services.pending_decisions import PendingDecisions
+from api.services.run_views import NOBODY_ANSWERS
+from api.storage.idempotency import IdempotencyKeys
+from workflows.messages import AssistantStatus, AssistantView
+from workflows.undo import undo_id
+
+_FORM = 1
+"""Of the view: raise it when views of the same run look otherwise, so that nobody keeps an old one."""
+
+
+async def tag(client: Client, keys: IdempotencyKeys, description: WorkflowExecutionDescription) -> str:
+    """The tag of a run's view.
+
+    Args:
+        client: Asks for undoings.
+        keys: Knows how many there were, and which decisions wait for a workflow worker.
+        description: Of the run, as it was before its view was read.
+    """
+    recorded = await PendingDecisions(keys.store).of(description.id)
+    parts: list[Any] = [_FORM, description.id, *place(description), *(one.model_dump_json() for _, one in recorded)]
+    if description.status is not WorkflowExecutionStatus.RUNNING:
+        parts += [found async for found in _undoings(client, keys, description.id)]
+    return f'W/"{hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()}"'
+
+
+Place = list[Any]
+"""How far a run is, for comparing alone."""
+
+
+def place(description: WorkflowExecutionDescription) -> Place:
+    """How far a run is, by what the server knows of it."""
+    raw = description.raw_description
+    tries = [
+        (
+            pending.activity_id,
+            pending.attempt,
+            pending.state,
+            pending.last_failure.SerializeToString(deterministic=True),
+        )
+        for pending in raw.pending_activities
+    ]
+    return [
+        description.run_id,
+        description.status,
+        description.history_length,
+        raw.pending_workflow_task.attempt,
+        sorted(tries),
+    ]
+
+
+async def _undoings(client: Client, keys: IdempotencyKeys, run_id: str) -> AsyncIterator[Place]:
+    for number in range(1, 1 + await keys.undoings(run_id)):
+        try:
+            yield place(await client.get_workflow_handle(undo_id(run_id, number)).describe(rpc_timeout=RPC))
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            yield []
+
+
+def matches(tag_now: str, if_none_match: str | None) -> bool:
+    """Whether a reader has the view that has this tag."""
+    return tag_now in [known.strip() for known in (if_none_match or "").split(",")]
+
+
+def says_everything(view: AssistantView) -> bool:
+    """Whether a view may be kept under its tag: not one that a missing workflow worker could not fill in.
+
+    Such a one has no plan, and a status that Temporal alone could tell.
+    """
+    told_by_server = (AssistantStatus.AWAITING_WORKER, AssistantStatus.FAILED, AssistantStatus.CANCELLED)
+    return NOBODY_ANSWERS not in view.notices and (view.plan is not None or view.status not in told_by_server)

@@ -1,0 +1,1 @@
+"""The API's own database: its tables, their migrations, and what is encrypted in them."""

@@ -1,0 +1,399 @@
+"""Idempotency keys: which caller used which key for which request, and what the first answer was.
+
+A key is claimed before anything is done, and its answer kept afterwards, so that a repeated request gets the same answer
+and does nothing. Ids of runs and schedules come from the key: whoever claims it anew after a crash finds what the first
+had begun, and a claim that ends too early makes nothing twice. Temporal forgets a workflow id after its retention; these
+tables remember keys for `KEPT`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from api.storage.encryption import seal, unseal
+from retinue.database.migrations import migrated
+from retinue.errors import InProgress, InvalidArguments, ServiceUnavailable
+from retinue.store import Store, UtcDateTime
+
+_METADATA = migrated(Path(__file__).parent / "migrations")
+_KEYS = Table(
+    "idempotency_keys",
+    _METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("body_hash", String(64), nullable=False),
+    Column("assistant_id", String(80), nullable=False),
+    Column("used_at", UtcDateTime, nullable=False),
+)
+_ANSWERS = Table(
+    "idempotency_answers",
+    _METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("claimed_until", UtcDateTime),
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("body", LargeBinary),
+)
+"""By key: until when somebody works on the request, or how it was answered (sealed with the key itself)."""
+SESSIONS = Table(
+    "sessions",
+    _METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("credential", LargeBinary, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+"""For `api.auth.sessions`."""
+API_KEYS = Table(
+    "api_keys",
+    _METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(300), nullable=False, index=True),
+    Column("person", String(100), nullable=False),
+    Column("tenant", String(100), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("prefix", String(20), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("scopes", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime),
+)
+"""For `api.auth.api_keys`: by hash, whose key it is."""
+CONVERSATIONS = Table(
+    "conversations",
+    _METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("assistant_id", String(300), nullable=False),
+    Column("told", Integer, nullable=False),
+    Column("begins", Boolean, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+"""For `api.protocols.openai`: by hash of a conversation as a client sends it, which run it is."""
+PEOPLE = Table(
+    "people",
+    _METADATA,
+    Column("owner", String(300), primary_key=True),
+    Column("roles", Text, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)
+"""What the latest token of somebody said about their roles."""
+WEBHOOKS = Table(
+    "webhooks",
+    _METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(300), nullable=False, index=True),
+    Column("tenant", String(100), nullable=False, index=True),
+    Column("name", String(100), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("secret", String(100), nullable=False),
+    Column("occasions", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("disabled_at", UtcDateTime),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", UtcDateTime),
+    Column("last_occasion", String(40)),
+    Column("last_state", String(20)),
+    Column("last_attempt", Integer),
+    Column("last_problem", Text),
+)
+"""For `api.webhooks`."""
+PENDING_DECISIONS = Table(
+    "pending_decisions",
+    _METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("assistant_id", String(300), nullable=False, index=True),
+    Column("name", String(40), nullable=False),
+    Column("approval_id", String(100), nullable=False),
+    Column("owner", String(300), nullable=False),
+    Column("decision", String(20), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("mac", String(200), nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("state", String(20), nullable=False, index=True),
+    Column("detail", Text),
+    Column("claimed_until", UtcDateTime),
+    Column("settled_at", UtcDateTime),
+)
+"""For `api.services.pending_decisions`."""
+_UNDONE = Table(
+    "undone",
+    _METADATA,
+    Column("assistant_id", String(300), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("asked_at", UtcDateTime, nullable=False),
+)
+"""Whose effects were taken back after the end: only their views need a second look at Temporal."""
+_SECRETS = Table(
+    "secrets", _METADATA, Column("name", String(40), primary_key=True), Column("value", LargeBinary(32), nullable=False)
+)
+"""Made once and shared by every process on this database."""
+_OF_IDS = "ids"
+
+
+KEPT = timedelta(days=30)
+"""After this a key counts as never used."""
+CLAIM = timedelta(seconds=15)
+"""A claim whose process died can be taken over after this; who waits in the request adds the time of that."""
+_PATIENCE = 5.0
+"""Seconds that a repeated request waits for the answer of the first."""
+_PROBE_PAUSE = 2.0
+_LARGEST_ANSWER = 512 * 1024
+_PRUNED_AT_ONCE = 500
+_BETWEEN_PRUNINGS = 1800.0
+_log = logging.getLogger("retinue.api")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request was answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What belongs to a caller's key. `named` is what the caller's protocol calls the key."""
+
+    assistant_id: str
+    used_at: datetime
+    repeated: bool
+    named: str = "Idempotency-Key"
+    id: str = ""
+    until: datetime | None = None
+    secret: str = field(default="", repr=False)
+    answer: Answer | None = None
+
+
+class IdempotencyKeys:
+    """The table of keys."""
+
+    def __init__(self, url: str) -> None:
+        self._store = Store(url, _METADATA, owner="api", with_ledger=False)
+        self._of_ids = b""
+        self._problem, self._probe_at = "", 0.0
+
+    async def open(self) -> None:
+        """Open the database."""
+        await self._store.open()
+        self._of_ids = await self._secret(_OF_IDS)
+
+    async def close(self) -> None:
+        """Close it."""
+        await self._store.close()
+
+    @property
+    def store(self) -> Store:
+        """The API's database."""
+        return self._store
+
+    async def problem(self) -> str:
+        """In words why the API's database cannot be written; empty where it can. Tried every two seconds at most."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._probe_at:
+            self._probe_at = now + _PROBE_PAUSE
+            try:
+                await self._store.probe()
+            except ServiceUnavailable as error:
+                self._problem = error.message
+            else:
+                self._problem = ""
+        return self._problem
+
+    async def claim(
+        self, *, owner: str, key: str, body: str, lasting: timedelta = CLAIM, named: str = "Idempotency-Key"
+    ) -> Claim:
+        """Claim a caller's key for a request, before anything is done.
+
+        Args:
+            owner: The caller.
+            key: Theirs.
+            body: Everything that makes the request what it is.
+            lasting: After this others may take the claim over, if it is neither answered nor given back.
+            named: What the caller's protocol calls the key; refusals use this name.
+
+        Returns:
+            The id that belongs to the key, and the first answer if there is one: then nothing is to be done.
+
+        Raises:
+            InvalidArguments: The key was used for another request.
+            InProgress: The first request with this key is still being answered.
+        """
+        key_id, now = _digest(owner, key), datetime.now(UTC)
+        run_id, until = f"a-{self._hidden(key_id)}", now + lasting
+        claim = Claim(run_id, now, repeated=False, named=named, id=key_id, until=until, secret=key)
+        row = {"id": key_id, "body_hash": _digest(body), "assistant_id": claim.assistant_id, "used_at": now}
+        try:
+            async with self._store.write() as session:
+                connection = await session.connection()
+                await connection.execute(insert(_KEYS).values(row))
+                await connection.execute(insert(_ANSWERS).values(id=key_id, claimed_until=claim.until))
+        except IntegrityError:
+            return await self._claimed_before(claim, str(row["body_hash"]), lasting)
+        return claim
+
+    async def _claimed_before(self, claim: Claim, body_hash: str, lasting: timedelta) -> Claim:
+        """The claim of a repeated request, once the first is answered, given back or dead."""
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        pause = 0.02
+        while True:
+            row = await self._row(claim.id)
+            if row.body_hash != body_hash:
+                raise InvalidArguments(
+                    f"this {claim.named} was used for another request",
+                    hint=f"use a new {claim.named} for a new request",
+                )
+            again = replace(claim, assistant_id=row.assistant_id, used_at=row.used_at, repeated=True)
+            if row.status is not None:
+                return replace(again, answer=_opened(row, claim))
+            until = datetime.now(UTC) + lasting
+            if await self._taken_over(claim.id, until):
+                return replace(again, until=until)
+            if asyncio.get_running_loop().time() > deadline:
+                raise InProgress(f"the first request with this {claim.named} is still being answered", retry_after=2)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.5)
+
+    async def _row(self, key_id: str) -> Row[Any]:
+        query = select(_KEYS, _ANSWERS.c.status, _ANSWERS.c.headers, _ANSWERS.c.body)
+        joined = query.outerjoin_from(_KEYS, _ANSWERS, _KEYS.c.id == _ANSWERS.c.id).where(_KEYS.c.id == key_id)
+        async with self._store.read() as session:
+            return (await (await session.connection()).execute(joined)).one()
+
+    async def _taken_over(self, key_id: str, until: datetime) -> bool:
+        """Whether nobody works on it, and now we do. A key of an earlier version has no row here yet."""
+        free = or_(_ANSWERS.c.claimed_until.is_(null()), _ANSWERS.c.claimed_until < datetime.now(UTC))
+        ours = update(_ANSWERS).where(_ANSWERS.c.id == key_id, _ANSWERS.c.status.is_(null()), free)
+        try:
+            async with self._store.write() as session:
+                connection = await session.connection()
+                if (await connection.execute(ours.values(claimed_until=until))).rowcount:
+                    return True
+                known = select(func.count()).where(_ANSWERS.c.id == key_id)
+                if (await connection.execute(known)).scalar_one():
+                    return False
+                await connection.execute(insert(_ANSWERS).values(id=key_id, claimed_until=until))
+        except IntegrityError:
+            return False
+        return True
+
+    async def keep(self, claim: Claim, answer: Answer) -> None:
+        """Keep the answer for whoever repeats the request. One that is too large is not kept: what it tells of is."""
+        if len(answer.body) > _LARGEST_ANSWER:
+            await self.give_back(claim)
+            return
+        headers = json.dumps(answer.headers)
+        body = seal(claim.secret, answer.body, about=claim.id)
+        values = {"status": answer.status, "headers": headers, "body": body, "claimed_until": None}
+        changed = update(_ANSWERS).where(_ANSWERS.c.id == claim.id, _ANSWERS.c.status.is_(null())).values(values)
+        async with self._store.write() as session:
+            await (await session.connection()).execute(changed)
+
+    async def give_back(self, claim: Claim) -> None:
+        """Let the next request with this key try again: this one was refused, or something was away."""
+        mine = update(_ANSWERS).where(_ANSWERS.c.id == claim.id, _ANSWERS.c.claimed_until == claim.until)
+        async with self._store.write() as session:
+            await (await session.connection()).execute(mine.values(claimed_until=None))
+
+    async def prune(self, *, kept: timedelta = KEPT) -> int:
+        """Forget keys, sessions, conversations and settled decisions that are too old, a bounded number at once; how many there were."""
+        now = datetime.now(UTC)
+        old = select(_KEYS.c.id).where(_KEYS.c.used_at < now - kept).limit(_PRUNED_AT_ONCE)
+        settled = (
+            select(PENDING_DECISIONS.c.id).where(PENDING_DECISIONS.c.settled_at < now - kept).limit(_PRUNED_AT_ONCE)
+        )
+        talks = select(CONVERSATIONS.c.id).where(CONVERSATIONS.c.at < now - kept).limit(_PRUNED_AT_ONCE)
+        over = select(SESSIONS.c.id).where(SESSIONS.c.expires_at < now).limit(_PRUNED_AT_ONCE)
+        async with self._store.write() as session:
+            connection = await session.connection()
+            ids = list((await connection.execute(old)).scalars())
+            await connection.execute(delete(_ANSWERS).where(_ANSWERS.c.id.in_(ids)))
+            await connection.execute(delete(_KEYS).where(_KEYS.c.id.in_(ids)))
+            ended = list((await connection.execute(over)).scalars())
+            await connection.execute(delete(SESSIONS).where(SESSIONS.c.id.in_(ended)))
+            silent = list((await connection.execute(talks)).scalars())
+            await connection.execute(delete(CONVERSATIONS).where(CONVERSATIONS.c.id.in_(silent)))
+            told = list((await connection.execute(settled)).scalars())
+            await connection.execute(delete(PENDING_DECISIONS).where(PENDING_DECISIONS.c.id.in_(told)))
+        return len(ids) + len(ended) + len(silent) + len(told)
+
+    def _hidden(self, key_id: str) -> str:
+        """128 bits that nobody can work out who knows a person and their key, and yet the same again for the two."""
+        return hmac.new(self._of_ids, key_id.encode(), hashlib.sha256).hexdigest()[:32]
+
+    async def _secret(self, name: str) -> bytes:
+        """The secret of that name; of several processes that make it at once, all get that of the first."""
+        row = {"name": name, "value": secrets.token_bytes(32)}
+        query = select(_SECRETS.c.value).where(_SECRETS.c.name == name)
+        async with self._store.read() as session:
+            known: bytes | None = (await (await session.connection()).execute(query)).scalar_one_or_none()
+        if known is not None:
+            return bytes(known)
+        with contextlib.suppress(IntegrityError):
+            async with self._store.write() as session:
+                await (await session.connection()).execute(insert(_SECRETS).values(row))
+        async with self._store.read() as session:
+            return bytes((await (await session.connection()).execute(query)).scalar_one())
+
+    async def note_undo(self, assistant_id: str, number: int) -> None:
+        """Remember that a run is being undone, for the first time or again."""
+        row = {"assistant_id": assistant_id, "number": number, "asked_at": datetime.now(UTC)}
+        with contextlib.suppress(IntegrityError):
+            async with self._store.write() as session:
+                await (await session.connection()).execute(insert(_UNDONE).values(row))
+
+    async def undoings(self, assistant_id: str) -> int:
+        """How often the undoing of a run was asked for."""
+        query = select(func.count()).where(_UNDONE.c.assistant_id == assistant_id)
+        async with self._store.read() as session:
+            return int((await (await session.connection()).execute(query)).scalar_one())
+
+
+async def prune_for_ever(keys: IdempotencyKeys) -> None:
+    """Forget what is too old, a little at a time, as long as the process lives."""
+    while True:
+        try:
+            full = await keys.prune() >= _PRUNED_AT_ONCE
+        except ServiceUnavailable as error:
+            full = False
+            _log.warning("old idempotency keys stay for now: %s", error.message)
+        await asyncio.sleep(_BETWEEN_PRUNINGS / 100 if full else _BETWEEN_PRUNINGS)
+
+
+def _opened(row: Row[Any], claim: Claim) -> Answer | None:
+    """The first answer; None if somebody changed it in the database, and then what stands is shown instead."""
+    body = unseal(claim.secret, row.body, about=claim.id)
+    return None if body is None else Answer(status=row.status, headers=json.loads(row.headers), body=body)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,212 @@
+"""The table of webhooks: whose they are, what they want to hear, and how the last delivery went.
+
+Secrets are kept as they are, since each message is signed with one: who reads this database can sign in our name.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, update
+
+from api.auth.principals import Permission, Person, Role
+from api.storage.idempotency import PEOPLE, WEBHOOKS
+from retinue.errors import Conflict, NotFound
+from retinue.network.webhooks import new_secret
+from retinue.store import Store
+from retinue.tenancy import anybody, deciders, organisation
+from workflows.notification import Notification, Occasion
+
+MOST = 20
+"""Webhooks of one person."""
+_MOST_TOLD = 200
+"""Webhooks that hear of one thing."""
+
+
+class Delivered(StrEnum):
+    """How a delivery stands."""
+
+    DELIVERED = "delivered"
+    RETRYING = "retrying"
+    FAILED = "failed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The last thing that was sent, or tried."""
+
+    at: datetime
+    occasion: str
+    state: Delivered
+    attempt: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class KeptWebhook:
+    """A webhook. `occasions` is empty where it hears of everything; `failures` counts attempts in a row."""
+
+    id: str
+    owner: str
+    name: str
+    url: str
+    secret: str = field(repr=False)
+    occasions: frozenset[Occasion]
+    created_at: datetime
+    disabled_at: datetime | None = None
+    failures: int = 0
+    last: Delivery | None = None
+
+    def hears(self, occasion: Occasion) -> bool:
+        """Whether it wants to hear of this. A test is always heard."""
+        return occasion is Occasion.TEST or not self.occasions or occasion in self.occasions
+
+
+class Webhooks:
+    """All webhooks of this installation."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def add(self, person: Person, name: str, url: str, occasions: Collection[Occasion]) -> KeptWebhook:
+        """Keep a new one, with a secret of its own.
+
+        Raises:
+            Conflict: They have `MOST` already.
+        """
+        made = KeptWebhook(
+            id=f"w-{secrets.token_hex(8)}",
+            owner=person.owner,
+            name=name,
+            url=url,
+            secret=new_secret(),
+            occasions=frozenset(occasions),
+            created_at=datetime.now(UTC),
+        )
+        count = select(func.count()).where(WEBHOOKS.c.owner == person.owner)
+        async with self._store.write() as session:
+            connection = await session.connection()
+            if (await connection.execute(count)).scalar_one() >= MOST:
+                raise Conflict(f"you have {MOST} webhooks", hint="delete one that you no longer use")
+            await connection.execute(insert(WEBHOOKS).values(_row(made, tenant=person.tenant)))
+        return made
+
+    async def of(self, owner: str) -> list[KeptWebhook]:
+        """Somebody's, newest first."""
+        query = select(WEBHOOKS).where(WEBHOOKS.c.owner == owner).order_by(WEBHOOKS.c.created_at.desc())
+        return await self._found(query)
+
+    async def get(self, webhook_id: str, *, owner: str) -> KeptWebhook:
+        """One of somebody's.
+
+        Raises:
+            NotFound: They have none of that id.
+        """
+        found = await self.kept(webhook_id)
+        if found is None or found.owner != owner:
+            raise NotFound("there is no such webhook")
+        return found
+
+    async def kept(self, webhook_id: str) -> KeptWebhook | None:
+        """Whosoever it is; None where it was deleted."""
+        found = await self._found(select(WEBHOOKS).where(WEBHOOKS.c.id == webhook_id))
+        return found[0] if found else None
+
+    async def remove(self, webhook_id: str, *, owner: str) -> None:
+        """Forget one. What is under way to it is not sent any more.
+
+        Raises:
+            NotFound: They have none of that id.
+        """
+        gone = delete(WEBHOOKS).where(WEBHOOKS.c.id == webhook_id, WEBHOOKS.c.owner == owner)
+        async with self._store.write() as session:
+            if not (await (await session.connection()).execute(gone)).rowcount:
+                raise NotFound("there is no such webhook")
+
+    async def addressees(self, told: Notification) -> list[str]:
+        """The ids of those that hear of something: of the run's owner, and of whoever may decide an approval of theirs.
+
+        Nobody of another organisation is told, whatever a policy says.
+        """
+        if told.only:
+            found = [webhook for webhook in [await self.kept(told.only)] if webhook and webhook.owner == told.owner]
+        else:
+            names = {told.owner, *deciders(told.by, owner=told.owner)}
+            found = await self._of_all(names, anybody_of=told.owner if anybody(told.owner) in names else None)
+        return [webhook.id for webhook in found if webhook.hears(told.occasion) and not webhook.disabled_at]
+
+    async def _of_all(self, names: Collection[str], *, anybody_of: str | None) -> list[KeptWebhook]:
+        whose: list[ColumnElement[bool]] = [WEBHOOKS.c.owner.in_(names)]
+        if anybody_of is not None:
+            # who is known to have no say hears nothing of it; of people whom a proxy names no roles are known
+            known = select(PEOPLE.c.owner, PEOPLE.c.roles)
+            silent = [row.owner for row in await self._rows(known) if not _decides(row.owner, row.roles)]
+            whose.append((WEBHOOKS.c.tenant == organisation(anybody_of)) & WEBHOOKS.c.owner.not_in(silent))
+        return await self._found(select(WEBHOOKS).where(or_(*whose)).order_by(WEBHOOKS.c.id).limit(_MOST_TOLD))
+
+    async def note(self, webhook_id: str, delivery: Delivery) -> None:
+        """Remember how a delivery went, for its person to see."""
+        taken = delivery.state is Delivered.DELIVERED
+        changes: dict[str, Any] = {
+            "last_at": delivery.at,
+            "last_occasion": delivery.occasion,
+            "last_state": delivery.state,
+            "last_attempt": delivery.attempt,
+            "last_problem": delivery.problem,
+            "failures": 0 if taken else WEBHOOKS.c.failures + 1,
+        }
+        if delivery.state is Delivered.GONE:
+            changes["disabled_at"] = delivery.at
+        async with self._store.write() as session:
+            await (await session.connection()).execute(
+                update(WEBHOOKS).where(WEBHOOKS.c.id == webhook_id).values(changes)
+            )
+
+    async def _found(self, query: Any) -> list[KeptWebhook]:
+        return [_webhook(row) for row in await self._rows(query)]
+
+    async def _rows(self, query: Any) -> list[Row[Any]]:
+        async with self._store.read() as session:
+            return list((await (await session.connection()).execute(query)).all())
+
+
+def _decides(owner: str, roles: str) -> bool:
+    return Person(owner.rpartition(":")[2], frozenset(Role(role) for role in roles.split())).may(Permission.DECIDE)
+
+
+def _row(webhook: KeptWebhook, *, tenant: str) -> dict[str, Any]:
+    return {
+        "id": webhook.id,
+        "owner": webhook.owner,
+        "tenant": tenant,
+        "name": webhook.name,
+        "url": webhook.url,
+        "secret": webhook.secret,
+        "occasions": " ".join(sorted(webhook.occasions)),
+        "created_at": webhook.created_at,
+        "failures": 0,
+    }
+
+
+def _webhook(row: Row[Any]) -> KeptWebhook:
+    webhook = KeptWebhook(
+        id=row.id,
+        owner=row.owner,
+        name=row.name,
+        url=row.url,
+        secret=row.secret,
+        occasions=frozenset(Occasion(occasion) for occasion in row.occasions.split()),
+        created_at=row.created_at,
+        disabled_at=row.disabled_at,
+        failures=row.failures,
+    )
+    if row.last_at is None:
+        return webhook
+    last = Delivery(row.last_at, row.last_occasion, Delivered(row.last_state), row.last_attempt, row.last_problem)
+    return replace(webhook, last=last)

@@ -1,0 +1,1 @@
+"""Databases: migrations, errors in words, pools, and the files behind SQLite."""

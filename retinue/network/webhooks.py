@@ -1,0 +1,105 @@
+"""Telling another program something by HTTP, signed as Standard Webhooks says.
+
+The receiver knows each message by its `webhook-id`, so that one which comes twice, after a lost reply, is known as such.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from retinue.errors import ServiceRefused, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from retinue.network.service_client import Outside  # whoever only keeps secrets needs no HTTP client
+
+PREFIX = "whsec_"
+_SECRET_BYTES = range(24, 65)
+MOST_BYTES = 64 * 1024
+"""Of a receiver's answer, which says nothing that we need."""
+
+
+def key_of(secret: str) -> bytes:
+    """The key of a secret as both sides write it: `whsec_` and base64 of 24 to 64 bytes.
+
+    Raises:
+        ValueError: It is none. The message does not repeat it.
+    """
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) not in _SECRET_BYTES:
+        raise ValueError(
+            "a webhook's secret is whsec_ and base64 of 24 to 64 bytes, as `openssl rand -base64 32` gives"
+        )
+    return key
+
+
+def new_secret() -> str:
+    """A secret of 256 random bits."""
+    return f"{PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+class Webhook:
+    """One address that wants to hear of something."""
+
+    def __init__(self, outside: Outside, url: str, key: bytes) -> None:
+        self._outside = outside
+        self._url = url
+        self._key = key
+
+    async def send(self, message_id: str, content: Mapping[str, JsonValue], *, timestamp: int) -> int:
+        """Send one message and give the status of the answer, whatever it is below 500.
+
+        Args:
+            message_id: The same for every attempt of one message.
+            content: What it says.
+            timestamp: Of this attempt, in seconds since 1970: receivers refuse what is old.
+
+        Raises:
+            ServiceUnavailable: It was not taken, and may be later.
+            ServiceRefused: It asks for credentials, or its certificate is not to be trusted.
+            OutcomeUnknown: No reply came.
+            ServiceBusy: The receiver asks for a pause.
+        """
+        body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": message_id,
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": signature(self._key, message_id, timestamp, body),
+        }
+        reply = await self._outside.ask("POST", self._url, headers=headers, content=body, changes=True)
+        return reply.status
+
+    async def post(self, message_id: str, content: Mapping[str, JsonValue], *, timestamp: int) -> None:
+        """Send one message; what is not taken is an error.
+
+        Raises:
+            ServiceUnavailable: It was not taken, and may be later.
+            ServiceRefused: It will not be taken, however often it is sent.
+            OutcomeUnknown: No reply came.
+            ServiceBusy: The receiver asks for a pause.
+        """
+        status = await self.send(message_id, content, timestamp=timestamp)
+        if 200 <= status < 300:
+            return
+        if status == 410 or 300 <= status < 400:
+            raise ServiceRefused(f"the webhook is not there any more (HTTP {status})", hint="check the settings")
+        raise ServiceUnavailable(f"the webhook did not take it (HTTP {status})")
+
+
+def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """What proves that a message is ours and whole."""
+    signed = hmac.new(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(signed).decode()}"

@@ -1,0 +1,1 @@
+"""A process: logs, exit codes, liveness."""

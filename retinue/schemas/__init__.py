@@ -1,0 +1,1 @@
+"""JSON schemas of tools, manifests and answers, and values checked against them. Pure."""

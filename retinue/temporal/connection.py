@@ -1,0 +1,219 @@
+"""The connection to Temporal: one way to connect and one data converter for all rooms."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from google.protobuf.message import Message
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter, ToJsonOptions
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverter,
+    DefaultPayloadConverter,
+    ExternalStorage,
+    JSONPlainPayloadConverter,
+    PayloadConverter,
+    WorkflowSerializationContext,
+)
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.service import RetryConfig, RPCError
+
+from retinue.runtime.logs import be_discreet
+from retinue.settings import RetinueSettings, temporal_address
+from retinue.temporal.blobs import INLINE_BYTES, BlobFiles
+from retinue.temporal.codec import EncryptionSettings, PayloadEncryption, RefusedPayloads
+from retinue.temporal.proofs import ProofSettings
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
+from retinue.temporal.tenant_header import OrganisationOfClients
+
+_log = logging.getLogger("retinue.temporal.connection")
+
+WORKFLOW_QUEUE = "workflows"
+BUILD_ID = "retinue-0.1.0"
+"""Given to every worker: without one the SDK hashes the byte code of all loaded modules at start (1.3 s of CPU)."""
+
+
+# Shared: the SDK makes a new converter for each task, and what this one knows of types is worth keeping.
+_JSON = PydanticJSONPlainPayloadConverter(ToJsonOptions(exclude_unset=True))
+_CONVERTERS = tuple(
+    _JSON if isinstance(converter, JSONPlainPayloadConverter) else converter
+    for converter in DefaultPayloadConverter.default_encoding_payload_converters
+)
+
+
+class CompactPayloadConverter(CompositePayloadConverter):
+    """Pydantic models as JSON without the fields that nobody set, which halves a run's history.
+
+    A model that crosses Temporal is therefore never changed in place after it was built: a default list that was
+    appended to would count as unset.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(*_CONVERTERS, RefusedPayloads())
+
+
+class QuietFailureConverter(DefaultFailureConverter):
+    """Failures without stack traces: history is read by people and kept for long; traces belong in the worker's log."""
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """Translate, then drop the trace of the failure and of all its causes."""
+        super().to_failure(exception, payload_converter, failure)
+        for link in _links(failure):
+            link.stack_trace = ""
+
+
+class EncodedFailureConverter(QuietFailureConverter):
+    """Failures whose texts are payloads, so that the codec encrypts them too: an exception repeats what it is about."""
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """Translate, then move the text of the failure and of all its causes where the codec finds it.
+
+        Not by the SDK's own `encode_common_attributes`, which leaves the causes of a failure that came from elsewhere as
+        they are: those of a run that began before encryption was switched on would stay readable.
+        """
+        super().to_failure(exception, payload_converter, failure)
+        for link in _links(failure):
+            if link.message != _ENCODED:
+                [attributes] = payload_converter.to_payloads([{"message": link.message, "stack_trace": ""}])
+                link.encoded_attributes.CopyFrom(attributes)
+                link.message = _ENCODED
+
+
+_ENCODED = "Encoded failure"
+"""What Temporal's SDKs put in place of the text, and expect there."""
+
+
+def _links(failure: Failure) -> Iterator[Failure]:
+    """A failure and its causes."""
+    link: Message = failure
+    while True:
+        assert isinstance(link, Failure)
+        yield link
+        if not link.HasField("cause"):
+            return
+        link = link.cause
+
+
+DATA_CONVERTER = dataclasses.replace(
+    DataConverter.default,
+    payload_converter_class=CompactPayloadConverter,
+    failure_converter_class=QuietFailureConverter,
+    external_storage=ExternalStorage(
+        drivers=[BlobFiles(lambda: RetinueSettings().blobs())], payload_size_threshold=INLINE_BYTES
+    ),
+    payload_codec=PayloadEncryption(),
+)
+"""Without encryption: what is encrypted is refused in words."""
+
+
+def data_converter(settings: EncryptionSettings | None = None) -> DataConverter:
+    """The converter that an installation's settings ask for, by default those of the environment.
+
+    Raises:
+        ValueError: The keys are malformed or cannot be read.
+    """
+    codec = (settings or EncryptionSettings()).codec()
+    if codec.keyring is None:
+        return DATA_CONVERTER
+    return dataclasses.replace(DATA_CONVERTER, payload_codec=codec, failure_converter_class=EncodedFailureConverter)
+
+
+def of_workflow(client: Client, workflow_id: str) -> DataConverter:
+    """The client's converter for what belongs to one workflow, for those who read its history themselves."""
+    return client.data_converter.with_context(
+        WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
+    )
+
+
+async def decode_texts(description: WorkflowExecutionDescription, converter: DataConverter) -> None:
+    """Decode, in place, the texts of failures that wait for a retry: Temporal's client gives them out as they are.
+
+    Raises:
+        Undecipherable: One is encrypted, and cannot be read here.
+    """
+    for pending in description.raw_description.pending_activities:
+        failure = pending.last_failure
+        if failure.HasField("encoded_attributes"):
+            [attributes] = await converter.decode([failure.encoded_attributes])
+            text = attributes.get("message") if isinstance(attributes, dict) else None
+            failure.message = text if isinstance(text, str) else failure.message
+
+
+WORKER_HEARTBEAT = timedelta(seconds=5)
+"""How often a worker tells the server that it lives; `retinue.temporal.pollers` counts those that did so lately."""
+
+
+_DOOR_RETRIES_MS = 4000
+"""A person waits behind a lazy connection: after this the call fails, and the front door says so."""
+
+
+async def connect(*, lazy: bool = False) -> Client:
+    """Connect as `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS*` say.
+
+    Args:
+        lazy: Connect at the first call instead, so that a process can start while the server is away.
+
+    Raises:
+        RuntimeError: The server cannot be reached.
+        ValueError: The settings of encryption, or those of proofs, are wrong.
+    """
+    config = ClientConfig.load_client_connect_config(disable_file=True)
+    config["target_host"] = temporal_address() or config.get("target_host") or "127.0.0.1:7233"
+    retries = RetryConfig(max_elapsed_time_millis=_DOOR_RETRIES_MS) if lazy else None
+    converter = data_converter()
+    if converter is not DATA_CONVERTER:
+        be_discreet()
+    return await Client.connect(
+        **config,
+        data_converter=converter,
+        interceptors=[*ProofSettings().interceptors(config.get("namespace") or "default"), OrganisationOfClients()],
+        lazy=lazy,
+        retry_config=retries,
+        runtime=_runtime(),
+    )
+
+
+@functools.cache
+def _runtime() -> Runtime:
+    """One per process; made late, since a process must not fork after it exists."""
+    return Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT)
+
+
+async def ensure_search_attributes(client: Client) -> None:
+    """Register missing search attributes, so that an outside Temporal needs no preparation where we may do so.
+
+    A server that does not let us is told in the log; there `temporal operator search-attribute create` must be run once.
+    """
+    try:
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+        await add_search_attributes(client, SEARCH_ATTRIBUTES.keys() - known.custom_attributes.keys())
+    except RPCError as error:
+        _log.warning("could not check the search attributes %s: %s", ", ".join(SEARCH_ATTRIBUTES), error.status.name)
+
+
+async def add_search_attributes(client: Client, names: Iterable[str]) -> None:
+    """Register some of `SEARCH_ATTRIBUTES`, one at a time: a request with several skips all when one exists already."""
+    for name in sorted(names):
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=client.namespace, search_attributes={name: indexed(SEARCH_ATTRIBUTES[name])}
+            )
+        )
+
+
+def indexed(kind: str) -> IndexedValueType.ValueType:
+    """The API's value for a kind as the command line names it: `Keyword`, `KeywordList`."""
+    return IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{re.sub('(?<=[a-z])(?=[A-Z])', '_', kind).upper()}")

@@ -1,0 +1,101 @@
+"""A person's standing things as their clients see them: one long-lived workflow per owner (`workflows/person.py`).
+
+Its names are here so that workers and the API agree on them, and so that a program in another language knows what to
+call: update-with-start of workflow type `PersonWorkflow`, id `person-<owner>`, queue `workflows-people`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from retinue.errors import Conflict, InvalidArguments, NotFound, RetinueError, ServiceUnavailable
+from retinue.temporal.fairness import fair_share
+
+PERSON_QUEUE = "workflows-people"
+"""Not the queue of the workflows that ask: each of those holds a slot of its worker while it waits for the answer, and
+with all slots held nobody would be left to answer (200 at once: 140 had no answer in time)."""
+PERSON_TYPE = "PersonWorkflow"
+CONSULT = "consult"
+APPROVED = "approved"
+ADD_GRANT = "add_grant"
+REVOKE = "revoke"
+SPEND = "spend"
+GRANTS = "grants"
+DAY = "day"
+_RPC_TIMEOUT = timedelta(seconds=5)
+_PLAIN = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
+_REFUSALS: dict[str | None, type[RetinueError]] = {"GrantUnknown": NotFound, "TooManyGrants": Conflict}
+
+Answer = TypeVar("Answer")
+
+
+def person_id(owner: str) -> str:
+    """The workflow id of an owner's standing things. An odd name becomes `~` and its digest, which no plain one can be."""
+    if not _PLAIN.fullmatch(owner):
+        owner = f"~{hashlib.sha256(owner.encode(errors='surrogatepass')).hexdigest()[:32]}"
+    return f"person-{owner}"
+
+
+async def ask(client: Client, owner: str, update: str, argument: Any, *, answer: type[Answer]) -> Answer:
+    """Send an update to an owner's workflow, starting it if this is the first one ever.
+
+    Raises:
+        ServiceUnavailable: Temporal or the workflow worker does not answer in time. It may have counted; updates carry
+            a key or an id, so the same one can be sent again.
+        NotFound: There is no such grant.
+        Conflict: There are too many grants.
+        InvalidArguments: It was refused for another reason.
+    """
+    start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+        PERSON_TYPE,
+        id=person_id(owner),
+        task_queue=PERSON_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        priority=fair_share(owner),
+        static_summary="Standing permissions and daily usage of a person",
+    )
+    try:
+        answered: Answer = await client.execute_update_with_start_workflow(
+            update, argument, start_workflow_operation=start, result_type=answer, rpc_timeout=_RPC_TIMEOUT
+        )
+    except WorkflowUpdateFailedError as error:
+        raise _refusal(error.cause) from None
+    except (RPCError, RPCTimeoutOrCancelledError):
+        with contextlib.suppress(RPCError):
+            await start.workflow_handle()  # it holds the same error, and asyncio complains when nobody looks
+        raise ServiceUnavailable(
+            "the person's standing permissions did not answer in time", hint="try again in a few seconds"
+        ) from None
+    return answered
+
+
+def _refusal(cause: BaseException) -> RetinueError:
+    if not isinstance(cause, ApplicationError):
+        return ServiceUnavailable("the person's standing permissions could not answer")
+    return _REFUSALS.get(cause.type, InvalidArguments)(cause.message)
+
+
+async def query(client: Client, owner: str, name: str, *arguments: object, answer: type[Answer]) -> Answer:
+    """Read from an owner's workflow.
+
+    Raises:
+        RPCError: With status NOT_FOUND when the owner has nothing standing yet.
+        RPCTimeoutOrCancelledError: No worker answered in time.
+    """
+    handle = client.get_workflow_handle(person_id(owner))
+    answered: Answer = await handle.query(name, args=arguments, result_type=answer, rpc_timeout=_RPC_TIMEOUT)
+    return answered

@@ -1,0 +1,507 @@
+"""Proofs: how the workflows know that what changes a run came through the front door.
+
+Whoever reaches Temporal can start workflows and send updates and signals, and name anybody in them. In the mode `proved`
+the front door and the workflow workers share a key. With it each start and each update carries, as a Temporal header, a
+MAC over everything that it says: which workflow, which update, every argument (so also the approval, the hash of its
+arguments, the decision, the person, edited arguments, a wished grant), until when, and its own id, so that it counts once.
+
+It is checked where Temporal asks a worker just once and never in a replay: in an update's validator, and in a run's very
+first task. So no key and no verdict stands in a history, and a key that is gone never hurts an old run. Plain signals
+prove nothing: `AssistantWorkflow` refuses them in runs that began with a proof. Why so: docs/decisions/0021.
+
+    python -P -m retinue.temporal.codec new-key      prints a key, for these too
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from temporalio import client, worker, workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.exceptions import ApplicationError
+
+from retinue.errors import ClockIsWrong
+from retinue.settings import RetinueSettings
+from retinue.temporal.codec import new_key
+
+HEADER = "retinue-proof"
+CANCEL = "cancel"
+"""In the place of an update's name and id. A cancellation has no header; its reason carries the proof."""
+PROVED_TYPES = frozenset({"AssistantWorkflow", "UndoWorkflow", "PersonWorkflow"})
+"""Who starts one of these chooses effects, policies or grants. Agents' turns and reminders can do nothing alone."""
+ANNOUNCED_TYPES = frozenset({"RegistryWorkflow"})
+GOOD_FOR = timedelta(minutes=2)
+"""Longer than any update waits for a worker; clocks of the front door may be wrong by nearly as much."""
+_MOST_AHEAD = 2 * GOOD_FOR
+"""A proof that is good for longer than this was made by a clock that is ahead by more than `GOOD_FOR`."""
+_VERSION = 1
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+_KEY_BYTES = 32
+_MOST_KEYS = 20
+_MOST_TEXT = 64 * 1024
+_MOST_HEADER = 1024
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_OF_A_SCHEDULE = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+"""What Temporal puts behind the workflow id of a schedule's action when it starts it."""
+
+
+class Mode(StrEnum):
+    """Whose decisions count."""
+
+    OPEN = "open"
+    """Anybody's who reaches Temporal, as suits one person on loopback who uses Temporal's own tools."""
+    PROVED = "proved"
+    """Those that came through the front door."""
+
+
+class ProofSettings(BaseSettings):
+    """`RETINUE_DECISIONS`, `RETINUE_DECISION_KEYS`, `RETINUE_DECISION_KEY_FILE`, `RETINUE_ANNOUNCE_KEYS`."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    retinue_decisions: Mode | None = Field(
+        None, description="'open' or 'proved'; by default 'proved' where people are told apart or a key is set"
+    )
+    retinue_decision_keys: SecretStr | None = Field(None, description="`id:key`, by comma; the first one signs")
+    retinue_decision_key_file: Path | None = Field(None, description="a file with one `id:key` a line")
+    retinue_announce_keys: SecretStr | None = Field(
+        None, description="`id:key`, by comma: with them the registry hears only workers that have the key"
+    )
+    retinue_user_header: str | None = None
+    retinue_oidc_issuer: str | None = None
+
+    def mode(self) -> Mode:
+        """Whose decisions count."""
+        told_apart = self.retinue_user_header or self.retinue_oidc_issuer
+        keyed = self.retinue_decision_keys or self.retinue_decision_key_file
+        return self.retinue_decisions or (Mode.PROVED if told_apart or keyed else Mode.OPEN)
+
+    def interceptors(self, namespace: str) -> list[ProvedMessages]:
+        """What a client of Temporal, and the workers on it, need for these settings; nothing where nothing is proved."""
+        if self.mode() is Mode.OPEN and self.retinue_announce_keys is None:
+            return []
+        return [ProvedMessages(self, namespace)]
+
+    def keyring(self) -> Keyring:
+        """The keys of decisions. Where none is set, one is made in the data folder by whoever needs it first.
+
+        Raises:
+            ValueError: They are malformed or cannot be read. The message holds no part of a key.
+        """
+        if self.retinue_decision_keys and self.retinue_decision_key_file:
+            raise ValueError("set either RETINUE_DECISION_KEYS or RETINUE_DECISION_KEY_FILE")
+        if self.retinue_decision_keys:
+            return parse_keys(self.retinue_decision_keys.get_secret_value())
+        return parse_keys(_read(self.retinue_decision_key_file or _own_file()))
+
+    def announce_keyring(self) -> Keyring | None:
+        """The keys of announcements, where they need one.
+
+        Raises:
+            ValueError: They are malformed.
+        """
+        return parse_keys(self.retinue_announce_keys.get_secret_value()) if self.retinue_announce_keys else None
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open(encoding="ascii") as content:
+            return content.read(_MOST_TEXT)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"RETINUE_DECISION_KEY_FILE cannot be read: {type(error).__name__}") from None
+
+
+def _own_file() -> Path:
+    """The key file of this data folder, made if there is none. Two processes that make it at once keep the first one."""
+    file = RetinueSettings().data_dir.resolve() / "decision.keys"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{uuid.uuid4().hex}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as content:
+            content.write(f"{new_key()}\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+        draft.unlink()
+    return file
+
+
+@dataclass(frozen=True, repr=False)
+class Keyring:
+    """Keys by id, of which the first one signs and all of them count."""
+
+    keys: Mapping[str, bytes]
+
+    def mac(self, name: str, content: bytes) -> str | None:
+        """HMAC-SHA-256 (hex) by one key; None when it is not here."""
+        secret = self.keys.get(name)
+        return hmac.new(secret, content, "sha256").hexdigest() if secret else None
+
+
+def parse_keys(text: str) -> Keyring:
+    """Read keys as `id:key` by comma or line. Empty lines and those that begin with # are skipped.
+
+    Raises:
+        ValueError: There is none, one is malformed, or an id comes twice. The message holds no part of a key.
+    """
+    lines = [line.strip() for part in text.split(",") for line in part.splitlines()]
+    entries = [line.partition(":") for line in lines if line and not line.startswith("#")]
+    keys = {name: _secret(number, name, coded) for number, (name, _, coded) in enumerate(entries, 1)}
+    if not keys or len(keys) != len(entries) or len(keys) > _MOST_KEYS:
+        raise ValueError(f"there must be 1 to {_MOST_KEYS} decision keys, each with an id of its own")
+    return Keyring(keys)
+
+
+def _secret(number: int, name: str, coded: str) -> bytes:
+    try:
+        secret = base64.b64decode(coded.strip().rstrip("=") + "=", altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if not _NAME.fullmatch(name) or len(secret) != _KEY_BYTES:
+        raise ValueError(f"decision key {number} needs the form id:key, with {_KEY_BYTES} bytes in URL-safe base64")
+    return secret
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is proved: one start or update, to the last argument.
+
+    Args:
+        namespace: Of Temporal.
+        workflow_id: Whom it is for; of a schedule's start the id without the time that Temporal adds.
+        name: Of the update, or the workflow's type.
+        update_id: Temporal takes one id once for each run, so that a proof that is sent again is the same update. Empty
+            for a start.
+        args: What it says.
+    """
+
+    namespace: str
+    workflow_id: str
+    name: str
+    update_id: str
+    args: Sequence[Any]
+
+    def signed_content(self, key: str, expires: int | None) -> bytes:
+        """What the MAC covers, as canonical JSON. Arguments are taken as they cross Temporal."""
+        said = _ANYTHING.dump_python(list(self.args), mode="json", by_alias=True, exclude_unset=True)
+        digest = hashlib.sha256(_canonical(said)).hexdigest()
+        kind = "update" if self.update_id else "start"
+        parts = [_VERSION, kind, self.namespace, self.workflow_id, self.name, self.update_id, key, expires, digest]
+        return _canonical(parts)
+
+
+def _canonical(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+class Proof(BaseModel):
+    """What stands in the header."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    key: str = Field(max_length=40, description="the id of the key")
+    expires: int | None = Field(None, description="Unix seconds; never for what a schedule starts")
+    mac: str = Field(max_length=64)
+
+
+def proved(message: Message, keyring: Keyring, *, expires: datetime | None) -> Payload:
+    """A proof for a message, for its header."""
+    key = next(iter(keyring.keys))
+    until = None if expires is None else int(expires.timestamp())
+    mac = keyring.mac(key, message.signed_content(key, until))
+    assert mac is not None
+    data = Proof(key=key, expires=until, mac=mac).model_dump_json().encode()
+    return Payload(metadata={"encoding": b"json/plain"}, data=data)
+
+
+def check(message: Message, header: Payload | None, keyring: Keyring, *, now: datetime) -> None:
+    """Refuse what carries no proof that holds.
+
+    Raises:
+        ApplicationError: `NotProved`.
+    """
+    proof = _shown(header)
+    scheduled = None if message.update_id else _scheduled_as(message.workflow_id)
+    if proof.expires is None:
+        # only starts of schedules live for ever, and each schedule's counts for its own runs alone
+        if scheduled is None:
+            raise _not_proved("its proof has no end")
+        message = replace(message, workflow_id=scheduled)
+    elif now.timestamp() > proof.expires:
+        raise _not_proved("its proof has expired")
+    elif now.timestamp() < proof.expires - _MOST_AHEAD.total_seconds():
+        raise _not_proved("its proof is from the future")
+    mac = keyring.mac(proof.key, message.signed_content(proof.key, proof.expires))
+    if mac is None:
+        raise _not_proved("its proof was made with a key that this workflow worker does not have")
+    if not hmac.compare_digest(mac.encode(), proof.mac.encode()):
+        raise _not_proved("its proof belongs to something else")
+
+
+def _shown(header: Payload | None) -> Proof:
+    if header is None:
+        raise _not_proved("it carries no proof")
+    try:
+        return Proof.model_validate_json(header.data[:_MOST_HEADER])
+    except ValidationError:
+        raise _not_proved("its proof cannot be read") from None
+
+
+def _scheduled_as(workflow_id: str) -> str | None:
+    """The id that a schedule's action has, by that of a run it started."""
+    end = _OF_A_SCHEDULE.search(workflow_id)
+    return workflow_id[: end.start()] if end and end.end() == len(workflow_id) else None
+
+
+def proves(asked: client.Client) -> bool:
+    """Whether what this client starts and changes carries a proof."""
+    return _decisions_of(asked) is not None
+
+
+def kept_mac(asked: client.Client, workflow_id: str, name: str, update_id: str, args: Sequence[Any]) -> str:
+    """A MAC for an update that is kept until it can be sent; empty in the mode `open`. It is no proof for a workflow."""
+    ring = _decisions_of(asked)
+    if ring is None:
+        return ""
+    key = next(iter(ring.keys))
+    return f"{key}:{ring.mac(key, _kept_content(asked, workflow_id, name, update_id, args, key))}"
+
+
+def keeps(asked: client.Client, mac: str, workflow_id: str, name: str, update_id: str, args: Sequence[Any]) -> bool:
+    """Whether a kept update is as it was when `mac` was made; always in the mode `open`."""
+    ring = _decisions_of(asked)
+    if ring is None:
+        return True
+    key, _, shown = mac.partition(":")
+    made = ring.mac(key, _kept_content(asked, workflow_id, name, update_id, args, key))
+    return made is not None and hmac.compare_digest(made.encode(), shown.encode())
+
+
+def _kept_content(
+    asked: client.Client, workflow_id: str, name: str, update_id: str, args: Sequence[Any], key: str
+) -> bytes:
+    return Message(asked.namespace, workflow_id, f"kept {name}", update_id, args).signed_content(key, None)
+
+
+def _decisions_of(asked: client.Client) -> Keyring | None:
+    found = [one for one in asked.config()["interceptors"] if isinstance(one, ProvedMessages)]
+    return found[0].decisions() if found else None
+
+
+def check_clock(server_time: datetime, *, at: datetime) -> None:
+    """Refuse to go on where this process's clock is so wrong that its proofs do not hold.
+
+    Args:
+        server_time: What Temporal's clock said.
+        at: What ours said in that moment.
+
+    Raises:
+        ClockIsWrong: It is behind or ahead by more than `GOOD_FOR`.
+    """
+    behind = server_time - at
+    if abs(behind) > GOOD_FOR:
+        raise ClockIsWrong(
+            f"the clock of this API is {round(abs(behind).total_seconds() / 60)} minutes "
+            f"{'behind' if behind > timedelta() else 'ahead of'} Temporal's, so that nothing it asks for counts",
+            hint="whoever runs Retinue has to set the clocks of both machines, as by NTP",
+        )
+
+
+def _not_proved(why: str) -> ApplicationError:
+    return ApplicationError(
+        f"only those who hold this installation's key are heard, and {why}; nothing was changed",
+        type="NotProved",
+        non_retryable=True,
+    )
+
+
+def began_proved() -> bool:
+    """In a workflow: whether this run began with a proof. Part of its history, so the same in every replay."""
+    return HEADER in workflow.info().headers
+
+
+def wish(reason: str | None) -> str:
+    """What a cancellation's reason wishes, whether it is proved or not."""
+    return (reason or "").partition(" ")[0]
+
+
+def is_proved_cancellation(asked: client.Client, workflow_id: str, reason: str, *, at: datetime) -> bool:
+    """Whether a cancellation's reason carries a proof that holds, by the keys of the worker that `asked` belongs to."""
+    wanted, _, shown = reason.partition(" ")
+    ring = _decisions_of(asked)
+    if ring is None:
+        return False
+    message = Message(asked.namespace, workflow_id, CANCEL, CANCEL, [wanted])
+    try:
+        check(message, Payload(data=shown.encode()), ring, now=at)
+    except ApplicationError:
+        return False
+    return True
+
+
+class ProvedMessages(client.Interceptor, worker.Interceptor):
+    """Proves what a client says, and checks what the workflows on its workers hear.
+
+    Keys are read when they are needed first, which in a capability's worker is never.
+    """
+
+    def __init__(self, settings: ProofSettings, namespace: str) -> None:
+        self._settings = settings
+        self._decides = settings.mode() is Mode.PROVED
+        self._decisions: Keyring | None = None
+        self._announcements = settings.announce_keyring()
+        self.namespace = namespace
+
+    def decisions(self) -> Keyring | None:
+        """The keys of decisions; None in the mode `open`."""
+        if self._decides and self._decisions is None:
+            self._decisions = self._settings.keyring()
+        return self._decisions
+
+    def keyring_of(self, workflow_type: str) -> Keyring | None:
+        """The keys by which such a workflow's messages are proved; None where they need no proof."""
+        if workflow_type in PROVED_TYPES:
+            return self.decisions()
+        return self._announcements if workflow_type in ANNOUNCED_TYPES else None
+
+    def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:  # noqa: A002  # as its base calls it
+        """Prove what goes out."""
+        return _Proving(next, self)
+
+    def workflow_interceptor_class(
+        self,
+        input: worker.WorkflowInterceptorClassInput,  # noqa: A002  # as its base calls it
+    ) -> type[worker.WorkflowInboundInterceptor]:
+        """Check what comes in. The keys are read here, when the worker begins, or it does not begin."""
+        del input
+        keyrings = {name: ring for name in PROVED_TYPES | ANNOUNCED_TYPES if (ring := self.keyring_of(name))}
+        return type("Checking", (_Checking,), {"keyrings": keyrings})
+
+
+class _Proving(client.OutboundInterceptor):
+    """Adds proofs to starts, updates and schedules."""
+
+    def __init__(self, following: client.OutboundInterceptor, proofs: ProvedMessages) -> None:
+        super().__init__(following)
+        self._proofs = proofs
+
+    async def start_workflow(self, input: client.StartWorkflowInput) -> client.WorkflowHandle[Any, Any]:  # noqa: A002
+        input.headers = self._start(input, input.headers)
+        return await super().start_workflow(input)
+
+    async def start_workflow_update(
+        self,
+        input: client.StartWorkflowUpdateInput,  # noqa: A002
+    ) -> client.WorkflowUpdateHandle[Any]:
+        if ring := self._proofs.decisions():  # the registry's go with its start, so all others are for runs
+            input.update_id = input.update_id or str(uuid.uuid4())
+            input.headers = {
+                **input.headers,
+                HEADER: self._proof(ring, input.id, input.update, input.update_id, input.args),
+            }
+        return await super().start_workflow_update(input)
+
+    async def start_update_with_start_workflow(
+        self,
+        input: client.StartWorkflowUpdateWithStartInput,  # noqa: A002
+    ) -> client.WorkflowUpdateHandle[Any]:
+        start, update = input.start_workflow_input, input.update_workflow_input
+        if ring := self._proofs.keyring_of(start.workflow):
+            start.headers = self._start(start, start.headers)
+            update.update_id = update.update_id or str(uuid.uuid4())
+            update.headers = {
+                **update.headers,
+                HEADER: self._proof(ring, start.id, update.update, update.update_id, update.args),
+            }
+        return await super().start_update_with_start_workflow(input)
+
+    async def cancel_workflow(self, input: client.CancelWorkflowInput) -> None:  # noqa: A002
+        if input.reason and (ring := self._proofs.decisions()):
+            shown = self._proof(ring, input.id, CANCEL, CANCEL, [input.reason])
+            input.reason = f"{input.reason} {shown.data.decode()}"
+        await super().cancel_workflow(input)
+
+    async def create_schedule(self, input: client.CreateScheduleInput) -> client.ScheduleHandle:  # noqa: A002
+        action = input.schedule.action
+        if isinstance(action, client.ScheduleActionStartWorkflow):
+            self._prove_schedule(action)
+        return await super().create_schedule(input)
+
+    def _prove_schedule(self, action: client.ScheduleActionStartWorkflow) -> None:
+        if ring := self._proofs.keyring_of(action.workflow):
+            message = Message(self._proofs.namespace, action.id, action.workflow, "", action.args)
+            action.headers = {**(action.headers or {}), HEADER: proved(message, ring, expires=None)}
+
+    def _start(
+        self,
+        start: client.StartWorkflowInput | client.UpdateWithStartStartWorkflowInput,
+        headers: Mapping[str, Payload],
+    ) -> Mapping[str, Payload]:
+        ring = self._proofs.keyring_of(start.workflow)
+        return {**headers, HEADER: self._proof(ring, start.id, start.workflow, "", start.args)} if ring else headers
+
+    def _proof(self, ring: Keyring, workflow_id: str, name: str, update_id: str, args: Sequence[Any]) -> Payload:
+        message = Message(self._proofs.namespace, workflow_id, name, update_id, args)
+        return proved(message, ring, expires=clock() + GOOD_FOR)
+
+
+def clock() -> datetime:
+    """The clock by which proofs are made: the machine's own, as the Temporal server uses it."""
+    return datetime.now().astimezone()
+
+
+class _Checking(worker.WorkflowInboundInterceptor):
+    """Refuses starts and updates without a proof that holds."""
+
+    keyrings: Mapping[str, Keyring]
+
+    def init(self, outbound: worker.WorkflowOutboundInterceptor) -> None:
+        super().init(_Carrying(outbound))
+
+    async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:  # noqa: A002
+        # What went on from here once has been checked then. What a run or the server itself began comes from such a one.
+        info = workflow.info()
+        from_a_run = info.parent is not None or info.continued_run_id is not None
+        if not workflow.unsafe.is_replaying() and not from_a_run and (ring := self._ring()):
+            message = Message(info.namespace, info.workflow_id, info.workflow_type, "", input.args)
+            check(message, input.headers.get(HEADER), ring, now=info.start_time)
+        return await super().execute_workflow(input)
+
+    def handle_update_validator(self, input: worker.HandleUpdateInput) -> None:  # noqa: A002
+        if ring := self._ring():
+            info = workflow.info()
+            message = Message(info.namespace, info.workflow_id, input.update, input.id, input.args)
+            try:
+                check(message, input.headers.get(HEADER), ring, now=workflow.now())
+            except ApplicationError:
+                # a refused update leaves no event, so that nobody can fill a history with them: it stands in the log
+                workflow.logger.warning("an update without a proof was refused", extra={"update": input.update[:40]})
+                raise
+        super().handle_update_validator(input)
+
+    def _ring(self) -> Keyring | None:
+        return self.keyrings.get(workflow.info().workflow_type)
+
+
+class _Carrying(worker.WorkflowOutboundInterceptor):
+    """Lets a run that continues as new begin as proved as the one before it."""
+
+    def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:  # noqa: A002
+        carried = {HEADER: workflow.info().headers[HEADER]} if began_proved() else {}
+        super().continue_as_new(replace(input, headers={**input.headers, **carried}))

@@ -1,0 +1,168 @@
+"""The registry as its clients see it: announce a capability, read what is announced.
+
+The registry is one long-lived workflow (`workflows/registry.py`). Its names are here so that workers and the API need not
+import workflow code, and so that a worker in another language knows what to call: update-with-start of workflow type
+`RegistryWorkflow`, id `retinue-registry`, queue `workflows`, update `announce`, argument the manifest as JSON.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from retinue.capability import Manifest
+from retinue.errors import InvalidArguments, ServiceUnavailable
+from retinue.temporal.connection import WORKFLOW_QUEUE
+
+REGISTRY_ID = "retinue-registry"
+REGISTRY_TYPE = "RegistryWorkflow"
+ANNOUNCE = "announce"
+REPLACE = "replace"
+CAPABILITIES = "capabilities"
+REVISION = "revision"
+"""Of the memo, and the name of a query that costs next to nothing."""
+_RPC_TIMEOUT = timedelta(seconds=5)
+_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*")
+FRESH = 1.0
+"""Seconds. Planning reads the registry at most this often; it reads again before it calls a tool unknown."""
+
+
+def is_older(version: str, other: str) -> bool:
+    """Whether `version` comes before `other`. Only numbers with dots can be compared: of others none is older."""
+    if not (_NUMBERS.fullmatch(version) and _NUMBERS.fullmatch(other)):
+        return False
+    return [*map(int, version.split("."))] < [*map(int, other.split("."))]
+
+
+class Directory:
+    """Reads the manifests. Asks for the registry's revision (cheap) and for the manifests when it changed."""
+
+    def __init__(self, client: Client) -> None:
+        self._handle = client.get_workflow_handle(REGISTRY_ID)
+        self._revision: int | None = None
+        self._read_at = float("-inf")
+        self._manifests: list[Manifest] = []
+        self._answered_at = float("-inf")
+
+    async def check(self, *, max_age: float) -> None:
+        """See that the registry answers, or was never started.
+
+        Args:
+            max_age: Seconds that its last answer may be old.
+
+        Raises:
+            RPCError: Temporal does not answer, or the registry's worker does not.
+        """
+        asked_at = time.monotonic()
+        if asked_at - self._answered_at < max_age:
+            return
+        try:
+            await self._handle.query(REVISION, rpc_timeout=_RPC_TIMEOUT)
+        except WorkflowQueryFailedError:
+            pass  # a workflow worker of an earlier version, which knows no such query, has answered
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+        self._answered_at = asked_at
+
+    async def manifests(self, *, max_age: float = 0) -> list[Manifest]:
+        """All announced capabilities by name; empty when nothing was ever announced.
+
+        Args:
+            max_age: Seconds that the answer may be old.
+
+        Raises:
+            RPCError: Temporal does not answer, or the registry's worker does not.
+        """
+        asked_at = time.monotonic()
+        if asked_at - self._read_at >= max_age:
+            await self._read()
+            self._read_at = asked_at
+        return self._manifests
+
+    async def _read(self) -> None:
+        try:
+            description = await self._handle.describe(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return
+            raise
+        revision = await description.memo_value(REVISION, 0, type_hint=int)
+        if revision != self._revision:
+            self._manifests = await self._handle.query(
+                CAPABILITIES, result_type=list[Manifest], rpc_timeout=_RPC_TIMEOUT
+            )
+            self._revision = revision
+
+
+async def check_keys(client: Client) -> None:
+    """Find out whether this process has the keys that the others have, before it takes work that it could not read.
+
+    Raises:
+        Undecipherable: It has not: what the registry last wrote cannot be read here.
+    """
+    try:
+        description = await client.get_workflow_handle(REGISTRY_ID).describe(rpc_timeout=_RPC_TIMEOUT)
+    except RPCError:
+        return  # there is nothing to compare with yet
+    await description.memo_value(REVISION, 0)
+
+
+async def announce(client: Client, manifest: Manifest, update_id: str | None = None) -> int:
+    """Put a manifest into the registry, starting the registry if this is the first one ever. Returns its revision.
+
+    A newer version of the capability that stands there stays.
+
+    Args:
+        client: Connected to Temporal.
+        manifest: What is announced.
+        update_id: The same for each try of one announcement: a later try then waits for the answer to an earlier one,
+            where a second update would have to be worked through too.
+
+    Raises:
+        ServiceUnavailable: Temporal or the workflow worker does not answer in time; try again.
+        InvalidArguments: The registry refused the manifest.
+    """
+    return await _put(client, ANNOUNCE, manifest, update_id)
+
+
+async def go_back(client: Client, manifest: Manifest, update_id: str | None = None) -> int:
+    """Put a manifest into the registry though a newer version stands there. Arguments, result and errors as for `announce`."""
+    return await _put(client, REPLACE, manifest, update_id)
+
+
+async def _put(client: Client, update: str, manifest: Manifest, update_id: str | None) -> int:
+    start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+        REGISTRY_TYPE,
+        id=REGISTRY_ID,
+        task_queue=WORKFLOW_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary="Registry of capabilities",
+        static_details="Holds the manifest of every capability that was ever announced. Started by the first worker.",
+    )
+    try:
+        revision: int = await client.execute_update_with_start_workflow(
+            update,
+            manifest,
+            start_workflow_operation=start,
+            result_type=int,
+            id=update_id,
+            rpc_timeout=_RPC_TIMEOUT,
+        )
+    except (RPCError, RPCTimeoutOrCancelledError):
+        raise ServiceUnavailable("the registry did not answer") from None
+    except WorkflowUpdateFailedError as error:
+        raise InvalidArguments(f"the registry refused {manifest.name}: {error.cause}") from None
+    return revision

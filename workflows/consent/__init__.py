@@ -1,0 +1,1 @@
+"""Whether an action may happen: grants, budgets, approvals, and the card that a person reads."""

@@ -1,0 +1,190 @@
+"""What a run may still use: its budget and the person's of the day, and the question "top up or stop" when one is used up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+from temporalio import workflow
+
+from activities.reasoning.contract import Usage
+from retinue.times import local as local_time
+from retinue.times import on_the_calendar
+from workflows.consent import lookups
+from workflows.consent.approvals import Approvals, Question
+from workflows.messages import ApprovalKind, ApprovalStatus, BudgetView, StartAssistant
+from workflows.rules.budget import Budget, Limits
+from workflows.rules.grants import Amounts, DayUsage, Spend
+from workflows.rules.policy import DEFAULT_POLICY, Decision, Verdict
+
+_WORDS = {"requests": "requests to the language model", "tool_calls": "tool calls"}
+
+
+class BudgetStopped(Exception):
+    """The budget is used up and the person chose to stop."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A limit that would be broken, and as much again as is offered at first."""
+
+    says: str
+    again: float
+    of_the_day: bool = False
+
+
+class Allowance:
+    """Lets a run use what it may, and asks its person when that is used up. Nothing is ever cut off silently."""
+
+    def __init__(self, start: StartAssistant, approvals: Approvals) -> None:
+        policy = start.policy or DEFAULT_POLICY
+        self._start = start
+        self._approvals = approvals
+        self._limits = start.budget or policy.run_budget or Limits()
+        self._budget = Budget(self._limits, started=workflow.now())
+        self._day_limits = policy.day_budget
+        carried = start.carried
+        self.day_extra = dict(carried.day_extra) if carried else {}
+        self.day_extra_on = carried.day_extra_on if carried else None
+        self._reported: dict[str, float] = {}
+        self.asked = carried.asked_budgets if carried else 0
+        self._reports = 0
+        self._one_at_a_time = asyncio.Lock()
+        self._stopped = False
+
+    def begin_turn(self) -> None:
+        """A chat's next message: it has a budget of its own, and a stop held for the message before."""
+        self._stopped = False
+        # what was used goes on counting for the day
+        self._carry_over()
+        self._budget = Budget(self._limits, started=workflow.now())
+
+    def _carry_over(self) -> None:
+        for name, amount in self._budget.used().items():
+            self._reported[name] = self._reported.get(name, 0) - amount
+
+    def used(self, usage: Usage, *, counted: int) -> None:
+        """Count what a model used. So many requests were counted before they were made, which may have been too many."""
+        more = usage.requests - counted
+        self._budget.take(requests=more, tokens=usage.input_tokens + usage.output_tokens, cost=usage.cost)
+
+    def works(self, working: bool) -> None:
+        """Whether the run works, or only people are waited for."""
+        self._budget.works(working, workflow.now())
+
+    def view(self) -> BudgetView | None:
+        """The budget as people see it; None while it is the policy's own and no reason to speak of it."""
+        if self._start.budget is None and self.asked == 0:
+            return None
+        return BudgetView(limits=self._budget.limits, used=self._budget.used())
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the person chose to stop rather than to top up."""
+        return self._stopped
+
+    async def room(self, **amounts: float) -> None:
+        """Count `amounts` as used; asks for more first where a limit would break.
+
+        Raises:
+            BudgetStopped: The person wants no more.
+        """
+        async with self._one_at_a_time:
+            while not self._stopped and (broken := await self._broken(amounts)):
+                self._stopped = not await self._topped_up(broken)
+            if self._stopped:
+                raise BudgetStopped
+            self._budget.take(**amounts)
+
+    async def _broken(self, amounts: Mapping[str, float]) -> dict[str, Broken]:
+        """The limits that would break, by name; none when there is room."""
+        run = self._budget.exceeded_by(workflow.now(), **amounts)
+        limits, used = self._budget.limits.model_dump(), self._budget.used()
+        broken = {
+            name: Broken(f"{_said(name, used[name], limits[name])} of this run", self._limits.model_dump()[name])
+            for name in run
+        }
+        return broken or await self._broken_of_the_day(amounts)
+
+    async def _broken_of_the_day(self, amounts: Mapping[str, float]) -> dict[str, Broken]:
+        if self._day_limits is None:
+            return {}
+        day = await self._report()
+        limits = self._day_limits.model_dump(exclude_none=True)
+        if day and day.day != self.day_extra_on:
+            self.day_extra, self.day_extra_on = {}, day.day  # a top-up was for its day
+        broken = {}
+        for name, limit in limits.items() if day else ():
+            allowed = limit + self.day_extra.get(name, 0)
+            if name in amounts and getattr(day, name) + max(amounts[name], 0) >= allowed + (amounts[name] > 0):
+                broken[name] = Broken(f"{_said(name, getattr(day, name), allowed)} of today", limit, of_the_day=True)
+        return broken
+
+    async def _report(self) -> DayUsage | None:
+        """Add what was used since the last report to the person's day. Without an answer the day counts as unknown."""
+        used = self._budget.used()
+        delta = {name: round(amount - self._reported.get(name, 0), 6) for name, amount in used.items()}
+        self._reports += 1
+        spend = Spend(
+            key=f"{workflow.info().workflow_id}/{workflow.info().run_id[:8]}/{self._reports}",
+            day=local_time(on_the_calendar(workflow.now()), self._start.timezone).date(),
+            delta=Amounts.model_validate({name: max(0, amount) for name, amount in delta.items()}),
+        )
+        day = await lookups.spend(self._start.owner, spend)
+        if day is not None:
+            self._reported = dict(used)
+        return day
+
+    async def _topped_up(self, broken: Mapping[str, Broken]) -> bool:
+        """Ask for more; whether there is more now."""
+        self.asked += 1
+        approval_id = self._approvals.ask(self._question(broken), now=workflow.now())
+        view = await self._approvals.decided(approval_id)
+        if view.status is not ApprovalStatus.APPROVED:
+            return False
+        for name, amount in Limits.model_validate(view.args).model_dump(exclude_none=True).items():
+            if broken[name].of_the_day:
+                self.day_extra[name] = self.day_extra.get(name, 0) + amount
+            else:
+                self._budget.top_up(Limits.model_validate({name: amount}))
+        return True
+
+    def _question(self, broken: Mapping[str, Broken]) -> Question:
+        terms = Verdict(decision=Decision.ASK, rule="budget", reasons=[limit.says for limit in broken.values()])
+        again = {name: limit.again for name, limit in broken.items()}
+        return Question(
+            id=f"ap-budget-{self.asked}",
+            kind=ApprovalKind.BUDGET,
+            tool="budget.top_up",
+            title="The budget is used up: top it up by this, or reject to stop",
+            args=dict(again),
+            args_schema=_schema(again),
+            terms=terms,
+            judge=lambda _: terms,
+            check=_wrong,
+        )
+
+    async def settle(self) -> None:
+        """Let the day's budget know what is left to be told."""
+        if self._day_limits is not None:
+            await self._report()
+
+
+def _said(name: str, used: float, limit: float) -> str:
+    return f"{used:g} of {limit:g} {_WORDS.get(name, name)}"
+
+
+def _wrong(amounts: Mapping[str, JsonValue]) -> Iterator[str]:
+    try:
+        Limits.model_validate(amounts)
+    except ValidationError as error:
+        yield from (f"{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+
+
+def _schema(amounts: Mapping[str, float]) -> dict[str, Any]:
+    kinds = {name: "number" if name in ("cost", "seconds") else "integer" for name in amounts}
+    properties = {name: {"type": kind, "exclusiveMinimum": 0} for name, kind in kinds.items()}
+    return {"type": "object", "properties": properties, "required": list(amounts), "additionalProperties": False}

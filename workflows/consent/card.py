@@ -1,0 +1,444 @@
+"""The card of an action: what a person must see before they decide, in the order that matters. Pure.
+
+First where data goes, each address whole; then what the ids stand for now; then what is changed, with what is removed
+by it; then the texts. The order comes from the tool's schema, never from the model. Every surface shows this card: the
+page, the command line, the Temporal Web UI, MCP, A2A, AG-UI and chats; most as the text that `rendered` makes of it.
+What stands in it is made harmless to look at; the exact values stand in the approval's `args`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeGuard
+
+from pydantic import BaseModel, Field, JsonValue
+
+from retinue.addresses import readable_domain
+from retinue.provenance.wording import origin_words
+from retinue.text import safe
+from workflows.rules.provenance import Origin, at
+
+TEXT_SHOWN = 4000
+"""Characters of a text that a card shows."""
+_LINE = 160
+"""Characters; a longer value is a text."""
+_FACTS = 8
+_FACT = 120
+_ADDRESS = 320
+"""Characters: no mail address is longer."""
+_LISTED = 10
+_TEXTS = frozenset({"body", "text", "message", "description", "notes", "content", "instruction"})
+_ID = re.compile(r"(?:.*_)?ids?")
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2})")
+_MISSING = object()
+
+
+class Form(StrEnum):
+    """What an action is, where people know how that looks."""
+
+    MAIL = "mail"
+    EVENT = "event"
+    OTHER = "other"
+
+
+class Role(StrEnum):
+    """What a value of an action does."""
+
+    DESTINATION = "destination"
+    CHANGE = "change"
+    TEXT = "text"
+
+
+class CardLine(BaseModel):
+    """One argument of the action."""
+
+    argument: str = Field(description="its name, or a JSON pointer into it")
+    label: str = Field(description="the same for people")
+    role: Role
+    values: list[str] = Field(default_factory=list, description="each whole, unless it is a text")
+    note: str = Field("", description="what becomes of what is there now, as in 'removes all 4: ...'")
+    length: int | None = Field(None, description="characters of the whole text, where only its beginning is shown")
+
+
+class CardFact(BaseModel):
+    """Something that is known of a thing."""
+
+    label: str
+    value: str
+
+
+class CardThing(BaseModel):
+    """What stands behind an id."""
+
+    argument: str
+    label: str
+    id: str
+    facts: list[CardFact] = Field(default_factory=list, description="as they are now")
+    by_others: bool = Field(False, description="others may have written the facts")
+    problem: str = Field("", description="why it is not known what it stands for")
+
+
+class CardOrigin(BaseModel):
+    """Where a value came from."""
+
+    label: str
+    value: str = ""
+    words: str
+    trusted: bool
+
+
+class Card(BaseModel):
+    """What would happen, in the order in which a person should read it."""
+
+    form: Form = Form.OTHER
+    lines: list[CardLine] = Field(default_factory=list, description="destinations, then changes, then texts")
+    things: list[CardThing] = Field(default_factory=list, description="what ids stand for; shown after destinations")
+    origins: list[CardOrigin] = Field(default_factory=list)
+    undo: str = Field("", description="whether it can be taken back, in words")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of an id in the arguments.
+
+    Attributes:
+        value: The id that was asked about.
+        found: The thing as it is now; None where it could not be read.
+        fields: What a thing of its kind can have; what `found` lacks of it is empty.
+        problem: Why not.
+        by_others: Others may have written it.
+    """
+
+    value: JsonValue
+    found: Mapping[str, JsonValue] | None = None
+    fields: frozenset[str] = frozenset()
+    problem: str = ""
+    by_others: bool = True
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a card is about, besides the arguments.
+
+    Attributes:
+        schema: Of the arguments; empty where it is not known.
+        sensitive: JSON pointers of arguments that decide where data goes.
+        things: By argument, what is known of the id in it.
+        about: By argument, what an earlier step of the run said of the thing that its value was taken from.
+        origins: Where values came from.
+        undo: The tool that takes it back.
+        read_only: It changes nothing.
+        alone: Only the person who asked decides.
+    """
+
+    schema: Mapping[str, Any]
+    sensitive: Sequence[str] = ()
+    things: Mapping[str, Known] | None = None
+    about: Mapping[str, str] | None = None
+    origins: Sequence[Origin] = ()
+    undo: str | None = None
+    read_only: bool = False
+    alone: bool = True
+
+
+def card_of(args: Mapping[str, JsonValue], subject: Subject) -> Card:
+    """The card of an action with these arguments."""
+    places = {place for place in subject.sensitive if _is_destination(at(args, place))}
+    things = [thing for name in _in_order(args, subject.schema) for thing in _thing(name, args[name], subject)]
+    shown = {thing.argument for thing in things} | {place[1:] for place in places}
+    rest = [
+        line for name in _in_order(args, subject.schema) if name not in shown for line in _line(name, args, subject)
+    ]
+    return Card(
+        form=_form(args, subject),
+        lines=[
+            *(line for place in subject.sensitive if place in places for line in _destination(place, args, subject)),
+            *sorted(rest, key=lambda line: line.role is Role.TEXT),
+        ],
+        things=things,
+        origins=[_origin(origin, args, alone=subject.alone) for origin in subject.origins],
+        undo=_undo(subject),
+    )
+
+
+def rendered(title: str, card: Card) -> str:
+    """The card as text: the action, and all of its true arguments. Nothing in it was phrased by a model."""
+    first = [line for line in card.lines if line.role is Role.DESTINATION]
+    others = [line for line in card.lines if line.role is not Role.DESTINATION]
+    parts = (
+        [title],
+        *(_line_text(line) for line in first),
+        *(_thing_text(thing) for thing in card.things),
+        *(_line_text(line) for line in others),
+    )
+    return "\n".join(text for part in parts for text in part)
+
+
+def destinations(title: str, card: Card) -> str:
+    """The beginning of the card as text, which nothing may cut: the action and where it goes."""
+    first = [line for line in card.lines if line.role is Role.DESTINATION]
+    return rendered(title, Card(lines=first))
+
+
+def listed(title: str, args: Mapping[str, JsonValue]) -> str:
+    """Arguments as text where nothing is known of their tool any more."""
+    card = card_of(args, Subject(schema={}))
+    return rendered(title, card.model_copy(update={"things": [_without_problem(thing) for thing in card.things]}))
+
+
+def _without_problem(thing: CardThing) -> CardThing:
+    return thing.model_copy(update={"problem": ""})
+
+
+def explained(card: Card | None, reasons: Sequence[str]) -> str:
+    """What belongs below the card wherever it is shown as text: why it is asked, where values came from, undo."""
+    lines = ["Asked because:", *(f"- {safe(reason)}" for reason in reasons)] if reasons else []
+    if card and card.origins:
+        lines += ["Where the values come from:", *(f"- {_origin_text(origin)}" for origin in card.origins)]
+    return "\n".join([*lines, *([card.undo] if card and card.undo else [])])
+
+
+def in_whole(preview: str, card: Card | None, reasons: Sequence[str]) -> str:
+    """The card with what belongs below it."""
+    below = explained(card, reasons)
+    return f"{preview}\n\n{below}" if below else preview
+
+
+def label_of(name: str) -> str:
+    """An argument's name, or a JSON pointer to it, for people."""
+    return " ".join(safe(name.strip("/").replace("/", " ").replace("_", " ")).split())
+
+
+def _in_order(args: Mapping[str, JsonValue], schema: Mapping[str, Any]) -> list[str]:
+    """The names of the arguments as the schema has them; what it does not name follows by its name."""
+    known = [name for name in schema.get("properties", {}) if name in args]
+    return [*known, *sorted(name for name in args if name not in known)]
+
+
+def _form(args: Mapping[str, JsonValue], subject: Subject) -> Form:
+    names = {*subject.schema.get("properties", {}), *args}
+    if {"to", "subject", "body"} <= names:
+        return Form.MAIL
+    return Form.EVENT if {"start", "end"} <= names and names & {"title", "event_id"} else Form.OTHER
+
+
+def _is_destination(value: JsonValue) -> bool:
+    """Whether it is given, and short enough to be one rather than a text."""
+    texts = value if isinstance(value, list) else [value]
+    return value not in (None, "", []) and not any(isinstance(text, str) and _is_long(text) for text in texts)
+
+
+def _is_long(text: str) -> bool:
+    return "\n" in text or (len(text) > _LINE and any(char.isspace() for char in text))
+
+
+def _destination(place: str, args: Mapping[str, JsonValue], subject: Subject) -> Iterator[CardLine]:
+    values = [_address(value) for value in _leaves(at(args, place))]
+    if values:
+        note = _becomes(at(args, place), _present(place[1:], subject), subject)
+        yield CardLine(argument=place, label=label_of(place), role=Role.DESTINATION, values=values, note=note)
+
+
+def _leaves(value: JsonValue) -> Iterator[str]:
+    """Every plain value inside a value as text, and every reference to a result that is not known yet."""
+    if isinstance(value, dict) and "$from" not in value:
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None:
+        yield value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _address(value: str) -> str:
+    read = readable_domain(value)
+    return f"{safe(value)} (that is {safe(read)})" if read else safe(value)
+
+
+def _thing(name: str, value: JsonValue, subject: Subject) -> Iterator[CardThing]:
+    """What stands behind an id; in words where it is not known."""
+    known = (subject.things or {}).get(name)
+    about = (subject.about or {}).get(name)
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        return
+    if known is None and about is None and (not _ID.fullmatch(name) or f"/{name}" in subject.sensitive):
+        return
+    base = CardThing(argument=name, label=label_of(name), id=safe(str(value)))
+    if known and known.value != value:
+        yield base.model_copy(update={"problem": "it was changed by hand, and what it stands for was not read"})
+    elif known and known.found is not None:
+        facts = [CardFact(label=label, value=text) for label, text in _facts(known.found, skip=str(value))]
+        yield base.model_copy(update={"facts": facts[:_FACTS], "by_others": known.by_others})
+    elif about:
+        earlier = [CardFact(label="", value=safe(about))]
+        lost = f"it could not be read now ({known.problem}); this is what the run had read" if known else ""
+        yield base.model_copy(update={"facts": earlier, "by_others": True, "problem": lost})
+    else:
+        reason = f"could not be read: {safe(known.problem)}" if known else "is not known here"
+        yield base.model_copy(update={"problem": f"what it stands for {reason}"})
+
+
+def _facts(found: Mapping[str, JsonValue], *, skip: str) -> Iterator[tuple[str, str]]:
+    """The plain fields of a thing, ids left out, each short; an address is never cut."""
+    for name, value in found.items():
+        if _ID.fullmatch(name) or value in (None, "", []) or isinstance(value, bool | dict) or value == skip:
+            continue
+        texts = value if isinstance(value, list) else [value]
+        if all(isinstance(text, str | int | float) for text in texts):
+            more = [f"and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
+            yield label_of(name), ", ".join([*(_short(_value(text)) for text in texts[:_LISTED]), *more])
+
+
+def _short(text: str) -> str:
+    """On one line, and not long; an address is not cut, as long as one may be."""
+    line = " ".join(text.split())
+    most = _ADDRESS if "@" in line and " " not in line else _FACT
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _line(name: str, args: Mapping[str, JsonValue], subject: Subject) -> Iterator[CardLine]:
+    value = args[name]
+    if value in (None, "", [], {}):
+        yield from _cleared(name, value, args, subject)
+        return
+    present = _present(name, subject)
+    base = CardLine(argument=name, label=label_of(name), role=Role.CHANGE, note=_becomes(value, present, subject))
+    texts = [_value(item) for item in value] if _is_plain_list(value) else [_value(value)]
+    if _is_plain_list(value) and not any(map(_is_long, texts)):
+        yield base.model_copy(update={"values": texts})
+        return
+    text = ", ".join(texts)
+    is_text = (isinstance(value, str) and name in _TEXTS) or _is_long(text) or len(text) > _LINE
+    cut = {"length": len(text)} if len(text) > TEXT_SHOWN else {}
+    role = Role.TEXT if is_text else Role.CHANGE
+    yield base.model_copy(update={"role": role, "values": [text[:TEXT_SHOWN] if is_text else text], **cut})
+
+
+def _is_plain_list(value: JsonValue) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _cleared(name: str, value: JsonValue, args: Mapping[str, JsonValue], subject: Subject) -> Iterator[CardLine]:
+    """What is emptied. A value that the tool takes for "not given" empties nothing, nor does `[]` where nothing was."""
+    schema = subject.schema.get("properties", {}).get(name)
+    default = schema.get("default", _MISSING) if isinstance(schema, dict) else _MISSING
+    makes_anew = not any(map(_ID.fullmatch, args))
+    if (value == default and type(value) is type(default)) or (default is _MISSING and value == [] and makes_anew):
+        return
+    if value is None and not subject.schema:
+        return
+    note = _becomes(value, _present(name, subject), subject) or "empty"
+    yield CardLine(argument=name, label=label_of(name), role=Role.CHANGE, note=note)
+
+
+def _present(name: str, subject: Subject) -> JsonValue | object:
+    """What stands there now, as the thing that is changed has it."""
+    for argument, known in (subject.things or {}).items():
+        found = known.found
+        if found is not None and found.get(argument) == known.value and name in {*found, *known.fields}:
+            return found.get(name)
+    return _MISSING
+
+
+def _changes_something(subject: Subject) -> bool:
+    """Whether an argument names the thing that is changed, also where that could not be read."""
+    return any(_ID.fullmatch(argument) for argument in subject.things or {})
+
+
+def _becomes(value: JsonValue, present: JsonValue | object, subject: Subject) -> str:
+    """What a value does to what is there now, in words; empty where nothing is there to be changed."""
+    empty = value in (None, "", [], {})
+    if present is _MISSING:
+        return "removes what is there" if empty and _changes_something(subject) else ""
+    if isinstance(present, list):
+        return _list_becomes(value if isinstance(value, list) else [], present)
+    if present in (None, ""):
+        return "nothing is there now" if empty else ""
+    was = _short(_value(present))  # type: ignore[arg-type]  # what is not missing is JSON
+    if empty:
+        return f"removes: {was}"
+    return "as it is now" if _same(value, present) else f"now: {was}"
+
+
+def _list_becomes(value: Sequence[JsonValue], present: Sequence[JsonValue]) -> str:
+    gone = [_value(item) for item in present if item not in value]
+    if not present:
+        return "" if value else "nothing is there now"
+    if not value:
+        return f"removes all {len(gone)}: {', '.join(gone)}"
+    return (
+        f"removes {len(gone)} of {len(present)}: {', '.join(gone)}"
+        if gone
+        else "removes none of those that are there now"
+    )
+
+
+def _same(value: JsonValue, present: object) -> bool:
+    if isinstance(value, str) and isinstance(present, str) and _MOMENT.fullmatch(value) and _MOMENT.fullmatch(present):
+        return datetime.fromisoformat(value) == datetime.fromisoformat(present)
+    return value == present
+
+
+def _value(value: JsonValue) -> str:
+    """A value for people, safe to look at: a moment with its day of the week, anything nested as JSON."""
+    if not isinstance(value, str):
+        return safe(json.dumps(value, ensure_ascii=False))
+    if not _MOMENT.fullmatch(value):
+        return safe(value)
+    moment = datetime.fromisoformat(value)
+    seconds = ":%S" if moment.second else ""
+    offset = moment.strftime("%z")
+    return f"{moment.strftime(f'%a %Y-%m-%d %H:%M{seconds}')} {offset[:3]}:{offset[3:]}"
+
+
+def _origin(origin: Origin, args: Mapping[str, JsonValue], *, alone: bool) -> CardOrigin:
+    value = at(args, origin.path)
+    return CardOrigin(
+        label=label_of("/".join(part for part in origin.path.split("/") if not part.isdecimal())) or "everything",
+        value=_address(value) if isinstance(value, str) and not _is_long(value) else "",
+        words=safe(origin_words(origin, alone=alone)),
+        trusted=origin.trusted,
+    )
+
+
+def _undo(subject: Subject) -> str:
+    if subject.undo:
+        return f"It can be taken back ({subject.undo})."
+    return "" if subject.read_only else "It cannot be taken back."
+
+
+def _line_text(line: CardLine) -> Iterator[str]:
+    text = ", ".join(line.values)
+    if len(text.splitlines()) > 1:
+        yield f"{line.label}:"
+        yield from _indented(text)
+    else:
+        yield f"{line.label}: {text}".rstrip() if text else f"{line.label}: ({line.note})"
+    if line.note and text:
+        yield f"    ({line.note})"
+    if line.length:
+        yield f"    [shortened: {TEXT_SHOWN} of {line.length} characters are shown; the arguments hold all of it]"
+
+
+def _thing_text(thing: CardThing) -> Iterator[str]:
+    yield f"{thing.label}: {thing.id}"
+    if thing.facts:
+        facts = "; ".join(f"{fact.label} {fact.value}".strip() for fact in thing.facts)
+        others = " (others may have written this)" if thing.by_others else ""
+        yield f"    which is {facts}{others}"
+    if thing.problem:
+        yield f"    {thing.problem}"
+
+
+def _origin_text(origin: CardOrigin) -> str:
+    value = f" {origin.value}" if origin.value else ""
+    return f"{origin.label}{value}: {origin.words}"
+
+
+def _indented(text: str) -> Iterator[str]:
+    return (f"    {line}" for line in text.splitlines())

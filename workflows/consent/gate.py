@@ -1,0 +1,309 @@
+"""Consent: whether an action may run, decided by policy, grants and people; never by what a model says about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pydantic import JsonValue
+from temporalio import workflow
+
+from retinue.plan import BoundStep
+from retinue.text import safe
+from workflows.consent import lookups
+from workflows.consent.approvals import SIGNAL, Approvals, Question
+from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
+from workflows.rules.grants import Approved, Consult, Consulted, GrantWish, Scope
+from workflows.rules.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Rule, Verdict
+from workflows.rules.provenance import Origin, Source, at, leaves, touches
+from workflows.rules.rejections import Rejection, Rejections, Target, target
+from workflows.rules.strictness import rule_of_others
+from workflows.run.subject_lookup import look_up
+
+ASKS_GRANTS = 2
+"""From this edition on a run asks for the person's grants before it asks the person."""
+
+
+class Refused(Exception):
+    """An action may not run.
+
+    Args:
+        kind: `Denied` by the policy, `Rejected` by a person, `RejectedBefore` twice already, or `Expired` unanswered.
+        message: Why, for the person and the planner.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """The arguments that may run, how that was allowed, and how long a cancel must still stop it (seconds)."""
+
+    args: dict[str, JsonValue]
+    consent: StepConsent
+    hold: float = 0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One action that somebody wants: a step with its true arguments and where they came from."""
+
+    step: BoundStep
+    args: dict[str, JsonValue]
+    origins: Sequence[Origin] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+    after_strangers: bool = False
+    occasion: str = ""
+    """The plan, or the turn of an agent, in which it was wanted: what is wanted together is asked together."""
+
+
+class Consent:
+    """Clears the actions of one run."""
+
+    def __init__(
+        self,
+        start: StartAssistant,
+        approvals: Approvals,
+        *,
+        asked_through: Callable[[], Sequence[str]],
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self._start = start
+        self._asked_through = asked_through
+        self._policy: Policy = start.policy or DEFAULT_POLICY
+        self._approvals = approvals
+        self._on_notice = on_notice
+        self._notes: list[asyncio.Task[None]] = []
+        self._rejections = Rejections(start.carried.rejections if start.carried else ())
+        self._asking_again: dict[Target, asyncio.Lock] = {}
+
+    def judge(self, wish: Wish) -> Verdict:
+        """What the policy says, before grants and people."""
+        return self._policy.judge(self._action(wish, wish.args, wish.origins))
+
+    async def clear(self, wish: Wish, *, on_asking: Callable[[], None]) -> Cleared:
+        """Find out whether the action may run; asks a person where it must, however long that takes.
+
+        Raises:
+            Refused: It may not.
+        """
+        verdict = self.judge(wish)
+        if verdict.decision is Decision.DENY:
+            raise Refused("Denied", f"the policy forbids it: {'; '.join(verdict.reasons) or verdict.rule}")
+        if verdict.decision is Decision.AUTO:
+            return self._automatic(wish, StepConsent(how="automatic", rule=verdict.rule))
+        found = await self._standing(wish, verdict)
+        if found.grant_id:
+            return self._automatic(wish, StepConsent(how="grant", rule=verdict.rule, grant_id=found.grant_id))
+        return await self._ask_unless_settled(wish, verdict, offer=found.offer, on_asking=on_asking)
+
+    def _automatic(self, wish: Wish, consent: StepConsent) -> Cleared:
+        notes = wish.step.annotations
+        for_good = notes.destructive or notes.undo is None
+        leaves = notes.open_world and not notes.read_only
+        return Cleared(wish.args, consent, hold=self._policy.hold if leaves and for_good else 0)
+
+    async def _standing(self, wish: Wish, verdict: Verdict) -> Consulted:
+        """What the person's grants say. They count neither for several people nor for what strangers may have steered."""
+        alone = verdict.approvers == 1 and not verdict.not_the_requester and not verdict.by
+        steered = wish.after_strangers or _goes_where_strangers_say(wish)
+        if self._start.edition < ASKS_GRANTS or not alone or steered:
+            return Consulted()
+        question = Consult(
+            key=_key(wish),
+            assistant_id=workflow.info().workflow_id,
+            tool=wish.step.tool,
+            args=wish.args,
+            sensitive=wish.step.annotations.sensitive,
+            schedule_id=self._start.schedule_id,
+            keys=tuple(self._asked_through()),
+        )
+        return await lookups.consult(self._start.owner, question)
+
+    async def _ask_unless_settled(
+        self, wish: Wish, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
+    ) -> Cleared:
+        """Ask; what was rejected before comes back one at a time, and once at most."""
+        what = target(wish.step, wish.args)
+        if not self._rejections.comes_back(what, wish.occasion):
+            return await self._ask(wish, verdict, offer=offer, on_asking=on_asking)
+        async with self._asking_again.setdefault(what, asyncio.Lock()):
+            if self._rejections.is_settled(what, wish.occasion):
+                where = f" ({', '.join(map(safe, what[1]))})" if what[1] else ""
+                self._on_notice(f"{wish.step.title}{where} was rejected twice, so nobody was asked a third time")
+                raise Refused("RejectedBefore", "it was rejected twice, so nobody was asked a third time")
+            return await self._ask(wish, verdict, offer=offer, on_asking=on_asking)
+
+    def begin_turn(self) -> None:
+        """The person said something new."""
+        self._rejections.begin_turn()
+
+    def rejections(self) -> list[Rejection]:
+        """What was rejected, for the next run of a chat."""
+        return self._rejections.carried()
+
+    async def _ask(
+        self, wish: Wish, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
+    ) -> Cleared:
+        things = await look_up(wish.step, wish.args, key=f"{wish.step.id}.shown")
+        question = replace(self._question(wish, verdict, offer), things=things)
+        approval_id = self._approvals.ask(question, now=workflow.now())
+        on_asking()
+        view = await self._approvals.decided(approval_id)
+        if view.status is ApprovalStatus.APPROVED:
+            self._rejections.approved(target(wish.step, wish.args))
+            self._remember(wish, view)
+            return Cleared(view.args, StepConsent(how="approval", rule=view.rule, approval_id=view.id))
+        if view.status is ApprovalStatus.EXPIRED:
+            raise Refused("Expired", "nobody decided in time, and the policy then says no")
+        self._rejections.rejected(target(wish.step, wish.args), wish.occasion)
+        raise Refused("Rejected", self._who_rejected(view) + (f": {view.comment}" if view.comment else ""))
+
+    def _who_rejected(self, view: ApprovalView) -> str:
+        """Told to the person whose run it is; a colleague's no is not theirs."""
+        own = view.decided_by in (None, SIGNAL, self._start.owner)
+        return "you rejected it" if own else f"{str(view.decided_by).rpartition(':')[2]} rejected it"
+
+    async def again(self, wish: Wish, problem: str, number: int) -> bool:
+        """Ask whether an action of which nobody knows the outcome may be done again; grants do not count here.
+
+        Args:
+            wish: The action.
+            problem: What is known of it, for the person.
+            number: Of the repeat, from 1.
+        """
+        terms = self._terms_of_a_repeat(self.judge(wish), problem)
+        things = await look_up(wish.step, wish.args, key=f"{wish.step.id}.shown-again-{number}")
+        question = replace(
+            self._question(wish, terms, offer=None),
+            things=things,
+            id=f"ap-{wish.step.id}-again-{number}",
+            kind=ApprovalKind.REPEAT,
+            title=f"Do it again, although it may have happened already: {wish.step.title}",
+            check=lambda args: iter(() if args == wish.args else ("it can only be done again as it was, or left",)),
+        )
+        view = await self._approvals.decided(self._approvals.ask(question, now=workflow.now()))
+        return view.status is ApprovalStatus.APPROVED
+
+    def _terms_of_a_repeat(self, verdict: Verdict, problem: str) -> Verdict:
+        """Who decided the first time decides now. No answer is no yes, whatever the rule says about silence."""
+        silence = AtExpiry.DENY if verdict.at_expiry is AtExpiry.ALLOW else verdict.at_expiry
+        return verdict.model_copy(
+            update={"decision": Decision.ASK, "reasons": [problem, *verdict.reasons], "at_expiry": silence}
+        )
+
+    def _question(self, wish: Wish, verdict: Verdict, offer: Scope | None) -> Question:
+        return Question(
+            id=f"ap-{wish.step.id}",
+            step_id=wish.step.id,
+            tool=wish.step.tool,
+            title=wish.step.title,
+            args=wish.args,
+            terms=verdict,
+            judge=lambda args: self._judge_edit(wish, args),
+            retrace=lambda args: _retraced(wish, args),
+            args_schema=wish.step.args_schema or {},
+            origins=wish.origins,
+            undo=wish.step.annotations.undo,
+            read_only=wish.step.annotations.read_only,
+            about=wish.about,
+            sensitive=wish.step.annotations.sensitive,
+            offer=offer,
+            others=lambda scope, grant: self._rule_of_others(wish.step, scope, grant),
+        )
+
+    def _rule_of_others(self, step: BoundStep, scope: Scope, grant: GrantWish) -> Rule | None:
+        """The rule of the policy that keeps one person from allowing this alone."""
+        return rule_of_others(
+            self._policy,
+            scope,
+            tool=step.tool,
+            annotations=step.annotations,
+            arguments=list({**(step.args_schema or {}).get("properties", {}), **step.args}),
+            caller=self._start.owner,
+            also_for=grant.also_for,
+        )
+
+    def _judge_edit(self, wish: Wish, args: Mapping[str, JsonValue]) -> Verdict:
+        """The policy's word on edited arguments: what stood there before comes from where it came from."""
+        return self._policy.judge(self._action(wish, args, list(_origins_of_edit(wish, args))))
+
+    def _action(self, wish: Wish, args: Mapping[str, JsonValue], origins: Sequence[Origin]) -> Action:
+        return Action(
+            tool=wish.step.tool,
+            annotations=wish.step.annotations,
+            args=args,
+            origins=origins,
+            caller=self._start.owner,
+            scheduled=self._start.schedule_id is not None,
+            after_strangers=wish.after_strangers,
+        )
+
+    def _remember(self, wish: Wish, view: ApprovalView) -> None:
+        """Let the person's standing things know, beside the effect: it need not wait for that."""
+        if self._start.edition >= ASKS_GRANTS and (view.approvers == 1 and not view.by):
+            self._notes.append(asyncio.create_task(self._note(wish, view)))
+
+    async def _note(self, wish: Wish, view: ApprovalView) -> None:
+        wanted = self._approvals.grant_wish(view.id)
+        approval = Approved(
+            key=_key(wish),
+            tool=wish.step.tool,
+            args=view.args,
+            sensitive=wish.step.annotations.sensitive,
+            approval=f"{workflow.info().workflow_id}/{view.id}",
+            by=view.decided_by or self._start.owner,
+            through=self._approvals.decided_through(view.id),
+            wish=wanted,
+        )
+        grant = await lookups.approved(self._start.owner, approval)
+        if grant:
+            self._approvals.granted(view.id, grant.grant_id)
+        elif wanted:
+            self._on_notice(f"the standing permission asked for with {view.id} could not be recorded; give it again")
+
+    async def settle(self) -> None:
+        """Wait until everything that is to be remembered is."""
+        if self._notes:
+            await asyncio.gather(*self._notes)
+            self._notes.clear()
+
+
+def _key(wish: Wish) -> str:
+    return f"{workflow.info().workflow_id}/{wish.step.id}"
+
+
+def _origins_of_edit(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
+    """Each value that decides where data goes: one that stood there before keeps its origin, a new one was typed."""
+    for place in wish.step.annotations.sensitive:
+        before = {str(value): path for path, value in leaves(place, at(wish.args, place))}
+        for path, value in leaves(place, at(args, place)):
+            old = before.get(str(value))
+            known = _covering(wish.origins, old) if old else None
+            if known:
+                yield known.model_copy(update={"path": path})
+            elif old is None:
+                yield Origin(path=path, source=Source.USER, trusted=True)
+
+
+def _retraced(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
+    """Where the values of edited arguments come from; what decides nothing about destinations only where it stayed."""
+    yield from _origins_of_edit(wish, args)
+    for origin in wish.origins:
+        decides = any(touches(origin.path, place) for place in wish.step.annotations.sensitive)
+        if not decides and at(args, origin.path) == at(wish.args, origin.path):
+            yield origin
+
+
+def _goes_where_strangers_say(wish: Wish) -> bool:
+    theirs = [origin.path for origin in wish.origins if origin.source == Source.STRANGERS]
+    return any(touches(path, place) for path in theirs for place in wish.step.annotations.sensitive)
+
+
+def _covering(origins: Sequence[Origin], path: str) -> Origin | None:
+    """The origin of the value at a place, or of what holds it."""
+    return next((origin for origin in origins if f"{path}/".startswith(f"{origin.path}/")), None)

@@ -1,0 +1,118 @@
+"""Short questions of a workflow to what is near: the person's standing things, and the registry.
+
+They are local activities (`workers/local_activities.py`): they run in the workflow's own worker and cost one event each.
+Whoever does not answer in time has said nothing: no grant, no total, no tool. Nothing is allowed, and nothing blocked,
+because a standing thing was away; then a person is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import FailureError, is_cancelled_exception
+
+from retinue.capability import Manifest, ToolSpec
+from workflows.rules.grants import Approved, Consult, Consulted, DayUsage, Grant, Spend, digested
+
+CONSULT = "person.consult"
+APPROVED = "person.approved"
+SPEND = "person.spend"
+TOOLS = "registry.tools"
+AGENT = "registry.agent"
+GATHER = "run.gather"
+PROVED = "run.proved"
+SCHEMAS = "registry.check_schemas"
+GATHERING = 0.25
+"""Seconds."""
+_ONE_TRY = timedelta(seconds=6)
+_ALL_TRIES = timedelta(seconds=7)
+"""Shorter than the eight seconds after which a waiting workflow task must report, so that it costs nothing extra."""
+_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), backoff_coefficient=2, maximum_attempts=4)
+_CHECK = timedelta(minutes=1)
+"""One try of what needs CPU alone; on a busy machine it takes long."""
+_CHECK_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=10))
+
+Answer = TypeVar("Answer")
+
+
+class FoundTool(BaseModel):
+    """A tool as the registry knows it, and where it is called."""
+
+    spec: ToolSpec
+    task_queue: str
+    capability: str
+
+
+async def consult(owner: str, question: Consult) -> Consulted:
+    """Ask whether a grant covers a step. A grant in the answer is used by it; the same key again uses nothing."""
+    asked = question.model_copy(update={"args": digested(question.args)})
+    return await _ask(CONSULT, Consulted, owner, asked) or Consulted()
+
+
+async def approved(owner: str, approval: Approved) -> Grant | None:
+    """Tell that a person approved an action; returns the grant when one came of it."""
+    told = approval.model_copy(update={"args": digested(approval.args)})
+    return await _ask(APPROVED, Grant, owner, told)
+
+
+async def spend(owner: str, spent: Spend) -> DayUsage | None:
+    """Add to what the day has used; returns the day's totals, or None when they are not to be had now."""
+    return await _ask(SPEND, DayUsage, owner, spent)
+
+
+async def tools(names: Sequence[str]) -> list[FoundTool] | None:
+    """The tools of these full names; those that nobody announced are absent. None when the registry is away."""
+    return await _ask(TOOLS, list[FoundTool], list(names))
+
+
+async def agent(capability: str) -> list[FoundTool] | None:
+    """The plannable tools of a capability, none when it is unknown. None when the registry is away."""
+    return await _ask(AGENT, list[FoundTool], capability)
+
+
+async def proved_cancellation(reason: str) -> bool:
+    """Whether a cancellation of this run with this reason came through the front door."""
+    info = workflow.info()
+    return bool(await _ask(PROVED, bool, info.workflow_id, reason, workflow.now()))
+
+
+async def schema_problem(manifest: Manifest) -> str | None:
+    """What is wrong with a manifest's schemas, None if nothing is. It waits for the answer as long as that takes."""
+    problem: str | None = await workflow.execute_local_activity(
+        SCHEMAS, manifest, result_type=str, start_to_close_timeout=_CHECK, retry_policy=_CHECK_RETRY
+    )
+    return problem
+
+
+async def gather() -> None:
+    """Wait a moment while many steps are out.
+
+    It holds the workflow task open, so that their results come in a few tasks: a task costs the server about as much as
+    two activities, and without this 100 steps take twenty of them. A timer would be one more task instead.
+    """
+    await _ask(GATHER, type(None))
+
+
+async def _ask(name: str, answer: type[Answer], *arguments: Any) -> Answer | None:
+    try:
+        found: Answer | None = await workflow.execute_local_activity(
+            name,
+            args=arguments,
+            result_type=answer,
+            start_to_close_timeout=_ONE_TRY,
+            schedule_to_close_timeout=_ALL_TRIES,
+            retry_policy=_RETRY,
+        )
+    except FailureError as error:
+        # a local activity that timed out comes as an ActivityError, one that failed comes bare
+        if is_cancelled_exception(error):
+            raise asyncio.CancelledError from None
+        workflow.logger.warning("%s has no answer: %s", name, error.cause or error)
+        return None
+    return found

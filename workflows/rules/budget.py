@@ -1,0 +1,82 @@
+"""Budgets: what a run, or a person in a day, may use before somebody is asked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retinue.schemas.plain_number import PLAIN_NUMBER
+
+_Count = Annotated[int, Field(ge=1), PLAIN_NUMBER]
+_UpTo10000 = Annotated[int, Field(ge=1, le=10_000), PLAIN_NUMBER]
+_Amount = Annotated[float, Field(gt=0), PLAIN_NUMBER]
+
+
+class Limits(BaseModel):
+    """How much may be used; what is not given is not limited."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests: _UpTo10000 | None = Field(None, description="requests to language models")
+    tokens: _Count | None = Field(None, description="tokens of language models, in and out together")
+    cost: _Amount | None = Field(None, description="in the currency of the configured prices")
+    steps: _UpTo10000 | None = Field(None, description="steps of plans, delegated ones included")
+    tool_calls: _UpTo10000 | None = Field(None, description="calls of tools, those of agents included")
+    seconds: _Amount | None = Field(None, description="of work, the waiting for people left out")
+
+
+class Budget:
+    """What a run has used of what it may use, and for how long it worked.
+
+    Time in which only people were waited for does not count.
+    """
+
+    def __init__(self, limits: Limits, *, started: datetime) -> None:
+        self._limits = limits
+        self._used: dict[str, float] = dict.fromkeys(Limits.model_fields, 0)
+        self._working_since: datetime | None = started
+
+    def take(self, **amounts: float) -> None:
+        """Count what is used, by the names of `Limits`."""
+        for name, amount in amounts.items():
+            self._used[name] += amount
+
+    def top_up(self, more: Limits) -> None:
+        """Allow more. Only limits that exist can grow."""
+        grown = {
+            name: getattr(self._limits, name) + amount
+            for name, amount in more.model_dump(exclude_none=True).items()
+            if getattr(self._limits, name) is not None
+        }
+        self._limits = self._limits.model_copy(update=grown)
+
+    def works(self, working: bool, now: datetime) -> None:
+        """Say whether the run works or only waits for people, as often as you like."""
+        if self._working_since is not None:
+            self._used["seconds"] += (now - self._working_since).total_seconds()
+        self._working_since = now if working else None
+
+    def exceeded_by(self, now: datetime, **amounts: float) -> list[str]:
+        """The names of the limits that using `amounts` more would break; of `amounts` and time, no others.
+
+        What cannot be known beforehand, such as the tokens of an answer, is given as 0: then the limit counts as broken
+        once it is reached.
+        """
+        self.works(self._working_since is not None, now)
+        broken = []
+        for name, amount in {**amounts, "seconds": 0}.items():
+            limit, used = getattr(self._limits, name), self._used[name]
+            if limit is not None and (used + amount > limit or (amount == 0 and used >= limit)):
+                broken.append(name)
+        return broken
+
+    @property
+    def limits(self) -> Limits:
+        """What may be used by now, top-ups included."""
+        return self._limits
+
+    def used(self) -> dict[str, float]:
+        """What was used, by the names of `Limits`, rounded to six places."""
+        return {name: round(amount, 6) for name, amount in self._used.items()}

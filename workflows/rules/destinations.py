@@ -1,0 +1,23 @@
+"""The places to which an action sends data: checked by code before anybody is asked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from retinue.addresses import misleading
+from workflows.rules.provenance import at, leaves
+
+
+def refused_destinations(args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Iterator[str]:
+    """Why an action may not even be asked about: an address in it imitates another one.
+
+    Args:
+        args: Of the action. References are left out.
+        sensitive: JSON pointers of the arguments that decide where data goes.
+    """
+    for place in sensitive:
+        for path, value in leaves(place, at(args, place)):
+            if isinstance(value, str) and (problem := misleading(value)):
+                yield f"{path.split('/')[1].replace('_', ' ')}: {problem}"

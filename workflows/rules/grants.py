@@ -1,0 +1,454 @@
+"""The standing things of a person: what is allowed for good, what was approved often, what a day has used.
+
+Types and pure rules; `workflows/person.py` keeps them. A grant is a permission that outlives one approval. It never grows
+by itself: what it covers is written out, pattern by pattern, and whatever does not fit is asked as ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from retinue.plan import pointer
+from retinue.provenance.credential import Credential, CredentialKind
+from retinue.schemas.plain_number import PLAIN_NUMBER
+from retinue.text import safe
+from retinue.times import Moment
+
+EQUAL_APPROVALS = 3
+"""After so many equal approvals a grant is offered."""
+LOG_USES = 50
+LONGEST = timedelta(days=366)
+"""No grant may be given an end that is further away."""
+LONG_TEXT = 500
+"""Characters. A longer value is known by its digest only, so that no mail's text is kept here."""
+MAX_SCOPE = 16 * 1024
+_SHOWN = 100
+_PLAIN = re.compile(r"[\w.@+:/~-]+")
+
+Pattern = Annotated[str, Field(max_length=3 * LONG_TEXT)]
+Place = Annotated[str, Field(max_length=200, pattern=r"^(/[^/]+)+$")]
+ToolName = Annotated[str, Field(max_length=200)]
+Key = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(max_length=200)]
+
+
+def _small(patterns: dict[str, list[str]]) -> dict[str, list[str]]:
+    if len(_canonical(patterns)) > MAX_SCOPE:
+        raise ValueError(f"the patterns are larger than {MAX_SCOPE // 1024} KiB together")
+    return patterns
+
+
+Patterns = Annotated[
+    dict[Place, Annotated[list[Pattern], Field(max_length=50)]],
+    Field(
+        max_length=50,
+        description="by JSON pointer, what each value there must fit: one of these glob patterns",
+        json_schema_extra={"additionalProperties": False},
+    ),
+    AfterValidator(_small),
+]
+ScheduleId = Annotated[str | None, Field(max_length=200, description="only runs that this schedule starts")]
+Uses = Annotated[int | None, Field(ge=0, le=1000, description="how often it may still be used; null is without end")]
+
+
+class AlsoFor(StrEnum):
+    """Which runs a grant counts for beside those that its person asks for in person."""
+
+    SCHEDULES = "schedules"
+    KEYS = "keys"
+
+
+Reach = Annotated[
+    tuple[AlsoFor, ...],
+    Field(
+        max_length=2,
+        description="which runs it counts for beside those that you ask for in person or through the key with which you "
+        "give it: 'schedules' for scheduled runs, 'keys' for what your other API keys ask for",
+    ),
+]
+
+
+class Scope(BaseModel):
+    """Which arguments are meant. An empty list of patterns says that there must be no value at that place.
+
+    A list fits when each of its values does; an object counts as one value, its JSON with sorted keys and no blanks.
+    """
+
+    args: Patterns = Field(default_factory=dict)
+    closed: bool = Field(False, description="no argument may have a value that `args` does not name")
+
+
+class Use(BaseModel):
+    """One action that a grant allowed."""
+
+    key: str = Field(description="assistant id/step id")
+    assistant_id: str
+    at: Moment
+
+
+class Grant(Scope):
+    """A standing, scoped permission."""
+
+    grant_id: Name
+    tool: ToolName
+    uses: Uses = None
+    expires_at: Moment | None = None
+    schedule_id: ScheduleId = None
+    also_for: Reach = ()
+    through: Credential | None = Field(None, description="the credential with which it was given")
+    created_at: Moment
+    created_by: Name = "local"
+    from_approval: Name | None = Field(None, description="'assistant id/approval id', where it came with one")
+    revoked_at: Moment | None = None
+    used: int = 0
+    log: list[Use] = Field(default_factory=list, description=f"the last {LOG_USES} uses, newest last")
+
+
+class GrantWish(BaseModel):
+    """What a person sends with an approval: the same from now on. Without `args` it is what was just approved."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    args: Patterns | None = Field(
+        None,
+        description="by JSON pointer, glob patterns that each value there must fit; without it exactly the approved "
+        "values of the arguments that decide where data goes, or of all arguments where none does; {} is any arguments",
+    )
+    uses: Annotated[int, Field(ge=1, le=1000), PLAIN_NUMBER] | None = Field(
+        None, description="how often it may be used"
+    )
+    expires_at: Moment | None = None
+    schedule_id: ScheduleId = None
+    also_for: Reach = ()
+
+
+class Consult(BaseModel):
+    """Input of the update `consult`: may this step run without asking?"""
+
+    key: Key = Field(description="assistant id/step id; the same key never uses a grant twice")
+    assistant_id: Name
+    tool: ToolName
+    args: dict[str, JsonValue] = Field(description="as they will run; see `digested`")
+    sensitive: tuple[Place, ...] = ()
+    schedule_id: ScheduleId = None
+    keys: tuple[Name, ...] = Field((), description="ids of the API keys through which the run was asked for")
+
+
+class Consulted(BaseModel):
+    """The answer: a grant, or none, and then perhaps one that could be offered with the approval."""
+
+    grant_id: str | None = None
+    says: str | None = Field(None, description="the grant in words")
+    offer: Scope | None = None
+
+
+class Approved(BaseModel):
+    """Input of the update `approved`: a person approved this action, perhaps for good."""
+
+    key: Key = Field(description="assistant id/step id; the same key counts once")
+    tool: ToolName
+    args: dict[str, JsonValue] = Field(description="as they were approved; see `digested`")
+    sensitive: tuple[Place, ...] = ()
+    approval: Name | None = Field(None, description="assistant id/approval id")
+    by: Name = "local"
+    through: Credential | None = None
+    wish: GrantWish | None = None
+
+
+class NewGrant(Scope):
+    """Input of the update `add_grant`. The id comes from the caller, so that the same request twice is one grant."""
+
+    grant_id: Name
+    tool: ToolName
+    uses: int | None = Field(None, ge=1, le=1000)
+    expires_at: Moment | None = None
+    schedule_id: ScheduleId = None
+    also_for: Reach = ()
+    through: Credential | None = None
+    by: Name = "local"
+
+
+class Revoke(BaseModel):
+    """Input of the update `revoke`."""
+
+    grant_id: Name
+
+
+class Amounts(BaseModel):
+    """What was used, in the words of a budget."""
+
+    requests: int = Field(0, ge=0, le=10**9)
+    tokens: int = Field(0, ge=0, le=10**12)
+    cost: float = Field(0, ge=0, le=10**9, allow_inf_nan=False)
+    steps: int = Field(0, ge=0, le=10**9)
+    tool_calls: int = Field(0, ge=0, le=10**9)
+    seconds: float = Field(0, ge=0, le=10**9, allow_inf_nan=False)
+
+    def plus(self, more: Amounts) -> Amounts:
+        """The sums; money to a millionth, so that many small parts do not drift."""
+        return Amounts(**{name: round(getattr(self, name) + getattr(more, name), 6) for name in Amounts.model_fields})
+
+
+class Spend(BaseModel):
+    """Input of the update `spend`."""
+
+    key: Key = Field(description="the same key counts once")
+    day: date = Field(description="today where the person is")
+    delta: Amounts
+
+
+class DayUsage(Amounts):
+    """What a person has used in one day."""
+
+    day: date
+
+
+class PersonState(BaseModel):
+    """Input of `PersonWorkflow`: what it carries over when it continues as new."""
+
+    grants: list[Grant] = Field(default_factory=list)
+    approvals: dict[str, int] = Field(default_factory=dict, description="equal approvals, by `sameness`")
+    keys: dict[str, str] = Field(default_factory=dict, description="digests of used keys and the grant that was used")
+    days: dict[str, DayUsage] = Field(default_factory=dict)
+
+
+def scope_of(tool_args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Scope | None:
+    """The narrowest useful scope of an action: where its data goes, or where nothing says that, all of its arguments.
+
+    None when there is too much to write out, such as a mail to hundreds.
+    """
+    args = digested(tool_args)
+    try:
+        return _where_it_goes(args, sensitive) if sensitive else _as_it_is(args)
+    except ValidationError:
+        return None
+
+
+def wished_scope(wish: GrantWish, args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Scope | None:
+    """What a grant that was wished with an approval covers; None where it says nothing and there is too much."""
+    return scope_of(args, sensitive) if wish.args is None else Scope(args=wish.args)
+
+
+def _where_it_goes(args: dict[str, JsonValue], sensitive: Sequence[str]) -> Scope:
+    return Scope(args={place: sorted({_exactly(text) for text in _values(_at(args, place))}) for place in sensitive})
+
+
+def _as_it_is(args: dict[str, JsonValue]) -> Scope:
+    """A list counts as a whole here: the same values in another order are another action."""
+    given = {_place(name): [_exactly(_text(value))] for name, value in sorted(args.items()) if _is_given(value)}
+    return Scope(args=given, closed=True)
+
+
+def covers(
+    grant: Grant,
+    tool: str,
+    args: Mapping[str, JsonValue],
+    schedule_id: str | None,
+    now: datetime,
+    *,
+    keys: Collection[str] = (),
+) -> bool:
+    """Whether a grant allows an action now."""
+    return is_live(grant, now) and fits(grant, tool, args, schedule_id, keys=keys)
+
+
+def is_live(grant: Grant, now: datetime) -> bool:
+    """Whether a grant can still be used: neither revoked nor used up nor expired."""
+    ended = grant.revoked_at is not None or grant.uses == 0
+    return not ended and (grant.expires_at is None or now < grant.expires_at)
+
+
+def fits(
+    grant: Grant,
+    tool: str,
+    args: Mapping[str, JsonValue],
+    schedule_id: str | None,
+    *,
+    keys: Collection[str] = (),
+) -> bool:
+    """Whether an action lies within a grant's scope, whatever became of the grant.
+
+    Args:
+        grant: The permission.
+        tool: Of the action.
+        args: As they will run.
+        schedule_id: The schedule that started the run, if one did.
+        keys: Ids of the API keys through which the run was asked for.
+    """
+    if grant.tool != tool or not _is_for_run(grant, schedule_id, keys):
+        return False
+    known = digested(args)
+    named = {place.split("/")[1] for place in grant.args}
+    if grant.closed and any(_place(name)[1:] not in named for name, value in known.items() if _is_given(value)):
+        return False
+    return all(_fit(_at(known, place), patterns) for place, patterns in grant.args.items())
+
+
+def _is_for_run(grant: Grant, schedule_id: str | None, keys: Collection[str]) -> bool:
+    """Whether a grant counts for a run that a schedule started, or that was asked for through these keys."""
+    if grant.schedule_id is not None:
+        of_schedule = grant.schedule_id == schedule_id
+    else:
+        of_schedule = schedule_id is None or AlsoFor.SCHEDULES in grant.also_for
+    given_with = grant.through.id if grant.through else ""
+    return of_schedule and (AlsoFor.KEYS in grant.also_for or all(key == given_with for key in keys))
+
+
+def sameness(tool: str, scope: Scope) -> str:
+    """Equal for approvals of the same tool with the same scope."""
+    return digest(tool, _canonical({place: sorted(patterns) for place, patterns in scope.args.items()}), scope.closed)
+
+
+def digest(*parts: object) -> str:
+    """A short name for something long."""
+    return hashlib.sha256(_canonical(parts).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def digested(args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The arguments with every long text replaced by its digest: enough to compare, and small. Twice changes nothing."""
+    return {name: _digested(value) for name, value in args.items()}
+
+
+def check_wish(expires_at: datetime | None, now: datetime) -> str | None:
+    """What is wrong with the end that a person wants for a grant; None when it can be."""
+    if expires_at is None or now < expires_at <= now + LONGEST:
+        return None
+    return "expires_at must lie ahead, at most one year; leave it out for a grant until it is revoked"
+
+
+def describe(grant: Grant) -> str:
+    """A grant in one plain sentence, made by code from what it really allows."""
+    parts = [safe(grant.tool), *(_phrase(place, patterns) for place, patterns in grant.args.items())]
+    if not grant.args:
+        parts.append("without any arguments" if grant.closed else "WHATEVER its arguments are")
+    elif grant.closed:
+        parts.append("and nothing else")
+    if grant.schedule_id is not None:
+        parts.append(f"only in runs of the schedule {_shown(grant.schedule_id)}")
+    bounds = [_how_often(grant.uses), _how_long(grant.expires_at), _for_which_runs(grant)]
+    return f"From now on: {', '.join([*parts, *filter(None, bounds)])}"
+
+
+def _for_which_runs(grant: Grant) -> str:
+    """Who may have asked for the run, in words."""
+    any_key = AlsoFor.KEYS in grant.also_for
+    if grant.schedule_id is not None:
+        return "whichever of your API keys made it" if any_key else ""
+    key = grant.through if grant.through and grant.through.kind is CredentialKind.KEY else None
+    through = " or through any of your API keys" if any_key else f" or through the {key.label}" if key else ""
+    scheduled = AlsoFor.SCHEDULES in grant.also_for
+    only = "" if any_key or scheduled else "only "
+    return f"{only}when you ask in person{through}{', and in scheduled runs' if scheduled else ''}"
+
+
+def _how_often(uses: int | None) -> str:
+    if uses is None:
+        return "any number of times"
+    return {0: "no more times", 1: "once more"}.get(uses, f"{uses} more times")
+
+
+def _how_long(expires_at: datetime | None) -> str:
+    if expires_at is None:
+        return "until it is revoked"
+    at_midnight = (expires_at.hour, expires_at.minute, expires_at.second) == (0, 0, 0)
+    return f"until {expires_at:%Y-%m-%d}" if at_midnight else f"until {expires_at:%Y-%m-%d %H:%M %Z}"
+
+
+def _phrase(place: str, patterns: Sequence[str]) -> str:
+    label = safe(place[1:].replace("/", " ").replace("_", " "))
+    if not patterns:
+        return f"no {label}"
+    if "*" in patterns:
+        return f"ANY {label}"
+    exact = [_shown(_literal(pattern)) for pattern in patterns if _is_exact(pattern)]
+    wide = [f"anything like {_shown(pattern)}" for pattern in patterns if not _is_exact(pattern)]
+    return f"{label} {' or '.join([*(f'exactly {text}' for text in exact[:1]), *exact[1:], *wide])}"
+
+
+def _shown(text: str) -> str:
+    """A value that cannot be mistaken for a part of the sentence around it."""
+    if len(text) > _SHOWN and any(char.isspace() for char in text):  # an address is told whole
+        text = f"{text[:_SHOWN]}… ({len(text)} characters)"
+    return text if _PLAIN.fullmatch(text) and text.isascii() else json.dumps(safe(text), ensure_ascii=False)
+
+
+def _fit(value: JsonValue, patterns: Sequence[str]) -> bool:
+    values = list(_values(value))
+    if not patterns or not values:
+        return not patterns and not values
+    return _exactly(_text(value)) in patterns or all(
+        any(fnmatchcase(text, pattern) for pattern in patterns) for text in values
+    )
+
+
+def _values(value: JsonValue) -> Iterator[str]:
+    """The values at a place as texts: nothing for null and an empty list, else a list's values one by one."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _values(item)
+    elif value is not None:
+        yield _text(value)
+
+
+def _is_given(value: JsonValue) -> bool:
+    return next(_values(value), None) is not None
+
+
+def _text(value: JsonValue) -> str:
+    text = value if isinstance(value, str) else _canonical(value)
+    return str(_digested(text))
+
+
+def _digested(value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        return (
+            value
+            if len(value) <= LONG_TEXT
+            else f"sha256:{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()}"
+        )
+    if isinstance(value, list):
+        return [_digested(item) for item in value]
+    return digested(value) if isinstance(value, dict) else value
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _at(args: dict[str, JsonValue], place: str) -> JsonValue:
+    try:
+        return pointer(args, place)
+    except LookupError:
+        return None
+
+
+def _place(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _exactly(text: str) -> str:
+    """The glob pattern that only this text fits."""
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+def _literal(pattern: str) -> str:
+    return re.sub(r"\[([*?[])\]", r"\1", pattern)
+
+
+def exact_text(patterns: Sequence[str]) -> str | None:
+    """The one text that fits these patterns; None where more do, or where only its digest is known."""
+    only = patterns[0] if len(patterns) == 1 and _is_exact(patterns[0]) else None
+    return None if only is None or only.startswith("sha256:") else _literal(only)
+
+
+def _is_exact(pattern: str) -> bool:
+    return _exactly(_literal(pattern)) == pattern

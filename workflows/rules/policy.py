@@ -1,0 +1,655 @@
+"""Which actions are automatic, asked or denied: rules as data, judged by code from what is known about an action.
+
+The first rule that matches decides, and what no rule speaks of is asked. Judged are the tool's annotations, the true
+arguments and where their values came from. What a model says about an action counts for nothing.
+
+The rules are the law of the person whose house it is: nothing here overrules a rule that lets something pass. Two
+things keep a careless rule from doing harm. A rule that lets pass reads its conditions strictly and one that asks or
+denies reads them generously, wherever a value is unknown or could be read in two ways. And the default asks about
+everything that it has not found harmless.
+
+Pure: no clock, no chance, no files. Workflows judge here, and replay it; a policy travels with the run that it governs,
+so that editing the file does not change a run that waits. Standing permissions are none of this room's business:
+whoever performs actions consults them only where the verdict is "ask", so what is denied stays denied.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from retinue.capability import Annotations
+from retinue.plan import pointer
+from retinue.tenancy import organisation
+from workflows.rules.budget import Limits
+from workflows.rules.provenance import Origin, Source
+
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_LONGEST = 400 * _UNITS["d"]
+_MAX_FILE_CHARS = 64 * 1024
+_KNOWN_PEOPLE = frozenset({Source.USER, Source.CONTACTS})
+ANYBODY = "*"
+
+
+def _duration(value: object) -> float:
+    if isinstance(value, str) and (found := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", value)):
+        return float(found[1]) * _UNITS[found[2]]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise ValueError('write a time as a number of seconds, or like "90s", "15m", "2h" or "3d"')
+
+
+def _some_time(seconds: float) -> float:
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError("a time is longer than 0 and at most 400 days")
+    return seconds
+
+
+def _time_or_none(seconds: float) -> float:
+    return seconds if seconds == 0 else _some_time(seconds)
+
+
+def _json_pointer(path: str) -> str:
+    if not re.fullmatch(r"(/([^/~]|~[01])+)+", path):
+        raise ValueError(f"{path[:80]!r} is no JSON pointer; the argument `to` is written '/to'")
+    return path
+
+
+Flag = Annotated[bool, Strict()]
+Seconds = Annotated[float, BeforeValidator(_duration), AfterValidator(_some_time)]
+Hold = Annotated[float, BeforeValidator(_duration), AfterValidator(_time_or_none)]
+Pointer = Annotated[str, AfterValidator(_json_pointer)]
+Glob = Annotated[str, Field(min_length=1, max_length=200)]
+Globs = Annotated[tuple[Glob, ...], Field(min_length=1, max_length=100)]
+PersonName = Annotated[str, Field(min_length=1, max_length=200)]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+
+
+MAX_NAMES = 1500
+"""Characters of the names of those who may decide: they stand in a search attribute of the run, which holds 2,048."""
+
+
+class Decision(StrEnum):
+    """What becomes of an action."""
+
+    AUTO = "auto"
+    ASK = "ask"
+    DENY = "deny"
+
+
+class AtExpiry(StrEnum):
+    """What becomes of an asked action when nobody decided in time."""
+
+    DENY = "deny"
+    ALLOW = "allow"
+    WAIT = "wait"
+
+
+class Asking(BaseModel):
+    """Who decides about an asked action, and what happens while nobody does. All times are seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    approvers: Annotated[int, Strict()] = Field(1, ge=1, le=20, description="how many different people must approve")
+    by: tuple[PersonName, ...] = Field(
+        (), max_length=100, description="who may decide; empty: who asked for the run; '*': anybody of the house"
+    )
+    not_the_requester: Flag = Field(False, description="who asked for the run may not decide about it")
+    expires_after: Seconds | None = Field(None, description="None: it waits for ever")
+    at_expiry: AtExpiry = Field(AtExpiry.DENY, description="'wait' marks it as overdue and waits on")
+    remind_after: tuple[Seconds, ...] = Field(
+        (), max_length=20, description="counted from when it was asked, ascending"
+    )
+    escalate_after: Seconds | None = Field(None, description="from then on `escalate_to` may decide too")
+    escalate_to: tuple[PersonName, ...] = Field((), max_length=100)
+
+
+@dataclass(frozen=True)
+class Action:
+    """One call that somebody is about to make, with everything that a policy may look at.
+
+    Attributes:
+        tool: Its full name, `email.send`.
+        annotations: Its annotations, as announced.
+        args: The arguments. In a preview they may still hold references (`{"$from": ...}`).
+        origins: Where values of `args` came from, see `workflows.rules.provenance.trace`.
+        caller: The person whose run it is, by name.
+        scheduled: The run was started by a schedule, and nobody is looking.
+        after_strangers: An agent chose it after it had read strangers' words.
+    """
+
+    tool: str
+    annotations: Annotations
+    args: Mapping[str, JsonValue]
+    origins: Sequence[Origin]
+    caller: str
+    scheduled: bool = False
+    after_strangers: bool = False
+
+
+class Rule(Asking):
+    """One rule: conditions that must all hold, and what is decided then. A condition that is left out holds always.
+
+    Conditions on values depend on what the rule does. `auto` reads them strictly: letters in their case, every
+    destination of the `origins`, and a reference whose value is not known yet fits nothing. `ask` and `deny` read them
+    generously: any case, blanks around a text aside, any one destination, and such a reference may be anything.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=60)
+    tools: Globs = Field((ANYBODY,), description="globs of tool names: 'email.*'")
+    callers: Globs = Field(
+        (ANYBODY,),
+        description="globs of the names of those whose run it is, with their organisation: 'acme:*'",
+    )
+    read_only: Flag | None = None
+    destructive: Flag | None = Field(None, description="a read-only tool is never destructive")
+    idempotent: Flag | None = None
+    open_world: Flag | None = None
+    trusted_output: Flag | None = None
+    undoable: Flag | None = Field(None, description="the tool names one that takes it back")
+    free_destination: Flag | None = Field(None, description="a value decides where data goes")
+    args: dict[Pointer, tuple[Glob, ...]] = Field(
+        {}, max_length=20, description="by place: every value there fits a glob, and there is one; []: there is none"
+    )
+    args_any: dict[Pointer, Globs] = Field({}, max_length=20, description="by place: some value there fits a glob")
+    args_at_most: dict[Pointer, Number] = Field(
+        {}, max_length=20, description="by place: every value there is a number and no larger, and there is one"
+    )
+    origins: Annotated[tuple[Source, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="where the values came from that decide where data goes: to ask or deny, any one of them from "
+        "one of these; for auto, there are some and all are",
+    )
+    after_strangers: Flag | None = None
+    scheduled: Flag | None = None
+    decide: Decision
+    because: str = Field("", max_length=300, description="why, in words for the person who is asked or refused")
+
+    @model_validator(mode="after")
+    def _only_what_is_asked_has_deciders(self) -> Rule:
+        if self.decide is not Decision.ASK and (extra := [name for name in _ASKING if self._says(name)]):
+            raise ValueError(f'{", ".join(extra)}: only for rules with decide = "ask"; leave it out here')
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_can_decide(self) -> Rule:
+        if self.not_the_requester and not self.by:
+            raise ValueError('not_the_requester needs `by`: name who may decide instead, or "*" for anybody')
+        if self.approvers > 1 and not self.by:
+            raise ValueError('approvers above 1 needs `by`: name the people who may decide, or "*" for anybody')
+        if ANYBODY not in self.by and self.approvers > len(set(self.by)) > 0:
+            raise ValueError(
+                f"approvers = {self.approvers}, but `by` names {len(set(self.by))}; name more people or lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Rule:
+        if sum(map(len, {*self.by, *self.escalate_to})) > MAX_NAMES:
+            raise ValueError(
+                f"`by` and `escalate_to` have more than {MAX_NAMES} characters of names; write fewer, or '*'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _escalation_is_whole(self) -> Rule:
+        if self.escalate_after is not None and not self.escalate_to:
+            raise ValueError("escalate_after needs `escalate_to`: name who may decide then")
+        if self.escalate_to and self.escalate_after is None:
+            raise ValueError('escalate_to needs `escalate_after`: say when, like "4h"')
+        return self
+
+    @model_validator(mode="after")
+    def _times_come_in_order(self) -> Rule:
+        if self.at_expiry is not AtExpiry.DENY and self.expires_after is None:
+            raise ValueError('at_expiry needs `expires_after`: say when, like "3d"')
+        if list(self.remind_after) != sorted(set(self.remind_after)):
+            raise ValueError("remind_after: write the times in ascending order, each once")
+        last = max(self.escalate_after or 0, *self.remind_after, 0)
+        if self.expires_after is not None and self.at_expiry is not AtExpiry.WAIT and last >= self.expires_after:
+            raise ValueError("remind_after and escalate_after must come before `expires_after`; nobody waits after it")
+        return self
+
+    def _says(self, field: str) -> bool:
+        return bool(getattr(self, field) != type(self).model_fields[field].default)
+
+
+_ASKING = tuple(Asking.model_fields)
+_RULE_FIELDS = (*(name for name in Rule.model_fields if name not in _ASKING), *_ASKING)
+
+
+class Verdict(Asking):
+    """What a policy says about one action."""
+
+    decision: Decision
+    rule: str | None = Field(None, description="the name of the rule that decided; None: no rule speaks of it")
+    reasons: list[str] = Field(default_factory=list, description="why a person is asked, or why not at all, by code")
+    tentative: bool = Field(
+        False,
+        description="the arguments hold references and it may be milder once they are known. Never true of 'auto': "
+        "whatever the references turn out to be, that stays",
+    )
+
+
+class Policy(BaseModel):
+    """An ordered list of rules, and what a run under them may use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    rules: tuple[Rule, ...] = Field((), max_length=200)
+    hold: Hold = Field(
+        10,
+        description="seconds for which an automatic action that leaves the house and cannot be undone is held, so that "
+        "a cancel still stops it; 0: it is not held",
+    )
+    run_budget: Limits | None = Field(
+        Limits(requests=15, steps=30, tool_calls=60), description="what one run may use before somebody is asked"
+    )
+    day_budget: Limits | None = Field(None, description="what all runs of one person may use in a day")
+
+    @field_validator("run_budget", "day_budget")
+    @classmethod
+    def _no_limit_at_all(cls, limits: Limits | None) -> Limits | None:
+        """A file has no word for nothing; there `{}` lifts a budget."""
+        return None if limits == Limits() else limits
+
+    @field_validator("rules")
+    @classmethod
+    def _names_are_unique(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        names = [rule.name for rule in rules]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two rules are called {twice[0]!r}; a verdict names its rule, so give one another name")
+        return rules
+
+    def judge(self, action: Action) -> Verdict:
+        """Decide about one action by the first rule that matches."""
+        uncertain = False
+        for rule in self.rules:
+            sure = matches(rule, action, guess=False)
+            perhaps = not sure and matches(rule, action, guess=True)
+            uncertain = uncertain or perhaps
+            if sure or (perhaps and rule.decide is not Decision.AUTO):
+                return _verdict(rule, action, uncertain)
+        reasons = ["no rule of the policy speaks of it", *_why(action)]
+        return Verdict(decision=Decision.ASK, reasons=reasons, tentative=uncertain)
+
+
+def _verdict(rule: Rule, action: Action, uncertain: bool) -> Verdict:
+    automatic = rule.decide is Decision.AUTO
+    return Verdict(
+        decision=rule.decide,
+        rule=rule.name,
+        reasons=[] if automatic else _reasons(rule, action),
+        tentative=uncertain and not automatic,
+        **{name: getattr(rule, name) for name in _ASKING},
+    )
+
+
+def _reasons(rule: Rule, action: Action) -> list[str]:
+    """What the rule says, then what is true of the action whichever rule matched; never nothing."""
+    said, facts = rule.because, list(_why(action))
+    if not said and rule.decide is Decision.DENY:
+        said = f"the rule {rule.name!r} forbids it"
+    if not said and not facts:
+        said = f"the rule {rule.name!r} asks about it"
+    return [said, *facts] if said else facts
+
+
+def _why(action: Action) -> Iterator[str]:
+    """What a person should know before this action happens. A read leaves the house only by where it looks."""
+    hints, destinations = action.annotations, _destinations(action)
+    if hints.open_world and (destinations or not hints.read_only):
+        yield "it leaves the house"
+    if _destructive(hints):
+        yield "it cannot be undone" if hints.undo is None else "it may overwrite or remove something"
+    for origin in destinations:
+        if origin.source not in _KNOWN_PEOPLE:
+            yield f"{origin.path} decides where data goes and {_blame(origin)}"
+    if action.after_strangers:
+        yield "it was chosen after reading what strangers wrote"
+
+
+def _blame(origin: Origin) -> str:
+    if origin.source == Source.STRANGERS:
+        return f"came from {origin.tool or 'what was read'}, which may hold the words of strangers"
+    if origin.source == Source.KEY:
+        return f"was asked through the {origin.through}, which may not decide"
+    if origin.source == Source.OWN and origin.tool:
+        return f"came from {origin.tool} and was not typed by you"
+    return "was not typed by you"
+
+
+def matches(rule: Rule, action: Action, *, guess: bool) -> bool:
+    """Whether all conditions hold. `guess` says what those become that a reference leaves open."""
+    return (
+        any(fnmatchcase(action.tool, glob) for glob in rule.tools)
+        and _caller_fits(rule, action.caller)
+        and all(wanted in (None, found) for wanted, found in _facts(rule, action))
+        and _sources_fit(rule, action)
+        and _destination_fits(rule, action, guess)
+        and _values_fit(rule, action, guess)
+    )
+
+
+def _caller_fits(rule: Rule, caller: str) -> bool:
+    """To ask or deny, a name without an organisation means whoever is called so in any; to let pass, it is no match."""
+    names = {caller} if rule.decide is Decision.AUTO else {caller, caller.removeprefix(f"{organisation(caller)}:")}
+    return any(fnmatchcase(name, glob) for glob in rule.callers for name in names)
+
+
+def _facts(rule: Rule, action: Action) -> Iterator[tuple[bool | None, bool]]:
+    """What the rule wants of each plain yes-or-no question, and how it is."""
+    hints = action.annotations
+    yield rule.read_only, hints.read_only
+    yield rule.destructive, _destructive(hints)
+    yield rule.idempotent, hints.idempotent
+    yield rule.open_world, hints.open_world
+    yield rule.trusted_output, hints.trusted_output
+    yield rule.undoable, hints.undo is not None
+    yield rule.after_strangers, action.after_strangers
+    yield rule.scheduled, action.scheduled
+
+
+def _destructive(hints: Annotations) -> bool:
+    """In MCP's reading: what a tool that changes nothing says of destruction is void, and its default is "yes"."""
+    return hints.destructive and not hints.read_only
+
+
+def _sources_fit(rule: Rule, action: Action) -> bool:
+    """One stranger among the recipients is enough to ask, and one friend is not enough to let pass.
+
+    To ask or deny, what a key that may not decide asked for counts as a stranger's.
+    """
+    if rule.origins is None:
+        return True
+    automatic = rule.decide is Decision.AUTO
+    also = {Source.KEY} if Source.STRANGERS in rule.origins and not automatic else set()
+    fits = [origin.source in {*rule.origins, *also} for origin in _destinations(action)]
+    return any(fits) and (all(fits) or not automatic)
+
+
+def _destination_fits(rule: Rule, action: Action, guess: bool) -> bool:
+    if rule.free_destination is None:
+        return True
+    found = [_values(action.args, path) for path in action.annotations.sensitive]
+    if any(values.known for values in found):
+        return rule.free_destination
+    return guess if any(values.unknown for values in found) else not rule.free_destination
+
+
+def _values_fit(rule: Rule, action: Action, guess: bool) -> bool:
+    def fits(globs: Sequence[str]) -> Callable[[JsonValue], bool]:
+        return lambda value: any(_fits(value, glob, exact=rule.decide is Decision.AUTO) for glob in globs)
+
+    at = {path: _values(action.args, path) for path in (*rule.args, *rule.args_any, *rule.args_at_most)}
+    return (
+        all(at[path].every(fits(globs), guess) if globs else at[path].none(guess) for path, globs in rule.args.items())
+        and all(at[path].some(fits(globs), guess) for path, globs in rule.args_any.items())
+        and all(at[path].every(_at_most(limit), guess) for path, limit in rule.args_at_most.items())
+    )
+
+
+def _fits(value: JsonValue, glob: str, *, exact: bool) -> bool:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return fnmatchcase(text, glob) or (not exact and fnmatchcase(text.strip().casefold(), glob.casefold()))
+
+
+def _at_most(limit: float) -> Callable[[JsonValue], bool]:
+    return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value <= limit
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What stands at one place of the arguments, and whether a reference there leaves something open."""
+
+    known: list[JsonValue]
+    unknown: bool
+
+    def every(self, fits: Callable[[JsonValue], bool], guess: bool) -> bool:
+        return all(map(fits, self.known)) and (guess if self.unknown else bool(self.known))
+
+    def some(self, fits: Callable[[JsonValue], bool], guess: bool) -> bool:
+        return any(map(fits, self.known)) or (guess and self.unknown)
+
+    def none(self, guess: bool) -> bool:
+        return not self.known and (guess or not self.unknown)
+
+
+def _values(args: Mapping[str, JsonValue], path: str) -> _Values:
+    leaves = [value for _, value in _leaves(path, _at(args, path))]
+    known = [value for value in leaves if not _is_reference(value)]
+    return _Values(known, unknown=len(known) < len(leaves))
+
+
+def _at(args: Mapping[str, JsonValue], path: str) -> JsonValue:
+    """What stands at a place; a reference on the way there stands for it, and null is nothing."""
+    value: JsonValue = dict(args)
+    for part in path.split("/")[1:]:
+        if _is_reference(value):
+            break
+        try:
+            value = pointer(value, f"/{part}")
+        except LookupError:
+            return None
+    return value
+
+
+def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    """Every plain value and every reference inside a value, with its place."""
+    if isinstance(value, dict) and not _is_reference(value):
+        for key, item in value.items():
+            yield from _leaves(f"{path}/{key}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(f"{path}/{index}", item)
+    elif value is not None:
+        yield path, value
+
+
+def _is_reference(value: JsonValue) -> bool:
+    return isinstance(value, dict) and "$from" in value
+
+
+def _destinations(action: Action) -> list[Origin]:
+    """The origins of all values that decide where data goes.
+
+    A value that no origin speaks of counts as made up: whoever forgot to trace it must not thereby let it pass.
+    """
+    sensitive = action.annotations.sensitive
+    traced = [origin for origin in action.origins if any(_touches(origin.path, path) for path in sensitive)]
+    untraced = [
+        Origin(path=leaf, source=Source.MODEL, trusted=False)
+        for path in sensitive
+        for leaf, _ in _leaves(path, _at(action.args, path))
+        if not any(_holds(origin.path, leaf) for origin in traced)
+    ]
+    return [*traced, *untraced]
+
+
+def _touches(path: str, other: str) -> bool:
+    """Whether one of two places holds the other."""
+    return _holds(path, other) or _holds(other, path)
+
+
+def _holds(outer: str, inner: str) -> bool:
+    """Whether a place lies in another. Origins write keys as they are and annotations escape them."""
+    return f"{_plain(inner)}/".startswith(f"{_plain(outer)}/")
+
+
+def _plain(path: str) -> str:
+    return path.replace("~1", "/").replace("~0", "~")
+
+
+DEFAULT_POLICY = Policy(
+    name="default",
+    rules=(
+        Rule(name="reads", read_only=True, open_world=False, free_destination=False, decide=Decision.AUTO),
+        Rule(
+            name="unknown-destinations",
+            origins=(Source.STRANGERS, Source.MODEL, Source.OWN),
+            decide=Decision.ASK,
+        ),
+        Rule(name="chosen-after-strangers", after_strangers=True, decide=Decision.ASK),
+        Rule(name="reads-elsewhere", read_only=True, decide=Decision.AUTO),
+        Rule(name="reversible-writes", open_world=False, destructive=False, decide=Decision.AUTO),
+        Rule(name="consequential", decide=Decision.ASK),
+    ),
+)
+
+
+def parse_policies(text: str) -> dict[str, Policy]:
+    """Read a policy file (TOML): its policies by name, and the built-in default where it has none of that name.
+
+    `extends = "default"` puts the default's rules after a policy's own and takes over what it does not say itself. In
+    the policy `default` that means the built-in one.
+
+    Raises:
+        ValueError: It cannot be used. The message names every problem with its policy, rule and field.
+    """
+    tables = _tables(text)
+    problems: list[str] = []
+    found = {DEFAULT_POLICY.name: DEFAULT_POLICY}
+    for name in sorted(tables, key=lambda name: name != DEFAULT_POLICY.name):
+        try:
+            found[name] = _policy(name, tables[name], found[DEFAULT_POLICY.name])
+        except ValidationError as error:
+            problems += [_complaint(name, tables[name], one) for one in error.errors()]
+        except ValueError as error:
+            problems.append(f"policy {name!r}: {error}")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return found
+
+
+def _tables(text: str) -> dict[str, Any]:
+    if len(text) > _MAX_FILE_CHARS:
+        raise ValueError(f"the policy file is longer than {_MAX_FILE_CHARS} characters")
+    try:
+        file = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"the policy file is no TOML: {error}") from None
+    if unknown := sorted(file.keys() - {"policies"}):
+        raise ValueError(f"the policy file has {unknown[0]!r} at its top; write [policies.<name>] around it")
+    tables = file.get("policies", {})
+    if not isinstance(tables, dict):
+        raise ValueError("`policies` is a table of policies; write [policies.<name>]")
+    return tables
+
+
+def _policy(name: str, table: object, default: Policy) -> Policy:
+    if not isinstance(table, dict):
+        raise ValueError(f"it is a table; write [policies.{name}]")
+    if "name" in table:
+        raise ValueError(f"field 'name': the name stands in the heading [policies.{name}]; leave it out")
+    table = {"name": name, **table}
+    base = table.pop("extends", None)
+    if base is not None:
+        if base != DEFAULT_POLICY.name:
+            raise ValueError(f"field 'extends': only {DEFAULT_POLICY.name!r} can be extended")
+        table = {field: getattr(default, field) for field in ("hold", "run_budget", "day_budget")} | table
+        table["rules"] = _extended(table.get("rules", []), default)
+    return Policy.model_validate(table)
+
+
+def _extended(own: object, default: Policy) -> object:
+    """A policy's own rules and then the default's; what is no list is left for validation to complain of."""
+    return [*own, *default.rules] if isinstance(own, list) else own
+
+
+def _complaint(policy: str, table: Mapping[str, Any], error: Mapping[str, Any]) -> str:
+    place = [part for part in error["loc"] if part != "[key]"]
+    where = f"policy {policy!r}"
+    if place[:1] == ["rules"] and len(place) > 1:
+        where += f", rule {place[1] + 1}{_called(table['rules'][place[1]])}"
+        place = place[2:]
+    if place:
+        where += f", field {' '.join(map(str, place))!r}"
+    return f"{where}: {_plain_words(error)}"
+
+
+def _called(rule: object) -> str:
+    return f" ({rule['name']!r})" if isinstance(rule, dict) and isinstance(rule.get("name"), str) else ""
+
+
+def _plain_words(error: Mapping[str, Any]) -> str:
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    words = {
+        "extra_forbidden": "there is no such field",
+        "missing": "it is missing",
+        "tuple_type": "it should be a list: [ ] around values, [[ ]] around the heading of rules",
+        "model_type": "it should be a table",
+    }
+    return words.get(error["type"], str(error["msg"]))
+
+
+def to_toml(policy: Policy) -> str:
+    """Print a policy as a file that `parse_policies` reads back as the same policy."""
+    head = [
+        f"[policies.{policy.name}]",
+        f"hold = {_toml_time(policy.hold)}",
+        f"run_budget = {_toml_limits(policy.run_budget)}",
+    ]
+    if policy.day_budget:
+        head.append(f"day_budget = {_toml_limits(policy.day_budget)}")
+    return "\n\n".join(["\n".join(head), *(_toml_rule(policy.name, rule) for rule in policy.rules)]) + "\n"
+
+
+def _toml_limits(limits: Limits | None) -> str:
+    return _toml(limits.model_dump(exclude_none=True)) if limits else "{}"
+
+
+def _toml_rule(policy: str, rule: Rule) -> str:
+    said = rule.model_dump(mode="json", exclude_defaults=True)
+    lines = [f"{name} = {_toml_field(name, said[name])}" for name in _RULE_FIELDS if name in said]
+    return "\n".join([f"[[policies.{policy}.rules]]", *lines])
+
+
+def _toml_field(name: str, value: Any) -> str:
+    if name in ("expires_after", "escalate_after"):
+        return _toml_time(value)
+    if name == "remind_after":
+        return f"[{', '.join(map(_toml_time, value))}]"
+    return _toml(value)
+
+
+def _toml_time(seconds: float) -> str:
+    for unit, size in _UNITS.items():
+        if seconds and seconds % size == 0:
+            return f'"{int(seconds // size)}{unit}"'
+    return _toml(seconds)
+
+
+def _toml(value: JsonValue) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    # what JSON writes of the rest is TOML too, once the one control character that it leaves as it is is escaped
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)

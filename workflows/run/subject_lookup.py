@@ -1,0 +1,84 @@
+"""What the ids in an action stand for, read at the moment in which a person is asked; never longer than a few seconds.
+
+The tool's own capability says which of its read-only tools reads an id (`Annotations.lookups`). The reading is an
+activity on the capability's own queue. What cannot be read holds up nobody: the person is asked all the same, and told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, CancelledError
+
+from retinue.capability import activity_options
+from retinue.plan import BoundStep
+from workflows.consent import lookups
+from workflows.consent.card import Known
+from workflows.steps.activity import found_no_worker
+from workflows.steps.failures import explain
+
+_PATIENCE = 5.0
+"""Seconds for which a reading waits for a worker of its capability."""
+_ONE_TRY = 6.0
+_TRIES = 2
+_LONGEST_PROBLEM = 200
+
+
+async def look_up(step: BoundStep, args: Mapping[str, JsonValue], *, key: str) -> dict[str, Known]:
+    """By argument, what is known of the id in it; empty where the tool names no look-up for what is given.
+
+    Args:
+        step: The action.
+        args: Its true arguments.
+        key: Names this asking; the activities' ids begin with it.
+    """
+    wanted = {
+        argument: tool
+        for argument, tool in step.annotations.lookups.items()
+        if isinstance(args.get(argument), str | int) and args[argument] != ""
+    }
+    if not wanted:
+        return {}
+    found = await lookups.tools(sorted(set(wanted.values())))
+    tools = {tool.spec.name: tool for tool in found or () if _may_read(tool, step)}
+    readings = {
+        argument: _read(tools.get(tool), argument, args[argument], key=key) for argument, tool in wanted.items()
+    }
+    return dict(zip(readings, await asyncio.gather(*readings.values()), strict=True))
+
+
+def _may_read(tool: lookups.FoundTool, step: BoundStep) -> bool:
+    """Only the action's own capability reads, with a tool that changes nothing and takes one argument."""
+    own = tool.capability == step.capability and tool.spec.annotations.read_only
+    return own and len(tool.spec.args_schema.get("properties", {})) == 1
+
+
+async def _read(tool: lookups.FoundTool | None, argument: str, value: JsonValue, *, key: str) -> Known:
+    if tool is None:
+        return Known(value, problem="the registry knows no tool that reads it")
+    [name] = tool.spec.args_schema["properties"]
+    options = tool.spec.options.model_copy(
+        update={"start_to_close": _ONE_TRY, "attempts": _TRIES, "first_retry_after": 0.5, "longest_pause": 0.5}
+    )
+    try:
+        result: JsonValue = await workflow.execute_activity(
+            tool.spec.name,
+            {name: value},
+            task_queue=tool.task_queue,
+            activity_id=f"{key}.{argument}",
+            summary=f"what {argument} stands for",
+            **activity_options(options, schedule_to_start=_PATIENCE),
+        )
+    except ActivityError as error:
+        if isinstance(error.cause, CancelledError):
+            raise asyncio.CancelledError from None
+        if found_no_worker(error):
+            return Known(value, problem=f"no worker of {tool.capability} answered in time")
+        return Known(value, problem=explain(error, who=tool.spec.name).message[:_LONGEST_PROBLEM])
+    if not isinstance(result, dict):
+        return Known(value, problem="the answer cannot be shown")
+    fields = frozenset(tool.spec.result_schema.get("properties", {}))
+    return Known(value, found=result, fields=fields, by_others=not tool.spec.annotations.trusted_output)

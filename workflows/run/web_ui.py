@@ -1,0 +1,177 @@
+"""How a run presents itself in the Temporal Web UI: static summary and details, and the current details as Markdown.
+
+It is rendered at each change of a run, in the workflow: pure, and no more than a line or two for each step.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from retinue.text import safe
+from workflows.consent.card import destinations, explained
+from workflows.messages import (
+    ApprovalKind,
+    ApprovalStatus,
+    ApprovalView,
+    AssistantView,
+    StepConsent,
+    StepStatus,
+    StepView,
+    UndoStep,
+    WorkerWait,
+)
+from workflows.rules.policy import ANYBODY
+
+_WIDTH = 58
+_MOST = 4000
+"""Characters of one text. Wrapping takes CPU, many may wait at once, and all is rendered at each change of a run."""
+_UNDONE = {"undone": "taken back", "impossible": "**cannot be taken back**", "pending": "still to be taken back"}
+_ASKED = {ApprovalKind.BUDGET: "Used up:", ApprovalKind.REPEAT: "In the dark:"}
+_MARKS = {
+    StepStatus.COMPLETED: "done",
+    StepStatus.RUNNING: "running",
+    StepStatus.PENDING: "waits for others",
+    StepStatus.AWAITING_APPROVAL: "**WAITS FOR YOUR APPROVAL**",
+    StepStatus.AWAITING_WORKER: "**waits: no worker of this capability has taken it yet**",
+    StepStatus.UNDONE: "taken back",
+}
+
+
+def static_summary(message: str) -> str:
+    """One line for lists of runs."""
+    line = " ".join(safe(message).split())
+    return line if len(line) <= 120 else f"{line[:119]}…"
+
+
+def static_details(message: str, *, owner: str, timezone: str) -> str:
+    """Whose run it is, and the whole request where the summary had to cut it."""
+    whole = [] if static_summary(message) == message else _fence(message)
+    return "\n".join([f"An assistant of **{owner}**, time zone {timezone}.", *whole])
+
+
+def current_details(view: AssistantView) -> str:
+    """The plan and what waits for a person, as Markdown. What people and strangers wrote stands in code blocks only."""
+    return "\n".join(_lines(view))
+
+
+def _lines(view: AssistantView) -> Iterator[str]:
+    yield f"**Status: {view.status.replace('_', ' ')}**"
+    for approval in view.approvals:
+        if approval.status is ApprovalStatus.PENDING:
+            yield from _approval(view.id, approval)
+    for waiting in view.waiting_for:
+        yield from _missing_worker(view.id, waiting)
+    if view.question:
+        yield from ("", "### Question to the person", *_fence(view.question))
+    if view.plan and view.plan.steps:
+        yield from ("", "### Plan", *map(_step, _in_order(view.plan.steps)))
+    if view.undo:
+        yield from ("", "### Taken back", *map(_undone, view.undo))
+    if view.error:
+        yield from ("", f"### What went wrong: {view.error.type}", *_fence(view.error.message))
+    if view.reply:
+        yield from ("", "### Answer", *_fence(view.reply))
+
+
+def _approval(workflow_id: str, approval: ApprovalView) -> Iterator[str]:
+    first = len(destinations(approval.title, approval.card)) if approval.card else 0
+    yield from ("", f"### Approve? {approval.title}", *_fence(approval.preview, most=max(_MOST, first)))
+    yield f"{_ASKED.get(approval.kind, 'A person must decide, because')} {' and '.join(approval.reasons)}."
+    if below := explained(approval.card, ()):
+        yield from _fence(below)
+    yield from _terms(approval)
+    yield "To approve (or use `reject` in place of `approve`):"
+    # what is there to be copied is not wrapped: a line break inside would spoil it
+    yield from ("```text", f"bin/retinue approve {workflow_id} {approval.id}", "```")
+    if approval.by or approval.approvers > 1:
+        return  # a signal proves nobody's name
+    yield "or by a signal: *More Actions*, *Send a Signal*, name `approve`, input:"
+    yield from ("```json", f'{{"approval_id": "{approval.id}",', f' "args_hash": "{approval.args_hash}"}}', "```")
+
+
+def _terms(approval: ApprovalView) -> Iterator[str]:
+    """Who must and may decide, and until when."""
+    if approval.approvers > 1:
+        named = f" ({', '.join(_code(vote.by) for vote in approval.votes)})" if approval.votes else ""
+        yield f"{len(approval.votes)} of {approval.approvers} people have approved{named}."
+    if approval.by:
+        who = "anybody" if ANYBODY in approval.by else ", ".join(map(_code, approval.by))
+        yield f"May decide: {who}{', but not whoever asked' if approval.not_the_requester else ''}."
+    if approval.expires_at and approval.overdue:
+        yield f"**Overdue** since {_clock(approval.expires_at)}."
+    elif approval.expires_at:
+        yield f"Expires {_clock(approval.expires_at)}, then: {approval.at_expiry}."
+
+
+def _missing_worker(workflow_id: str, waiting: WorkerWait) -> Iterator[str]:
+    title = (
+        f"{_code(waiting.capability)} cannot work" if waiting.reason else f"No worker of {_code(waiting.capability)}"
+    )
+    yield from ("", f"### {title}", *(_fence(waiting.reason) if waiting.reason else ()))
+    held_up = ", ".join(map(_code, waiting.steps)) or "Planning or answering"
+    yield f"{held_up}: waits since {_clock(waiting.since)}, until {_clock(waiting.gives_up_at)} at most."
+    if waiting.steps:
+        yield from ("```text", f"bin/retinue choose {workflow_id} {waiting.steps[0]} wait|skip|fail", "```")
+
+
+def _in_order(steps: Sequence[StepView]) -> list[StepView]:
+    """The steps with an agent's calls right after the step that was delegated."""
+    calls: dict[str | None, list[StepView]] = {}
+    known = {step.id for step in steps}
+    for step in steps:
+        calls.setdefault(step.parent if step.parent in known else None, []).append(step)
+    return [shown for step in calls.get(None, ()) for shown in (step, *calls.get(step.id, ()))]
+
+
+def _step(step: StepView) -> str:
+    after = f", after {', '.join(step.depends_on)}" if step.depends_on else ""
+    indent = "    " if step.parent else ""
+    return f"{indent}- `{step.id}` `{step.tool}`{after}: {_mark(step)}{_note(step)}"
+
+
+def _mark(step: StepView) -> str:
+    if step.status is StepStatus.PENDING and step.held_until:
+        return f"**held until {_clock(step.held_until)}; a cancel still stops it**"
+    return _MARKS.get(step.status, step.status)
+
+
+def _note(step: StepView) -> str:
+    """How an effect was allowed, and which run did it."""
+    parts = [_allowed(step.consent)] if step.consent and step.status is StepStatus.COMPLETED else []
+    if step.kept_from:
+        parts.append(f"by run {_code(step.kept_from)}")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _allowed(consent: StepConsent) -> str:
+    by = consent.approval_id or consent.grant_id or consent.rule
+    return f"{consent.how} {_code(by)}" if by else consent.how
+
+
+def _undone(step: UndoStep) -> str:
+    by = f" by `{step.undo}`" if step.undo and step.status == "undone" else ""
+    return f"- `{step.step_id}` `{step.tool}`: {_UNDONE.get(step.status, step.status)}{by}"
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _code(name: str) -> str:
+    """A name that somebody chose, as a code span that it cannot leave."""
+    return f"`{' '.join(name.replace('`', chr(39)).split())}`"
+
+
+def _fence(text: str, *, most: int = _MOST) -> list[str]:
+    """A code block that its content cannot close, wrapped so that nothing hides beyond the page's edge."""
+    shown = safe(text) if len(text) <= most else f"{safe(text[:most])}\n[cut: {len(text)} characters in all]"
+    lines = [part for line in shown.replace("```", "'''").splitlines() for part in _wrapped(line)]
+    return ["```text", *lines, "```"]
+
+
+def _wrapped(line: str) -> list[str]:
+    text = line.lstrip()
+    indent = line[: len(line) - len(text)]
+    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent) or [""]

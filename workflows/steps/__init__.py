@@ -1,0 +1,1 @@
+"""Doing the plan: activities, delegation, records, progress, failures, compensation."""

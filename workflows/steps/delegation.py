@@ -1,0 +1,156 @@
+"""A goal in the hands of a capability's own agent, seen from the run that delegated it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, ChildWorkflowError
+
+from activities.reasoning.contract import CallOutcome, ConverseResult, ToolCall, Transcript, Usage
+from retinue.plan import BoundStep, PlanStep, bind_call, check_args, references
+from workflows.consent import lookups
+from workflows.messages import AgentTurn, StartMicroAgent
+from workflows.steps.failures import used_by
+
+if TYPE_CHECKING:
+    from workflows.steps.executor import Room
+
+AGENT_TYPE = "MicroAgentWorkflow"
+MAX_TURNS = 8
+"""How often an agent may think about one goal; in the last turn it must answer."""
+MAX_CALLS = 8
+"""How many calls an agent may wish for in one turn."""
+_PROBLEMS = 5
+"""Problems of a call that are told."""
+_REQUESTS = 2
+"""To the model in one turn at most: one, and one more where its calls could not be read."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a delegation needs of the run: to have calls performed, to use the model, to say that it waits."""
+
+    perform: Callable[[Sequence[BoundStep]], Awaitable[list[CallOutcome]]]
+    says_strangers: Callable[[str], bool]
+    """Whether what came of a call may hold the words of strangers."""
+    room: Room
+    on_usage: Callable[[Usage, int], None]
+    on_waiting: Callable[[str], None]
+    on_working: Callable[[str], None]
+    timezone: str
+
+
+class Delegation:
+    """Runs the agent's loop turn by turn, makes steps of its wishes, and remembers whether it has read strangers' words.
+
+    Nothing in a wish is believed: its tool is looked up in the registry, and the step that comes of it is judged like
+    any other.
+    """
+
+    def __init__(self, step: BoundStep, args: dict[str, JsonValue], around: Around, *, after_strangers: bool) -> None:
+        self._step = step
+        self._args = args
+        self._around = around
+        self._after_strangers = after_strangers
+        self._count = 0
+
+    async def run(self) -> JsonValue:
+        """Let the agent work until it has an answer.
+
+        Raises:
+            ApplicationError: The capability is unknown now, or the registry does not answer.
+            ChildWorkflowError: The agent failed.
+            BudgetStopped: The budget is used up and the person chose to stop.
+        """
+        tools = await self._tools()
+        transcript = Transcript(key=f"{workflow.info().workflow_id}/{self._step.id}")
+        outcomes: list[CallOutcome] = []
+        for turn in range(1, MAX_TURNS + 1):
+            said = await self._think(turn, transcript, outcomes)
+            if said.text is not None or not said.calls:
+                return {"text": said.text or ""}
+            outcomes = await self._outcomes(said.calls[:MAX_CALLS], tools)
+            transcript = transcript.model_copy(update={"length": said.length})
+        return {"text": ""}
+
+    async def _tools(self) -> dict[str, lookups.FoundTool]:
+        found = await lookups.agent(self._step.capability)
+        if not found:
+            reason = "the registry does not answer" if found is None else "it announces no tools any more"
+            raise ApplicationError(f"the agent of {self._step.capability} cannot work: {reason}", type="NoAgent")
+        return {tool.spec.name: tool for tool in found}
+
+    async def _think(self, turn: int, transcript: Transcript, outcomes: list[CallOutcome]) -> ConverseResult:
+        """One turn in a child workflow; a second, patient one where the first found no worker."""
+        await self._around.room(requests=_REQUESTS, tokens=0, cost=0)
+        start = StartMicroAgent(
+            agent=self._step.capability,
+            goal=str(self._args["goal"]),
+            inputs=self._args.get("inputs"),
+            timezone=self._around.timezone,
+            transcript=transcript,
+            outcomes=outcomes,
+            last_turn=turn == MAX_TURNS,
+        )
+        name = f"{self._step.id}/{turn}"
+        try:
+            answer = await self._child(name, start)
+            if answer.waits:
+                self._around.on_waiting(self._step.id)
+                answer = await self._child(f"{name}/waited", start.model_copy(update={"patient": True}))
+                self._around.on_working(self._step.id)
+        except ChildWorkflowError as error:
+            # where it does not tell what it used, it counts as all that was set aside
+            self._around.on_usage(used_by(error) or Usage(requests=_REQUESTS), _REQUESTS)
+            raise
+        assert answer.said is not None
+        self._around.on_usage(answer.said.usage, _REQUESTS)
+        return answer.said
+
+    async def _child(self, name: str, start: StartMicroAgent) -> AgentTurn:
+        answer: AgentTurn = await workflow.execute_child_workflow(
+            AGENT_TYPE,
+            start,
+            id=f"{workflow.info().workflow_id}/{name}",
+            result_type=AgentTurn,
+            static_summary=f"{start.agent}: {start.goal}"[:200],
+        )
+        return answer
+
+    async def _outcomes(self, calls: Sequence[ToolCall], tools: dict[str, lookups.FoundTool]) -> list[CallOutcome]:
+        """What came of each call, in their order; those that cannot be steps are answered with what is wrong."""
+        outcomes: dict[str, CallOutcome] = {}
+        steps: dict[str, BoundStep] = {}
+        for call in calls:
+            if problem := _problem(call, tools):
+                outcomes[call.call_id] = CallOutcome(call_id=call.call_id, content={"error": problem})
+            else:
+                steps[call.call_id] = self._bound(call, tools[call.tool])
+        done = await self._around.perform(list(steps.values())) if steps else []
+        for call_id, outcome in zip(steps, done, strict=True):
+            outcomes[call_id] = outcome.model_copy(update={"call_id": call_id})
+        # from here on everything that the agent says counts as strangers' words
+        self._after_strangers |= any(self._around.says_strangers(step.id) for step in steps.values())
+        return [outcomes[call.call_id] for call in calls]
+
+    def _bound(self, call: ToolCall, tool: lookups.FoundTool) -> BoundStep:
+        self._count += 1
+        # its id is longer than a planner's may be, so it is not checked as one
+        wanted = PlanStep.model_construct(
+            id=f"{self._step.id}.{self._count}", tool=call.tool, args=call.args, depends_on=[], why=""
+        )
+        bound = bind_call(wanted, tool.spec, capability=tool.capability, task_queue=tool.task_queue, with_schema=True)
+        return bound.model_copy(update={"steered": True}) if self._after_strangers else bound
+
+
+def _problem(call: ToolCall, tools: dict[str, lookups.FoundTool]) -> str | None:
+    if call.tool not in tools:
+        return f"you have no tool {call.tool!r}; you have {', '.join(sorted(tools))}"
+    if any(references(call.args)):
+        return "write the values themselves; there are no references here"
+    return "; ".join(islice(check_args(call.args, tools[call.tool].spec.args_schema), _PROBLEMS)) or None
