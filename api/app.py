@@ -24,6 +24,7 @@ from api.http.same_origin import OwnSite, SafeAnswers
 from api.protocols.enabled import open_doors, tell_errors
 from api.routes import approvals, assistants, capabilities, events, grants, health, pauses, schedules, session, webhooks
 from api.routes import keys as key_routes
+from api.services.links import LinkMaker
 from api.services.pending_decisions import PendingDecisions, deliver_for_ever
 from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys, prune_for_ever
@@ -62,6 +63,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
             policies=policies,
             rates=rates,
             followers=Followers(connected, keys),
+            links=LinkMaker(chosen.temporal_ui(), connected.namespace),
             people=Recognition(identity, keys.store, user_header=chosen.retinue_user_header),
         )
         pruning = asyncio.create_task(prune_for_ever(keys))

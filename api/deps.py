@@ -19,8 +19,8 @@ from api.auth.principals import Permission, Person
 from api.auth.sessions import session_credential
 from api.events.broker import Followers, RunEvents
 from api.http.rate_limits import Rates
+from api.services.links import LinkMaker
 from api.services.runs import Runs
-from api.services.schemas import Links
 from api.services.view_cache import KnownViews
 from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys
@@ -50,6 +50,7 @@ class House:
     rates: Rates
     followers: Followers
     people: Recognition
+    links: LinkMaker
     known: KnownViews = field(default_factory=KnownViews)
     pauses: Memory[PausesResult] = field(default_factory=lambda: Memory(size=1, lifetime=_SEEN, clock=_now))
     ready: bool = False
@@ -75,11 +76,6 @@ class House:
             ) from None
         await check_keys(self.client)
         self.connected = True
-
-    def links(self, run_id: str) -> Links:
-        """Where a run is found."""
-        ui = f"{self.settings.temporal_ui()}/namespaces/{self.client.namespace}/workflows/{run_id}"
-        return Links(self=f"/v1/assistants/{run_id}", events=f"/v1/assistants/{run_id}/events", temporal_ui=ui)
 
 
 def house_at_rest(request: Request) -> House:

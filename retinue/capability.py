@@ -20,6 +20,8 @@ from temporalio.common import RetryPolicy
 from retinue.effect_status import EffectLedger
 from retinue.provenance.fields import KEYWORD
 
+WORKFLOW_QUEUE = "workflows"
+"""The task queue of the workflow workers; no capability may use it."""
 ToolMethod = TypeVar("ToolMethod", bound=Callable[..., Awaitable[Any]])
 
 

@@ -28,16 +28,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel
-from sqlalchemy import Column, DateTime, String, Table, Text, Update, insert, select, update
+from sqlalchemy import Update, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from temporalio import activity
 
-from retinue.database.migrations import migrated
+from retinue.database.ledger_table import LEDGER
 from retinue.effect_status import Fate, Outcome, first_key
 from retinue.errors import (
     Conflict,
@@ -57,17 +56,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result", bound=BaseModel)
 
-LEDGER = Table(
-    "ledger",
-    migrated(Path(__file__).parent / "database" / "ledger_migrations", version_table="alembic_version_ledger"),
-    Column("key", String(500), primary_key=True),
-    Column("tool", String(100), nullable=False),
-    Column("args_hash", String(64), nullable=False),
-    Column("result", Text, nullable=False),
-    Column("recorded_at", DateTime(timezone=True), nullable=False),
-    Column("state", String(10), nullable=False, server_default="done"),
-    Column("attempt", String(32), nullable=False, server_default=""),
-)
 SETTLE = 40.0
 """Seconds after which an attempt that said it acts, and nothing since, counts as dead. Before that it may still report."""
 _LOOK_AGAIN = 12.0

@@ -18,6 +18,7 @@ from referencing.exceptions import Unresolvable
 
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import BrokenReference, MalformedAnswer
+from retinue.json_values import json_size
 from retinue.provenance.fields import FieldOrigins, field_origins
 from retinue.schemas import arguments
 from retinue.schemas.arguments import TypesOf, types_at
@@ -505,16 +506,3 @@ def _depth(value: JsonValue | Mapping[str, JsonValue], level: int = 0) -> int:
     if isinstance(value, list):
         return max((_depth(item, level + 1) for item in value), default=level)
     return level
-
-
-def json_size(value: Any) -> int:
-    """How many bytes a value takes as JSON."""
-    return len(json.dumps(value, ensure_ascii=False).encode())
-
-
-def cut(value: JsonValue, limit: int) -> JsonValue:
-    """The value, or the beginning of its JSON text with a mark when it takes more than `limit` bytes."""
-    text = json.dumps(value, ensure_ascii=False)
-    if len(text.encode()) <= limit:
-        return value
-    return f"{text[: limit // 2]} [cut: {len(text)} characters in all]"

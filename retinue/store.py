@@ -32,9 +32,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from retinue.database import migrations
 from retinue.database.errors import breaks_connection, is_damage, said
 from retinue.database.file_watch import OPEN, OpenFiles
+from retinue.database.ledger_table import LEDGER
 from retinue.database.resource_pool import KeptOpen
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable, StoreLost, StoreUnavailable
-from retinue.ledger import LEDGER
 from retinue.temporal.tenant_header import current
 from retinue.tenancy import HOME, folder_of, schema_of
 

@@ -20,7 +20,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import activities
-from retinue.capability import Capability, Manifest
+from retinue.capability import WORKFLOW_QUEUE, Capability, Manifest
 from retinue.database import file_watch
 from retinue.edge import any_activity
 from retinue.errors import InvalidArguments, NotServedHere, ServiceUnavailable, StoreLost, Undecipherable
@@ -29,7 +29,7 @@ from retinue.runtime.process import DATABASE_LOST, leave
 from retinue.runtime.watchdog import Check, LoopCheck, Watchdog
 from retinue.schemas.manifests import check_names, check_schemas
 from retinue.settings import RetinueSettings
-from retinue.temporal.connection import BUILD_ID, WORKFLOW_QUEUE, connect, ensure_search_attributes
+from retinue.temporal.connection import BUILD_ID, connect, ensure_search_attributes
 from retinue.temporal.person import PERSON_QUEUE
 from retinue.temporal.pollers import live_builds
 from retinue.temporal.registry import Directory, announce, check_keys, go_back, is_older
@@ -53,7 +53,7 @@ _log = logging.getLogger("retinue.worker")
 SANDBOX = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
         *("retinue", "activities", "workflows.messages", "workflows.rules.grants"),
-        *("workflows.rules.budget", "workflows.consent.card", "workflows.rules.provenance", "workflows.rules.policy"),
+        *("workflows.rules.budget", "workflows.rules.card", "workflows.rules.provenance", "workflows.rules.policy"),
         *("jsonschema", "jsonschema_specifications", "referencing", "rpds", "attrs", "attr"),
         *("dotenv", "pydantic_settings", "google", "urllib"),
     )

@@ -31,6 +31,7 @@ from workflows.consent.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSign
 from workflows.consent.budget_guard import Allowance, BudgetStopped
 from workflows.consent.gate import Consent
 from workflows.consent.lookups import proved_cancellation
+from workflows.failures import explain, used_by
 from workflows.messages import (
     ENDED,
     ApprovalStatus,
@@ -64,7 +65,6 @@ from workflows.run.result import recorded
 from workflows.run.web_ui import current_details
 from workflows.steps.activity import Waiting, run_activity
 from workflows.steps.executor import Execution, Surroundings
-from workflows.steps.failures import explain, used_by
 from workflows.steps.records import outcome_of_run
 from workflows.undo import UNDO, Compensation
 

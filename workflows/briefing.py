@@ -19,7 +19,7 @@ from activities.email.contract import Email, SearchMail, SearchMailResult
 from activities.reasoning.contract import ComposeRequest, Reasoning
 from activities.tasks.contract import ListTasks, ListTasksResult, Tasks
 from activities.weather.contract import Forecast, ForecastRequest, Weather
-from retinue.plan import cut
+from retinue.json_values import cut
 from retinue.times import local, on_the_calendar, whole_day
 from workflows.run.code_plan import Course, StepFailed, patient
 

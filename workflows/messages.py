@@ -17,8 +17,8 @@ from retinue.capability import Manifest
 from retinue.plan import BoundPlan, BoundStep
 from retinue.provenance.credential import Credential
 from retinue.times import Moment
-from workflows.consent.card import Card
 from workflows.rules.budget import Limits
+from workflows.rules.card import Card
 from workflows.rules.grants import GrantWish, Scope
 from workflows.rules.policy import AtExpiry, Policy
 from workflows.rules.provenance import Origin, TypedValue

@@ -12,8 +12,9 @@ from temporalio.exceptions import ActivityError
 
 from activities.reasoning.contract import ConverseRequest, ConverseResult, Reasoning
 from retinue.times import local, on_the_calendar
+from workflows.failures import found_no_worker
 from workflows.messages import AgentTurn, StartMicroAgent
-from workflows.steps.activity import FIRST_WAIT, found_no_worker, run_activity, store_problem
+from workflows.steps.activity import FIRST_WAIT, run_activity, store_problem
 from workflows.steps.delegation import AGENT_TYPE
 
 

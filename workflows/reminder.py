@@ -27,8 +27,8 @@ from activities.tasks.contract import (
 )
 from retinue.capability import Capability
 from retinue.times import on_the_calendar
+from workflows.failures import explain
 from workflows.steps.activity import run_activity
-from workflows.steps.failures import explain
 
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (5, 30, 120, 300, 600))
 """Between the rounds in which another channel is tried; after the last round it is given up and said so."""

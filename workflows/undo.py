@@ -11,10 +11,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from workflows.consent import lookups
+from workflows.failures import explain
 from workflows.messages import DoneEffect, StartUndo, UndoStep, UndoView
 from workflows.rules.policy import DEFAULT_POLICY, Action, Decision, Policy
 from workflows.steps.activity import run_activity
-from workflows.steps.failures import explain
 
 UNDO = "undo"
 """The reason of a cancellation that also takes back what is done."""

@@ -20,7 +20,7 @@ from activities.mcp import schemas
 from activities.mcp.config import Server, ToolRules
 from activities.mcp.schemas import Unusable
 from retinue.capability import MOST_LEFT_OUT, Annotations, Manifest, ToolOptions, ToolSpec
-from retinue.plan import json_size
+from retinue.json_values import json_size
 from retinue.words import Redaction, bounded, one_line, plain
 
 MAX_TOOLS = 100

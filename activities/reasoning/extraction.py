@@ -18,7 +18,7 @@ from activities.reasoning.prompts import ChatMessage
 from activities.reasoning.structured import json_in
 from retinue.addresses import check_address
 from retinue.errors import MalformedAnswer, NotFound
-from retinue.plan import cut
+from retinue.json_values import cut
 from retinue.text import safe
 
 _INSTRUCTIONS = """\

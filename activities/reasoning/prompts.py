@@ -18,7 +18,7 @@ from activities.reasoning.contract import (
     ReplyRequest,
 )
 from retinue.capability import Manifest
-from retinue.plan import cut
+from retinue.json_values import cut
 
 ChatMessage = dict[str, str]
 _MAX_INPUT_BYTES = 60_000

@@ -42,11 +42,11 @@ from activities.tasks.contract import (
 )
 from activities.tasks.models import StoredTask
 from activities.tasks.store import TasksStore
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import InvalidArguments, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit, Ledger, effect_key, lasting_key
 from retinue.network.webhooks import Webhook
 from retinue.store import Store
-from retinue.temporal.connection import WORKFLOW_QUEUE
 from retinue.temporal.tenant_header import current
 from retinue.tenancy import EACH, HOME
 from retinue.times import present

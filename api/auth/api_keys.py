@@ -17,7 +17,7 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from api.auth.principals import Permission, Person, Role
-from api.storage.idempotency import API_KEYS, PEOPLE
+from api.storage.tables import API_KEYS, PEOPLE
 from retinue.errors import Conflict, NotFound
 from retinue.store import Store
 

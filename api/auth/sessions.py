@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, select
 
 from api.http.same_origin import SESSION_COOKIE, session_of
 from api.storage.encryption import seal, unseal
-from api.storage.idempotency import SESSIONS
+from api.storage.tables import SESSIONS
 from retinue.store import Store
 
 LASTS = timedelta(hours=12)

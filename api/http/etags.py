@@ -12,8 +12,6 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Response
 from pydantic import BaseModel
 
-from api.services.view_version import matches
-
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The list is as the `If-None-Match` says."}}
 
 
@@ -38,3 +36,8 @@ class Known:
 
 
 KnownList = Annotated[Known, Depends(Known)]
+
+
+def matches(tag_now: str, if_none_match: str | None) -> bool:
+    """Whether a reader has the version that has this tag."""
+    return tag_now in [known.strip() for known in (if_none_match or "").split(",")]

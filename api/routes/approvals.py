@@ -4,22 +4,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.auth.principals import Permission, Person
-from api.deps import Caller, House, MyRuns, TheHouse, needs
+from api.auth.principals import Permission
+from api.deps import Caller, MyRuns, TheHouse, needs
 from api.errors import PROBLEMS, status_of
 from api.http.etags import UNCHANGED, KnownList
 from api.http.metrics import DECISIONS
 from api.idempotent_route import OnceRoute, OneAnswer
+from api.services.inbox import MOST, waiting_for
 from api.services.runs import Runs
-from api.services.schemas import BatchBody, BatchDecision, BatchOutcome, BatchOutcomes, Inbox, InboxItem
+from api.services.schemas import BatchBody, BatchDecision, BatchOutcome, BatchOutcomes, Inbox
 from retinue.errors import RetinueError
-from retinue.tenancy import may_decide
-from workflows.messages import ApprovalStatus, ApprovalView, AssistantView, Decide
+from workflows.messages import Decide
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS, route_class=OnceRoute)
 _KEPT = "no workflow worker answers: the decision is recorded, and counts when one does"
-MOST = 200
-"""Assistants on one page."""
 
 
 @router.get(
@@ -40,30 +38,7 @@ async def inbox(
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
 ) -> Response:
     """Pending approvals, oldest first, of a page of assistants; those that began last stand on the first page."""
-    return known.or_else(await waiting_for(runs, kept, me, limit=limit, cursor=cursor))
-
-
-async def waiting_for(runs: Runs, kept: House, me: Person, *, limit: int = MOST, cursor: str | None = None) -> Inbox:
-    """The same, for a door."""
-    found = await runs.waiting_for_decision(limit=limit, cursor=cursor)
-    recorded = await runs.recorded([view.id for view in found.views])
-    items = [
-        InboxItem(
-            **{**dict(approval), "recorded": recorded.get((view.id, approval.id))},
-            assistant_id=view.id,
-            request=view.message,
-            links=kept.links(view.id),
-        )
-        for view in found.views
-        for approval in view.approvals
-        if approval.status is ApprovalStatus.PENDING and _is_for(me.owner, view, approval)
-    ]
-    return Inbox(
-        approvals=sorted(items, key=lambda item: item.asked_at),
-        unreadable=list(found.unreadable),
-        waiting=found.assistants,
-        next_cursor=found.next_cursor,
-    )
+    return known.or_else(await waiting_for(runs, me, kept.links.run, limit=limit, cursor=cursor))
 
 
 @router.post("", summary="Decide several at once", dependencies=[needs(Permission.DECIDE)])
@@ -84,9 +59,3 @@ async def _decide(runs: Runs, name: str, wanted: BatchDecision) -> BatchOutcome:
     if not counts:
         return BatchOutcome(**about, recorded=True, status=202, detail=_KEPT)
     return BatchOutcome(**about, recorded=True, status=200)
-
-
-def _is_for(name: str, view: AssistantView, approval: ApprovalView) -> bool:
-    """Whether it is this person's to decide, and not decided by them already."""
-    asked = may_decide(name, approval.by or [view.owner], owner=view.owner)
-    return asked and name not in {vote.by for vote in approval.votes}

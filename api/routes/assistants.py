@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse
 from api.auth.principals import Permission
 from api.deps import Caller, House, MyRuns, TheHouse, needs
 from api.errors import PROBLEMS
-from api.http.etags import UNCHANGED, KnownList
+from api.http.etags import UNCHANGED, KnownList, matches
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.idempotent_route import REPLAYED, OnceRoute, OneAnswer, Repeated
 from api.services.receipts import Receipt, as_text, make_receipt
@@ -28,7 +28,7 @@ from api.services.schemas import (
     StartBody,
     UndoBody,
 )
-from api.services.view_version import matches, says_everything, tag
+from api.services.view_version import says_everything, tag
 from workflows.messages import AssistantStatus, AssistantView, Decide, MessagePage, SendMessage
 
 router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS, route_class=OnceRoute)
@@ -84,7 +84,7 @@ async def list_assistants(
                 pending_approvals=pending_approvals(execution),
                 started_at=execution.start_time,
                 finished_at=execution.close_time,
-                links=kept.links(execution.id),
+                links=kept.links.run(execution.id),
                 owner=listed_owner(execution),
                 outcome=listed_outcome(execution),
             )
@@ -274,4 +274,4 @@ async def _after(runs: MyRuns, assistant_id: str, wait_seconds: float) -> Assist
 
 
 def _shown(view: AssistantView, kept: House) -> Assistant:
-    return Assistant(**dict(view), links=kept.links(view.id))
+    return Assistant(**dict(view), links=kept.links.run(view.id))

@@ -11,8 +11,8 @@ from api.deps import House, HouseAtRest
 from api.http import metrics
 from api.services.clocks import check_clocks
 from api.services.schemas import Health
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import ClockIsWrong, ServiceUnavailable, Undecipherable
-from retinue.temporal.connection import WORKFLOW_QUEUE
 from retinue.temporal.pollers import last_start, live_pollers
 from retinue.temporal.proofs import proves
 

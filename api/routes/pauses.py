@@ -13,8 +13,8 @@ from activities.reasoning.contract import PausesRequest, PausesResult
 from api.auth.principals import Permission, Person
 from api.deps import Caller, House, TheHouse, needs
 from api.errors import PROBLEMS
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import ServiceUnavailable
-from retinue.temporal.connection import WORKFLOW_QUEUE
 from retinue.temporal.fairness import fair_share
 from workflows.model_pauses import LONGEST, MODEL_PAUSES_TYPE
 

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/schedules", tags=["schedules"], responses=PROBLEM
 
 def my_schedules(kept: TheHouse, me: Caller, runs: MyRuns) -> Schedules:
     """The caller's schedules."""
-    return Schedules(kept, owner=me.owner, runs=runs)
+    return Schedules(kept.client, kept.links, owner=me.owner, runs=runs)
 
 
 MySchedules = Annotated[Schedules, Depends(my_schedules)]

@@ -15,8 +15,8 @@ from api.auth.principals import Permission
 from api.deps import Caller, House, HouseAtRest, TheHouse, needs
 from api.errors import PROBLEMS
 from api.webhooks.registrations import Delivered, KeptWebhook, Webhooks
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import InvalidArguments, NotAllowed
-from retinue.temporal.connection import WORKFLOW_QUEUE
 from retinue.temporal.fairness import fair_share
 from retinue.times import Moment
 from workflows.notification import NOTIFICATION_TYPE, Notification, Occasion

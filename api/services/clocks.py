@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio.client import Client
 
-from retinue.temporal.connection import WORKFLOW_QUEUE
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.temporal.pollers import latest_poll
 from retinue.temporal.proofs import check_clock, clock
 

@@ -26,10 +26,11 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.storage.idempotency import PENDING_DECISIONS
+from api.storage.tables import PENDING_DECISIONS
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import Conflict, ServiceUnavailable
 from retinue.store import Store
-from retinue.temporal.connection import WORKFLOW_QUEUE, of_workflow
+from retinue.temporal.connection import of_workflow
 from retinue.temporal.pollers import live_pollers
 from retinue.temporal.proofs import keeps, kept_mac
 from workflows.messages import ApprovalStatus, AssistantView, Decide, RecordedDecision, RecordedState

@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field, JsonValue
 from activities.reasoning.contract import Usage
 from retinue.text import safe
 from retinue.times import Moment
-from workflows.consent.card import listed
 from workflows.messages import (
     ENDED,
     ApprovalStatus,
@@ -20,6 +19,7 @@ from workflows.messages import (
     StepStatus,
     StepView,
 )
+from workflows.rules.card import listed
 
 _DONE = frozenset({StepStatus.COMPLETED, StepStatus.UNDONE, StepStatus.UNKNOWN})
 

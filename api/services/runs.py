@@ -51,9 +51,10 @@ from api.services.run_views import (
 from api.services.schemas import ForkBody, StartBody
 from api.services.view_cache import KnownViews
 from api.storage.idempotency import Claim, IdempotencyKeys
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
 from retinue.provenance.credential import Credential, decides
-from retinue.temporal.connection import WORKFLOW_QUEUE, decode_texts, of_workflow
+from retinue.temporal.connection import decode_texts, of_workflow
 from retinue.temporal.fairness import fair_share
 from retinue.temporal.proofs import check_clock, clock, proves
 from retinue.temporal.search_attributes import is_exactly

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from temporalio.client import (
+    Client,
     Schedule,
     ScheduleActionExecutionStartWorkflow,
     ScheduleActionResult,
@@ -29,15 +30,15 @@ from temporalio.client import (
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.deps import House
 from api.services.cron import checked
+from api.services.links import LinkMaker
 from api.services.runs import Runs
 from api.services.schemas import Arguments, Links, PlanName, StartBody, Text, Zone, plan_args
 from api.storage.idempotency import Claim
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.schemas.plain_number import PLAIN_NUMBER
 from retinue.temporal.codec import opened_text, sealed_text
-from retinue.temporal.connection import WORKFLOW_QUEUE
 from retinue.temporal.fairness import fair_share
 from retinue.temporal.search_attributes import is_exactly
 from retinue.tenancy import organisation
@@ -208,9 +209,9 @@ class SchedulePage(BaseModel):
 class Schedules:
     """All schedules of one caller. One of somebody else looks like one that does not exist."""
 
-    def __init__(self, house: House, *, owner: str, runs: Runs) -> None:
-        self._house = house
-        self._client = house.client
+    def __init__(self, client: Client, links: LinkMaker, *, owner: str, runs: Runs) -> None:
+        self._client = client
+        self._links = links
         self._owner = owner
         self._runs = runs
 
@@ -335,7 +336,7 @@ class Schedules:
             paused=paused,
             note=note if paused else None,
             next_run=_run_time(times[0], kept.timezone) if times and not paused else None,
-            links=self._links(schedule_id),
+            links=self._links.schedule(schedule_id),
         )
 
     async def view(self, schedule_id: str) -> ScheduleView:
@@ -377,7 +378,7 @@ class Schedules:
             scheduled_at=result.scheduled_at,
             started_at=result.started_at,
             running=run_id in running,
-            links=self._house.links(run_id),
+            links=self._links.run(run_id),
         )
 
     async def pause(self, schedule_id: str, note: str | None) -> ScheduleView:
@@ -447,10 +448,6 @@ class Schedules:
 
     def _handle(self, schedule_id: str) -> ScheduleHandle:
         return self._client.get_schedule_handle(schedule_id)
-
-    def _links(self, schedule_id: str) -> Links:
-        ui = f"{self._house.settings.temporal_ui()}/namespaces/{self._client.namespace}/schedules/{schedule_id}"
-        return Links(self=f"/v1/schedules/{schedule_id}", temporal_ui=ui)
 
 
 def _id(claim: Claim | None) -> str:

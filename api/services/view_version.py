@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.events.run_source import RPC
 from api.services.pending_decisions import PendingDecisions
 from api.services.run_views import NOBODY_ANSWERS
 from api.storage.idempotency import IdempotencyKeys
 from workflows.messages import AssistantStatus, AssistantView
 from workflows.undo import undo_id
 
+_RPC = timedelta(seconds=5)
 _FORM = 1
 """Of the view: raise it when views of the same run look otherwise, so that nobody keeps an old one."""
 
@@ -67,16 +68,11 @@ def place(description: WorkflowExecutionDescription) -> Place:
 async def _undoings(client: Client, keys: IdempotencyKeys, run_id: str) -> AsyncIterator[Place]:
     for number in range(1, 1 + await keys.undoings(run_id)):
         try:
-            yield place(await client.get_workflow_handle(undo_id(run_id, number)).describe(rpc_timeout=RPC))
+            yield place(await client.get_workflow_handle(undo_id(run_id, number)).describe(rpc_timeout=_RPC))
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             yield []
-
-
-def matches(tag_now: str, if_none_match: str | None) -> bool:
-    """Whether a reader has the view that has this tag."""
-    return tag_now in [known.strip() for known in (if_none_match or "").split(",")]
 
 
 def says_everything(view: AssistantView) -> bool:

@@ -17,18 +17,10 @@ import logging
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    Boolean,
-    Column,
-    Integer,
-    LargeBinary,
     Row,
-    String,
-    Table,
-    Text,
     delete,
     func,
     insert,
@@ -40,121 +32,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from api.storage.encryption import seal, unseal
-from retinue.database.migrations import migrated
+from api.storage.tables import ANSWERS, CONVERSATIONS, KEYS, METADATA, PENDING_DECISIONS, SECRETS, SESSIONS, UNDONE
 from retinue.errors import InProgress, InvalidArguments, ServiceUnavailable
-from retinue.store import Store, UtcDateTime
+from retinue.store import Store
 
-_METADATA = migrated(Path(__file__).parent / "migrations")
-_KEYS = Table(
-    "idempotency_keys",
-    _METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("body_hash", String(64), nullable=False),
-    Column("assistant_id", String(80), nullable=False),
-    Column("used_at", UtcDateTime, nullable=False),
-)
-_ANSWERS = Table(
-    "idempotency_answers",
-    _METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("claimed_until", UtcDateTime),
-    Column("status", Integer),
-    Column("headers", Text),
-    Column("body", LargeBinary),
-)
-"""By key: until when somebody works on the request, or how it was answered (sealed with the key itself)."""
-SESSIONS = Table(
-    "sessions",
-    _METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("credential", LargeBinary, nullable=False),
-    Column("expires_at", UtcDateTime, nullable=False),
-)
-"""For `api.auth.sessions`."""
-API_KEYS = Table(
-    "api_keys",
-    _METADATA,
-    Column("id", String(40), primary_key=True),
-    Column("owner", String(300), nullable=False, index=True),
-    Column("person", String(100), nullable=False),
-    Column("tenant", String(100), nullable=False),
-    Column("name", String(100), nullable=False),
-    Column("prefix", String(20), nullable=False),
-    Column("digest", String(64), nullable=False, unique=True),
-    Column("scopes", Text),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("expires_at", UtcDateTime, nullable=False),
-    Column("last_used_at", UtcDateTime),
-)
-"""For `api.auth.api_keys`: by hash, whose key it is."""
-CONVERSATIONS = Table(
-    "conversations",
-    _METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("assistant_id", String(300), nullable=False),
-    Column("told", Integer, nullable=False),
-    Column("begins", Boolean, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-)
-"""For `api.protocols.openai`: by hash of a conversation as a client sends it, which run it is."""
-PEOPLE = Table(
-    "people",
-    _METADATA,
-    Column("owner", String(300), primary_key=True),
-    Column("roles", Text, nullable=False),
-    Column("seen_at", UtcDateTime, nullable=False),
-)
-"""What the latest token of somebody said about their roles."""
-WEBHOOKS = Table(
-    "webhooks",
-    _METADATA,
-    Column("id", String(40), primary_key=True),
-    Column("owner", String(300), nullable=False, index=True),
-    Column("tenant", String(100), nullable=False, index=True),
-    Column("name", String(100), nullable=False),
-    Column("url", Text, nullable=False),
-    Column("secret", String(100), nullable=False),
-    Column("occasions", Text, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("disabled_at", UtcDateTime),
-    Column("failures", Integer, nullable=False),
-    Column("last_at", UtcDateTime),
-    Column("last_occasion", String(40)),
-    Column("last_state", String(20)),
-    Column("last_attempt", Integer),
-    Column("last_problem", Text),
-)
-"""For `api.webhooks`."""
-PENDING_DECISIONS = Table(
-    "pending_decisions",
-    _METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("assistant_id", String(300), nullable=False, index=True),
-    Column("name", String(40), nullable=False),
-    Column("approval_id", String(100), nullable=False),
-    Column("owner", String(300), nullable=False),
-    Column("decision", String(20), nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-    Column("mac", String(200), nullable=False),
-    Column("recorded_at", UtcDateTime, nullable=False),
-    Column("state", String(20), nullable=False, index=True),
-    Column("detail", Text),
-    Column("claimed_until", UtcDateTime),
-    Column("settled_at", UtcDateTime),
-)
-"""For `api.services.pending_decisions`."""
-_UNDONE = Table(
-    "undone",
-    _METADATA,
-    Column("assistant_id", String(300), primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("asked_at", UtcDateTime, nullable=False),
-)
-"""Whose effects were taken back after the end: only their views need a second look at Temporal."""
-_SECRETS = Table(
-    "secrets", _METADATA, Column("name", String(40), primary_key=True), Column("value", LargeBinary(32), nullable=False)
-)
-"""Made once and shared by every process on this database."""
 _OF_IDS = "ids"
 
 
@@ -198,7 +79,7 @@ class IdempotencyKeys:
     """The table of keys."""
 
     def __init__(self, url: str) -> None:
-        self._store = Store(url, _METADATA, owner="api", with_ledger=False)
+        self._store = Store(url, METADATA, owner="api", with_ledger=False)
         self._of_ids = b""
         self._problem, self._probe_at = "", 0.0
 
@@ -255,8 +136,8 @@ class IdempotencyKeys:
         try:
             async with self._store.write() as session:
                 connection = await session.connection()
-                await connection.execute(insert(_KEYS).values(row))
-                await connection.execute(insert(_ANSWERS).values(id=key_id, claimed_until=claim.until))
+                await connection.execute(insert(KEYS).values(row))
+                await connection.execute(insert(ANSWERS).values(id=key_id, claimed_until=claim.until))
         except IntegrityError:
             return await self._claimed_before(claim, str(row["body_hash"]), lasting)
         return claim
@@ -284,24 +165,24 @@ class IdempotencyKeys:
             pause = min(2 * pause, 0.5)
 
     async def _row(self, key_id: str) -> Row[Any]:
-        query = select(_KEYS, _ANSWERS.c.status, _ANSWERS.c.headers, _ANSWERS.c.body)
-        joined = query.outerjoin_from(_KEYS, _ANSWERS, _KEYS.c.id == _ANSWERS.c.id).where(_KEYS.c.id == key_id)
+        query = select(KEYS, ANSWERS.c.status, ANSWERS.c.headers, ANSWERS.c.body)
+        joined = query.outerjoin_from(KEYS, ANSWERS, KEYS.c.id == ANSWERS.c.id).where(KEYS.c.id == key_id)
         async with self._store.read() as session:
             return (await (await session.connection()).execute(joined)).one()
 
     async def _taken_over(self, key_id: str, until: datetime) -> bool:
         """Whether nobody works on it, and now we do. A key of an earlier version has no row here yet."""
-        free = or_(_ANSWERS.c.claimed_until.is_(null()), _ANSWERS.c.claimed_until < datetime.now(UTC))
-        ours = update(_ANSWERS).where(_ANSWERS.c.id == key_id, _ANSWERS.c.status.is_(null()), free)
+        free = or_(ANSWERS.c.claimed_until.is_(null()), ANSWERS.c.claimed_until < datetime.now(UTC))
+        ours = update(ANSWERS).where(ANSWERS.c.id == key_id, ANSWERS.c.status.is_(null()), free)
         try:
             async with self._store.write() as session:
                 connection = await session.connection()
                 if (await connection.execute(ours.values(claimed_until=until))).rowcount:
                     return True
-                known = select(func.count()).where(_ANSWERS.c.id == key_id)
+                known = select(func.count()).where(ANSWERS.c.id == key_id)
                 if (await connection.execute(known)).scalar_one():
                     return False
-                await connection.execute(insert(_ANSWERS).values(id=key_id, claimed_until=until))
+                await connection.execute(insert(ANSWERS).values(id=key_id, claimed_until=until))
         except IntegrityError:
             return False
         return True
@@ -314,20 +195,20 @@ class IdempotencyKeys:
         headers = json.dumps(answer.headers)
         body = seal(claim.secret, answer.body, about=claim.id)
         values = {"status": answer.status, "headers": headers, "body": body, "claimed_until": None}
-        changed = update(_ANSWERS).where(_ANSWERS.c.id == claim.id, _ANSWERS.c.status.is_(null())).values(values)
+        changed = update(ANSWERS).where(ANSWERS.c.id == claim.id, ANSWERS.c.status.is_(null())).values(values)
         async with self._store.write() as session:
             await (await session.connection()).execute(changed)
 
     async def give_back(self, claim: Claim) -> None:
         """Let the next request with this key try again: this one was refused, or something was away."""
-        mine = update(_ANSWERS).where(_ANSWERS.c.id == claim.id, _ANSWERS.c.claimed_until == claim.until)
+        mine = update(ANSWERS).where(ANSWERS.c.id == claim.id, ANSWERS.c.claimed_until == claim.until)
         async with self._store.write() as session:
             await (await session.connection()).execute(mine.values(claimed_until=None))
 
     async def prune(self, *, kept: timedelta = KEPT) -> int:
         """Forget keys, sessions, conversations and settled decisions that are too old, a bounded number at once; how many there were."""
         now = datetime.now(UTC)
-        old = select(_KEYS.c.id).where(_KEYS.c.used_at < now - kept).limit(_PRUNED_AT_ONCE)
+        old = select(KEYS.c.id).where(KEYS.c.used_at < now - kept).limit(_PRUNED_AT_ONCE)
         settled = (
             select(PENDING_DECISIONS.c.id).where(PENDING_DECISIONS.c.settled_at < now - kept).limit(_PRUNED_AT_ONCE)
         )
@@ -336,8 +217,8 @@ class IdempotencyKeys:
         async with self._store.write() as session:
             connection = await session.connection()
             ids = list((await connection.execute(old)).scalars())
-            await connection.execute(delete(_ANSWERS).where(_ANSWERS.c.id.in_(ids)))
-            await connection.execute(delete(_KEYS).where(_KEYS.c.id.in_(ids)))
+            await connection.execute(delete(ANSWERS).where(ANSWERS.c.id.in_(ids)))
+            await connection.execute(delete(KEYS).where(KEYS.c.id.in_(ids)))
             ended = list((await connection.execute(over)).scalars())
             await connection.execute(delete(SESSIONS).where(SESSIONS.c.id.in_(ended)))
             silent = list((await connection.execute(talks)).scalars())
@@ -353,14 +234,14 @@ class IdempotencyKeys:
     async def _secret(self, name: str) -> bytes:
         """The secret of that name; of several processes that make it at once, all get that of the first."""
         row = {"name": name, "value": secrets.token_bytes(32)}
-        query = select(_SECRETS.c.value).where(_SECRETS.c.name == name)
+        query = select(SECRETS.c.value).where(SECRETS.c.name == name)
         async with self._store.read() as session:
             known: bytes | None = (await (await session.connection()).execute(query)).scalar_one_or_none()
         if known is not None:
             return bytes(known)
         with contextlib.suppress(IntegrityError):
             async with self._store.write() as session:
-                await (await session.connection()).execute(insert(_SECRETS).values(row))
+                await (await session.connection()).execute(insert(SECRETS).values(row))
         async with self._store.read() as session:
             return bytes((await (await session.connection()).execute(query)).scalar_one())
 
@@ -369,11 +250,11 @@ class IdempotencyKeys:
         row = {"assistant_id": assistant_id, "number": number, "asked_at": datetime.now(UTC)}
         with contextlib.suppress(IntegrityError):
             async with self._store.write() as session:
-                await (await session.connection()).execute(insert(_UNDONE).values(row))
+                await (await session.connection()).execute(insert(UNDONE).values(row))
 
     async def undoings(self, assistant_id: str) -> int:
         """How often the undoing of a run was asked for."""
-        query = select(func.count()).where(_UNDONE.c.assistant_id == assistant_id)
+        query = select(func.count()).where(UNDONE.c.assistant_id == assistant_id)
         async with self._store.read() as session:
             return int((await (await session.connection()).execute(query)).scalar_one())
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, update
 
 from api.auth.principals import Permission, Person, Role
-from api.storage.idempotency import PEOPLE, WEBHOOKS
+from api.storage.tables import PEOPLE, WEBHOOKS
 from retinue.errors import Conflict, NotFound
 from retinue.network.webhooks import new_secret
 from retinue.store import Store

@@ -259,7 +259,9 @@ def metadata_of(owner: str) -> MetaData:
         LookupError: It has none that scripts migrate.
     """
     module = import_module(
-        {"api": "api.storage.idempotency", "ledger": "retinue.ledger"}.get(owner, f"activities.{owner}.models")
+        {"api": "api.storage.tables", "ledger": "retinue.database.ledger_table"}.get(
+            owner, f"activities.{owner}.models"
+        )
     )
     for value in vars(module).values():
         found = getattr(value, "metadata", value)

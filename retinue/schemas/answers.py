@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import extend
 
-from retinue.plan import json_size
+from retinue.json_values import json_size
 
 MAX_BYTES = 16 * 1024
 _MAX_PARTS = 5_000

@@ -9,8 +9,7 @@ from __future__ import annotations
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from retinue.capability import Manifest, ToolSpec
-from retinue.temporal.connection import WORKFLOW_QUEUE
+from retinue.capability import WORKFLOW_QUEUE, Manifest, ToolSpec
 
 _SHOWN = 200
 """Characters of an error of `jsonschema`, which repeats the schema."""

@@ -39,7 +39,6 @@ from retinue.temporal.tenant_header import OrganisationOfClients
 
 _log = logging.getLogger("retinue.temporal.connection")
 
-WORKFLOW_QUEUE = "workflows"
 BUILD_ID = "retinue-0.1.0"
 """Given to every worker: without one the SDK hashes the byte code of all loaded modules at start (1.3 s of CPU)."""
 

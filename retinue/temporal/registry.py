@@ -22,9 +22,8 @@ from temporalio.client import (
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from retinue.capability import Manifest
+from retinue.capability import WORKFLOW_QUEUE, Manifest
 from retinue.errors import InvalidArguments, ServiceUnavailable
-from retinue.temporal.connection import WORKFLOW_QUEUE
 
 REGISTRY_ID = "retinue-registry"
 REGISTRY_TYPE = "RegistryWorkflow"

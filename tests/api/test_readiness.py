@@ -18,8 +18,9 @@ from api.app import create_app
 from api.routes import health
 from api.settings import ApiSettings
 from cli import doctor
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.temporal import registry
-from retinue.temporal.connection import DATA_CONVERTER, WORKFLOW_QUEUE, connect
+from retinue.temporal.connection import DATA_CONVERTER, connect
 from retinue.temporal.pollers import last_start
 from retinue.temporal.registry import REGISTRY_ID
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES

@@ -21,8 +21,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.testing import ActivityEnvironment
 
 from retinue.database import migrations
+from retinue.database.ledger_table import LEDGER
 from retinue.errors import ServiceRefused, ServiceUnavailable
-from retinue.ledger import LEDGER, Ledger
+from retinue.ledger import Ledger
 from retinue.settings import ROOT
 from retinue.store import Store
 

@@ -12,7 +12,8 @@ from activities.contacts.contract import Contacts
 from activities.email.contract import Email
 from activities.reasoning.contract import Reasoning
 from retinue.errors import BrokenReference, MalformedAnswer
-from retinue.plan import MAX_STEPS, bind, check, check_args, cut, parse, pointer, references, resolve
+from retinue.json_values import cut
+from retinue.plan import MAX_STEPS, bind, check, check_args, parse, pointer, references, resolve
 
 MANIFESTS = [capability.manifest() for capability in (Calendar, Contacts, Email, Reasoning)]
 

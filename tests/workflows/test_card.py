@@ -12,7 +12,7 @@ from pydantic import JsonValue
 import activities
 from retinue.capability import ToolSpec
 from retinue.plan import PlanStep, bind_call
-from workflows.consent.card import (
+from workflows.rules.card import (
     TEXT_SHOWN,
     Card,
     CardLine,

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from activities.reasoning.contract import Message, Role
-from workflows.consent import card as cards
-from workflows.consent.card import Card, CardLine, CardOrigin, destinations
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -26,6 +24,8 @@ from workflows.messages import (
     Vote,
     WorkerWait,
 )
+from workflows.rules import card as cards
+from workflows.rules.card import Card, CardLine, CardOrigin, destinations
 from workflows.rules.policy import AtExpiry
 from workflows.run.web_ui import current_details
 

@@ -19,7 +19,6 @@ from retinue.plan import check_args, references
 from retinue.provenance.credential import Credential
 from retinue.tenancy import ANYBODY, colleague, deciders, may_decide
 from retinue.text import safe
-from workflows.consent.card import Known, Subject, card_of, rendered
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -28,6 +27,7 @@ from workflows.messages import (
     DecisionKind,
     Vote,
 )
+from workflows.rules.card import Known, Subject, card_of, rendered
 from workflows.rules.destinations import refused_destinations
 from workflows.rules.grants import GrantWish, Scope, check_wish, wished_scope
 from workflows.rules.policy import MAX_NAMES, AtExpiry, Decision, Rule, Verdict

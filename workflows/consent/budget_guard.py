@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import JsonValue, ValidationError
 from temporalio import workflow
@@ -34,6 +34,17 @@ class Broken:
     says: str
     again: float
     of_the_day: bool = False
+
+
+class ReserveBudget(Protocol):
+    """Waits until the budget has room for what is to be used; the names are those of `Limits`."""
+
+    def __call__(self, **amounts: float) -> Awaitable[None]:
+        """Count it as used.
+
+        Raises:
+            BudgetStopped: There is none, and the person wants no more.
+        """
 
 
 class Allowance:

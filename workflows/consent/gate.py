@@ -13,13 +13,13 @@ from retinue.plan import BoundStep
 from retinue.text import safe
 from workflows.consent import lookups
 from workflows.consent.approvals import SIGNAL, Approvals, Question
+from workflows.consent.subject_lookup import look_up
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
 from workflows.rules.grants import Approved, Consult, Consulted, GrantWish, Scope
 from workflows.rules.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Rule, Verdict
 from workflows.rules.provenance import Origin, Source, at, leaves, touches
 from workflows.rules.rejections import Rejection, Rejections, Target, target
 from workflows.rules.strictness import rule_of_others
-from workflows.run.subject_lookup import look_up
 
 ASKS_GRANTS = 2
 """From this edition on a run asks for the person's grants before it asks the person."""

@@ -13,7 +13,8 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.reasoning.contract import Message, Role, Usage
 from retinue.capability import Annotations, ToolOptions
-from retinue.plan import cut
+from retinue.json_values import cut
+from workflows.failures import explain, used_by
 from workflows.messages import (
     ENDED,
     AssistantStatus,
@@ -27,7 +28,6 @@ from workflows.messages import (
 from workflows.run.result import recorded
 from workflows.run.web_ui import current_details
 from workflows.steps.activity import run_activity
-from workflows.steps.failures import explain, used_by
 from workflows.steps.unknown_outcome import DOUBTS
 
 Argument = TypeVar("Argument", bound=BaseModel)

@@ -12,13 +12,13 @@ from activities.reasoning.contract import Usage
 from retinue.plan import BoundPlan, BoundStep, check_args, references
 from retinue.text import safe
 from workflows.consent.approvals import Question
-from workflows.consent.card import Known, Subject, card_of, rendered
 from workflows.consent.gate import Consent, Wish
+from workflows.consent.subject_lookup import look_up
 from workflows.messages import ApprovalKind, CardStep, PlanCard
+from workflows.rules.card import Known, Subject, card_of, rendered
 from workflows.rules.destinations import refused_destinations
 from workflows.rules.policy import Decision, Verdict
 from workflows.rules.provenance import Words, trace
-from workflows.run.subject_lookup import look_up
 from workflows.steps.delegation import MAX_TURNS
 
 _PLAIN = Verdict(decision=Decision.ASK, rule="preview", reasons=["you wanted to see the plan before it runs"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from retinue.plan import AGENT_VERB, json_size
+from retinue.json_values import json_size
+from retinue.plan import AGENT_VERB
 from workflows.messages import AssistantView, StepView, plain_conversation
 
 MAX_RECORDED_BYTES = 128 * 1024

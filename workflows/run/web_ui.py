@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from retinue.text import safe
-from workflows.consent.card import destinations, explained
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -22,6 +21,7 @@ from workflows.messages import (
     UndoStep,
     WorkerWait,
 )
+from workflows.rules.card import destinations, explained
 from workflows.rules.policy import ANYBODY
 
 _WIDTH = 58

@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 from retinue.capability import ToolOptions, activity_options, store_options
 from retinue.errors import NotServedHere, StoreLost, StoreUnavailable
+from workflows.failures import found_no_worker
 
 FIRST_WAIT = 5.0
 """Seconds after which a step that no worker has taken is shown as `awaiting_worker`.
@@ -118,11 +119,6 @@ def store_problem(error: ActivityError) -> str:
 def found_another_version(error: ActivityError) -> bool:
     """Whether only workers of a version without this tool took it. A new one is being rolled out, or was taken back."""
     return isinstance(error.cause, ApplicationError) and error.cause.type == NotServedHere.__name__
-
-
-def found_no_worker(error: ActivityError) -> bool:
-    """Whether an activity ended because nobody took it from its queue in time."""
-    return isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.SCHEDULE_TO_START
 
 
 def was_begun(error: ActivityError) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 from temporalio import workflow
@@ -14,11 +13,9 @@ from temporalio.exceptions import ApplicationError, ChildWorkflowError
 from activities.reasoning.contract import CallOutcome, ConverseResult, ToolCall, Transcript, Usage
 from retinue.plan import BoundStep, PlanStep, bind_call, check_args, references
 from workflows.consent import lookups
+from workflows.consent.budget_guard import ReserveBudget
+from workflows.failures import used_by
 from workflows.messages import AgentTurn, StartMicroAgent
-from workflows.steps.failures import used_by
-
-if TYPE_CHECKING:
-    from workflows.steps.executor import Room
 
 AGENT_TYPE = "MicroAgentWorkflow"
 MAX_TURNS = 8
@@ -38,7 +35,7 @@ class Around:
     perform: Callable[[Sequence[BoundStep]], Awaitable[list[CallOutcome]]]
     says_strangers: Callable[[str], bool]
     """Whether what came of a call may hold the words of strangers."""
-    room: Room
+    room: ReserveBudget
     on_usage: Callable[[Usage, int], None]
     on_waiting: Callable[[str], None]
     on_working: Callable[[str], None]

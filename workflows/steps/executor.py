@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import JsonValue
 from temporalio import workflow
@@ -16,11 +16,13 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 from activities.reasoning.contract import CallOutcome, Progress, Reasoning, StepReport, Usage
 from retinue.effect_status import Outcome
 from retinue.errors import Ambiguous, BrokenReference, StoreUnavailable
-from retinue.plan import BoundPlan, BoundStep, check_args, json_size, resolve_args
+from retinue.json_values import json_size
+from retinue.plan import BoundPlan, BoundStep, check_args, resolve_args
 from workflows.consent import lookups
 from workflows.consent.approvals import args_hash
-from workflows.consent.budget_guard import BudgetStopped
+from workflows.consent.budget_guard import BudgetStopped, ReserveBudget
 from workflows.consent.gate import Cleared, Consent, Refused, Wish
+from workflows.failures import explain, found_no_worker, used_by
 from workflows.messages import (
     DoneEffect,
     KeptStep,
@@ -34,9 +36,8 @@ from workflows.rules.destinations import refused_destinations
 from workflows.rules.disambiguation import Choice, Option, open_choice
 from workflows.rules.provenance import Taint, Words, addresses, describe, trace
 from workflows.steps import records
-from workflows.steps.activity import Waiting, found_no_worker, run_activity, was_begun
+from workflows.steps.activity import Waiting, run_activity, was_begun
 from workflows.steps.delegation import Around, Delegation
-from workflows.steps.failures import explain, used_by
 from workflows.steps.nothing_found import nothing_found
 from workflows.steps.progress import error_is_ours, progress
 from workflows.steps.unknown_outcome import fate_of, in_the_dark, until_known
@@ -61,23 +62,12 @@ that was done would be shown as cancelled. There one round is enough; more cost 
 _MODEL_USE: Mapping[str, float] = {"requests": 1, "tokens": 0, "cost": 0}
 
 
-class Room(Protocol):
-    """Waits until the budget has room for what is to be used; the names are those of `Limits`."""
-
-    def __call__(self, **amounts: float) -> Awaitable[None]:
-        """Count it as used.
-
-        Raises:
-            BudgetStopped: There is none, and the person wants no more.
-        """
-
-
 @dataclass(frozen=True)
 class Surroundings:
     """What an execution needs of the run around it."""
 
     consent: Consent
-    room: Room
+    room: ReserveBudget
     words: Callable[[], Words]
     on_change: Callable[[], None]
     on_usage: Callable[[Usage, int], None]

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from activities.reasoning.contract import Progress
-from retinue.plan import BoundStep, cut
+from retinue.json_values import cut
+from retinue.plan import BoundStep
 from workflows.messages import StepStatus, StepView
 from workflows.rules.provenance import Taint
 

@@ -8,7 +8,8 @@ from string import Formatter
 from pydantic import JsonValue
 
 from activities.reasoning.contract import CallOutcome, StepReport
-from retinue.plan import BoundStep, cut
+from retinue.json_values import cut
+from retinue.plan import BoundStep
 from retinue.text import safe
 from workflows.messages import ApprovalView, DoneEffect, KeptStep, RunOutcome, StepStatus, StepView
 

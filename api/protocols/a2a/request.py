@@ -14,8 +14,8 @@ from api.auth.principals import Permission, Person
 from api.deps import House
 from api.events.broker import RunEvents
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
-from api.protocols.openai.history import last_said
 from api.protocols.shared.conversations import Place, Places
+from api.protocols.shared.history import last_said
 from api.protocols.shared.run_summary import waiting
 from api.services.runs import Runs
 from api.services.schemas import MAX_MESSAGE, DecisionBody, StartBody

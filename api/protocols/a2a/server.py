@@ -65,9 +65,9 @@ from temporalio.service import RPCError
 
 from api.events.broker import Reader
 from api.events.model import EventKind
+from api.http.etags import matches
 from api.protocols.a2a.request import WAIT, Said, Visit
 from api.protocols.a2a.tasks import RESTS, STATES, reply_of, task_of, update_of
-from api.services.view_version import matches
 from retinue.capability import Manifest
 from retinue.errors import CallerError, Conflict, NotAllowed, NotFound, RetinueError
 from workflows.messages import AssistantStatus, AssistantView

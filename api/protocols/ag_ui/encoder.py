@@ -41,7 +41,7 @@ from activities.reasoning.contract import Message, Role
 from api.protocols.ag_ui.schemas import RunInput
 from api.protocols.ag_ui.threads import APPROVAL, QUESTION, Begun, interrupt_id
 from api.protocols.shared.run_summary import ShownApproval, address, bounded, shown_approval, waiting
-from retinue.plan import cut
+from retinue.json_values import cut
 from retinue.text import safe
 from workflows.messages import (
     ENDED,

@@ -24,8 +24,8 @@ from api.events.broker import RunEvents
 from api.events.cursor import Told
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.protocols.ag_ui.schemas import Answer, RunInput, Said
-from api.protocols.openai.history import credited
 from api.protocols.shared.conversations import Place, Places
+from api.protocols.shared.history import credited
 from api.protocols.shared.run_summary import waiting
 from api.services.runs import Runs
 from api.services.schemas import DecisionBody, MessageBody, StartBody

@@ -14,7 +14,7 @@ from api.auth.principals import Permission
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.protocols.mcp.routes import Visit
 from api.protocols.shared.run_summary import ShownAssistant, ShownInbox, bounded, shown, shown_approval
-from api.routes.approvals import waiting_for
+from api.services.inbox import waiting_for
 from api.services.schemas import CancelBody, DecisionBody, MessageBody, StartBody
 from api.storage.idempotency import CLAIM, Claim
 from retinue.capability import Annotations
@@ -120,7 +120,7 @@ async def _status(visit: Visit, args: ReadArgs, _: str | None) -> ShownAssistant
 
 
 async def _inbox(visit: Visit, _: InboxArgs, __: str | None) -> ShownInbox:
-    found = await waiting_for(visit.runs, visit.kept, visit.person)
+    found = await waiting_for(visit.runs, visit.person, visit.kept.links.run)
     items = [shown_approval(item, item.assistant_id, visit.base) for item in found.approvals]
     approvals, left_out = bounded(items)
     return ShownInbox(approvals=approvals, approvals_left_out=left_out, unreadable=found.unreadable[:100])

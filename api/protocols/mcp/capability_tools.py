@@ -21,7 +21,8 @@ from api.protocols.shared.run_summary import ShownAssistant, shown
 from api.services.schemas import StartBody
 from retinue.capability import Manifest, ToolSpec
 from retinue.errors import InvalidArguments, NotAllowed, NotFound
-from retinue.plan import BoundStep, Plan, PlanStep, bind, check, json_size
+from retinue.json_values import json_size
+from retinue.plan import BoundStep, Plan, PlanStep, bind, check
 from workflows.messages import AssistantView, StepStatus
 
 _STEP = "s1"

@@ -15,8 +15,9 @@ from api.events.broker import Reader, RunEvents
 from api.events.drafts import REPLY
 from api.events.model import Event, EventKind
 from api.http.metrics import ASSISTANTS_STARTED
-from api.protocols.openai.history import History, credited, last_said
+from api.protocols.openai.history import History
 from api.protocols.shared.conversations import Place, Places, is_past
+from api.protocols.shared.history import credited, last_said
 from api.protocols.shared.run_summary import address, bounded, shown_approval, waiting
 from api.services.runs import Runs
 from api.services.schemas import StartBody

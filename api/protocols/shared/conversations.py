@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from api.storage.idempotency import CONVERSATIONS
+from api.storage.tables import CONVERSATIONS
 from retinue.store import Store
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue
 
-from retinue.plan import cut, json_size
+from retinue.json_values import cut, json_size
 from retinue.text import safe
 from retinue.times import Moment
-from workflows.consent.card import Card, in_whole
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -23,6 +22,7 @@ from workflows.messages import (
     StepStatus,
     StepView,
 )
+from workflows.rules.card import Card, in_whole
 from workflows.rules.provenance import Origin
 
 _PLAN_BYTES = 32 * 1024

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from retinue.plan import json_size
+from retinue.json_values import json_size
 from tests.activities.mcp.conftest import SECRET, Configure, running
 
 Calls = Callable[[], list[str]]

@@ -12,9 +12,9 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from api.services import runs
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.temporal import proofs
 from retinue.temporal.codec import new_key
-from retinue.temporal.connection import WORKFLOW_QUEUE
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View
 from tests.security.backdoor.conftest import Fresh

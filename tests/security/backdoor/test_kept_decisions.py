@@ -14,7 +14,8 @@ from sqlalchemy import select, update
 from temporalio.client import Client
 
 from api.services.pending_decisions import PendingDecisions, deliver_for_ever
-from api.storage.idempotency import PENDING_DECISIONS, IdempotencyKeys
+from api.storage.idempotency import IdempotencyKeys
+from api.storage.tables import PENDING_DECISIONS
 from retinue.errors import Conflict
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending

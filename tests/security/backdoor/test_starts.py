@@ -13,11 +13,10 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from api.services.runs import EDITION
-from retinue.capability import Annotations, Manifest, ToolSpec
+from retinue.capability import WORKFLOW_QUEUE, Annotations, Manifest, ToolSpec
 from retinue.errors import InvalidArguments
 from retinue.provenance.credential import Credential, CredentialKind
 from retinue.temporal.codec import new_key
-from retinue.temporal.connection import WORKFLOW_QUEUE
 from retinue.temporal.person import PERSON_QUEUE, person_id
 from retinue.temporal.proofs import HEADER
 from retinue.temporal.registry import announce, go_back

@@ -10,7 +10,6 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError,
 from activities.reasoning.contract import Usage, UsedSoFar
 from retinue.errors import RetinueError
 from workflows.messages import StepError
-from workflows.steps.activity import found_no_worker
 
 
 def used_by(error: BaseException | None) -> Usage | None:
@@ -43,3 +42,8 @@ def explain(error: BaseException, *, who: str) -> StepError:
         late = "its worker went silent" if error.type is TimeoutType.HEARTBEAT else "it took too long"
         return StepError(type="Timeout", message=f"{who} did not finish: {late}")
     return StepError(type=type(error).__name__, message=f"{who} failed")
+
+
+def found_no_worker(error: ActivityError) -> bool:
+    """Whether an activity ended because nobody took it from its queue in time."""
+    return isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.SCHEDULE_TO_START

@@ -16,9 +16,8 @@ from temporalio.exceptions import ActivityError, CancelledError
 from retinue.capability import activity_options
 from retinue.plan import BoundStep
 from workflows.consent import lookups
-from workflows.consent.card import Known
-from workflows.steps.activity import found_no_worker
-from workflows.steps.failures import explain
+from workflows.failures import explain, found_no_worker
+from workflows.rules.card import Known
 
 _PATIENCE = 5.0
 """Seconds for which a reading waits for a worker of its capability."""

@@ -1,0 +1,39 @@
+"""Where runs and schedules are found: in this API, and in the Temporal Web UI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.services.schemas import Links
+
+LinksOf = Callable[[str], Links]
+"""Makes the links of a run from its id."""
+
+
+@dataclass(frozen=True)
+class LinkMaker:
+    """Makes links.
+
+    Args:
+        web_ui: The address of the Temporal Web UI.
+        namespace: Temporal's, in which the runs are.
+    """
+
+    web_ui: str
+    namespace: str
+
+    def run(self, run_id: str) -> Links:
+        """Where a run is found."""
+        return Links(
+            self=f"/v1/assistants/{run_id}",
+            events=f"/v1/assistants/{run_id}/events",
+            temporal_ui=self._in_the_web_ui("workflows", run_id),
+        )
+
+    def schedule(self, schedule_id: str) -> Links:
+        """Where a schedule is found."""
+        return Links(self=f"/v1/schedules/{schedule_id}", temporal_ui=self._in_the_web_ui("schedules", schedule_id))
+
+    def _in_the_web_ui(self, kind: str, name: str) -> str:
+        return f"{self.web_ui}/namespaces/{self.namespace}/{kind}/{name}"
