@@ -276,7 +276,7 @@ async def test_a_script_is_written_from_what_changed(thing: Callable[..., MetaDa
 
 OPEN = """
 import asyncio, sys
-from retinue import migrations
+from retinue.database import migrations
 from retinue.store import Store
 
 async def main(url, owner):
