@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.deps import House
+from api.deps import AppState
 from retinue.database.file_watch import lost
 from retinue.errors import InvalidArguments
 from retinue.runtime.logs import configure
@@ -51,8 +51,8 @@ class FrontDoor(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the readers go, so that they resume at another process; finish the rest."""
         house = getattr(self.config.app.state, "house", None) if isinstance(self.config.app, FastAPI) else None
-        if isinstance(house, House):
-            await house.followers.close()
+        if isinstance(house, AppState):
+            await house.broadcasters.close()
         await super().shutdown(sockets)
 
 

@@ -10,17 +10,17 @@ from fastapi import FastAPI
 from temporalio.client import Client
 
 from api import errors
-from api.auth.authenticator import Recognition
-from api.auth.openapi_schemes import tell_schemes
+from api.auth.authenticator import Authenticator
+from api.auth.openapi_schemes import add_security_schemes
 from api.auth.settings import IdentitySettings
-from api.deps import House
-from api.events.broker import Followers
+from api.deps import AppState
+from api.events.broker import RunBroadcasters
 from api.http import openapi_page
-from api.http.body_limits import RequestLimits
-from api.http.head_requests import HeadAsGet
-from api.http.metrics import Metrics
-from api.http.rate_limits import Rate, Rates, TellRates
-from api.http.same_origin import OwnSite, SafeAnswers
+from api.http.body_limits import BodyLimitMiddleware
+from api.http.head_requests import HeadMiddleware
+from api.http.metrics import MetricsMiddleware
+from api.http.rate_limits import Rate, RateLimiter, RateLimitMiddleware
+from api.http.same_origin import SameOriginMiddleware, SecurityHeadersMiddleware
 from api.protocols.enabled import open_doors, tell_errors
 from api.routes import approvals, assistants, capabilities, events, grants, health, pauses, schedules, session, webhooks
 from api.routes import keys as key_routes
@@ -43,7 +43,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     """
     chosen = settings or ApiSettings()
     policies = chosen.policies()
-    rates = Rates(chosen.rate_limit())
+    rates = RateLimiter(chosen.rate_limit())
     identity = IdentitySettings()
     identity.expected()
     chosen.check_address()
@@ -55,16 +55,16 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         connected = client or await connect(lazy=True)
         keys = IdempotencyKeys(chosen.api_database_url)
         await keys.open()
-        app.state.house = House(
+        app.state.house = AppState(
             client=connected,
             keys=keys,
             directory=Directory(connected),
             settings=chosen,
             policies=policies,
             rates=rates,
-            followers=Followers(connected, keys),
+            broadcasters=RunBroadcasters(connected, keys),
             links=LinkMaker(chosen.temporal_ui(), connected.namespace),
-            people=Recognition(identity, keys.store, user_header=chosen.retinue_user_header),
+            people=Authenticator(identity, keys.store, user_header=chosen.retinue_user_header),
         )
         pruning = asyncio.create_task(prune_for_ever(keys))
         deciding = asyncio.create_task(
@@ -77,7 +77,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         if delivering:
             delivering.cancel()
             await asyncio.wait({delivering})
-        await app.state.house.followers.close()
+        await app.state.house.broadcasters.close()
         await keys.close()
 
     app = FastAPI(
@@ -107,14 +107,14 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         app.include_router(door)
     tell_errors(app, chosen.doors())
     app.include_router(openapi_page.router)
-    tell_schemes(app, alone=chosen.alone(), user_header=chosen.retinue_user_header)
+    add_security_schemes(app, alone=chosen.alone(), user_header=chosen.retinue_user_header)
     console.install(app, user_header=chosen.retinue_user_header)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestLimits)
-    app.add_middleware(TellRates, failures=Rates(Rate.parsed(chosen.retinue_failed_logins)))
-    app.add_middleware(OwnSite, hosts=chosen.hosts(), origins=chosen.cors_origins())
-    app.add_middleware(SafeAnswers)
-    app.add_middleware(Metrics)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(RateLimitMiddleware, failures=RateLimiter(Rate.parsed(chosen.retinue_failed_logins)))
+    app.add_middleware(SameOriginMiddleware, hosts=chosen.hosts(), origins=chosen.cors_origins())
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(MetricsMiddleware)
     if chosen.retinue_codec_origin:
         from api.protocols.temporal_codec import CodecServer
 

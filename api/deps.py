@@ -12,20 +12,20 @@ from fastapi import Depends, Header, Request, Security
 from temporalio.client import Client
 
 from activities.reasoning.contract import PausesResult
-from api.auth.authenticator import How, Recognition
+from api.auth.authenticator import Authenticator, AuthMethod
 from api.auth.loopback_only import check_arrival
 from api.auth.openapi_schemes import BEARER, SESSION
 from api.auth.principals import Permission, Person
 from api.auth.sessions import session_credential
-from api.events.broker import Followers, RunEvents
-from api.http.rate_limits import Rates
+from api.events.broker import RunBroadcasters, RunEvents
+from api.http.rate_limits import RateLimiter
 from api.services.links import LinkMaker
 from api.services.runs import Runs
 from api.services.view_cache import KnownViews
 from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys
 from retinue.errors import CallerError, NotAllowed, ServiceUnavailable
-from retinue.network.ttl_cache import Memory
+from retinue.network.ttl_cache import TtlCache
 from retinue.temporal.registry import Directory, check_keys
 from workflows.rules.policy import Policy
 
@@ -39,7 +39,7 @@ def _now() -> datetime:
 
 
 @dataclass
-class House:
+class AppState:
     """What lives as long as the process."""
 
     client: Client
@@ -47,12 +47,12 @@ class House:
     directory: Directory
     settings: ApiSettings
     policies: Mapping[str, Policy]
-    rates: Rates
-    followers: Followers
-    people: Recognition
+    rates: RateLimiter
+    broadcasters: RunBroadcasters
+    people: Authenticator
     links: LinkMaker
     known: KnownViews = field(default_factory=KnownViews)
-    pauses: Memory[PausesResult] = field(default_factory=lambda: Memory(size=1, lifetime=_SEEN, clock=_now))
+    pauses: TtlCache[PausesResult] = field(default_factory=lambda: TtlCache(size=1, lifetime=_SEEN, clock=_now))
     ready: bool = False
     connected: bool = False
     worker_started: datetime | None = None
@@ -78,28 +78,28 @@ class House:
         self.connected = True
 
 
-def house_at_rest(request: Request) -> House:
+def state_at_rest(request: Request) -> AppState:
     """The process's own things, whether Temporal is there or not."""
-    kept: House = request.app.state.house
-    return kept
+    state: AppState = request.app.state.house
+    return state
 
 
-async def house(kept: Annotated[House, Depends(house_at_rest)]) -> House:
+async def connected_state(state: Annotated[AppState, Depends(state_at_rest)]) -> AppState:
     """The process's own things, connected to Temporal."""
-    await kept.connect()
-    return kept
+    await state.connect()
+    return state
 
 
 async def caller(
     request: Request,
-    kept: Annotated[House, Depends(house_at_rest)],
+    state: Annotated[AppState, Depends(state_at_rest)],
     _bearer: Annotated[Any, Security(BEARER)],
     _session: Annotated[Any, Security(SESSION)],
 ) -> Person:
     """Who calls, once per request. What is asked for and not read tells the OpenAPI document how people are recognised."""
     session = await session_credential(request)
-    found = request.state.recognised = await kept.people.caller(request.headers, session)
-    if found.how is How.SINGLE_USER and not kept.settings.retinue_private_address:
+    found = request.state.recognised = await state.people.caller(request.headers, session)
+    if found.how is AuthMethod.SINGLE_USER and not state.settings.retinue_private_address:
         check_arrival(request.scope)
     return found.person
 
@@ -114,7 +114,7 @@ class Needs:
         self,
         request: Request,
         person: Annotated[Person, Depends(caller)],
-        kept: Annotated[House, Depends(house_at_rest)],
+        state: Annotated[AppState, Depends(state_at_rest)],
     ) -> None:
         """Refuse whoever may not, or asks too often.
 
@@ -122,7 +122,7 @@ class Needs:
             NotAllowed: Their roles, or the key they use, do not allow it.
             TooMany: They used up what `RETINUE_RATE_LIMIT` gives them.
         """
-        kept.rates.spend(request.scope, person.owner)
+        state.rates.acquire(request.scope, person.owner)
         if not person.may(self.permission):
             raise NotAllowed(f"you may not do this: it needs the permission {str(self.permission)!r}")
 
@@ -132,32 +132,32 @@ def needs(permission: Permission) -> Any:
     return Depends(Needs(permission))
 
 
-def my_runs(kept: Annotated[House, Depends(house)], person: Annotated[Person, Depends(caller)]) -> Runs:
+def my_runs(state: Annotated[AppState, Depends(connected_state)], person: Annotated[Person, Depends(caller)]) -> Runs:
     """The caller's runs."""
     return Runs(
-        kept.client,
+        state.client,
         owner=person.owner,
-        policies=kept.policies,
-        keys=kept.keys,
-        known=kept.known,
-        turns_per_run=_turns(kept),
+        policies=state.policies,
+        keys=state.keys,
+        known=state.known,
+        turns_per_run=_turns(state),
         audits=person.audits(),
-        notifies=kept.settings.retinue_webhooks,
+        notifies=state.settings.retinue_webhooks,
         credential=person.credential,
     )
 
 
 def my_events(
-    kept: Annotated[House, Depends(house)],
+    state: Annotated[AppState, Depends(connected_state)],
     person: Annotated[Person, Depends(caller)],
     runs: Annotated[Runs, Depends(my_runs)],
 ) -> RunEvents:
     """The events of the caller's runs."""
-    return RunEvents(runs, kept.followers, owner=person.owner)
+    return RunEvents(runs, state.broadcasters, owner=person.owner)
 
 
-def _turns(kept: House) -> int:
-    return kept.settings.retinue_chat_turns
+def _turns(state: AppState) -> int:
+    return state.settings.retinue_chat_turns
 
 
 def idempotency_key(
@@ -183,8 +183,8 @@ def idempotency_key(
     return value
 
 
-HouseAtRest = Annotated[House, Depends(house_at_rest)]
-TheHouse = Annotated[House, Depends(house)]
+StateAtRest = Annotated[AppState, Depends(state_at_rest)]
+State = Annotated[AppState, Depends(connected_state)]
 Caller = Annotated[Person, Depends(caller)]
 MyRuns = Annotated[Runs, Depends(my_runs)]
 MyEvents = Annotated[RunEvents, Depends(my_events)]

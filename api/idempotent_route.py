@@ -1,6 +1,6 @@
 """Requests that are answered once: with an `Idempotency-Key`, a repeated one gets the first answer again.
 
-A route that takes part is made by `OnceRoute`, asks for `Once`, and claims the key right before it does anything. Only
+A route that takes part is made by `IdempotentRoute`, asks for `Idempotency`, and claims the key right before it does anything. Only
 what succeeded is kept. A refusal, or an outage, gives the key back, so that the same request may be tried again.
 """
 
@@ -15,7 +15,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from api.deps import Caller, HouseAtRest, Key
+from api.deps import Caller, Key, StateAtRest
 from api.storage.idempotency import CLAIM, Answer, Claim, IdempotencyKeys
 
 REPLAYED = "Idempotency-Replayed"
@@ -32,7 +32,7 @@ class Repeated(Exception):  # no error: the way to the first answer from the mid
 
 
 @dataclass
-class Once:
+class Idempotency:
     """The caller's key in this request, if they sent one."""
 
     request: Request
@@ -41,12 +41,12 @@ class Once:
     key: str | None
     claimed: Claim | None = None
 
-    async def claim(self, body: BaseModel | None = None, *, said: str | None = None) -> Claim | None:
+    async def claim(self, body: BaseModel | None = None, *, fingerprint: str | None = None) -> Claim | None:
         """Claim the key for this request; None without one.
 
         Args:
             body: What was asked. How long to wait for it, and defaults written out, make no difference.
-            said: What to keep in place of method and path: the kind of request, and what it is about.
+            fingerprint: What to keep in place of method and path: the kind of request, and what it is about.
 
         Raises:
             Repeated: It was answered before.
@@ -56,7 +56,7 @@ class Once:
         if self.key is None:
             return None
         words = body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True) if body else "{}"
-        about = f"{self.request.method} {self.request.url.path}" if said is None else said
+        about = f"{self.request.method} {self.request.url.path}" if fingerprint is None else fingerprint
         claim = await self.keys.claim(
             owner=self.owner,
             key=self.key,
@@ -85,13 +85,13 @@ class Once:
             await self.keys.give_back(self.claimed)
 
 
-def once(request: Request, kept: HouseAtRest, person: Caller, key: Key) -> Once:
+def once(request: Request, state: StateAtRest, person: Caller, key: Key) -> Idempotency:
     """The caller's key, for a route of the class below."""
-    found = request.state.once = Once(request, kept.keys, person.owner, key)
+    found = request.state.once = Idempotency(request, state.keys, person.owner, key)
     return found
 
 
-class OnceRoute(APIRoute):
+class IdempotentRoute(APIRoute):
     """A route whose answers are kept for repeated requests."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -104,7 +104,7 @@ class OnceRoute(APIRoute):
             except Repeated as found:
                 return _again(found.answer)
             except BaseException:
-                await _of(request, Once.give_back)
+                await _of(request, Idempotency.give_back)
                 raise
             await _of(request, lambda found: found.keep(response))
             return response
@@ -112,8 +112,8 @@ class OnceRoute(APIRoute):
         return answered_once
 
 
-async def _of(request: Request, act: Callable[[Once], Coroutine[Any, Any, None]]) -> None:
-    found: Once | None = getattr(request.state, "once", None)
+async def _of(request: Request, act: Callable[[Idempotency], Coroutine[Any, Any, None]]) -> None:
+    found: Idempotency | None = getattr(request.state, "once", None)
     if found is not None:
         await act(found)
 
@@ -122,4 +122,4 @@ def _again(answer: Answer) -> Response:
     return Response(answer.body, status_code=answer.status, headers={**answer.headers, REPLAYED: "true"})
 
 
-OneAnswer = Annotated[Once, Depends(once)]
+IdempotentAnswer = Annotated[Idempotency, Depends(once)]

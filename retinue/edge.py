@@ -23,8 +23,8 @@ from retinue.capability import STORE_ATTEMPTS, Capability, ToolOptions, signatur
 from retinue.effect_status import CLOSE_EFFECT, EffectId, EffectLedger
 from retinue.errors import InvalidArguments, NotServedHere, RetinueError, ServiceRefused, to_application_error
 from retinue.runtime.logs import said
-from retinue.temporal.tenant_header import current
-from retinue.tenancy import EACH, HOME, variable_of
+from retinue.temporal.tenant_header import current_tenant
+from retinue.tenancy import ANY_TENANT, HOME, variable_of
 
 MAX_RESULT_BYTES = 256 * 1024
 _log = logging.getLogger("retinue.tools")
@@ -32,18 +32,18 @@ _log = logging.getLogger("retinue.tools")
 Activity = Callable[..., Awaitable[dict[str, Any]]]
 
 
-def activities_of(tools: Capability, *, whose: str = HOME) -> list[Activity]:
+def build_activities(tools: Capability, *, tenant: str = HOME) -> list[Activity]:
     """The Temporal activities of one capability: each contract method, bound to `tools` and wrapped at the edge.
 
     Tools that keep a ledger also answer what became of an effect whose run was stopped.
 
     Args:
         tools: The implementation.
-        whose: The organisation that is served, all others being refused: an account elsewhere has one owner. `EACH`
+        tenant: The organisation that is served, all others being refused: an account elsewhere has one owner. `EACH`
             where everything personal is in a `Store`, which keeps organisations apart, or where nothing is. By default
             those people who are of no organisation, so that what says nothing shows nothing to anybody else.
     """
-    calls = [_wrap(name, getattr(tools, method.__name__), method, whose) for name, method in tools.tool_methods()]
+    calls = [_wrap(name, getattr(tools, method.__name__), method, tenant) for name, method in tools.tool_methods()]
     return calls if tools.ledger is None else [*calls, close_effect(tools.ledger)]
 
 
@@ -53,14 +53,14 @@ def close_effect(ledger: EffectLedger) -> Activity:
     @activity.defn(name=CLOSE_EFFECT)
     async def run(arguments: dict[str, Any]) -> dict[str, Any]:
         async with _heartbeats(ToolOptions().heartbeat / 3), _translated(CLOSE_EFFECT):
-            fate = await ledger.close(EffectId.model_validate(arguments).activity_id)
-        return fate.model_dump(mode="json")
+            status = await ledger.close(EffectId.model_validate(arguments).activity_id)
+        return status.model_dump(mode="json")
 
     return run
 
 
 def _wrap(
-    name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callable[..., Awaitable[Any]], whose: str
+    name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callable[..., Awaitable[Any]], tenant: str
 ) -> Activity:
     arguments_type, _ = signature_models(contract)
     said: dict[str, Any] = contract.__retinue_tool__  # type: ignore[attr-defined]  # set by @tool
@@ -70,7 +70,7 @@ def _wrap(
     @activity.defn(name=name)
     async def run(arguments: dict[str, Any] | None = None) -> dict[str, Any]:
         async with _heartbeats(options.heartbeat / 3), _translated(name):
-            _check_served(name, whose)
+            _check_served(name, tenant)
             result = await (call(_read(arguments_type, arguments)) if arguments_type else call())
         # what only workflows read may be short; a plan's references count on every field being there
         return _bounded(name, result.model_dump(mode="json", by_alias=True, exclude_defaults=not plannable))
@@ -78,31 +78,31 @@ def _wrap(
     return run
 
 
-def any_activity(call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]], *, whose: str = HOME) -> Activity:
+def any_activity(call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]], *, tenant: str = HOME) -> Activity:
     """One activity for all tools of a worker, for capabilities whose tools are known only when it runs.
 
     Args:
         call: Gets the tool's full name and its arguments, and checks them.
-        whose: As in `activities_of`.
+        tenant: As in `build_activities`.
     """
 
     @activity.defn(dynamic=True)
     async def run(raw: Sequence[RawValue]) -> dict[str, Any]:
         name = activity.info().activity_type
         async with _heartbeats(ToolOptions().heartbeat / 3), _translated(name):
-            _check_served(name, whose)
+            _check_served(name, tenant)
             result = await call(name, _read_raw(raw))
         return _bounded(name, result)
 
     return run
 
 
-def _check_served(name: str, whose: str) -> None:
+def _check_served(name: str, tenant: str) -> None:
     """Refuse those to whom the account behind a capability does not belong.
 
     Not in `close_effect`: what became of a step is only told to the run that made it.
     """
-    if whose in (EACH, current()):
+    if tenant in (ANY_TENANT, current_tenant()):
         return
     capability = name.partition(".")[0]
     raise ServiceRefused(

@@ -42,7 +42,7 @@ class EffectId(BaseModel):
     activity_id: str
 
 
-class Fate(BaseModel):
+class EffectStatus(BaseModel):
     """The answer: nothing happened and nothing will; it was done, with this result; or an attempt has never reported."""
 
     outcome: Outcome
@@ -52,6 +52,6 @@ class Fate(BaseModel):
 class EffectLedger(Protocol):
     """What answers: the ledger of one capability."""
 
-    async def close(self, activity_id: str) -> Fate:
+    async def close(self, activity_id: str) -> EffectStatus:
         """Say what became of an effect of the asking workflow; what has not begun can never begin from now on."""
         ...

@@ -37,7 +37,7 @@ from sqlalchemy.exc import IntegrityError
 from temporalio import activity
 
 from retinue.database.ledger_table import LEDGER
-from retinue.effect_status import Fate, Outcome, first_key
+from retinue.effect_status import EffectStatus, Outcome, first_key
 from retinue.errors import (
     Conflict,
     OutcomeOpen,
@@ -239,7 +239,7 @@ class Ledger:
         faults.after_effect(self._store.owner)
         return result
 
-    async def close(self, activity_id: str) -> Fate:
+    async def close(self, activity_id: str) -> EffectStatus:
         """Say what became of an effect of the asking workflow; what has not begun can never begin from now on.
 
         Raises:
@@ -255,14 +255,14 @@ class Ledger:
                 if row is None:
                     await self._insert(session, key, "", "null", state=EffectState.CLOSED)
                 elif row.state == EffectState.DONE:
-                    return Fate(outcome=Outcome.DONE, result=json.loads(row.result))
+                    return EffectStatus(outcome=Outcome.DONE, result=json.loads(row.result))
                 elif row.state == EffectState.ACTING:
-                    return Fate(outcome=Outcome.OPEN)
+                    return EffectStatus(outcome=Outcome.OPEN)
                 else:
                     await connection.execute(_set(key, state=EffectState.CLOSED))
         except _DoneMeanwhile:
             return await self.close(activity_id)
-        return Fate(outcome=Outcome.OPEN if key in self._open else Outcome.NOTHING)
+        return EffectStatus(outcome=Outcome.OPEN if key in self._open else Outcome.NOTHING)
 
     async def _begin(self, key: str, args_hash: str, attempt: str, result_type: type[Result]) -> Result | _Begun | None:
         """Record the intent, or take over one that never acted: None then. Else what stands there."""

@@ -30,12 +30,12 @@ from sqlalchemy.schema import CreateSchema
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from retinue.database import migrations
-from retinue.database.errors import breaks_connection, is_damage, said
+from retinue.database.errors import breaks_connection, is_damage, to_retinue_error
 from retinue.database.file_watch import OPEN, OpenFiles
 from retinue.database.ledger_table import LEDGER
-from retinue.database.resource_pool import KeptOpen
+from retinue.database.resource_pool import ResourcePool
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable, StoreLost, StoreUnavailable
-from retinue.temporal.tenant_header import current
+from retinue.temporal.tenant_header import current_tenant
 from retinue.tenancy import HOME, folder_of, schema_of
 
 CONNECT_TIMEOUT = 5.0
@@ -95,7 +95,7 @@ class Store:
         self._owner = owner
         tables = [metadata, LEDGER.metadata] if with_ledger else [metadata]
         self._own = _Database(_address(url), tables, owner)
-        self._others = KeptOpen(self._open_other, most=MOST_OPEN)
+        self._others = ResourcePool(self._open_other, most=MOST_OPEN)
         self._is_shared = False
 
     @property
@@ -173,7 +173,7 @@ class Store:
 
     @asynccontextmanager
     async def _database(self) -> AsyncIterator[_Database]:
-        name = HOME if self._is_shared else current()
+        name = HOME if self._is_shared else current_tenant()
         if name == HOME:
             yield self._own
             return
@@ -199,9 +199,9 @@ class Store:
         except DBAPIError as error:
             if isinstance(error.orig, (ValueError, TypeError)):
                 raise
-            raise said(error.orig, self._owner) from error
+            raise to_retinue_error(error.orig, self._owner) from error
         except OSError as error:
-            raise said(error, self._owner) from error
+            raise to_retinue_error(error, self._owner) from error
 
 
 class _Database:
@@ -352,7 +352,7 @@ class _Database:
     def _on_error(self, context: ExceptionContext) -> None:
         if breaks_connection(context.original_exception):
             context.is_disconnect = True
-            self._problem = said(context.original_exception, self._owner).message
+            self._problem = to_retinue_error(context.original_exception, self._owner).message
         if is_damage(context.original_exception):
             self._lost = "is damaged"
 

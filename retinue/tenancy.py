@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 HOME = ""
 """The organisation of people who have none, where there is only one."""
-EACH = "*"
+ANY_TENANT = "*"
 """In place of an organisation: each. None can be called so."""
 ANYBODY = "*"
 """In a policy: anybody of the organisation whose run it is, and nobody else."""

@@ -34,7 +34,7 @@ from workflows.consent.lookups import (
     TOOLS,
     FoundTool,
 )
-from workflows.rules.grants import Approved, Consult, Consulted, DayUsage, Grant, Spend
+from workflows.rules.grants import CheckGrant, CheckGrantResult, DayUsage, Grant, RecordApproval, RecordUsage
 
 _AT_ONCE = 5
 """Questions about one person. Temporal refuses the 11th update in flight, and what waits here is answered sooner than
@@ -64,17 +64,17 @@ class LocalActivities:
         ]
 
     @activity.defn(name=CONSULT)
-    async def consult(self, owner: str, question: Consult) -> Consulted:
+    async def consult(self, owner: str, question: CheckGrant) -> CheckGrantResult:
         """Whether a grant covers a step."""
-        return await self._ask(owner, person.CONSULT, question, Consulted)
+        return await self._ask(owner, person.CONSULT, question, CheckGrantResult)
 
     @activity.defn(name=APPROVED)
-    async def approved(self, owner: str, approval: Approved) -> Grant | None:
+    async def approved(self, owner: str, approval: RecordApproval) -> Grant | None:
         """Count an approval; the grant that came with it."""
         return await self._ask(owner, person.APPROVED, approval, Grant)
 
     @activity.defn(name=SPEND)
-    async def spend(self, owner: str, spent: Spend) -> DayUsage:
+    async def spend(self, owner: str, spent: RecordUsage) -> DayUsage:
         """Add to a day; its totals."""
         return await self._ask(owner, person.SPEND, spent, DayUsage)
 

@@ -34,7 +34,7 @@ from retinue.temporal.person import PERSON_QUEUE
 from retinue.temporal.pollers import live_builds
 from retinue.temporal.registry import Directory, announce, check_keys, go_back, is_older
 from retinue.temporal.tenant_header import OrganisationOfWorkers
-from retinue.tenancy import EACH
+from retinue.tenancy import ANY_TENANT
 from workers.workflow_tasks import WatchedRunner, WorkflowTasks
 
 WORKFLOWS = "workflows"
@@ -139,7 +139,7 @@ def capability_worker(
         task_queue=contract.task_queue(),
         interceptors=[OrganisationOfWorkers()],
         plugins=[plugin],
-        activities=[] if _serves_any(plugin) else [any_activity(_of_another_version, whose=EACH)],
+        activities=[] if _serves_any(plugin) else [any_activity(_of_another_version, tenant=ANY_TENANT)],
         build_id=build_id(contract),
         max_concurrent_activities=concurrency,
         graceful_shutdown_timeout=DRAIN,

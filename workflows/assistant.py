@@ -28,7 +28,7 @@ from retinue.provenance.credential import decides, key_of
 from retinue.temporal.proofs import began_proved, wish
 from retinue.times import local, on_the_calendar
 from workflows.consent.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quoted
-from workflows.consent.budget_guard import Allowance, BudgetStopped
+from workflows.consent.budget_guard import BudgetGuard, BudgetStopped
 from workflows.consent.gate import Consent
 from workflows.consent.lookups import proved_cancellation
 from workflows.failures import explain, used_by
@@ -37,8 +37,8 @@ from workflows.messages import (
     ApprovalStatus,
     AssistantStatus,
     AssistantView,
-    Carried,
     ChooseForStep,
+    ContinuedState,
     Decide,
     DecisionKind,
     DecisionSignal,
@@ -61,10 +61,10 @@ from workflows.rules.policy import DEFAULT_POLICY
 from workflows.rules.provenance import TypedValue, Words
 from workflows.run import plan_preview
 from workflows.run.conversation import MAX_WAITING, Conversation, said_by_person
-from workflows.run.result import recorded
+from workflows.run.result import to_result
 from workflows.run.web_ui import current_details
 from workflows.steps.activity import Waiting, run_activity
-from workflows.steps.executor import Execution, Surroundings
+from workflows.steps.executor import Execution, RunContext
 from workflows.steps.records import outcome_of_run
 from workflows.undo import UNDO, Compensation
 
@@ -93,7 +93,7 @@ class AssistantWorkflow:
 
     @workflow.init
     def __init__(self, start: StartAssistant) -> None:
-        carried = start.carried or Carried(messages=_first_messages(start))
+        carried = start.carried or ContinuedState(messages=_first_messages(start))
         self._start = start
         self._talk = Conversation(
             carried.messages,
@@ -104,7 +104,7 @@ class AssistantWorkflow:
         self._approvals = Approvals(requester=start.owner, on_change=self._publish, carried=carried.approvals)
         self._notifier = Notifier(owner=start.owner, told=carried.approvals) if start.notify else None
         self._consent = Consent(start, self._approvals, asked_through=self._keys, on_notice=self._notice)
-        self._allowance = Allowance(start, self._approvals)
+        self._budget_guard = BudgetGuard(start, self._approvals)
         self._execution = self._new_execution(start.fork.kept if start.fork else carried.kept)
         self._phase = AssistantStatus.PLANNING
         self._published: tuple[str, int, list[str]] = (str(AssistantStatus.RUNNING), 0, [])
@@ -130,9 +130,9 @@ class AssistantWorkflow:
         self._compensation = Compensation([], start.policy or DEFAULT_POLICY, caller=start.owner)
 
     def _new_execution(self, kept: Sequence[Any]) -> Execution:
-        around = Surroundings(
+        around = RunContext(
             consent=self._consent,
-            room=self._allowance.room,
+            reserve=self._budget_guard.reserve,
             words=self._words,
             on_change=self._publish,
             on_usage=self._use,
@@ -179,7 +179,7 @@ class AssistantWorkflow:
             return explain(error, who="the language model")
         except BudgetStopped:
             return self._stopped_by_budget()
-        if self._allowance.stopped:
+        if self._budget_guard.stopped:
             return self._stopped_by_budget()
         failed = self._execution.failed()
         return StepError(type="StepsFailed", message="not every step could be done") if failed else None
@@ -252,7 +252,7 @@ class AssistantWorkflow:
         self._round += 1
         self._execution.begin_turn()
         self._consent.begin_turn()
-        self._allowance.begin_turn()
+        self._budget_guard.begin_turn()
         self._publish()
 
     def _has_grown(self) -> bool:
@@ -264,8 +264,8 @@ class AssistantWorkflow:
             or info.get_current_history_size() > MAX_HISTORY_BYTES
         )
 
-    def _carried(self) -> Carried:
-        return Carried.model_validate(
+    def _carried(self) -> ContinuedState:
+        return ContinuedState.model_validate(
             {
                 **self._talk.carried(),
                 "round": self._round,
@@ -281,9 +281,9 @@ class AssistantWorkflow:
                 "typed_through": self._typed_through,
                 "reply": self._reply,
                 "error": self._error,
-                "asked_budgets": self._allowance.asked,
-                "day_extra": self._allowance.day_extra,
-                "day_extra_on": self._allowance.day_extra_on,
+                "asked_budgets": self._budget_guard.asked,
+                "day_extra": self._budget_guard.day_extra,
+                "day_extra_on": self._budget_guard.day_extra_on,
             }
         )
 
@@ -447,7 +447,7 @@ class AssistantWorkflow:
         return {"transcript": transcript} if transcript else {}
 
     async def _reason(self, tool: str, request: Any, result_type: type, *, again: int = 0) -> Any:
-        await self._allowance.room(requests=1, tokens=0, cost=0)
+        await self._budget_guard.reserve(requests=1, tokens=0, cost=0)
         name = f"{Reasoning.name}.{tool}"
         try:
             return await run_activity(
@@ -475,7 +475,7 @@ class AssistantWorkflow:
             if told not in self._usage.instead:
                 self._notice(told)
         self._usage += usage
-        self._allowance.used(usage, counted=counted)
+        self._budget_guard.used(usage, counted=counted)
 
     def _say(self, text: str, *, withheld: bool = False) -> None:
         self._reply = text
@@ -502,7 +502,7 @@ class AssistantWorkflow:
         Each change of search attributes is an event and a write of the server's, so they say `running` for planning too.
         """
         status = self._status()
-        self._allowance.works(self._is_working(status))
+        self._budget_guard.works(self._is_working(status))
         told = self._told_to_lists(status)
         published = (told, len(self._approvals.pending()), self._approvals.others())
         if published != self._published:
@@ -582,7 +582,7 @@ class AssistantWorkflow:
     async def _settle(self) -> None:
         """Wait for what goes on beside the run: standing permissions that are being written down, the day's budget."""
         await self._consent.settle()
-        await self._allowance.settle()
+        await self._budget_guard.settle()
         if self._notifier:
             await self._notifier.settle()
 
@@ -599,7 +599,7 @@ class AssistantWorkflow:
         self._approvals.close()
         self._publish()
         self._describe()
-        return recorded(self._view())
+        return to_result(self._view())
 
     def _failed(self, error: StepError) -> ApplicationError:
         """End as failed; the error makes it so in Temporal's eyes too and carries the view."""
@@ -625,7 +625,7 @@ class AssistantWorkflow:
             usage=self._usage,
             mode=self._start.mode,
             waiting_for=[*self._execution.waits(), *self._waits_for_reasoning()],
-            budget=self._allowance.view(),
+            budget=self._budget_guard.view(),
             undo=self._compensation.steps(),
             schedule_id=self._start.schedule_id,
             forked_from=self._start.fork.run_id if self._start.fork else None,

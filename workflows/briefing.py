@@ -21,7 +21,7 @@ from activities.tasks.contract import ListTasks, ListTasksResult, Tasks
 from activities.weather.contract import Forecast, ForecastRequest, Weather
 from retinue.json_values import cut
 from retinue.times import local, on_the_calendar, whole_day
-from workflows.run.code_plan import Course, StepFailed, patient
+from workflows.run.code_plan import CodePlanRun, StepFailed, patient
 
 TITLE = "Morning briefing"
 INSTRUCTION = (
@@ -77,7 +77,7 @@ class BriefingWorkflow:
     def __init__(self, start: StartBriefing) -> None:
         self._start = start
         self._day = start.day or local(on_the_calendar(workflow.now()), start.timezone).date()
-        self._course = Course(TITLE, owner=start.owner)
+        self._course = CodePlanRun(TITLE, owner=start.owner)
         self._missing: dict[str, str] = {}
 
     @workflow.run

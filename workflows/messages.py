@@ -19,7 +19,7 @@ from retinue.provenance.credential import Credential
 from retinue.times import Moment
 from workflows.rules.budget import Limits
 from workflows.rules.card import Card
-from workflows.rules.grants import GrantWish, Scope
+from workflows.rules.grants import GrantRequest, Scope
 from workflows.rules.policy import AtExpiry, Policy
 from workflows.rules.provenance import Origin, TypedValue
 from workflows.rules.rejections import Rejection
@@ -139,7 +139,7 @@ class Fork(BaseModel):
     round: int = Field(1, description="the last planning round that the ids of taken-over steps speak of")
 
 
-class Carried(BaseModel):
+class ContinuedState(BaseModel):
     """What a chat carries over when it continues as new: everything that a person or a later turn may need."""
 
     messages: list[Message]
@@ -182,7 +182,7 @@ class StartAssistant(BaseModel):
     schedule_id: str | None = None
     fork: Fork | None = None
     turns_per_run: int = Field(100, ge=1, description="after so many turns a chat continues as new")
-    carried: Carried | None = None
+    carried: ContinuedState | None = None
     call: BoundStep | None = Field(
         None, description="one tool call in place of a plan, as a door was asked for it: no model takes part"
     )
@@ -210,7 +210,7 @@ class Decide(BaseModel):
     comment: str | None = Field(None, max_length=2000)
     by: str = Field("local", max_length=200)
     through: Credential | None = Field(None, description="the credential with which the person decides")
-    grant: GrantWish | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
+    grant: GrantRequest | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
 
 
 class SaidBefore(BaseModel):
@@ -527,5 +527,5 @@ class RegistryState(BaseModel):
     manifests: dict[str, Manifest] = Field(default_factory=dict)
 
 
-Carried.model_rebuild()
+ContinuedState.model_rebuild()
 StartAssistant.model_rebuild()

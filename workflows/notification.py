@@ -75,7 +75,7 @@ class Deliver(BaseModel):
     notification: Notification
 
 
-class Told(BaseModel):
+class NotificationResult(BaseModel):
     """Result of `NotificationWorkflow`: how many webhooks took it, and how many did not until the end."""
 
     delivered: int = 0
@@ -87,7 +87,7 @@ class NotificationWorkflow:
     """Tells one thing to every webhook that wants to hear it, each at its own pace."""
 
     @workflow.run
-    async def run(self, notification: Notification) -> Told:
+    async def run(self, notification: Notification) -> NotificationResult:
         """Look up who wants to hear of it, now and not when the run began; then deliver until it is taken or given up."""
         webhooks: list[str] = await workflow.execute_activity(
             ADDRESSEES,
@@ -99,7 +99,7 @@ class NotificationWorkflow:
             retry_policy=_RETRY,
         )
         taken = await asyncio.gather(*(_delivered(webhook, notification) for webhook in webhooks))
-        return Told(delivered=sum(taken), failed=len(taken) - sum(taken))
+        return NotificationResult(delivered=sum(taken), failed=len(taken) - sum(taken))
 
 
 async def _delivered(webhook_id: str, notification: Notification) -> bool:

@@ -16,16 +16,16 @@ from retinue.times import on_the_calendar
 from workflows.rules.grants import (
     EQUAL_APPROVALS,
     LOG_USES,
-    Approved,
-    Consult,
-    Consulted,
+    CheckGrant,
+    CheckGrantResult,
     DayUsage,
     Grant,
     NewGrant,
     PersonState,
+    RecordApproval,
+    RecordUsage,
     Revoke,
     Scope,
-    Spend,
     Use,
     check_wish,
     covers,
@@ -87,7 +87,7 @@ class PersonWorkflow:
         )
 
     @workflow.update(name=CONSULT)
-    def consult(self, question: Consult) -> Consulted:
+    def consult(self, question: CheckGrant) -> CheckGrantResult:
         """Use a grant for a step if one covers it; else say whether one could be offered."""
         self._updates += 1
         key = digest(CONSULT, question.key)
@@ -99,11 +99,11 @@ class PersonWorkflow:
             if covers(grant, question.tool, question.args, question.schedule_id, workflow.now(), keys=question.keys)
         ]
         if not live:
-            return Consulted(offer=self._offer(question))
+            return CheckGrantResult(offer=self._offer(question))
         grant = min(live, key=lambda grant: grant.uses is not None)  # spare those whose uses are counted
         return self._used(key, grant, question)
 
-    def _answered(self, key: str, question: Consult) -> Consulted:
+    def _answered(self, key: str, question: CheckGrant) -> CheckGrantResult:
         """The same answer again, but not for other arguments, and not once the grant was revoked."""
         grant = self._grants.get(self._keys[key])
         if (
@@ -111,10 +111,10 @@ class PersonWorkflow:
             or grant.revoked_at
             or not fits(grant, question.tool, question.args, question.schedule_id, keys=question.keys)
         ):
-            return Consulted()
-        return Consulted(grant_id=grant.grant_id, says=describe(grant))
+            return CheckGrantResult()
+        return CheckGrantResult(grant_id=grant.grant_id, says=describe(grant))
 
-    def _used(self, key: str, grant: Grant, question: Consult) -> Consulted:
+    def _used(self, key: str, grant: Grant, question: CheckGrant) -> CheckGrantResult:
         use = Use(key=question.key, assistant_id=question.assistant_id, at=workflow.now())
         used = grant.model_copy(
             update={
@@ -125,15 +125,15 @@ class PersonWorkflow:
         )
         self._grants[grant.grant_id] = used
         self._remember(key, grant.grant_id)
-        return Consulted(grant_id=grant.grant_id, says=describe(used))
+        return CheckGrantResult(grant_id=grant.grant_id, says=describe(used))
 
-    def _offer(self, question: Consult) -> Scope | None:
+    def _offer(self, question: CheckGrant) -> Scope | None:
         scope = scope_of(question.args, question.sensitive)
         often = scope is not None and self._approvals.get(sameness(question.tool, scope), 0) >= EQUAL_APPROVALS
         return scope if often else None
 
     @workflow.update(name=APPROVED)
-    def approved(self, approval: Approved) -> Grant | None:
+    def approved(self, approval: RecordApproval) -> Grant | None:
         """Count an approval; make and return the grant that the person wanted with it."""
         self._updates += 1
         key = digest(APPROVED, approval.key)
@@ -146,14 +146,14 @@ class PersonWorkflow:
         return self._grants.get(self._keys[key])
 
     @approved.validator
-    def _check_approved(self, approval: Approved) -> None:
+    def _check_approved(self, approval: RecordApproval) -> None:
         if approval.wish is None or digest(APPROVED, approval.key) in self._keys:
             return
         if wished_scope(approval.wish, approval.args, approval.sensitive) is None:
             raise _refused("InvalidArguments", "there are too many values to allow them for good; name `args`")
         self._check_new(approval.wish.expires_at)
 
-    def _count(self, approval: Approved) -> None:
+    def _count(self, approval: RecordApproval) -> None:
         scope = scope_of(approval.args, approval.sensitive)
         if scope is not None:
             same = sameness(approval.tool, scope)
@@ -200,7 +200,7 @@ class PersonWorkflow:
             raise _refused("GrantUnknown", f"there is no grant {revoke.grant_id!r}")
 
     @workflow.update(name=SPEND)
-    def spend(self, spent: Spend) -> DayUsage:
+    def spend(self, spent: RecordUsage) -> DayUsage:
         """Add to a day and return its totals."""
         self._updates += 1
         key = digest(SPEND, spent.key)
@@ -212,7 +212,7 @@ class PersonWorkflow:
         return self.day(spent.day)
 
     @spend.validator
-    def _check_spend(self, spent: Spend) -> None:
+    def _check_spend(self, spent: RecordUsage) -> None:
         if abs(spent.day - on_the_calendar(workflow.now()).date()) > _DAYS_OFF:
             raise _refused("InvalidArguments", f"{spent.day} is no day that anybody has now")
 
@@ -240,7 +240,7 @@ class PersonWorkflow:
         _forget_oldest(self._keys, _KEYS)
 
 
-def _grant_of(approval: Approved, now: datetime) -> Grant | None:
+def _grant_of(approval: RecordApproval, now: datetime) -> Grant | None:
     """The grant that came with an approval. Its id comes from the key, so that it is one grant however often it comes."""
     wish = approval.wish
     if wish is None:

@@ -87,7 +87,7 @@ class A2aCapability:
                 await self._connection.close()
                 await self._store.close()
 
-        calls = [any_activity(self._tools.call, whose=self._whose), close_effect(self._ledger)]
+        calls = [any_activity(self._tools.call, tenant=self._whose), close_effect(self._ledger)]
         return SimplePlugin(self.contract.name, activities=calls, run_context=opened)
 
     async def manifests(self) -> AsyncIterator[Manifest]:

@@ -9,7 +9,7 @@ import httpx
 
 from activities.a2a.config import Agent
 from retinue.errors import ServiceRefused
-from retinue.network.service_client import Outside
+from retinue.network.service_client import ExternalService
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
@@ -42,7 +42,7 @@ def http_client(name: str, agent: Agent) -> httpx.AsyncClient:
 
 
 class ConfinedTransport(httpx.AsyncBaseTransport):
-    """Sends each request by `Outside`, and none to another place than the one that the operator wrote."""
+    """Sends each request by `ExternalService`, and none to another place than the one that the operator wrote."""
 
     def __init__(self, name: str, agent: Agent) -> None:
         self._name = f"the A2A agent {name}"
@@ -50,7 +50,9 @@ class ConfinedTransport(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(), follow_redirects=False, trust_env=False, timeout=agent.timeout_seconds
         )
-        self._outside = Outside(self._inner, name=self._name, deadline=agent.timeout_seconds, most_bytes=MAX_BODY_BYTES)
+        self._outside = ExternalService(
+            self._inner, name=self._name, deadline=agent.timeout_seconds, most_bytes=MAX_BODY_BYTES
+        )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request. Raises `RetinueError`s, which pass through the SDK as they are."""
@@ -58,7 +60,7 @@ class ConfinedTransport(httpx.AsyncBaseTransport):
         if origin(request.url) != self._origin:
             raise ServiceRefused(f"{self._name} wants to be asked somewhere else than at its configured address")
         headers = {name: value for name, value in request.headers.items() if name not in ("host", "content-length")}
-        reply = await self._outside.ask(
+        reply = await self._outside.request(
             request.method,
             str(request.url),
             headers=headers,

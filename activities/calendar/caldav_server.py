@@ -18,7 +18,7 @@ import httpx
 from retinue.errors import AnswerTooLong, InvalidArguments, NotFound, ServiceRefused
 from retinue.network.dav import Collection, Listed, Resource
 from retinue.network.dav_discovery import CALENDARS, collection_url
-from retinue.network.service_client import Outside
+from retinue.network.service_client import ExternalService
 
 MOST_RESOURCES = 10_000
 """A window that holds more entries is refused: one look would take longer than anybody waits."""
@@ -59,7 +59,7 @@ class CaldavServer:
             url: Of one calendar, or of anything from which a server leads to one.
             timeout: Seconds that one request may take.
         """
-        self._outside = Outside(client, name=_NAME, deadline=timeout, most_bytes=_LONGEST_ANSWER)
+        self._outside = ExternalService(client, name=_NAME, deadline=timeout, most_bytes=_LONGEST_ANSWER)
         self._url = url
         self._found: tuple[str, Collection] | None = None
         self._schedules: bool | None = None
@@ -73,7 +73,7 @@ class CaldavServer:
 
         Raises:
             InvalidArguments: There are too many.
-            ServiceError: See `Outside.ask`.
+            ServiceError: See `ExternalService.ask`.
         """
         path, calendar = await self._calendar()
         # A day more on both sides: the server does not know in which zone this person's dates and floating times are.
@@ -113,7 +113,7 @@ class CaldavServer:
 
         Raises:
             NotFound: There is none of that id.
-            ServiceError: See `Outside.ask`.
+            ServiceError: See `ExternalService.ask`.
         """
         path, calendar = await self._calendar()
         try:
@@ -144,7 +144,7 @@ class CaldavServer:
         await self._calendar()
         if self._schedules is None:
             url, _ = await self._address()
-            reply = await self._outside.ask("OPTIONS", url)
+            reply = await self._outside.request("OPTIONS", url)
             self._schedules = "calendar-auto-schedule" in reply.headers.get("DAV", "")
         return self._schedules
 

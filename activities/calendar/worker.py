@@ -16,11 +16,11 @@ from activities.calendar.models import CalendarBase
 from activities.calendar.settings import CalendarSettings
 from activities.calendar.store import CalendarStore
 from activities.calendar.tools import CalendarTools
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.errors import InvalidArguments
 from retinue.store import Store
-from retinue.temporal.tenant_header import acting_for
-from retinue.tenancy import EACH
+from retinue.temporal.tenant_header import use_tenant
+from retinue.tenancy import ANY_TENANT
 
 if TYPE_CHECKING:
     import httpx
@@ -43,7 +43,9 @@ def plugin(settings: CalendarSettings | None = None) -> SimplePlugin:
         finally:
             await store.close()
 
-    calls = activities_of(_calendar(settings, store, client), whose=EACH if client is None else settings.organisation)
+    calls = build_activities(
+        _calendar(settings, store, client), tenant=ANY_TENANT if client is None else settings.organisation
+    )
     return SimplePlugin(CONTRACT.name, activities=calls, run_context=opened)
 
 
@@ -62,7 +64,7 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
     store = _store(settings)
     await store.open()
     try:
-        with acting_for(settings.organisation):
+        with use_tenant(settings.organisation):
             done = await CalendarStore(store).import_events(file.series)
     finally:
         await store.close()

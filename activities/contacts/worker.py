@@ -15,13 +15,13 @@ from activities.contacts.settings import ContactsSettings
 from activities.contacts.store import ContactsStore
 from activities.contacts.tools import ContactsTools
 from activities.contacts.vcard_file import read_file
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.errors import InvalidArguments
 from retinue.network import dav
-from retinue.network.service_client import Outside
+from retinue.network.service_client import ExternalService
 from retinue.store import Store
-from retinue.temporal.tenant_header import acting_for
-from retinue.tenancy import EACH
+from retinue.temporal.tenant_header import use_tenant
+from retinue.tenancy import ANY_TENANT
 
 CONTRACT = Contacts
 
@@ -42,10 +42,10 @@ def plugin(settings: ContactsSettings | None = None) -> SimplePlugin:
             yield
 
     if client is None:
-        calls = activities_of(ContactsTools(store), whose=EACH)
+        calls = build_activities(ContactsTools(store), tenant=ANY_TENANT)
     else:
         tools = CarddavContacts(store.shared(), _collection(settings, client))
-        calls = activities_of(tools, whose=settings.organisation)
+        calls = build_activities(tools, tenant=settings.organisation)
     return SimplePlugin(CONTRACT.name, activities=calls, run_context=opened)
 
 
@@ -65,7 +65,7 @@ async def import_file(path: Path, settings: ContactsSettings | None = None) -> s
     store = _store(settings)
     await store.open()
     try:
-        with acting_for(settings.organisation):
+        with use_tenant(settings.organisation):
             added = await ContactsStore(store).import_contacts(file.people)
     finally:
         await store.close()
@@ -83,5 +83,5 @@ def _client(settings: ContactsSettings) -> httpx.AsyncClient:
 
 
 def _collection(settings: ContactsSettings, client: httpx.AsyncClient) -> dav.Collection:
-    outside = Outside(client, name="the address book's server", deadline=settings.timeout)
+    outside = ExternalService(client, name="the address book's server", deadline=settings.timeout)
     return dav.Collection(outside, str(settings.url), content_type=CONTENT_TYPE)

@@ -13,11 +13,11 @@ from activities.email.mbox import is_mbox, mails_of
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.errors import InvalidArguments, NotFound
 from retinue.left_out import LeftOut, outcome
-from retinue.temporal.tenant_header import acting_for
-from retinue.tenancy import EACH
+from retinue.temporal.tenant_header import use_tenant
+from retinue.tenancy import ANY_TENANT
 from retinue.times import present
 
 CONTRACT = Email
@@ -42,10 +42,10 @@ def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
         from activities.email.mail_server import over_mail_server
 
         tools, shut = over_mail_server(store.database.shared(), settings)
-        whose = settings.organisation
+        tenant = settings.organisation
     else:
         tools, shut = EmailTools(store, sender=settings.from_), _nothing
-        whose = EACH
+        tenant = ANY_TENANT
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
@@ -55,7 +55,7 @@ def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
             finally:
                 shut()
 
-    return SimplePlugin(Email.name, activities=activities_of(tools, whose=whose), run_context=opened)
+    return SimplePlugin(Email.name, activities=build_activities(tools, tenant=tenant), run_context=opened)
 
 
 async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
@@ -71,7 +71,7 @@ async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
         raise InvalidArguments("the mailbox is on a mail server (EMAIL_PROVIDER); send the mail to it instead")
     mails = await asyncio.to_thread(lambda: mails_of(_content(path)))
     async with _opened(MailStore(settings.database_url)) as mailbox:
-        with acting_for(settings.organisation):
+        with use_tenant(settings.organisation):
             if len(mails) == 1:
                 return (await _delivered(mails[0], mailbox))[1]
             return await _all_delivered(mails, mailbox)

@@ -83,7 +83,7 @@ class McpCapability:
                 await self._connection.close()
                 await self._store.close()
 
-        calls = [any_activity(self._tools.call, whose=self._whose), close_effect(self._tools.ledger)]
+        calls = [any_activity(self._tools.call, tenant=self._whose), close_effect(self._tools.ledger)]
         return SimplePlugin(self.contract.name, activities=calls, run_context=opened)
 
     async def manifests(self) -> AsyncIterator[Manifest]:

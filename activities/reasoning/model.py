@@ -21,7 +21,7 @@ from activities.reasoning.contract import ModelPause, ModelUse, Usage
 from activities.reasoning.draft import Writing
 from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy, tokens_of
 from activities.reasoning.pauses import Pauses
-from activities.reasoning.roster import ModelSpec, Roster
+from activities.reasoning.roster import ModelRouting, ModelSpec
 from activities.reasoning.settings import Duty, ReasoningSettings, Structured
 from activities.reasoning.structured import asked, asked_less
 from activities.reasoning.tries import Tries
@@ -68,7 +68,7 @@ class LanguageModel:
     """
 
     def __init__(self, settings: ReasoningSettings, pauses: Pauses | None = None) -> None:
-        self._roster = Roster(settings)
+        self._roster = ModelRouting(settings)
         self._patience = settings.patience
         self._pauses = pauses or Pauses()
         self._endpoints: dict[ModelSpec, Endpoint] = {}

@@ -107,7 +107,7 @@ class _Section(BaseModel):
         return value
 
 
-class Roster:
+class ModelRouting:
     """The models of an installation.
 
     Raises:

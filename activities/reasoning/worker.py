@@ -19,11 +19,11 @@ from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.store import OnDemand, TranscriptStore
 from activities.reasoning.tools import ReasoningTools
 from retinue.capability import Manifest
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.errors import ServiceUnavailable
 from retinue.store import Store
 from retinue.temporal.registry import Directory
-from retinue.tenancy import EACH
+from retinue.tenancy import ANY_TENANT
 
 CONTRACT = Reasoning
 OFFLINE = "offline"
@@ -46,7 +46,7 @@ def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
             await model.close()
             await transcripts.close()
 
-    return _OftenHeard(Reasoning.name, activities=activities_of(tools, whose=EACH), run_context=run_context)
+    return _OftenHeard(Reasoning.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=run_context)
 
 
 def notice(settings: ReasoningSettings | None = None) -> str:

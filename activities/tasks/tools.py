@@ -47,8 +47,8 @@ from retinue.errors import InvalidArguments, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit, Ledger, effect_key, lasting_key
 from retinue.network.webhooks import Webhook
 from retinue.store import Store
-from retinue.temporal.tenant_header import current
-from retinue.tenancy import EACH, HOME
+from retinue.temporal.tenant_header import current_tenant
+from retinue.tenancy import ANY_TENANT, HOME
 from retinue.times import present
 
 MOST_LISTED = 200
@@ -183,7 +183,7 @@ class TasksTools(Tasks):
         )
 
     def _is_heard(self) -> bool:
-        return self._hears in (EACH, current())
+        return self._hears in (ANY_TENANT, current_tenant())
 
     async def post_reminder(self, reminder: PostReminder) -> PostedReminder:
         """Send it until it is taken; after a lost reply again, since the receiver knows it by its id."""

@@ -10,11 +10,11 @@ from activities.tasks.contract import Channel, Tasks
 from activities.tasks.models import TasksBase
 from activities.tasks.settings import TasksSettings
 from activities.tasks.tools import TasksTools
-from retinue.edge import activities_of
-from retinue.network.service_client import Outside
+from retinue.edge import build_activities
+from retinue.network.service_client import ExternalService
 from retinue.network.webhooks import MOST_BYTES, Webhook, key_of
 from retinue.store import Store
-from retinue.tenancy import EACH
+from retinue.tenancy import ANY_TENANT
 
 CONTRACT = Tasks
 _TIMEOUT = 10.0
@@ -38,9 +38,9 @@ def plugin(settings: TasksSettings | None = None) -> SimplePlugin:
 
     webhook = _webhook(settings, client) if client else None
     tools = TasksTools(store, channel=settings.notify, webhook=webhook, hears=settings.organisation)
-    return SimplePlugin(CONTRACT.name, activities=activities_of(tools, whose=EACH), run_context=opened)
+    return SimplePlugin(CONTRACT.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=opened)
 
 
 def _webhook(settings: TasksSettings, client: httpx.AsyncClient) -> Webhook:
-    outside = Outside(client, name="the webhook", deadline=2 * _TIMEOUT, most_bytes=MOST_BYTES)
+    outside = ExternalService(client, name="the webhook", deadline=2 * _TIMEOUT, most_bytes=MOST_BYTES)
     return Webhook(outside, str(settings.webhook_url), key_of(settings.webhook_secret.get_secret_value()))

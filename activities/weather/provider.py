@@ -21,7 +21,7 @@ from activities.weather.contract import (
 from activities.weather.service import Parameters, Service
 from activities.weather.sun import sun_day
 from retinue.errors import InvalidArguments, NotFound, ServiceRefused
-from retinue.network.ttl_cache import Memory
+from retinue.network.ttl_cache import TtlCache
 
 Clock = Callable[[], dt.datetime]
 
@@ -85,15 +85,15 @@ class OpenMeteo(WeatherProvider):
         self._clock = clock
         # Places do not move; the service computes forecasts anew every hour or less often, the present each quarter.
         a_day, half_an_hour, ten_minutes = dt.timedelta(days=1), dt.timedelta(minutes=30), dt.timedelta(minutes=10)
-        self._places: Memory[list[Place]] = Memory(size=256, lifetime=a_day, clock=clock)
-        self._forecasts: Memory[Daily] = Memory(size=256, lifetime=half_an_hour, clock=clock)
-        self._currents: Memory[CurrentAnswer] = Memory(size=256, lifetime=ten_minutes, clock=clock)
+        self._places: TtlCache[list[Place]] = TtlCache(size=256, lifetime=a_day, clock=clock)
+        self._forecasts: TtlCache[Daily] = TtlCache(size=256, lifetime=half_an_hour, clock=clock)
+        self._currents: TtlCache[CurrentAnswer] = TtlCache(size=256, lifetime=ten_minutes, clock=clock)
 
     async def forecast(self, wish: ForecastRequest) -> Forecast:
         """Find the place, check that the days are within reach there, ask for them."""
         place = await self._find(wish.place)
         check_reach(wish, today=self._clock().astimezone(_zone(place)).date())
-        daily = await self._forecasts.recall(
+        daily = await self._forecasts.get_or_load(
             (place.latitude, place.longitude, wish.start, wish.end), lambda: self._ask_forecast(place, wish)
         )
         days = [day for day in _days(daily) if wish.start <= day.date <= wish.end]
@@ -106,7 +106,7 @@ class OpenMeteo(WeatherProvider):
     async def current(self, wish: CurrentRequest) -> CurrentWeather:
         """Find the place, ask for its present values."""
         place = await self._find(wish.place)
-        answer = await self._currents.recall((place.latitude, place.longitude), lambda: self._ask_current(place))
+        answer = await self._currents.get_or_load((place.latitude, place.longitude), lambda: self._ask_current(place))
         now = answer.current
         return CurrentWeather(
             place=place.label,
@@ -141,7 +141,7 @@ class OpenMeteo(WeatherProvider):
     async def _find(self, wished: str) -> Place:
         """The most populous place of that name, within the region or country that follows a comma."""
         name, *within = place_parts(wished)
-        candidates = await self._places.recall(_folded(name), lambda: self._ask_places(name))
+        candidates = await self._places.get_or_load(_folded(name), lambda: self._ask_places(name))
         for place in candidates:
             if all(_lies_in(place, region) for region in within):
                 return place
@@ -149,7 +149,7 @@ class OpenMeteo(WeatherProvider):
 
     async def _ask_places(self, name: str) -> list[Place]:
         parameters: Parameters = {"name": name, "count": 100, "language": "en", "format": "json"}
-        return (await self._service.ask(self._geocoding_url, parameters, GeocodingAnswer)).results
+        return (await self._service.request(self._geocoding_url, parameters, GeocodingAnswer)).results
 
     async def _ask_forecast(self, place: Place, wish: ForecastRequest) -> Daily:
         parameters = {
@@ -159,7 +159,7 @@ class OpenMeteo(WeatherProvider):
             "start_date": wish.start.isoformat(),
             "end_date": wish.end.isoformat(),
         }
-        return (await self._service.ask(self._url, parameters, ForecastAnswer)).daily
+        return (await self._service.request(self._url, parameters, ForecastAnswer)).daily
 
     async def _ask_current(self, place: Place) -> CurrentAnswer:
         parameters = {
@@ -167,7 +167,7 @@ class OpenMeteo(WeatherProvider):
             "current": "weather_code,temperature_2m,precipitation,wind_speed_10m",
             "timezone": "auto",
         }
-        return await self._service.ask(self._url, parameters, CurrentAnswer)
+        return await self._service.request(self._url, parameters, CurrentAnswer)
 
 
 class Simulated(WeatherProvider):

@@ -8,7 +8,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from retinue.errors import ServiceBusy, ServiceRefused, ServiceUnavailable
-from retinue.network.service_client import Outside, wants_pause
+from retinue.network.service_client import ExternalService, wants_pause
 
 MAX_BYTES = 1024 * 1024
 
@@ -36,11 +36,11 @@ class Service:
             deadline: Seconds that one question may take; a client's own timeouts only bound its silences.
             clock: The present.
         """
-        self._outside = Outside(client, name="the weather service", deadline=deadline, most_bytes=MAX_BYTES)
+        self._outside = ExternalService(client, name="the weather service", deadline=deadline, most_bytes=MAX_BYTES)
         self._clock = clock
         self._closed_until: datetime | None = None
 
-    async def ask(self, url: str, parameters: Parameters, shape: type[Answer]) -> Answer:
+    async def request(self, url: str, parameters: Parameters, shape: type[Answer]) -> Answer:
         """GET `url` and read its JSON.
 
         Raises:
@@ -50,7 +50,7 @@ class Service:
         """
         self._check_pause()
         try:
-            reply = await self._outside.ask("GET", url, params=parameters)
+            reply = await self._outside.request("GET", url, params=parameters)
         except ServiceBusy as busy:
             self._closed_until = self._clock() + timedelta(seconds=busy.retry_after)
             raise

@@ -11,8 +11,8 @@ from activities.weather.provider import OpenMeteo, Simulated, WeatherProvider
 from activities.weather.service import Service, new_client
 from activities.weather.settings import WeatherSettings
 from activities.weather.tools import WeatherTools
-from retinue.edge import activities_of
-from retinue.tenancy import EACH
+from retinue.edge import build_activities
+from retinue.tenancy import ANY_TENANT
 from retinue.times import present
 
 CONTRACT = Weather
@@ -32,7 +32,7 @@ def plugin(settings: WeatherSettings | None = None) -> SimplePlugin:
             yield
 
     tools = WeatherTools(_provider(settings, client))
-    return SimplePlugin(Weather.name, activities=activities_of(tools, whose=EACH), run_context=opened)
+    return SimplePlugin(Weather.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=opened)
 
 
 def notice(settings: WeatherSettings | None = None) -> str:

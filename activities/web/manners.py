@@ -19,7 +19,7 @@ class _Site:
     open_at: float = 0.0
 
 
-class Manners:
+class SiteThrottle:
     """What is known about the sites that were visited lately, in this process.
 
     Args:

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 import httpx
 
 from activities.web.contract import Page
-from activities.web.manners import Manners
+from activities.web.manners import SiteThrottle
 from activities.web.media import HTML, decoded, media_type
 from activities.web.readable import visible
 from activities.web.reader import MAX_CHARS, Reader, Text
 from activities.web.robots import MAX_ROBOTS_BYTES, Robots
-from activities.web.visits import Visit, follow, get
+from activities.web.visits import FetchedPage, follow, get
 from retinue.errors import NotFound, ServiceRefused, ServiceUnavailable
 from retinue.network.egress import web_address
 from retinue.network.service_client import pause_asked, wants_pause
-from retinue.network.ttl_cache import Memory
+from retinue.network.ttl_cache import TtlCache
 
 _GONE = frozenset({404, 410})
 _LIFETIME = timedelta(minutes=5)
@@ -39,15 +39,15 @@ class Pages:
         *,
         deadline: float,
         clock: Callable[[], datetime],
-        manners: Manners | None = None,
+        manners: SiteThrottle | None = None,
     ) -> None:
         self._client = client
         self._deadline = deadline
         self._clock = clock
-        self._manners = manners or Manners()
+        self._manners = manners or SiteThrottle()
         self._robots = Robots(self._ask_for_rules, clock=clock)
         self._reader = Reader()
-        self._pages: Memory[Page] = Memory(size=_SIZE, lifetime=_LIFETIME, clock=clock)
+        self._pages: TtlCache[Page] = TtlCache(size=_SIZE, lifetime=_LIFETIME, clock=clock)
 
     async def read(self, address: str) -> Page:
         """The page at an address.
@@ -61,7 +61,7 @@ class Pages:
             ServiceRefused: It cannot be read, however often.
         """
         url = web_address(address)
-        page = await self._pages.recall(str(url), lambda: self._read(url))
+        page = await self._pages.get_or_load(str(url), lambda: self._read(url))
         return page.model_copy(update={"url": address})
 
     async def _read(self, url: httpx.URL) -> Page:
@@ -83,16 +83,16 @@ class Pages:
             links=text.links,
         )
 
-    async def _visit(self, url: httpx.URL) -> Visit:
+    async def _visit(self, url: httpx.URL) -> FetchedPage:
         """One step of the way; each site on it is asked for its rules."""
         delay = await self._robots.check(url)
         async with self._manners.turn(url.host, delay=delay):
             return await get(self._client, url)
 
-    async def _ask_for_rules(self, url: httpx.URL) -> Visit:
+    async def _ask_for_rules(self, url: httpx.URL) -> FetchedPage:
         return await get(self._client, url, most_bytes=MAX_ROBOTS_BYTES)
 
-    def _check(self, visit: Visit) -> None:
+    def _check(self, visit: FetchedPage) -> None:
         status = visit.status
         if status == httpx.codes.TOO_MANY_REQUESTS or (status == 503 and "Retry-After" in visit.headers):
             pause = pause_asked(visit.headers.get("Retry-After"), now=self._clock())
@@ -105,7 +105,7 @@ class Pages:
         if not 200 <= status < 300:
             raise ServiceRefused(f"the site does not show this page (HTTP {status})")
 
-    async def _text(self, kind: str, visit: Visit) -> Text:
+    async def _text(self, kind: str, visit: FetchedPage) -> Text:
         content = decoded(visit.body, visit.headers)
         if kind in HTML:
             return await self._reader.read(content, base=str(visit.url))

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import httpx
 from protego import Protego
 
-from activities.web.visits import Step, Visit, follow
+from activities.web.visits import FetchedPage, Step, follow
 from retinue.errors import NotAllowed, ServiceUnavailable
 from retinue.network.service_client import pause_asked, wants_pause
-from retinue.network.ttl_cache import Memory
+from retinue.network.ttl_cache import TtlCache
 
 NAME = "retinue"
 MAX_ROBOTS_BYTES = 512 * 1024
@@ -33,7 +33,7 @@ class Robots:
     def __init__(self, step: Step, *, clock: Callable[[], datetime]) -> None:
         self._step = step
         self._clock = clock
-        self._known: Memory[Protego] = Memory(size=_SIZE, lifetime=_LIFETIME, clock=clock)
+        self._known: TtlCache[Protego] = TtlCache(size=_SIZE, lifetime=_LIFETIME, clock=clock)
 
     async def check(self, url: httpx.URL) -> float:
         """See that a page may be read; gives the seconds that the site wants between two visits, at most ten.
@@ -44,7 +44,7 @@ class Robots:
             ServiceBusy: It asks for a pause.
         """
         address = url.copy_with(raw_path=b"/robots.txt")
-        rules = await self._known.recall(str(address), lambda: self._ask(address))
+        rules = await self._known.get_or_load(str(address), lambda: self._ask(address))
         if not rules.can_fetch(str(url), NAME):
             raise NotAllowed("the site's robots.txt does not let programs read this page", hint="open it yourself")
         return min(rules.crawl_delay(NAME) or 0.0, _LONGEST_DELAY)
@@ -61,7 +61,7 @@ class Robots:
         return await asyncio.to_thread(Protego.parse, "\n".join(_for_us(_text(visit))))
 
 
-def _text(visit: Visit) -> str:
+def _text(visit: FetchedPage) -> str:
     """What stands there; a site that has no such file, or does not show it, forbids nothing."""
     return visit.body.decode("utf-8-sig", "replace") if visit.status == httpx.codes.OK else ""
 

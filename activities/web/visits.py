@@ -19,7 +19,7 @@ _WINDOW_BITS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
 
 
 @dataclass(frozen=True)
-class Visit:
+class FetchedPage:
     """What one address answered."""
 
     url: httpx.URL
@@ -35,10 +35,10 @@ class Visit:
 
 
 _SENSELESS = "the page leads on to an address that makes no sense"
-Step = Callable[[httpx.URL], Awaitable[Visit]]
+Step = Callable[[httpx.URL], Awaitable[FetchedPage]]
 
 
-async def get(client: httpx.AsyncClient, url: httpx.URL, *, most_bytes: int = MAX_BYTES) -> Visit:
+async def get(client: httpx.AsyncClient, url: httpx.URL, *, most_bytes: int = MAX_BYTES) -> FetchedPage:
     """Ask one address once. A longer body is cut, which `cut` says.
 
     Raises:
@@ -60,13 +60,13 @@ async def get(client: httpx.AsyncClient, url: httpx.URL, *, most_bytes: int = MA
     except httpx.HTTPError as error:
         raise _broken(error) from None
     body, longer = _unpacked(body, response.headers.get("Content-Encoding", ""), most_bytes)
-    return Visit(url, response.status_code, response.headers, body, cut or longer)
+    return FetchedPage(url, response.status_code, response.headers, body, cut or longer)
 
 
 _ACCEPT = "text/html, application/xhtml+xml, text/plain;q=0.9, application/json;q=0.8, application/xml;q=0.8, */*;q=0.1"
 
 
-async def follow(url: httpx.URL, step: Step) -> Visit:
+async def follow(url: httpx.URL, step: Step) -> FetchedPage:
     """Take each step up to an answer that sends nowhere.
 
     Raises:
@@ -83,7 +83,7 @@ async def follow(url: httpx.URL, step: Step) -> Visit:
     return visit
 
 
-def _next(visit: Visit) -> httpx.URL:
+def _next(visit: FetchedPage) -> httpx.URL:
     try:
         target = visit.url.join(visit.headers["Location"]).copy_with(fragment=None)
         readable_host(target)

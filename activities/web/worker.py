@@ -9,9 +9,9 @@ from activities.web.contract import Web
 from activities.web.pages import Pages
 from activities.web.settings import WebSettings
 from activities.web.tools import WebTools
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.network.egress import Egress, guarded_client
-from retinue.tenancy import EACH
+from retinue.tenancy import ANY_TENANT
 from retinue.times import present
 
 CONTRACT = Web
@@ -30,4 +30,4 @@ def plugin(settings: WebSettings | None = None) -> SimplePlugin:
             yield
 
     tools = WebTools(Pages(client, deadline=settings.timeout, clock=present))
-    return SimplePlugin(Web.name, activities=activities_of(tools, whose=EACH), run_context=opened)
+    return SimplePlugin(Web.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=opened)

@@ -44,7 +44,7 @@ class ApiKey:
 
 
 @dataclass(frozen=True)
-class Held:
+class KeyOwner:
     """Whose a key is that somebody brought along."""
 
     name: str
@@ -105,7 +105,7 @@ class ApiKeys:
             if not (await (await session.connection()).execute(gone)).rowcount:
                 raise NotFound("there is no such key")
 
-    async def held(self, secret: str) -> Held | None:
+    async def held(self, secret: str) -> KeyOwner | None:
         """Whose key it is; None where it is unknown, revoked or expired."""
         now = datetime.now(UTC)
         query = select(API_KEYS).where(API_KEYS.c.digest == _digest(secret), API_KEYS.c.expires_at > now)
@@ -115,7 +115,7 @@ class ApiKeys:
             return None
         if row.last_used_at is None or now - row.last_used_at > _COARSE:
             await self._used(row.id, now)
-        return Held(row.person, row.tenant, _key(row))
+        return KeyOwner(row.person, row.tenant, _key(row))
 
     async def _used(self, key_id: str, now: datetime) -> None:
         unnoted = or_(API_KEYS.c.last_used_at.is_(None), API_KEYS.c.last_used_at < now - _COARSE)

@@ -21,7 +21,7 @@ BY_PROXY = frozenset(Role) - {Role.AUDITOR}
 """The roles of whom the authenticating proxy names."""
 
 
-class How(StrEnum):
+class AuthMethod(StrEnum):
     """By what somebody was recognised."""
 
     SINGLE_USER = "single-user"
@@ -31,15 +31,15 @@ class How(StrEnum):
 
 
 @dataclass(frozen=True)
-class Recognised:
+class Authentication:
     """Somebody, by what we know them, and until when that holds where it is a key."""
 
     person: Person
-    how: How
+    how: AuthMethod
     until: datetime | None = None
 
 
-class Recognition:
+class Authenticator:
     """Recognises callers as this installation is configured."""
 
     def __init__(self, settings: IdentitySettings, store: Store, *, user_header: str | None) -> None:
@@ -47,7 +47,7 @@ class Recognition:
         self._tokens = None if expected is None else Tokens(settings, *expected)
         self._keys, self._header = ApiKeys(store), user_header
 
-    async def caller(self, headers: Headers, session: str | None) -> Recognised:
+    async def caller(self, headers: Headers, session: str | None) -> Authentication:
         """Who sent these headers, with this credential behind their session cookie, if they have one.
 
         Raises:
@@ -60,10 +60,10 @@ class Recognition:
         if credential is not None and (credential.startswith(PREFIX) or self._tokens or not self._header):
             return await self._by(credential)
         if self._header is not None:
-            return Recognised(self._proxied(headers.getlist(self._header)), How.PROXY)
+            return Authentication(self._proxied(headers.getlist(self._header)), AuthMethod.PROXY)
         if self._tokens is not None:
             raise NotAuthenticated("sign in first", hint="send the header Authorization: Bearer <key or token>")
-        return Recognised(LOCAL, How.SINGLE_USER)
+        return Authentication(LOCAL, AuthMethod.SINGLE_USER)
 
     def _proxied(self, names: list[str]) -> Person:
         """Whom the proxy names. A proxy that adds its header behind the caller's own one decides nothing: refused."""
@@ -71,23 +71,23 @@ class Recognition:
             raise NotAllowed(f"the header {self._header} names nobody", hint="an authenticating proxy must set it")
         return Person(names[0], BY_PROXY, recognised_by=(CredentialKind.PROXY, "", ""))
 
-    async def _by(self, credential: str) -> Recognised:
+    async def _by(self, credential: str) -> Authentication:
         if credential.startswith(PREFIX):
             return await self._by_key(credential)
         if self._tokens is None:
             raise NotAuthenticated(BAD)
         person = await self._tokens.person(credential)
         await self._keys.note_roles(person)
-        return Recognised(replace(person, recognised_by=(CredentialKind.TOKEN, "", "")), How.TOKEN)
+        return Authentication(replace(person, recognised_by=(CredentialKind.TOKEN, "", "")), AuthMethod.TOKEN)
 
-    async def _by_key(self, credential: str) -> Recognised:
+    async def _by_key(self, credential: str) -> Authentication:
         held = await self._keys.held(credential)
         roles = None if held is None else await self._roles(held.name, held.tenant)
         if held is None or roles is None:
             raise NotAuthenticated(BAD)
         by = (CredentialKind.KEY, held.key.id, held.key.name)
         person = Person(held.name, roles, held.tenant, held.key.scopes, by)
-        return Recognised(person, How.KEY, held.key.expires_at)
+        return Authentication(person, AuthMethod.KEY, held.key.expires_at)
 
     async def _roles(self, name: str, tenant: str) -> frozenset[Role] | None:
         """What the person of a key is now; None where this installation knows nobody of that name."""

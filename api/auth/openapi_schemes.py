@@ -23,7 +23,7 @@ SESSION = APIKeyCookie(
 _PROXY = "proxy"
 
 
-def tell_schemes(app: FastAPI, *, alone: bool, user_header: str | None) -> None:
+def add_security_schemes(app: FastAPI, *, alone: bool, user_header: str | None) -> None:
     """Complete the document by what the configuration decides.
 
     Args:

@@ -15,7 +15,7 @@ from fastapi import Request, Response
 from sqlalchemy import delete, insert, select
 
 from api.http.same_origin import SESSION_COOKIE, session_of
-from api.storage.encryption import seal, unseal
+from api.storage.encryption import decrypt, encrypt
 from api.storage.tables import SESSIONS
 from retinue.store import Store
 
@@ -33,7 +33,7 @@ class Sessions:
         secret = secrets.token_urlsafe(32)
         row = {
             "id": _digest(secret),
-            "credential": seal(secret, credential.encode(), about=_digest(secret)),
+            "credential": encrypt(secret, credential.encode(), about=_digest(secret)),
             "expires_at": datetime.now(UTC) + LASTS,
         }
         async with self._store.write() as session:
@@ -47,7 +47,7 @@ class Sessions:
         )
         async with self._store.read() as session:
             sealed: bytes | None = (await (await session.connection()).execute(living)).scalar_one_or_none()
-        found = None if sealed is None else unseal(secret, bytes(sealed), about=_digest(secret))
+        found = None if sealed is None else decrypt(secret, bytes(sealed), about=_digest(secret))
         return None if found is None else found.decode()
 
     async def end(self, secret: str) -> None:

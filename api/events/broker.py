@@ -15,11 +15,11 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from api.events.cursor import Told, beginning, told_by
-from api.events.drafts import Heard, Written
+from api.events.cursor import EventCursor, beginning, parse_event_id
+from api.events.drafts import DraftCursor, RunDraft
 from api.events.model import Event
-from api.events.run_source import AWAY, Reading
-from api.events.snapshot import Picture, tell
+from api.events.run_source import AWAY, RunSource
+from api.events.snapshot import RunSnapshot, diff_events
 from api.services.runs import Runs
 from api.storage.idempotency import IdempotencyKeys
 from retinue.errors import NotFound, TooMany
@@ -31,12 +31,12 @@ _QUIET = (1.0, 15.0)
 _WRITING = 0.3
 """Seconds between looks at a text while a model writes it, however many read."""
 _RECONNECT = (0.5, 5.0)
-LINGER = 5.0
+IDLE_TTL = 5.0
 """Seconds for which a run is still followed when its last reader has gone: most who lose a connection come back."""
 _log = logging.getLogger("retinue.events")
 
 
-class Follower:
+class RunBroadcaster:
     """Follows one run for all its readers.
 
     Attributes:
@@ -45,22 +45,22 @@ class Follower:
         gone: Whether it is no longer kept.
     """
 
-    def __init__(self, reading: Reading) -> None:
-        self.picture: Picture | None = None
+    def __init__(self, source: RunSource) -> None:
+        self.snapshot: RunSnapshot | None = None
         self.reachable = True
         self.gone = False
         self.readers = 0
         self._looks = 0
         self._shown = 0
-        self._reading = reading
+        self._source = source
         self._news = asyncio.Event()
 
-        self._task = asyncio.create_task(self._follow(), name=f"follow {reading.run_id}")
+        self._task = asyncio.create_task(self._follow(), name=f"follow {source.run_id}")
 
     @property
-    def texts(self) -> list[Written]:
+    def texts(self) -> list[RunDraft]:
         """What models are writing at the moment."""
-        return self._reading.texts
+        return self._source.texts
 
     @property
     def done(self) -> bool:
@@ -77,13 +77,13 @@ class Follower:
         self._task.cancel()
         return self._task
 
-    def look_anew(self) -> int:
+    def request_refresh(self) -> int:
         """Ask for a look that has not begun yet; gives its number for `shows`.
 
         The first one comes by itself, once the history was read: without it, a run that has ended would be asked too.
         """
         if self._looks:
-            self._reading.moved.set()
+            self._source.moved.set()
         return self._looks + 1
 
     def shows(self, look: int) -> bool:
@@ -108,7 +108,7 @@ class Follower:
     async def _follow(self) -> None:
         """Until the run has ended; over all outages of Temporal."""
         pause = _RECONNECT[0]
-        while not (self.gone or (self.picture and self.picture.ended)):
+        while not (self.gone or (self.snapshot and self.snapshot.ended)):
             try:
                 await self._follow_connected()
             except NotFound:
@@ -126,7 +126,7 @@ class Follower:
         self._tell()
 
     async def _follow_connected(self) -> None:
-        history = asyncio.create_task(self._reading.follow())
+        history = asyncio.create_task(self._source.follow())
         try:
             await self._look_on(history)
         finally:
@@ -136,10 +136,10 @@ class Follower:
     async def _look_on(self, history: asyncio.Task[None]) -> None:
         """Look whenever the history has moved, and now and then while it stands still and work goes on."""
         pause = _QUIET[0]
-        while not (self.picture and self.picture.ended):
+        while not (self.snapshot and self.snapshot.ended):
             moved = await self._moved(history, pause)
             self._looks += 1
-            changed = self._show(await (self._reading.look() if moved else self._reading.look_again()))
+            changed = self._show(await (self._source.look() if moved else self._source.look_again()))
             pause = _QUIET[0] if changed else min(pause * 2, _QUIET[1])
 
     async def _moved(self, history: asyncio.Task[None], pause: float) -> bool:
@@ -148,36 +148,36 @@ class Follower:
         Raises:
             RPCError: Temporal does not answer.
         """
-        moved = asyncio.ensure_future(self._reading.moved.wait())
+        moved = asyncio.ensure_future(self._source.moved.wait())
         try:
             await self._first_of({moved, history}, pause)
         finally:
             moved.cancel()
         if history.done():
             history.result()
-        return moved.done() or history.done() or not self._is_whole or self.picture is None
+        return moved.done() or history.done() or not self._is_whole or self.snapshot is None
 
     async def _first_of(self, tasks: set[asyncio.Future[Any]], pause: float) -> None:
         """Wait for one of them, and tell meanwhile what models are writing; after the pause, if it counts, go on."""
         now = asyncio.get_running_loop().time
         until = now() + pause
-        while self._reading.writing and now() < until:
+        while self._source.writing and now() < until:
             done, _ = await asyncio.wait(tasks, timeout=_WRITING, return_when=asyncio.FIRST_COMPLETED)
             if done:
                 return
-            if await self._reading.look_at_texts():
+            if await self._source.look_at_texts():
                 self._tell()
-        counts = self._reading.restless or not self._is_whole
+        counts = self._source.restless or not self._is_whole
         timeout = max(0.0, until - now()) if counts else None
         await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
     @property
     def _is_whole(self) -> bool:
-        return self.picture is None or self.picture.whole
+        return self.snapshot is None or self.snapshot.whole
 
-    def _show(self, picture: Picture) -> bool:
-        changed = not self.reachable or not picture.same_as(self.picture)
-        self.reachable, self.picture, self._shown = True, picture, self._looks
+    def _show(self, snapshot: RunSnapshot) -> bool:
+        changed = not self.reachable or not snapshot.same_as(self.snapshot)
+        self.reachable, self.snapshot, self._shown = True, snapshot, self._looks
         self._tell()
         return changed
 
@@ -189,28 +189,28 @@ class Follower:
 class Reader:
     """One reader of one run."""
 
-    def __init__(self, follower: Follower, told: Told) -> None:
-        self._follower = follower
-        self._told = told
-        self._heard = Heard()
-        self._since = (told.run, told.event)
+    def __init__(self, broadcaster: RunBroadcaster, cursor: EventCursor) -> None:
+        self._broadcaster = broadcaster
+        self._told = cursor
+        self._heard = DraftCursor()
+        self._since = (cursor.run, cursor.event)
         self._look: int | None = None
 
     @property
     def over(self) -> bool:
         """Whether everything was told and nothing follows."""
-        picture = self._follower.picture
-        return self._follower.stopped or (picture is not None and picture.ended)
+        snapshot = self._broadcaster.snapshot
+        return self._broadcaster.stopped or (snapshot is not None and snapshot.ended)
 
     @property
-    def has_all(self) -> bool:
+    def fully_delivered(self) -> bool:
         """Whether the run has ended, and all of it was told. A process that goes down is over, and has not told all."""
-        return self._follower.picture is not None and self._follower.picture.ended
+        return self._broadcaster.snapshot is not None and self._broadcaster.snapshot.ended
 
     @property
     def reachable(self) -> bool:
         """False while Temporal does not answer; what is missed meanwhile is told afterwards."""
-        return self._follower.reachable
+        return self._broadcaster.reachable
 
     async def read(self, within: float | None = None) -> list[Event]:
         """What is new; nothing, if nothing came within so many seconds, or Temporal went away or came back."""
@@ -219,7 +219,7 @@ class Reader:
             async with asyncio.timeout(within):
                 await self._catch_up()
                 while not (new := self._new()) and not self.over and self.reachable is reachable:
-                    await self._follower.news()
+                    await self._broadcaster.news()
                 return new
         return []
 
@@ -230,32 +230,32 @@ class Reader:
         looks once more, at once and for all who come at the same time.
         """
         if self._look is None and not self._is_caught_up():
-            self._look = self._follower.look_anew()
+            self._look = self._broadcaster.request_refresh()
         while not self._is_caught_up() and not self.over:
-            await self._follower.news()
+            await self._broadcaster.news()
 
     def _is_caught_up(self) -> bool:
         run, event = self._since
-        picture = self._follower.picture
-        if not run or (picture and picture.ended) or (self._look and self._follower.shows(self._look)):
+        snapshot = self._broadcaster.snapshot
+        if not run or (snapshot and snapshot.ended) or (self._look and self._broadcaster.shows(self._look)):
             return True
-        return picture is not None and beginning(picture.run) == run and picture.surely >= event
+        return snapshot is not None and beginning(snapshot.run) == run and snapshot.surely >= event
 
     def _new(self) -> list[Event]:
-        picture = self._follower.picture
-        if picture is None or not self._is_caught_up():
+        snapshot = self._broadcaster.snapshot
+        if snapshot is None or not self._is_caught_up():
             return []
         self._since = ("", 0)
-        return [*tell(picture, self._told), *self._heard.new(self._follower.texts)]
+        return [*diff_events(snapshot, self._told), *self._heard.new(self._broadcaster.texts)]
 
 
-class Followers:
+class RunBroadcasters:
     """All followers of a process, by run, while somebody reads."""
 
     def __init__(self, client: Client, keys: IdempotencyKeys) -> None:
         self._client = client
         self._keys = keys
-        self._followers: dict[str, Follower] = {}
+        self._broadcasters: dict[str, RunBroadcaster] = {}
         self._streams: Counter[str] = Counter()
         self._closed = False
 
@@ -265,29 +265,31 @@ class Followers:
 
     def readers_by_run(self) -> dict[str, int]:
         """How many read which run at the moment."""
-        return {run_id: follower.readers for run_id, follower in self._followers.items() if follower.readers}
+        return {
+            run_id: broadcaster.readers for run_id, broadcaster in self._broadcasters.items() if broadcaster.readers
+        }
 
     @contextlib.asynccontextmanager
-    async def reader(self, run_id: str, told: Told, *, owner: str) -> AsyncIterator[Reader]:
+    async def reader(self, run_id: str, cursor: EventCursor, *, owner: str) -> AsyncIterator[Reader]:
         """A reader, for as long as it reads."""
-        follower = self._following(run_id)
-        follower.readers += 1
+        broadcaster = self._following(run_id)
+        broadcaster.readers += 1
         self._streams[owner] += 1
         try:
-            yield Reader(follower, told)
+            yield Reader(broadcaster, cursor)
         finally:
-            follower.readers -= 1
+            broadcaster.readers -= 1
             self._left(owner)
-            asyncio.get_running_loop().call_later(LINGER, self._rest, run_id)
+            asyncio.get_running_loop().call_later(IDLE_TTL, self._rest, run_id)
 
-    def _following(self, run_id: str) -> Follower:
-        follower = self._followers.get(run_id)
-        if follower is None or follower.done:
-            follower = Follower(Reading(self._client, self._keys, run_id))
-            self._followers[run_id] = follower
+    def _following(self, run_id: str) -> RunBroadcaster:
+        broadcaster = self._broadcasters.get(run_id)
+        if broadcaster is None or broadcaster.done:
+            broadcaster = RunBroadcaster(RunSource(self._client, self._keys, run_id))
+            self._broadcasters[run_id] = broadcaster
         if self._closed:
-            follower.stop()
-        return follower
+            broadcaster.stop()
+        return broadcaster
 
     def _left(self, owner: str) -> None:
         self._streams[owner] -= 1
@@ -296,25 +298,25 @@ class Followers:
 
     def _rest(self, run_id: str) -> None:
         """Follow no longer, if nobody came back; one who came and went again has a later call of this."""
-        follower = self._followers.get(run_id)
-        if follower is not None and not follower.readers:
-            del self._followers[run_id]
-            follower.stop()
+        broadcaster = self._broadcasters.get(run_id)
+        if broadcaster is not None and not broadcaster.readers:
+            del self._broadcasters[run_id]
+            broadcaster.stop()
 
     async def close(self) -> None:
         """Follow nothing any more: all streams end at once, and their readers go on elsewhere."""
         self._closed = True
-        stopped = [follower.stop() for follower in self._followers.values()]
-        self._followers.clear()
+        stopped = [broadcaster.stop() for broadcaster in self._broadcasters.values()]
+        self._broadcasters.clear()
         await asyncio.gather(*stopped, return_exceptions=True)
 
 
 class RunEvents:
     """The events of one caller's runs. A run of somebody else looks like one that does not exist."""
 
-    def __init__(self, runs: Runs, followers: Followers, *, owner: str) -> None:
+    def __init__(self, runs: Runs, broadcasters: RunBroadcasters, *, owner: str) -> None:
         self._runs = runs
-        self._followers = followers
+        self._broadcasters = broadcasters
         self._owner = owner
 
     async def ended(self, run_id: str) -> bool:
@@ -325,13 +327,13 @@ class RunEvents:
             TooMany: The caller reads too many runs already.
         """
         description = await self._runs.readable(run_id)
-        if not self._followers.has_room(self._owner):
+        if not self._broadcasters.has_room(self._owner):
             raise TooMany(f"you read {MAX_STREAMS} streams of events already; close some", retry_after=30)
         return description.status is not WorkflowExecutionStatus.RUNNING
 
     def reader(self, run_id: str, after: str | None = None) -> contextlib.AbstractAsyncContextManager[Reader]:
         """A reader of a run that `ended` was asked about."""
-        return self._followers.reader(run_id, told_by(after), owner=self._owner)
+        return self._broadcasters.reader(run_id, parse_event_id(after), owner=self._owner)
 
     async def follow(self, run_id: str, after: str | None = None) -> AsyncIterator[Event]:
         """All events of a run from now to its end: first where it stands, then what changes.

@@ -54,7 +54,7 @@ def beginning(run: str) -> str:
 
 
 @dataclass
-class Told:
+class EventCursor:
     """What one reader knows.
 
     Attributes:
@@ -88,7 +88,7 @@ class Told:
         there = {mark.key for mark in marks}
         self.marks = {key: content for key, content in self.marks.items() if key in there}
 
-    def as_id(self, run: str, event: int) -> str:
+    def format_event_id(self, run: str, event: int) -> str:
         """As an event's id.
 
         Args:
@@ -101,16 +101,16 @@ class Told:
         return f"{self.run or _START}.{event}.{self.messages}.{self.order}.{packed}"
 
 
-def told_by(event_id: str | None) -> Told:
+def parse_event_id(event_id: str | None) -> EventCursor:
     """Read an id back. One that is not ours counts as none: its reader is told everything."""
     try:
         run, event, messages, order, packed = (event_id or "")[:MAX_ID].split(".")
         prints = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
-        known = Told(run=run, event=int(event), messages=int(messages), order=order)
+        known = EventCursor(run=run, event=int(event), messages=int(messages), order=order)
         if known.event < 0 or known.messages < 0 or len(prints) % (_KEY + _PRINT):
-            return Told()
+            return EventCursor()
     except (ValueError, binascii.Error):
-        return Told()
+        return EventCursor()
     for at in range(0, len(prints), _KEY + _PRINT):
         known.marks[prints[at : at + _KEY]] = prints[at + _KEY : at + _KEY + _PRINT]
     return known

@@ -24,7 +24,7 @@ _WRITERS = {"reasoning.reply": REPLY, "reasoning.compose": ""}
 
 
 @dataclass(frozen=True)
-class Written:
+class RunDraft:
     """What stands of one text.
 
     Args:
@@ -44,7 +44,7 @@ def writers(description: WorkflowExecutionDescription) -> list[PendingActivityIn
     return [activity for activity in pending if activity.activity_type.name in _WRITERS]
 
 
-async def written(description: WorkflowExecutionDescription, converter: DataConverter) -> list[Written]:
+async def written(description: WorkflowExecutionDescription, converter: DataConverter) -> list[RunDraft]:
     """What they have written so far.
 
     Args:
@@ -55,35 +55,35 @@ async def written(description: WorkflowExecutionDescription, converter: DataConv
     return [text for text in found if text is not None]
 
 
-async def _read(activity: PendingActivityInfo, converter: DataConverter) -> Written | None:
+async def _read(activity: PendingActivityInfo, converter: DataConverter) -> RunDraft | None:
     if not activity.heartbeat_details.payloads:
         return None
     try:
-        told = await converter.decode(list(activity.heartbeat_details.payloads))
+        cursor = await converter.decode(list(activity.heartbeat_details.payloads))
     except Undecipherable:  # a worker with other keys
         return None
-    draft = next(filter(None, map(_draft, told)), None)
+    draft = next(filter(None, map(_draft, cursor)), None)
     if draft is None or draft.attempt != activity.attempt:
         return None
     about = _WRITERS[activity.activity_type.name] or activity.activity_id.partition("~")[0]
-    return Written(about, (draft.attempt, draft.number), draft.text)
+    return RunDraft(about, (draft.attempt, draft.number), draft.text)
 
 
-def _draft(told: object) -> Draft | None:
+def _draft(cursor: object) -> Draft | None:
     """What is told, if it is a draft; heartbeats also carry what was used."""
     try:
-        return Draft.model_validate(told)
+        return Draft.model_validate(cursor)
     except ValidationError:
         return None
 
 
-class Heard:
+class DraftCursor:
     """How far one reader was told, on one connection."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, Written] = {}
+        self._heard: dict[str, RunDraft] = {}
 
-    def new(self, texts: Sequence[Written]) -> Iterator[Event]:
+    def new(self, texts: Sequence[RunDraft]) -> Iterator[Event]:
         """What the reader does not know yet; one that began anew is told from its beginning."""
         self._keep(texts)
         for text in texts:
@@ -93,11 +93,11 @@ class Heard:
                 self._heard[text.about] = text
                 yield _event(text, offset)
 
-    def _keep(self, texts: Iterable[Written]) -> None:
+    def _keep(self, texts: Iterable[RunDraft]) -> None:
         """Forget what is finished, and other attempts."""
         current = {text.about: text.attempt for text in texts}
         self._heard = {about: known for about, known in self._heard.items() if current.get(about) == known.attempt}
 
 
-def _event(text: Written, offset: int) -> Event:
+def _event(text: RunDraft, offset: int) -> Event:
     return Event(id=None, kind=EventKind.TEXT, data={"about": text.about, "offset": offset, "text": text.text[offset:]})

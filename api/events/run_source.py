@@ -25,8 +25,8 @@ from temporalio.client import (
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.events.drafts import Written, writers, written
-from api.events.snapshot import Picture
+from api.events.drafts import RunDraft, writers, written
+from api.events.snapshot import RunSnapshot
 from api.services.run_views import (
     NOBODY_ANSWERS,
     closed_from_outside,
@@ -67,7 +67,7 @@ AWAY = (RPCError, RPCTimeoutOrCancelledError, ServiceUnavailable)
 """Temporal, or the worker, does not answer."""
 
 
-class Reading:
+class RunSource:
     """What is known of one run.
 
     Attributes:
@@ -91,7 +91,7 @@ class Reading:
         self._queried: AssistantView | None = None
         self.restless = True
         self.writing = False
-        self.texts: list[Written] = []
+        self.texts: list[RunDraft] = []
 
     async def follow(self) -> None:
         """Note the history while it grows, over all executions of a chat. Returns when the run has ended.
@@ -134,7 +134,7 @@ class Reading:
         elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
             self._starts.append(event)
 
-    async def look(self) -> Picture:
+    async def look(self) -> RunSnapshot:
         """The view as it stands, asked of the run itself while it lives.
 
         Raises:
@@ -148,7 +148,7 @@ class Reading:
                 self._queried = await self._query()
         return await self.look_again()
 
-    async def look_again(self) -> Picture:
+    async def look_again(self) -> RunSnapshot:
         """The same, when only what the server knows may have changed: attempts, and whether it goes on at all.
 
         Raises:
@@ -161,11 +161,11 @@ class Reading:
             return await self._ended(description)
         await self._catch_up(description)
         if self._queried is None:
-            return self._picture(await self._without_worker(description), description, whole=False)
+            return self._snapshot(await self._without_worker(description), description, whole=False)
         view = with_attempts(self._queried, self._noted())
         notices = [*view.notices, *retrying_notices(description, view)]
         view = with_pending(view, description).model_copy(update={"notices": notices})
-        return self._picture(view, description, whole=True)
+        return self._snapshot(view, description, whole=True)
 
     async def look_at_texts(self) -> bool:
         """Only at what is being written; whether it goes on.
@@ -189,7 +189,7 @@ class Reading:
                     self._grew.clear()
                     await self._grew.wait()
 
-    async def _ended(self, description: WorkflowExecutionDescription) -> Picture:
+    async def _ended(self, description: WorkflowExecutionDescription) -> RunSnapshot:
         history = await self._handle().fetch_history(rpc_timeout=RPC)
         whole = True
         view = await recorded_view(history, self._converter())
@@ -200,7 +200,7 @@ class Reading:
                 whole, view = False, await self._without_worker(description)
             problem = await failure_of(history, self._converter())
             view = closed_from_outside(view, description.status, problem)
-        return self._picture(with_undo(view, await self._taken_back()), description, whole=whole)
+        return self._snapshot(with_undo(view, await self._undone_steps()), description, whole=whole)
 
     async def _without_worker(self, description: WorkflowExecutionDescription) -> AssistantView:
         ended = description.status is not WorkflowExecutionStatus.RUNNING
@@ -208,7 +208,7 @@ class Reading:
         notices = retrying_notices(description) or ([] if ended else [NOBODY_ANSWERS])
         return AssistantView(id=self.run_id, status=status, message="", messages=[], notices=notices)
 
-    async def _taken_back(self) -> list[UndoStep]:
+    async def _undone_steps(self) -> list[UndoStep]:
         """What became of the effects that were to be taken back after the end; of each the last try."""
         found: dict[str, UndoStep] = {}
         for number in range(1, 1 + await self._keys.undoings(self.run_id)):
@@ -218,10 +218,10 @@ class Reading:
                 found |= {step.step_id: step for step in undo.steps}
         return list(found.values())
 
-    def _picture(self, view: AssistantView, description: WorkflowExecutionDescription, *, whole: bool) -> Picture:
+    def _snapshot(self, view: AssistantView, description: WorkflowExecutionDescription, *, whole: bool) -> RunSnapshot:
         execution, seen = self._seen
         surely = seen if execution == description.run_id else 0
-        return Picture(view, whole, run=description.run_id, event=_length(description), surely=surely)
+        return RunSnapshot(view, whole, run=description.run_id, event=_length(description), surely=surely)
 
     def _noted(self) -> WorkflowHistory:
         return WorkflowHistory(self.run_id, self._starts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from api.events.cursor import Mark, Told, order_of
+from api.events.cursor import EventCursor, Mark, order_of
 from api.events.model import Event, EventKind
 from workflows.messages import ENDED, AssistantStatus, AssistantView
 
@@ -28,7 +28,7 @@ Part = tuple[Mark, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Picture:
+class RunSnapshot:
     """A view at one moment.
 
     Args:
@@ -90,49 +90,51 @@ class Picture:
         parts = [*self.steps, *self.approvals, self.card, self.end]
         return [*(mark for mark, _ in parts), *self.fields.values()]
 
-    def same_as(self, other: Picture | None) -> bool:
+    def same_as(self, other: RunSnapshot | None) -> bool:
         """Whether a reader of the other one has nothing new to hear."""
         return other is not None and (self.whole, self.content) == (other.whole, other.content)
 
 
-def tell(picture: Picture, told: Told) -> Iterator[Event]:
+def diff_events(snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
     """What a reader does not know yet, in an order in which nothing is spoken of before it exists; `told` follows."""
-    if picture.whole:
-        told.keep(picture.marks)
-        yield from _messages(picture, told)
-        yield from _plan(picture, told)
-        yield from _each(EventKind.STEP, picture.steps, picture, told)
-        yield from _each(EventKind.APPROVAL, picture.approvals, picture, told)
-        yield from _fields(EventKind.QUESTION, _QUESTION, picture, told)
-        yield from _fields(EventKind.USAGE, _USAGE, picture, told)
-    yield from _fields(EventKind.STATUS, _of_the_status(picture), picture, told)
-    yield from _end(picture, told)
+    if snapshot.whole:
+        cursor.keep(snapshot.marks)
+        yield from _messages(snapshot, cursor)
+        yield from _plan(snapshot, cursor)
+        yield from _each(EventKind.STEP, snapshot.steps, snapshot, cursor)
+        yield from _each(EventKind.APPROVAL, snapshot.approvals, snapshot, cursor)
+        yield from _fields(EventKind.QUESTION, _QUESTION, snapshot, cursor)
+        yield from _fields(EventKind.USAGE, _USAGE, snapshot, cursor)
+    yield from _fields(EventKind.STATUS, _of_the_status(snapshot), snapshot, cursor)
+    yield from _end(snapshot, cursor)
 
 
-def _event(kind: EventKind, data: dict[str, Any], marks: Iterable[Mark], picture: Picture, told: Told) -> Event:
-    told.note(marks)
-    return Event(id=told.as_id(picture.run, picture.event), kind=kind, data=data)
+def _event(
+    kind: EventKind, data: dict[str, Any], marks: Iterable[Mark], snapshot: RunSnapshot, cursor: EventCursor
+) -> Event:
+    cursor.note(marks)
+    return Event(id=cursor.format_event_id(snapshot.run, snapshot.event), kind=kind, data=data)
 
 
-def _messages(picture: Picture, told: Told) -> Iterator[Event]:
-    first = picture.view.earlier_messages
-    for index, message in enumerate(picture.content["messages"], start=first):
-        if index >= told.messages:
-            told.messages = index + 1
-            yield _event(EventKind.MESSAGE, {"index": index, **message}, [], picture, told)
+def _messages(snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
+    first = snapshot.view.earlier_messages
+    for index, message in enumerate(snapshot.content["messages"], start=first):
+        if index >= cursor.messages:
+            cursor.messages = index + 1
+            yield _event(EventKind.MESSAGE, {"index": index, **message}, [], snapshot, cursor)
 
 
-def _plan(picture: Picture, told: Told) -> Iterator[Event]:
+def _plan(snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
     """New steps at the plan's end, or a whole new plan where those before are gone, and its card."""
-    ids = [step["id"] for _, step in picture.steps]
-    first = _known_beginning(ids, told.order)
-    mark, card = picture.card
-    if first == len(ids) and _is_known("card", mark, card["card"], told):
+    ids = [step["id"] for _, step in snapshot.steps]
+    first = _known_beginning(ids, cursor.order)
+    mark, card = snapshot.card
+    if first == len(ids) and _is_known("card", mark, card["card"], cursor):
         return
-    new = picture.steps[first or 0 :]
-    told.order = order_of(ids)
+    new = snapshot.steps[first or 0 :]
+    cursor.order = order_of(ids)
     data = {"first": first or 0, "steps": [step for _, step in new], **card}
-    yield _event(EventKind.PLAN, data, [mark, *(mark for mark, _ in new)], picture, told)
+    yield _event(EventKind.PLAN, data, [mark, *(mark for mark, _ in new)], snapshot, cursor)
 
 
 def _known_beginning(ids: list[str], order: str) -> int | None:
@@ -140,32 +142,32 @@ def _known_beginning(ids: list[str], order: str) -> int | None:
     return next((count for count in range(len(ids), -1, -1) if order_of(ids[:count]) == order), None)
 
 
-def _each(kind: EventKind, parts: Iterable[Part], picture: Picture, told: Told) -> Iterator[Event]:
+def _each(kind: EventKind, parts: Iterable[Part], snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
     for mark, data in parts:
-        if not told.knows(mark):
-            yield _event(kind, data, [mark], picture, told)
+        if not cursor.knows(mark):
+            yield _event(kind, data, [mark], snapshot, cursor)
 
 
-def _fields(kind: EventKind, names: Iterable[str], picture: Picture, told: Told) -> Iterator[Event]:
+def _fields(kind: EventKind, names: Iterable[str], snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
     """One event for all fields of a kind that changed. `question` and `usage` go with what belongs to them."""
-    new = [name for name in names if not _is_known(name, picture.fields[name], picture.content[name], told)]
+    new = [name for name in names if not _is_known(name, snapshot.fields[name], snapshot.content[name], cursor)]
     if new:
-        data = {name: picture.content[name] for name in new}
-        yield _event(kind, data, [picture.fields[name] for name in new], picture, told)
+        data = {name: snapshot.content[name] for name in new}
+        yield _event(kind, data, [snapshot.fields[name] for name in new], snapshot, cursor)
 
 
-def _is_known(name: str, mark: Mark, value: Any, told: Told) -> bool:
-    if told.has_heard_of(mark):
-        return told.knows(mark)
+def _is_known(name: str, mark: Mark, value: Any, cursor: EventCursor) -> bool:
+    if cursor.has_heard_of(mark):
+        return cursor.knows(mark)
     return name not in _ALWAYS_TOLD and value == _DEFAULTS.get(name)
 
 
-def _of_the_status(picture: Picture) -> list[str]:
-    names = FIELDS if picture.whole else _WITHOUT_WORKER
-    return [name for name in names if not (picture.ended and name in _OF_THE_END)]
+def _of_the_status(snapshot: RunSnapshot) -> list[str]:
+    names = FIELDS if snapshot.whole else _WITHOUT_WORKER
+    return [name for name in names if not (snapshot.ended and name in _OF_THE_END)]
 
 
-def _end(picture: Picture, told: Told) -> Iterator[Event]:
-    mark, data = picture.end
-    if picture.ended and not told.knows(mark):
-        yield _event(EventKind.END, data, [mark, *(picture.fields[name] for name in data)], picture, told)
+def _end(snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
+    mark, data = snapshot.end
+    if snapshot.ended and not cursor.knows(mark):
+        yield _event(EventKind.END, data, [mark, *(snapshot.fields[name] for name in data)], snapshot, cursor)

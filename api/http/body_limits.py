@@ -39,7 +39,7 @@ class _Refused(Exception):
         self.unread = unread
 
 
-class RequestLimits:
+class BodyLimitMiddleware:
     """Lets through requests of a bearable size and form, with their whole body."""
 
     def __init__(self, app: ASGIApp) -> None:

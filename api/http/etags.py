@@ -15,7 +15,7 @@ from pydantic import BaseModel
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The list is as the `If-None-Match` says."}}
 
 
-class Known:
+class ListETag:
     """What the caller has of a list already."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Known:
         return Response(body, media_type="application/json", headers=headers)
 
 
-KnownList = Annotated[Known, Depends(Known)]
+ListVersion = Annotated[ListETag, Depends(ListETag)]
 
 
 def matches(tag_now: str, if_none_match: str | None) -> bool:

@@ -6,7 +6,7 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class HeadAsGet:
+class HeadMiddleware:
     """Answers HEAD as GET would be answered, and sends no body. A stream ends right after its headers."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -31,7 +31,7 @@ def exposition() -> bytes:
     return generate_latest(REGISTRY)
 
 
-class Metrics:
+class MetricsMiddleware:
     """Counts and times every request by its route template, never by its path: ids would grow without end."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import problem
 from retinue.errors import TooMany
 
-ALLOWANCE = "allowance"
+RATE_LIMIT_STATE = "allowance"
 """Under this name the request's state tells what is left."""
 _WORDS = re.compile(r"(?P<quota>[1-9]\d{0,8})/(?P<window>[1-9]\d{0,5})", re.ASCII)
 _REMEMBERED = 10_000
@@ -49,7 +49,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Allowance:
+class RateLimitState:
     """What somebody has left."""
 
     rate: Rate
@@ -70,45 +70,45 @@ class Allowance:
         }
 
 
-class Rates:
+class RateLimiter:
     """One bucket for everybody who called lately. Whoever was forgotten begins with a full one."""
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def left(self, name: str) -> Allowance:
+    def peek(self, name: str) -> RateLimitState:
         """What somebody has, taking nothing; below zero is nothing."""
         full = float(self.rate.quota)
         tokens, since = self._buckets.get(name, (full, time.monotonic()))
         refilled = tokens + (time.monotonic() - since) * self.rate.quota / self.rate.window
-        return Allowance(self.rate, min(full, refilled) - 1)
+        return RateLimitState(self.rate, min(full, refilled) - 1)
 
-    def take(self, name: str) -> Allowance:
+    def try_acquire(self, name: str) -> RateLimitState:
         """Take one from somebody's bucket. Asking too often takes nothing, so that waiting helps."""
-        allowance = self.left(name)
-        if allowance.left >= 0:
-            self._buckets[name] = (allowance.left, time.monotonic())
+        state = self.peek(name)
+        if state.left >= 0:
+            self._buckets[name] = (state.left, time.monotonic())
             self._buckets.move_to_end(name)
             if len(self._buckets) > _REMEMBERED:
                 self._buckets.popitem(last=False)
-        return allowance
+        return state
 
-    def spend(self, scope: Scope, name: str) -> None:
+    def acquire(self, scope: Scope, name: str) -> None:
         """Take one for a request, and note for its answer what is left. Every door calls this once per request.
 
         Raises:
             TooMany: There is none.
         """
-        allowance = scope.setdefault("state", {})[ALLOWANCE] = self.take(name)
-        if allowance.seconds:
-            raise TooMany("you ask too often", retry_after=allowance.seconds, hint="wait as Retry-After says")
+        state = scope.setdefault("state", {})[RATE_LIMIT_STATE] = self.try_acquire(name)
+        if state.seconds:
+            raise TooMany("you ask too often", retry_after=state.seconds, hint="wait as Retry-After says")
 
 
-class TellRates:
+class RateLimitMiddleware:
     """Tells every recognised caller what is left, and stops addresses that fail to sign in again and again."""
 
-    def __init__(self, app: ASGIApp, *, failures: Rates) -> None:
+    def __init__(self, app: ASGIApp, *, failures: RateLimiter) -> None:
         self._app = app
         self._failures = failures
 
@@ -118,7 +118,7 @@ class TellRates:
             await self._app(scope, receive, send)
             return
         address = _address(scope) if _tries_to_sign_in(scope) else None
-        if address is not None and (wait := self._failures.left(address).seconds):
+        if address is not None and (wait := self._failures.peek(address).seconds):
             refusal = problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too many failed attempts to sign in came from your address; wait as Retry-After says",
@@ -130,10 +130,10 @@ class TellRates:
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if address is not None and message["status"] == HTTPStatus.UNAUTHORIZED:
-                    self._failures.take(address)
-                allowance: Allowance | None = scope.get("state", {}).get(ALLOWANCE)
-                if allowance is not None:
-                    MutableHeaders(scope=message).update(allowance.headers())
+                    self._failures.try_acquire(address)
+                state: RateLimitState | None = scope.get("state", {}).get(RATE_LIMIT_STATE)
+                if state is not None:
+                    MutableHeaders(scope=message).update(state.headers())
             await send(message)
 
         await self._app(scope, receive, telling)

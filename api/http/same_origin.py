@@ -37,7 +37,7 @@ _CORS_REQUEST = "authorization, content-type, idempotency-key, if-none-match, la
 _CORS_ANSWER = "ETag, Idempotency-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After"
 
 
-class SafeAnswers:
+class SecurityHeadersMiddleware:
     """Puts on every answer what keeps browsers from guessing, framing, storing and leaking it."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -66,7 +66,7 @@ def _by_kind(scope: Scope, headers: MutableHeaders) -> dict[str, str]:
     return policy if kept else {**policy, "Cache-Control": "no-store"}
 
 
-class OwnSite:
+class SameOriginMiddleware:
     """Refuses what another site's page sends, and names that are not ours; answers those sites that may call.
 
     The `Host` is checked, since a stranger's name may be made to lead to this machine. Probes reach containers by

@@ -20,7 +20,7 @@ from temporalio.api.common.v1 import Payloads
 
 from api import errors
 from api.auth.principals import Permission
-from api.deps import Caller, HouseAtRest, needs
+from api.deps import Caller, StateAtRest, needs
 from api.errors import problem
 from retinue.errors import CallerError, NotAllowed, NotFound, ServiceRefused
 from retinue.temporal.codec import PayloadEncryption
@@ -44,36 +44,36 @@ router = APIRouter(prefix="/codec/{namespace}")
 
 
 def served_namespace(
-    namespace: str, kept: HouseAtRest, named: Annotated[str | None, Header(alias="X-Namespace")] = None
+    namespace: str, state: StateAtRest, named: Annotated[str | None, Header(alias="X-Namespace")] = None
 ) -> None:
     """Refuse namespaces of others: this process has one, and its keys are for that.
 
     Raises:
         NotFound: It is another one.
     """
-    if {namespace, named or namespace} != {kept.client.namespace}:
+    if {namespace, named or namespace} != {state.client.namespace}:
         raise NotFound("this codec server serves another namespace")
 
 
-def whole_installation(person: Caller, kept: HouseAtRest) -> None:
+def whole_installation(person: Caller, state: StateAtRest) -> None:
     """Payloads say not whose they are, so only the organisation that runs the installation may read them.
 
     Raises:
         NotAllowed: The caller is of another organisation.
     """
-    if person.tenant != kept.settings.retinue_codec_tenant:
+    if person.tenant != state.settings.retinue_codec_tenant:
         raise NotAllowed("only operators of the organisation that runs this installation may decode payloads")
 
 
 @router.post("/decode", dependencies=[needs(Permission.DECODE), Depends(whole_installation), Depends(served_namespace)])
-async def decode(request: Request, kept: HouseAtRest) -> Response:
+async def decode(request: Request, state: StateAtRest) -> Response:
     """Decrypt payloads; those that are not encrypted come back as they are.
 
     Raises:
         CallerError: The body holds no payloads.
         Undecipherable: A key is missing, or something was changed.
     """
-    codec = kept.client.data_converter.payload_codec
+    codec = state.client.data_converter.payload_codec
     if not isinstance(codec, PayloadEncryption) or codec.keyring is None:
         raise ServiceRefused("encryption is off here, so there is nothing to decode")
     payloads = _read(await _body(request))

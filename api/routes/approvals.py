@@ -5,18 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api.auth.principals import Permission
-from api.deps import Caller, MyRuns, TheHouse, needs
+from api.deps import Caller, MyRuns, State, needs
 from api.errors import PROBLEMS, status_of
-from api.http.etags import UNCHANGED, KnownList
+from api.http.etags import UNCHANGED, ListVersion
 from api.http.metrics import DECISIONS
-from api.idempotent_route import OnceRoute, OneAnswer
+from api.idempotent_route import IdempotentAnswer, IdempotentRoute
 from api.services.inbox import MOST, waiting_for
 from api.services.runs import Runs
 from api.services.schemas import BatchBody, BatchDecision, BatchOutcome, BatchOutcomes, Inbox
 from retinue.errors import RetinueError
 from workflows.messages import Decide
 
-router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS, route_class=OnceRoute)
+router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS, route_class=IdempotentRoute)
 _KEPT = "no workflow worker answers: the decision is recorded, and counts when one does"
 
 
@@ -29,20 +29,20 @@ _KEPT = "no workflow worker answers: the decision is recorded, and counts when o
 )
 async def inbox(
     runs: MyRuns,
-    kept: TheHouse,
+    state: State,
     me: Caller,
-    known: KnownList,
+    known: ListVersion,
     limit: Annotated[
         int, Query(ge=0, le=MOST, description="assistants on this page; with 0 they are only counted")
     ] = MOST,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
 ) -> Response:
     """Pending approvals, oldest first, of a page of assistants; those that began last stand on the first page."""
-    return known.or_else(await waiting_for(runs, me, kept.links.run, limit=limit, cursor=cursor))
+    return known.or_else(await waiting_for(runs, me, state.links.run, limit=limit, cursor=cursor))
 
 
 @router.post("", summary="Decide several at once", dependencies=[needs(Permission.DECIDE)])
-async def decide_all(body: BatchBody, runs: MyRuns, me: Caller, once: OneAnswer) -> BatchOutcomes:
+async def decide_all(body: BatchBody, runs: MyRuns, me: Caller, once: IdempotentAnswer) -> BatchOutcomes:
     """Each decision is recorded or refused by itself, in the given order."""
     await once.claim(body)
     return BatchOutcomes(outcomes=[await _decide(runs, me.owner, decision) for decision in body.decisions])

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 
 from api.auth.principals import Permission
-from api.deps import Caller, House, MyRuns, TheHouse, needs
+from api.deps import AppState, Caller, MyRuns, State, needs
 from api.errors import PROBLEMS
-from api.http.etags import UNCHANGED, KnownList, matches
+from api.http.etags import UNCHANGED, ListVersion, matches
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
-from api.idempotent_route import REPLAYED, OnceRoute, OneAnswer, Repeated
+from api.idempotent_route import REPLAYED, IdempotentAnswer, IdempotentRoute, Repeated
 from api.services.receipts import Receipt, as_text, make_receipt
 from api.services.runs import listed_message, listed_outcome, listed_owner, listed_status, pending_approvals
 from api.services.schemas import (
@@ -31,7 +31,7 @@ from api.services.schemas import (
 from api.services.view_version import says_everything, tag
 from workflows.messages import AssistantStatus, AssistantView, Decide, MessagePage, SendMessage
 
-router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS, route_class=OnceRoute)
+router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS, route_class=IdempotentRoute)
 _CANCEL_WAIT = 3.0
 Accept = Annotated[str, Header(max_length=500)]
 StepId = Annotated[str, Path(max_length=100)]
@@ -40,21 +40,21 @@ Wait = Annotated[float, Query(ge=0, le=30, description="wait so long for the run
 
 
 @router.post("", status_code=202, summary="Start an assistant", dependencies=[needs(Permission.ASK)])
-async def start(body: StartBody, runs: MyRuns, kept: TheHouse, once: OneAnswer, response: Response) -> Assistant:
+async def start(body: StartBody, runs: MyRuns, state: State, once: IdempotentAnswer, response: Response) -> Assistant:
     """Turn a request in plain language into a run. The same `Idempotency-Key` and body give the same run, always."""
     try:
-        claimed = await once.claim(body, said="")
+        claimed = await once.claim(body, fingerprint="")
     except Repeated as first:
         if (view := await runs.failed_at_once(first.claim.assistant_id)) is None:
             raise
         response.headers[REPLAYED] = "true"
-        return _shown(view, kept)  # it was acknowledged and never began, which the first answer could not know
-    view = await runs.start(body, timezone=body.timezone or kept.settings.retinue_timezone, claimed=claimed)
+        return _shown(view, state)  # it was acknowledged and never began, which the first answer could not know
+    view = await runs.start(body, timezone=body.timezone or state.settings.retinue_timezone, claimed=claimed)
     ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
         view = await runs.settled(view.id, seconds=body.wait_seconds, mine=claimed is None or not claimed.repeated)
     response.headers["Location"] = f"/v1/assistants/{view.id}"
-    return _shown(view, kept)
+    return _shown(view, state)
 
 
 @router.get(
@@ -66,8 +66,8 @@ async def start(body: StartBody, runs: MyRuns, kept: TheHouse, once: OneAnswer, 
 )
 async def list_assistants(
     runs: MyRuns,
-    kept: TheHouse,
-    known: KnownList,
+    state: State,
+    known: ListVersion,
     status: AssistantStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
@@ -84,7 +84,7 @@ async def list_assistants(
                 pending_approvals=pending_approvals(execution),
                 started_at=execution.start_time,
                 finished_at=execution.close_time,
-                links=kept.links.run(execution.id),
+                links=state.links.run(execution.id),
                 owner=listed_owner(execution),
                 outcome=listed_outcome(execution),
             )
@@ -105,21 +105,21 @@ async def list_assistants(
 async def read(
     assistant_id: str,
     runs: MyRuns,
-    kept: TheHouse,
+    state: State,
     response: Response,
     wait_seconds: Wait = 0,
     if_none_match: Annotated[str | None, Header(description="an `ETag` that was given with the view before")] = None,
 ) -> Assistant | Response:
     """The whole view: plan, approvals, answer. With `If-None-Match` and no waiting, an unchanged one costs next to nothing."""
     if wait_seconds:
-        return _shown(await runs.settled(assistant_id, seconds=wait_seconds), kept)
-    now = await tag(kept.client, kept.keys, await runs.readable(assistant_id))
+        return _shown(await runs.settled(assistant_id, seconds=wait_seconds), state)
+    now = await tag(state.client, state.keys, await runs.readable(assistant_id))
     if matches(now, if_none_match):
         return Response(status_code=304, headers={"ETag": now})
     view = await runs.view(assistant_id)
     if says_everything(view):
         response.headers["ETag"] = now
-    return _shown(view, kept)
+    return _shown(view, state)
 
 
 @router.get(
@@ -158,7 +158,7 @@ async def messages(
     dependencies=[needs(Permission.ASK)],
 )
 async def send_message(
-    assistant_id: str, body: MessageBody, runs: MyRuns, kept: TheHouse, once: OneAnswer
+    assistant_id: str, body: MessageBody, runs: MyRuns, state: State, once: IdempotentAnswer
 ) -> Assistant:
     """The next message of a chat, or the answer while the status is `awaiting_input`.
 
@@ -166,14 +166,14 @@ async def send_message(
     """
     await once.claim(body)
     await runs.send_message(assistant_id, SendMessage(text=body.message, key=once.key, question_id=body.question_id))
-    return _shown(await _after(runs, assistant_id, body.wait_seconds), kept)
+    return _shown(await _after(runs, assistant_id, body.wait_seconds), state)
 
 
 @router.post(
     "/{assistant_id}/cancel", status_code=202, summary="Stop an assistant", dependencies=[needs(Permission.ASK)]
 )
 async def cancel(
-    assistant_id: str, runs: MyRuns, kept: TheHouse, once: OneAnswer, body: CancelBody | None = None
+    assistant_id: str, runs: MyRuns, state: State, once: IdempotentAnswer, body: CancelBody | None = None
 ) -> Assistant:
     """Stop a run. What has not begun never will; what is done stays done unless `undo` asks to take it back.
 
@@ -181,7 +181,7 @@ async def cancel(
     """
     await once.claim(body)
     await runs.cancel(assistant_id, undo=body is not None and body.undo)
-    return _shown(await runs.settled(assistant_id, seconds=_CANCEL_WAIT, mine=True), kept)
+    return _shown(await runs.settled(assistant_id, seconds=_CANCEL_WAIT, mine=True), state)
 
 
 @router.post(
@@ -191,11 +191,11 @@ async def cancel(
     dependencies=[needs(Permission.DECIDE)],
 )
 async def undo(
-    assistant_id: str, runs: MyRuns, kept: TheHouse, once: OneAnswer, body: UndoBody | None = None
+    assistant_id: str, runs: MyRuns, state: State, once: IdempotentAnswer, body: UndoBody | None = None
 ) -> Assistant:
     """Undo the effects of an ended run, last first. `undo` in the view says what was taken back and what cannot be."""
     await once.claim(body)
-    return _shown(await runs.undo(assistant_id, seconds=(body or UndoBody()).wait_seconds), kept)
+    return _shown(await runs.undo(assistant_id, seconds=(body or UndoBody()).wait_seconds), state)
 
 
 @router.post(
@@ -205,16 +205,16 @@ async def undo(
     dependencies=[needs(Permission.ASK)],
 )
 async def fork(
-    assistant_id: str, body: ForkBody, runs: MyRuns, kept: TheHouse, once: OneAnswer, response: Response
+    assistant_id: str, body: ForkBody, runs: MyRuns, state: State, once: IdempotentAnswer, response: Response
 ) -> Assistant:
     """Start a new run from a step of an old one, keeping finished results without doing them again."""
-    claimed = await once.claim(body, said=f"fork {assistant_id}")
+    claimed = await once.claim(body, fingerprint=f"fork {assistant_id}")
     view = await runs.fork(assistant_id, body, claimed=claimed)
     ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
         view = await runs.settled(view.id, seconds=body.wait_seconds, mine=True)
     response.headers["Location"] = f"/v1/assistants/{view.id}"
-    return _shown(view, kept)
+    return _shown(view, state)
 
 
 @router.post(
@@ -223,12 +223,12 @@ async def fork(
     dependencies=[needs(Permission.ASK)],
 )
 async def choose(
-    assistant_id: str, step_id: StepId, body: ChoiceBody, runs: MyRuns, kept: TheHouse, once: OneAnswer
+    assistant_id: str, step_id: StepId, body: ChoiceBody, runs: MyRuns, state: State, once: IdempotentAnswer
 ) -> Assistant:
     """Wait on, skip the step, or let it fail, while its status is `awaiting_worker`."""
     await once.claim(body)
     await runs.choose(assistant_id, step_id, body.choice)
-    return _shown(await runs.view(assistant_id), kept)
+    return _shown(await runs.view(assistant_id), state)
 
 
 @router.post(
@@ -245,9 +245,9 @@ async def decide(
     approval_id: ApprovalId,
     body: DecisionBody,
     runs: MyRuns,
-    kept: TheHouse,
+    state: State,
     me: Caller,
-    once: OneAnswer,
+    once: IdempotentAnswer,
     response: Response,
 ) -> Assistant:
     """Approve, reject or edit a pending action.
@@ -263,8 +263,8 @@ async def decide(
     DECISIONS.labels(body.decision).inc()
     if not counts:
         response.status_code = HTTPStatus.ACCEPTED
-        return _shown(await runs.view_without_worker(assistant_id), kept)
-    return _shown(await _after(runs, assistant_id, body.wait_seconds), kept)
+        return _shown(await runs.view_without_worker(assistant_id), state)
+    return _shown(await _after(runs, assistant_id, body.wait_seconds), state)
 
 
 async def _after(runs: MyRuns, assistant_id: str, wait_seconds: float) -> AssistantView:
@@ -273,5 +273,5 @@ async def _after(runs: MyRuns, assistant_id: str, wait_seconds: float) -> Assist
     return await runs.view(assistant_id)
 
 
-def _shown(view: AssistantView, kept: House) -> Assistant:
-    return Assistant(**dict(view), links=kept.links.run(view.id))
+def _shown(view: AssistantView, state: AppState) -> Assistant:
+    return Assistant(**dict(view), links=state.links.run(view.id))

@@ -58,6 +58,6 @@ async def events(
     """First where the run stands, then what changes, until it ends. With `Last-Event-ID` only what changed since."""
     if await mine.ended(assistant_id) and last_event_id:
         async with mine.reader(assistant_id, last_event_id) as reader:
-            if not await reader.read(_FIRST_LOOK) and reader.has_all:
+            if not await reader.read(_FIRST_LOOK) and reader.fully_delivered:
                 return Response(status_code=204)
     return EventStream(partial(mine.reader, assistant_id, last_event_id))

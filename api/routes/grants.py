@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth.principals import Permission
-from api.deps import Caller, House, TheHouse, needs
+from api.deps import AppState, Caller, State, needs
 from api.errors import PROBLEMS
-from api.http.etags import UNCHANGED, KnownList
-from api.idempotent_route import OnceRoute, OneAnswer
+from api.http.etags import UNCHANGED, ListVersion
+from api.idempotent_route import IdempotentAnswer, IdempotentRoute
 from api.services.grants import Grants
 from api.services.schemas import Zone
 from retinue.capability import ToolSpec
@@ -39,7 +39,7 @@ from workflows.rules.grants import (
 from workflows.rules.policy import DEFAULT_POLICY, Policy
 from workflows.rules.strictness import rule_of_others
 
-router = APIRouter(prefix="/v1", tags=["grants"], responses=PROBLEMS, route_class=OnceRoute)
+router = APIRouter(prefix="/v1", tags=["grants"], responses=PROBLEMS, route_class=IdempotentRoute)
 GrantId = Annotated[str, Path(max_length=200)]
 _SAME = ("tool", "args", "expires_at", "schedule_id", "also_for")
 """What an `Idempotency-Key` may not stand for twice."""
@@ -86,9 +86,9 @@ class UsageToday(BaseModel):
     budget: Limits | None = Field(None, description="of a day, by the default policy; null is without limit")
 
 
-def my_grants(kept: TheHouse, me: Caller) -> Grants:
+def my_grants(state: State, me: Caller) -> Grants:
     """The caller's grants."""
-    return Grants(kept.client, me.owner)
+    return Grants(state.client, me.owner)
 
 
 MyGrants = Annotated[Grants, Depends(my_grants)]
@@ -103,7 +103,7 @@ MyGrants = Annotated[Grants, Depends(my_grants)]
 )
 async def list_grants(
     grants: MyGrants,
-    known: KnownList,
+    known: ListVersion,
     everything: Annotated[bool, Query(alias="all", description="also revoked, used up and expired ones")] = False,
 ) -> Response:
     """Those that are live, each in plain words and with its last uses."""
@@ -112,7 +112,7 @@ async def list_grants(
 
 
 @router.post("/grants", status_code=201, summary="Allow something from now on", dependencies=[needs(Permission.DECIDE)])
-async def add_grant(body: GrantBody, grants: MyGrants, kept: TheHouse, me: Caller, once: OneAnswer) -> GrantShown:
+async def add_grant(body: GrantBody, grants: MyGrants, state: State, me: Caller, once: IdempotentAnswer) -> GrantShown:
     """Add a standing permission. The same `Idempotency-Key` and body are the same grant, always.
 
     Whoever may decide may give one, for what they alone decide about: where a rule of the policy wants several approvers,
@@ -120,8 +120,8 @@ async def add_grant(body: GrantBody, grants: MyGrants, kept: TheHouse, me: Calle
     """
     if problem := check_wish(body.expires_at, datetime.now(UTC)):
         raise InvalidArguments(problem)
-    _check_rules(body, await _tool(body, kept), kept.policies[DEFAULT_POLICY.name], me.owner)
-    await once.claim(body, said="grant")
+    _check_rules(body, await _tool(body, state), state.policies[DEFAULT_POLICY.name], me.owner)
+    await once.claim(body, fingerprint="grant")
     grant_id = f"g-{digest(once.key) if once.key else uuid.uuid4().hex}"
     grant = await grants.add(NewGrant(**dict(body), grant_id=grant_id, by=me.owner, through=me.credential))
     if any(getattr(grant, field) != getattr(body, field) for field in _SAME):
@@ -136,15 +136,15 @@ async def revoke_grant(grant_id: GrantId, grants: MyGrants) -> GrantShown:
 
 
 @router.get("/usage", summary="What today has used", dependencies=[needs(Permission.READ)])
-async def usage(grants: MyGrants, kept: TheHouse, timezone: Zone | None = None) -> UsageToday:
+async def usage(grants: MyGrants, state: State, timezone: Zone | None = None) -> UsageToday:
     """Today's totals over all runs, by the calendar of the person's time zone."""
-    zone = timezone or kept.settings.retinue_timezone
+    zone = timezone or state.settings.retinue_timezone
     used: DayUsage = await grants.day(local(present(), zone).date())
     return UsageToday(
         day=used.day.isoformat(),
         timezone=zone,
         used=Amounts(**used.model_dump(exclude={"day"})),
-        budget=kept.policies[DEFAULT_POLICY.name].day_budget,
+        budget=state.policies[DEFAULT_POLICY.name].day_budget,
     )
 
 
@@ -170,13 +170,13 @@ def _check_rules(body: GrantBody, spec: ToolSpec, policy: Policy, caller: str) -
         )
 
 
-async def _tool(body: GrantBody, kept: House) -> ToolSpec:
+async def _tool(body: GrantBody, state: AppState) -> ToolSpec:
     """The tool. A pointer to an argument that does not exist would look like a limit and be none.
 
     Raises:
         InvalidArguments: There is no such tool, or it has no such argument.
     """
-    specs = [spec for manifest in await kept.directory.manifests() if (spec := manifest.tool(body.tool))]
+    specs = [spec for manifest in await state.directory.manifests() if (spec := manifest.tool(body.tool))]
     if not specs:
         raise InvalidArguments(f"there is no tool {body.tool!r}", hint="/v1/capabilities lists all")
     known = specs[0].args_schema.get("properties", {})

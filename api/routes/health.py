@@ -7,7 +7,7 @@ import contextlib
 from fastapi import APIRouter, Response
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.deps import House, HouseAtRest
+from api.deps import AppState, StateAtRest
 from api.http import metrics
 from api.services.clocks import check_clocks
 from api.services.schemas import Health
@@ -30,78 +30,78 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Requests can be taken", responses={503: {"model": Health}})
-async def readyz(kept: HouseAtRest, response: Response) -> Health:
+async def readyz(state: StateAtRest, response: Response) -> Health:
     """200 once Temporal answers, workflows are polled, the registry answers, and `RETINUE_WAIT_FOR` has been seen.
 
     After that only the API's own database, Temporal, the workflow worker and the registry count: one failing capability
     must not take the front door down.
     """
-    waiting = await _waiting(kept)
+    waiting = await _waiting(state)
     if waiting:
         response.status_code = 503
         return Health(status="waiting", waiting_for=sorted(waiting), detail="; ".join(waiting.values()))
-    kept.ready = True
+    state.ready = True
     return Health(status="ok")
 
 
-async def _waiting(kept: House) -> dict[str, str]:
+async def _waiting(state: AppState) -> dict[str, str]:
     """What is waited for, with a sentence each; empty when requests can be taken."""
-    if problem := await kept.keys.problem():
+    if problem := await state.keys.problem():
         return {problem: problem}
     try:
-        await kept.connect()
-        if not await live_pollers(kept.client, WORKFLOW_QUEUE, workflows=True):
-            return {"workflow worker": f"no worker polls the workflows{await _last_start(kept)}"}
-        await _notice_start(kept)
-        if proves(kept.client):
-            await check_clocks(kept.client)
+        await state.connect()
+        if not await live_pollers(state.client, WORKFLOW_QUEUE, workflows=True):
+            return {"workflow worker": f"no worker polls the workflows{await _last_start(state)}"}
+        await _notice_start(state)
+        if proves(state.client):
+            await check_clocks(state.client)
     except Undecipherable:
         return _KEYS
     except ClockIsWrong as error:
         return {error.message: error.message}
     except (RPCError, ServiceUnavailable):
         return _TEMPORAL
-    return await _waiting_behind_temporal(kept)
+    return await _waiting_behind_temporal(state)
 
 
-async def _waiting_behind_temporal(kept: House) -> dict[str, str]:
+async def _waiting_behind_temporal(state: AppState) -> dict[str, str]:
     """Temporal answered just now, so what does not answer here is the registry, unless the connection broke meanwhile."""
     try:
-        await kept.directory.check(max_age=_FRESH)
-        return {} if kept.ready else await _capabilities_not_seen(kept)
+        await state.directory.check(max_age=_FRESH)
+        return {} if state.ready else await _capabilities_not_seen(state)
     except Undecipherable:
         return _KEYS
     except RPCError as error:
         if error.status == RPCStatusCode.UNAVAILABLE:
             return _TEMPORAL
-        return {"registry": f"the registry does not answer{await _last_start(kept)}"}
+        return {"registry": f"the registry does not answer{await _last_start(state)}"}
 
 
-async def _last_start(kept: House) -> str:
+async def _last_start(state: AppState) -> str:
     """When the workflow worker started, for those who wonder why it does not answer; empty where that is unknown."""
     with contextlib.suppress(RPCError):
-        await _notice_start(kept)
-    if kept.worker_started is None:
+        await _notice_start(state)
+    if state.worker_started is None:
         return ""
-    again = "restarted" if kept.worker_restarted else "started"
-    return f"; workflow worker {again} {kept.worker_started:%H:%M} UTC"
+    again = "restarted" if state.worker_restarted else "started"
+    return f"; workflow worker {again} {state.worker_started:%H:%M} UTC"
 
 
-async def _notice_start(kept: House) -> None:
+async def _notice_start(state: AppState) -> None:
     """Remember when the workflow worker started: while it is away, the server does not know."""
-    started = await last_start(kept.client, WORKFLOW_QUEUE)
-    if started is not None and started != kept.worker_started:
-        kept.worker_restarted = kept.worker_started is not None
-        kept.worker_started = started
+    started = await last_start(state.client, WORKFLOW_QUEUE)
+    if started is not None and started != state.worker_started:
+        state.worker_restarted = state.worker_started is not None
+        state.worker_started = started
 
 
-async def _capabilities_not_seen(kept: House) -> dict[str, str]:
-    known = {manifest.name: manifest.task_queue for manifest in await kept.directory.manifests()}
+async def _capabilities_not_seen(state: AppState) -> dict[str, str]:
+    known = {manifest.name: manifest.task_queue for manifest in await state.directory.manifests()}
     missing: dict[str, str] = {}
-    for name in kept.settings.wait_for():
+    for name in state.settings.wait_for():
         if name not in known:
             missing[name] = f"{name} has not announced itself"
-        elif not await live_pollers(kept.client, known[name]):
+        elif not await live_pollers(state.client, known[name]):
             missing[name] = f"no worker of {name} polls its queue"
     return missing
 

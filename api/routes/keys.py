@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth.api_keys import LASTS, LONGEST, ApiKey, ApiKeys
-from api.auth.authenticator import How, Recognised
+from api.auth.authenticator import Authentication, AuthMethod
 from api.auth.principals import Permission, Person, Role
-from api.deps import Caller, HouseAtRest, needs
+from api.deps import Caller, StateAtRest, needs
 from api.errors import PROBLEMS
 from retinue.errors import InvalidArguments, NotAllowed
 from retinue.times import Moment
@@ -27,7 +27,7 @@ class Me(BaseModel):
     tenant: str = Field(description="the organisation; empty where there is only one")
     roles: list[Role]
     permissions: list[Permission] = Field(description="what you may do now, as you came")
-    recognised_by: How | None = Field(description="by what")
+    recognised_by: AuthMethod | None = Field(description="by what")
     notice: str | None = Field(None, description="what you should know about that")
 
 
@@ -78,29 +78,29 @@ async def me(request: Request, person: Caller) -> Me:
         roles=sorted(person.roles),
         permissions=[permission for permission in Permission if person.may(permission)],
         recognised_by=how,
-        notice=_ALONE if how is How.SINGLE_USER else None,
+        notice=_ALONE if how is AuthMethod.SINGLE_USER else None,
     )
 
 
 @router.get("/keys", summary="List my API keys", dependencies=[needs(Permission.KEYS)])
-async def list_keys(kept: HouseAtRest, person: Caller) -> ShownKeys:
+async def list_keys(state: StateAtRest, person: Caller) -> ShownKeys:
     """Your keys, newest first, without their secrets."""
-    return ShownKeys(keys=[ShownKey(**_shown(key)) for key in await ApiKeys(kept.keys.store).of(person)])
+    return ShownKeys(keys=[ShownKey(**_shown(key)) for key in await ApiKeys(state.keys.store).of(person)])
 
 
 @router.post("/keys", status_code=201, summary="Make an API key", dependencies=[needs(Permission.KEYS)])
-async def make_key(body: MakeKey, request: Request, kept: HouseAtRest, person: Caller) -> NewKey:
+async def make_key(body: MakeKey, request: Request, state: StateAtRest, person: Caller) -> NewKey:
     """Make a key. Its secret is in this answer and nowhere else."""
     scopes = _scopes(body, person)
     expires = _expiry(body, _recognised(request))
-    made, secret = await ApiKeys(kept.keys.store).add(person, body.name, scopes, expires)
+    made, secret = await ApiKeys(state.keys.store).add(person, body.name, scopes, expires)
     return NewKey(**_shown(made), key=secret)
 
 
 @router.delete("/keys/{key_id}", status_code=204, summary="Revoke an API key", dependencies=[needs(Permission.KEYS)])
-async def revoke_key(key_id: Annotated[str, Path(max_length=40)], kept: HouseAtRest, person: Caller) -> None:
+async def revoke_key(key_id: Annotated[str, Path(max_length=40)], state: StateAtRest, person: Caller) -> None:
     """End a key at once."""
-    await ApiKeys(kept.keys.store).revoke(person, key_id)
+    await ApiKeys(state.keys.store).revoke(person, key_id)
 
 
 def _scopes(body: MakeKey, person: Person) -> frozenset[Permission] | None:
@@ -113,7 +113,7 @@ def _scopes(body: MakeKey, person: Person) -> frozenset[Permission] | None:
     return frozenset(body.scopes)
 
 
-def _expiry(body: MakeKey, found: Recognised | None) -> datetime:
+def _expiry(body: MakeKey, found: Authentication | None) -> datetime:
     """When the new key ends: never after the key that makes it."""
     now = datetime.now(UTC)
     last = min(now + LONGEST, found.until if found and found.until else now + LONGEST)
@@ -123,8 +123,8 @@ def _expiry(body: MakeKey, found: Recognised | None) -> datetime:
     return expires
 
 
-def _recognised(request: Request) -> Recognised | None:
-    found: Recognised | None = getattr(request.state, "recognised", None)
+def _recognised(request: Request) -> Authentication | None:
+    found: Authentication | None = getattr(request.state, "recognised", None)
     return found
 
 

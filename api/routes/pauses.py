@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from activities.reasoning.contract import PausesRequest, PausesResult
 from api.auth.principals import Permission, Person
-from api.deps import Caller, House, TheHouse, needs
+from api.deps import AppState, Caller, State, needs
 from api.errors import PROBLEMS
 from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import ServiceUnavailable
@@ -23,22 +23,22 @@ _ANSWER_WITHIN = LONGEST + timedelta(seconds=1)
 
 
 @router.get("", summary="Pauses of language models", dependencies=[needs(Permission.READ)])
-async def list_pauses(kept: TheHouse, person: Caller) -> PausesResult:
+async def list_pauses(state: State, person: Caller) -> PausesResult:
     """The models that are not asked now, until when, and how long their endpoints asked for. Up to 15 seconds old."""
-    return await kept.pauses.recall("", lambda: _asked(kept, person, PausesRequest()))
+    return await state.pauses.get_or_load("", lambda: _asked(state, person, PausesRequest()))
 
 
 @router.delete("", summary="End the pauses of language models", dependencies=[needs(Permission.OPERATE)])
-async def end_pauses(kept: TheHouse, person: Caller) -> PausesResult:
+async def end_pauses(state: State, person: Caller) -> PausesResult:
     """Ask every model again at once. Returns what is left, which is nothing unless an endpoint asked again meanwhile."""
-    left = await _asked(kept, person, PausesRequest(end=True))
-    kept.pauses.forget()
+    left = await _asked(state, person, PausesRequest(end=True))
+    state.pauses.forget()
     return left
 
 
-async def _asked(kept: House, person: Person, request: PausesRequest) -> PausesResult:
+async def _asked(state: AppState, person: Person, request: PausesRequest) -> PausesResult:
     try:
-        found: PausesResult = await kept.client.execute_workflow(
+        found: PausesResult = await state.client.execute_workflow(
             MODEL_PAUSES_TYPE,
             request,
             id=f"pauses-{uuid.uuid4().hex}",

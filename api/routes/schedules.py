@@ -7,18 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from api.auth.principals import Permission
-from api.deps import Caller, MyRuns, TheHouse, needs
+from api.deps import Caller, MyRuns, State, needs
 from api.errors import PROBLEMS
-from api.http.etags import UNCHANGED, KnownList
-from api.idempotent_route import OnceRoute, OneAnswer
+from api.http.etags import UNCHANGED, ListVersion
+from api.idempotent_route import IdempotentAnswer, IdempotentRoute
 from api.services.schedules import PauseBody, ScheduleBody, SchedulePage, Schedules, ScheduleView
 
-router = APIRouter(prefix="/v1/schedules", tags=["schedules"], responses=PROBLEMS, route_class=OnceRoute)
+router = APIRouter(prefix="/v1/schedules", tags=["schedules"], responses=PROBLEMS, route_class=IdempotentRoute)
 
 
-def my_schedules(kept: TheHouse, me: Caller, runs: MyRuns) -> Schedules:
+def my_schedules(state: State, me: Caller, runs: MyRuns) -> Schedules:
     """The caller's schedules."""
-    return Schedules(kept.client, kept.links, owner=me.owner, runs=runs)
+    return Schedules(state.client, state.links, owner=me.owner, runs=runs)
 
 
 MySchedules = Annotated[Schedules, Depends(my_schedules)]
@@ -27,15 +27,15 @@ ScheduleId = Annotated[str, Path(max_length=100)]
 
 @router.post("", status_code=201, summary="Make a schedule", dependencies=[needs(Permission.ASK)])
 async def create(
-    body: ScheduleBody, schedules: MySchedules, kept: TheHouse, once: OneAnswer, response: Response
+    body: ScheduleBody, schedules: MySchedules, state: State, once: IdempotentAnswer, response: Response
 ) -> ScheduleView:
     """Start an assistant again and again at the times of a cron expression, on the clocks of the person's zone.
 
     Wall-clock times hold when clocks change. A time that does not exist on such a day is left out, one that exists twice
     counts once. The same `Idempotency-Key` and body give the same schedule.
     """
-    claimed = await once.claim(body, said="schedule")
-    timezone = body.timezone or kept.settings.retinue_timezone
+    claimed = await once.claim(body, fingerprint="schedule")
+    timezone = body.timezone or state.settings.retinue_timezone
     view = await schedules.create(body, timezone=timezone, claimed=claimed)
     response.headers["Location"] = f"/v1/schedules/{view.id}"
     return view
@@ -49,7 +49,7 @@ async def create(
     dependencies=[needs(Permission.READ)],
 )
 async def list_schedules(
-    schedules: MySchedules, known: KnownList, limit: Annotated[int, Query(ge=1, le=200)] = 100
+    schedules: MySchedules, known: ListVersion, limit: Annotated[int, Query(ge=1, le=200)] = 100
 ) -> Response:
     """The caller's schedules, by name; there are never more than 200."""
     return known.or_else(SchedulePage(schedules=await schedules.page(limit=limit)))
@@ -74,7 +74,7 @@ async def resume(schedule_id: ScheduleId, schedules: MySchedules) -> ScheduleVie
 
 
 @router.post("/{schedule_id}/run", status_code=202, summary="Run now", dependencies=[needs(Permission.ASK)])
-async def run(schedule_id: ScheduleId, schedules: MySchedules, once: OneAnswer) -> ScheduleView:
+async def run(schedule_id: ScheduleId, schedules: MySchedules, once: IdempotentAnswer) -> ScheduleView:
     """Start a run now, paused or not; it is the first of `recent_runs`. While one is going: 409."""
     await once.claim()
     return await schedules.run(schedule_id)

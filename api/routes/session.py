@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from api.auth.principals import Permission
 from api.auth.sessions import LASTS, Sessions, hand_out, take_back
-from api.deps import Caller, HouseAtRest, needs
+from api.deps import Caller, StateAtRest, needs
 from api.errors import PROBLEMS
 from api.http.same_origin import session_of
 from retinue.errors import InvalidArguments
@@ -26,7 +26,7 @@ class SignedIn(BaseModel):
 
 
 @router.post("", status_code=201, summary="Sign a browser in", dependencies=[needs(Permission.READ)])
-async def sign_in(request: Request, response: Response, kept: HouseAtRest, me: Caller) -> SignedIn:
+async def sign_in(request: Request, response: Response, state: StateAtRest, me: Caller) -> SignedIn:
     """Give the cookie `retinue_session` in place of the key or token in `Authorization: Bearer ...`.
 
     It comes in that header, as to every other route, since no other site's page can send that without being allowed to.
@@ -37,14 +37,14 @@ async def sign_in(request: Request, response: Response, kept: HouseAtRest, me: C
             "there is nothing to sign in with", hint="send the header Authorization: Bearer <key or token>"
         )
     expires = datetime.now(UTC) + LASTS
-    hand_out(response, request, await Sessions(kept.keys.store).begin(credential.strip()))
+    hand_out(response, request, await Sessions(state.keys.store).begin(credential.strip()))
     return SignedIn(name=me.name, expires_at=expires)
 
 
 @router.delete("", status_code=204, summary="Sign out", dependencies=[needs(Permission.READ)])
-async def sign_out(request: Request, response: Response, kept: HouseAtRest) -> None:
+async def sign_out(request: Request, response: Response, state: StateAtRest) -> None:
     """End the session that the cookie stands for; without one nothing happens."""
     secret = session_of(request.headers)
     if secret is not None:
-        await Sessions(kept.keys.store).end(secret)
+        await Sessions(state.keys.store).end(secret)
     take_back(response)

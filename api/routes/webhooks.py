@@ -12,9 +12,9 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth.principals import Permission
-from api.deps import Caller, House, HouseAtRest, TheHouse, needs
+from api.deps import AppState, Caller, State, StateAtRest, needs
 from api.errors import PROBLEMS
-from api.webhooks.registrations import Delivered, KeptWebhook, Webhooks
+from api.webhooks.registrations import Delivered, WebhookRegistration, Webhooks
 from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import InvalidArguments, NotAllowed
 from retinue.temporal.fairness import fair_share
@@ -84,37 +84,37 @@ class TestBegun(BaseModel):
 
 
 @router.get("", summary="List my webhooks", dependencies=[needs(Permission.KEYS)])
-async def list_webhooks(kept: HouseAtRest, person: Caller) -> ShownWebhooks:
+async def list_webhooks(state: StateAtRest, person: Caller) -> ShownWebhooks:
     """Your webhooks, newest first, and how their last delivery went."""
-    return ShownWebhooks(webhooks=[ShownWebhook(**_shown(webhook)) for webhook in await _table(kept).of(person.owner)])
+    return ShownWebhooks(webhooks=[ShownWebhook(**_shown(webhook)) for webhook in await _table(state).of(person.owner)])
 
 
 @router.post("", status_code=201, summary="Make a webhook", dependencies=[needs(Permission.KEYS)])
-async def make_webhook(body: MakeWebhook, kept: HouseAtRest, person: Caller) -> NewWebhook:
+async def make_webhook(body: MakeWebhook, state: StateAtRest, person: Caller) -> NewWebhook:
     """Have a program told. Its secret is in this answer and nowhere else."""
-    if not kept.settings.retinue_webhooks:
+    if not state.settings.retinue_webhooks:
         raise NotAllowed(_OFF, hint=_HOW_ON)
     if not person.may(Permission.READ):
         raise NotAllowed("a webhook tells of runs, which this key may not read")
-    made = await _table(kept).add(person, body.name, _checked(body.url, kept), body.events)
+    made = await _table(state).add(person, body.name, _checked(body.url, state), body.events)
     return NewWebhook(**_shown(made), secret=made.secret)
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", dependencies=[needs(Permission.KEYS)])
-async def delete_webhook(webhook_id: WebhookId, kept: HouseAtRest, person: Caller) -> None:
+async def delete_webhook(webhook_id: WebhookId, state: StateAtRest, person: Caller) -> None:
     """Send nothing more to it, not even what is under way."""
-    await _table(kept).remove(webhook_id, owner=person.owner)
+    await _table(state).remove(webhook_id, owner=person.owner)
 
 
 @router.post(
     "/{webhook_id}/test", status_code=202, summary="Send a test message", dependencies=[needs(Permission.KEYS)]
 )
-async def test_webhook(webhook_id: WebhookId, kept: TheHouse, person: Caller) -> TestBegun:
+async def test_webhook(webhook_id: WebhookId, state: State, person: Caller) -> TestBegun:
     """Send one message of type `test` on the way that all messages take."""
-    if not kept.settings.retinue_webhooks:
+    if not state.settings.retinue_webhooks:
         raise NotAllowed(_OFF, hint=_HOW_ON)
-    webhook = await _table(kept).get(webhook_id, owner=person.owner)
-    await kept.client.start_workflow(
+    webhook = await _table(state).get(webhook_id, owner=person.owner)
+    await state.client.start_workflow(
         NOTIFICATION_TYPE,
         Notification(occasion=Occasion.TEST, at=datetime.now(UTC), owner=person.owner, only=webhook.id),
         id=f"notify-{uuid.uuid4().hex}",
@@ -124,11 +124,11 @@ async def test_webhook(webhook_id: WebhookId, kept: TheHouse, person: Caller) ->
     return TestBegun(sent_to=webhook.id)
 
 
-def _table(kept: House) -> Webhooks:
-    return Webhooks(kept.keys.store)
+def _table(state: AppState) -> Webhooks:
+    return Webhooks(state.keys.store)
 
 
-def _checked(text: str, kept: House) -> str:
+def _checked(text: str, state: AppState) -> str:
     """The address, if messages may go there. Names are looked up, and their addresses checked, at each delivery.
 
     Raises:
@@ -138,8 +138,8 @@ def _checked(text: str, kept: House) -> str:
     from retinue.network.egress import public, web_address  # see api.settings
 
     url = web_address(text)
-    place = kept.settings.webhook_egress().check(url)
-    if place in kept.settings.webhook_places():
+    place = state.settings.webhook_egress().check(url)
+    if place in state.settings.webhook_places():
         return str(url)
     if url.scheme != "https":
         raise InvalidArguments("a webhook's address begins with https://, since others could read along")
@@ -157,7 +157,7 @@ def _is_number(host: str) -> bool:
     return True
 
 
-def _shown(webhook: KeptWebhook) -> dict[str, object]:
+def _shown(webhook: WebhookRegistration) -> dict[str, object]:
     last = webhook.last
     return {
         "id": webhook.id,

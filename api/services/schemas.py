@@ -22,7 +22,7 @@ from workflows.messages import (
     WorkerChoice,
 )
 from workflows.rules.budget import Limits
-from workflows.rules.grants import GrantWish
+from workflows.rules.grants import GrantRequest
 
 MAX_MESSAGE = 10_000
 Seconds = Annotated[float, Field(ge=0, le=30), PLAIN_NUMBER]
@@ -175,7 +175,7 @@ class BatchDecision(BaseModel):
     args_hash: str = Field(max_length=64)
     args: Arguments | None = None
     comment: str | None = Field(None, max_length=2000)
-    grant: GrantWish | None = None
+    grant: GrantRequest | None = None
 
 
 class BatchBody(BaseModel):
@@ -211,7 +211,7 @@ class DecisionBody(BaseModel):
     args_hash: str = Field(max_length=64, description="`args_hash` of the approval as shown")
     args: Arguments | None = Field(None, description="for `edit`: the new arguments, all of them")
     comment: str | None = Field(None, max_length=2000)
-    grant: GrantWish | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
+    grant: GrantRequest | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
     wait_seconds: Seconds = 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from temporalio.client import WorkflowExecutionDescription
 
-from api.services.view_version import Place, place
+from api.services.view_version import RunVersion, run_version
 from workflows.messages import AssistantView
 
 _MOST = 64
@@ -18,7 +18,7 @@ class KnownViews:
     """The views that were read last. Whoever asks for one has made sure that its run may be read."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[Place, AssistantView]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[RunVersion, AssistantView]] = OrderedDict()
 
     async def of(
         self, description: WorkflowExecutionDescription, read: Callable[[str], Awaitable[AssistantView]]
@@ -30,14 +30,14 @@ class KnownViews:
             read: Asks the run.
         """
         found = self._known.get(description.id)
-        if found is None or found[0] != place(description):
+        if found is None or found[0] != run_version(description):
             return self.note(description, await read(description.id))
         self._known.move_to_end(description.id)
         return found[1]
 
     def note(self, description: WorkflowExecutionDescription, view: AssistantView) -> AssistantView:
         """Keep a view that was read just after `description`."""
-        self._known[description.id] = place(description), view
+        self._known[description.id] = run_version(description), view
         self._known.move_to_end(description.id)
         while len(self._known) > _MOST:
             self._known.popitem(last=False)

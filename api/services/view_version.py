@@ -34,17 +34,22 @@ async def tag(client: Client, keys: IdempotencyKeys, description: WorkflowExecut
         description: Of the run, as it was before its view was read.
     """
     recorded = await PendingDecisions(keys.store).of(description.id)
-    parts: list[Any] = [_FORM, description.id, *place(description), *(one.model_dump_json() for _, one in recorded)]
+    parts: list[Any] = [
+        _FORM,
+        description.id,
+        *run_version(description),
+        *(one.model_dump_json() for _, one in recorded),
+    ]
     if description.status is not WorkflowExecutionStatus.RUNNING:
         parts += [found async for found in _undoings(client, keys, description.id)]
     return f'W/"{hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()}"'
 
 
-Place = list[Any]
+RunVersion = list[Any]
 """How far a run is, for comparing alone."""
 
 
-def place(description: WorkflowExecutionDescription) -> Place:
+def run_version(description: WorkflowExecutionDescription) -> RunVersion:
     """How far a run is, by what the server knows of it."""
     raw = description.raw_description
     tries = [
@@ -65,10 +70,10 @@ def place(description: WorkflowExecutionDescription) -> Place:
     ]
 
 
-async def _undoings(client: Client, keys: IdempotencyKeys, run_id: str) -> AsyncIterator[Place]:
+async def _undoings(client: Client, keys: IdempotencyKeys, run_id: str) -> AsyncIterator[RunVersion]:
     for number in range(1, 1 + await keys.undoings(run_id)):
         try:
-            yield place(await client.get_workflow_handle(undo_id(run_id, number)).describe(rpc_timeout=_RPC))
+            yield run_version(await client.get_workflow_handle(undo_id(run_id, number)).describe(rpc_timeout=_RPC))
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

@@ -13,7 +13,7 @@ import secrets
 _NONCE = 12
 
 
-def seal(secret: str, plain: bytes, *, about: str) -> bytes:
+def encrypt(secret: str, plain: bytes, *, about: str) -> bytes:
     """Encrypt and authenticate.
 
     Args:
@@ -28,7 +28,7 @@ def seal(secret: str, plain: bytes, *, about: str) -> bytes:
     return nonce + AESGCM(_key(secret)).encrypt(nonce, plain, about.encode())
 
 
-def unseal(secret: str, sealed: bytes, *, about: str) -> bytes | None:
+def decrypt(secret: str, sealed: bytes, *, about: str) -> bytes | None:
     """What was sealed, or None where it is another secret, about something else, or was changed."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from api.storage.encryption import seal, unseal
+from api.storage.encryption import decrypt, encrypt
 from api.storage.tables import ANSWERS, CONVERSATIONS, KEYS, METADATA, PENDING_DECISIONS, SECRETS, SESSIONS, UNDONE
 from retinue.errors import InProgress, InvalidArguments, ServiceUnavailable
 from retinue.store import Store
@@ -193,7 +193,7 @@ class IdempotencyKeys:
             await self.give_back(claim)
             return
         headers = json.dumps(answer.headers)
-        body = seal(claim.secret, answer.body, about=claim.id)
+        body = encrypt(claim.secret, answer.body, about=claim.id)
         values = {"status": answer.status, "headers": headers, "body": body, "claimed_until": None}
         changed = update(ANSWERS).where(ANSWERS.c.id == claim.id, ANSWERS.c.status.is_(null())).values(values)
         async with self._store.write() as session:
@@ -272,7 +272,7 @@ async def prune_for_ever(keys: IdempotencyKeys) -> None:
 
 def _opened(row: Row[Any], claim: Claim) -> Answer | None:
     """The first answer; None if somebody changed it in the database, and then what stands is shown instead."""
-    body = unseal(claim.secret, row.body, about=claim.id)
+    body = decrypt(claim.secret, row.body, about=claim.id)
     return None if body is None else Answer(status=row.status, headers=json.loads(row.headers), body=body)
 
 

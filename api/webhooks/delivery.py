@@ -18,10 +18,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from api.webhooks.registrations import Delivered, Delivery, KeptWebhook, Webhooks
+from api.webhooks.registrations import Delivered, Delivery, WebhookRegistration, Webhooks
 from retinue.errors import RetinueError, ServiceBusy
 from retinue.network.egress import Egress, guarded_client
-from retinue.network.service_client import Outside
+from retinue.network.service_client import ExternalService
 from retinue.network.webhooks import MOST_BYTES, Webhook, key_of
 from retinue.temporal.connection import BUILD_ID, connect
 from workflows.notification import ADDRESSEES, DELIVER, WEBHOOK_QUEUE, Deliver, Notification
@@ -74,7 +74,7 @@ class Deliveries:
         self, webhooks: Webhooks, client: httpx.AsyncClient, *, places: Places, pauses: Sequence[float]
     ) -> None:
         self._webhooks = webhooks
-        self._outside = Outside(client, name="the webhook", deadline=_DEADLINE, most_bytes=MOST_BYTES)
+        self._outside = ExternalService(client, name="the webhook", deadline=_DEADLINE, most_bytes=MOST_BYTES)
         self._places = places
         self._pauses = pauses
 
@@ -102,7 +102,7 @@ class Deliveries:
             raise self._failure(error, state, attempt) from None
         await self._note(webhook, told, Delivered.DELIVERED, attempt)
 
-    async def _send(self, webhook: KeptWebhook, told: Notification) -> None:
+    async def _send(self, webhook: WebhookRegistration, told: Notification) -> None:
         receiver = Webhook(self._outside, webhook.url, key_of(webhook.secret))
         now = int(datetime.now(UTC).timestamp())
         try:
@@ -137,12 +137,17 @@ class Deliveries:
         )
 
     async def _note(
-        self, webhook: KeptWebhook, told: Notification, state: Delivered, attempt: int, problem: str | None = None
+        self,
+        webhook: WebhookRegistration,
+        told: Notification,
+        state: Delivered,
+        attempt: int,
+        problem: str | None = None,
     ) -> None:
         await self._webhooks.note(webhook.id, Delivery(datetime.now(UTC), told.occasion, state, attempt, problem))
 
 
-def _message_id(webhook: KeptWebhook) -> str:
+def _message_id(webhook: WebhookRegistration) -> str:
     """The same for every attempt, and another one for each webhook."""
     told_by = activity.info().workflow_id
     return f"msg_{hashlib.sha256(f'{told_by}/{webhook.id}'.encode()).hexdigest()[:32]}"

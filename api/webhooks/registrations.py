@@ -49,7 +49,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class KeptWebhook:
+class WebhookRegistration:
     """A webhook. `occasions` is empty where it hears of everything; `failures` counts attempts in a row."""
 
     id: str
@@ -74,13 +74,13 @@ class Webhooks:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def add(self, person: Person, name: str, url: str, occasions: Collection[Occasion]) -> KeptWebhook:
+    async def add(self, person: Person, name: str, url: str, occasions: Collection[Occasion]) -> WebhookRegistration:
         """Keep a new one, with a secret of its own.
 
         Raises:
             Conflict: They have `MOST` already.
         """
-        made = KeptWebhook(
+        made = WebhookRegistration(
             id=f"w-{secrets.token_hex(8)}",
             owner=person.owner,
             name=name,
@@ -97,12 +97,12 @@ class Webhooks:
             await connection.execute(insert(WEBHOOKS).values(_row(made, tenant=person.tenant)))
         return made
 
-    async def of(self, owner: str) -> list[KeptWebhook]:
+    async def of(self, owner: str) -> list[WebhookRegistration]:
         """Somebody's, newest first."""
         query = select(WEBHOOKS).where(WEBHOOKS.c.owner == owner).order_by(WEBHOOKS.c.created_at.desc())
         return await self._found(query)
 
-    async def get(self, webhook_id: str, *, owner: str) -> KeptWebhook:
+    async def get(self, webhook_id: str, *, owner: str) -> WebhookRegistration:
         """One of somebody's.
 
         Raises:
@@ -113,7 +113,7 @@ class Webhooks:
             raise NotFound("there is no such webhook")
         return found
 
-    async def kept(self, webhook_id: str) -> KeptWebhook | None:
+    async def kept(self, webhook_id: str) -> WebhookRegistration | None:
         """Whosoever it is; None where it was deleted."""
         found = await self._found(select(WEBHOOKS).where(WEBHOOKS.c.id == webhook_id))
         return found[0] if found else None
@@ -141,7 +141,7 @@ class Webhooks:
             found = await self._of_all(names, anybody_of=told.owner if anybody(told.owner) in names else None)
         return [webhook.id for webhook in found if webhook.hears(told.occasion) and not webhook.disabled_at]
 
-    async def _of_all(self, names: Collection[str], *, anybody_of: str | None) -> list[KeptWebhook]:
+    async def _of_all(self, names: Collection[str], *, anybody_of: str | None) -> list[WebhookRegistration]:
         whose: list[ColumnElement[bool]] = [WEBHOOKS.c.owner.in_(names)]
         if anybody_of is not None:
             # who is known to have no say hears nothing of it; of people whom a proxy names no roles are known
@@ -168,7 +168,7 @@ class Webhooks:
                 update(WEBHOOKS).where(WEBHOOKS.c.id == webhook_id).values(changes)
             )
 
-    async def _found(self, query: Any) -> list[KeptWebhook]:
+    async def _found(self, query: Any) -> list[WebhookRegistration]:
         return [_webhook(row) for row in await self._rows(query)]
 
     async def _rows(self, query: Any) -> list[Row[Any]]:
@@ -180,7 +180,7 @@ def _decides(owner: str, roles: str) -> bool:
     return Person(owner.rpartition(":")[2], frozenset(Role(role) for role in roles.split())).may(Permission.DECIDE)
 
 
-def _row(webhook: KeptWebhook, *, tenant: str) -> dict[str, Any]:
+def _row(webhook: WebhookRegistration, *, tenant: str) -> dict[str, Any]:
     return {
         "id": webhook.id,
         "owner": webhook.owner,
@@ -194,8 +194,8 @@ def _row(webhook: KeptWebhook, *, tenant: str) -> dict[str, Any]:
     }
 
 
-def _webhook(row: Row[Any]) -> KeptWebhook:
-    webhook = KeptWebhook(
+def _webhook(row: Row[Any]) -> WebhookRegistration:
+    webhook = WebhookRegistration(
         id=row.id,
         owner=row.owner,
         name=row.name,

@@ -57,7 +57,7 @@ _NOT_KEPT = "22"
 """The class of what cannot be kept: PostgreSQL's text holds no NUL, and no more characters than the column."""
 
 
-def said(error: BaseException | None, owner: str) -> RetinueError:
+def to_retinue_error(error: BaseException | None, owner: str) -> RetinueError:
     """The error to raise instead of the database's.
 
     Args:

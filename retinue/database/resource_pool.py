@@ -22,13 +22,13 @@ Opened = TypeVar("Opened", bound=Closes)
 
 
 @dataclass
-class _Place(Generic[Opened]):
+class _Slot(Generic[Opened]):
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     opened: Opened | None = None
     users: int = 0
 
 
-class KeptOpen(Generic[Opened]):
+class ResourcePool(Generic[Opened]):
     """Opens what is asked for, once, and keeps it open while there is room. What is in use is never closed.
 
     Args:
@@ -39,7 +39,7 @@ class KeptOpen(Generic[Opened]):
     def __init__(self, open_: Callable[[str], Awaitable[Opened]], *, most: int) -> None:
         self._open = open_
         self._most = most
-        self._places: OrderedDict[str, _Place[Opened]] = OrderedDict()
+        self._places: OrderedDict[str, _Slot[Opened]] = OrderedDict()
 
     def __len__(self) -> int:
         """How many there are, open or about to be."""
@@ -48,7 +48,7 @@ class KeptOpen(Generic[Opened]):
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[Opened]:
         """The one of that name, open for as long as the block lasts; raises what opening it raises."""
-        place = self._places.setdefault(name, _Place())
+        place = self._places.setdefault(name, _Slot())
         self._places.move_to_end(name)
         place.users += 1
         try:
@@ -76,6 +76,6 @@ class KeptOpen(Generic[Opened]):
             await asyncio.shield(_shut(self._places.pop(unused)))
 
 
-async def _shut(place: _Place[Opened]) -> None:
+async def _shut(place: _Slot[Opened]) -> None:
     if place.opened is not None:
         await place.opened.close()

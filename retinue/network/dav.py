@@ -17,7 +17,7 @@ from defusedxml.common import DefusedXmlException
 from pydantic import SecretStr
 
 from retinue.errors import Conflict, NotFound, ServiceRefused, ServiceUnavailable
-from retinue.network.service_client import Outside, Reply
+from retinue.network.service_client import ExternalService, Reply
 
 _DAV = "{DAV:}"
 _LONGEST_TAG = 1000
@@ -64,7 +64,7 @@ class Listed:
 class Collection:
     """One calendar or address book on a server."""
 
-    def __init__(self, outside: Outside, url: str, *, content_type: str) -> None:
+    def __init__(self, outside: ExternalService, url: str, *, content_type: str) -> None:
         """Name the collection.
 
         Args:
@@ -85,9 +85,9 @@ class Collection:
 
         Raises:
             NotFound: It is not there.
-            ServiceError: See `Outside.ask`.
+            ServiceError: See `ExternalService.request`.
         """
-        reply = await self._outside.ask("GET", self._absolute(href))
+        reply = await self._outside.request("GET", self._absolute(href))
         if reply.status in (404, 410):
             raise NotFound("it is not there any more")
         self._expect(reply, 200)
@@ -99,7 +99,7 @@ class Collection:
         Raises:
             Conflict: There is one of that name.
             OutcomeUnknown: No reply came; doing it again is harmless, since it never overwrites.
-            ServiceError: See `Outside.ask`.
+            ServiceError: See `ExternalService.request`.
         """
         return await self._put(href, content, {"If-None-Match": "*"})
 
@@ -109,13 +109,13 @@ class Collection:
         Raises:
             Conflict: Somebody changed or removed it meanwhile.
             OutcomeUnknown: No reply came.
-            ServiceError: See `Outside.ask`.
+            ServiceError: See `ExternalService.request`.
         """
         return await self._put(href, content, {"If-Match": etag})
 
     async def _put(self, href: str, content: str, condition: dict[str, str]) -> str:
         headers = {"Content-Type": self._content_type, **condition}
-        reply = await self._outside.ask(
+        reply = await self._outside.request(
             "PUT", self._absolute(href), headers=headers, content=content.encode(), changes=True
         )
         self._check_conditions(reply)
@@ -129,10 +129,10 @@ class Collection:
             NotFound: It is not there.
             Conflict: Somebody changed it meanwhile.
             OutcomeUnknown: No reply came.
-            ServiceError: See `Outside.ask`.
+            ServiceError: See `ExternalService.request`.
         """
         headers = {"If-Match": etag} if etag else {}
-        reply = await self._outside.ask("DELETE", self._absolute(href), headers=headers, changes=True)
+        reply = await self._outside.request("DELETE", self._absolute(href), headers=headers, changes=True)
         if reply.status in (404, 410):
             raise NotFound("it is not there any more")
         self._check_conditions(reply)
@@ -147,7 +147,7 @@ class Collection:
             depth: The `Depth` header.
 
         Raises:
-            ServiceError: See `Outside.ask`; also where the answer is no multistatus.
+            ServiceError: See `ExternalService.request`; also where the answer is no multistatus.
         """
         return list(_resources(await self.multistatus("REPORT", body, depth=depth), data))
 
@@ -155,7 +155,7 @@ class Collection:
         """Run a REPORT that asks for no content, and return the resources that it names.
 
         Raises:
-            ServiceError: See `Outside.ask`; also where the answer is no multistatus.
+            ServiceError: See `ExternalService.request`; also where the answer is no multistatus.
         """
         return list(_listed(await self.multistatus("REPORT", query)))
 
@@ -163,10 +163,10 @@ class Collection:
         """Ask the collection a REPORT or a PROPFIND and return the answer's tree, whose texts are the server's.
 
         Raises:
-            ServiceError: See `Outside.ask`; also where the answer is no multistatus.
+            ServiceError: See `ExternalService.request`; also where the answer is no multistatus.
         """
         headers = {**XML, "Depth": depth}
-        reply = await self._outside.ask(method, self._url, headers=headers, content=body.encode())
+        reply = await self._outside.request(method, self._url, headers=headers, content=body.encode())
         self._expect(reply, 207)
         return multistatus(reply.content)
 
@@ -174,7 +174,7 @@ class Collection:
         """Every resource of the collection, without its content.
 
         Raises:
-            ServiceError: See `Outside.ask`; also where the answer is no multistatus.
+            ServiceError: See `ExternalService.request`; also where the answer is no multistatus.
         """
         body = (
             '<?xml version="1.0"?><d:propfind xmlns:d="DAV:">'

@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element
 
 from retinue.errors import ServiceRefused
 from retinue.network.dav import XML, multistatus
-from retinue.network.service_client import Outside, Reply
+from retinue.network.service_client import ExternalService, Reply
 
 _DAV = "{DAV:}"
 _CALDAV = "{urn:ietf:params:xml:ns:caldav}"
@@ -45,7 +45,7 @@ CALENDARS = Kind("calendar", "caldav", f"{_CALDAV}calendar-home-set", f"{_CALDAV
 ADDRESS_BOOKS = Kind("address book", "carddav", f"{_CARDDAV}addressbook-home-set", f"{_CARDDAV}addressbook")
 
 
-async def collection_url(outside: Outside, url: str, kind: Kind) -> str:
+async def collection_url(outside: ExternalService, url: str, kind: Kind) -> str:
     """The address of the collection: `url` itself if it is one, else the first one that the person has there.
 
     Args:
@@ -55,7 +55,7 @@ async def collection_url(outside: Outside, url: str, kind: Kind) -> str:
 
     Raises:
         ServiceRefused: There is none, or the way leads to a stranger's host.
-        ServiceError: See `Outside.ask`.
+        ServiceError: See `ExternalService.request`.
     """
     here = await _entrance(outside, url, kind)
     for _ in range(2):
@@ -85,7 +85,7 @@ class _Found:
             yield _followed(self.url, (href.text or "").strip())
 
 
-async def _entrance(outside: Outside, url: str, kind: Kind) -> _Found:
+async def _entrance(outside: ExternalService, url: str, kind: Kind) -> _Found:
     """Where to begin. A bare server is asked for its well-known address first; not every one has it."""
     if urlsplit(url).path in ("", "/"):
         try:
@@ -95,14 +95,14 @@ async def _entrance(outside: Outside, url: str, kind: Kind) -> _Found:
     return await _first(outside, url, kind)
 
 
-async def _first(outside: Outside, url: str, kind: Kind) -> _Found:
+async def _first(outside: ExternalService, url: str, kind: Kind) -> _Found:
     found = await _look(outside, url, depth="0")
     if not found:
         raise _none(kind)
     return found[0]
 
 
-async def _look(outside: Outside, url: str, *, depth: str) -> list[_Found]:
+async def _look(outside: ExternalService, url: str, *, depth: str) -> list[_Found]:
     url, reply = await _answered(outside, url, depth)
     if reply.status != 207:
         raise ServiceRefused(
@@ -114,10 +114,10 @@ async def _look(outside: Outside, url: str, *, depth: str) -> list[_Found]:
     ]
 
 
-async def _answered(outside: Outside, url: str, depth: str) -> tuple[str, Reply]:
+async def _answered(outside: ExternalService, url: str, depth: str) -> tuple[str, Reply]:
     """Ask, going where redirects lead; returns from where the answer came."""
     for _ in range(_MOST_REDIRECTS):
-        reply = await outside.ask("PROPFIND", url, headers={**XML, "Depth": depth}, content=_QUESTION)
+        reply = await outside.request("PROPFIND", url, headers={**XML, "Depth": depth}, content=_QUESTION)
         if reply.status not in _REDIRECTS:
             return url, reply
         url = _followed(url, reply.headers.get("Location", ""))

@@ -36,7 +36,7 @@ class Reply:
     content: bytes
 
 
-class Outside:
+class ExternalService:
     """One service behind one HTTP client, which the caller opens and closes.
 
     Args:
@@ -54,7 +54,7 @@ class Outside:
         self._deadline = deadline
         self._most_bytes = most_bytes
 
-    async def ask(
+    async def request(
         self,
         method: str,
         url: str,

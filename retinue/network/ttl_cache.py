@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Memory(Generic[Value]):
+class TtlCache(Generic[Value]):
     """The latest answers, each for a limited time; the one that was not used for longest leaves first."""
 
     def __init__(self, *, size: int, lifetime: timedelta, clock: Callable[[], datetime]) -> None:
@@ -28,7 +28,7 @@ class Memory(Generic[Value]):
         self._kept: OrderedDict[Hashable, tuple[datetime, Value]] = OrderedDict()
         self._asking: dict[Hashable, tuple[asyncio.Lock, int]] = {}
 
-    async def recall(self, key: Hashable, ask: Callable[[], Awaitable[Value]]) -> Value:
+    async def get_or_load(self, key: Hashable, ask: Callable[[], Awaitable[Value]]) -> Value:
         """The answer of that key, asked anew if it is missing or too old. Errors are not remembered.
 
         Whoever wants the same at the same time waits for the first one's answer; after an error the next one asks.

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from retinue.errors import ServiceRefused, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from retinue.network.service_client import Outside  # whoever only keeps secrets needs no HTTP client
+    from retinue.network.service_client import ExternalService  # whoever only keeps secrets needs no HTTP client
 
 PREFIX = "whsec_"
 _SECRET_BYTES = range(24, 65)
@@ -52,7 +52,7 @@ def new_secret() -> str:
 class Webhook:
     """One address that wants to hear of something."""
 
-    def __init__(self, outside: Outside, url: str, key: bytes) -> None:
+    def __init__(self, outside: ExternalService, url: str, key: bytes) -> None:
         self._outside = outside
         self._url = url
         self._key = key
@@ -79,7 +79,7 @@ class Webhook:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signature(self._key, message_id, timestamp, body),
         }
-        reply = await self._outside.ask("POST", self._url, headers=headers, content=body, changes=True)
+        reply = await self._outside.request("POST", self._url, headers=headers, content=body, changes=True)
         return reply.status
 
     async def post(self, message_id: str, content: Mapping[str, JsonValue], *, timestamp: int) -> None:

@@ -28,13 +28,13 @@ _OWNERS = ("owner", "by")
 _current: ContextVar[str] = ContextVar("organisation", default=HOME)
 
 
-def current() -> str:
+def current_tenant() -> str:
     """The organisation for which the running activity works; empty where there is only one."""
     return _current.get()
 
 
 @contextmanager
-def acting_for(name: str) -> Iterator[None]:
+def use_tenant(name: str) -> Iterator[None]:
     """Work for an organisation: what stores read and write from here on is its own."""
     token = _current.set(name)
     try:
@@ -77,7 +77,7 @@ class OrganisationOfClients(client.Interceptor):
 
 class _Starting(client.OutboundInterceptor):
     async def start_workflow(self, input: client.StartWorkflowInput) -> client.WorkflowHandle[Any, Any]:  # noqa: A002
-        input.headers = {**input.headers, **_header(current())}
+        input.headers = {**input.headers, **_header(current_tenant())}
         return await super().start_workflow(input)
 
 
@@ -99,7 +99,7 @@ class OrganisationOfWorkers(worker.Interceptor):
 
 class _Acting(worker.ActivityInboundInterceptor):
     async def execute_activity(self, input: worker.ExecuteActivityInput) -> Any:  # noqa: A002
-        with acting_for(_named(input.headers)):
+        with use_tenant(_named(input.headers)):
             return await super().execute_activity(input)
 
 

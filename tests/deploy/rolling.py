@@ -24,7 +24,7 @@ from temporalio.plugin import SimplePlugin
 
 import activities
 from retinue.capability import Annotations, Capability, tool
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.ledger import Ledger
 from retinue.settings import RetinueSettings
 from retinue.store import Store
@@ -158,7 +158,7 @@ def drawer(version: str) -> Any:
         finally:
             await store.close()
 
-    plugin = SimplePlugin("drawer", activities=activities_of(tools), run_context=opened)
+    plugin = SimplePlugin("drawer", activities=build_activities(tools), run_context=opened)
     return SimpleNamespace(CONTRACT=NewDrawer if isinstance(tools, NewTools) else Drawer, plugin=lambda: plugin)
 
 

@@ -16,7 +16,7 @@ from activities.mcp.connection import Connection
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.settings import ReasoningSettings
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
-from retinue.network.service_client import Outside
+from retinue.network.service_client import ExternalService
 from tests.activities.email.mail_servers import certificates
 from workers.temporal_server import free_port
 
@@ -45,7 +45,7 @@ async def listening(folder: Path | None = None, *, host: str = "127.0.0.1") -> A
 async def asked(url: str, verify: ssl.SSLContext | None = None) -> RetinueError:
     async with httpx.AsyncClient(verify=verify or ssl.create_default_context(), trust_env=False) as client:
         with pytest.raises(RetinueError) as caught:
-            await Outside(client, name="the calendar server", deadline=5).ask("GET", url)
+            await ExternalService(client, name="the calendar server", deadline=5).request("GET", url)
     return caught.value
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import MetaData, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.testing import ActivityEnvironment
 
-from retinue.effect_status import Fate, Outcome
+from retinue.effect_status import EffectStatus, Outcome
 from retinue.errors import Conflict, OutcomeOpen, OutcomeUnknown, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit, Ledger
 from retinue.store import Store
@@ -290,14 +290,14 @@ async def test_after_a_lost_reply_no_later_attempt_says_that_it_failed(
         await attempt(lambda: outer.tool(before=then))
 
 
-def closed(ledger: Ledger) -> asyncio.Future[Fate]:
+def closed(ledger: Ledger) -> asyncio.Future[EffectStatus]:
     """What the ledger says when the run is stopped: asked by another activity of the same run."""
     return running(lambda: ledger.close("s1"), activity_id="7")
 
 
 async def test_what_has_not_begun_when_the_run_is_stopped_never_begins(ledger: Ledger) -> None:
     outer = Outer(ledger)
-    assert await closed(ledger) == Fate(outcome=Outcome.NOTHING)
+    assert await closed(ledger) == EffectStatus(outcome=Outcome.NOTHING)
     with pytest.raises(Conflict, match="stopped"):
         await attempt(outer.tool)
     assert outer.acted == 0
@@ -322,7 +322,7 @@ async def test_an_attempt_that_was_frozen_while_the_run_was_stopped_does_not_act
 
 async def test_what_was_done_before_the_run_was_stopped_is_told_with_its_result(ledger: Ledger) -> None:
     await attempt(Outer(ledger).tool)
-    assert await closed(ledger) == Fate(outcome=Outcome.DONE, result={"word": "done"})
+    assert await closed(ledger) == EffectStatus(outcome=Outcome.DONE, result={"word": "done"})
 
 
 async def test_an_attempt_that_never_reported_leaves_it_open_when_the_run_is_stopped(ledger: Ledger) -> None:

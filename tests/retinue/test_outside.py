@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from retinue.errors import AnswerTooLong, OutcomeUnknown, RetinueError, ServiceUnavailable
-from retinue.network.service_client import Outside, pause_asked, wants_pause
+from retinue.network.service_client import ExternalService, pause_asked, wants_pause
 from retinue.testing import serving
 
 Ask = Callable[..., Awaitable[bytes]]
@@ -39,7 +39,9 @@ async def server() -> AsyncIterator[Ask]:
             app = Starlette(routes=[Route("/", answer, methods=["PUT"])])
             address = await open_things.enter_async_context(serving(app))
             client = await open_things.enter_async_context(httpx.AsyncClient(trust_env=False))
-            reply = await Outside(client, name="the server", most_bytes=1000).ask("PUT", address, changes=changes)
+            reply = await ExternalService(client, name="the server", most_bytes=1000).request(
+                "PUT", address, changes=changes
+            )
             return reply.content
 
         yield asked

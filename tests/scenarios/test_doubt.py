@@ -17,7 +17,7 @@ from temporalio import activity
 from temporalio.worker import Worker
 
 from retinue.capability import Annotations, Capability, ToolOptions, tool
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.errors import OutcomeUnknown, ServiceBusy, ServiceRefused
 from retinue.ledger import Commit, Ledger
 from retinue.store import Store
@@ -109,7 +109,7 @@ async def office(stack: Stack, tmp_path: Path) -> AsyncIterator[PostOffice]:
     store = Store(f"sqlite+aiosqlite:///{tmp_path}/post.db", MetaData(), owner="post")
     await store.open()
     async with Worker(
-        stack.temporal, task_queue="post", activities=activities_of(PostTools(store, office)), build_id="post"
+        stack.temporal, task_queue="post", activities=build_activities(PostTools(store, office)), build_id="post"
     ) as office.worker:
         await announce(stack.temporal, Post.manifest())
         yield office

@@ -22,8 +22,8 @@ from workflows.assistant import STATUS
 
 Fresh = Callable[[str], str]
 SENDERS = "ABC"
-EACH = 50
-TURNS = len(SENDERS) * EACH + 1
+ANY_TENANT = 50
+TURNS = len(SENDERS) * ANY_TENANT + 1
 MAILS = EVENTS = TURNS // 10
 FIVE_TURNS_A_RUN = rule('tools = ["weather.*"]\ndecide = "auto"')
 """Any policy will do: the front doors of `people` let a chat go on as new after five turns."""
@@ -109,7 +109,7 @@ async def test_three_hundred_messages_and_thirty_decisions_over_many_runs(
     anna = (await people(FIVE_TURNS_A_RUN))("anna")
     mark = fresh(f"in chat {half}")
     first = f"Hello {mark}"
-    texts = [[f"{name} says {number} {mark}" for number in range(EACH)] for name in SENDERS]
+    texts = [[f"{name} says {number} {mark}" for number in range(ANY_TENANT)] for name in SENDERS]
     answers = script(anna, [first, *itertools.chain(*texts)])
     chat_id = (await anna.start(first, mode="chat"))["id"]
     await anna.temporal.get_workflow_handle(chat_id).signal("approve", {"approval_id": "ap-none"})

@@ -26,7 +26,7 @@ from activities.tasks.contract import ListTasksResult, Task, Tasks
 from activities.weather.contract import DayForecast, Forecast, ForecastRequest, Weather
 from api.services.run_views import recorded_view
 from retinue.capability import Capability
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.errors import InvalidArguments, ServiceRefused
 from retinue.temporal.connection import DATA_CONVERTER, add_search_attributes
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
@@ -65,7 +65,7 @@ class House:
 
     async def serve(self, *names: str) -> None:
         for name in names:
-            plugin = SimplePlugin(name, activities=activities_of(self._fake(name)))
+            plugin = SimplePlugin(name, activities=build_activities(self._fake(name)))
             worker = capability_worker(self.environment.client, NAMES[name], plugin)
             await self.workers.enter_async_context(worker)
 
@@ -334,5 +334,5 @@ async def test_on_the_whole_stack_it_is_a_run_like_every_other(stack: Stack) -> 
 async def test_a_plan_in_code_cannot_do_what_needs_consent() -> None:
     mail = Compose(to=["eve@example.com"], subject="x", body="y")
     with pytest.raises(ApplicationError, match="needs a person's consent") as refused:
-        await code_plan.Course("Sneaky").call("s1", Email.send, mail)
+        await code_plan.CodePlanRun("Sneaky").call("s1", Email.send, mail)
     assert refused.value.type == "NeedsConsent"

@@ -26,16 +26,16 @@ from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
 from workflows.rules.grants import (
     Amounts,
-    Approved,
-    Consult,
-    Consulted,
+    CheckGrant,
+    CheckGrantResult,
     DayUsage,
     Grant,
-    GrantWish,
+    GrantRequest,
     NewGrant,
+    RecordApproval,
+    RecordUsage,
     Revoke,
     Scope,
-    Spend,
     Use,
 )
 
@@ -56,14 +56,14 @@ class Owner:
     async def ask(self, update: str, argument: Any, answer: type[Answer]) -> Answer:
         return await person.ask(self.client, self.name, update, argument, answer=answer)
 
-    async def consult(self, key: str, **fields: Any) -> Consulted:
-        question = Consult(
+    async def consult(self, key: str, **fields: Any) -> CheckGrantResult:
+        question = CheckGrant(
             **{"key": key, "assistant_id": "a-1", "tool": "email.send", "args": MAIL, "sensitive": SENSITIVE, **fields}
         )
-        return await self.ask("consult", question, Consulted)
+        return await self.ask("consult", question, CheckGrantResult)
 
     async def approved(self, key: str, **fields: Any) -> Grant | None:
-        approval = Approved(**{"key": key, "tool": "email.send", "args": MAIL, "sensitive": SENSITIVE, **fields})
+        approval = RecordApproval(**{"key": key, "tool": "email.send", "args": MAIL, "sensitive": SENSITIVE, **fields})
         return await self.ask("approved", approval, Grant)
 
     async def add(self, **fields: Any) -> Grant:
@@ -74,7 +74,7 @@ class Owner:
         return await self.ask("revoke", Revoke(grant_id=grant_id), Grant)
 
     async def spend(self, key: str, day: Any = None, **delta: Any) -> DayUsage:
-        spent = Spend(key=key, day=day or present().date(), delta=Amounts(**delta))
+        spent = RecordUsage(key=key, day=day or present().date(), delta=Amounts(**delta))
         return await self.ask("spend", spent, DayUsage)
 
     async def grants(self) -> list[Grant]:
@@ -163,7 +163,7 @@ async def test_who_revokes_is_not_offered_the_same_at_once(owner: Owner) -> None
 
 
 async def test_an_approval_for_good_makes_one_grant(owner: Owner) -> None:
-    wish = GrantWish(uses=5)
+    wish = GrantRequest(uses=5)
     first, again = [await owner.approved("a-1/s1", wish=wish, approval="a-1/ap-s1", by="anna") for _ in range(2)]
     assert first is not None
     assert first == again
@@ -173,7 +173,7 @@ async def test_an_approval_for_good_makes_one_grant(owner: Owner) -> None:
 
 
 async def test_a_wish_may_name_its_own_scope(owner: Owner) -> None:
-    given = await owner.approved("a-1/s1", wish=GrantWish(args={"/to": ["*@example.com"]}))
+    given = await owner.approved("a-1/s1", wish=GrantRequest(args={"/to": ["*@example.com"]}))
     assert given is not None
     assert (await owner.consult("a-2/s1", args=MAIL | {"to": ["bob@example.com"]})).grant_id == given.grant_id
 
@@ -201,11 +201,11 @@ async def test_wrong_things_are_refused_by_type(owner: Owner) -> None:
     with pytest.raises(InvalidArguments, match="at most one year"):
         await owner.add(expires_at=datetime.now(UTC) + timedelta(days=400))
     with pytest.raises(InvalidArguments, match="must lie ahead"):
-        await owner.approved("a-1/s1", wish=GrantWish(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
+        await owner.approved("a-1/s1", wish=GrantRequest(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
     with pytest.raises(InvalidArguments, match="too many values"):
-        await owner.approved("a-1/s2", args=MAIL | {"to": [f"{n}@x.y" for n in range(60)]}, wish=GrantWish())
+        await owner.approved("a-1/s2", args=MAIL | {"to": [f"{n}@x.y" for n in range(60)]}, wish=GrantRequest())
     with pytest.raises(InvalidArguments):
-        await owner.ask("consult", {"garbage": 1}, Consulted)
+        await owner.ask("consult", {"garbage": 1}, CheckGrantResult)
     assert await owner.grants() == []
 
 
@@ -290,21 +290,21 @@ class Asker:
     @workflow.run
     async def run(self, owner: str) -> dict[str, Any]:
         step = f"{workflow.info().workflow_id}/s1"
-        question = Consult(
+        question = CheckGrant(
             key=step,
             assistant_id="a",
             tool="email.send",
             args=MAIL | {"body": "y" * 60_000},
             sensitive=SENSITIVE,
         )
-        told = Approved(key=step, tool="email.send", args=MAIL, sensitive=SENSITIVE, wish=GrantWish(uses=1))
+        told = RecordApproval(key=step, tool="email.send", args=MAIL, sensitive=SENSITIVE, wish=GrantRequest(uses=1))
         return {
             "without": await lookups.consult(owner, question),
             "plain": await lookups.approved(owner, told.model_copy(update={"wish": None, "key": f"{step}-"})),
             "grant": await lookups.approved(owner, told),
             "with": await lookups.consult(owner, question),
             "day": await lookups.spend(
-                owner, Spend(key=step, day=on_the_calendar(workflow.now()).date(), delta=Amounts(steps=2))
+                owner, RecordUsage(key=step, day=on_the_calendar(workflow.now()).date(), delta=Amounts(steps=2))
             ),
             "tools": await lookups.tools(["email.send", "no.such", "weather.forecast"]),
             "agent": await lookups.agent("contacts"),

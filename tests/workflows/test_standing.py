@@ -12,7 +12,7 @@ from retinue.provenance.credential import Credential, CredentialKind
 from workflows.rules.grants import (
     Amounts,
     Grant,
-    GrantWish,
+    GrantRequest,
     Scope,
     check_wish,
     covers,
@@ -256,7 +256,7 @@ def test_a_grant_is_said_in_one_sentence(fields: dict[str, Any], says: str) -> N
 )
 def test_a_wish_that_cannot_be_is_refused(wish: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        GrantWish.model_validate(wish)
+        GrantRequest.model_validate(wish)
 
 
 def test_a_scope_is_bounded() -> None:

@@ -28,7 +28,7 @@ from activities.reasoning.contract import (
     TextResult,
 )
 from retinue.capability import Annotations
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.plan import Plan, bind
 from retinue.temporal.connection import DATA_CONVERTER, add_search_attributes
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
@@ -86,7 +86,7 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
         data_converter=DATA_CONVERTER, test_server_existing_path=str(binary)
     ) as environment:
         await add_search_attributes(environment.client, SEARCH_ATTRIBUTES)
-        plugin = SimplePlugin("reasoning", activities=activities_of(FixedReasoning()))
+        plugin = SimplePlugin("reasoning", activities=build_activities(FixedReasoning()))
         async with (
             workflows_worker(environment.client, workflow_runner=SANDBOX),
             capability_worker(environment.client, Reasoning, plugin),

@@ -29,7 +29,7 @@ from workflows.messages import (
 )
 from workflows.rules.card import Known, Subject, card_of, rendered
 from workflows.rules.destinations import refused_destinations
-from workflows.rules.grants import GrantWish, Scope, check_wish, wished_scope
+from workflows.rules.grants import GrantRequest, Scope, check_wish, wished_scope
 from workflows.rules.policy import MAX_NAMES, AtExpiry, Decision, Rule, Verdict
 from workflows.rules.provenance import Origin
 
@@ -116,7 +116,7 @@ class Question:
     check: Callable[[Mapping[str, JsonValue]], Iterator[str]] | None = None
     retrace: Callable[[Mapping[str, JsonValue]], Iterator[Origin]] | None = None
     offer: Scope | None = None
-    others: Callable[[Scope, GrantWish], Rule | None] | None = None
+    others: Callable[[Scope, GrantRequest], Rule | None] | None = None
 
 
 class Approvals:
@@ -128,7 +128,7 @@ class Approvals:
         self._views: dict[str, ApprovalView] = {view.id: view for view in carried}
         self._questions: dict[str, Question] = {}
         self._terms: dict[str, Verdict] = {}
-        self._grants: dict[str, GrantWish] = {}
+        self._grants: dict[str, GrantRequest] = {}
         self._through: dict[str, Credential] = {}
 
     def ask(self, question: Question, *, now: datetime) -> str:
@@ -386,7 +386,7 @@ class Approvals:
         changes |= {"origins": origins, **self._shown(question, args, origins, alone=not changes["by"])}
         return view.model_copy(update=changes)
 
-    def grant_wish(self, approval_id: str) -> GrantWish | None:
+    def grant_wish(self, approval_id: str) -> GrantRequest | None:
         """The standing permission that was asked for with the decision."""
         return self._grants.get(approval_id)
 

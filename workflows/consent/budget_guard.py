@@ -17,7 +17,7 @@ from workflows.consent import lookups
 from workflows.consent.approvals import Approvals, Question
 from workflows.messages import ApprovalKind, ApprovalStatus, BudgetView, StartAssistant
 from workflows.rules.budget import Budget, Limits
-from workflows.rules.grants import Amounts, DayUsage, Spend
+from workflows.rules.grants import Amounts, DayUsage, RecordUsage
 from workflows.rules.policy import DEFAULT_POLICY, Decision, Verdict
 
 _WORDS = {"requests": "requests to the language model", "tool_calls": "tool calls"}
@@ -47,7 +47,7 @@ class ReserveBudget(Protocol):
         """
 
 
-class Allowance:
+class BudgetGuard:
     """Lets a run use what it may, and asks its person when that is used up. Nothing is ever cut off silently."""
 
     def __init__(self, start: StartAssistant, approvals: Approvals) -> None:
@@ -97,7 +97,7 @@ class Allowance:
         """Whether the person chose to stop rather than to top up."""
         return self._stopped
 
-    async def room(self, **amounts: float) -> None:
+    async def reserve(self, **amounts: float) -> None:
         """Count `amounts` as used; asks for more first where a limit would break.
 
         Raises:
@@ -139,7 +139,7 @@ class Allowance:
         used = self._budget.used()
         delta = {name: round(amount - self._reported.get(name, 0), 6) for name, amount in used.items()}
         self._reports += 1
-        spend = Spend(
+        spend = RecordUsage(
             key=f"{workflow.info().workflow_id}/{workflow.info().run_id[:8]}/{self._reports}",
             day=local_time(on_the_calendar(workflow.now()), self._start.timezone).date(),
             delta=Amounts.model_validate({name: max(0, amount) for name, amount in delta.items()}),

@@ -15,7 +15,7 @@ from workflows.consent import lookups
 from workflows.consent.approvals import SIGNAL, Approvals, Question
 from workflows.consent.subject_lookup import look_up
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
-from workflows.rules.grants import Approved, Consult, Consulted, GrantWish, Scope
+from workflows.rules.grants import CheckGrant, CheckGrantResult, GrantRequest, RecordApproval, Scope
 from workflows.rules.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Rule, Verdict
 from workflows.rules.provenance import Origin, Source, at, leaves, touches
 from workflows.rules.rejections import Rejection, Rejections, Target, target
@@ -25,7 +25,7 @@ ASKS_GRANTS = 2
 """From this edition on a run asks for the person's grants before it asks the person."""
 
 
-class Refused(Exception):
+class ActionDenied(Exception):
     """An action may not run.
 
     Args:
@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Cleared:
+class Authorization:
     """The arguments that may run, how that was allowed, and how long a cancel must still stop it (seconds)."""
 
     args: dict[str, JsonValue]
@@ -49,7 +49,7 @@ class Cleared:
 
 
 @dataclass(frozen=True)
-class Wish:
+class ProposedAction:
     """One action that somebody wants: a step with its true arguments and where they came from."""
 
     step: BoundStep
@@ -81,11 +81,11 @@ class Consent:
         self._rejections = Rejections(start.carried.rejections if start.carried else ())
         self._asking_again: dict[Target, asyncio.Lock] = {}
 
-    def judge(self, wish: Wish) -> Verdict:
+    def judge(self, wish: ProposedAction) -> Verdict:
         """What the policy says, before grants and people."""
         return self._policy.judge(self._action(wish, wish.args, wish.origins))
 
-    async def clear(self, wish: Wish, *, on_asking: Callable[[], None]) -> Cleared:
+    async def clear(self, wish: ProposedAction, *, on_asking: Callable[[], None]) -> Authorization:
         """Find out whether the action may run; asks a person where it must, however long that takes.
 
         Raises:
@@ -93,7 +93,7 @@ class Consent:
         """
         verdict = self.judge(wish)
         if verdict.decision is Decision.DENY:
-            raise Refused("Denied", f"the policy forbids it: {'; '.join(verdict.reasons) or verdict.rule}")
+            raise ActionDenied("Denied", f"the policy forbids it: {'; '.join(verdict.reasons) or verdict.rule}")
         if verdict.decision is Decision.AUTO:
             return self._automatic(wish, StepConsent(how="automatic", rule=verdict.rule))
         found = await self._standing(wish, verdict)
@@ -101,19 +101,19 @@ class Consent:
             return self._automatic(wish, StepConsent(how="grant", rule=verdict.rule, grant_id=found.grant_id))
         return await self._ask_unless_settled(wish, verdict, offer=found.offer, on_asking=on_asking)
 
-    def _automatic(self, wish: Wish, consent: StepConsent) -> Cleared:
+    def _automatic(self, wish: ProposedAction, consent: StepConsent) -> Authorization:
         notes = wish.step.annotations
         for_good = notes.destructive or notes.undo is None
         leaves = notes.open_world and not notes.read_only
-        return Cleared(wish.args, consent, hold=self._policy.hold if leaves and for_good else 0)
+        return Authorization(wish.args, consent, hold=self._policy.hold if leaves and for_good else 0)
 
-    async def _standing(self, wish: Wish, verdict: Verdict) -> Consulted:
+    async def _standing(self, wish: ProposedAction, verdict: Verdict) -> CheckGrantResult:
         """What the person's grants say. They count neither for several people nor for what strangers may have steered."""
         alone = verdict.approvers == 1 and not verdict.not_the_requester and not verdict.by
         steered = wish.after_strangers or _goes_where_strangers_say(wish)
         if self._start.edition < ASKS_GRANTS or not alone or steered:
-            return Consulted()
-        question = Consult(
+            return CheckGrantResult()
+        question = CheckGrant(
             key=_key(wish),
             assistant_id=workflow.info().workflow_id,
             tool=wish.step.tool,
@@ -125,8 +125,8 @@ class Consent:
         return await lookups.consult(self._start.owner, question)
 
     async def _ask_unless_settled(
-        self, wish: Wish, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
-    ) -> Cleared:
+        self, wish: ProposedAction, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
+    ) -> Authorization:
         """Ask; what was rejected before comes back one at a time, and once at most."""
         what = target(wish.step, wish.args)
         if not self._rejections.comes_back(what, wish.occasion):
@@ -135,7 +135,7 @@ class Consent:
             if self._rejections.is_settled(what, wish.occasion):
                 where = f" ({', '.join(map(safe, what[1]))})" if what[1] else ""
                 self._on_notice(f"{wish.step.title}{where} was rejected twice, so nobody was asked a third time")
-                raise Refused("RejectedBefore", "it was rejected twice, so nobody was asked a third time")
+                raise ActionDenied("RejectedBefore", "it was rejected twice, so nobody was asked a third time")
             return await self._ask(wish, verdict, offer=offer, on_asking=on_asking)
 
     def begin_turn(self) -> None:
@@ -147,8 +147,8 @@ class Consent:
         return self._rejections.carried()
 
     async def _ask(
-        self, wish: Wish, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
-    ) -> Cleared:
+        self, wish: ProposedAction, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
+    ) -> Authorization:
         things = await look_up(wish.step, wish.args, key=f"{wish.step.id}.shown")
         question = replace(self._question(wish, verdict, offer), things=things)
         approval_id = self._approvals.ask(question, now=workflow.now())
@@ -157,18 +157,18 @@ class Consent:
         if view.status is ApprovalStatus.APPROVED:
             self._rejections.approved(target(wish.step, wish.args))
             self._remember(wish, view)
-            return Cleared(view.args, StepConsent(how="approval", rule=view.rule, approval_id=view.id))
+            return Authorization(view.args, StepConsent(how="approval", rule=view.rule, approval_id=view.id))
         if view.status is ApprovalStatus.EXPIRED:
-            raise Refused("Expired", "nobody decided in time, and the policy then says no")
+            raise ActionDenied("Expired", "nobody decided in time, and the policy then says no")
         self._rejections.rejected(target(wish.step, wish.args), wish.occasion)
-        raise Refused("Rejected", self._who_rejected(view) + (f": {view.comment}" if view.comment else ""))
+        raise ActionDenied("Rejected", self._who_rejected(view) + (f": {view.comment}" if view.comment else ""))
 
     def _who_rejected(self, view: ApprovalView) -> str:
         """Told to the person whose run it is; a colleague's no is not theirs."""
         own = view.decided_by in (None, SIGNAL, self._start.owner)
         return "you rejected it" if own else f"{str(view.decided_by).rpartition(':')[2]} rejected it"
 
-    async def again(self, wish: Wish, problem: str, number: int) -> bool:
+    async def again(self, wish: ProposedAction, problem: str, number: int) -> bool:
         """Ask whether an action of which nobody knows the outcome may be done again; grants do not count here.
 
         Args:
@@ -196,7 +196,7 @@ class Consent:
             update={"decision": Decision.ASK, "reasons": [problem, *verdict.reasons], "at_expiry": silence}
         )
 
-    def _question(self, wish: Wish, verdict: Verdict, offer: Scope | None) -> Question:
+    def _question(self, wish: ProposedAction, verdict: Verdict, offer: Scope | None) -> Question:
         return Question(
             id=f"ap-{wish.step.id}",
             step_id=wish.step.id,
@@ -216,7 +216,7 @@ class Consent:
             others=lambda scope, grant: self._rule_of_others(wish.step, scope, grant),
         )
 
-    def _rule_of_others(self, step: BoundStep, scope: Scope, grant: GrantWish) -> Rule | None:
+    def _rule_of_others(self, step: BoundStep, scope: Scope, grant: GrantRequest) -> Rule | None:
         """The rule of the policy that keeps one person from allowing this alone."""
         return rule_of_others(
             self._policy,
@@ -228,11 +228,11 @@ class Consent:
             also_for=grant.also_for,
         )
 
-    def _judge_edit(self, wish: Wish, args: Mapping[str, JsonValue]) -> Verdict:
+    def _judge_edit(self, wish: ProposedAction, args: Mapping[str, JsonValue]) -> Verdict:
         """The policy's word on edited arguments: what stood there before comes from where it came from."""
         return self._policy.judge(self._action(wish, args, list(_origins_of_edit(wish, args))))
 
-    def _action(self, wish: Wish, args: Mapping[str, JsonValue], origins: Sequence[Origin]) -> Action:
+    def _action(self, wish: ProposedAction, args: Mapping[str, JsonValue], origins: Sequence[Origin]) -> Action:
         return Action(
             tool=wish.step.tool,
             annotations=wish.step.annotations,
@@ -243,14 +243,14 @@ class Consent:
             after_strangers=wish.after_strangers,
         )
 
-    def _remember(self, wish: Wish, view: ApprovalView) -> None:
+    def _remember(self, wish: ProposedAction, view: ApprovalView) -> None:
         """Let the person's standing things know, beside the effect: it need not wait for that."""
         if self._start.edition >= ASKS_GRANTS and (view.approvers == 1 and not view.by):
             self._notes.append(asyncio.create_task(self._note(wish, view)))
 
-    async def _note(self, wish: Wish, view: ApprovalView) -> None:
+    async def _note(self, wish: ProposedAction, view: ApprovalView) -> None:
         wanted = self._approvals.grant_wish(view.id)
-        approval = Approved(
+        approval = RecordApproval(
             key=_key(wish),
             tool=wish.step.tool,
             args=view.args,
@@ -273,11 +273,11 @@ class Consent:
             self._notes.clear()
 
 
-def _key(wish: Wish) -> str:
+def _key(wish: ProposedAction) -> str:
     return f"{workflow.info().workflow_id}/{wish.step.id}"
 
 
-def _origins_of_edit(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
+def _origins_of_edit(wish: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
     """Each value that decides where data goes: one that stood there before keeps its origin, a new one was typed."""
     for place in wish.step.annotations.sensitive:
         before = {str(value): path for path, value in leaves(place, at(wish.args, place))}
@@ -290,7 +290,7 @@ def _origins_of_edit(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Orig
                 yield Origin(path=path, source=Source.USER, trusted=True)
 
 
-def _retraced(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
+def _retraced(wish: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
     """Where the values of edited arguments come from; what decides nothing about destinations only where it stayed."""
     yield from _origins_of_edit(wish, args)
     for origin in wish.origins:
@@ -299,7 +299,7 @@ def _retraced(wish: Wish, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
             yield origin
 
 
-def _goes_where_strangers_say(wish: Wish) -> bool:
+def _goes_where_strangers_say(wish: ProposedAction) -> bool:
     theirs = [origin.path for origin in wish.origins if origin.source == Source.STRANGERS]
     return any(touches(path, place) for path in theirs for place in wish.step.annotations.sensitive)
 

@@ -18,7 +18,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from retinue.capability import Manifest, ToolSpec
-from workflows.rules.grants import Approved, Consult, Consulted, DayUsage, Grant, Spend, digested
+from workflows.rules.grants import CheckGrant, CheckGrantResult, DayUsage, Grant, RecordApproval, RecordUsage, digested
 
 CONSULT = "person.consult"
 APPROVED = "person.approved"
@@ -49,19 +49,19 @@ class FoundTool(BaseModel):
     capability: str
 
 
-async def consult(owner: str, question: Consult) -> Consulted:
+async def consult(owner: str, question: CheckGrant) -> CheckGrantResult:
     """Ask whether a grant covers a step. A grant in the answer is used by it; the same key again uses nothing."""
     asked = question.model_copy(update={"args": digested(question.args)})
-    return await _ask(CONSULT, Consulted, owner, asked) or Consulted()
+    return await _ask(CONSULT, CheckGrantResult, owner, asked) or CheckGrantResult()
 
 
-async def approved(owner: str, approval: Approved) -> Grant | None:
+async def approved(owner: str, approval: RecordApproval) -> Grant | None:
     """Tell that a person approved an action; returns the grant when one came of it."""
     told = approval.model_copy(update={"args": digested(approval.args)})
     return await _ask(APPROVED, Grant, owner, told)
 
 
-async def spend(owner: str, spent: Spend) -> DayUsage | None:
+async def spend(owner: str, spent: RecordUsage) -> DayUsage | None:
     """Add to what the day has used; returns the day's totals, or None when they are not to be had now."""
     return await _ask(SPEND, DayUsage, owner, spent)
 
@@ -90,7 +90,7 @@ async def schema_problem(manifest: Manifest) -> str | None:
     return problem
 
 
-async def gather() -> None:
+async def debounce() -> None:
     """Wait a moment while many steps are out.
 
     It holds the workflow task open, so that their results come in a few tasks: a task costs the server about as much as

@@ -113,7 +113,7 @@ class Grant(Scope):
     log: list[Use] = Field(default_factory=list, description=f"the last {LOG_USES} uses, newest last")
 
 
-class GrantWish(BaseModel):
+class GrantRequest(BaseModel):
     """What a person sends with an approval: the same from now on. Without `args` it is what was just approved."""
 
     model_config = ConfigDict(extra="forbid")
@@ -131,7 +131,7 @@ class GrantWish(BaseModel):
     also_for: Reach = ()
 
 
-class Consult(BaseModel):
+class CheckGrant(BaseModel):
     """Input of the update `consult`: may this step run without asking?"""
 
     key: Key = Field(description="assistant id/step id; the same key never uses a grant twice")
@@ -143,7 +143,7 @@ class Consult(BaseModel):
     keys: tuple[Name, ...] = Field((), description="ids of the API keys through which the run was asked for")
 
 
-class Consulted(BaseModel):
+class CheckGrantResult(BaseModel):
     """The answer: a grant, or none, and then perhaps one that could be offered with the approval."""
 
     grant_id: str | None = None
@@ -151,7 +151,7 @@ class Consulted(BaseModel):
     offer: Scope | None = None
 
 
-class Approved(BaseModel):
+class RecordApproval(BaseModel):
     """Input of the update `approved`: a person approved this action, perhaps for good."""
 
     key: Key = Field(description="assistant id/step id; the same key counts once")
@@ -161,7 +161,7 @@ class Approved(BaseModel):
     approval: Name | None = Field(None, description="assistant id/approval id")
     by: Name = "local"
     through: Credential | None = None
-    wish: GrantWish | None = None
+    wish: GrantRequest | None = None
 
 
 class NewGrant(Scope):
@@ -198,7 +198,7 @@ class Amounts(BaseModel):
         return Amounts(**{name: round(getattr(self, name) + getattr(more, name), 6) for name in Amounts.model_fields})
 
 
-class Spend(BaseModel):
+class RecordUsage(BaseModel):
     """Input of the update `spend`."""
 
     key: Key = Field(description="the same key counts once")
@@ -233,7 +233,7 @@ def scope_of(tool_args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Sc
         return None
 
 
-def wished_scope(wish: GrantWish, args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Scope | None:
+def wished_scope(wish: GrantRequest, args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Scope | None:
     """What a grant that was wished with an approval covers; None where it says nothing and there is too much."""
     return scope_of(args, sensitive) if wish.args is None else Scope(args=wish.args)
 

@@ -25,7 +25,7 @@ from workflows.messages import (
     StepView,
     plain_conversation,
 )
-from workflows.run.result import recorded
+from workflows.run.result import to_result
 from workflows.run.web_ui import current_details
 from workflows.steps.activity import run_activity
 from workflows.steps.unknown_outcome import DOUBTS
@@ -46,7 +46,7 @@ class StepFailed(ApplicationError):
         self.error = error
 
 
-class Course:
+class CodePlanRun:
     """What one plan in code has done so far.
 
     Args:
@@ -176,7 +176,7 @@ class Course:
     def _end(self, status: AssistantStatus) -> dict[str, Any]:
         self._status = status
         self._publish()
-        return recorded(self.view())
+        return to_result(self.view())
 
 
 def patient(tool: Callable[..., Any], **changes: Any) -> ToolOptions:

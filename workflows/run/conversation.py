@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from activities.reasoning.contract import Message, Role, Transcript
-from workflows.messages import Carried, SendMessage
+from workflows.messages import ContinuedState, SendMessage
 
 MAX_KEYS = 300
 """How many message keys are remembered, so that a message that is sent again is not read twice."""
@@ -27,7 +27,7 @@ class Conversation:
         messages: Sequence[Message],
         *,
         key: str | None = None,
-        carried: Carried | None = None,
+        carried: ContinuedState | None = None,
         answer_schema: dict[str, JsonValue] | None = None,
     ) -> None:
         self.messages = list(messages)
@@ -96,7 +96,7 @@ class Conversation:
             self._transcribed = len(self.messages)
 
     def carried(self) -> dict[str, object]:
-        """What the next run of a chat must know, as fields of `Carried`."""
+        """What the next run of a chat must know, as fields of `ContinuedState`."""
         return {
             "messages": self.messages,
             "inbox": self._inbox,

@@ -12,7 +12,7 @@ from activities.reasoning.contract import Usage
 from retinue.plan import BoundPlan, BoundStep, check_args, references
 from retinue.text import safe
 from workflows.consent.approvals import Question
-from workflows.consent.gate import Consent, Wish
+from workflows.consent.gate import Consent, ProposedAction
 from workflows.consent.subject_lookup import look_up
 from workflows.messages import ApprovalKind, CardStep, PlanCard
 from workflows.rules.card import Known, Subject, card_of, rendered
@@ -62,7 +62,7 @@ def card(
     steps = {step.id: step for step in [*earlier, *plan.steps]}
 
     def judged(step: BoundStep) -> Verdict:
-        return consent.judge(Wish(step, step.args, trace(step, steps, words, results=results)))
+        return consent.judge(ProposedAction(step, step.args, trace(step, steps, words, results=results)))
 
     return PlanCard(steps=[_card_step(step, judged(step)) for step in plan.steps], worst_case=worst_case)
 

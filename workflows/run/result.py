@@ -13,7 +13,7 @@ _IN_HISTORY = {"plan": {"steps": {"__all__": {"result", "started_at"}}}}
 """Whoever reads the result reads these from the events that brought them."""
 
 
-def recorded(view: AssistantView) -> dict[str, Any]:
+def to_result(view: AssistantView) -> dict[str, Any]:
     """The view as a run's result. A huge one is only named; it is queried instead."""
     content = view.model_dump(mode="json", exclude_defaults=True, exclude=_IN_HISTORY)
     for step in view.plan.steps if view.plan else []:

@@ -29,13 +29,13 @@ _REQUESTS = 2
 
 
 @dataclass(frozen=True)
-class Around:
+class DelegationContext:
     """What a delegation needs of the run: to have calls performed, to use the model, to say that it waits."""
 
     perform: Callable[[Sequence[BoundStep]], Awaitable[list[CallOutcome]]]
     says_strangers: Callable[[str], bool]
     """Whether what came of a call may hold the words of strangers."""
-    room: ReserveBudget
+    reserve: ReserveBudget
     on_usage: Callable[[Usage, int], None]
     on_waiting: Callable[[str], None]
     on_working: Callable[[str], None]
@@ -49,10 +49,12 @@ class Delegation:
     any other.
     """
 
-    def __init__(self, step: BoundStep, args: dict[str, JsonValue], around: Around, *, after_strangers: bool) -> None:
+    def __init__(
+        self, step: BoundStep, args: dict[str, JsonValue], context: DelegationContext, *, after_strangers: bool
+    ) -> None:
         self._step = step
         self._args = args
-        self._around = around
+        self._context = context
         self._after_strangers = after_strangers
         self._count = 0
 
@@ -84,12 +86,12 @@ class Delegation:
 
     async def _think(self, turn: int, transcript: Transcript, outcomes: list[CallOutcome]) -> ConverseResult:
         """One turn in a child workflow; a second, patient one where the first found no worker."""
-        await self._around.room(requests=_REQUESTS, tokens=0, cost=0)
+        await self._context.reserve(requests=_REQUESTS, tokens=0, cost=0)
         start = StartMicroAgent(
             agent=self._step.capability,
             goal=str(self._args["goal"]),
             inputs=self._args.get("inputs"),
-            timezone=self._around.timezone,
+            timezone=self._context.timezone,
             transcript=transcript,
             outcomes=outcomes,
             last_turn=turn == MAX_TURNS,
@@ -98,15 +100,15 @@ class Delegation:
         try:
             answer = await self._child(name, start)
             if answer.waits:
-                self._around.on_waiting(self._step.id)
+                self._context.on_waiting(self._step.id)
                 answer = await self._child(f"{name}/waited", start.model_copy(update={"patient": True}))
-                self._around.on_working(self._step.id)
+                self._context.on_working(self._step.id)
         except ChildWorkflowError as error:
             # where it does not tell what it used, it counts as all that was set aside
-            self._around.on_usage(used_by(error) or Usage(requests=_REQUESTS), _REQUESTS)
+            self._context.on_usage(used_by(error) or Usage(requests=_REQUESTS), _REQUESTS)
             raise
         assert answer.said is not None
-        self._around.on_usage(answer.said.usage, _REQUESTS)
+        self._context.on_usage(answer.said.usage, _REQUESTS)
         return answer.said
 
     async def _child(self, name: str, start: StartMicroAgent) -> AgentTurn:
@@ -128,11 +130,11 @@ class Delegation:
                 outcomes[call.call_id] = CallOutcome(call_id=call.call_id, content={"error": problem})
             else:
                 steps[call.call_id] = self._bound(call, tools[call.tool])
-        done = await self._around.perform(list(steps.values())) if steps else []
+        done = await self._context.perform(list(steps.values())) if steps else []
         for call_id, outcome in zip(steps, done, strict=True):
             outcomes[call_id] = outcome.model_copy(update={"call_id": call_id})
         # from here on everything that the agent says counts as strangers' words
-        self._after_strangers |= any(self._around.says_strangers(step.id) for step in steps.values())
+        self._after_strangers |= any(self._context.says_strangers(step.id) for step in steps.values())
         return [outcomes[call.call_id] for call in calls]
 
     def _bound(self, call: ToolCall, tool: lookups.FoundTool) -> BoundStep:

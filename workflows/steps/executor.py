@@ -21,7 +21,7 @@ from retinue.plan import BoundPlan, BoundStep, check_args, resolve_args
 from workflows.consent import lookups
 from workflows.consent.approvals import args_hash
 from workflows.consent.budget_guard import BudgetStopped, ReserveBudget
-from workflows.consent.gate import Cleared, Consent, Refused, Wish
+from workflows.consent.gate import ActionDenied, Authorization, Consent, ProposedAction
 from workflows.failures import explain, found_no_worker, used_by
 from workflows.messages import (
     DoneEffect,
@@ -37,10 +37,10 @@ from workflows.rules.disambiguation import Choice, Option, open_choice
 from workflows.rules.provenance import Taint, Words, addresses, describe, trace
 from workflows.steps import records
 from workflows.steps.activity import Waiting, run_activity, was_begun
-from workflows.steps.delegation import Around, Delegation
+from workflows.steps.delegation import Delegation, DelegationContext
 from workflows.steps.nothing_found import nothing_found
 from workflows.steps.progress import error_is_ours, progress
-from workflows.steps.unknown_outcome import fate_of, in_the_dark, until_known
+from workflows.steps.unknown_outcome import is_outcome_unknown, query_effect, run_until_known
 
 _REPORTS_BYTES = 200_000
 _MAX_ARGS_BYTES = 128 * 1024
@@ -63,11 +63,11 @@ _MODEL_USE: Mapping[str, float] = {"requests": 1, "tokens": 0, "cost": 0}
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """What an execution needs of the run around it."""
 
     consent: Consent
-    room: ReserveBudget
+    reserve: ReserveBudget
     words: Callable[[], Words]
     on_change: Callable[[], None]
     on_usage: Callable[[Usage, int], None]
@@ -83,8 +83,8 @@ class Surroundings:
 class Execution:
     """The steps of a run, what became of each, and the loop that advances them."""
 
-    def __init__(self, around: Surroundings, kept: Sequence[KeptStep] = ()) -> None:
-        self._around = around
+    def __init__(self, context: RunContext, kept: Sequence[KeptStep] = ()) -> None:
+        self._context = context
         self._steps: dict[str, BoundStep] = {}
         self._views: dict[str, StepView] = {}
         self._results: dict[str, JsonValue] = {}
@@ -107,7 +107,7 @@ class Execution:
         step = kept.bound
         self._steps[step.id] = step
         self._results[step.id] = kept.result
-        self._views[step.id] = records.begun(step).model_copy(
+        self._views[step.id] = records.initial_view(step).model_copy(
             update={
                 "status": StepStatus.COMPLETED,
                 "args": kept.args,
@@ -143,8 +143,8 @@ class Execution:
             while self._advance():
                 await workflow.wait(list(self._tasks.values()), return_when=asyncio.FIRST_COMPLETED)
                 self._reap()
-                if len(self._tasks) >= _MANY and self._around.gathers:
-                    await lookups.gather()
+                if len(self._tasks) >= _MANY and self._context.gathers:
+                    await lookups.debounce()
                     self._reap()
         except asyncio.CancelledError:
             await self._stop()
@@ -153,7 +153,7 @@ class Execution:
     def _add(self, step: BoundStep, *, occasion: str, parent: str | None = None) -> None:
         self._steps[step.id] = step
         self._occasions[step.id] = occasion
-        self._views[step.id] = records.begun(step, parent)
+        self._views[step.id] = records.initial_view(step, parent)
         self._turn.append(step.id)
 
     def _advance(self) -> bool:
@@ -206,7 +206,7 @@ class Execution:
             self._end_broken(step, error)
         except Ambiguous as error:
             self._fail(step, explain(error, who=step.tool))
-        except Refused as refused:
+        except ActionDenied as refused:
             self._reject(step, refused)
         except BudgetStopped:
             message = "the budget was used up and you chose to stop"
@@ -230,7 +230,7 @@ class Execution:
                 # Another step may have asked the same meanwhile.
                 if (choice := self._open_choice(step)) is None:
                     continue
-                option = await self._around.choose(choice)
+                option = await self._context.choose(choice)
                 if option is None:
                     raise Ambiguous("several fit, and it stayed open which one is meant")
                 self._settle_choice(choice, option)
@@ -254,27 +254,27 @@ class Execution:
         self._refuse_a_repeat(step, args)
         wish = self._wish(step, args)
         cleared = await self._cleared(wish)
-        await self._around.room(steps=1, tool_calls=1, **(_MODEL_USE if step.capability == Reasoning.name else {}))
+        await self._context.reserve(steps=1, tool_calls=1, **(_MODEL_USE if step.capability == Reasoning.name else {}))
         if cleared.hold:
             await self._hold(step, cleared.hold)
         await self._perform(replace(wish, args=cleared.args))
 
-    def _wish(self, step: BoundStep, args: dict[str, JsonValue]) -> Wish:
-        around = self._around
+    def _wish(self, step: BoundStep, args: dict[str, JsonValue]) -> ProposedAction:
+        context = self._context
         origins = trace(
             step,
             self._steps,
-            around.words(),
+            context.words(),
             results=self._results,
             known=self._known_addresses() if step.annotations.sensitive else (),
             after_strangers=step.steered,
         )
         about = describe(step.args, self._results)
-        return Wish(step, args, origins, about, step.steered, self._occasions[step.id])
+        return ProposedAction(step, args, origins, about, step.steered, self._occasions[step.id])
 
-    async def _cleared(self, wish: Wish) -> Cleared:
+    async def _cleared(self, wish: ProposedAction) -> Authorization:
         step = wish.step
-        cleared = await self._around.consent.clear(
+        cleared = await self._context.consent.clear(
             wish, on_asking=lambda: self._set(step.id, status=StepStatus.AWAITING_APPROVAL)
         )
         if not step.annotations.read_only:
@@ -294,7 +294,7 @@ class Execution:
         earlier = self._settled.get((step.tool, args_hash(args)))
         again = earlier is not None and (earlier not in self._round or self._views[step.id].parent is not None)
         if again and not step.annotations.read_only:
-            raise Refused("Repeated", f"exactly this was {self._fate(str(earlier))} as step {earlier}")
+            raise ActionDenied("Repeated", f"exactly this was {self._fate(str(earlier))} as step {earlier}")
 
     def _fate(self, step_id: str) -> str:
         view = self._views.get(step_id)
@@ -309,11 +309,11 @@ class Execution:
         self._set(step.id, status=StepStatus.PENDING, held_until=until)
         await workflow.sleep(seconds)
 
-    async def _perform(self, wish: Wish) -> None:
+    async def _perform(self, wish: ProposedAction) -> None:
         step, args = wish.step, wish.args
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
         try:
-            result = await until_known(
+            result = await run_until_known(
                 step.id,
                 lambda key: self._tool(step, args, key),
                 lambda error, number: self._may_repeat(wish, explain(error, who=step.tool), number),
@@ -341,13 +341,13 @@ class Execution:
                 type="OutcomeUnknown",
                 message="it was stopped, and nobody could say whether it had happened before that",
             )
-        fate = await fate_of(step.task_queue, self._keys[step.id])
-        if fate.outcome is Outcome.DONE:
-            self._complete(step, args, fate.result)
+        effect = await query_effect(step.task_queue, self._keys[step.id])
+        if effect.outcome is Outcome.DONE:
+            self._complete(step, args, effect.result)
             self._set(step.id, looked_up=True)
-        elif fate.outcome is Outcome.NOTHING and not known:
+        elif effect.outcome is Outcome.NOTHING and not known:
             del self._in_doubt[step.id]
-        return fate.outcome is Outcome.DONE
+        return effect.outcome is Outcome.DONE
 
     async def _tool(self, step: BoundStep, args: dict[str, JsonValue], key: str) -> JsonValue:
         self._keys[step.id] = key
@@ -362,23 +362,23 @@ class Execution:
         )
         return result
 
-    async def _may_repeat(self, wish: Wish, problem: StepError, number: int) -> bool:
+    async def _may_repeat(self, wish: ProposedAction, problem: StepError, number: int) -> bool:
         """Ask the person. Until they answer, a cancel leaves the step as it is: in the dark."""
         step_id = wish.step.id
         if wish.step.annotations.read_only or self._stopping:
             return False  # when the run is being stopped nobody can answer any more
         self._in_doubt[step_id] = problem
         self._set(step_id, status=StepStatus.AWAITING_APPROVAL, error=problem, waiting_since=None)
-        if not await self._around.consent.again(wish, problem.message, number):
+        if not await self._context.consent.again(wish, problem.message, number):
             return False
-        await self._around.room(tool_calls=1)
+        await self._context.reserve(tool_calls=1)
         self._set(step_id, status=StepStatus.RUNNING, error=None)
         return True
 
     def _end_failed(self, step: BoundStep, error: ActivityError) -> None:
         """A repeat that fails, or is not even begun, says nothing about the effect that was in doubt before."""
         if step.capability == Reasoning.name and (used := used_by(error)) is not None:
-            self._around.on_usage(used, 1)
+            self._context.on_usage(used, 1)
         problem, doubt = explain(error, who=step.tool), self._in_doubt.get(step.id)
         if doubt is not None and doubt.message != problem.message:
             problem = StepError(type=doubt.type, message=f"{doubt.message}; doing it again failed: {problem.message}")
@@ -388,7 +388,7 @@ class Execution:
         """An effect whose attempt timed out, or failed where its result is handed over, may be done all the same."""
         timed_out = isinstance(error.cause, TimeoutError) and (not found_no_worker(error) or was_begun(error))
         lost_result = isinstance(error.cause, ApplicationError) and error.cause.type in _AFTER_THE_EFFECT
-        lost = timed_out or lost_result or in_the_dark(error) or step.id in self._begun
+        lost = timed_out or lost_result or is_outcome_unknown(error) or step.id in self._begun
         return lost and not step.annotations.read_only
 
     def _complete(self, step: BoundStep, args: Mapping[str, JsonValue], result: JsonValue) -> None:
@@ -398,7 +398,7 @@ class Execution:
             self._settle(step, args)
             self._effects.append(step.id)
         if step.capability == Reasoning.name and isinstance(result, dict) and "usage" in result:
-            self._around.on_usage(Usage.model_validate(result["usage"]), 1)
+            self._context.on_usage(Usage.model_validate(result["usage"]), 1)
         self._set(
             step.id,
             status=StepStatus.COMPLETED,
@@ -413,7 +413,7 @@ class Execution:
         if problems := list(_problems(step, args)):
             self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems)))
             return
-        await self._around.room(steps=1)
+        await self._context.reserve(steps=1)
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
         strangers = any(not origin.trusted for origin in trace(step, self._steps, Words(), results=self._results))
         try:
@@ -424,15 +424,15 @@ class Execution:
         else:
             self._complete(step, args, result)
 
-    def _of_delegations(self) -> Around:
-        return Around(
+    def _of_delegations(self) -> DelegationContext:
+        return DelegationContext(
             perform=self._perform_calls,
             says_strangers=lambda step_id: self._says_strangers(step_id, self._taint()),
-            room=self._around.room,
-            on_usage=self._around.on_usage,
+            reserve=self._context.reserve,
+            on_usage=self._context.on_usage,
             on_waiting=lambda step_id: self._waits(step_id, Waiting()),
             on_working=lambda step_id: self._set(step_id, status=StepStatus.RUNNING, waiting_since=None),
-            timezone=self._around.timezone,
+            timezone=self._context.timezone,
         )
 
     async def _perform_calls(self, calls: Sequence[BoundStep]) -> list[CallOutcome]:
@@ -473,7 +473,7 @@ class Execution:
         problem = StepError(type=StoreUnavailable.__name__, message=waiting.reason) if waiting.reason else None
         self._set(step_id, status=StepStatus.AWAITING_WORKER, waiting_since=workflow.now(), error=problem)
 
-    def _reject(self, step: BoundStep, refused: Refused) -> None:
+    def _reject(self, step: BoundStep, refused: ActionDenied) -> None:
         self._settle(step, self._views[step.id].args)
         self._end(step, StepStatus.REJECTED, StepError(type=refused.kind, message=refused.message))
 
@@ -491,12 +491,12 @@ class Execution:
 
     def _set(self, step_id: str, **changes: Any) -> None:
         self._views[step_id] = self._views[step_id].model_copy(update=changes)
-        self._around.on_change()
+        self._context.on_change()
 
     async def _stop(self) -> None:
         """Cancel what runs, wait for what cannot be cancelled any more, and mark the rest."""
         self._stopping = True
-        self._around.on_stop()  # first: nothing may be approved while we wait for what still runs
+        self._context.on_stop()  # first: nothing may be approved while we wait for what still runs
         self._leave_in_doubt(StepStatus.AWAITING_APPROVAL)
         for view in self.views():
             if view.status in (StepStatus.PENDING, StepStatus.AWAITING_APPROVAL):
@@ -525,8 +525,8 @@ class Execution:
 
     def failed(self) -> bool:
         """Whether the last plan left a step failed, or one of which nobody knows whether it happened."""
-        fates = {self._views[step_id].status for step_id in self._round}
-        return StepStatus.FAILED in fates or any(view.status is StepStatus.UNKNOWN for view in self.views())
+        statuses = {self._views[step_id].status for step_id in self._round}
+        return StepStatus.FAILED in statuses or any(view.status is StepStatus.UNKNOWN for view in self.views())
 
     def met_setback(self) -> bool:
         """Whether another plan may help: something failed or was rejected, and nothing is in the dark."""

@@ -51,7 +51,7 @@ def _one(text: str) -> str:
     return f"{text[: _SUMMARY - 1]}…"
 
 
-def begun(step: BoundStep, parent: str | None = None) -> StepView:
+def initial_view(step: BoundStep, parent: str | None = None) -> StepView:
     """The view of a step that has not run yet."""
     of_an_effect = {} if step.annotations.read_only else {"effect": True, "undo": step.annotations.undo}
     return StepView(

@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from retinue.effect_status import CLOSE_EFFECT, EffectId, Fate, Outcome, repeat_key
+from retinue.effect_status import CLOSE_EFFECT, EffectId, EffectStatus, Outcome, repeat_key
 from retinue.errors import OutcomeOpen, OutcomeUnknown
 
 MOST_REPEATS = 5
@@ -18,19 +18,19 @@ _ASKED_FOR = timedelta(seconds=5)
 DOUBTS = frozenset({OutcomeUnknown.__name__, OutcomeOpen.__name__})
 
 
-def in_the_dark(error: ActivityError) -> bool:
+def is_outcome_unknown(error: ActivityError) -> bool:
     """Whether the tool itself said that it cannot tell whether it acted, or could not yet at its last attempt."""
     return isinstance(error.cause, ApplicationError) and error.cause.type in DOUBTS
 
 
-async def fate_of(task_queue: str, key: str) -> Fate:
+async def query_effect(task_queue: str, key: str) -> EffectStatus:
     """What a capability's ledger says about an effect of this run that was stopped; open where it does not answer."""
     try:
-        fate: Fate = await workflow.execute_activity(
+        status: EffectStatus = await workflow.execute_activity(
             CLOSE_EFFECT,
             EffectId(activity_id=key),
             task_queue=task_queue,
-            result_type=Fate,
+            result_type=EffectStatus,
             schedule_to_start_timeout=_ASKED_FOR,
             start_to_close_timeout=_ASKED_FOR,
             schedule_to_close_timeout=3 * _ASKED_FOR,
@@ -38,11 +38,11 @@ async def fate_of(task_queue: str, key: str) -> Fate:
             summary=f"whether {key} had happened before it was stopped",
         )
     except ActivityError:
-        return Fate(outcome=Outcome.OPEN)
-    return fate
+        return EffectStatus(outcome=Outcome.OPEN)
+    return status
 
 
-async def until_known(
+async def run_until_known(
     step_id: str,
     perform: Callable[[str], Awaitable[JsonValue]],
     may_repeat: Callable[[ActivityError, int], Awaitable[bool]],
@@ -65,12 +65,12 @@ async def until_known(
         try:
             return await perform(key)
         except ActivityError as error:
-            if not in_the_dark(error) or not await may_repeat(error, number):
+            if not is_outcome_unknown(error) or not await may_repeat(error, number):
                 raise
         try:
             return await perform(key)
         except ActivityError as error:
-            if not in_the_dark(error):
+            if not is_outcome_unknown(error):
                 raise
         key = repeat_key(step_id, number)
     return await perform(key)

@@ -11,16 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from activities.reasoning.contract import Message, Role
 from api.auth.principals import Permission, Person
-from api.deps import House
+from api.deps import AppState
 from api.events.broker import RunEvents
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
-from api.protocols.shared.conversations import Place, Places
+from api.protocols.shared.conversations import ConversationPosition, ConversationPositions
 from api.protocols.shared.history import last_said
 from api.protocols.shared.run_summary import waiting
 from api.services.runs import Runs
 from api.services.schemas import MAX_MESSAGE, DecisionBody, StartBody
 from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound
-from workflows.messages import ENDED, AssistantStatus, AssistantView, Carried, Decide, DecisionKind, SendMessage
+from workflows.messages import ENDED, AssistantStatus, AssistantView, ContinuedState, Decide, DecisionKind, SendMessage
 
 WAIT = 25.0
 """Seconds for which a call that wants the outcome waits; whoever wants it later reads the task, or subscribes."""
@@ -70,7 +70,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Visit:
+class CallContext:
     """Who calls, and what they reach.
 
     Args:
@@ -84,7 +84,7 @@ class Visit:
     person: Person
     runs: Runs
     events: RunEvents
-    kept: House
+    state: AppState
     base: str
 
     def need(self, permission: Permission) -> None:
@@ -130,18 +130,18 @@ class Visit:
             raise InvalidArguments("a decision belongs to a task", hint="name the task that asked in taskId")
         words = _checked(said.words)
         key, body = f"a2a {said.message_id}", f"a2a {json.dumps([words, said.context_id])}"
-        claim = await self.kept.keys.claim(owner=self.person.owner, key=key, body=body, named="messageId")
+        claim = await self.state.keys.claim(owner=self.person.owner, key=key, body=body, named="messageId")
         try:
-            given = self.runs.input_for(StartBody(message=words), timezone=self.kept.settings.retinue_timezone)
+            given = self.runs.input_for(StartBody(message=words), timezone=self.state.settings.retinue_timezone)
             before = await self._before(said.context_id) if said.context_id else []
             if before:
                 asked = Message(role=Role.USER, text=words)
-                given = given.model_copy(update={"carried": Carried(messages=[*before, asked])})
+                given = given.model_copy(update={"carried": ContinuedState(messages=[*before, asked])})
             view = await self.runs.begin(given, claimed=claim)
             ASSISTANTS_STARTED.inc()
             await self._note_context(view.id, said.context_id or view.id)
         finally:
-            await self.kept.keys.give_back(claim)
+            await self.state.keys.give_back(claim)
         return view.id
 
     async def _decide(self, said: Said) -> None:
@@ -206,19 +206,19 @@ class Visit:
 
     async def _note_context(self, task_id: str, context_id: str) -> None:
         now = datetime.now(UTC)
-        of_task = Place(context_id, 0, begins=True, at=now)
+        of_task = ConversationPosition(context_id, 0, begins=True, at=now)
         await self._places.take(self._name("context", task_id), of_task)
         latest = self._name("latest", context_id)
         known = await self._places.find(latest)
-        await self._places.take(latest, Place(task_id, 0, begins=True, at=now), instead_of=known)
+        await self._places.take(latest, ConversationPosition(task_id, 0, begins=True, at=now), instead_of=known)
 
     def _name(self, *parts: str) -> str:
         text = json.dumps(["a2a", self.person.owner, *parts])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
-    def _places(self) -> Places:
-        return Places(self.kept.keys.store)
+    def _places(self) -> ConversationPositions:
+        return ConversationPositions(self.state.keys.store)
 
 
 def _checked(words: str) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api.auth.authenticator import How
+from api.auth.authenticator import AuthMethod
 from api.auth.loopback_only import check_arrival
 from api.auth.principals import Permission
-from api.deps import Caller, HouseAtRest, MyEvents, MyRuns, TheHouse, needs
-from api.protocols.a2a.request import Visit
+from api.deps import Caller, MyEvents, MyRuns, State, StateAtRest, needs
+from api.protocols.a2a.request import CallContext
 from retinue.capability import Manifest
 from retinue.errors import RetinueError
 
@@ -26,35 +26,35 @@ _SERVING = "api.protocols.a2a.server"
 
 
 @router.get(CARD)
-async def card(request: Request, kept: HouseAtRest) -> Response:
+async def card(request: Request, state: StateAtRest) -> Response:
     """Who this agent is, for whoever asks. What it can reach stands only on the card of those who are recognised."""
     try:
-        alone = (await kept.people.caller(request.headers, None)).how is How.SINGLE_USER
-        if alone and not kept.settings.retinue_private_address:
+        alone = (await state.people.caller(request.headers, None)).how is AuthMethod.SINGLE_USER
+        if alone and not state.settings.retinue_private_address:
             check_arrival(request.scope)
     except RetinueError:  # a card is read before anybody signs in: it says how
         alone = False
-    manifests: Sequence[Manifest] = await _manifests(kept) if alone else ()
+    manifests: Sequence[Manifest] = await _manifests(state) if alone else ()
     serving = await _loaded()
     known = request.headers.get("if-none-match")
     answer: Response = serving.card_answer(str(request.base_url), manifests, protected=not alone, if_none_match=known)
     return answer
 
 
-async def _manifests(kept: HouseAtRest) -> Sequence[Manifest]:
+async def _manifests(state: StateAtRest) -> Sequence[Manifest]:
     try:
-        await kept.connect()
-        return await kept.directory.manifests()
+        await state.connect()
+        return await state.directory.manifests()
     except RetinueError:  # while Temporal is away, the card says who we are all the same
         return ()
 
 
 @router.post("/a2a/", dependencies=[needs(Permission.READ)])
 @router.post("/a2a", dependencies=[needs(Permission.READ)])
-async def rpc(request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller) -> Response:
+async def rpc(request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller) -> Response:
     """One call of the protocol. Each method asks for a permission of its own."""
     serving = await _loaded()
-    answer: Response = await serving.answered(Visit(me, runs, events, kept, str(request.base_url)), request)
+    answer: Response = await serving.answered(CallContext(me, runs, events, state, str(request.base_url)), request)
     return answer
 
 

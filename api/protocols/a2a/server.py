@@ -66,7 +66,7 @@ from temporalio.service import RPCError
 from api.events.broker import Reader
 from api.events.model import EventKind
 from api.http.etags import matches
-from api.protocols.a2a.request import WAIT, Said, Visit
+from api.protocols.a2a.request import WAIT, CallContext, Said
 from api.protocols.a2a.tasks import RESTS, STATES, reply_of, task_of, update_of
 from retinue.capability import Manifest
 from retinue.errors import CallerError, Conflict, NotAllowed, NotFound, RetinueError
@@ -146,7 +146,7 @@ def _skill(manifest: Manifest) -> AgentSkill:
     )
 
 
-async def answered(visit: Visit, request: Request) -> Response:
+async def answered(visit: CallContext, request: Request) -> Response:
     """Answer one call."""
     if (refusal := await _wrong_params(request)) is not None:
         return refusal
@@ -184,7 +184,7 @@ def _is_id(value: JsonValue) -> bool:
 class Assistants(RequestHandler):
     """The protocol's methods for one caller."""
 
-    def __init__(self, visit: Visit) -> None:
+    def __init__(self, visit: CallContext) -> None:
         self._visit = visit
 
     async def on_get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Task:
@@ -247,7 +247,7 @@ class Assistants(RequestHandler):
     ) -> AgentCard:
         """The card with the capabilities, for whoever is recognised."""
         visit = self._visit
-        manifests = await _told(visit.kept.directory.manifests)
+        manifests = await _told(visit.state.directory.manifests)
         return card(visit.base, manifests, protected=True)
 
     async def on_create_task_push_notification_config(
@@ -300,16 +300,16 @@ class Assistants(RequestHandler):
         size = min(params.page_size or _MOST_TASKS, _MOST_TASKS)
         found, cursor = await self._visit.runs.page(status=status, limit=size, cursor=params.page_token or None)
         tasks = [await self._task(run.id, params.history_length) for run in found]
-        kept = [
+        state = [
             task
             for task in tasks
             if (not params.status or task.status.state == params.status)
             and (not params.context_id or task.context_id == params.context_id)
         ]
-        for task in kept:
+        for task in state:
             if not params.include_artifacts:
                 del task.artifacts[:]
-        return ListTasksResponse(tasks=kept, next_page_token=cursor or "", page_size=size, total_size=len(kept))
+        return ListTasksResponse(tasks=state, next_page_token=cursor or "", page_size=size, total_size=len(state))
 
     async def _stream(self, run_id: str) -> AsyncGenerator[Event]:
         """The task, then each state that is another, until it rests."""

@@ -384,5 +384,5 @@ def _replaced(steps: Iterable[tuple[int, Any]], before: list[Any]) -> Iterator[d
 def _refusal(begun: Begun) -> tuple[str, str]:
     """Why answers were not recorded, in words, and the kind of the first reason."""
     told = "; ".join(f"{error.message} ({error.hint})" if error.hint else error.message for error in begun.refused[:5])
-    kept = f"{begun.recorded} answers were recorded, others not: " if begun.recorded else ""
-    return f"{kept}{told}"[:2000], type(begun.refused[0]).__name__
+    recorded = f"{begun.recorded} answers were recorded, others not: " if begun.recorded else ""
+    return f"{recorded}{told}"[:2000], type(begun.refused[0]).__name__

@@ -16,12 +16,12 @@ from fastapi.responses import StreamingResponse
 from temporalio.service import RPCError
 
 from api.auth.principals import Permission
-from api.deps import Caller, MyEvents, MyRuns, TheHouse, needs
+from api.deps import Caller, MyEvents, MyRuns, State, needs
 from api.events.drafts import REPLY
 from api.events.model import Event, EventKind
 from api.protocols.ag_ui.run_state import Folded
 from api.protocols.ag_ui.schemas import RunInput
-from api.protocols.ag_ui.threads import Begun, Thread, Visit
+from api.protocols.ag_ui.threads import Begun, CallContext, Thread
 from retinue.errors import RetinueError
 
 router = APIRouter(tags=["doors"], include_in_schema=False)
@@ -39,17 +39,17 @@ _GONE = ("The assistant cannot be followed any more; start a run without a new m
 @router.post("/ag-ui/", dependencies=[needs(Permission.ASK)])
 @router.post("/ag-ui", dependencies=[needs(Permission.ASK)])
 async def run(
-    body: RunInput, request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller
+    body: RunInput, request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller
 ) -> StreamingResponse:
     """A run of the protocol. docs/protocols.md says how threads and runs become assistants and their turns."""
-    visit = Visit(me, runs, events, kept, str(request.base_url))
+    visit = CallContext(me, runs, events, state, str(request.base_url))
     thread = Thread(body, visit)
     begun = await thread.begin()
     telling = (await asyncio.to_thread(import_module, _TELLING)).Telling(body, begun, visit.base)
     return StreamingResponse(_stream(thread, begun, telling, visit), media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _stream(thread: Thread, begun: Begun, telling: Any, visit: Visit) -> AsyncIterator[bytes]:
+async def _stream(thread: Thread, begun: Begun, telling: Any, visit: CallContext) -> AsyncIterator[bytes]:
     encoded = import_module(_TELLING).encoded
     yield encoded(telling.start())
     try:
@@ -62,7 +62,7 @@ async def _stream(thread: Thread, begun: Begun, telling: Any, visit: Visit) -> A
             yield encoded(event)
 
 
-async def _told(begun: Begun, telling: Any, visit: Visit) -> AsyncIterator[Any]:
+async def _told(begun: Begun, telling: Any, visit: CallContext) -> AsyncIterator[Any]:
     """The events up to the end, and None where nothing happened for a while."""
     folded = Folded(begun.assistant_id)
     now = asyncio.get_running_loop().time

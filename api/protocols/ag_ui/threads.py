@@ -19,12 +19,12 @@ from pydantic import BaseModel, ValidationError
 
 from activities.reasoning.contract import Message, Usage
 from api.auth.principals import Permission, Person
-from api.deps import House
+from api.deps import AppState
 from api.events.broker import RunEvents
-from api.events.cursor import Told
+from api.events.cursor import EventCursor
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.protocols.ag_ui.schemas import Answer, RunInput, Said
-from api.protocols.shared.conversations import Place, Places
+from api.protocols.shared.conversations import ConversationPosition, ConversationPositions
 from api.protocols.shared.history import credited
 from api.protocols.shared.run_summary import waiting
 from api.services.runs import Runs
@@ -36,7 +36,7 @@ from workflows.messages import (
     ApprovalStatus,
     ApprovalView,
     AssistantView,
-    Carried,
+    ContinuedState,
     Decide,
     DecisionKind,
     Mode,
@@ -52,7 +52,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Visit:
+class CallContext:
     """Who calls, and what they reach.
 
     Args:
@@ -66,7 +66,7 @@ class Visit:
     person: Person
     runs: Runs
     events: RunEvents
-    kept: House
+    state: AppState
     base: str
 
 
@@ -108,11 +108,11 @@ class Thread:
         visit: Who calls.
     """
 
-    def __init__(self, asked: RunInput, visit: Visit) -> None:
+    def __init__(self, asked: RunInput, visit: CallContext) -> None:
         self._asked = asked
         self._visit = visit
         self._runs = visit.runs
-        self._places = Places(visit.kept.keys.store)
+        self._places = ConversationPositions(visit.state.keys.store)
         self._name = self._digest("thread")
 
     async def begin(self) -> Begun:
@@ -127,7 +127,7 @@ class Thread:
             place, view, told = await (self._resumed() if self._asked.resume else self._spoken())
             await self._visit.events.ended(place.assistant_id)
             description = await self._runs.readable(place.assistant_id)
-        after = Told().as_id(description.run_id or "", int(description.history_length))
+        after = EventCursor().format_event_id(description.run_id or "", int(description.history_length))
         begun = Begun(place.assistant_id, place.told, place.at, after, view.usage)
         return replace(begun, **told)
 
@@ -142,7 +142,7 @@ class Thread:
         """One request with this run's id at a time, and always the same."""
         said = [(said.id, said.text) for said in self._asked.messages[-1:]]
         answers = [answer.model_dump(mode="json") for answer in self._asked.resume or ()]
-        keys, key = self._visit.kept.keys, f"ag-ui {self._digest('run', self._asked.run_id)}"
+        keys, key = self._visit.state.keys, f"ag-ui {self._digest('run', self._asked.run_id)}"
         body = json.dumps([said, answers])
         claim = await keys.claim(owner=self._visit.person.owner, key=key, body=body, named="runId")
         try:
@@ -150,7 +150,7 @@ class Thread:
         finally:
             await keys.give_back(claim)
 
-    async def _spoken(self) -> tuple[Place, AssistantView, dict[str, Any]]:
+    async def _spoken(self) -> tuple[ConversationPosition, AssistantView, dict[str, Any]]:
         """The person says something, or only wants to hear how it stands."""
         said = self._asked.asked
         name = self._digest("said", said.id, said.text) if said else ""
@@ -170,7 +170,7 @@ class Thread:
             await self._runs.send_message(place.assistant_id, SendMessage(text=said.text, key=name))
         return place, view, {}
 
-    async def _place(self, thread: Place | None, said: Said | None) -> Place:
+    async def _place(self, thread: ConversationPosition | None, said: Said | None) -> ConversationPosition:
         """Where the thread goes on; at a new assistant's beginning where there is none that listens."""
         if thread and (said is None or await self._listens(thread)):
             return replace(thread, begins=False)
@@ -178,16 +178,18 @@ class Thread:
             raise NotFound(
                 "nothing was said in this thread yet", hint="the last message must be the user's, with a text"
             )
-        return Place(f"a-{uuid.uuid4().hex}", len(self._asked.earlier()), begins=True, at=datetime.now(UTC))
+        return ConversationPosition(
+            f"a-{uuid.uuid4().hex}", len(self._asked.earlier()), begins=True, at=datetime.now(UTC)
+        )
 
-    async def _listens(self, thread: Place) -> bool:
+    async def _listens(self, thread: ConversationPosition) -> bool:
         try:
             view = await self._runs.view(thread.assistant_id)
         except NotFound:
             return False
         return view.status not in ENDED
 
-    async def _start(self, said: Said, place: Place, *, repeated: bool) -> AssistantView:
+    async def _start(self, said: Said, place: ConversationPosition, *, repeated: bool) -> AssistantView:
         """Start the assistant; again, it is the same one."""
         given = self._given(said, await self._heard_before())
         view = await self._runs.begin(given, claimed=Claim(place.assistant_id, place.at, repeated=repeated))
@@ -206,15 +208,17 @@ class Thread:
 
     def _given(self, said: Said, heard: Sequence[Message]) -> StartAssistant:
         """A chat that begins with what is said; before it stands what an assistant that is gone had heard."""
-        timezone = self._asked.timezone or self._visit.kept.settings.retinue_timezone
+        timezone = self._asked.timezone or self._visit.state.settings.retinue_timezone
         given = self._runs.input_for(StartBody(message=said.text, mode=Mode.CHAT), timezone=timezone)
         earlier = credited(self._asked.earlier(), heard)
         if not earlier:
             return given
-        carried = Carried(messages=earlier, inbox=[SendMessage(text=said.text, key=self._digest("said", said.id))])
+        carried = ContinuedState(
+            messages=earlier, inbox=[SendMessage(text=said.text, key=self._digest("said", said.id))]
+        )
         return given.model_copy(update={"carried": carried})
 
-    async def _resumed(self) -> tuple[Place, AssistantView, dict[str, Any]]:
+    async def _resumed(self) -> tuple[ConversationPosition, AssistantView, dict[str, Any]]:
         """Record the answers, each by itself."""
         thread = await self._places.find(self._name)
         if thread is None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth.principals import Permission
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
-from api.protocols.mcp.routes import Visit
+from api.protocols.mcp.routes import CallContext
 from api.protocols.shared.run_summary import ShownAssistant, ShownInbox, bounded, shown, shown_approval
 from api.services.inbox import waiting_for
 from api.services.schemas import CancelBody, DecisionBody, MessageBody, StartBody
@@ -72,7 +72,7 @@ class CancelArgs(CancelBody):
     assistant_id: str = Field(max_length=200)
 
 
-async def claimed(visit: Visit, key: str | None, said: str, *, seconds: float) -> Claim | None:
+async def claimed(visit: CallContext, key: str | None, said: str, *, seconds: float) -> Claim | None:
     """The run that belongs to a client's key, claimed for as long as it is begun and waited for.
 
     The answer itself is not kept: whoever repeats a call is told how its run stands by then.
@@ -90,20 +90,20 @@ async def claimed(visit: Visit, key: str | None, said: str, *, seconds: float) -
     if key is None:
         return None
     lasting = CLAIM + timedelta(seconds=seconds)
-    return await visit.kept.keys.claim(owner=visit.person.owner, key=key, body=said, lasting=lasting, named=KEY)
+    return await visit.state.keys.claim(owner=visit.person.owner, key=key, body=said, lasting=lasting, named=KEY)
 
 
-async def given_back(visit: Visit, claim: Claim | None) -> None:
+async def given_back(visit: CallContext, claim: Claim | None) -> None:
     """Let the next call with the key go on."""
     if claim is not None:
-        await visit.kept.keys.give_back(claim)
+        await visit.state.keys.give_back(claim)
 
 
-async def _start(visit: Visit, body: StartBody, key: str | None) -> ShownAssistant:
+async def _start(visit: CallContext, body: StartBody, key: str | None) -> ShownAssistant:
     said = body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True)
     claim = await claimed(visit, key, f"mcp start_assistant {said}", seconds=body.wait_seconds)
     try:
-        timezone = body.timezone or visit.kept.settings.retinue_timezone
+        timezone = body.timezone or visit.state.settings.retinue_timezone
         view = await visit.runs.start(body, timezone=timezone, claimed=claim)
         ASSISTANTS_STARTED.inc()
         if body.wait_seconds:
@@ -113,20 +113,20 @@ async def _start(visit: Visit, body: StartBody, key: str | None) -> ShownAssista
     return shown(view, visit.base)
 
 
-async def _status(visit: Visit, args: ReadArgs, _: str | None) -> ShownAssistant:
+async def _status(visit: CallContext, args: ReadArgs, _: str | None) -> ShownAssistant:
     if args.wait_seconds:
         return shown(await visit.runs.settled(args.assistant_id, seconds=args.wait_seconds), visit.base)
     return shown(await visit.runs.view(args.assistant_id), visit.base)
 
 
-async def _inbox(visit: Visit, _: InboxArgs, __: str | None) -> ShownInbox:
-    found = await waiting_for(visit.runs, visit.person, visit.kept.links.run)
+async def _inbox(visit: CallContext, _: InboxArgs, __: str | None) -> ShownInbox:
+    found = await waiting_for(visit.runs, visit.person, visit.state.links.run)
     items = [shown_approval(item, item.assistant_id, visit.base) for item in found.approvals]
     approvals, left_out = bounded(items)
     return ShownInbox(approvals=approvals, approvals_left_out=left_out, unreadable=found.unreadable[:100])
 
 
-async def _decide(visit: Visit, args: DecideArgs, _: str | None) -> ShownAssistant:
+async def _decide(visit: CallContext, args: DecideArgs, _: str | None) -> ShownAssistant:
     said = args.body().model_dump(exclude={"wait_seconds"}, exclude_unset=True)
     decision = Decide(approval_id=args.approval_id, by=visit.person.owner, **said)
     await visit.runs.decide(args.assistant_id, decision)
@@ -134,18 +134,18 @@ async def _decide(visit: Visit, args: DecideArgs, _: str | None) -> ShownAssista
     return shown(await _after(visit, args.assistant_id, args.wait_seconds), visit.base)
 
 
-async def _send(visit: Visit, args: MessageArgs, key: str | None) -> ShownAssistant:
+async def _send(visit: CallContext, args: MessageArgs, key: str | None) -> ShownAssistant:
     message = SendMessage(text=args.message, key=key, question_id=args.question_id)
     await visit.runs.send_message(args.assistant_id, message)
     return shown(await _after(visit, args.assistant_id, args.wait_seconds), visit.base)
 
 
-async def _cancel(visit: Visit, args: CancelArgs, _: str | None) -> ShownAssistant:
+async def _cancel(visit: CallContext, args: CancelArgs, _: str | None) -> ShownAssistant:
     await visit.runs.cancel(args.assistant_id, undo=args.undo)
     return shown(await visit.runs.settled(args.assistant_id, seconds=_CANCEL_WAIT, mine=True), visit.base)
 
 
-async def _after(visit: Visit, assistant_id: str, seconds: float) -> AssistantView:
+async def _after(visit: CallContext, assistant_id: str, seconds: float) -> AssistantView:
     if seconds:
         return await visit.runs.settled(assistant_id, seconds=seconds, mine=True)
     return await visit.runs.view(assistant_id)
@@ -162,7 +162,7 @@ class AssistantTool:
     args: type[BaseModel]
     result: type[BaseModel]
     annotations: Annotations
-    act: Callable[[Visit, Any, str | None], Awaitable[BaseModel]]
+    act: Callable[[CallContext, Any, str | None], Awaitable[BaseModel]]
 
 
 TOOLS = MappingProxyType(
@@ -236,12 +236,12 @@ TOOLS = MappingProxyType(
 )
 
 
-def shown_tools(visit: Visit) -> Iterator[AssistantTool]:
+def shown_tools(visit: CallContext) -> Iterator[AssistantTool]:
     """The tools that the caller may use."""
     yield from (tool for tool in TOOLS.values() if visit.person.may(tool.permission))
 
 
-async def call_tool(visit: Visit, name: str, arguments: dict[str, Any], *, key: str | None) -> BaseModel:
+async def call_tool(visit: CallContext, name: str, arguments: dict[str, Any], *, key: str | None) -> BaseModel:
     """Call a tool.
 
     Args:

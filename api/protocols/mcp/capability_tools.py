@@ -16,7 +16,7 @@ from pydantic import JsonValue, ValidationError
 from api.auth.principals import Permission
 from api.http.metrics import ASSISTANTS_STARTED
 from api.protocols.mcp.assistant_tools import claimed, given_back
-from api.protocols.mcp.routes import Visit
+from api.protocols.mcp.routes import CallContext
 from api.protocols.shared.run_summary import ShownAssistant, shown
 from api.services.schemas import StartBody
 from retinue.capability import Manifest, ToolSpec
@@ -46,7 +46,7 @@ class Called:
     assistant: ShownAssistant
 
 
-def capability_tools(visit: Visit, manifest: Manifest) -> Mapping[str, ToolSpec]:
+def capability_tools(visit: CallContext, manifest: Manifest) -> Mapping[str, ToolSpec]:
     """A capability's tools by the names that they have at its own door: `create_event`. Whoever may not ask has none."""
     if not visit.person.may(Permission.ASK):
         return {}
@@ -54,7 +54,7 @@ def capability_tools(visit: Visit, manifest: Manifest) -> Mapping[str, ToolSpec]
 
 
 async def call_capability(
-    visit: Visit, manifest: Manifest, name: str, arguments: dict[str, Any], *, key: str | None, seconds: float
+    visit: CallContext, manifest: Manifest, name: str, arguments: dict[str, Any], *, key: str | None, seconds: float
 ) -> Called:
     """Call a tool as a run of one step, and wait for it.
 
@@ -79,7 +79,7 @@ async def call_capability(
     try:
         # the arguments must not stand in the message: what a message holds counts as typed by the person
         body = StartBody(message=f"{step.tool}, called through the MCP door")
-        given = visit.runs.input_for(body, timezone=visit.kept.settings.retinue_timezone)
+        given = visit.runs.input_for(body, timezone=visit.state.settings.retinue_timezone)
         view = await visit.runs.begin(given.model_copy(update={"call": step}), claimed=claim)
         ASSISTANTS_STARTED.inc()
         view = await visit.runs.settled(view.id, seconds=seconds)

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from api.auth.principals import Permission, Person
-from api.deps import Caller, House, MyRuns, TheHouse, needs
+from api.deps import AppState, Caller, MyRuns, State, needs
 from api.services.runs import Runs
 from retinue.capability import Manifest
 from retinue.errors import NotFound
@@ -29,7 +29,7 @@ _SERVING = "api.protocols.mcp.server"
 
 
 @dataclass(frozen=True)
-class Visit:
+class CallContext:
     """Who calls, and what they reach.
 
     Args:
@@ -41,7 +41,7 @@ class Visit:
 
     person: Person
     runs: Runs
-    kept: House
+    state: AppState
     base: str
 
 
@@ -60,26 +60,26 @@ class McpAnswer(Response):
 
 @router.post("/mcp/", dependencies=[needs(Permission.READ)])
 @router.post("/mcp", dependencies=[needs(Permission.READ)])
-async def assistants(request: Request, runs: MyRuns, kept: TheHouse, me: Caller) -> Response:
+async def assistants(request: Request, runs: MyRuns, state: State, me: Caller) -> Response:
     """Assistants and approvals as tools. Each tool asks for a permission of its own."""
     serving = await _loaded()
-    visit = Visit(me, runs, kept, str(request.base_url))
+    visit = CallContext(me, runs, state, str(request.base_url))
     return McpAnswer(serving.assistants_server(visit), serving.answered)
 
 
 @router.post("/mcp/{capability}", dependencies=[needs(Permission.READ)])
 async def capability_tools(
-    capability: Annotated[str, Path(max_length=40)], request: Request, runs: MyRuns, kept: TheHouse, me: Caller
+    capability: Annotated[str, Path(max_length=40)], request: Request, runs: MyRuns, state: State, me: Caller
 ) -> Response:
     """A capability's tools, each call a run of one step under the caller's policy."""
-    manifest = await _manifest(kept, capability)
+    manifest = await _manifest(state, capability)
     serving = await _loaded()
-    visit = Visit(me, runs, kept, str(request.base_url))
+    visit = CallContext(me, runs, state, str(request.base_url))
     return McpAnswer(serving.capability_server(visit, manifest), serving.answered)
 
 
-async def _manifest(kept: House, name: str) -> Manifest:
-    manifests = await kept.directory.manifests(max_age=FRESH)
+async def _manifest(state: AppState, name: str) -> Manifest:
+    manifests = await state.directory.manifests(max_age=FRESH)
     found = next((manifest for manifest in manifests if manifest.name == name), None)
     if found is None:
         raise NotFound("there is no capability of that name", hint="GET /v1/capabilities lists them")

@@ -20,7 +20,7 @@ from temporalio.service import RPCError
 from api.http.body_limits import MAX_BODY
 from api.protocols.mcp.assistant_tools import KEY, AssistantTool, call_tool, shown_tools
 from api.protocols.mcp.capability_tools import Called, call_capability, capability_tools
-from api.protocols.mcp.routes import Visit
+from api.protocols.mcp.routes import CallContext
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.errors import InvalidArguments, RetinueError
 
@@ -50,7 +50,7 @@ async def answered(server: Server[Any], scope: Scope, receive: Receive, send: Se
         await manager.handle_request(scope, receive, send)
 
 
-def assistants_server(visit: Visit) -> Server[Any]:
+def assistants_server(visit: CallContext) -> Server[Any]:
     """The server of assistants and approvals."""
 
     async def listed(_: Context, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
@@ -66,7 +66,7 @@ def assistants_server(visit: Visit) -> Server[Any]:
     return Server("retinue", version=VERSION, instructions=_INSTRUCTIONS, on_list_tools=listed, on_call_tool=called)
 
 
-def capability_server(visit: Visit, manifest: Manifest) -> Server[Any]:
+def capability_server(visit: CallContext, manifest: Manifest) -> Server[Any]:
     """The server of one capability's tools."""
 
     async def listed(_: Context, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from temporalio.service import RPCError
 
 from api.auth.principals import Permission
-from api.deps import Caller, House, MyEvents, MyRuns, TheHouse, needs
+from api.deps import AppState, Caller, MyEvents, MyRuns, State, needs
 from api.events.broker import RunEvents
 from api.protocols.openai.errors import DOCUMENTED, OpenAiRoute, refusal
 from api.protocols.openai.history import History, read
@@ -29,8 +29,8 @@ from api.protocols.openai.response_schemas import (
     ResponseUsage,
 )
 from api.protocols.openai.schemas import ChatMessage, check_model, in_schema
-from api.protocols.openai.turn import NO_STORE, PIECE, STREAM, STREAMED_WAIT, WAIT, Outcome, Told, Turn
-from api.protocols.shared.conversations import Places
+from api.protocols.openai.turn import NO_STORE, PIECE, STREAM, STREAMED_WAIT, WAIT, Outcome, Turn, TurnAnswer
+from api.protocols.shared.conversations import ConversationPositions
 from api.protocols.shared.run_summary import shown
 from api.services.runs import Runs
 from retinue.errors import InvalidArguments, RetinueError
@@ -53,12 +53,12 @@ _RESPONSES = "responses"
     dependencies=[needs(Permission.ASK)],
 )
 async def create(
-    body: ResponseBody, request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller
+    body: ResponseBody, request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller
 ) -> Response | HttpResponse:
     """The assistant's answer to the last message of the input. `GET /v1/responses/{response_id}` reads it again."""
     check_model(body.model)
     history = _history(body, me.owner)
-    turn = _turn(history, request, runs, events, kept)
+    turn = _turn(history, request, runs, events, state)
     await turn.begin()
     made = _Made(f"resp_{history.request}", turn, str(request.base_url), body, history.schema is not None)
     wanted = body.metadata.wait_seconds if body.metadata else None
@@ -80,11 +80,11 @@ async def retrieve(
     request: Request,
     runs: MyRuns,
     events: MyEvents,
-    kept: TheHouse,
+    state: State,
     me: Caller,
 ) -> Response:
     """The answer as far as it is known by now."""
-    turn = _turn(History((), "", None, (me.owner,)), request, runs, events, kept)
+    turn = _turn(History((), "", None, (me.owner,)), request, runs, events, state)
     await turn.resume(_request_of(response_id))
     told = await _answer(turn, 0.0)
     return _Made(response_id, turn, str(request.base_url)).response(told)
@@ -118,21 +118,21 @@ def _request_of(response_id: str) -> str:
     return found[1] if found else response_id
 
 
-def _turn(history: History, request: Request, runs: Runs, events: RunEvents, kept: House) -> Turn:
+def _turn(history: History, request: Request, runs: Runs, events: RunEvents, state: AppState) -> Turn:
     return Turn(
         history,
         runs=runs,
         events=events,
-        places=Places(kept.keys.store),
+        places=ConversationPositions(state.keys.store),
         base=str(request.base_url),
-        timezone=kept.settings.retinue_timezone,
+        timezone=state.settings.retinue_timezone,
     )
 
 
-async def _answer(turn: Turn, seconds: float) -> Told:
+async def _answer(turn: Turn, seconds: float) -> TurnAnswer:
     async with aclosing(turn.answer(seconds)) as answers:
         async for told in answers:
-            if isinstance(told, Told):
+            if isinstance(told, TurnAnswer):
                 return told
     raise AssertionError("a turn ends with an answer")
 
@@ -173,17 +173,17 @@ class _Made:
             user=asked.user if asked else None,
         )
 
-    def message(self, told: Told) -> OutputMessage:
+    def message(self, told: TurnAnswer) -> OutputMessage:
         """The answer as an item of the output."""
         working = told.outcome is Outcome.WORKING
         status: Literal["in_progress", "completed"] = "in_progress" if working else "completed"
         return OutputMessage(id=self.message_id, status=status, content=[self._part(told)])
 
-    def _part(self, told: Told) -> OutputText | OutputRefusal:
+    def _part(self, told: TurnAnswer) -> OutputText | OutputRefusal:
         words_instead = self.structured and not in_schema(told.text)
         return OutputRefusal(refusal=told.text) if words_instead else OutputText(text=told.text)
 
-    def response(self, told: Told) -> Response:
+    def response(self, told: TurnAnswer) -> Response:
         """As it is with an answer, or with the word that there is none yet."""
         changes: dict[str, Any] = {"output": [self.message(told)], "retinue": shown(told.view, self.base)}
         if self.asked:
@@ -191,7 +191,7 @@ class _Made:
         return self.empty().model_copy(update={**changes, **_state(told)})
 
 
-def _state(told: Told) -> dict[str, Any]:
+def _state(told: TurnAnswer) -> dict[str, Any]:
     if told.outcome is Outcome.WORKING:
         return {"status": "in_progress"}
     if told.outcome is Outcome.ANSWERED:
@@ -207,7 +207,7 @@ def _metadata(asked: ResponseBody | None) -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
-def _usage(told: Told) -> ResponseUsage:
+def _usage(told: TurnAnswer) -> ResponseUsage:
     used = told.usage
     both = used.input_tokens + used.output_tokens
     return ResponseUsage(input_tokens=used.input_tokens, output_tokens=used.output_tokens, total_tokens=both)
@@ -257,7 +257,7 @@ class _Writing:
             return [*begun, self.event("response.refusal.delta", **self._place(), delta=text)]
         return [*begun, self.event("response.output_text.delta", **self._place(), delta=text, logprobs=[])]
 
-    def end(self, told: Told) -> list[bytes]:
+    def end(self, told: TurnAnswer) -> list[bytes]:
         """What is left of the answer, and the whole of it."""
         rest = [told.text[start : start + PIECE] for start in range(self._sent, len(told.text), PIECE)]
         item = self._made.message(told).model_dump(mode="json")

@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from temporalio.service import RPCError
 
 from api.auth.principals import Permission
-from api.deps import Caller, MyEvents, MyRuns, TheHouse, needs
+from api.deps import Caller, MyEvents, MyRuns, State, needs
 from api.protocols.openai.errors import DOCUMENTED, OpenAiRoute, refusal
 from api.protocols.openai.history import History, read
 from api.protocols.openai.schemas import (
@@ -29,8 +29,8 @@ from api.protocols.openai.schemas import (
     chunk,
     in_schema,
 )
-from api.protocols.openai.turn import NO_STORE, PIECE, STREAM, STREAMED_WAIT, WAIT, Told, Turn
-from api.protocols.shared.conversations import Places
+from api.protocols.openai.turn import NO_STORE, PIECE, STREAM, STREAMED_WAIT, WAIT, Turn, TurnAnswer
+from api.protocols.shared.conversations import ConversationPositions
 from api.protocols.shared.run_summary import shown
 from retinue.errors import RetinueError
 
@@ -71,7 +71,7 @@ async def model(model: Annotated[str, Path(max_length=200)]) -> Model:
     dependencies=[needs(Permission.ASK)],
 )
 async def complete(
-    body: ChatBody, request: Request, runs: MyRuns, events: MyEvents, kept: TheHouse, me: Caller
+    body: ChatBody, request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller
 ) -> ChatCompletion | Response:
     """The assistant's answer to the last message. docs/protocols.md says how a history becomes a conversation."""
     check_model(body.model)
@@ -82,16 +82,16 @@ async def complete(
         history,
         runs=runs,
         events=events,
-        places=Places(kept.keys.store),
+        places=ConversationPositions(state.keys.store),
         base=base,
-        timezone=kept.settings.retinue_timezone,
+        timezone=state.settings.retinue_timezone,
     )
     await turn.begin()
     if body.stream:
         return StreamingResponse(_streamed(turn, body, history, base), media_type=STREAM, headers=NO_STORE)
     async with aclosing(turn.answer(_patience(body, WAIT))) as answers:
         async for told in answers:
-            if isinstance(told, Told):
+            if isinstance(told, TurnAnswer):
                 return _completion(told, history, base)
     raise AssertionError("a turn ends with an answer")
 
@@ -101,7 +101,7 @@ def _patience(body: ChatBody, default: float) -> float:
     return default if wanted is None else wanted
 
 
-def _completion(told: Told, history: History, base: str) -> ChatCompletion:
+def _completion(told: TurnAnswer, history: History, base: str) -> ChatCompletion:
     return ChatCompletion(
         id=_made(history),
         created=int(time.time()),
@@ -111,7 +111,7 @@ def _completion(told: Told, history: History, base: str) -> ChatCompletion:
     )
 
 
-def _message(told: Told, history: History) -> ChatAnswer:
+def _message(told: TurnAnswer, history: History) -> ChatAnswer:
     """The answer; where another form was asked for and it is in words, as a refusal that clients know."""
     if history.schema is None or in_schema(told.text):
         return ChatAnswer(content=told.text)
@@ -122,7 +122,7 @@ def _made(history: History) -> str:
     return f"chatcmpl-{history.request[:24]}"
 
 
-def _usage(told: Told) -> ChatUsage:
+def _usage(told: TurnAnswer) -> ChatUsage:
     used = told.usage
     return ChatUsage(
         prompt_tokens=used.input_tokens,

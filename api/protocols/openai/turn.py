@@ -16,7 +16,7 @@ from api.events.drafts import REPLY
 from api.events.model import Event, EventKind
 from api.http.metrics import ASSISTANTS_STARTED
 from api.protocols.openai.history import History
-from api.protocols.shared.conversations import Place, Places, is_past
+from api.protocols.shared.conversations import ConversationPosition, ConversationPositions, is_past
 from api.protocols.shared.history import credited, last_said
 from api.protocols.shared.run_summary import address, bounded, shown_approval, waiting
 from api.services.runs import Runs
@@ -28,7 +28,7 @@ from workflows.messages import (
     ENDED,
     AssistantStatus,
     AssistantView,
-    Carried,
+    ContinuedState,
     Mode,
     SendMessage,
     StartAssistant,
@@ -59,7 +59,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Told:
+class TurnAnswer:
     """An answer.
 
     Args:
@@ -90,7 +90,14 @@ class Turn:
     """
 
     def __init__(
-        self, history: History, *, runs: Runs, events: RunEvents, places: Places, base: str, timezone: str
+        self,
+        history: History,
+        *,
+        runs: Runs,
+        events: RunEvents,
+        places: ConversationPositions,
+        base: str,
+        timezone: str,
     ) -> None:
         self._history = history
         self._runs = runs
@@ -103,7 +110,7 @@ class Turn:
         self._notes = True
         self._pieces = ""
         self._began_anew = False
-        self._place = Place("", 0, begins=False, at=datetime.now(UTC))
+        self._place = ConversationPosition("", 0, begins=False, at=datetime.now(UTC))
 
     async def begin(self) -> None:
         """Find or start the run, and say to it what is new, unless it waits for a decision.
@@ -142,7 +149,7 @@ class Turn:
         asked = next((message.text for message in said if message and message.role is Role.USER), "")
         self._history = replace(self._history, asked=asked)
 
-    async def _readable(self, place: Place) -> AssistantView:
+    async def _readable(self, place: ConversationPosition) -> AssistantView:
         view = await self._runs.view(place.assistant_id)
         if view.earlier_messages > place.told:
             raise Conflict("this part of the conversation is too long ago to be gone through again")
@@ -153,7 +160,7 @@ class Turn:
         """When the request was first made."""
         return self._place.at
 
-    async def answer(self, seconds: float, *, in_pieces: bool = False) -> AsyncGenerator[Told | str | None, None]:
+    async def answer(self, seconds: float, *, in_pieces: bool = False) -> AsyncGenerator[TurnAnswer | str | None, None]:
         """The answer, and None whenever nothing happened for `ALIVE` seconds before it.
 
         Args:
@@ -195,7 +202,7 @@ class Turn:
             self._pieces += "" if self._began_anew else safe(piece.data["text"])
         return self._pieces[known:]
 
-    async def _found(self) -> Place:
+    async def _found(self) -> ConversationPosition:
         """The place of this request: known already, after a known one, or a new run's beginning."""
         history, now = self._history, datetime.now(UTC)
         known = await self._places.find(history.request)
@@ -207,22 +214,22 @@ class Turn:
         if history.after is not None and view is None:
             raise _no_response()
         if before and view and view.status not in ENDED:
-            place = Place(before.assistant_id, before.told, begins=False, at=now)
+            place = ConversationPosition(before.assistant_id, before.told, begins=False, at=now)
         else:
             if view and history.after is not None:  # the client sent nothing of what was said before
                 history = self._history = replace(history, earlier=tuple(last_said(view.messages)))
             elif view:
                 history = self._history = replace(history, earlier=tuple(credited(history.earlier, view.messages)))
-            place = Place(f"a-{uuid.uuid4().hex}", len(history.earlier), begins=True, at=now)
+            place = ConversationPosition(f"a-{uuid.uuid4().hex}", len(history.earlier), begins=True, at=now)
         taken = await self._places.take(history.request, place, instead_of=past)
         self._repeated = taken is not place
         return taken
 
-    def _is_over(self, known: Place) -> bool:
+    def _is_over(self, known: ConversationPosition) -> bool:
         """Whether the same words are said anew by now: with a history they would have another before them."""
         return not self._history.earlier and self._history.after is None and is_past(known, SAME)
 
-    async def _earlier_place(self) -> Place | None:
+    async def _earlier_place(self) -> ConversationPosition | None:
         """Where the conversation stood before this request."""
         history = self._history
         if history.place is None:
@@ -232,7 +239,7 @@ class Turn:
             return await self._places.find(history.after)
         return found
 
-    async def _view_of(self, place: Place) -> AssistantView | None:
+    async def _view_of(self, place: ConversationPosition) -> AssistantView | None:
         """A run to go on from. One that the caller may only read is somebody else's words."""
         try:
             view = await self._runs.view(place.assistant_id)
@@ -254,7 +261,7 @@ class Turn:
         if not self._history.earlier:
             return given.model_copy(update=self._form)
         asked = SendMessage(text=self._history.asked, key=self._history.request, **self._form)
-        carried = Carried(messages=self._history.for_planners(), inbox=[asked])
+        carried = ContinuedState(messages=self._history.for_planners(), inbox=[asked])
         return given.model_copy(update={"carried": carried})
 
     @property
@@ -306,14 +313,14 @@ class Turn:
         where = address(self._base, view.id)
         return f"It is still at work ({view.status}). Write again to hear how it went, or look at {where}"
 
-    async def _told(self, outcome: Outcome, view: AssistantView, text: str) -> Told:
+    async def _told(self, outcome: Outcome, view: AssistantView, text: str) -> TurnAnswer:
         text = safe(text)
         if not text.startswith(self._pieces):
             text = f"{self._pieces}\n\n{text}"
         reached = self._reached(view)
         for place in self._history.places_after(text) if self._notes else ():
             await self._places.reach(place, view.id, reached)
-        return Told(outcome, text, view, reached, _less(view.usage, self._before))
+        return TurnAnswer(outcome, text, view, reached, _less(view.usage, self._before))
 
     def _reached(self, view: AssistantView) -> int:
         """How many messages are told with the answer: up to the next thing that the person said."""

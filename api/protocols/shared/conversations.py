@@ -13,7 +13,7 @@ from retinue.store import Store
 
 
 @dataclass(frozen=True)
-class Place:
+class ConversationPosition:
     """A place in a conversation.
 
     Args:
@@ -29,20 +29,22 @@ class Place:
     at: datetime
 
 
-class Places:
+class ConversationPositions:
     """The table of places."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def find(self, name: str) -> Place | None:
+    async def find(self, name: str) -> ConversationPosition | None:
         """The place of that name."""
         query = select(CONVERSATIONS).where(CONVERSATIONS.c.id == name)
         async with self._store.read() as session:
             row = (await (await session.connection()).execute(query)).one_or_none()
-        return None if row is None else Place(row.assistant_id, row.told, row.begins, row.at)
+        return None if row is None else ConversationPosition(row.assistant_id, row.told, row.begins, row.at)
 
-    async def take(self, name: str, place: Place, *, instead_of: Place | None = None) -> Place:
+    async def take(
+        self, name: str, place: ConversationPosition, *, instead_of: ConversationPosition | None = None
+    ) -> ConversationPosition:
         """Note a place, and give what stands there: of several who note it at once, all get that of the first.
 
         Args:
@@ -65,7 +67,7 @@ class Places:
     async def reach(self, name: str, assistant_id: str, told: int) -> None:
         """Note how far a conversation has come. It never goes back within a run."""
         now = datetime.now(UTC)
-        known = await self.take(name, Place(assistant_id, told, begins=False, at=now))
+        known = await self.take(name, ConversationPosition(assistant_id, told, begins=False, at=now))
         if (known.assistant_id, known.told) == (assistant_id, told):
             return
         further = update(CONVERSATIONS).where(
@@ -77,6 +79,6 @@ class Places:
             await (await session.connection()).execute(changed)
 
 
-def is_past(place: Place, lasting: timedelta) -> bool:
+def is_past(place: ConversationPosition, lasting: timedelta) -> bool:
     """Whether it was reached longer ago."""
     return datetime.now(UTC) - place.at > lasting

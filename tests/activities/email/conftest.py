@@ -30,7 +30,7 @@ from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
 from retinue.capability import Capability
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.testing import activities_by_name
 from tests.activities.email.mail_servers import DOVECOT, NO_DOVECOT, Dovecot, dovecot
 from workers.temporal_server import free_port
@@ -225,7 +225,7 @@ def box(request: pytest.FixtureRequest) -> Box:
 
 def caller(tools: Capability) -> Call:
     """Run one tool as the activity of one step: `await call("send", {...}, step="s1")`."""
-    by_name = activities_by_name(activities_of(tools))
+    by_name = activities_by_name(build_activities(tools))
 
     async def run(tool: str, arguments: dict[str, Any], *, step: str = "s1", workflow: str = "w1") -> dict[str, Any]:
         name = f"email.{tool}"

@@ -17,7 +17,7 @@ from activities.reasoning.contract import ComposeRequest, ConverseRequest, Model
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.settings import Duty, ReasoningSettings
 from activities.reasoning.tools import ReasoningTools
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.errors import CutAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 from retinue.testing import Answer, activities_by_name
 from tests.activities.reasoning.conftest import NOW, fixed_manifests, store_at
@@ -225,7 +225,7 @@ async def test_every_duty_falls_back_on_the_one_model(endpoints: Endpoints, mode
 
 def compose_of(model: LanguageModel, tmp_path: Any) -> Callable[..., Any]:
     tools = ReasoningTools(model, fixed_manifests, store_at(tmp_path / "reasoning.db"))
-    return activities_by_name(activities_of(tools))["reasoning.compose"]
+    return activities_by_name(build_activities(tools))["reasoning.compose"]
 
 
 async def attempts(run: Callable[..., Any], arguments: Any) -> tuple[int, str]:
@@ -279,7 +279,7 @@ async def test_a_turn_makes_four_requests_at_most(
     for name in "ab":
         endpoints.says(name, *answers)
     tools = ReasoningTools(models(listed), fixed_manifests, store_at(tmp_path / "reasoning.db"))
-    run = activities_by_name(activities_of(tools))["reasoning.converse"]
+    run = activities_by_name(build_activities(tools))["reasoning.converse"]
     turn = ConverseRequest(agent="calendar", goal="g", timezone="UTC", now=NOW, transcript=Transcript(key="k"))
     _, error = await attempts(run, turn.model_dump(mode="json"))
     assert 2 <= len(endpoints.requests) <= 4

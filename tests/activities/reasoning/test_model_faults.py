@@ -31,7 +31,7 @@ from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.store import TranscriptStore
 from activities.reasoning.tools import ReasoningTools
 from retinue.capability import Manifest
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.errors import (
     CutAnswer,
     MalformedAnswer,
@@ -539,7 +539,7 @@ async def test_the_activity_says_whether_trying_again_may_help(
 
     plan = next(
         run
-        for run in activities_of(ReasoningTools(quick, none, untouched()))
+        for run in build_activities(ReasoningTools(quick, none, untouched()))
         if "plan" in run.__temporal_activity_definition.name  # type: ignore[attr-defined]  # set by @activity.defn
     )
     request = PlanRequest(messages=[Message(role=Role.USER, text=message)], timezone="UTC", now=datetime.now(UTC))

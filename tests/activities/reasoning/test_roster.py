@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from activities.reasoning import roster as roster_module
-from activities.reasoning.roster import Roster
+from activities.reasoning.roster import ModelRouting
 from activities.reasoning.settings import Duty, ReasoningSettings
 from retinue.errors import ServiceRefused
 from retinue.settings import ROOT
@@ -37,11 +37,11 @@ price_output = 3
 def roster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("MY_NIM_KEY", KEY)
 
-    def one(listed: str = "local", text: str | None = GOOD, **settings: Any) -> Roster:
+    def one(listed: str = "local", text: str | None = GOOD, **settings: Any) -> ModelRouting:
         file = tmp_path / "models.toml"
         file.write_text(text or "")
         said = {"api_key": "default-key", "base_url": "http://default/v1", **settings}
-        return Roster(ReasoningSettings(model=listed, models=file if text is not None else None, **said))
+        return ModelRouting(ReasoningSettings(model=listed, models=file if text is not None else None, **said))
 
     return one
 
@@ -104,7 +104,7 @@ def test_what_is_wrong_is_said_at_the_start(roster: Any, listed: str, text: str 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read: No such file"):
-        Roster(ReasoningSettings(models=tmp_path / "none.toml"))
+        ModelRouting(ReasoningSettings(models=tmp_path / "none.toml"))
 
 
 def test_no_key_stands_in_a_repr(roster: Any) -> None:
@@ -133,7 +133,7 @@ def test_the_example_of_the_documentation_is_right(tmp_path: Path, monkeypatch: 
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     for name, value in [*variables, ("RETINUE_MODELS", str(file))]:
         monkeypatch.setenv(name, value)
-    roster = Roster(ReasoningSettings())
+    roster = ModelRouting(ReasoningSettings())
     planners, agent = roster.models_for(Duty.PLAN), roster.models_of("calendar")
     assert [spec.host for spec in planners] == ["integrate.api.nvidia.com", "api.openai.com", "localhost"]
     assert [spec.label for spec in roster.models_for(Duty.REPLY)] == ["gpt-5-mini", "local"]

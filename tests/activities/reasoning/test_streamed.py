@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.reasoning import draft
 from activities.reasoning.contract import MODEL_OPTIONS, Draft, Message, Reasoning, ReplyRequest, Role
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.testing import Answer, activities_by_name
 from tests.activities.reasoning.conftest import Make
 from tests.activities.reasoning.endpoints import Endpoints, many_models
@@ -41,7 +41,7 @@ class Reply:
 
     def __init__(self, make: Make, endpoints: Endpoints) -> None:
         tools = make(base_url=endpoints.url, model="one").tools
-        self._run = activities_by_name(activities_of(tools))["reasoning.reply"]
+        self._run = activities_by_name(build_activities(tools))["reasoning.reply"]
         self.beats: list[Sequence[Any]] = []
 
     async def write(self) -> str:

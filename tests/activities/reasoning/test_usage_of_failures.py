@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.reasoning.contract import ComposeRequest, ReplyRequest, Usage, UsedSoFar
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.testing import Answer, activities_by_name, plan_answer
 from tests.activities.reasoning.conftest import NOW, Bench, Make, planning
 from tests.activities.reasoning.endpoints import Endpoints, many_models
@@ -48,7 +48,7 @@ async def run(bench: Bench, tool: str, arguments: dict[str, Any], before: Usage 
     if before:
         details = [UsedSoFar(used_so_far=before).model_dump(mode="json")]
         environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
-    result: dict[str, Any] = await environment.run(activities_by_name(activities_of(bench.tools))[tool], arguments)
+    result: dict[str, Any] = await environment.run(activities_by_name(build_activities(bench.tools))[tool], arguments)
     return result
 
 

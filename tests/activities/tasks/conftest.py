@@ -21,7 +21,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.tasks.contract import Reminder
 from activities.tasks.models import TasksBase
 from activities.tasks.tools import TasksTools
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.store import Store
 from retinue.testing import activities_by_name
 
@@ -104,7 +104,7 @@ def list_url(database: Path) -> str:
 async def call(list_url: str, timers: Timers, clock: Clock) -> AsyncIterator[Call]:
     """Runs a tool by name; calls with the same `step` are attempts of one step."""
     store = Store(list_url, TasksBase.metadata, owner="tasks")
-    by_name = activities_by_name(activities_of(TasksTools(store, clock=clock)))
+    by_name = activities_by_name(build_activities(TasksTools(store, clock=clock)))
 
     async def run(tool: str, *, step: str | None = None, **arguments: Any) -> dict[str, Any]:
         environment = ActivityEnvironment(client=cast(Client, timers))

@@ -17,7 +17,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.weather.provider import OpenMeteo, Simulated, WeatherProvider
 from activities.weather.service import Service, new_client
 from activities.weather.tools import WeatherTools
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.testing import activities_by_name
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -165,7 +165,7 @@ def simulated(clock: Clock) -> Call:
 
 def activities(provider: WeatherProvider) -> Call:
     """Run one tool as the activity that a worker runs: `await call("forecast", place="Lisbon", ...)`."""
-    by_name = activities_by_name(activities_of(WeatherTools(provider)))
+    by_name = activities_by_name(build_activities(WeatherTools(provider)))
 
     async def call(tool: str, **arguments: Any) -> dict[str, Any]:
         return await ActivityEnvironment().run(by_name[f"weather.{tool}"], arguments)

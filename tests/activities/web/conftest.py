@@ -11,10 +11,10 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from temporalio.testing import ActivityEnvironment
 
-from activities.web.manners import Manners
+from activities.web.manners import SiteThrottle
 from activities.web.pages import Pages
 from activities.web.tools import WebTools
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.network.egress import Egress, HostPort, guarded_client
 from retinue.testing import activities_by_name, serving
 
@@ -90,8 +90,8 @@ async def fetch(site: Site, clock: Clock) -> AsyncIterator[Fetch]:
     open_places = [HostPort("site.example", site.port), HostPort("other.example", site.port)]
     egress = Egress(allow=open_places, resolve=everything_is_here)
     async with guarded_client(egress, timeout=1, user_agent="retinue/test (+ana@example.com)") as client:
-        pages = Pages(client, deadline=2, clock=clock, manners=Manners(gap=0))
-        run = activities_by_name(activities_of(WebTools(pages)))["web.fetch"]
+        pages = Pages(client, deadline=2, clock=clock, manners=SiteThrottle(gap=0))
+        run = activities_by_name(build_activities(WebTools(pages)))["web.fetch"]
 
         async def call(where: str) -> dict[str, Any]:
             url = site.address(where) if where.startswith("/") else where

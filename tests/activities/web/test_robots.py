@@ -12,9 +12,9 @@ from fastapi import Response
 from fastapi.responses import RedirectResponse
 from temporalio.exceptions import ApplicationError
 
-from activities.web.manners import Manners
+from activities.web.manners import SiteThrottle
 from activities.web.robots import Robots
-from activities.web.visits import Visit
+from activities.web.visits import FetchedPage
 from retinue.errors import NotAllowed, ServiceBusy
 
 
@@ -136,14 +136,14 @@ async def test_hostile_rules_cost_little(fetch: Any, site: Any, rules: str) -> N
 
 @pytest.mark.parametrize(("said", "seconds"), [("Crawl-delay: 3", 3), ("Crawl-delay: 86400", 10), ("", 0)])
 async def test_the_pace_that_a_site_wants_is_kept_within_reason(clock: Any, said: str, seconds: float) -> None:
-    async def ask(url: httpx.URL) -> Visit:
-        return Visit(url, 200, httpx.Headers(), f"User-agent: *\nAllow: /\n{said}".encode(), False)
+    async def ask(url: httpx.URL) -> FetchedPage:
+        return FetchedPage(url, 200, httpx.Headers(), f"User-agent: *\nAllow: /\n{said}".encode(), False)
 
     assert await Robots(ask, clock=clock).check(httpx.URL("http://site.example/x")) == seconds
 
 
 async def test_a_site_is_asked_one_thing_at_a_time_with_a_gap() -> None:
-    manners, inside, most, ends = Manners(gap=0.1), 0, 0, []
+    manners, inside, most, ends = SiteThrottle(gap=0.1), 0, 0, []
     loop = asyncio.get_running_loop()
 
     async def visit() -> None:
@@ -163,7 +163,7 @@ async def test_a_site_is_asked_one_thing_at_a_time_with_a_gap() -> None:
 
 async def test_a_pause_is_over_when_it_is_over() -> None:
     now = 100.0
-    manners = Manners(gap=0, clock=lambda: now)
+    manners = SiteThrottle(gap=0, clock=lambda: now)
     manners.pause("site.example", 30)
     with pytest.raises(ServiceBusy) as busy:
         async with manners.turn("site.example"):

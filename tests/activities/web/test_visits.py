@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from activities.web.visits import Visit, follow
+from activities.web.visits import FetchedPage, follow
 from retinue.errors import NotAllowed
 
 
@@ -16,11 +16,11 @@ class Way:
         self.leads = leads
         self.taken: list[str] = []
 
-    async def step(self, url: httpx.URL) -> Visit:
+    async def step(self, url: httpx.URL) -> FetchedPage:
         self.taken.append(str(url))
         target = self.leads.get(url.path.strip("/"))
         headers = httpx.Headers({"Location": target} if target else {})
-        return Visit(url, 302 if target else 200, headers, b"", False)
+        return FetchedPage(url, 302 if target else 200, headers, b"", False)
 
 
 @pytest.mark.parametrize("target", ["http://site.example/b", "HTTP://other.example/b"])

@@ -37,7 +37,7 @@ async def reading(door: Door, expected: dict[str, int]) -> None:
     """Wait until so many read which run: a follower is gone a little later than its readers."""
 
     async def now() -> dict[str, int]:
-        found: dict[str, int] = door.app.state.house.followers.readers_by_run()
+        found: dict[str, int] = door.app.state.house.broadcasters.readers_by_run()
         return found
 
     await eventually(now, expected.__eq__)

@@ -74,7 +74,7 @@ async def frail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 async def test_a_stream_goes_on_after_the_worker_and_then_temporal_were_away(
     frail: Frail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.events.broker.LINGER", 0)
+    monkeypatch.setattr("api.events.broker.IDLE_TTL", 0)
     frail.model.script("Mail it", plan_answer([mail("s1")]))
     run_id = (await frail.http.post("/v1/assistants", json={"message": "Mail it"})).json()["id"]
     path, folded = f"/v1/assistants/{run_id}/events", Folded()

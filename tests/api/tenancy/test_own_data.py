@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
-from retinue.temporal.tenant_header import acting_for
+from retinue.temporal.tenant_header import use_tenant
 from retinue.tenancy import folder_of
 from retinue.testing import plan_answer
 from retinue.times import present
@@ -206,6 +206,6 @@ async def test_no_argument_and_no_header_of_the_caller_chooses_the_organisation(
         view = await consented(anna, (await anna.start(message))["id"])
         assert view["status"] == "failed"
         assert "umbrella" not in str(view["plan"])
-    with acting_for(umbrella):
+    with use_tenant(umbrella):
         asked = await done(anna, fresh("Show"), QUESTIONS)
     assert answers(steps(asked)) == [[], [], [], []]

@@ -32,11 +32,11 @@ from activities.tasks import worker as tasks
 from activities.tasks.contract import Channel
 from activities.tasks.settings import TasksSettings
 from retinue.capability import Annotations, Capability, tool
-from retinue.edge import activities_of
+from retinue.edge import build_activities
 from retinue.settings import ROOT
 from retinue.temporal.registry import announce
-from retinue.temporal.tenant_header import HEADER, OrganisationOfWorkers, acting_for, current
-from retinue.tenancy import EACH, HOME, folder_of
+from retinue.temporal.tenant_header import HEADER, OrganisationOfWorkers, current_tenant, use_tenant
+from retinue.tenancy import ANY_TENANT, HOME, folder_of
 from retinue.testing import activities_by_name, plan_answer
 from retinue.times import present
 from tests.activities.tasks.conftest import Timers, timers
@@ -70,14 +70,14 @@ class Vault(Capability):
 
 class VaultTools(Vault):
     async def open(self) -> Opened:
-        return Opened(asked_by=current())
+        return Opened(asked_by=current_tenant())
 
 
-SAYS_NOTHING = SimplePlugin("vault", activities=activities_of(VaultTools()))
+SAYS_NOTHING = SimplePlugin("vault", activities=build_activities(VaultTools()))
 
 
-def of(whose: str) -> SimplePlugin:
-    return SimplePlugin("vault", activities=activities_of(VaultTools(), whose=whose))
+def of(tenant: str) -> SimplePlugin:
+    return SimplePlugin("vault", activities=build_activities(VaultTools(), tenant=tenant))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def of(whose: str) -> SimplePlugin:
         (SAYS_NOTHING, ["home"]),
         (of(HOME), ["home"]),
         (of("acme"), ["acme"]),
-        (of(EACH), ["home", "acme", "umbrella"]),
+        (of(ANY_TENANT), ["home", "acme", "umbrella"]),
     ],
 )
 async def test_an_account_serves_its_organisation_and_tells_others_why_not(
@@ -132,29 +132,29 @@ def accounts(tmp_path: Path) -> dict[str, SimplePlugin]:
 
 
 @pytest.mark.parametrize("name", ["calendar.list_events", "contacts.list", "email.search"])
-@pytest.mark.parametrize("asking", ["umbrella", HOME, "Acme", EACH])
+@pytest.mark.parametrize("asking", ["umbrella", HOME, "Acme", ANY_TENANT])
 async def test_a_server_elsewhere_is_not_even_asked_for_others(tmp_path: Path, name: str, asking: str) -> None:
     """No store is open and no server is there, so whatever was let through would fail otherwise."""
     run = activities_by_name(accounts(tmp_path)[name].activities)[name]
-    with acting_for(asking), pytest.raises(ApplicationError, match="does not belong to your organisation") as refused:
+    with use_tenant(asking), pytest.raises(ApplicationError, match="does not belong to your organisation") as refused:
         await ActivityEnvironment().run(run, {})
     assert (refused.value.type, refused.value.non_retryable) == ("ServiceRefused", True)
 
 
-@pytest.mark.parametrize(("whose", "asking"), [("", "acme"), ("acme", ""), ("acme", "umbrella")])
+@pytest.mark.parametrize(("tenant", "asking"), [("", "acme"), ("acme", ""), ("acme", "umbrella")])
 async def test_an_mcp_server_serves_one_organisation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str, asking: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tenant: str, asking: str
 ) -> None:
     file = tmp_path / "mcp.json"
     file.write_text(json.dumps({"mcpServers": {"files": {"command": "nobody-starts-this"}}}))
     monkeypatch.setenv("RETINUE_MCP_CONFIG", str(file))
-    monkeypatch.setenv("FILES_ORGANISATION", whose)
+    monkeypatch.setenv("FILES_ORGANISATION", tenant)
     monkeypatch.setenv("RETINUE_DATA_DIR", str(tmp_path))
     run = activities.load("files").plugin().activities[0]
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, activity_type="files.read")
     raw = RawValue(environment.payload_converter.to_payload({}))
-    with acting_for(asking), pytest.raises(ApplicationError, match="files is connected to an account"):
+    with use_tenant(asking), pytest.raises(ApplicationError, match="files is connected to an account"):
         await environment.run(run, [raw])
 
 
@@ -182,12 +182,12 @@ async def test_a_webhook_hears_the_reminders_of_one_organisation(tmp_path: Path,
     assert plugin.run_context is not None
     async with plugin.run_context():
         for name in ("acme", "umbrella", HOME):
-            with acting_for(name):
+            with use_tenant(name):
                 made = await call("remind", f"{name}1", title="Tea", at=at.isoformat())
                 reminder = {"task_id": made["task_id"], "title": "Tea", "at": at.isoformat()}
                 channels[name] = (await call("notify", f"{name}2", **reminder)).get("channel", "console")
         content = {"task_id": "1", "title": "Tea", "due": at.isoformat(), "reminded_at": at.isoformat()}
-        with acting_for("umbrella"), pytest.raises(ApplicationError, match="does not belong to your organisation"):
+        with use_tenant("umbrella"), pytest.raises(ApplicationError, match="does not belong to your organisation"):
             await call("post_reminder", "u3", **content)
     assert channels == {"acme": "webhook", "umbrella": "console", HOME: "console"}
 
@@ -204,7 +204,7 @@ async def test_a_file_is_imported_into_the_organisation_that_the_settings_name(t
     assert plugin.run_context is not None
     async with plugin.run_context():
         for name in ("acme", HOME):
-            with acting_for(name):
+            with use_tenant(name):
                 found[name] = [one["name"] for one in (await ActivityEnvironment().run(run))["contacts"]]
     assert found == {"acme": ["Alex"], HOME: []}
     assert (tmp_path / "organisations" / folder_of("acme") / "contacts.db").exists()
@@ -217,7 +217,7 @@ async def test_nothing_is_done_where_it_cannot_be_read_for_whom(header: bytes) -
             pass
 
         async def execute_activity(self, input: ExecuteActivityInput) -> str:  # noqa: A002  # as its base calls it
-            return current()
+            return current_tenant()
 
     first = OrganisationOfWorkers().intercept_activity(Next())
 
@@ -228,10 +228,10 @@ async def test_nothing_is_done_where_it_cannot_be_read_for_whom(header: bytes) -
     with pytest.raises(ApplicationError, match="for which organisation"):
         await first.execute_activity(told(header))
     assert await first.execute_activity(told(b'"acme"')) == "acme"
-    assert current() == HOME
+    assert current_tenant() == HOME
 
 
 @pytest.mark.parametrize("name", activities.folders())
 def test_every_capability_says_whose_it_is(name: str) -> None:
     """What says nothing would refuse everybody who is of an organisation."""
-    assert "whose=" in (ROOT / "activities" / name / "worker.py").read_text()
+    assert "tenant=" in (ROOT / "activities" / name / "worker.py").read_text()

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, insert, select
 
-from retinue.database.resource_pool import KeptOpen
+from retinue.database.resource_pool import ResourcePool
 from retinue.errors import ServiceRefused, ServiceUnavailable
 from retinue.store import MOST_OPEN, Store
-from retinue.temporal.tenant_header import acting_for
-from retinue.tenancy import EACH, folder_of, schema_of
+from retinue.temporal.tenant_header import use_tenant
+from retinue.tenancy import ANY_TENANT, folder_of, schema_of
 from tests.databases.postgresql import PostgreSQL, database_url, execute, postgresql
 
 __all__ = ["database_url", "postgresql"]
@@ -47,13 +47,13 @@ async def opened() -> AsyncIterator[Opened]:
 
 
 async def keep(store: Store, organisation: str, word: str) -> None:
-    with acting_for(organisation):
+    with use_tenant(organisation):
         async with store.write() as session:
             await (await session.connection()).execute(insert(WORDS).values(word=word))
 
 
 async def kept(store: Store, organisation: str) -> list[str]:
-    with acting_for(organisation):
+    with use_tenant(organisation):
         async with store.read() as session:
             return list((await (await session.connection()).execute(select(WORDS.c.word))).scalars())
 
@@ -170,7 +170,7 @@ async def test_what_is_in_use_is_not_closed_and_what_failed_is_tried_again() -> 
             raise ServiceUnavailable("not yet")
         return Thing()
 
-    kept_open = KeptOpen(open_, most=1)
+    kept_open = ResourcePool(open_, most=1)
     with pytest.raises(ServiceUnavailable):
         await kept_open.use("a").__aenter__()
     assert len(kept_open) == 0
@@ -185,4 +185,4 @@ async def test_what_is_in_use_is_not_closed_and_what_failed_is_tried_again() -> 
 
 
 def test_no_organisation_is_called_as_all_of_them_are() -> None:
-    assert folder_of(EACH) != folder_of("")
+    assert folder_of(ANY_TENANT) != folder_of("")

@@ -23,7 +23,7 @@ from tests.security.backdoor.forger import GARBAGE, forging, proof
 from tests.security.backdoor.installation import Installation, refusal
 from tests.test_main_job import mail, sent_mails
 from workflows.messages import ChooseForStep, Decide, DecisionKind, SendMessage, WorkerChoice
-from workflows.rules.grants import GrantWish
+from workflows.rules.grants import GrantRequest
 
 pytestmark = pytest.mark.xdist_group("backdoor")
 Run = WorkflowHandle[Any, Any]
@@ -97,7 +97,7 @@ FORGED: dict[str, tuple[Make, str]] = {
         "something else",
     ),
     "a proof with a grant": (
-        lambda v, k, u: proof(k.new, decision(v, grant=GrantWish(uses=3)), run=v["id"], update_id=u),
+        lambda v, k, u: proof(k.new, decision(v, grant=GrantRequest(uses=3)), run=v["id"], update_id=u),
         "something else",
     ),
     "a proof of a message": (

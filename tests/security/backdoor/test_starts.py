@@ -27,7 +27,16 @@ from tests.security.backdoor.forger import GARBAGE, forging, proof
 from tests.security.backdoor.installation import refusal
 from tests.test_main_job import forecast, mail, sent_mails
 from workflows.messages import DoneEffect, StartAssistant, StartUndo
-from workflows.rules.grants import Amounts, Approved, Grant, GrantWish, NewGrant, PersonState, Revoke, Spend
+from workflows.rules.grants import (
+    Amounts,
+    Grant,
+    GrantRequest,
+    NewGrant,
+    PersonState,
+    RecordApproval,
+    RecordUsage,
+    Revoke,
+)
 from workflows.rules.policy import Decision, Policy, Rule
 
 pytestmark = pytest.mark.xdist_group("backdoor")
@@ -105,11 +114,11 @@ async def test_the_proof_of_one_start_starts_nothing_else(house: Stack, keys: Ke
 
 PERSON: dict[str, Any] = {
     "add_grant": NewGrant(grant_id="g-forged", tool="email.send", by="local"),
-    "approved": Approved(
-        key="a/s1", tool="email.send", args={}, sensitive=[], approval="a/ap-s1", by="local", wish=GrantWish(args={})
+    "approved": RecordApproval(
+        key="a/s1", tool="email.send", args={}, sensitive=[], approval="a/ap-s1", by="local", wish=GrantRequest(args={})
     ),
     "revoke": Revoke(grant_id="g-forged"),
-    "spend": Spend(key="a", day=NOW.date(), delta=Amounts(requests=10**6)),
+    "spend": RecordUsage(key="a", day=NOW.date(), delta=Amounts(requests=10**6)),
 }
 
 
