@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from cli import (
     account,
     cards,
+    control,
     crash,
     decide,
     demo,
@@ -26,7 +27,6 @@ from cli import (
     render,
     scaffold,
     schedules,
-    steer,
 )
 from cli import ask as asking
 from cli.connection import address, open_client
@@ -359,7 +359,7 @@ def answer(
 
     Example: bin/retinue answer a-3f9c "The dentist on Hill Street"
     """
-    view = steer.say_more(open_client(context), run_id, text)
+    view = control.say_more(open_client(context), run_id, text)
     if as_json:
         print(view.json_text())
         return
@@ -379,7 +379,7 @@ def say(
     Example: bin/retinue say a-3f9c "And on Saturday?"
     """
     client = open_client(context)
-    _follow(client, steer.say_more(client, run_id, text), wait=wait, as_json=as_json, talks=False)
+    _follow(client, control.say_more(client, run_id, text), wait=wait, as_json=as_json, talks=False)
 
 
 @app.command()
@@ -395,7 +395,7 @@ def cancel(
 
     Example: bin/retinue cancel a-3f9c --undo
     """
-    _end(steer.cancel(open_client(context), run_id, undo=undo, as_json=as_json))
+    _end(control.cancel(open_client(context), run_id, undo=undo, as_json=as_json))
 
 
 @app.command()
@@ -404,7 +404,7 @@ def undo(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> None
 
     Example: bin/retinue undo a-3f9c
     """
-    _end(steer.take_back(open_client(context), run_id, as_json=as_json))
+    _end(control.take_back(open_client(context), run_id, as_json=as_json))
 
 
 @app.command()
@@ -430,7 +430,7 @@ def fork(
         raise typer.BadParameter("give --message or --args, not both")
     changed = edits.from_json(args) if args is not None else None
     client = open_client(context)
-    started = steer.fork(client, run_id, step, message=message, args=changed, preview=preview)
+    started = control.fork(client, run_id, step, message=message, args=changed, preview=preview)
     _follow(client, started, wait=wait, as_json=as_json)
 
 
@@ -439,7 +439,7 @@ def choose(
     context: typer.Context,
     run_id: RunId,
     step: Annotated[str, typer.Argument(help="A step that is awaiting a worker.")],
-    choice: Annotated[steer.Choice, typer.Argument(help="Wait on, leave it out, or let it fail.")],
+    choice: Annotated[control.Choice, typer.Argument(help="Wait on, leave it out, or let it fail.")],
     as_json: AsJson = False,
 ) -> None:
     """Decide about a step that no worker takes.
@@ -455,7 +455,7 @@ def receipt(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> N
 
     Example: bin/retinue receipt a-3f9c
     """
-    text = steer.receipt(open_client(context), run_id, as_json=as_json)
+    text = control.receipt(open_client(context), run_id, as_json=as_json)
     if as_json:
         print(text)
     else:

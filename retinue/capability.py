@@ -118,7 +118,7 @@ def activity_options(options: ToolOptions, *, schedule_to_start: float) -> Activ
 
 
 STORE_ATTEMPTS = 1_000_000
-"""So many attempts are only given to what waits for its worker's own database; `retinue.edge` ends them on other errors."""
+"""So many attempts are only given to what waits for its worker's own database; `retinue.activity_adapter` ends them on other errors."""
 _STORE_CYCLE = timedelta(hours=1)
 
 

@@ -20,9 +20,9 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import activities
+from retinue.activity_adapter import any_activity
 from retinue.capability import WORKFLOW_QUEUE, Capability, Manifest
 from retinue.database import file_watch
-from retinue.edge import any_activity
 from retinue.errors import InvalidArguments, NotServedHere, ServiceUnavailable, StoreLost, Undecipherable
 from retinue.runtime.logs import configure
 from retinue.runtime.process import DATABASE_LOST, leave

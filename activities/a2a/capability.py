@@ -17,8 +17,8 @@ from activities.a2a.models import A2aBase
 from activities.a2a.settings import A2aSettings
 from activities.a2a.store import Pins, Tasks
 from activities.a2a.tools import A2aTools
+from retinue.activity_adapter import any_activity, close_effect
 from retinue.capability import Capability, Manifest
-from retinue.edge import any_activity, close_effect
 from retinue.errors import InvalidArguments, RetinueError
 from retinue.ledger import Ledger
 from retinue.store import Store

@@ -16,7 +16,7 @@ from activities.calendar.models import CalendarBase
 from activities.calendar.settings import CalendarSettings
 from activities.calendar.store import CalendarStore
 from activities.calendar.tools import CalendarTools
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.errors import InvalidArguments
 from retinue.store import Store
 from retinue.temporal.tenant_header import use_tenant

@@ -15,7 +15,7 @@ from activities.contacts.settings import ContactsSettings
 from activities.contacts.store import ContactsStore
 from activities.contacts.tools import ContactsTools
 from activities.contacts.vcard_file import read_file
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.errors import InvalidArguments
 from retinue.network import dav
 from retinue.network.service_client import ExternalService

@@ -7,7 +7,7 @@ from itertools import accumulate
 from activities.email.contract import Attachment, Mail, MailSummary, MovedMail
 from activities.email.models import Message
 from activities.email.plaintext import one_line
-from retinue.edge import MAX_RESULT_BYTES
+from retinue.activity_adapter import MAX_RESULT_BYTES
 
 MAX_READ = 30_000
 _SNIPPET = 160

@@ -32,8 +32,8 @@ from activities.email.contract import (
 )
 from activities.email.imap_client import ImapServer, ImapSession
 from activities.email.incoming import MAX_BYTES, is_message_id, named_ids, parse
-from activities.email.letters import Origin, letter, message_id_for
 from activities.email.mailboxes import ALL, GLANCE, Fetched, Mailboxes, Place
+from activities.email.mime_builder import Origin, letter, message_id_for
 from activities.email.models import Message, OutboxState, Relocation
 from activities.email.outbox import Outbox
 from activities.email.smtp import Submission

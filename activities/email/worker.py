@@ -13,7 +13,7 @@ from activities.email.mbox import is_mbox, mails_of
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.errors import InvalidArguments, NotFound
 from retinue.left_out import LeftOut, outcome
 from retinue.temporal.tenant_header import use_tenant

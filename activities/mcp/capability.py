@@ -17,8 +17,8 @@ from activities.mcp.models import McpBase
 from activities.mcp.settings import McpSettings
 from activities.mcp.store import Pins
 from activities.mcp.tools import McpTools
+from retinue.activity_adapter import any_activity, close_effect
 from retinue.capability import Capability, Manifest
-from retinue.edge import any_activity, close_effect
 from retinue.errors import InvalidArguments, RetinueError
 from retinue.ledger import Ledger
 from retinue.store import Store

@@ -14,7 +14,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.reasoning.contract import Draft
-from retinue.edge import tell_progress
+from retinue.activity_adapter import tell_progress
 from retinue.surrogates import whole
 
 MAX_CHARS = 16 * 1024

@@ -21,7 +21,7 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletion
 
 from activities.reasoning.contract import ModelUse
-from activities.reasoning.roster import ModelSpec
+from activities.reasoning.model_routing import ModelSpec
 from activities.reasoning.streamed import BrokeOff, streamed
 from retinue.errors import LONGEST_WAIT, MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 from retinue.network.connection_errors import unreachable

@@ -20,8 +20,8 @@ from activities.reasoning.answers import Said, WrittenCall, json_of, marked, sai
 from activities.reasoning.contract import ModelPause, ModelUse, Usage
 from activities.reasoning.draft import Writing
 from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy, tokens_of
+from activities.reasoning.model_routing import ModelRouting, ModelSpec
 from activities.reasoning.pauses import Pauses
-from activities.reasoning.roster import ModelRouting, ModelSpec
 from activities.reasoning.settings import Duty, ReasoningSettings, Structured
 from activities.reasoning.structured import asked, asked_less
 from activities.reasoning.tries import Tries

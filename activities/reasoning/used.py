@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from temporalio import activity
 
 from activities.reasoning.contract import ModelUse, Usage, UsedSoFar
-from retinue.edge import tell_progress
+from retinue.activity_adapter import tell_progress
 from retinue.errors import RetinueError
 
 

@@ -18,8 +18,8 @@ from activities.reasoning.pauses import Pauses
 from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.store import OnDemand, TranscriptStore
 from activities.reasoning.tools import ReasoningTools
+from retinue.activity_adapter import build_activities
 from retinue.capability import Manifest
-from retinue.edge import build_activities
 from retinue.errors import ServiceUnavailable
 from retinue.store import Store
 from retinue.temporal.registry import Directory

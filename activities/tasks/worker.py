@@ -10,7 +10,7 @@ from activities.tasks.contract import Channel, Tasks
 from activities.tasks.models import TasksBase
 from activities.tasks.settings import TasksSettings
 from activities.tasks.tools import TasksTools
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.network.service_client import ExternalService
 from retinue.network.webhooks import MOST_BYTES, Webhook, key_of
 from retinue.store import Store

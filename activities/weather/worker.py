@@ -11,7 +11,7 @@ from activities.weather.provider import OpenMeteo, Simulated, WeatherProvider
 from activities.weather.service import Service, new_client
 from activities.weather.settings import WeatherSettings
 from activities.weather.tools import WeatherTools
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.tenancy import ANY_TENANT
 from retinue.times import present
 

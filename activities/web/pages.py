@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 import httpx
 
 from activities.web.contract import Page
-from activities.web.manners import SiteThrottle
+from activities.web.fetch import FetchedPage, follow, get
 from activities.web.media import HTML, decoded, media_type
 from activities.web.readable import visible
 from activities.web.reader import MAX_CHARS, Reader, Text
 from activities.web.robots import MAX_ROBOTS_BYTES, Robots
-from activities.web.visits import FetchedPage, follow, get
+from activities.web.throttle import SiteThrottle
 from retinue.errors import NotFound, ServiceRefused, ServiceUnavailable
 from retinue.network.egress import web_address
 from retinue.network.service_client import pause_asked, wants_pause

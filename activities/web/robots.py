@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import httpx
 from protego import Protego
 
-from activities.web.visits import FetchedPage, Step, follow
+from activities.web.fetch import FetchedPage, Step, follow
 from retinue.errors import NotAllowed, ServiceUnavailable
 from retinue.network.service_client import pause_asked, wants_pause
 from retinue.network.ttl_cache import TtlCache

@@ -9,7 +9,7 @@ from activities.web.contract import Web
 from activities.web.pages import Pages
 from activities.web.settings import WebSettings
 from activities.web.tools import WebTools
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.network.egress import Egress, guarded_client
 from retinue.tenancy import ANY_TENANT
 from retinue.times import present

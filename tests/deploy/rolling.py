@@ -23,8 +23,8 @@ from temporalio import activity
 from temporalio.plugin import SimplePlugin
 
 import activities
+from retinue.activity_adapter import build_activities
 from retinue.capability import Annotations, Capability, tool
-from retinue.edge import build_activities
 from retinue.ledger import Ledger
 from retinue.settings import RetinueSettings
 from retinue.store import Store

@@ -16,8 +16,8 @@ from sqlalchemy import MetaData
 from temporalio import activity
 from temporalio.worker import Worker
 
+from retinue.activity_adapter import build_activities
 from retinue.capability import Annotations, Capability, ToolOptions, tool
-from retinue.edge import build_activities
 from retinue.errors import OutcomeUnknown, ServiceBusy, ServiceRefused
 from retinue.ledger import Commit, Ledger
 from retinue.store import Store

@@ -25,8 +25,8 @@ from activities.reasoning.contract import (
     ReplyRequest,
     TextResult,
 )
+from retinue.activity_adapter import build_activities
 from retinue.capability import Annotations
-from retinue.edge import build_activities
 from retinue.plan import Plan, bind
 from retinue.temporal.connection import DATA_CONVERTER, add_search_attributes
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES

@@ -29,8 +29,8 @@ from activities.email.outbox import Outbox
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
+from retinue.activity_adapter import build_activities
 from retinue.capability import Capability
-from retinue.edge import build_activities
 from retinue.testing import activities_by_name
 from tests.activities.email.mail_servers import DOVECOT, NO_DOVECOT, Dovecot, dovecot
 from workers.temporal_server import free_port

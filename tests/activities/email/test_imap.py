@@ -14,7 +14,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.email.incoming import MAX_BYTES
-from retinue.edge import MAX_RESULT_BYTES
+from retinue.activity_adapter import MAX_RESULT_BYTES
 from tests.activities.email.conftest import NOON, Call, ImapBox, account, caller
 from tests.activities.email.mail_servers import DOVECOT, NO_DOVECOT, PASSWORD, Dovecot, dovecot
 from workers.temporal_server import free_port

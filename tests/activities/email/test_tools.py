@@ -7,7 +7,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.email.contract import Folder
-from retinue.edge import MAX_RESULT_BYTES
+from retinue.activity_adapter import MAX_RESULT_BYTES
 from tests.activities.email.conftest import NOON, Box, Call, OwnBox, caller, insisting
 
 LETTER = {"to": ["ana@example.com"], "subject": "Lunch", "body": "Friday at one?"}

@@ -17,7 +17,7 @@ from activities.reasoning.contract import ComposeRequest, ConverseRequest, Model
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.settings import Duty, ReasoningSettings
 from activities.reasoning.tools import ReasoningTools
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.errors import CutAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 from retinue.testing import Answer, activities_by_name
 from tests.activities.reasoning.conftest import NOW, fixed_manifests, store_at

@@ -30,8 +30,8 @@ from activities.reasoning.models import ReasoningBase
 from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.store import TranscriptStore
 from activities.reasoning.tools import ReasoningTools
+from retinue.activity_adapter import build_activities
 from retinue.capability import Manifest
-from retinue.edge import build_activities
 from retinue.errors import (
     CutAnswer,
     MalformedAnswer,

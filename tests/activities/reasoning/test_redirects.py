@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from activities.reasoning.endpoint import Endpoint, Failure
-from activities.reasoning.roster import ModelSpec
+from activities.reasoning.model_routing import ModelSpec
 from activities.reasoning.settings import Structured, TokenLimit
 from retinue.errors import ServiceRefused
 from retinue.testing import serving

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from activities.reasoning import roster as roster_module
-from activities.reasoning.roster import ModelRouting
+from activities.reasoning import model_routing as roster_module
+from activities.reasoning.model_routing import ModelRouting
 from activities.reasoning.settings import Duty, ReasoningSettings
 from retinue.errors import ServiceRefused
 from retinue.settings import ROOT

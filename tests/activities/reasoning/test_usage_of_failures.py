@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.reasoning.contract import ComposeRequest, ReplyRequest, Usage, UsedSoFar
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.testing import Answer, activities_by_name, plan_answer
 from tests.activities.reasoning.conftest import NOW, Bench, Make, planning
 from tests.activities.reasoning.endpoints import Endpoints, many_models

@@ -21,7 +21,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.tasks.contract import Reminder
 from activities.tasks.models import TasksBase
 from activities.tasks.tools import TasksTools
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.store import Store
 from retinue.testing import activities_by_name
 

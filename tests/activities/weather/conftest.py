@@ -17,7 +17,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.weather.provider import OpenMeteo, Simulated, WeatherProvider
 from activities.weather.service import Service, new_client
 from activities.weather.tools import WeatherTools
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.testing import activities_by_name
 
 Call = Callable[..., Awaitable[dict[str, Any]]]

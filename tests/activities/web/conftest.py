@@ -11,10 +11,10 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from temporalio.testing import ActivityEnvironment
 
-from activities.web.manners import SiteThrottle
 from activities.web.pages import Pages
+from activities.web.throttle import SiteThrottle
 from activities.web.tools import WebTools
-from retinue.edge import build_activities
+from retinue.activity_adapter import build_activities
 from retinue.network.egress import Egress, HostPort, guarded_client
 from retinue.testing import activities_by_name, serving
 

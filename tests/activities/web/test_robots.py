@@ -12,9 +12,9 @@ from fastapi import Response
 from fastapi.responses import RedirectResponse
 from temporalio.exceptions import ApplicationError
 
-from activities.web.manners import SiteThrottle
+from activities.web.fetch import FetchedPage
 from activities.web.robots import Robots
-from activities.web.visits import FetchedPage
+from activities.web.throttle import SiteThrottle
 from retinue.errors import NotAllowed, ServiceBusy
 
 

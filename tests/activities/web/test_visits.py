@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from activities.web.visits import FetchedPage, follow
+from activities.web.fetch import FetchedPage, follow
 from retinue.errors import NotAllowed
 
 

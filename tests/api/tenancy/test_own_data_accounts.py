@@ -31,8 +31,8 @@ from activities.email.settings import EmailSettings
 from activities.tasks import worker as tasks
 from activities.tasks.contract import Channel
 from activities.tasks.settings import TasksSettings
+from retinue.activity_adapter import build_activities
 from retinue.capability import Annotations, Capability, tool
-from retinue.edge import build_activities
 from retinue.settings import ROOT
 from retinue.temporal.registry import announce
 from retinue.temporal.tenant_header import HEADER, OrganisationOfWorkers, current_tenant, use_tenant
