@@ -98,16 +98,16 @@ class Person:
         answer = await self.http.post("/v1/assistants", json={"message": f"Who is Ana? {number}"}, headers=self.headers)
         if answer.is_error:
             raise SystemExit(f"a run was refused: {answer.text}")
-        run_id: str = answer.json()["id"]
-        return run_id
+        assistant_id: str = answer.json()["id"]
+        return assistant_id
 
     async def seconds(self, number: int) -> float:
         """How long a run takes from the request to its end."""
         began = time.perf_counter()
-        run_id = await self.start(number)
+        assistant_id = await self.start(number)
         while True:
             answer = await self.http.get(
-                f"/v1/assistants/{run_id}", params={"wait_seconds": 20}, headers=self.headers, timeout=60
+                f"/v1/assistants/{assistant_id}", params={"wait_seconds": 20}, headers=self.headers, timeout=60
             )
             answer.raise_for_status()
             if answer.json()["status"] == "completed":

@@ -196,7 +196,7 @@ def briefing(
 @app.command()
 def show(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on watching and deciding, as `ask` does.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -206,14 +206,14 @@ def show(
     """
     client = open_client(context)
     if follow:
-        _end(watch(client, run_id, as_json=as_json))
-    _show_view(client.assistants.get(run_id), as_json=as_json)
+        _end(watch(client, assistant_id, as_json=as_json))
+    _show_view(client.assistants.get(assistant_id), as_json=as_json)
 
 
 @app.command("watch")
 def watch_run(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     events: Annotated[bool, typer.Option("--events", help="Print each event as a line of JSON, to the end.")] = False,
     after: Annotated[
         str | None, typer.Option(metavar="EVENT", help="With --events: only what came after.", show_default=False)
@@ -226,8 +226,8 @@ def watch_run(
     """
     client = open_client(context)
     if not events:
-        _end(watch(client, run_id, as_json=as_json))
-    for event in client.assistants.events(run_id, after=after):
+        _end(watch(client, assistant_id, as_json=as_json))
+    for event in client.assistants.events(assistant_id, after=after):
         print(event.model_dump_json(), flush=True)
 
 
@@ -279,7 +279,7 @@ def approvals(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command()
 def approve(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     approval_id: ApprovalId = None,
     comment: Comment = None,
     args_hash: ArgsHash = None,
@@ -305,13 +305,13 @@ def approve(
     grant = grants.limits(uses, until, schedules=also_schedules, keys=also_keys) if from_now_on else None
     client = open_client(context)
     given: dict[str, Any] = {"comment": comment, "args_hash": args_hash, "grant": grant, "as_json": as_json}
-    decide.decide(client, run_id, approval_id, "approve", **given)
+    decide.decide(client, assistant_id, approval_id, "approve", **given)
 
 
 @app.command()
 def reject(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     approval_id: ApprovalId = None,
     comment: Comment = None,
     args_hash: ArgsHash = None,
@@ -322,13 +322,13 @@ def reject(
     Example: bin/retinue reject a-3f9c ap-s3 --comment "not to the whole team"
     """
     given: dict[str, Any] = {"comment": comment, "args_hash": args_hash, "as_json": as_json}
-    decide.decide(open_client(context), run_id, approval_id, "reject", **given)
+    decide.decide(open_client(context), assistant_id, approval_id, "reject", **given)
 
 
 @app.command()
 def edit(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     approval_id: ApprovalId = None,
     args: Annotated[str | None, typer.Option(help="All new arguments as JSON.", show_default=False)] = None,
     settings: Annotated[
@@ -345,13 +345,13 @@ def edit(
     if args is not None and settings:
         raise typer.BadParameter("give --args or --set, not both")
     given: dict[str, Any] = {"args": args, "settings": settings or [], "comment": comment, "as_json": as_json}
-    decide.edit(open_client(context), run_id, approval_id, **given)
+    decide.edit(open_client(context), assistant_id, approval_id, **given)
 
 
 @app.command()
 def answer(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     text: Annotated[str, typer.Argument(help="Your answer.")],
     as_json: AsJson = False,
 ) -> None:
@@ -359,7 +359,7 @@ def answer(
 
     Example: bin/retinue answer a-3f9c "The dentist on Hill Street"
     """
-    view = control.say_more(open_client(context), run_id, text)
+    view = control.say_more(open_client(context), assistant_id, text)
     if as_json:
         print(view.json_text())
         return
@@ -369,7 +369,7 @@ def answer(
 @app.command()
 def say(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     text: Annotated[str, typer.Argument(help="What you want to say.")],
     wait: Wait = True,
     as_json: AsJson = False,
@@ -379,13 +379,13 @@ def say(
     Example: bin/retinue say a-3f9c "And on Saturday?"
     """
     client = open_client(context)
-    _follow(client, control.say_more(client, run_id, text), wait=wait, as_json=as_json, talks=False)
+    _follow(client, control.say_more(client, assistant_id, text), wait=wait, as_json=as_json, talks=False)
 
 
 @app.command()
 def cancel(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     undo: Annotated[bool, typer.Option("--undo", help="Take back what is done, last effect first.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -395,22 +395,22 @@ def cancel(
 
     Example: bin/retinue cancel a-3f9c --undo
     """
-    _end(control.cancel(open_client(context), run_id, undo=undo, as_json=as_json))
+    _end(control.cancel(open_client(context), assistant_id, undo=undo, as_json=as_json))
 
 
 @app.command()
-def undo(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> None:
+def undo(context: typer.Context, assistant_id: RunId, as_json: AsJson = False) -> None:
     """Take back what an ended run did, last effect first. Exit code 1 where something stays done.
 
     Example: bin/retinue undo a-3f9c
     """
-    _end(control.take_back(open_client(context), run_id, as_json=as_json))
+    _end(control.take_back(open_client(context), assistant_id, as_json=as_json))
 
 
 @app.command()
 def fork(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     step: Annotated[str, typer.Argument(help="It runs again, and so does what depends on it.")],
     message: Annotated[
         str | None, typer.Option(help="Another request: the rest is planned anew.", show_default=False)
@@ -430,14 +430,14 @@ def fork(
         raise typer.BadParameter("give --message or --args, not both")
     changed = edits.from_json(args) if args is not None else None
     client = open_client(context)
-    started = control.fork(client, run_id, step, message=message, args=changed, preview=preview)
+    started = control.fork(client, assistant_id, step, message=message, args=changed, preview=preview)
     _follow(client, started, wait=wait, as_json=as_json)
 
 
 @app.command()
 def choose(
     context: typer.Context,
-    run_id: RunId,
+    assistant_id: RunId,
     step: Annotated[str, typer.Argument(help="A step that is awaiting a worker.")],
     choice: Annotated[control.Choice, typer.Argument(help="Wait on, leave it out, or let it fail.")],
     as_json: AsJson = False,
@@ -446,16 +446,16 @@ def choose(
 
     Example: bin/retinue choose a-3f9c s2 skip
     """
-    _show_view(open_client(context).assistants.choose(run_id, step, choice.value), as_json=as_json)
+    _show_view(open_client(context).assistants.choose(assistant_id, step, choice.value), as_json=as_json)
 
 
 @app.command()
-def receipt(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> None:
+def receipt(context: typer.Context, assistant_id: RunId, as_json: AsJson = False) -> None:
     """Print what a run did, with whose consent, on which data, at what cost, and how to take it back.
 
     Example: bin/retinue receipt a-3f9c
     """
-    text = control.receipt(open_client(context), run_id, as_json=as_json)
+    text = control.receipt(open_client(context), assistant_id, as_json=as_json)
     if as_json:
         print(text)
     else:

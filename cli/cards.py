@@ -87,9 +87,9 @@ def offer_words(tool: str, offer: Offer) -> str:
     return f"You approved the like {EQUAL_APPROVALS} times; --from-now-on allows: {allowed}."
 
 
-def show_ways_to_decide(run_id: str, approval: Approval) -> None:
+def show_ways_to_decide(assistant_id: str, approval: Approval) -> None:
     """Print the commands that decide an approval. Approving is bound to the very arguments shown above."""
-    named = f"{run_id} {approval.id}"
+    named = f"{assistant_id} {approval.id}"
     say(f"  bin/retinue approve {named} --args-hash {approval.args_hash}")
     if approval.offer:
         say(f"  bin/retinue approve {named} --args-hash {approval.args_hash} --from-now-on")

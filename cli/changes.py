@@ -20,15 +20,15 @@ class Changes:
 
     Args:
         client: Where to.
-        run_id: The run.
+        assistant_id: The run.
 
     Attributes:
         by_events: Events are told at the moment.
     """
 
-    def __init__(self, client: Client, run_id: str) -> None:
+    def __init__(self, client: Client, assistant_id: str) -> None:
         self._client = client
-        self._run_id = run_id
+        self._run_id = assistant_id
         self._changed = threading.Event()
         self.by_events = False
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -28,16 +28,16 @@ class Choice(StrEnum):
     FAIL = "fail"
 
 
-def say_more(client: Client, run_id: str, text: str) -> Assistant:
+def say_more(client: Client, assistant_id: str, text: str) -> Assistant:
     """Send the next message of a chat, or an answer, once."""
-    return send_once(lambda key: client.assistants.send_message(run_id, text, idempotency_key=key))
+    return send_once(lambda key: client.assistants.send_message(assistant_id, text, idempotency_key=key))
 
 
-def cancel(client: Client, run_id: str, *, undo: bool, as_json: bool) -> ExitCode:
+def cancel(client: Client, assistant_id: str, *, undo: bool, as_json: bool) -> ExitCode:
     """Stop a run; with `undo` wait until what it did is taken back, as far as it can be."""
-    view = client.assistants.cancel(run_id, undo=undo or None)
+    view = client.assistants.cancel(assistant_id, undo=undo or None)
     if undo:
-        view = _settled(client, run_id, view, lambda view: view.ended)
+        view = _settled(client, assistant_id, view, lambda view: view.ended)
     if as_json:
         print(view.json_text())
     else:
@@ -46,10 +46,10 @@ def cancel(client: Client, run_id: str, *, undo: bool, as_json: bool) -> ExitCod
     return _undo_code(view) if undo else ExitCode.DONE
 
 
-def take_back(client: Client, run_id: str, *, as_json: bool) -> ExitCode:
+def take_back(client: Client, assistant_id: str, *, as_json: bool) -> ExitCode:
     """Take back what an ended run did. Exit code 1 where something stays done."""
-    view = client.assistants.undo(run_id, wait_seconds=_WAIT)
-    view = _settled(client, run_id, view, lambda view: not _unfinished(view))
+    view = client.assistants.undo(assistant_id, wait_seconds=_WAIT)
+    view = _settled(client, assistant_id, view, lambda view: not _unfinished(view))
     if as_json:
         print(view.json_text())
     else:
@@ -58,29 +58,29 @@ def take_back(client: Client, run_id: str, *, as_json: bool) -> ExitCode:
 
 
 def fork(
-    client: Client, run_id: str, step_id: str, *, message: str | None, args: Arguments | None, preview: bool
+    client: Client, assistant_id: str, step_id: str, *, message: str | None, args: Arguments | None, preview: bool
 ) -> Assistant:
     """Start a new run from a step of an old one, once."""
     return send_once(
         lambda key: client.assistants.fork(
-            run_id, step_id, message=message, args=args, preview=preview or None, idempotency_key=key
+            assistant_id, step_id, message=message, args=args, preview=preview or None, idempotency_key=key
         )
     )
 
 
-def receipt(client: Client, run_id: str, *, as_json: bool) -> str:
+def receipt(client: Client, assistant_id: str, *, as_json: bool) -> str:
     """What a run did, with whose consent: for reading, or as JSON."""
     if as_json:
-        return client.assistants.receipt(run_id).json_text()
-    return client.assistants.receipt_text(run_id).rstrip()
+        return client.assistants.receipt(assistant_id).json_text()
+    return client.assistants.receipt_text(assistant_id).rstrip()
 
 
-def _settled(client: Client, run_id: str, view: Assistant, done: Callable[[Assistant], bool]) -> Assistant:
+def _settled(client: Client, assistant_id: str, view: Assistant, done: Callable[[Assistant], bool]) -> Assistant:
     """Read the run until `done` or for a minute; taking back may have to wait for a worker."""
     deadline, telling = time.monotonic() + _PATIENCE, Reconnecting()
     while not done(view) and time.monotonic() < deadline:
         time.sleep(_POLL)
-        view = patiently(lambda: client.assistants.get(run_id), on_wait=telling)
+        view = patiently(lambda: client.assistants.get(assistant_id), on_wait=telling)
     return view
 
 

@@ -99,14 +99,14 @@ class _Crash:
         self._tell(f"2. Asking: {REQUEST}")
         key = uuid.uuid4().hex
         start = self._client.assistants.start
-        run_id = persistently(lambda: start(REQUEST, timezone="UTC", idempotency_key=key)).id
-        asked = self._until(run_id, lambda view: bool(view.pending))
+        assistant_id = persistently(lambda: start(REQUEST, timezone="UTC", idempotency_key=key)).id
+        asked = self._until(assistant_id, lambda view: bool(view.pending))
         self._tell("3. Killing the worker of the workflows, which holds the run, while it waits for consent.")
         killed = self._kill("workflows")
         self._tell("4. Approving, while nobody is there to listen. The worker of the mails will die, too: right after")
         self._tell("   its mail stands in the store, and before it can say so.")
-        self._approve(run_id, asked.pending[0])
-        final = self._until(run_id, lambda view: view.ended)
+        self._approve(assistant_id, asked.pending[0])
+        final = self._until(assistant_id, lambda view: view.ended)
         self._tell("5. Looking into the store of the mails.")
         mails, effects = check_mailbox(self._stack.data / "email.db", self._tell)
         attempts = max((step.attempts for step in final.steps if step.tool == "email.send"), default=0)
@@ -118,9 +118,9 @@ class _Crash:
         check_report(report)
         return report
 
-    def _until(self, run_id: str, holds: Callable[[Assistant], bool]) -> Assistant:
+    def _until(self, assistant_id: str, holds: Callable[[Assistant], bool]) -> Assistant:
         while time.monotonic() < self._deadline:
-            view = persistently(lambda: self._client.assistants.get(run_id))
+            view = persistently(lambda: self._client.assistants.get(assistant_id))
             self._lines.update(view)
             if holds(view):
                 return view
@@ -129,12 +129,14 @@ class _Crash:
             time.sleep(POLL)
         raise CommandError(f"the run did not come so far in {_TIME:.0f} s")
 
-    def _approve(self, run_id: str, approval: Approval) -> None:
+    def _approve(self, assistant_id: str, approval: Approval) -> None:
         """Approve, as often as it takes until somebody hears it. A second yes to the same thing changes nothing."""
         self._tell(f"   It asks: {approval.preview.splitlines()[0]} ({approval.id}).")
         with contextlib.suppress(Conflict):
             patiently(
-                lambda: self._client.approvals.decide(run_id, approval.id, "approve", args_hash=approval.args_hash),
+                lambda: self._client.approvals.decide(
+                    assistant_id, approval.id, "approve", args_hash=approval.args_hash
+                ),
                 on_wait=lambda why: self._tell(f"   not yet: {why}"),
                 seconds=_TIME,
                 pause=1.0,

@@ -37,7 +37,7 @@ def find(view: Assistant, approval_id: str | None) -> Approval:
 
 def decide(
     client: Client,
-    run_id: str,
+    assistant_id: str,
     approval_id: str | None,
     decision: Decision,
     *,
@@ -50,7 +50,7 @@ def decide(
 
     Args:
         client: Where to.
-        run_id: The run.
+        assistant_id: The run.
         approval_id: The approval, or None for the only one that waits.
         decision: `approve` or `reject`.
         comment: For the run's record; with a rejection the assistant gets to read it.
@@ -58,26 +58,26 @@ def decide(
         grant: With `approve`: allow the like from now on, within these limits.
         as_json: Print the run as it stands after that, and nothing else.
     """
-    view = client.assistants.get(run_id)
+    view = client.assistants.get(assistant_id)
     if approval_id and args_hash and not view.approvals:
-        _decide_unseen(client, run_id, approval_id, decision, comment=comment, args_hash=args_hash, grant=grant)
+        _decide_unseen(client, assistant_id, approval_id, decision, comment=comment, args_hash=args_hash, grant=grant)
         return
     approval = find(view, approval_id)
     shown = args_hash or approval.args_hash
     if not as_json:
         show_card(approval, view)
-    after = client.approvals.decide(run_id, approval.id, decision, args_hash=shown, comment=comment, grant=grant)
+    after = client.approvals.decide(assistant_id, approval.id, decision, args_hash=shown, comment=comment, grant=grant)
     if as_json:
         print(after.json_text())
         return
     confirm(after, approval, "approved" if decision == "approve" else "rejected")
     if grant is not None:
-        grants.show_given(client, run_id, approval.id)
+        grants.show_given(client, assistant_id, approval.id)
 
 
 def _decide_unseen(
     client: Client,
-    run_id: str,
+    assistant_id: str,
     approval_id: str,
     decision: Decision,
     *,
@@ -86,14 +86,16 @@ def _decide_unseen(
     grant: Mapping[str, JsonValue] | None,
 ) -> None:
     """Decide on what the person saw before: no workflow worker answers, so that nothing can be shown now."""
-    after = client.approvals.decide(run_id, approval_id, decision, args_hash=args_hash, comment=comment, grant=grant)
+    after = client.approvals.decide(
+        assistant_id, approval_id, decision, args_hash=args_hash, comment=comment, grant=grant
+    )
     for notice in after.notices:
         say(notice)
 
 
 def edit(
     client: Client,
-    run_id: str,
+    assistant_id: str,
     approval_id: str | None,
     *,
     args: str | None,
@@ -106,7 +108,7 @@ def edit(
     Raises:
         WrongUsage: The new arguments cannot be read.
     """
-    view = client.assistants.get(run_id)
+    view = client.assistants.get(assistant_id)
     approval = find(view, approval_id)
     if args is not None:
         changed: edits.Arguments | None = edits.from_json(args)
@@ -118,12 +120,12 @@ def edit(
     if changed is None:
         tell("Nothing was changed, so nothing was sent. To approve it as it is, use `bin/retinue approve`.")
         return
-    send_edit(client, run_id, approval, changed, comment=comment, as_json=as_json)
+    send_edit(client, assistant_id, approval, changed, comment=comment, as_json=as_json)
 
 
 def send_edit(
     client: Client,
-    run_id: str,
+    assistant_id: str,
     approval: Approval,
     args: edits.Arguments,
     *,
@@ -132,7 +134,7 @@ def send_edit(
 ) -> None:
     """Send new arguments and print the action, or the run as JSON, as it stands after that."""
     after = client.approvals.decide(
-        run_id, approval.id, "edit", args_hash=approval.args_hash, args=args, comment=comment
+        assistant_id, approval.id, "edit", args_hash=approval.args_hash, args=args, comment=comment
     )
     if as_json:
         print(after.json_text())

@@ -81,27 +81,27 @@ def _show(stack: PrivateStack) -> None:
     check_mailbox(stack.data / "email.db")
 
 
-def _carried_out(client: Client, run_id: str, deadline: float) -> Assistant:
+def _carried_out(client: Client, assistant_id: str, deadline: float) -> Assistant:
     """Print the run as it advances, approve what it asks, and return how it ended."""
     lines = Lines(say)
     while time.monotonic() < deadline:
-        view = persistently(lambda: client.assistants.get(run_id))
+        view = persistently(lambda: client.assistants.get(assistant_id))
         lines.update(view)
         if view.ended or view.status == "awaiting_input":
             return _as_hoped(view)
         for approval in view.pending:
             say("It asks before it acts:")
             show_card(approval)
-            _approve(client, run_id, approval)
+            _approve(client, assistant_id, approval)
             say(f"Approved {approval.id}.")
         time.sleep(POLL)
     raise CommandError(f"the run did not end in {_TIME:.0f} s")
 
 
-def _approve(client: Client, run_id: str, approval: Approval) -> None:
+def _approve(client: Client, assistant_id: str, approval: Approval) -> None:
     with contextlib.suppress(Conflict):  # an earlier try, which was not answered in time, has approved it
         persistently(
-            lambda: client.approvals.decide(run_id, approval.id, "approve", args_hash=approval.args_hash),
+            lambda: client.approvals.decide(assistant_id, approval.id, "approve", args_hash=approval.args_hash),
         )
 
 

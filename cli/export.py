@@ -40,7 +40,7 @@ def opened(file: Path) -> TextIO:
 
 
 def _named(client: Client, run_ids: Sequence[str]) -> Iterator[str]:
-    return (_line(client, client.assistants.get(run_id)) for run_id in run_ids)
+    return (_line(client, client.assistants.get(assistant_id)) for assistant_id in run_ids)
 
 
 def _all(client: Client) -> Iterator[str]:

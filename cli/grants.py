@@ -182,11 +182,11 @@ def _place(name: str) -> str:
     return name if name.startswith("/") else f"/{name}"
 
 
-def show_given(client: Client, run_id: str, approval_id: str) -> None:
+def show_given(client: Client, assistant_id: str, approval_id: str) -> None:
     """Say what a decision allows from now on. It is written down right after the decision, beside the action."""
     deadline = time.monotonic() + _RECORDED_WITHIN
     while time.monotonic() < deadline:
-        view = client.assistants.get(run_id)
+        view = client.assistants.get(assistant_id)
         for approval in view.approvals:
             if approval.id == approval_id and approval.grant_id:
                 _show_one(client, approval.grant_id)

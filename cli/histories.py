@@ -38,9 +38,9 @@ def replay(what: str, *, as_json: bool) -> ExitCode:
     return ExitCode.DONE if verdict["fits"] else ExitCode.FAILED
 
 
-def history(run_id: str) -> str:
+def history(assistant_id: str) -> str:
     """A run's history as Temporal's own JSON, which `replay` and Temporal's Web UI read. Errors as for `replay`."""
-    return _asked("--export", run_id)
+    return _asked("--export", assistant_id)
 
 
 def _named(verdict: dict[str, Any]) -> str:

@@ -158,8 +158,8 @@ def _how_it_came(step: Step) -> str:
     parts = [consent_words(step.consent)] if step.consent else []
     if step.effect and step.status == "completed" and not step.undo:
         parts.append("cannot be undone")
-    if step.kept_from:
-        parts.append(f"done by {step.kept_from}")
+    if step.reused_from:
+        parts.append(f"done by {step.reused_from}")
     return "; ".join(parts)
 
 
@@ -184,7 +184,7 @@ def _missing_worker(view: Assistant, waiting: WorkerWait) -> Iterator[str]:
     stuck = [step.id for step in view.steps if step.id in waiting.steps and step.status == "awaiting_worker"]
     if not stuck and (waiting.steps or view.status != "awaiting_worker"):
         return  # a worker has it by now
-    since, end = _CLOCK.format(waiting.since.astimezone()), when(waiting.gives_up_at)
+    since, end = _CLOCK.format(waiting.since.astimezone()), when(waiting.times_out_at)
     held_up = f"step {', '.join(stuck)}" if stuck else "planning or answering"
     if waiting.reason:
         yield f"{waiting.reason[:1].upper()}{waiting.reason[1:]}: {held_up} waits since {since}, until {end} at most."

@@ -71,7 +71,7 @@ def _under_its_own_id(history: WorkflowHistory) -> WorkflowHistory:
     return WorkflowHistory(started.workflow_id or history.workflow_id, history.events)
 
 
-async def from_temporal(run_id: str) -> tuple[WorkflowHistory, DataConverter]:
+async def from_temporal(assistant_id: str) -> tuple[WorkflowHistory, DataConverter]:
     """The history of a run, as it stands.
 
     Raises:
@@ -80,12 +80,14 @@ async def from_temporal(run_id: str) -> tuple[WorkflowHistory, DataConverter]:
     try:
         async with asyncio.timeout(_RPC):
             client = await connect()
-            history = await client.get_workflow_handle(run_id).fetch_history()
+            history = await client.get_workflow_handle(assistant_id).fetch_history()
     except (RuntimeError, TimeoutError):
         raise NoHistory("Temporal cannot be reached; see TEMPORAL_ADDRESS") from None
     except RPCError as error:
         known = error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT)
-        why = f"Temporal does not give it out: {error.status.name}" if known else f"there is no run {run_id[:80]!r}"
+        why = (
+            f"Temporal does not give it out: {error.status.name}" if known else f"there is no run {assistant_id[:80]!r}"
+        )
         raise NoHistory(why) from None
     return history, client.data_converter
 
@@ -113,9 +115,9 @@ async def replayed(what: str) -> dict[str, object]:
     return await verdict(*await from_temporal(what))
 
 
-async def exported(run_id: str) -> str:
+async def exported(assistant_id: str) -> str:
     """A run's history as Temporal's own JSON."""
-    history, _ = await from_temporal(run_id)
+    history, _ = await from_temporal(assistant_id)
     return history.to_json()
 
 

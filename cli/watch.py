@@ -86,21 +86,21 @@ class Watch:
 
     Args:
         client: Where to.
-        run_id: The run.
+        assistant_id: The run.
         interactive: A person sits at the terminal, to be asked.
         talks: In a chat they are also asked for the next message, until they leave.
     """
 
-    def __init__(self, client: Client, run_id: str, *, interactive: bool, talks: bool = True) -> None:
+    def __init__(self, client: Client, assistant_id: str, *, interactive: bool, talks: bool = True) -> None:
         self._client = client
-        self._run_id = run_id
+        self._run_id = assistant_id
         self._interactive = interactive
         self._talks = talks and interactive
         self._display: Display = LiveTable() if interactive else Lines()
         self._later: set[str] = set()
         self._latest: Assistant | None = None
         self._reconnecting = Reconnecting()
-        self._changes = Changes(client, run_id)
+        self._changes = Changes(client, assistant_id)
 
     def follow(self) -> Assistant:
         """Watch, prompting at a terminal. Returns the last view.
@@ -226,19 +226,19 @@ def _as_shown(approval: Approval) -> str:
     return f"{approval.id} {approval.args_hash}"
 
 
-def watch(client: Client, run_id: str, *, as_json: bool, talks: bool = True) -> ExitCode:
+def watch(client: Client, assistant_id: str, *, as_json: bool, talks: bool = True) -> ExitCode:
     """Follow a run and print how it came out. At a terminal a chat goes on message by message, if it `talks`."""
     interactive = is_interactive() and not as_json
-    watching = Watch(client, run_id, interactive=interactive, talks=talks)
+    watching = Watch(client, assistant_id, interactive=interactive, talks=talks)
     try:
         view = watching.follow()
     except KeyboardInterrupt:
         tell(
-            f"The run goes on. Come back with `bin/retinue show {run_id} --follow`; stop it by `bin/retinue cancel {run_id}`."
+            f"The run goes on. Come back with `bin/retinue show {assistant_id} --follow`; stop it by `bin/retinue cancel {assistant_id}`."
         )
         return ExitCode.INTERRUPTED
     except (CommandError, ClientError) as error:
-        error.add_note(f"Come back with `bin/retinue show {run_id} --follow`.")
+        error.add_note(f"Come back with `bin/retinue show {assistant_id} --follow`.")
         raise
     if as_json:
         print(view.json_text())
@@ -293,7 +293,9 @@ def _exit_code(view: Assistant) -> ExitCode:
     return ExitCode.DONE if view.status == "completed" else ExitCode.FAILED
 
 
-def follow_by_lines(client: Client, run_id: str, until: Callable[[Assistant], bool], deadline: float) -> Assistant:
+def follow_by_lines(
+    client: Client, assistant_id: str, until: Callable[[Assistant], bool], deadline: float
+) -> Assistant:
     """Print the run line by line until a condition holds; `deadline` is a time of `time.monotonic`.
 
     Raises:
@@ -301,7 +303,7 @@ def follow_by_lines(client: Client, run_id: str, until: Callable[[Assistant], bo
     """
     lines = Lines(say)
     while True:
-        view = client.assistants.get(run_id)
+        view = client.assistants.get(assistant_id)
         lines.update(view)
         if until(view):
             return view

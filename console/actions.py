@@ -97,56 +97,56 @@ async def ask(asking: Retinue, form: Form) -> Response:
     return _to(f"/assistants/{started.id}")
 
 
-@router.post("/assistants/{run_id}/say")
-async def say(asking: Retinue, run_id: str, form: Form) -> Response:
+@router.post("/assistants/{assistant_id}/say")
+async def say(asking: Retinue, assistant_id: str, form: Form) -> Response:
     """Say something more, or answer a question."""
     message = form.get("message", "").strip()
     if message:
         await asking.assistants.send_message(
-            run_id,
+            assistant_id,
             message,
             question_id=form.get("question_id") or None,
             idempotency_key=form.get("key") or None,
         )
-    return _to(f"/assistants/{run_id}")
+    return _to(f"/assistants/{assistant_id}")
 
 
-@router.post("/assistants/{run_id}/cancel")
-async def cancel(asking: Retinue, run_id: str, form: Form) -> Response:
+@router.post("/assistants/{assistant_id}/cancel")
+async def cancel(asking: Retinue, assistant_id: str, form: Form) -> Response:
     """Stop it; with `undo` also take back what is done."""
-    await asking.assistants.cancel(run_id, undo=bool(form.get("undo")))
-    return _to(f"/assistants/{run_id}", "stopped")
+    await asking.assistants.cancel(assistant_id, undo=bool(form.get("undo")))
+    return _to(f"/assistants/{assistant_id}", "stopped")
 
 
-@router.post("/assistants/{run_id}/undo")
-async def undo(asking: Retinue, run_id: str) -> Response:
+@router.post("/assistants/{assistant_id}/undo")
+async def undo(asking: Retinue, assistant_id: str) -> Response:
     """Take back what an ended one did."""
-    await asking.assistants.undo(run_id)
-    return _to(f"/assistants/{run_id}", "undone")
+    await asking.assistants.undo(assistant_id)
+    return _to(f"/assistants/{assistant_id}", "undone")
 
 
-@router.post("/assistants/{run_id}/choose")
-async def choose(asking: Retinue, run_id: str, form: Form) -> Response:
+@router.post("/assistants/{assistant_id}/choose")
+async def choose(asking: Retinue, assistant_id: str, form: Form) -> Response:
     """What becomes of a step whose service is away."""
     choice = form.get("choice", "")
     if _is_choice(choice):
-        await asking.assistants.choose(run_id, form.get("step", ""), choice)
-    return _to(f"/assistants/{run_id}")
+        await asking.assistants.choose(assistant_id, form.get("step", ""), choice)
+    return _to(f"/assistants/{assistant_id}")
 
 
-@router.post("/assistants/{run_id}/fork")
-async def fork(request: Request, asking: Retinue, run_id: str, form: Form) -> Response:
+@router.post("/assistants/{assistant_id}/fork")
+async def fork(request: Request, asking: Retinue, assistant_id: str, form: Form) -> Response:
     """Go on from a step with other words or values."""
-    view = await asking.assistants.get(run_id)
+    view = await asking.assistants.get(assistant_id)
     step = next((one for one in view.steps if one.id == form.get("step")), None)
     if step is None:
-        return _to(f"/assistants/{run_id}")
+        return _to(f"/assistants/{assistant_id}")
     tool = (await tools(asking)).get(step.tool)
     message = form.get("message", "").strip()
     try:
         changed = arguments(tool.args_schema, step.args, form) if tool else step.args
         new = await asking.assistants.fork(
-            run_id,
+            assistant_id,
             step.id,
             message=message if message and message != view.message else None,
             args=changed if changed != step.args else None,
@@ -166,18 +166,18 @@ def _by_field(error: Unreadable | InvalidArguments, root: str = "") -> dict[str,
     return found or {"": str(error)}
 
 
-@router.post("/approvals/{run_id}/{approval_id}")
-async def decide(request: Request, asking: Retinue, run_id: str, approval_id: str, form: Form) -> Response:
+@router.post("/approvals/{assistant_id}/{approval_id}")
+async def decide(request: Request, asking: Retinue, assistant_id: str, approval_id: str, form: Form) -> Response:
     """One decision, for exactly the arguments that the page showed."""
     decision = form.get("decision", "")
-    view = await asking.assistants.get(run_id)
+    view = await asking.assistants.get(assistant_id)
     approval = next((one for one in view.approvals if one.id == approval_id), None)
     unseen = approval is None and (decision == "edit" or view.approvals or view.status != "awaiting_worker")
     if unseen or not _is_decision(decision):
         return await missing(request, asking, "There is no such decision")
     try:
         after = await asking.approvals.decide(
-            run_id,
+            assistant_id,
             approval_id,
             decision,
             args_hash=form.get("args_hash", ""),
@@ -192,7 +192,7 @@ async def decide(request: Request, asking: Retinue, run_id: str, approval_id: st
         errors = _by_field(error, "/args")
         return await show_decision(request, asking, view, approval_id, edit=True, filled=form, errors=errors)
     recorded = "kept" if after.waits_for_worker(approval_id) else decision
-    return _to(form.get("back") or f"/assistants/{run_id}", recorded)
+    return _to(form.get("back") or f"/assistants/{assistant_id}", recorded)
 
 
 async def _edited(asking: AsyncClient, approval: Approval, form: Mapping[str, str]) -> dict[str, JsonValue]:
@@ -242,8 +242,8 @@ async def decide_all(request: Request, asking: Retinue) -> Response:
     refused = []
     for first in range(0, len(picked), _AT_ONCE):
         decisions = [
-            OneDecision(assistant_id=run_id, approval_id=approval_id, decision=decision, args_hash=args_hash)
-            for run_id, approval_id, args_hash in picked[first : first + _AT_ONCE]
+            OneDecision(assistant_id=assistant_id, approval_id=approval_id, decision=decision, args_hash=args_hash)
+            for assistant_id, approval_id, args_hash in picked[first : first + _AT_ONCE]
         ]
         outcomes = (await asking.approvals.decide_all(decisions)).outcomes
         refused += [one for one in outcomes if not one.recorded]

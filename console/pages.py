@@ -111,10 +111,10 @@ async def _notices(asking: AsyncClient) -> list[str]:
     return [notices[name] for name in sorted(notices, key=lambda name: (name != "reasoning", name))]
 
 
-@router.get("/assistants/{run_id}")
-async def run(request: Request, asking: Retinue, run_id: str, *, everything: Everything = False) -> Response:
+@router.get("/assistants/{assistant_id}")
+async def run(request: Request, asking: Retinue, assistant_id: str, *, everything: Everything = False) -> Response:
     """One conversation: what was said, what happens, what waits."""
-    view = await asking.assistants.get(run_id)
+    view = await asking.assistants.get(assistant_id)
     return await page(
         request,
         "run.html",
@@ -123,7 +123,7 @@ async def run(request: Request, asking: Retinue, run_id: str, *, everything: Eve
         here="",
         run=view,
         status_text=status_words(view),
-        messages=await asking.assistants.conversation(run_id) if everything else view.messages,
+        messages=await asking.assistants.conversation(assistant_id) if everything else view.messages,
         first_message=0 if everything else view.earlier_messages,
         all_messages=everything,
         steps={step.id: step for step in view.steps},
@@ -147,10 +147,10 @@ def _can_undo(view: Assistant) -> bool:
     return bool(done - taken_back)
 
 
-@router.get("/assistants/{run_id}/receipt")
-async def receipt(request: Request, asking: Retinue, run_id: str) -> Response:
+@router.get("/assistants/{assistant_id}/receipt")
+async def receipt(request: Request, asking: Retinue, assistant_id: str) -> Response:
     """What was done, with whose consent, and how to take it back."""
-    found, view = await asyncio.gather(asking.assistants.receipt(run_id), asking.assistants.get(run_id))
+    found, view = await asyncio.gather(asking.assistants.receipt(assistant_id), asking.assistants.get(assistant_id))
     return await page(
         request,
         "receipt.html",
@@ -164,11 +164,13 @@ async def receipt(request: Request, asking: Retinue, run_id: str) -> Response:
     )
 
 
-@router.get("/assistants/{run_id}/export")
-async def export(asking: Retinue, run_id: str) -> Response:
+@router.get("/assistants/{assistant_id}/export")
+async def export(asking: Retinue, assistant_id: str) -> Response:
     """Everything about one conversation, as JSON."""
     view, said, found = await asyncio.gather(
-        asking.assistants.get(run_id), asking.assistants.conversation(run_id), asking.assistants.receipt(run_id)
+        asking.assistants.get(assistant_id),
+        asking.assistants.conversation(assistant_id),
+        asking.assistants.receipt(assistant_id),
     )
     content = {
         "assistant": json.loads(view.json_text()),
@@ -182,10 +184,10 @@ async def export(asking: Retinue, run_id: str) -> Response:
     )
 
 
-@router.get("/assistants/{run_id}/fork")
-async def fork(request: Request, asking: Retinue, run_id: str, step: str) -> Response:
+@router.get("/assistants/{assistant_id}/fork")
+async def fork(request: Request, asking: Retinue, assistant_id: str, step: str) -> Response:
     """The form to go on from a step with other words or values."""
-    return await show_fork(request, asking, await asking.assistants.get(run_id), step)
+    return await show_fork(request, asking, await asking.assistants.get(assistant_id), step)
 
 
 async def show_fork(
@@ -297,10 +299,12 @@ def _alike(items: Sequence[InboxItem]) -> dict[str, tuple[str, int]]:
     return {tool: (title, count) for tool, (title, count) in found.items() if count > 1}
 
 
-@router.get("/approvals/{run_id}/{approval_id}")
-async def decision(request: Request, asking: Retinue, run_id: str, approval_id: str, *, edit: bool = False) -> Response:
+@router.get("/approvals/{assistant_id}/{approval_id}")
+async def decision(
+    request: Request, asking: Retinue, assistant_id: str, approval_id: str, *, edit: bool = False
+) -> Response:
     """One decision: where notifications lead. Looking decides nothing."""
-    view = await asking.assistants.get(run_id)
+    view = await asking.assistants.get(assistant_id)
     return await show_decision(request, asking, view, approval_id, edit=edit)
 
 

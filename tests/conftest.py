@@ -153,18 +153,18 @@ class Stack:
         view: View = response.json()
         return view
 
-    async def view(self, run_id: str) -> View:
+    async def view(self, assistant_id: str) -> View:
         """GET an assistant."""
-        response = await self.http.get(f"/v1/assistants/{run_id}")
+        response = await self.http.get(f"/v1/assistants/{assistant_id}")
         assert response.status_code == 200, response.text
         view: View = response.json()
         return view
 
-    async def until(self, run_id: str, condition: Callable[[View], bool], *, seconds: float = 30) -> View:
+    async def until(self, assistant_id: str, condition: Callable[[View], bool], *, seconds: float = 30) -> View:
         """Poll the view until `condition` holds; fails with the last view when it does not in time."""
         view: View = {}
         for _ in range(int(seconds / 0.1)):
-            view = await self.view(run_id)
+            view = await self.view(assistant_id)
             if condition(view):
                 return view
             if view["status"] in ENDED:
@@ -172,13 +172,13 @@ class Stack:
             await asyncio.sleep(0.1)
         raise AssertionError(f"did not come about in {seconds} s: {view}")
 
-    async def ended(self, run_id: str, *, seconds: float = 30) -> View:
+    async def ended(self, assistant_id: str, *, seconds: float = 30) -> View:
         """The final view."""
-        return await self.until(run_id, lambda view: view["status"] in ENDED, seconds=seconds)
+        return await self.until(assistant_id, lambda view: view["status"] in ENDED, seconds=seconds)
 
-    async def asked(self, run_id: str, *, count: int = 1) -> View:
+    async def asked(self, assistant_id: str, *, count: int = 1) -> View:
         """The view once `count` approvals wait."""
-        return await self.until(run_id, lambda view: len(pending(view)) >= count)
+        return await self.until(assistant_id, lambda view: len(pending(view)) >= count)
 
     async def decide(self, view: View, decision: str = "approve", index: int = 0, **body: Any) -> httpx.Response:
         """Decide one pending approval of a view."""

@@ -43,13 +43,13 @@ COMPOSED_MAIL = [
 ]
 
 
-def sent_mails(stack: Stack, run_id: str) -> list[tuple[str, str]]:
+def sent_mails(stack: Stack, assistant_id: str) -> list[tuple[str, str]]:
     """What the mail capability's own database holds of a run: recipients and text."""
     with sqlite3.connect(f"file:{stack.data}/email.db?mode=ro", uri=True) as database:
         return database.execute(
             "SELECT m.recipients, m.text FROM messages m JOIN ledger l ON m.message_id = l.result ->> 'message_id'"
             " WHERE lower(m.folder) = 'sent' AND l.key LIKE ?",
-            (f"{run_id}/%",),
+            (f"{assistant_id}/%",),
         ).fetchall()
 
 
@@ -148,12 +148,13 @@ async def test_edited_arguments_are_the_ones_that_run(stack: Stack, fresh: Fresh
 async def test_other_branches_go_on_while_one_waits_for_a_person(stack: Stack, fresh: Fresh) -> None:
     message = fresh("Mail team@example.com and tell me the weather")
     stack.model.script(message, plan_answer([mail("s1"), forecast("s2")]))
-    run_id = (await stack.start(message))["id"]
+    assistant_id = (await stack.start(message))["id"]
     view = await stack.until(
-        run_id, lambda view: bool(view["plan"]) and steps(view)["s2"]["status"] == "completed" and bool(pending(view))
+        assistant_id,
+        lambda view: bool(view["plan"]) and steps(view)["s2"]["status"] == "completed" and bool(pending(view)),
     )
     assert steps(view)["s1"]["status"] == "awaiting_approval"
-    await stack.http.post(f"/v1/assistants/{run_id}/cancel")
+    await stack.http.post(f"/v1/assistants/{assistant_id}/cancel")
 
 
 async def test_a_failing_step_ends_typed_while_other_branches_finish(stack: Stack, fresh: Fresh) -> None:
@@ -325,8 +326,8 @@ async def test_the_inbox_holds_what_waits_over_all_runs(stack: Stack, fresh: Fre
         found = {item["assistant_id"] for item in inbox}
         await asyncio.sleep(0.0 if set(runs) <= found else 0.1)
     assert set(runs) <= found
-    for run_id in runs:
-        await stack.http.post(f"/v1/assistants/{run_id}/cancel")
+    for assistant_id in runs:
+        await stack.http.post(f"/v1/assistants/{assistant_id}/cancel")
 
 
 async def test_an_approval_says_what_an_opaque_id_stands_for(stack: Stack, fresh: Fresh) -> None:

@@ -24,13 +24,13 @@ from retinue.temporal.proofs import is_proved_cancellation
 from retinue.temporal.registry import FRESH, Directory
 from workflows.consent.lookups import (
     AGENT,
-    APPROVED,
-    CONSULT,
-    GATHER,
-    GATHERING,
+    CHECK_GRANT,
+    DEBOUNCE,
+    DEBOUNCE_SECONDS,
     PROVED,
+    RECORD_APPROVAL,
+    RECORD_USAGE,
     SCHEMAS,
-    SPEND,
     TOOLS,
     FoundTool,
 )
@@ -63,20 +63,20 @@ class LocalActivities:
             self.check_schemas,
         ]
 
-    @activity.defn(name=CONSULT)
+    @activity.defn(name=CHECK_GRANT)
     async def consult(self, owner: str, question: CheckGrant) -> CheckGrantResult:
         """Whether a grant covers a step."""
-        return await self._ask(owner, person.CONSULT, question, CheckGrantResult)
+        return await self._ask(owner, person.CHECK_GRANT, question, CheckGrantResult)
 
-    @activity.defn(name=APPROVED)
+    @activity.defn(name=RECORD_APPROVAL)
     async def approved(self, owner: str, approval: RecordApproval) -> Grant | None:
         """Count an approval; the grant that came with it."""
-        return await self._ask(owner, person.APPROVED, approval, Grant)
+        return await self._ask(owner, person.RECORD_APPROVAL, approval, Grant)
 
-    @activity.defn(name=SPEND)
+    @activity.defn(name=RECORD_USAGE)
     async def spend(self, owner: str, spent: RecordUsage) -> DayUsage:
         """Add to a day; its totals."""
-        return await self._ask(owner, person.SPEND, spent, DayUsage)
+        return await self._ask(owner, person.RECORD_USAGE, spent, DayUsage)
 
     @activity.defn(name=TOOLS)
     async def tools(self, names: list[str]) -> list[FoundTool]:
@@ -93,10 +93,10 @@ class LocalActivities:
         manifests = [manifest for manifest in known if manifest.name == capability]
         return [_found(manifest, spec) for manifest in manifests for spec in manifest.tools if spec.plannable]
 
-    @activity.defn(name=GATHER)
+    @activity.defn(name=DEBOUNCE)
     async def gather(self) -> None:
         """Wait a moment, in which the results of many steps arrive together."""
-        await asyncio.sleep(GATHERING)
+        await asyncio.sleep(DEBOUNCE_SECONDS)
 
     @activity.defn(name=PROVED)
     async def proved(self, workflow_id: str, reason: str, at: datetime) -> bool:

@@ -93,40 +93,40 @@ class AssistantWorkflow:
 
     @workflow.init
     def __init__(self, start: StartAssistant) -> None:
-        carried = start.carried or ContinuedState(messages=_first_messages(start))
+        continued = start.continued or ContinuedState(messages=_first_messages(start))
         self._start = start
         self._talk = Conversation(
-            carried.messages,
+            continued.messages,
             key=workflow.info().workflow_id if start.mode is Mode.CHAT else None,
-            carried=start.carried,
+            continued=start.continued,
             answer_schema=start.answer_schema,
         )
-        self._approvals = Approvals(requester=start.owner, on_change=self._publish, carried=carried.approvals)
-        self._notifier = Notifier(owner=start.owner, told=carried.approvals) if start.notify else None
+        self._approvals = Approvals(requester=start.owner, on_change=self._publish, continued=continued.approvals)
+        self._notifier = Notifier(owner=start.owner, told=continued.approvals) if start.notify else None
         self._consent = Consent(start, self._approvals, asked_through=self._keys, on_notice=self._notice)
         self._budget_guard = BudgetGuard(start, self._approvals)
-        self._execution = self._new_execution(start.fork.kept if start.fork else carried.kept)
+        self._execution = self._new_execution(start.fork.kept if start.fork else continued.kept)
         self._phase = AssistantStatus.PLANNING
         self._published: tuple[str, int, list[str]] = (str(AssistantStatus.RUNNING), 0, [])
         self._details_are_due = False
         self._reasoning_waits: datetime | None = None
         self._reasoning_problem = ""
         self._question: str | None = None
-        self._questions = carried.questions
+        self._questions = continued.questions
         self._between_turns = False
-        self._round = start.fork.round if start.fork else carried.round
+        self._round = start.fork.round if start.fork else continued.round
         self._rounds_left = MAX_ROUNDS
-        self._turns = carried.turns
+        self._turns = continued.turns
         self._card: PlanCard | None = None
-        self._typed = list(start.fork.typed if start.fork else carried.typed)
-        self._typed_through = list(start.fork.typed_through if start.fork else carried.typed_through)
-        self._reply = carried.reply
-        self._error = carried.error
+        self._typed = list(start.fork.typed if start.fork else continued.typed)
+        self._typed_through = list(start.fork.typed_through if start.fork else continued.typed_through)
+        self._reply = continued.reply
+        self._error = continued.error
         self._stopping = False
-        self._notices = carried.notices
+        self._notices = continued.notices
         self._refused_signals = RefusedSignals()
-        self._usage = carried.usage
-        self._effects = carried.effects
+        self._usage = continued.usage
+        self._effects = continued.effects
         self._compensation = Compensation([], start.policy or DEFAULT_POLICY, caller=start.owner)
 
     def _new_execution(self, kept: Sequence[Any]) -> Execution:
@@ -218,7 +218,7 @@ class AssistantWorkflow:
 
     async def _chat(self) -> None:
         """Answer message after message, until it is cancelled. A turn that fails is told, and the chat goes on."""
-        if self._start.carried:
+        if self._start.continued:
             await self._next_message()
         while True:
             try:
@@ -237,7 +237,7 @@ class AssistantWorkflow:
     async def _next_message(self) -> None:
         await self._settle()
         if self._has_grown() and workflow.all_handlers_finished():
-            workflow.continue_as_new(self._start.model_copy(update={"fork": None, "carried": self._carried()}))
+            workflow.continue_as_new(self._start.model_copy(update={"fork": None, "continued": self._carried()}))
         self._between_turns = True
         self._publish()
         await workflow.wait_condition(lambda: self._talk.waiting() > 0)
@@ -257,7 +257,7 @@ class AssistantWorkflow:
 
     def _has_grown(self) -> bool:
         info = workflow.info()
-        turns = self._turns - (self._start.carried.turns if self._start.carried else 0)
+        turns = self._turns - (self._start.continued.turns if self._start.continued else 0)
         return (
             turns >= self._start.turns_per_run
             or info.is_continue_as_new_suggested()
@@ -267,7 +267,7 @@ class AssistantWorkflow:
     def _carried(self) -> ContinuedState:
         return ContinuedState.model_validate(
             {
-                **self._talk.carried(),
+                **self._talk.continued(),
                 "round": self._round,
                 "turns": self._turns,
                 "questions": self._questions,
@@ -628,7 +628,7 @@ class AssistantWorkflow:
             budget=self._budget_guard.view(),
             undo=self._compensation.steps(),
             schedule_id=self._start.schedule_id,
-            forked_from=self._start.fork.run_id if self._start.fork else None,
+            forked_from=self._start.fork.assistant_id if self._start.fork else None,
             turns=self._turns,
             effects=self._effects if self._start.mode is Mode.CHAT else [],
             owner=self._start.owner,
@@ -643,7 +643,7 @@ class AssistantWorkflow:
             WorkerWait(
                 capability=Reasoning.name,
                 since=self._reasoning_waits,
-                gives_up_at=until,
+                times_out_at=until,
                 reason=self._reasoning_problem,
             )
         ]
@@ -664,7 +664,7 @@ class AssistantWorkflow:
     def fork_point(self) -> StartAssistant:
         """Everything that another run needs to go on from here: the conversation, and all finished steps."""
         fork = Fork(
-            run_id=workflow.info().workflow_id,
+            assistant_id=workflow.info().workflow_id,
             from_step="",
             messages=self._talk.messages,
             kept=self._execution.kept(),
@@ -674,7 +674,7 @@ class AssistantWorkflow:
             typed_through=self._typed_through,
             ran={step.id: step.args for step in self._execution.views()},
         )
-        return self._start.model_copy(update={"fork": fork, "carried": None, "schedule_id": None})
+        return self._start.model_copy(update={"fork": fork, "continued": None, "schedule_id": None})
 
     @workflow.query
     def undo_point(self) -> StartUndo:
@@ -682,7 +682,7 @@ class AssistantWorkflow:
         taken_back = {step.step_id for step in self._compensation.steps() if step.status == "undone"}
         effects = [*self._effects, *self._execution.effects()]
         return StartUndo(
-            run_id=workflow.info().workflow_id,
+            assistant_id=workflow.info().workflow_id,
             effects=[effect for effect in effects if effect.step_id not in taken_back],
             policy=self._start.policy,
         )

@@ -118,13 +118,13 @@ class KeptStep(BaseModel):
     result: JsonValue = None
     consent: StepConsent | None = None
     at: Moment | None = None
-    run_id: str | None = Field(None, description="the run that did it, where that is another one")
+    assistant_id: str | None = Field(None, description="the run that did it, where that is another one")
 
 
 class Fork(BaseModel):
     """What a run takes over from the one that it was forked from."""
 
-    run_id: str
+    assistant_id: str
     from_step: str
     messages: list[Message]
     kept: list[KeptStep] = Field(default_factory=list, description="finished steps, not done again")
@@ -182,7 +182,7 @@ class StartAssistant(BaseModel):
     schedule_id: str | None = None
     fork: Fork | None = None
     turns_per_run: int = Field(100, ge=1, description="after so many turns a chat continues as new")
-    carried: ContinuedState | None = None
+    continued: ContinuedState | None = None
     call: BoundStep | None = Field(
         None, description="one tool call in place of a plan, as a door was asked for it: no model takes part"
     )
@@ -315,7 +315,7 @@ class StepView(BaseModel):
     consent: StepConsent | None = Field(None, description="of an effect: how it was allowed")
     held_until: Moment | None = Field(None, description="until then a cancel still stops it")
     waiting_since: Moment | None = Field(None, description="since when no worker takes it")
-    kept_from: str | None = Field(None, description="the run that did it, when this one was forked from it")
+    reused_from: str | None = Field(None, description="the run that did it, when this one was forked from it")
     picked: bool = Field(False, description="several were found, and the person said which is meant")
     looked_up: bool = Field(False, description="it was stopped, and its ledger told that it had been done")
 
@@ -326,7 +326,7 @@ class CardStep(BaseModel):
     id: str
     agent: str = Field(description="the capability that would do it")
     title: str
-    leaves_the_house: bool
+    external: bool
     can_be_undone: bool
     asks: list[str] = Field(default_factory=list, description="why a person would be asked before it; empty: automatic")
     denied: bool = False
@@ -360,7 +360,7 @@ class WorkerWait(BaseModel):
     capability: str
     since: Moment
     steps: list[str] = Field(default_factory=list, description="empty: planning or answering waits")
-    gives_up_at: Moment
+    times_out_at: Moment
     reason: str = Field("", description="what is wrong with the capability's database; empty: no worker takes the work")
 
 
@@ -463,7 +463,7 @@ class UndoStep(BaseModel):
 class StartUndo(BaseModel):
     """Input of `UndoWorkflow`: the effects of an ended run in the order in which they happened."""
 
-    run_id: str
+    assistant_id: str
     effects: list[DoneEffect]
     by: str = "local"
     policy: Policy | None = Field(None, description="what it forbids is not done to undo something either")
@@ -472,7 +472,7 @@ class StartUndo(BaseModel):
 class UndoView(BaseModel):
     """The undoing of a run; result and query `view` of `UndoWorkflow`."""
 
-    run_id: str
+    assistant_id: str
     by: str
     done: bool = False
     steps: list[UndoStep]

@@ -58,7 +58,7 @@ class Notification(BaseModel):
     occasion: Occasion
     at: Moment
     owner: str = Field(description="whose run it is")
-    run_id: str | None = None
+    assistant_id: str | None = None
     approval_id: str | None = None
     tool: str | None = None
     kind: str | None = None
@@ -165,7 +165,12 @@ class Notifier:
         )
 
     def _new(self, occasion: Occasion, **more: object) -> Notification:
-        base = {"occasion": occasion, "at": workflow.now(), "owner": self._owner, "run_id": workflow.info().workflow_id}
+        base = {
+            "occasion": occasion,
+            "at": workflow.now(),
+            "owner": self._owner,
+            "assistant_id": workflow.info().workflow_id,
+        }
         return Notification.model_validate({**base, **{name: value for name, value in more.items() if value}})
 
     def _tell_once(self, mark: str, notification: Notification) -> None:

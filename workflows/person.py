@@ -11,7 +11,16 @@ from datetime import date, datetime, timedelta
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from retinue.temporal.person import ADD_GRANT, APPROVED, CONSULT, DAY, GRANTS, PERSON_TYPE, REVOKE, SPEND
+from retinue.temporal.person import (
+    ADD_GRANT,
+    CHECK_GRANT,
+    DAY,
+    GRANTS,
+    PERSON_TYPE,
+    RECORD_APPROVAL,
+    RECORD_USAGE,
+    REVOKE,
+)
 from retinue.times import on_the_calendar
 from workflows.rules.grants import (
     EQUAL_APPROVALS,
@@ -86,11 +95,11 @@ class PersonWorkflow:
             days=self._days,
         )
 
-    @workflow.update(name=CONSULT)
+    @workflow.update(name=CHECK_GRANT)
     def consult(self, question: CheckGrant) -> CheckGrantResult:
         """Use a grant for a step if one covers it; else say whether one could be offered."""
         self._updates += 1
-        key = digest(CONSULT, question.key)
+        key = digest(CHECK_GRANT, question.key)
         if key in self._keys:
             return self._answered(key, question)
         live = [
@@ -132,11 +141,11 @@ class PersonWorkflow:
         often = scope is not None and self._approvals.get(sameness(question.tool, scope), 0) >= EQUAL_APPROVALS
         return scope if often else None
 
-    @workflow.update(name=APPROVED)
+    @workflow.update(name=RECORD_APPROVAL)
     def approved(self, approval: RecordApproval) -> Grant | None:
         """Count an approval; make and return the grant that the person wanted with it."""
         self._updates += 1
-        key = digest(APPROVED, approval.key)
+        key = digest(RECORD_APPROVAL, approval.key)
         if key not in self._keys:
             self._count(approval)
             grant = _grant_of(approval, workflow.now())
@@ -147,7 +156,7 @@ class PersonWorkflow:
 
     @approved.validator
     def _check_approved(self, approval: RecordApproval) -> None:
-        if approval.wish is None or digest(APPROVED, approval.key) in self._keys:
+        if approval.wish is None or digest(RECORD_APPROVAL, approval.key) in self._keys:
             return
         if wished_scope(approval.wish, approval.args, approval.sensitive) is None:
             raise _refused("InvalidArguments", "there are too many values to allow them for good; name `args`")
@@ -199,11 +208,11 @@ class PersonWorkflow:
         if revoke.grant_id not in self._grants:
             raise _refused("GrantUnknown", f"there is no grant {revoke.grant_id!r}")
 
-    @workflow.update(name=SPEND)
+    @workflow.update(name=RECORD_USAGE)
     def spend(self, spent: RecordUsage) -> DayUsage:
         """Add to a day and return its totals."""
         self._updates += 1
-        key = digest(SPEND, spent.key)
+        key = digest(RECORD_USAGE, spent.key)
         if key not in self._keys:
             self._remember(key, "")
             total = self.day(spent.day).plus(spent.delta)
@@ -249,7 +258,7 @@ def _grant_of(approval: RecordApproval, now: datetime) -> Grant | None:
     assert scope is not None  # its validator has seen to that
     return Grant(
         **dict(scope),
-        grant_id=f"g-{digest(APPROVED, approval.key)}",
+        grant_id=f"g-{digest(RECORD_APPROVAL, approval.key)}",
         tool=approval.tool,
         uses=wish.uses,
         expires_at=wish.expires_at,

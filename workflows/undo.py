@@ -23,9 +23,9 @@ _TRIES = 5
 _PAUSE = timedelta(seconds=10)
 
 
-def undo_id(run_id: str, number: int) -> str:
+def undo_id(assistant_id: str, number: int) -> str:
     """The workflow id of the undoing of a run; a later one takes up only what the one before could not do."""
-    return f"{run_id}-undo" if number == 1 else f"{run_id}-undo-{number}"
+    return f"{assistant_id}-undo" if number == 1 else f"{assistant_id}-undo-{number}"
 
 
 class Compensation:
@@ -148,4 +148,6 @@ class UndoWorkflow:
     @workflow.query
     def view(self) -> UndoView:
         """How far it is."""
-        return UndoView(run_id=self._start.run_id, by=self._start.by, done=self._done, steps=self._compensation.steps())
+        return UndoView(
+            assistant_id=self._start.assistant_id, by=self._start.by, done=self._done, steps=self._compensation.steps()
+        )

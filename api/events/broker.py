@@ -55,7 +55,7 @@ class RunBroadcaster:
         self._source = source
         self._news = asyncio.Event()
 
-        self._task = asyncio.create_task(self._follow(), name=f"follow {source.run_id}")
+        self._task = asyncio.create_task(self._follow(), name=f"follow {source.assistant_id}")
 
     @property
     def texts(self) -> list[RunDraft]:
@@ -266,13 +266,15 @@ class RunBroadcasters:
     def readers_by_run(self) -> dict[str, int]:
         """How many read which run at the moment."""
         return {
-            run_id: broadcaster.readers for run_id, broadcaster in self._broadcasters.items() if broadcaster.readers
+            assistant_id: broadcaster.readers
+            for assistant_id, broadcaster in self._broadcasters.items()
+            if broadcaster.readers
         }
 
     @contextlib.asynccontextmanager
-    async def reader(self, run_id: str, cursor: EventCursor, *, owner: str) -> AsyncIterator[Reader]:
+    async def reader(self, assistant_id: str, cursor: EventCursor, *, owner: str) -> AsyncIterator[Reader]:
         """A reader, for as long as it reads."""
-        broadcaster = self._following(run_id)
+        broadcaster = self._following(assistant_id)
         broadcaster.readers += 1
         self._streams[owner] += 1
         try:
@@ -280,13 +282,13 @@ class RunBroadcasters:
         finally:
             broadcaster.readers -= 1
             self._left(owner)
-            asyncio.get_running_loop().call_later(IDLE_TTL, self._rest, run_id)
+            asyncio.get_running_loop().call_later(IDLE_TTL, self._rest, assistant_id)
 
-    def _following(self, run_id: str) -> RunBroadcaster:
-        broadcaster = self._broadcasters.get(run_id)
+    def _following(self, assistant_id: str) -> RunBroadcaster:
+        broadcaster = self._broadcasters.get(assistant_id)
         if broadcaster is None or broadcaster.done:
-            broadcaster = RunBroadcaster(RunSource(self._client, self._keys, run_id))
-            self._broadcasters[run_id] = broadcaster
+            broadcaster = RunBroadcaster(RunSource(self._client, self._keys, assistant_id))
+            self._broadcasters[assistant_id] = broadcaster
         if self._closed:
             broadcaster.stop()
         return broadcaster
@@ -296,11 +298,11 @@ class RunBroadcasters:
         if not self._streams[owner]:
             del self._streams[owner]
 
-    def _rest(self, run_id: str) -> None:
+    def _rest(self, assistant_id: str) -> None:
         """Follow no longer, if nobody came back; one who came and went again has a later call of this."""
-        broadcaster = self._broadcasters.get(run_id)
+        broadcaster = self._broadcasters.get(assistant_id)
         if broadcaster is not None and not broadcaster.readers:
-            del self._broadcasters[run_id]
+            del self._broadcasters[assistant_id]
             broadcaster.stop()
 
     async def close(self) -> None:
@@ -319,35 +321,35 @@ class RunEvents:
         self._broadcasters = broadcasters
         self._owner = owner
 
-    async def ended(self, run_id: str) -> bool:
+    async def ended(self, assistant_id: str) -> bool:
         """Whether the run has ended; asks whose it is.
 
         Raises:
             NotFound: There is none, or it is somebody else's.
             TooMany: The caller reads too many runs already.
         """
-        description = await self._runs.readable(run_id)
+        description = await self._runs.readable(assistant_id)
         if not self._broadcasters.has_room(self._owner):
             raise TooMany(f"you read {MAX_STREAMS} streams of events already; close some", retry_after=30)
         return description.status is not WorkflowExecutionStatus.RUNNING
 
-    def reader(self, run_id: str, after: str | None = None) -> contextlib.AbstractAsyncContextManager[Reader]:
+    def reader(self, assistant_id: str, after: str | None = None) -> contextlib.AbstractAsyncContextManager[Reader]:
         """A reader of a run that `ended` was asked about."""
-        return self._broadcasters.reader(run_id, parse_event_id(after), owner=self._owner)
+        return self._broadcasters.reader(assistant_id, parse_event_id(after), owner=self._owner)
 
-    async def follow(self, run_id: str, after: str | None = None) -> AsyncIterator[Event]:
+    async def follow(self, assistant_id: str, after: str | None = None) -> AsyncIterator[Event]:
         """All events of a run from now to its end: first where it stands, then what changes.
 
         Args:
-            run_id: The assistant.
+            assistant_id: The assistant.
             after: The id of the last event that was read; then only what changed since.
 
         Raises:
             NotFound: There is none, or it is somebody else's.
             TooMany: The caller reads too many runs already.
         """
-        await self.ended(run_id)
-        async with self.reader(run_id, after) as reader:
+        await self.ended(assistant_id)
+        async with self.reader(assistant_id, after) as reader:
             while True:
                 for event in await reader.read():
                     yield event

@@ -77,8 +77,8 @@ class RunSource:
         texts: What stands of such texts.
     """
 
-    def __init__(self, client: Client, keys: IdempotencyKeys, run_id: str) -> None:
-        self.run_id = run_id
+    def __init__(self, client: Client, keys: IdempotencyKeys, assistant_id: str) -> None:
+        self.assistant_id = assistant_id
         self.moved = asyncio.Event()
         self._grew = asyncio.Event()
         self._client = client
@@ -206,13 +206,13 @@ class RunSource:
         ended = description.status is not WorkflowExecutionStatus.RUNNING
         status = execution_status(description.status, None) if ended else AssistantStatus.AWAITING_WORKER
         notices = retrying_notices(description) or ([] if ended else [NOBODY_ANSWERS])
-        return AssistantView(id=self.run_id, status=status, message="", messages=[], notices=notices)
+        return AssistantView(id=self.assistant_id, status=status, message="", messages=[], notices=notices)
 
     async def _undone_steps(self) -> list[UndoStep]:
         """What became of the effects that were to be taken back after the end; of each the last try."""
         found: dict[str, UndoStep] = {}
-        for number in range(1, 1 + await self._keys.undoings(self.run_id)):
-            handle = self._client.get_workflow_handle(undo_id(self.run_id, number))
+        for number in range(1, 1 + await self._keys.undoings(self.assistant_id)):
+            handle = self._client.get_workflow_handle(undo_id(self.assistant_id, number))
             with contextlib.suppress(*AWAY, WorkflowQueryFailedError):
                 undo: UndoView = await handle.query("view", result_type=UndoView, rpc_timeout=RPC)
                 found |= {step.step_id: step for step in undo.steps}
@@ -224,7 +224,7 @@ class RunSource:
         return RunSnapshot(view, whole, run=description.run_id, event=_length(description), surely=surely)
 
     def _noted(self) -> WorkflowHistory:
-        return WorkflowHistory(self.run_id, self._starts)
+        return WorkflowHistory(self.assistant_id, self._starts)
 
     async def describe(self) -> WorkflowExecutionDescription:
         """The run as the server sees it.
@@ -245,14 +245,14 @@ class RunSource:
             raise
 
     def _converter(self) -> DataConverter:
-        return of_workflow(self._client, self.run_id)
+        return of_workflow(self._client, self.assistant_id)
 
     async def _query(self) -> AssistantView:
         content = await self._handle().query("view", result_type=dict[str, Any], rpc_timeout=RPC)
         return AssistantView.model_validate(content)
 
     def _handle(self) -> WorkflowHandle[Any, Any]:
-        return self._client.get_workflow_handle(self.run_id)
+        return self._client.get_workflow_handle(self.assistant_id)
 
 
 def _length(description: WorkflowExecutionDescription) -> int:

@@ -43,10 +43,10 @@ def forked(
         delegated = body.from_step.rpartition(".")[0]
         raise InvalidArguments(f"{body.from_step} was a call of an agent", hint=f"fork from {delegated}, its goal")
     anew = _from(body.from_step, steps)
-    kept = [_kept(step, known.run_id) for step in known.kept if step.bound.id not in {*anew, *undone}]
+    kept = [_kept(step, known.assistant_id) for step in known.kept if step.bound.id not in {*anew, *undone}]
     known = _taken_over(known, through)
     messages = _messages(old.model_copy(update={"fork": known}), body)
-    fork = Fork(run_id=known.run_id, from_step=body.from_step, messages=messages, kept=kept)
+    fork = Fork(assistant_id=known.assistant_id, from_step=body.from_step, messages=messages, kept=kept)
     changes = _planned_anew(body, known) if body.message else _run_again(fork, body, known, steps, anew, through)
     new = old.model_copy(update={"fork": fork.model_copy(update=changes), "message": body.message or old.message})
     # a fork of one answer of a chat is a task
@@ -152,5 +152,5 @@ def _edited(step: BoundStep, args: dict[str, JsonValue], ran: Mapping[str, JsonV
     )
 
 
-def _kept(step: KeptStep, run_id: str) -> KeptStep:
-    return step if step.run_id else step.model_copy(update={"run_id": run_id})
+def _kept(step: KeptStep, assistant_id: str) -> KeptStep:
+    return step if step.assistant_id else step.model_copy(update={"assistant_id": assistant_id})

@@ -23,12 +23,12 @@ class LinkMaker:
     web_ui: str
     namespace: str
 
-    def run(self, run_id: str) -> Links:
+    def run(self, assistant_id: str) -> Links:
         """Where a run is found."""
         return Links(
-            self=f"/v1/assistants/{run_id}",
-            events=f"/v1/assistants/{run_id}/events",
-            temporal_ui=self._in_the_web_ui("workflows", run_id),
+            self=f"/v1/assistants/{assistant_id}",
+            events=f"/v1/assistants/{assistant_id}/events",
+            temporal_ui=self._in_the_web_ui("workflows", assistant_id),
         )
 
     def schedule(self, schedule_id: str) -> Links:

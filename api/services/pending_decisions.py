@@ -67,47 +67,49 @@ class PendingDecisions:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def keep(self, client: Client, run_id: str, decide: Decide, *, update_id: str) -> None:
+    async def keep(self, client: Client, assistant_id: str, decide: Decide, *, update_id: str) -> None:
         """Keep a decision until it can be delivered.
 
         Args:
             client: Whose keys encrypt and prove it.
-            run_id: The run.
+            assistant_id: The run.
             decide: By whom, on what, and how.
             update_id: Under which it was sent already, since that sending may still arrive.
 
         Raises:
             Conflict: The same person has decided otherwise meanwhile, or too many wait.
         """
-        [payload] = await of_workflow(client, run_id).encode([decide])
+        [payload] = await of_workflow(client, assistant_id).encode([decide])
         row = {
             "id": update_id,
-            "assistant_id": run_id,
+            "assistant_id": assistant_id,
             "name": UPDATE,
             "approval_id": decide.approval_id,
             "owner": decide.by,
             "decision": str(decide.decision),
             "payload": payload.SerializeToString(),
-            "mac": kept_mac(client, run_id, UPDATE, update_id, [decide]),
+            "mac": kept_mac(client, assistant_id, UPDATE, update_id, [decide]),
             "recorded_at": datetime.now(UTC),
             "state": str(RecordedState.WAITING),
         }
         async with self._store.write() as session:
             connection = await session.connection()
-            waiting = list((await connection.execute(_waiting().where(_T.assistant_id == run_id))).all())
+            waiting = list((await connection.execute(_waiting().where(_T.assistant_id == assistant_id))).all())
             if any(one.approval_id == decide.approval_id and one.owner == decide.by for one in waiting):
                 return  # sent twice at once: the first stands
             if len(waiting) >= _MOST_PER_RUN:
                 raise Conflict(f"{_MOST_PER_RUN} decisions of this run wait to be delivered already")
             await connection.execute(insert(PENDING_DECISIONS).values(row))
 
-    async def is_kept(self, client: Client, run_id: str, decide: Decide) -> bool:
+    async def is_kept(self, client: Client, assistant_id: str, decide: Decide) -> bool:
         """Whether this person's decision about this waits already.
 
         Raises:
             Conflict: It was another one.
         """
-        about = _waiting().where(_T.assistant_id == run_id, _T.approval_id == decide.approval_id, _T.owner == decide.by)
+        about = _waiting().where(
+            _T.assistant_id == assistant_id, _T.approval_id == decide.approval_id, _T.owner == decide.by
+        )
         async with self._store.read() as session:
             row = (await (await session.connection()).execute(about)).first()
         if row is None:

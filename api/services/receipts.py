@@ -143,7 +143,7 @@ def _why_not(step: StepView) -> str:
     return step.error.message if step.error else f"it is {step.status.replace('_', ' ')}"
 
 
-def _deed(step: StepView, approval: ApprovalView | None, run_id: str) -> Deed:
+def _deed(step: StepView, approval: ApprovalView | None, assistant_id: str) -> Deed:
     return Deed(
         step_id=step.id,
         tool=step.tool,
@@ -152,17 +152,17 @@ def _deed(step: StepView, approval: ApprovalView | None, run_id: str) -> Deed:
         result=step.result,
         at=step.finished_at,
         consent=_consent(step, approval),
-        undo=_how_to_undo(step, run_id),
-        done_by_run=step.kept_from,
+        undo=_how_to_undo(step, assistant_id),
+        done_by_run=step.reused_from,
     )
 
 
-def _how_to_undo(step: StepView, run_id: str) -> str:
+def _how_to_undo(step: StepView, assistant_id: str) -> str:
     if step.status is StepStatus.UNDONE:
         return "it was taken back"
     if step.undo is None:
         return "nothing takes it back"
-    return f"POST /v1/assistants/{step.kept_from or run_id}/undo takes it back by {step.undo}"
+    return f"POST /v1/assistants/{step.reused_from or assistant_id}/undo takes it back by {step.undo}"
 
 
 def _consent(step: StepView, approval: ApprovalView | None) -> Consent | None:

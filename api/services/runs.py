@@ -296,35 +296,35 @@ class Runs:
 
     def _marked(self, given: StartAssistant) -> StartAssistant:
         """With the caller's credential at everything that their client says was said before."""
-        if given.carried is None or self._credential is None:
+        if given.continued is None or self._credential is None:
             return given
         mark = {"through": self._credential}
         messages = [
             said if said.through or said.role is not Role.USER else said.model_copy(update=mark)
-            for said in given.carried.messages
+            for said in given.continued.messages
         ]
-        inbox = [said.model_copy(update=mark) for said in given.carried.inbox]
-        carried = given.carried.model_copy(update={"messages": messages, "inbox": inbox})
-        return given.model_copy(update={"carried": carried})
+        inbox = [said.model_copy(update=mark) for said in given.continued.inbox]
+        carried = given.continued.model_copy(update={"messages": messages, "inbox": inbox})
+        return given.model_copy(update={"continued": carried})
 
     async def _start_once(self, kind: str, given: Any, message: str, claimed: Claim | None) -> AssistantView:
         if claimed and datetime.now(UTC) - claimed.used_at > _KEY_IS_FRESH:
             return await self._view_of_old_key(claimed)
-        run_id = claimed.assistant_id if claimed else f"a-{uuid.uuid4().hex}"
+        assistant_id = claimed.assistant_id if claimed else f"a-{uuid.uuid4().hex}"
         try:
-            await self._start(run_id, kind, given, message, new=not (claimed and claimed.repeated))
+            await self._start(assistant_id, kind, given, message, new=not (claimed and claimed.repeated))
         except WorkflowAlreadyStartedError:
-            return await self.view(run_id)
+            return await self.view(assistant_id)
         if claimed and claimed.repeated:
-            return await self.view(run_id)
+            return await self.view(assistant_id)
         return AssistantView(
-            id=run_id,
+            id=assistant_id,
             status=AssistantStatus.PLANNING,
             message=message,
             messages=[Message(role=Role.USER, text=message)],
         )
 
-    async def _start(self, run_id: str, kind: str, given: Any, message: str, *, new: bool) -> None:
+    async def _start(self, assistant_id: str, kind: str, given: Any, message: str, *, new: bool) -> None:
         """Start a run. Where proofs are needed, a `new` one is only said to be started if its proof holds.
 
         Raises:
@@ -337,7 +337,7 @@ class Runs:
         handle = await self._client.start_workflow(
             kind,
             given,
-            id=run_id,
+            id=assistant_id,
             task_queue=WORKFLOW_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
@@ -358,7 +358,7 @@ class Runs:
             [SearchAttributePair(_OWNER, self._owner), SearchAttributePair(_STATUS, AssistantStatus.RUNNING), *tenant]
         )
 
-    async def fork(self, run_id: str, body: ForkBody, *, claimed: Claim | None) -> AssistantView:
+    async def fork(self, assistant_id: str, body: ForkBody, *, claimed: Claim | None) -> AssistantView:
         """Start a new run that goes on from a step of an old one, keeping its finished results.
 
         Raises:
@@ -366,31 +366,31 @@ class Runs:
             InvalidArguments: The new arguments do not fit.
             NotAllowed: It has a policy or budget of its own, and the caller may not decide.
         """
-        await self._refuse_while_it_works(run_id)
-        old: StartAssistant = await self._asked(run_id, "fork_point", StartAssistant)
+        await self._refuse_while_it_works(assistant_id)
+        old: StartAssistant = await self._asked(assistant_id, "fork_point", StartAssistant)
         self._check_adds(old)
-        undone = {step.step_id for step in await self._undo_steps(run_id) if step.status == "undone"}
+        undone = {step.step_id for step in await self._undo_steps(assistant_id) if step.status == "undone"}
         new = forked(old, body, undone=undone, through=self._credential)
         return await self._start_once(_TYPE, new, new.message, claimed)
 
-    async def _undo_steps(self, run_id: str) -> list[UndoStep]:
+    async def _undo_steps(self, assistant_id: str) -> list[UndoStep]:
         """What became of the effects that were to be taken back after the end; of each the last try."""
         found: dict[str, UndoStep] = {}
-        for number in range(1, 1 + await self._keys.undoings(run_id)):
+        for number in range(1, 1 + await self._keys.undoings(assistant_id)):
             with contextlib.suppress(NotFound):  # noted, and then Temporal was away when it should have begun
-                undo: UndoView = await self._asked(undo_id(run_id, number), "view", UndoView)
+                undo: UndoView = await self._asked(undo_id(assistant_id, number), "view", UndoView)
                 found |= {step.step_id: step for step in undo.steps}
         return list(found.values())
 
-    async def _refuse_while_it_works(self, run_id: str) -> None:
+    async def _refuse_while_it_works(self, assistant_id: str) -> None:
         """A fork of a run that works could do a second time what that run is about to do."""
-        description = await self._describe(run_id)
+        description = await self._describe(assistant_id)
         if description.status is WorkflowExecutionStatus.RUNNING and (
-            (await self._queried(run_id)).status is not AssistantStatus.AWAITING_INPUT
+            (await self._queried(assistant_id)).status is not AssistantStatus.AWAITING_INPUT
         ):
             raise Conflict("the assistant is still at work", hint="fork it when it has ended, or cancel it first")
 
-    async def _asked(self, run_id: str, query: str, answer: type[Any], *arguments: Any) -> Any:
+    async def _asked(self, assistant_id: str, query: str, answer: type[Any], *arguments: Any) -> Any:
         """Query a run, ended or not.
 
         Raises:
@@ -398,15 +398,15 @@ class Runs:
             Conflict: It is a run that cannot say such a thing.
         """
         try:
-            return await self._handle(run_id).query(query, args=arguments, result_type=answer, rpc_timeout=_RPC)
+            return await self._handle(assistant_id).query(query, args=arguments, result_type=answer, rpc_timeout=_RPC)
         except WorkflowQueryFailedError:
             raise Conflict("this kind of run has nothing of that sort") from None
         except (RPCError, RPCTimeoutOrCancelledError) as error:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
-                raise _unknown(run_id) from None
+                raise _unknown(assistant_id) from None
             raise ServiceUnavailable("no workflow worker answered in time") from None
 
-    async def undo(self, run_id: str, *, seconds: float) -> AssistantView:
+    async def undo(self, assistant_id: str, *, seconds: float) -> AssistantView:
         """Take back what an ended run did, last effect first. Asked again, it is the same undoing.
 
         Raises:
@@ -414,13 +414,13 @@ class Runs:
             Conflict: It has not ended, or did nothing.
         """
         self.check_decides(_UNDO_CONSENTS)
-        description = await self._describe(run_id)
+        description = await self._describe(assistant_id)
         if description.status is WorkflowExecutionStatus.RUNNING:
             raise Conflict("the assistant has not ended", hint='POST .../cancel with {"undo": true} stops and undoes')
-        point: StartUndo = await self._asked(run_id, "undo_point", StartUndo)
+        point: StartUndo = await self._asked(assistant_id, "undo_point", StartUndo)
         # first which undoing it will be: one that ends before its steps are read has then told what it took back
-        number = await self._undo_number(run_id)
-        taken_back = {step.step_id for step in await self._undo_steps(run_id) if step.status == "undone"}
+        number = await self._undo_number(assistant_id)
+        taken_back = {step.step_id for step in await self._undo_steps(assistant_id) if step.status == "undone"}
         left = [effect for effect in point.effects if effect.step_id not in taken_back]
         if not point.effects:
             raise Conflict("the assistant changed nothing, so there is nothing to undo")
@@ -428,30 +428,30 @@ class Runs:
             handle = await self._start_undo(point.model_copy(update={"effects": left, "by": self._owner}), number)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(handle.result(rpc_timeout=_UPDATE), seconds)
-        return await self.view(run_id)
+        return await self.view(assistant_id)
 
-    async def _undo_number(self, run_id: str) -> int:
+    async def _undo_number(self, assistant_id: str) -> int:
         """The undoing that is running, or else the next one, for what the ended ones left."""
-        number = max(1, await self._keys.undoings(run_id))
-        return number + 1 if await self._has_ended(undo_id(run_id, number)) else number
+        number = max(1, await self._keys.undoings(assistant_id))
+        return number + 1 if await self._has_ended(undo_id(assistant_id, number)) else number
 
     async def _start_undo(self, start: StartUndo, number: int) -> WorkflowHandle[Any, Any]:
         """Start the undoing of this number, or find it where it was started before."""
-        await self._keys.note_undo(start.run_id, number)
+        await self._keys.note_undo(start.assistant_id, number)
         try:
             return await self._client.start_workflow(
                 UNDO_TYPE,
                 start,
-                id=undo_id(start.run_id, number),
+                id=undo_id(start.assistant_id, number),
                 task_queue=WORKFLOW_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary=f"undo {start.run_id}",
+                static_summary=f"undo {start.assistant_id}",
                 priority=fair_share(self._owner),
                 rpc_timeout=_RPC,
             )
         except WorkflowAlreadyStartedError:
-            return self._client.get_workflow_handle(undo_id(start.run_id, number))
+            return self._client.get_workflow_handle(undo_id(start.assistant_id, number))
 
     async def _has_ended(self, workflow_id: str) -> bool:
         try:
@@ -471,13 +471,13 @@ class Runs:
                 hint=f"use a new {claim.named} to ask again",
             ) from None
 
-    async def view(self, run_id: str) -> AssistantView:
+    async def view(self, assistant_id: str) -> AssistantView:
         """The assistant as it stands, with decisions that wait for a workflow worker.
 
         Raises:
             NotFound: There is none, or it is somebody else's.
         """
-        return await self._with_recorded(await self._view(run_id))
+        return await self._with_recorded(await self._view(assistant_id))
 
     async def _with_recorded(self, view: AssistantView) -> AssistantView:
         recorded = [one for _, one in await self._pending.of(view.id)]
@@ -487,29 +487,29 @@ class Runs:
         """By run and approval: what is recorded of the caller's own decisions and does not count yet, in words."""
         found = await self._pending.of(*run_ids)
         return {
-            (run_id, one.approval_id): words(one, reader=self._owner)
-            for run_id, one in found
+            (assistant_id, one.approval_id): words(one, reader=self._owner)
+            for assistant_id, one in found
             if one.by == self._owner and one.state is RecordedState.WAITING
         }
 
-    async def view_without_worker(self, run_id: str) -> AssistantView:
+    async def view_without_worker(self, assistant_id: str) -> AssistantView:
         """The same, without asking a workflow worker: none has just answered."""
-        description = await self._describe(run_id, to=Access.READ)
+        description = await self._describe(assistant_id, to=Access.READ)
         return await self._with_recorded(await self._view_without_worker(description))
 
-    async def _view(self, run_id: str) -> AssistantView:
-        description = await self._describe(run_id, to=Access.READ)
+    async def _view(self, assistant_id: str) -> AssistantView:
+        description = await self._describe(assistant_id, to=Access.READ)
         if description.status is not WorkflowExecutionStatus.RUNNING:
-            return await self._with_undo(await self._final_view(run_id))
+            return await self._with_undo(await self._final_view(assistant_id))
         try:
-            view = self._known.note(description, await self._queried(run_id))
+            view = self._known.note(description, await self._queried(assistant_id))
         except (RPCError, RPCTimeoutOrCancelledError):
             return await self._view_without_worker(description)
         except _ShowsNothing as error:
             view = await self._view_without_worker(description)
             return view.model_copy(update={"notices": [*view.notices, error.message]})
         if view.plan and any(step.status is not StepStatus.PENDING for step in view.plan.steps):
-            view = with_attempts(view, await self._handle(run_id).fetch_history(rpc_timeout=_RPC))
+            view = with_attempts(view, await self._handle(assistant_id).fetch_history(rpc_timeout=_RPC))
         notices = [*view.notices, *retrying_notices(description, view)]
         return with_pending(view, description).model_copy(update={"notices": notices})
 
@@ -517,32 +517,32 @@ class Runs:
         """Add what was taken back after the run's end, if anything was."""
         return with_undo(view, await self._undo_steps(view.id)) if view.status in ENDED else view
 
-    async def failed_at_once(self, run_id: str) -> AssistantView | None:
+    async def failed_at_once(self, assistant_id: str) -> AssistantView | None:
         """The view of a run that failed before it began to work; None where it is any other, or nobody knows."""
         try:
-            description = await self._describe(run_id, to=Access.READ)
+            description = await self._describe(assistant_id, to=Access.READ)
         except (NotFound, RPCError):
             return None
         at_once = description.status is WorkflowExecutionStatus.FAILED and description.history_length <= _FIRST_TASK
-        return await self.view(run_id) if at_once else None
+        return await self.view(assistant_id) if at_once else None
 
-    async def _final_view(self, run_id: str) -> AssistantView:
-        history = await self._handle(run_id).fetch_history(rpc_timeout=_RPC)
-        if recorded := await recorded_view(history, of_workflow(self._client, run_id)):
+    async def _final_view(self, assistant_id: str) -> AssistantView:
+        history = await self._handle(assistant_id).fetch_history(rpc_timeout=_RPC)
+        if recorded := await recorded_view(history, of_workflow(self._client, assistant_id)):
             return recorded
-        description = await self._describe(run_id, to=Access.READ)
+        description = await self._describe(assistant_id, to=Access.READ)
         try:
-            view = await self._queried(run_id)
+            view = await self._queried(assistant_id)
         except (RPCError, RPCTimeoutOrCancelledError, _ShowsNothing):
             view = await self._view_without_worker(description)
             notices = [notice for notice in view.notices if notice != NOBODY_ANSWERS]
             view = view.model_copy(update={"notices": notices})
-        problem = await failure_of(history, of_workflow(self._client, run_id))
+        problem = await failure_of(history, of_workflow(self._client, assistant_id))
         return closed_from_outside(with_attempts(view, history), description.status, problem)
 
-    async def _queried(self, run_id: str) -> AssistantView:
+    async def _queried(self, assistant_id: str) -> AssistantView:
         try:
-            content = await self._handle(run_id).query("view", result_type=dict[str, Any], rpc_timeout=_RPC)
+            content = await self._handle(assistant_id).query("view", result_type=dict[str, Any], rpc_timeout=_RPC)
         except WorkflowQueryFailedError as error:
             raise _ShowsNothing(f"the run cannot show itself: {error}") from error
         return AssistantView.model_validate(content)
@@ -564,11 +564,11 @@ class Runs:
             notices=retrying_notices(description) or [NOBODY_ANSWERS],
         )
 
-    async def settled(self, run_id: str, *, seconds: float, mine: bool = False) -> AssistantView:
+    async def settled(self, assistant_id: str, *, seconds: float, mine: bool = False) -> AssistantView:
         """The view once the run has ended or needs a person, or after `seconds` as it then stands.
 
         Args:
-            run_id: The assistant.
+            assistant_id: The assistant.
             seconds: How long to wait at most.
             mine: The caller has just started or changed it, so whose it is need not be asked again.
 
@@ -576,37 +576,37 @@ class Runs:
             NotFound: There is none, or it is somebody else's.
         """
         if not mine:
-            await self._describe(run_id, to=Access.READ)
-        closing = asyncio.ensure_future(self._closed(run_id))
+            await self._describe(assistant_id, to=Access.READ)
+        closing = asyncio.ensure_future(self._closed(assistant_id))
         try:
-            view = await self._settled(run_id, closing, seconds=seconds)
+            view = await self._settled(assistant_id, closing, seconds=seconds)
         finally:
             closing.cancel()
         return view if mine else await self._with_undo(view)
 
-    async def _settled(self, run_id: str, closing: asyncio.Future[None], *, seconds: float) -> AssistantView:
+    async def _settled(self, assistant_id: str, closing: asyncio.Future[None], *, seconds: float) -> AssistantView:
         """Wait for the run's last event, which costs one long poll, and look only now and then whether it asks."""
         deadline = asyncio.get_running_loop().time() + seconds
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait([closing], timeout=min(_LOOK_EVERY, left))
             if closing.done():
-                return await self._final_view(run_id)
-            if await self._published(run_id) in _SETTLED:
+                return await self._final_view(assistant_id)
+            if await self._published(assistant_id) in _SETTLED:
                 break
-        return await self.view(run_id)
+        return await self.view(assistant_id)
 
-    async def _closed(self, run_id: str) -> None:
+    async def _closed(self, assistant_id: str) -> None:
         """Return when the run has ended; a long poll on its history, so nobody's worker is asked."""
-        events = self._handle(run_id).fetch_history_events(
+        events = self._handle(assistant_id).fetch_history_events(
             wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
         )
         async for _ in events:
             return
 
-    async def _published(self, run_id: str) -> str | None:
-        return (await self._describe(run_id, to=Access.READ)).typed_search_attributes.get(_STATUS)
+    async def _published(self, assistant_id: str) -> str | None:
+        return (await self._describe(assistant_id, to=Access.READ)).typed_search_attributes.get(_STATUS)
 
-    async def decide(self, run_id: str, decide: Decide) -> bool:
+    async def decide(self, assistant_id: str, decide: Decide) -> bool:
         """Decide an approval; whether it counts already. If not, it is kept, and counts when a workflow worker answers.
 
         Raises:
@@ -616,8 +616,8 @@ class Runs:
             ServiceUnavailable: No workflow worker answered, and the run has not asked for anything.
         """
         decide = decide.model_copy(update=self._mark())
-        description = await self._describe(run_id, to=Access.DECIDE)
-        if await self._pending.is_kept(self._client, run_id, decide):
+        description = await self._describe(assistant_id, to=Access.DECIDE)
+        if await self._pending.is_kept(self._client, assistant_id, decide):
             return False
         update_id = str(uuid.uuid4())
         asks = description.status is WorkflowExecutionStatus.RUNNING and bool(
@@ -625,48 +625,48 @@ class Runs:
         )
         if not (asks and self._nobody_answers):
             try:
-                await self._update(run_id, "decide", decide, update_id=update_id)
+                await self._update(assistant_id, "decide", decide, update_id=update_id)
             except _NobodyAnswered:
                 if not asks:
                     raise
                 self._nobody_answers = True
             else:
                 return True
-        await self._pending.keep(self._client, run_id, decide, update_id=update_id)
+        await self._pending.keep(self._client, assistant_id, decide, update_id=update_id)
         return False
 
-    async def send_message(self, run_id: str, message: SendMessage) -> None:
+    async def send_message(self, assistant_id: str, message: SendMessage) -> None:
         """Say the next thing of a chat, or answer the assistant's question. Errors as for `decide`.
 
         Raises:
             NotAllowed: The run may let pass more than the caller's own policy, and they may not decide.
         """
-        description = await self._describe(run_id)
+        description = await self._describe(assistant_id)
         if not self.may_decide and description.workflow_type == _TYPE:
-            self._check_adds(await self._asked(run_id, "fork_point", StartAssistant))
-        await self._update(run_id, "send_message", message.model_copy(update=self._mark()))
+            self._check_adds(await self._asked(assistant_id, "fork_point", StartAssistant))
+        await self._update(assistant_id, "send_message", message.model_copy(update=self._mark()))
 
     def _mark(self) -> dict[str, Credential]:
         return {"through": self._credential} if self._credential else {}
 
-    async def messages(self, run_id: str, *, before: int, limit: int) -> MessagePage:
+    async def messages(self, assistant_id: str, *, before: int, limit: int) -> MessagePage:
         """A part of a conversation: at most `limit` messages before the one at position `before`.
 
         Raises:
             Conflict: It is a run that holds no conversation.
         """
-        await self._describe(run_id, to=Access.READ)
-        page: MessagePage = await self._asked(run_id, "said", MessagePage, SaidBefore(before=before, limit=limit))
+        await self._describe(assistant_id, to=Access.READ)
+        page: MessagePage = await self._asked(assistant_id, "said", MessagePage, SaidBefore(before=before, limit=limit))
         return page
 
-    async def choose(self, run_id: str, step_id: str, choice: WorkerChoice) -> None:
+    async def choose(self, assistant_id: str, step_id: str, choice: WorkerChoice) -> None:
         """Say what to do about a step that no worker takes. Errors as for `decide`."""
-        await self._describe(run_id)
-        await self._update(run_id, "choose", ChooseForStep(step_id=step_id, choice=choice, by=self._owner))
+        await self._describe(assistant_id)
+        await self._update(assistant_id, "choose", ChooseForStep(step_id=step_id, choice=choice, by=self._owner))
 
-    async def _update(self, run_id: str, name: str, argument: Any, *, update_id: str | None = None) -> None:
+    async def _update(self, assistant_id: str, name: str, argument: Any, *, update_id: str | None = None) -> None:
         try:
-            await self._handle(run_id).execute_update(name, argument, id=update_id, rpc_timeout=_UPDATE)
+            await self._handle(assistant_id).execute_update(name, argument, id=update_id, rpc_timeout=_UPDATE)
         except WorkflowUpdateFailedError as error:
             raise _refusal(error.cause) from None
         except RPCTimeoutOrCancelledError:
@@ -678,7 +678,7 @@ class Runs:
                 raise Conflict("the assistant has ended; nothing was changed") from None
             raise
 
-    async def cancel(self, run_id: str, *, undo: bool = False) -> None:
+    async def cancel(self, assistant_id: str, *, undo: bool = False) -> None:
         """Ask a run to stop, and where `undo` says so to take back what it has done.
 
         Raises:
@@ -687,10 +687,10 @@ class Runs:
         """
         if undo:
             self.check_decides(_UNDO_CONSENTS)
-        description = await self._describe(run_id)
+        description = await self._describe(assistant_id)
         if description.status is not WorkflowExecutionStatus.RUNNING:
             raise Conflict("the assistant has ended already; there is nothing to cancel")
-        await self._handle(run_id).cancel(reason=UNDO if undo else "", rpc_timeout=_RPC)
+        await self._handle(assistant_id).cancel(reason=UNDO if undo else "", rpc_timeout=_RPC)
 
     async def page(
         self, *, status: AssistantStatus | None, limit: int, cursor: str | None, mine: bool = True
@@ -745,18 +745,18 @@ class Runs:
         is_all = limit > 0 and position is None and len(found) <= limit
         gate = asyncio.Semaphore(10)
 
-        async def read(run_id: str) -> AssistantView | str:
+        async def read(assistant_id: str) -> AssistantView | str:
             async with gate:
                 try:
-                    description = await self._handle(run_id).describe(rpc_timeout=_RPC)
+                    description = await self._handle(assistant_id).describe(rpc_timeout=_RPC)
                     return await self._known.of(description, self._queried)
                 except (RPCError, RPCTimeoutOrCancelledError, ServiceUnavailable):
-                    return run_id
+                    return assistant_id
 
         read_ones = await asyncio.gather(*[read(run.id) for run in found[:limit]])
         return Waiting(
             views=[view for view in read_ones if isinstance(view, AssistantView)],
-            unreadable=[run_id for run_id in read_ones if isinstance(run_id, str)],
+            unreadable=[assistant_id for assistant_id in read_ones if isinstance(assistant_id, str)],
             assistants=len(found) if is_all else counted.count,
             next_cursor=_cursor(found[limit - 1]) if len(found) > limit > 0 else None,
         )
@@ -781,25 +781,25 @@ class Runs:
         whose = whole if access is Access.READ else is_exactly("RetinueOwner", self._owner)
         return f"WorkflowType IN ({kinds}) AND {whose}"
 
-    async def readable(self, run_id: str) -> WorkflowExecutionDescription:
+    async def readable(self, assistant_id: str) -> WorkflowExecutionDescription:
         """The run as Temporal sees it, if the caller may read it.
 
         Raises:
             NotFound: There is none, or it is not for them to see. Nothing tells the two apart.
         """
-        return await self._describe(run_id, to=Access.READ)
+        return await self._describe(assistant_id, to=Access.READ)
 
-    async def _describe(self, run_id: str, *, to: Access = Access.CHANGE) -> WorkflowExecutionDescription:
+    async def _describe(self, assistant_id: str, *, to: Access = Access.CHANGE) -> WorkflowExecutionDescription:
         """The run as Temporal sees it, if the caller may do that to it. What is unknown costs the same one question."""
         try:
-            description = await self._handle(run_id).describe(rpc_timeout=_RPC)
+            description = await self._handle(assistant_id).describe(rpc_timeout=_RPC)
         except RPCError as error:
             if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
-                raise _unknown(run_id) from None
+                raise _unknown(assistant_id) from None
             raise
         if description.workflow_type not in _TYPES or not self._may(description, to):
-            raise _unknown(run_id)
-        await decode_texts(description, of_workflow(self._client, run_id))
+            raise _unknown(assistant_id)
+        await decode_texts(description, of_workflow(self._client, assistant_id))
         return description
 
     def _may(self, run: WorkflowExecution, to: Access) -> bool:
@@ -813,8 +813,8 @@ class Runs:
         decides = bool({self._owner, anybody(self._owner)} & set(found.get(_APPROVERS) or []))
         return (to is not Access.CHANGE and decides) or (to is Access.READ and self._audits)
 
-    def _handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
-        return self._client.get_workflow_handle(run_id)
+    def _handle(self, assistant_id: str) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(assistant_id)
 
 
 def pending_approvals(execution: WorkflowExecution) -> int:
@@ -851,8 +851,8 @@ def _waits(approval: ApprovalView) -> bool:
     return approval.status is ApprovalStatus.PENDING
 
 
-def _unknown(run_id: str) -> NotFound:
-    return NotFound(f"there is no assistant {run_id[:80]!r}", hint="GET /v1/assistants lists yours")
+def _unknown(assistant_id: str) -> NotFound:
+    return NotFound(f"there is no assistant {assistant_id[:80]!r}", hint="GET /v1/assistants lists yours")
 
 
 def _refusal(cause: BaseException) -> RetinueError:
@@ -879,10 +879,10 @@ def _position(cursor: str | None) -> tuple[datetime, str] | None:
     if cursor is None:
         return None
     try:
-        moment, run_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ", 1)
+        moment, assistant_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ", 1)
         started = datetime.fromisoformat(moment).astimezone(UTC)
         if started < _LONG_AGO:
             raise ValueError(moment)
     except (ValueError, OverflowError):
         raise InvalidArguments("this cursor is not valid", hint="start again without one") from None
-    return min(started, datetime.now(UTC)), run_id
+    return min(started, datetime.now(UTC)), assistant_id

@@ -372,13 +372,13 @@ class Schedules:
         return [self._run(result, running) for result in reversed(found.info.recent_actions)]
 
     def _run(self, result: ScheduleActionResult, running: set[str]) -> ScheduledRun:
-        run_id = _run_id(result.action)
+        assistant_id = _run_id(result.action)
         return ScheduledRun(
-            assistant_id=run_id,
+            assistant_id=assistant_id,
             scheduled_at=result.scheduled_at,
             started_at=result.started_at,
-            running=run_id in running,
-            links=self._links.run(run_id),
+            running=assistant_id in running,
+            links=self._links.run(assistant_id),
         )
 
     async def pause(self, schedule_id: str, note: str | None) -> ScheduleView:

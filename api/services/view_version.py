@@ -70,10 +70,12 @@ def run_version(description: WorkflowExecutionDescription) -> RunVersion:
     ]
 
 
-async def _undoings(client: Client, keys: IdempotencyKeys, run_id: str) -> AsyncIterator[RunVersion]:
-    for number in range(1, 1 + await keys.undoings(run_id)):
+async def _undoings(client: Client, keys: IdempotencyKeys, assistant_id: str) -> AsyncIterator[RunVersion]:
+    for number in range(1, 1 + await keys.undoings(assistant_id)):
         try:
-            yield run_version(await client.get_workflow_handle(undo_id(run_id, number)).describe(rpc_timeout=_RPC))
+            yield run_version(
+                await client.get_workflow_handle(undo_id(assistant_id, number)).describe(rpc_timeout=_RPC)
+            )
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

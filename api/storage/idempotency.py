@@ -130,8 +130,8 @@ class IdempotencyKeys:
             InProgress: The first request with this key is still being answered.
         """
         key_id, now = _digest(owner, key), datetime.now(UTC)
-        run_id, until = f"a-{self._hidden(key_id)}", now + lasting
-        claim = Claim(run_id, now, repeated=False, named=named, id=key_id, until=until, secret=key)
+        assistant_id, until = f"a-{self._hidden(key_id)}", now + lasting
+        claim = Claim(assistant_id, now, repeated=False, named=named, id=key_id, until=until, secret=key)
         row = {"id": key_id, "body_hash": _digest(body), "assistant_id": claim.assistant_id, "used_at": now}
         try:
             async with self._store.write() as session:

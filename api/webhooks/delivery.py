@@ -53,11 +53,11 @@ class Places:
 
     def link(self, told: Notification) -> str | None:
         """A page for people. To open it changes nothing."""
-        if told.run_id is None:
+        if told.assistant_id is None:
             return None
         if told.approval_id is None:
-            return f"{self.base}/assistants/{quote(told.run_id, safe='')}"
-        return f"{self.base}/approvals/{quote(told.run_id, safe='')}/{quote(told.approval_id, safe='')}"
+            return f"{self.base}/assistants/{quote(told.assistant_id, safe='')}"
+        return f"{self.base}/approvals/{quote(told.assistant_id, safe='')}/{quote(told.approval_id, safe='')}"
 
 
 class Deliveries:

@@ -327,7 +327,7 @@ class CardStep(Shown):
     agent: str
     """The capability that would do it."""
     title: str
-    leaves_the_house: bool
+    external: bool
     can_be_undone: bool
     asks: list[str] = Field(default_factory=list)
     """Why a person would be asked before it; empty: automatic."""
@@ -410,7 +410,7 @@ class Step(Shown):
     """Until then a cancel still stops it."""
     waiting_since: datetime | None = None
     """Since when no worker takes it."""
-    kept_from: str | None = None
+    reused_from: str | None = None
     """The run that did it, when this one was forked from it."""
     picked: bool = False
     """Several were found, and the person said which is meant."""
@@ -447,7 +447,7 @@ class WorkerWait(Shown):
 
     capability: str
     since: datetime
-    gives_up_at: datetime
+    times_out_at: datetime
     steps: list[str] = Field(default_factory=list)
     """Empty: planning or answering waits."""
     reason: str = ""

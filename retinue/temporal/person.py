@@ -29,13 +29,13 @@ PERSON_QUEUE = "workflows-people"
 """Not the queue of the workflows that ask: each of those holds a slot of its worker while it waits for the answer, and
 with all slots held nobody would be left to answer (200 at once: 140 had no answer in time)."""
 PERSON_TYPE = "PersonWorkflow"
-CONSULT = "consult"
-APPROVED = "approved"
+CHECK_GRANT = "check_grant"
+RECORD_APPROVAL = "record_approval"
 ADD_GRANT = "add_grant"
-REVOKE = "revoke"
-SPEND = "spend"
+REVOKE = "revoke_grant"
+RECORD_USAGE = "record_usage"
 GRANTS = "grants"
-DAY = "day"
+DAY = "usage_of_day"
 _RPC_TIMEOUT = timedelta(seconds=5)
 _PLAIN = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 _REFUSALS: dict[str | None, type[RetinueError]] = {"GrantUnknown": NotFound, "TooManyGrants": Conflict}

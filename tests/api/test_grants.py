@@ -42,7 +42,7 @@ async def listed(stack: Stack, query: str = "") -> dict[str, Json]:
 async def consult(stack: Stack, address: str) -> CheckGrantResult:
     key = f"a-{uuid.uuid4().hex}/s1"
     question = CheckGrant(key=key, assistant_id=key[:-3], tool="email.send", args={"to": [address]})
-    return await person.ask(stack.temporal, "local", person.CONSULT, question, answer=CheckGrantResult)
+    return await person.ask(stack.temporal, "local", person.CHECK_GRANT, question, answer=CheckGrantResult)
 
 
 async def test_a_grant_is_shown_in_plain_words_and_used(stack: Stack, address: str) -> None:
@@ -119,7 +119,7 @@ async def test_an_unknown_grant_cannot_be_revoked(stack: Stack, grant_id: str) -
 async def test_usage_is_of_today_where_the_person_is(stack: Stack) -> None:
     before = (await stack.http.get("/v1/usage?timezone=UTC")).json()
     spent = RecordUsage(key=uuid.uuid4().hex, day=present().date(), delta=Amounts(tokens=5, cost=0.25))
-    await person.ask(stack.temporal, "local", person.SPEND, spent, answer=DayUsage)
+    await person.ask(stack.temporal, "local", person.RECORD_USAGE, spent, answer=DayUsage)
     after = (await stack.http.get("/v1/usage?timezone=UTC")).json()
     assert (after["day"], after["timezone"], after["budget"]) == (spent.day.isoformat(), "UTC", None)
     assert after["used"]["tokens"] >= before["used"]["tokens"] + 5

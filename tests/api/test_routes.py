@@ -83,8 +83,8 @@ async def test_the_list_is_newest_first_and_pages_lose_and_repeat_nothing(stack:
     shown = [item["id"] for part in (first, second, third) for item in part["assistants"]]
     assert shown == newest_first
     assert (await page(stack, limit=1))["assistants"][0]["id"] == late
-    for run_id in (started[0], started[2]):
-        await stack.http.post(f"{ASSISTANTS}/{run_id}/cancel")
+    for assistant_id in (started[0], started[2]):
+        await stack.http.post(f"{ASSISTANTS}/{assistant_id}/cancel")
 
 
 @pytest.mark.parametrize("widths", [(60,), (0, 1, 3), ()], ids=["the usual", "many windows", "all at once"])
@@ -140,7 +140,7 @@ async def test_the_list_can_be_filtered_by_status(stack: Stack, fresh: Fresh) ->
     await stack.temporal.get_workflow_handle(terminated).terminate()
     expected["failed"].append(terminated)
     await stack.http.post(f"{ASSISTANTS}/{expected['cancelled'][0]}/cancel")
-    ours = {run_id for ids in expected.values() for run_id in ids}
+    ours = {assistant_id for ids in expected.values() for assistant_id in ids}
 
     async def by_status() -> dict[str, set[str]]:
         pages = {status: (await page(stack, status=status, limit=100))["assistants"] for status in expected}

@@ -240,25 +240,25 @@ async def test_a_run_that_waits_for_a_person_is_never_doubled(stack: Stack, made
     stack.model.script(message, plan_answer(question="Where?"))
     schedule = await made(message=message)
     started = await post(stack, f"{schedule['id']}/run")
-    run_id = started["recent_runs"][0]["assistant_id"]
-    await stack.until(run_id, lambda view: view["status"] == "awaiting_input")
-    refused(await stack.http.post(f"{SCHEDULES}/{schedule['id']}/run"), 409, run_id)
+    assistant_id = started["recent_runs"][0]["assistant_id"]
+    await stack.until(assistant_id, lambda view: view["status"] == "awaiting_input")
+    refused(await stack.http.post(f"{SCHEDULES}/{schedule['id']}/run"), 409, assistant_id)
     await every_second(stack, schedule["id"])
     view = await eventually(lambda: read(stack, schedule["id"]), lambda view: view["skipped"] >= 1)
-    assert [(run["assistant_id"], run["running"]) for run in view["recent_runs"]] == [(run_id, True)]
-    await stack.http.post(f"/v1/assistants/{run_id}/cancel")
+    assert [(run["assistant_id"], run["running"]) for run in view["recent_runs"]] == [(assistant_id, True)]
+    await stack.http.post(f"/v1/assistants/{assistant_id}/cancel")
 
 
 async def test_a_deleted_schedule_is_gone_and_its_run_goes_on(stack: Stack, made: Any, fresh: Fresh) -> None:
     message = fresh("Where?")
     stack.model.script(message, plan_answer(question="Where?"))
     schedule = await made(message=message)
-    run_id = (await post(stack, f"{schedule['id']}/run"))["recent_runs"][0]["assistant_id"]
+    assistant_id = (await post(stack, f"{schedule['id']}/run"))["recent_runs"][0]["assistant_id"]
     assert (await stack.http.delete(f"{SCHEDULES}/{schedule['id']}")).status_code == 204
     refused(await stack.http.get(f"{SCHEDULES}/{schedule['id']}"), 404, "there is no schedule")
     await eventually(lambda: listed(stack), lambda found: schedule["id"] not in found)
-    assert (await stack.view(run_id))["status"] not in ENDED
-    await stack.http.post(f"/v1/assistants/{run_id}/cancel")
+    assert (await stack.view(assistant_id))["status"] not in ENDED
+    await stack.http.post(f"/v1/assistants/{assistant_id}/cancel")
 
 
 async def test_one_key_makes_one_schedule(stack: Stack, made: Any, fresh: Fresh) -> None:

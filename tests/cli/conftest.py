@@ -146,12 +146,12 @@ def _application(fake: FakeApi) -> FastAPI:
         fake.sent.append(("start", await request.json()))
         return fake.answer(202)
 
-    @application.get("/v1/assistants/{run_id}")
-    async def read(run_id: str) -> JSONResponse:
+    @application.get("/v1/assistants/{assistant_id}")
+    async def read(assistant_id: str) -> JSONResponse:
         return fake.answer()
 
-    @application.post("/v1/assistants/{run_id}/{rest:path}")
-    async def act(run_id: str, rest: str, request: Request) -> JSONResponse:
+    @application.post("/v1/assistants/{assistant_id}/{rest:path}")
+    async def act(assistant_id: str, rest: str, request: Request) -> JSONResponse:
         fake.sent.append((rest, await request.json() if await request.body() else {}))
         return _problem(*fake.refused_decision) if fake.refused_decision else fake.answer()
 

@@ -81,7 +81,10 @@ def test_a_grant_goes_with_the_approval_and_is_printed(retinue: Run, api: FakeAp
         ({"status": "pending", "held_until": FAR}, "a cancel still stops it"),
         ({"effect": True, "consent": {"how": "grant", "grant_id": "g-1"}}, "by the grant (g-1); cannot be undone"),
         ({"effect": True, "undo": "a.b", "consent": {"how": "automatic", "rule": "mine"}}, "automatic (mine)"),
-        ({"consent": {"how": "approval", "approval_id": "ap-s1"}, "kept_from": "a-0"}, "approved (ap-s1); done by a-0"),
+        (
+            {"consent": {"how": "approval", "approval_id": "ap-s1"}, "reused_from": "a-0"},
+            "approved (ap-s1); done by a-0",
+        ),
         ({"status": "undone", "consent": {"how": "automatic"}}, "taken back"),
     ],
 )

@@ -64,7 +64,7 @@ def retinue(url: str) -> Run:
     return run
 
 
-def run_id(result: Result) -> str:
+def assistant_id(result: Result) -> str:
     [first, *_] = re.findall(r"a-[0-9a-f]{32}", result.output)
     return str(first)
 
@@ -76,16 +76,16 @@ async def test_a_plan_is_shown_first_and_approved(stack: Stack, fresh: Fresh, re
     assert asked.exit_code == 3
     assert "You will be asked before it" in asked.stdout
     assert re.search(r"At most it uses \d+ requests to the language model", asked.stdout)
-    approved = await retinue("approve", run_id(asked), "ap-plan-1")
+    approved = await retinue("approve", assistant_id(asked), "ap-plan-1")
     assert "ap-plan-1 is approved" in approved.stdout
-    left = await retinue("show", run_id(asked), "--follow")
+    left = await retinue("show", assistant_id(asked), "--follow")
     assert left.exit_code == 3
     assert "approval ap-s2 (email.send)" in left.stdout
     assert "it cannot be undone" in left.stdout
-    rejected = await retinue("reject", run_id(asked), "ap-s2", "--comment", "no")
+    rejected = await retinue("reject", assistant_id(asked), "ap-s2", "--comment", "no")
     assert rejected.exit_code == 0
-    await stack.ended(run_id(asked))
-    assert sent_mails(stack, run_id(asked)) == []
+    await stack.ended(assistant_id(asked))
+    assert sent_mails(stack, assistant_id(asked)) == []
 
 
 async def test_a_budget_asks_and_is_topped_up_by_an_edit(stack: Stack, fresh: Fresh, retinue: Run) -> None:
@@ -94,11 +94,11 @@ async def test_a_budget_asks_and_is_topped_up_by_an_edit(stack: Stack, fresh: Fr
     asked = await retinue("ask", message, "--budget", "steps=1,requests=20")
     assert asked.exit_code == 3
     assert "Used up: 1 of 1 steps of this run." in asked.stdout
-    shown = await retinue("show", run_id(asked))
+    shown = await retinue("show", assistant_id(asked))
     assert re.search(r"Budget: \d of 20 requests, 1 of 1 steps\.", shown.stdout)
-    edited = await retinue("edit", run_id(asked), "--set", "steps=1")
+    edited = await retinue("edit", assistant_id(asked), "--set", "steps=1")
     assert edited.exit_code == 0, edited.output
-    assert (await retinue("show", run_id(asked), "--follow")).exit_code == 0
+    assert (await retinue("show", assistant_id(asked), "--follow")).exit_code == 0
     wrong = await retinue("ask", message, "--budget", "steps")
     assert (wrong.exit_code, "NAME=NUMBER" in wrong.stderr) == (2, True)
 
@@ -109,7 +109,7 @@ async def test_a_chat_is_talked_on_line_by_line(stack: Stack, fresh: Fresh, reti
     stack.model.script(first, *plans)
     started = await retinue("ask", first, "--chat")
     assert (started.exit_code, started.stdout.strip()) == (0, "Hi")
-    chat = run_id(started)
+    chat = assistant_id(started)
     assert f"bin/retinue say {chat}" in started.stderr
     said = await retinue("say", chat, "And the weather?")
     assert (said.exit_code, said.stdout.strip()) == (0, "weather.forecast completed")
@@ -152,21 +152,21 @@ async def test_what_a_run_did_is_receipted_undone_and_forked(stack: Stack, fresh
     stack.model.script(message, plan_answer([event(title=fresh("Dentist")), {**forecast("s2"), "depends_on": ["s1"]}]))
     done = await retinue("ask", message)
     assert done.exit_code == 0
-    old = run_id(done)
+    old = assistant_id(done)
     assert "automatic (reversible-writes)" in (await retinue("show", old)).stdout
     receipt = await retinue("receipt", old)
     assert "allowed by: automatic by the policy's rule 'reversible-writes'" in receipt.stdout
     assert json.loads((await retinue("receipt", old, "--json")).stdout)["assistant_id"] == old
     args = json.dumps({"place": "Rome", "start": SOON, "end": SOON})
     forked = await retinue("fork", old, "s2", "--args", args, "--no-wait")
-    assert (await stack.ended(run_id(forked)))["forked_from"] == old
-    shown = await retinue("show", run_id(forked))
+    assert (await stack.ended(assistant_id(forked)))["forked_from"] == old
+    shown = await retinue("show", assistant_id(forked))
     assert f"done by {old}" in shown.stdout
     assert f"Forked from {old}." in shown.stdout
     undone = await retinue("undo", old)
     assert (undone.exit_code, undone.stdout) == (0, "s1 calendar.create_event: taken back by calendar.delete_event\n")
     assert "undone" in (await retinue("show", old)).stdout
-    nothing = await retinue("undo", run_id(forked))
+    nothing = await retinue("undo", assistant_id(forked))
     assert nothing.exit_code == 1
     missing = await retinue("fork", old, "s9")
     assert (missing.exit_code, "there is no step 's9'" in missing.stderr) == (1, True)
@@ -177,9 +177,9 @@ async def test_cancel_with_undo_says_what_stays_done(stack: Stack, fresh: Fresh,
     steps = [event(title=title), mail("s2", depends_on=["s1"]), mail("s3", body="More", depends_on=["s2"])]
     stack.model.script(message, plan_answer(steps))
     asked = await retinue("ask", message)
-    await retinue("approve", run_id(asked), "ap-s2")
-    await stack.until(run_id(asked), lambda v: any(a["id"] == "ap-s3" for a in v["approvals"]))
-    stopped = await retinue("cancel", run_id(asked), "--undo")
+    await retinue("approve", assistant_id(asked), "ap-s2")
+    await stack.until(assistant_id(asked), lambda v: any(a["id"] == "ap-s3" for a in v["approvals"]))
+    stopped = await retinue("cancel", assistant_id(asked), "--undo")
     assert stopped.exit_code == 1
     assert "s2 email.send: CANNOT be taken back" in stopped.stdout
     assert "s1 calendar.create_event: taken back by calendar.delete_event" in stopped.stdout
@@ -191,7 +191,7 @@ async def test_a_missing_worker_is_named_with_the_choices(
     message = fresh("Ask the lonely one")
     stack.model.script(message, plan_answer([{"id": "s1", "tool": f"{lonely}.ask", "args": {}}]))
     started = await retinue("ask", message, "--no-wait")
-    run = run_id(started)
+    run = assistant_id(started)
     await stack.until(run, lambda v: bool(v["waiting_for"]), seconds=20)
     shown = await retinue("show", run)
     assert re.search(rf"No worker of {lonely} since [\d:]+: step s1 waits, until .+ at most\.", shown.stdout)
@@ -213,12 +213,12 @@ async def test_several_people_must_approve_and_the_card_says_who_and_until_when(
     assert "0 of 2 people have approved." in asked.stdout
     assert "May decide: anybody." in asked.stdout
     assert re.search(r"Expires in 2 hours \(.+\); then it is denied\.", asked.stdout)
-    voted = await retinue("approve", run_id(asked))
+    voted = await retinue("approve", assistant_id(asked))
     assert "is approved by 1 of 2 people; it waits for the others" in voted.stdout
-    assert "1 of 2 people have approved: local." in (await retinue("show", run_id(asked))).stdout
-    again = await retinue("approve", run_id(asked))
+    assert "1 of 2 people have approved: local." in (await retinue("show", assistant_id(asked))).stdout
+    again = await retinue("approve", assistant_id(asked))
     assert again.exit_code == 1
-    await stack.http.post(f"/v1/assistants/{run_id(asked)}/cancel")
+    await stack.http.post(f"/v1/assistants/{assistant_id(asked)}/cancel")
 
 
 async def test_the_like_is_allowed_from_now_on_until_it_is_revoked(stack: Stack, fresh: Fresh, retinue: Run) -> None:
@@ -231,11 +231,11 @@ async def test_the_like_is_allowed_from_now_on_until_it_is_revoked(stack: Stack,
 
     asked = await ask()
     until = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
-    given = await retinue("approve", run_id(asked), "--from-now-on", "--uses", "3", "--until", until)
+    given = await retinue("approve", assistant_id(asked), "--from-now-on", "--uses", "3", "--until", until)
     assert given.exit_code == 0, given.output
     assert f"From now on: email.send, to exactly {to}, no cc, 3 more times, until {until} 23:59" in given.stdout
     [grant_id] = re.findall(r"grants revoke (g-\w+)", given.stdout)
-    held = run_id(await ask("--no-wait"))
+    held = assistant_id(await ask("--no-wait"))
     await stack.until(held, lambda v: bool(v["plan"] and v["plan"]["steps"][0]["held_until"]))
     shown = await retinue("show", held)
     assert "a cancel still stops it" in shown.stdout

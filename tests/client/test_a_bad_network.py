@@ -60,7 +60,7 @@ class Door:
 async def door() -> AsyncIterator[Door]:
     app, kept = FastAPI(), Door()
 
-    @app.get("/v1/assistants/{run_id}/events")
+    @app.get("/v1/assistants/{assistant_id}/events")
     async def events(request: Request) -> Response:
         kept.asked.append(request)
         return kept.answers.pop(0) if kept.answers else StreamingResponse(iter(kept.streams.pop(0)))

@@ -88,10 +88,10 @@ async def test_wrong_values_are_named_one_by_one(retinue: AsyncClient) -> None:
     assert caught.value.status == 422
 
 
-@pytest.mark.parametrize("run_id", ["a-unknown", "../approvals", "a?b=c#d", "a%2Fb"])
-async def test_whatever_stands_in_an_id_it_is_an_unknown_run(retinue: AsyncClient, run_id: str) -> None:
+@pytest.mark.parametrize("assistant_id", ["a-unknown", "../approvals", "a?b=c#d", "a%2Fb"])
+async def test_whatever_stands_in_an_id_it_is_an_unknown_run(retinue: AsyncClient, assistant_id: str) -> None:
     with pytest.raises(NotFound):
-        await retinue.assistants.get(run_id)
+        await retinue.assistants.get(assistant_id)
 
 
 async def test_lists_are_read_page_by_page(stack: Stack, fresh: Fresh, retinue: AsyncClient) -> None:
@@ -124,7 +124,7 @@ async def test_a_run_is_forked_and_its_effects_are_undone(stack: Stack, fresh: F
     stack.model.script(message, plan_answer([event(title=message), {**forecast("s2"), "depends_on": ["s1"]}]))
     old = await retinue.assistants.start(message, wait_seconds=20)
     forked = await retinue.assistants.fork(old.id, "s2", args={"place": "Rome", **DAY}, wait_seconds=20)
-    assert (forked.forked_from, forked.steps[0].kept_from) == (old.id, old.id)
+    assert (forked.forked_from, forked.steps[0].reused_from) == (old.id, old.id)
     undone = await retinue.assistants.undo(old.id, wait_seconds=20)
     assert [step.status for step in undone.undo] == ["undone"]
 

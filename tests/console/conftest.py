@@ -118,9 +118,9 @@ class Desk:
         view: View = answer.json()
         return view
 
-    async def view(self, run_id: str) -> View:
+    async def view(self, assistant_id: str) -> View:
         """As the API shows it to them."""
-        return await replace(self.stack, http=self.http).view(run_id)
+        return await replace(self.stack, http=self.http).view(assistant_id)
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ async def focused(page: Page) -> str:
 
 
 async def test_a_decision_is_reached_and_made_by_keys_alone(desk: Desk, fresh: Fresh) -> None:
-    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
     page = await desk.open("/approvals")
     await page.keyboard.press("Tab")
     assert await focused(page) == "Skip to the content"
@@ -124,7 +124,7 @@ async def test_a_decision_is_reached_and_made_by_keys_alone(desk: Desk, fresh: F
     assert "approve" in seen
     await page.keyboard.press("Enter")
     await expect(waiting(page)).to_have_count(0)
-    assert (await ended(desk, run_id))["approvals"][0]["status"] == "rejected"
+    assert (await ended(desk, assistant_id))["approvals"][0]["status"] == "rejected"
 
 
 async def test_live_news_neither_take_the_focus_nor_move_what_is_read(desk: Desk, fresh: Fresh) -> None:

@@ -33,8 +33,8 @@ def long_mail() -> dict[str, Any]:
 
 
 async def test_a_mail_looks_like_a_mail(desk: Desk, fresh: Fresh) -> None:
-    run_id = await asked(desk, fresh("Mail the team"), long_mail())
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = await asked(desk, fresh("Mail the team"), long_mail())
+    page = await desk.open(f"/assistants/{assistant_id}")
     assert await rows(page) == [
         ("From", "your mailbox"),
         ("To", LONG),
@@ -51,8 +51,8 @@ async def test_a_mail_looks_like_a_mail(desk: Desk, fresh: Fresh) -> None:
 
 
 async def test_the_whole_address_is_in_sight_on_a_narrow_screen(desk: Desk, fresh: Fresh) -> None:
-    run_id = await asked(desk, fresh("Mail the team"), long_mail())
-    page = await desk.open(f"/approvals/{run_id}/ap-s1", viewport={"width": 360, "height": 740})
+    assistant_id = await asked(desk, fresh("Mail the team"), long_mail())
+    page = await desk.open(f"/approvals/{assistant_id}/ap-s1", viewport={"width": 360, "height": 740})
     address = waiting(page).locator(".address").first
     box = await address.bounding_box()
     assert box is not None
@@ -66,8 +66,8 @@ async def test_the_whole_address_is_in_sight_on_a_narrow_screen(desk: Desk, fres
 async def test_an_event_looks_like_an_event(desk: Desk, fresh: Fresh) -> None:
     meeting = event("s1", "Board meeting")
     strangers = {"attendees": ["eve@example.com"], "location": "Room 2"}
-    run_id = await asked(desk, fresh("Invite them"), {**meeting, "args": meeting["args"] | strangers})
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = await asked(desk, fresh("Invite them"), {**meeting, "args": meeting["args"] | strangers})
+    page = await desk.open(f"/assistants/{assistant_id}")
     day = datetime.fromisoformat(SOON)
     await expect(waiting(page).locator(".leaf .day")).to_have_text(str(day.day))
     await expect(waiting(page).locator(".leaf .weekday")).to_have_text(f"{day:%A}")
@@ -79,8 +79,8 @@ async def test_what_is_deleted_is_named(desk: Desk, fresh: Fresh) -> None:
     made = await desk.ask(fresh("Enter it"), event("s1", "Board <b>meeting</b>"))
     there = steps(await ended(desk, made["id"]))["s1"]["result"]
     gone = {"id": "s1", "tool": "calendar.delete_event", "args": {"event_id": there["event_id"]}}
-    run_id = await asked(desk, fresh("Delete it"), gone)
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = await asked(desk, fresh("Delete it"), gone)
+    page = await desk.open(f"/assistants/{assistant_id}")
     thing = waiting(page).locator(".thing")
     await expect(thing).to_contain_text("Board <b>meeting</b>")
     await expect(thing).to_contain_text("Others may have written this.")

@@ -33,15 +33,15 @@ def waiting(page: Page) -> Locator:
 
 async def asked(desk: Desk, message: str, *plan: dict[str, Any], **body: Any) -> str:
     """A run that waits for a decision."""
-    run_id = str((await desk.ask(message, *plan, **body))["id"])
-    while not pending(await desk.view(run_id)):  # noqa: ASYNC110  # a view has no event
+    assistant_id = str((await desk.ask(message, *plan, **body))["id"])
+    while not pending(await desk.view(assistant_id)):  # noqa: ASYNC110  # a view has no event
         await asyncio.sleep(0.1)
-    return run_id
+    return assistant_id
 
 
-async def ended(desk: Desk, run_id: str) -> dict[str, Any]:
+async def ended(desk: Desk, assistant_id: str) -> dict[str, Any]:
     while True:
-        view = await desk.view(run_id)
+        view = await desk.view(assistant_id)
         if view["status"] in ("completed", "failed", "cancelled"):
             return view
         await asyncio.sleep(0.1)
@@ -51,39 +51,39 @@ async def ended(desk: Desk, run_id: str) -> dict[str, Any]:
 
 
 async def test_an_edit_in_the_form_is_what_is_sent(desk: Desk, fresh: Fresh) -> None:
-    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    page = await desk.open(f"/assistants/{assistant_id}")
     await waiting(page).get_by_role("link", name="Edit").click()
     await page.get_by_label("Body").fill("Lunch is at one.\nBring cake.")
     await page.get_by_role("button", name="Approve as written here").click()
-    await expect(page).to_have_url(re.compile(f"/assistants/{run_id}"))
-    await ended(desk, run_id)
-    assert sent_mails(desk.stack, run_id) == [(TEAM, "Lunch is at one.\nBring cake.")]
+    await expect(page).to_have_url(re.compile(f"/assistants/{assistant_id}"))
+    await ended(desk, assistant_id)
+    assert sent_mails(desk.stack, assistant_id) == [(TEAM, "Lunch is at one.\nBring cake.")]
 
 
 async def test_a_wrong_value_is_said_beside_its_field_and_nothing_typed_is_lost(desk: Desk, fresh: Fresh) -> None:
     desk.expected.append("422")
-    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
-    page = await desk.open(f"/approvals/{run_id}/ap-s1?edit=1")
+    assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    page = await desk.open(f"/approvals/{assistant_id}/ap-s1?edit=1")
     await page.get_by_label("To", exact=True).fill("nobody at all")
     await page.get_by_label("Body").fill("A long text that took a while.")
     await page.get_by_role("button", name="Approve as written here").click()
     await expect(page.get_by_label("Body")).to_have_value("A long text that took a while.")
     await expect(page.locator(".field.wrong, .banner.bad")).not_to_have_count(0)
-    assert sent_mails(desk.stack, run_id) == []
-    assert len(pending(await desk.view(run_id))) == 1
+    assert sent_mails(desk.stack, assistant_id) == []
+    assert len(pending(await desk.view(assistant_id))) == 1
 
 
 async def test_a_rejection_with_its_reason_sends_nothing(desk: Desk, fresh: Fresh) -> None:
-    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
     page = await desk.open("/approvals")
     await waiting(page).get_by_text("Say why, or allow it from now on").click()
     await waiting(page).get_by_label("Comment").fill("They know already.")
     await waiting(page).get_by_role("button", name="Reject").click()
     await expect(page.locator(".empty")).to_be_visible()
-    view = await ended(desk, run_id)
+    view = await ended(desk, assistant_id)
     assert view["approvals"][0]["comment"] == "They know already."
-    assert sent_mails(desk.stack, run_id) == []
+    assert sent_mails(desk.stack, assistant_id) == []
 
 
 async def test_what_is_allowed_from_now_on_is_not_asked_again_until_revoked(desk: Desk, fresh: Fresh) -> None:
@@ -115,9 +115,9 @@ async def test_equal_actions_are_decided_at_once(desk: Desk, fresh: Fresh) -> No
     await page.get_by_role("button", name="Choose all 3: Send a mail").click()
     await page.locator("#batch").get_by_role("button", name="Approve").click()
     await expect(waiting(page)).to_have_count(0)
-    for run_id in ids:
-        await ended(desk, run_id)
-        assert len(sent_mails(desk.stack, run_id)) == 1
+    for assistant_id in ids:
+        await ended(desk, assistant_id)
+        assert len(sent_mails(desk.stack, assistant_id)) == 1
 
 
 async def test_keys_move_and_decide(desk: Desk, fresh: Fresh) -> None:
@@ -137,8 +137,8 @@ async def test_keys_move_and_decide(desk: Desk, fresh: Fresh) -> None:
 
 
 async def test_a_decision_somewhere_else_appears_by_itself(desk: Desk, fresh: Fresh) -> None:
-    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
-    one, other = await desk.open(f"/assistants/{run_id}"), await desk.open("/approvals")
+    assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    one, other = await desk.open(f"/assistants/{assistant_id}"), await desk.open("/approvals")
     await expect(waiting(one)).to_have_count(1)
     await waiting(other).get_by_role("button", name="Approve").click()
     await expect(waiting(one)).to_have_count(0)
@@ -155,15 +155,15 @@ async def unaware(desk: Desk, path: str) -> Page:
 
 async def test_of_two_browsers_that_decide_at_once_one_counts(desk: Desk, fresh: Fresh) -> None:
     desk.expected.append("409")
-    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
-    pages = [await unaware(desk, f"/approvals/{run_id}/ap-s1") for _ in range(2)]
+    assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    pages = [await unaware(desk, f"/approvals/{assistant_id}/ap-s1") for _ in range(2)]
     buttons = [
         waiting(page).get_by_role("button", name=name) for page, name in zip(pages, ("Approve", "Reject"), strict=True)
     ]
     await asyncio.gather(*(button.click() for button in buttons))
-    view = await ended(desk, run_id)
+    view = await ended(desk, assistant_id)
     approved = view["approvals"][0]["status"] == "approved"
-    assert len(sent_mails(desk.stack, run_id)) == int(approved)
+    assert len(sent_mails(desk.stack, assistant_id)) == int(approved)
     await expect(pages[int(approved)].locator(".problem")).to_be_visible()  # the other one is told
     await expect(waiting(pages[int(not approved)])).to_have_count(0)
 
@@ -179,23 +179,23 @@ async def test_without_scripts_people_read_approve_reject_and_edit(desk: Desk, f
     await waiting(page).first.get_by_role("link", name="Edit").click()
     await page.get_by_label("Body").fill("Without a script")
     await page.get_by_role("button", name="Approve as written here").click()
-    outcomes = [(await ended(desk, run_id))["approvals"][0]["status"] for run_id in ids]
+    outcomes = [(await ended(desk, assistant_id))["approvals"][0]["status"] for assistant_id in ids]
     assert outcomes == ["approved", "rejected", "approved"]
     assert sent_mails(desk.stack, ids[2]) == [(TEAM, "Without a script")]
 
 
 async def test_a_plan_that_was_to_be_seen_first_loses_a_step_and_gets_another_value(desk: Desk, fresh: Fresh) -> None:
     message = fresh("Enter it and mail it")
-    run_id = await asked(desk, message, event("s1", title="Dentist"), mail("s2"), preview=True)
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = await asked(desk, message, event("s1", title="Dentist"), mail("s2"), preview=True)
+    page = await desk.open(f"/assistants/{assistant_id}")
     await waiting(page).get_by_role("link", name="Change the plan").click()
     await page.get_by_label("Do this step").nth(1).uncheck()
     await page.get_by_label("Title").fill("Dentist, second floor")
     await page.get_by_role("button", name="Run this plan as written here").click()
-    view = await ended(desk, run_id)
+    view = await ended(desk, assistant_id)
     assert [step["id"] for step in view["plan"]["steps"]] == ["s1"]
     assert steps(view)["s1"]["args"]["title"] == "Dentist, second floor"
-    assert sent_mails(desk.stack, run_id) == []
+    assert sent_mails(desk.stack, assistant_id) == []
 
 
 # --- talking
@@ -298,16 +298,16 @@ async def test_conversations_are_listed_and_found(desk: Desk, fresh: Fresh) -> N
 
 async def test_a_conversation_at_its_limit_goes_on_when_it_is_topped_up(desk: Desk, fresh: Fresh) -> None:
     plan = [forecast("s1"), forecast("s2", "Rome"), forecast("s3", "Porto")]
-    run_id = await asked(desk, fresh("Three forecasts"), *plan, budget={"steps": 1})
+    assistant_id = await asked(desk, fresh("Three forecasts"), *plan, budget={"steps": 1})
     page = await desk.open("/approvals")
     await expect(waiting(page)).to_contain_text("1 of 1 steps of this run")
     await waiting(page).get_by_role("button", name="Top up").click()
-    await page.goto(f"{desk.site}/assistants/{run_id}")
+    await page.goto(f"{desk.site}/assistants/{assistant_id}")
     await expect(waiting(page)).to_contain_text("2 of 2 steps of this run")
     await waiting(page).get_by_role("link", name="Other amounts").click()
     await page.get_by_label("Steps").fill("5")
     await page.get_by_role("button", name="Top up as written here").click()
-    view = await ended(desk, run_id)
+    view = await ended(desk, assistant_id)
     assert [step["status"] for step in view["plan"]["steps"]] == ["completed"] * 3
     assert view["budget"]["limits"]["steps"] == 2 + 5
 
@@ -316,39 +316,41 @@ async def test_a_conversation_at_its_limit_goes_on_when_it_is_topped_up(desk: De
 
 
 async def test_what_was_done_is_taken_back(desk: Desk, fresh: Fresh) -> None:
-    run_id = str((await desk.ask(fresh("Enter the dentist"), event("s1")))["id"])
-    await ended(desk, run_id)
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = str((await desk.ask(fresh("Enter the dentist"), event("s1")))["id"])
+    await ended(desk, assistant_id)
+    page = await desk.open(f"/assistants/{assistant_id}")
     page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
     await page.get_by_role("button", name="Take back what was done").click()
     await expect(page.locator(".undo")).to_contain_text("taken back")
     await expect(page.get_by_role("button", name="Take back what was done")).to_have_count(0)
-    assert (await desk.view(run_id))["undo"][0]["status"] == "undone"
+    assert (await desk.view(assistant_id))["undo"][0]["status"] == "undone"
 
 
 async def test_a_step_is_tried_again_with_another_value_and_nothing_before_it_is_repeated(
     desk: Desk, fresh: Fresh
 ) -> None:
-    run_id = str((await desk.ask(fresh("Two entries"), event("s1"), event("s2", "Bank", depends_on=["s1"])))["id"])
-    await ended(desk, run_id)
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = str(
+        (await desk.ask(fresh("Two entries"), event("s1"), event("s2", "Bank", depends_on=["s1"])))["id"]
+    )
+    await ended(desk, assistant_id)
+    page = await desk.open(f"/assistants/{assistant_id}")
     await page.locator("#step-s2 summary").click()
     await page.locator("#step-s2").get_by_role("link", name="Try again from here").click()
     await page.get_by_label("Title").fill("Bank, upstairs")
     await page.get_by_role("button", name="Start").click()
-    await expect(page).to_have_url(re.compile(rf"/assistants/(?!{run_id})a-"))
+    await expect(page).to_have_url(re.compile(rf"/assistants/(?!{assistant_id})a-"))
     await expect(page.locator("#step-s2 .meta")).to_contain_text("done")
     await expect(page.locator("#step-s1 .meta")).to_contain_text("kept from")
     forked = await desk.view(page.url.rpartition("/")[2])
     assert steps(forked)["s2"]["args"]["title"] == "Bank, upstairs"
-    assert steps(forked)["s1"]["kept_from"] == run_id
+    assert steps(forked)["s1"]["reused_from"] == assistant_id
 
 
 async def test_receipt_and_export_hold_what_was_done(desk: Desk, fresh: Fresh) -> None:
-    run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+    page = await desk.open(f"/assistants/{assistant_id}")
     await waiting(page).get_by_role("button", name="Approve").click()
-    await ended(desk, run_id)
+    await ended(desk, assistant_id)
     await page.get_by_role("link", name="Receipt").click()
     await expect(page.locator(".receipt .card")).to_contain_text("team@example.com")
     await expect(page.locator(".receipt .card")).to_contain_text(f"Approved by {desk.name}")
@@ -357,7 +359,7 @@ async def test_receipt_and_export_hold_what_was_done(desk: Desk, fresh: Fresh) -
     async with page.expect_download() as download:
         await page.get_by_role("link", name="Export").click()
     content = json.loads(Path(await (await download.value).path()).read_text())
-    assert content["assistant"]["id"] == run_id
+    assert content["assistant"]["id"] == assistant_id
     assert content["receipt"]["did"][0]["args"]["to"] == ["team@example.com"]
 
 
@@ -411,12 +413,12 @@ async def test_a_decision_expires_before_the_eyes_of_whoever_looks(
     house: str, chromium: Browser, stack: Stack, fresh: Fresh
 ) -> None:
     async with sitting(chromium, house, stack) as desk:
-        run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
-        page = await desk.open(f"/approvals/{run_id}/ap-s1")
+        assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+        page = await desk.open(f"/approvals/{assistant_id}/ap-s1")
         await expect(page.locator(".left")).to_contain_text("expires in")
         await expect(page.get_by_role("heading", name="This was decided")).to_be_visible()
         await expect(page.locator(".outcome")).to_contain_text("Expired")
-        assert sent_mails(stack, run_id) == []
+        assert sent_mails(stack, assistant_id) == []
 
 
 @pytest.mark.parametrize("house", [QUORUM], ids=["quorum"], indirect=True)
@@ -424,12 +426,12 @@ async def test_two_people_decide_and_each_sees_the_other(
     house: str, chromium: Browser, stack: Stack, fresh: Fresh
 ) -> None:
     async with sitting(chromium, house, stack) as desk:
-        run_id = await asked(desk, fresh("Mail the team"), mail("s1"))
-        by = (await desk.view(run_id))["approvals"][0]["by"]
-        pages = [await desk.open(f"/assistants/{run_id}", name=name) for name in by[:2]]
+        assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
+        by = (await desk.view(assistant_id))["approvals"][0]["by"]
+        pages = [await desk.open(f"/assistants/{assistant_id}", name=name) for name in by[:2]]
         await waiting(pages[0]).get_by_role("button", name="Approve").click()
         await expect(waiting(pages[1])).to_contain_text("1 said yes so far")
         await waiting(pages[1]).get_by_role("button", name="Approve").click()
         await expect(waiting(pages[0])).to_have_count(0)
-        await ended(desk, run_id)
-        assert len(sent_mails(stack, run_id)) == 1
+        await ended(desk, assistant_id)
+        assert len(sent_mails(stack, assistant_id)) == 1

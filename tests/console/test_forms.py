@@ -64,7 +64,7 @@ RUNS = {
     "ended": chat("completed"),
     "alone": view(
         "awaiting_worker",
-        waiting_for=[{"capability": "email", "since": FAR, "gives_up_at": FAR, "steps": ["s1"]}],
+        waiting_for=[{"capability": "email", "since": FAR, "times_out_at": FAR, "steps": ["s1"]}],
     ),
 }
 RUNS["planned"]["approvals"][0]["args"] = PLANNED

@@ -89,8 +89,10 @@ async def test_a_server_that_starts_again_is_found_again_and_nothing_is_lost(who
 async def test_a_service_that_nobody_serves_is_named_and_its_step_may_be_skipped(
     desk: Desk, fresh: Fresh, lonely: str
 ) -> None:
-    run_id = (await desk.ask(fresh("Ask the lonely one"), {"id": "s1", "tool": f"{lonely}.ask", "args": {}}))["id"]
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = (await desk.ask(fresh("Ask the lonely one"), {"id": "s1", "tool": f"{lonely}.ask", "args": {}}))[
+        "id"
+    ]
+    page = await desk.open(f"/assistants/{assistant_id}")
     banner = page.locator(".banner.warn", has_text=lonely)
     await expect(banner).to_contain_text("has taken the work since", timeout=LONG)
     await banner.get_by_role("button", name="Skip s1").click()

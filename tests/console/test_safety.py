@@ -73,17 +73,17 @@ async def test_a_payload_is_text_wherever_it_stands(desk: Desk, fresh: Fresh, pa
         }
     )
     desk.stack.model.script(message, plan_answer(plan), replies=[Answer(payload)])
-    run_id = (await desk.http.post("/v1/assistants", json={"message": message})).json()["id"]
-    while not pending(await desk.view(run_id)):  # noqa: ASYNC110  # a view has no event
+    assistant_id = (await desk.http.post("/v1/assistants", json={"message": message})).json()["id"]
+    while not pending(await desk.view(assistant_id)):  # noqa: ASYNC110  # a view has no event
         await asyncio.sleep(0.1)
     await desk.http.post(
         "/v1/schedules", json={"name": payload[:80].split("\n")[0], "message": payload, "cron": "0 7 * * *"}
     )
 
-    page = await desk.open(f"/assistants/{run_id}")
+    page = await desk.open(f"/assistants/{assistant_id}")
     await page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     await inert(page, message, payload)
-    for path in ("/approvals", f"/approvals/{run_id}/ap-s3", f"/approvals/{run_id}/ap-s3?edit=1"):
+    for path in ("/approvals", f"/approvals/{assistant_id}/ap-s3", f"/approvals/{assistant_id}/ap-s3?edit=1"):
         await page.goto(desk.site + path)
         await inert(page, payload)
     await page.goto(f"{desk.site}/approvals")
@@ -92,11 +92,11 @@ async def test_a_payload_is_text_wherever_it_stands(desk: Desk, fresh: Fresh, pa
     await waiting(page).get_by_label("Do the like without asking").check()
     await waiting(page).get_by_role("button", name="Approve", exact=True).first.click()
     await expect(page.locator(".inbox .empty")).to_be_visible()
-    await ended(desk, run_id)
+    await ended(desk, assistant_id)
     for path in (
-        f"/assistants/{run_id}",
-        f"/assistants/{run_id}/receipt",
-        f"/assistants/{run_id}/fork?step=s3",
+        f"/assistants/{assistant_id}",
+        f"/assistants/{assistant_id}/receipt",
+        f"/assistants/{assistant_id}/fork?step=s3",
         "/schedules",
     ):
         await page.goto(desk.site + path)
@@ -122,16 +122,16 @@ async def test_what_a_foreign_capability_says_of_itself_is_text(desk: Desk, fres
     manifest = Manifest(name=name, version=evil[:40], description=evil, task_queue=name, tools=[spec], notice=evil)
     await announce(desk.stack.temporal, manifest)
     step = {"id": "s1", "tool": spec.name, "args": {evil: evil, "note": evil}}
-    run_id = await asked(desk, fresh("Do it"), step)
+    assistant_id = await asked(desk, fresh("Do it"), step)
     page = await desk.open("/capabilities")
     await page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     await inert(page, evil)
     for path in (
         "/",
         "/approvals",
-        f"/assistants/{run_id}",
-        f"/approvals/{run_id}/ap-s1?edit=1",
-        f"/assistants/{run_id}/fork?step=s1",
+        f"/assistants/{assistant_id}",
+        f"/approvals/{assistant_id}/ap-s1?edit=1",
+        f"/assistants/{assistant_id}/fork?step=s1",
     ):
         await page.goto(desk.site + path)
         await page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
@@ -144,9 +144,9 @@ async def test_what_a_foreign_capability_says_of_itself_is_text(desk: Desk, fres
 async def test_a_link_is_opened_by_a_click_alone_and_names_its_host(desk: Desk, fresh: Fresh) -> None:
     message = fresh("Tell me")
     desk.stack.model.script(message, plan_answer([events("")]), replies=[Answer("Look at https://news.example/a?b=c.")])
-    run_id = (await desk.http.post("/v1/assistants", json={"message": message})).json()["id"]
-    await ended(desk, run_id)
-    page = await desk.open(f"/assistants/{run_id}")
+    assistant_id = (await desk.http.post("/v1/assistants", json={"message": message})).json()["id"]
+    await ended(desk, assistant_id)
+    page = await desk.open(f"/assistants/{assistant_id}")
     link = page.locator("main a.out")
     await expect(link).to_have_text("https://news.example/a?b=c opens news.example")
     assert await link.get_attribute("href") == "https://news.example/a?b=c"
@@ -206,14 +206,14 @@ async def test_what_gets_in_all_the_same_is_stopped_and_reported(desk: Desk, att
 
 
 async def test_it_works_with_every_other_origin_blocked(desk: Desk, fresh: Fresh) -> None:
-    run_id = (await desk.ask(fresh("Mail the team"), mail("s1")))["id"]
+    assistant_id = (await desk.ask(fresh("Mail the team"), mail("s1")))["id"]
     page = await desk.open("/")
     await page.route(lambda url: not url.startswith(desk.site), lambda route: route.abort())
-    await page.goto(f"{desk.site}/assistants/{run_id}")
+    await page.goto(f"{desk.site}/assistants/{assistant_id}")
     await waiting(page).get_by_role("button", name="Approve").click()
     await expect(waiting(page)).to_have_count(0)
-    await ended(desk, run_id)
-    assert len(sent_mails(desk.stack, run_id)) == 1
+    await ended(desk, assistant_id)
+    assert len(sent_mails(desk.stack, assistant_id)) == 1
 
 
 @pytest.fixture
@@ -234,18 +234,18 @@ async def elsewhere(desk: Desk) -> AsyncIterator[str]:
 
 async def test_a_form_on_another_sites_page_decides_nothing(desk: Desk, elsewhere: str, fresh: Fresh) -> None:
     desk.expected += ["403", "404", "foreign request"]
-    run_id = (await desk.ask(fresh("Mail the team"), mail("s1")))["id"]
-    while not (asked := pending(await desk.view(run_id))):  # noqa: ASYNC110  # a view has no event
+    assistant_id = (await desk.ask(fresh("Mail the team"), mail("s1")))["id"]
+    while not (asked := pending(await desk.view(assistant_id))):  # noqa: ASYNC110  # a view has no event
         await asyncio.sleep(0.1)
     page = await desk.open("/")
-    to = f"{desk.site}/approvals/{run_id}/ap-s1"
+    to = f"{desk.site}/approvals/{assistant_id}/ap-s1"
     fields = f"decision=approve&args_hash={asked[0]['args_hash']}"
     await page.goto(f"{elsewhere}/?to={quote(to)}&fields={quote(fields)}")
     async with page.expect_response(to) as answer:
         await page.get_by_role("button", name="Win a prize").click()
     assert (await answer.value).status == 403
-    assert len(pending(await desk.view(run_id))) == 1
-    assert sent_mails(desk.stack, run_id) == []
+    assert len(pending(await desk.view(assistant_id))) == 1
+    assert sent_mails(desk.stack, assistant_id) == []
 
 
 async def test_the_api_takes_no_forms_and_pages_take_none_without_the_browsers_word(desk: Desk) -> None:
@@ -259,15 +259,15 @@ async def test_the_api_takes_no_forms_and_pages_take_none_without_the_browsers_w
 
 
 async def test_looking_changes_nothing(desk: Desk, fresh: Fresh) -> None:
-    run_id = (await desk.ask(fresh("Mail the team"), mail("s1")))["id"]
-    while not pending(before := await desk.view(run_id)):  # noqa: ASYNC110  # a view has no event
+    assistant_id = (await desk.ask(fresh("Mail the team"), mail("s1")))["id"]
+    while not pending(before := await desk.view(assistant_id)):  # noqa: ASYNC110  # a view has no event
         await asyncio.sleep(0.1)
     for path in (
-        f"/approvals/{run_id}/ap-s1?decision=approve&args_hash={pending(before)[0]['args_hash']}",
-        f"/assistants/{run_id}/cancel",
-        f"/assistants/{run_id}/undo",
+        f"/approvals/{assistant_id}/ap-s1?decision=approve&args_hash={pending(before)[0]['args_hash']}",
+        f"/assistants/{assistant_id}/cancel",
+        f"/assistants/{assistant_id}/undo",
         "/talk?message=hello",
         "/signout",
     ):
         await desk.http.get(path)
-    assert await desk.view(run_id) == before
+    assert await desk.view(assistant_id) == before

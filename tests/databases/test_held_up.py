@@ -56,14 +56,14 @@ async def all_until(stack: FaultStack, ids: list[str], *, again: Sequence[Child]
 
     Workers to start `again` are started when they end, as the supervisor does.
     """
-    return [await until(stack, run_id, wanted, again) for run_id in ids]
+    return [await until(stack, assistant_id, wanted, again) for assistant_id in ids]
 
 
-async def until(stack: FaultStack, run_id: str, wanted: dict[str, str], again: Sequence[Child] = ()) -> View:
+async def until(stack: FaultStack, assistant_id: str, wanted: dict[str, str], again: Sequence[Child] = ()) -> View:
     view: View = {}
     for _ in range(400):
         respawn(again)
-        view = await stack.view(run_id)
+        view = await stack.view(assistant_id)
         for index in range(len(pending(view))):
             await stack.decide(view, index=index)
         found = {step_id: step["status"] for step_id, step in steps(view).items()} if view["plan"] else {}
@@ -209,12 +209,12 @@ async def test_a_killed_worker_repeats_nothing_on_postgresql(faulty: FaultStack,
     message = "Everything for p0@example.com"
     faulty.model.script(message, *[plan_answer(every_effect(0))] * 4)
     with faulty.workers(*workers):
-        run_id = (await faulty.start(message))["id"]
+        assistant_id = (await faulty.start(message))["id"]
         deaths = 0
         view: View = {"status": "planning"}
         while view["status"] not in {"completed", "failed"}:
             deaths += respawn(workers)
-            view = await faulty.view(run_id)
+            view = await faulty.view(assistant_id)
             for index in range(len(pending(view))):
                 await faulty.decide(view, index=index)
             await asyncio.sleep(0.2)

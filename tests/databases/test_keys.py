@@ -33,7 +33,7 @@ async def test_of_fifty_claims_of_one_key_at_once_one_does_the_work_and_all_get_
         return claim.assistant_id, claim.repeated, claim.answer
 
     told = await asyncio.gather(*(request(doors[number % 2]) for number in range(50)))
-    assert {run_id for run_id, _, _ in told} == {told[0][0]}
+    assert {assistant_id for assistant_id, _, _ in told} == {told[0][0]}
     assert [first for _, repeated, first in told if not repeated] == [None]
     assert [first for _, repeated, first in told if repeated] == [answer] * 49
 

@@ -110,14 +110,14 @@ async def test_rolling_forward_loses_nothing(stack: Stack, fresh: Fresh, version
     old = await versions.start(OLD)
     await eventually(lambda: announced(stack, OLD))
     waiting = [await started(stack, fresh(f"Give {n}"), step("s1", "give", f"given {n}")) for n in range(3)]
-    for run_id in waiting:
-        await stack.asked(run_id)
+    for assistant_id in waiting:
+        await stack.asked(assistant_id)
     short = await started(stack, fresh("Slowly"), step("s1", "put", "drained", seconds=4))
     long = await started(
         stack, fresh("Very slowly"), step("s1", "put", "moved", seconds=40), step("s2", "give", "late")
     )
-    for run_id in (short, long):
-        await stack.until(run_id, first_step("running"))
+    for assistant_id in (short, long):
+        await stack.until(assistant_id, first_step("running"))
 
     await versions.start(NEW)
     await eventually(lambda: announced(stack, NEW))
@@ -130,12 +130,12 @@ async def test_rolling_forward_loses_nothing(stack: Stack, fresh: Fresh, version
     old.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(old.wait, 20) == 0
 
-    for run_id in [*waiting, long]:
-        await stack.decide(await stack.asked(run_id))
-    done = {run_id: await stack.ended(run_id, seconds=45) for run_id in [*waiting, short, long, *new]}
-    assert {run_id: outcome(view) for run_id, view in done.items() if outcome(view) != "completed"} == {}
+    for assistant_id in [*waiting, long]:
+        await stack.decide(await stack.asked(assistant_id))
+    done = {assistant_id: await stack.ended(assistant_id, seconds=45) for assistant_id in [*waiting, short, long, *new]}
+    assert {assistant_id: outcome(view) for assistant_id, view in done.items() if outcome(view) != "completed"} == {}
     assert steps(done[long])["s1"]["attempts"] > 1
-    assert {steps(done[run_id])["s2"]["result"]["label"] for run_id in new} == {"blue"}
+    assert {steps(done[assistant_id])["s2"]["result"]["label"] for assistant_id in new} == {"blue"}
     labelled = [f"labelled {n}" for n in range(5)]
     assert things(stack, list(done)) == sorted(["given 0", "given 1", "given 2", "drained", "moved", "late", *labelled])
 
@@ -152,11 +152,11 @@ async def test_a_step_of_the_new_version_waits_for_it_while_only_old_workers_liv
     await registry.announce(stack.temporal, NewDrawer.manifest())
     tool = await started(stack, fresh("Count"), step("s1", "count", "one"))
     field = await started(stack, fresh("Label"), step("s1", "put", "early", label="red"))
-    for run_id in (tool, field):
-        await stack.until(run_id, first_step("awaiting_worker"), seconds=40)
+    for assistant_id in (tool, field):
+        await stack.until(assistant_id, first_step("awaiting_worker"), seconds=40)
     await versions.start(NEW)
-    for run_id in (tool, field):
-        assert outcome(await stack.ended(run_id, seconds=40)) == "completed"
+    for assistant_id in (tool, field):
+        assert outcome(await stack.ended(assistant_id, seconds=40)) == "completed"
     assert things(stack, [field]) == ["early"]
 
 

@@ -215,7 +215,7 @@ async def test_a_fork_runs_one_step_again_and_keeps_the_other(stack: Stack, fres
     old = await section.start(stack, fresh)
     new = await section.requests[1].send(stack, id=old["id"])
     assert new["forked_from"] == old["id"]
-    assert steps(new)["s1"]["kept_from"] == old["id"]
+    assert steps(new)["s1"]["reused_from"] == old["id"]
     assert steps(new)["s2"]["result"]["place"].startswith("Porto")
 
 

@@ -184,10 +184,10 @@ async def test_a_step_waits_for_a_killed_worker_and_goes_on(stack: Stack, units:
     units.stop(signal.SIGKILL)
     message = fresh("How warm is 100 C in F?")
     stack.model.script(message, plan_answer([conversion(100, "C", "F")]))
-    run_id = (await stack.start(message))["id"]
-    await stack.until(run_id, lambda view: view["status"] == "awaiting_worker")
+    assistant_id = (await stack.start(message))["id"]
+    await stack.until(assistant_id, lambda view: view["status"] == "awaiting_worker")
     units.start()
-    done = await stack.ended(run_id)
+    done = await stack.ended(assistant_id)
     assert steps(done)["s1"]["result"]["text"] == "100 C = 212 F"
 
 

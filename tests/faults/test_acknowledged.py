@@ -32,8 +32,10 @@ async def test_a_server_that_dies_between_request_and_answer_leaves_nothing_ackn
         refused(answer, 503, "try again")
         assert int(answer.headers["Retry-After"]) >= 1
     faulty.server.start()
-    for run_id in acknowledged.values():
-        await eventually(lambda: faulty.http.get(f"{ASSISTANTS}/{run_id}"), lambda answer: answer.status_code == 200)  # noqa: B023  # awaited at once
+    for assistant_id in acknowledged.values():
+        await eventually(
+            lambda: faulty.http.get(f"{ASSISTANTS}/{assistant_id}"), lambda answer: answer.status_code == 200
+        )  # noqa: B023  # awaited at once
     again = [await ask(faulty.http, key) for key in [*before, *during]]
     assert {answer.status_code for answer in again} == {202}
     ids = [answer.json()["id"] for answer in again]

@@ -35,10 +35,10 @@ async def adding(stack: FaultStack, *names: str) -> list[str]:
     return ids
 
 
-async def waiting(stack: FaultStack, run_id: str) -> View:
+async def waiting(stack: FaultStack, assistant_id: str) -> View:
     """The view once its step waits and says for what."""
     for _ in range(600):
-        view = await stack.view(run_id)
+        view = await stack.view(assistant_id)
         if view["status"] == "awaiting_worker" and view["waiting_for"] and view["waiting_for"][0]["reason"]:
             return view
         assert not view["plan"] or steps(view)["k1"]["status"] != "failed", steps(view)["k1"]
@@ -73,11 +73,11 @@ async def test_a_file_that_was_read_only_is_waited_for_and_the_same_worker_goes_
         with immutable(file):
             things.enter_context(faulty.workers(worker))
             ids = await adding(faulty, "ada", "grace")
-            views = [await waiting(faulty, run_id) for run_id in ids]
+            views = [await waiting(faulty, assistant_id) for assistant_id in ids]
             await notices(faulty, "its file is read-only")
         assert worker.process is not None
         pid = worker.process.pid
-        ended = [await until(faulty, run_id, {"k1": "completed"}) for run_id in ids]
+        ended = [await until(faulty, assistant_id, {"k1": "completed"}) for assistant_id in ids]
         assert worker.process.pid == pid
         await notices(faulty, "")
     assert [view["waiting_for"][0]["reason"] for view in views] == [
@@ -94,10 +94,10 @@ async def test_a_full_disk_is_waited_for(faulty: FaultStack, small_disk: Path) -
     with faulty.workers(worker):
         await made(file)
         fill(small_disk / "filler")
-        [run_id] = await adding(faulty, "ada")
-        view = await waiting(faulty, run_id)
+        [assistant_id] = await adding(faulty, "ada")
+        view = await waiting(faulty, assistant_id)
         (small_disk / "filler").unlink()
-        await until(faulty, run_id, {"k1": "completed"})
+        await until(faulty, assistant_id, {"k1": "completed"})
         found = contacts(file)
     assert view["status"] == "awaiting_worker"
     assert "its disk is full" in json.dumps(view["waiting_for"])
@@ -128,19 +128,19 @@ async def test_a_lost_database_ends_its_worker_and_what_is_completed_stands_in_t
         lose(file)
         ids = await adding(faulty, "ada", "grace")
         codes: set[int | None] = set()
-        for run_id in ids:
-            await until_completed(faulty, run_id, worker, codes)
+        for assistant_id in ids:
+            await until_completed(faulty, assistant_id, worker, codes)
     assert codes == {DATABASE_LOST}
     assert contacts(file) == ["ada", "grace"]
     assert "deleted or replaced" in (faulty.data / "contacts.log").read_text()
 
 
-async def until_completed(stack: FaultStack, run_id: str, worker: Child, codes: set[int | None]) -> None:
+async def until_completed(stack: FaultStack, assistant_id: str, worker: Child, codes: set[int | None]) -> None:
     while True:
         if worker.process is not None and not worker.process.is_alive():
             codes.add(worker.process.exitcode)
             worker.start()
-        view = await stack.view(run_id)
+        view = await stack.view(assistant_id)
         for index in range(len([one for one in view["approvals"] if one["status"] == "pending"])):
             await stack.decide(view, index=index)
         if view["plan"] and steps(view)["k1"]["status"] == "completed":

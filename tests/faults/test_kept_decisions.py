@@ -70,15 +70,15 @@ class House:
                         return
                 await asyncio.sleep(0.1)
 
-    async def get(self, run_id: str, *, api: int = 0) -> View:
+    async def get(self, assistant_id: str, *, api: int = 0) -> View:
         async with httpx.AsyncClient(timeout=60) as http:
-            view: View = (await http.get(f"{self.url(api)}/v1/assistants/{run_id}")).json()
+            view: View = (await http.get(f"{self.url(api)}/v1/assistants/{assistant_id}")).json()
             return view
 
-    async def until(self, run_id: str, *statuses: str) -> View:
+    async def until(self, assistant_id: str, *statuses: str) -> View:
         view: View = {}
         for _ in range(600):
-            view = await self.get(run_id, api=1)
+            view = await self.get(assistant_id, api=1)
             if view.get("status") in statuses:
                 return view
             await asyncio.sleep(0.1)
@@ -142,28 +142,30 @@ async def outage(house: House) -> Outage:
         message = f"Mail team@example.com, {way}"
         house.model.script(message, *[plan_answer([mail("s1")])] * 4)
         runs[way] = (await house.post("/v1/assistants", {"message": message})).json()["id"]
-    asked = {way: await house.until(run_id, "awaiting_approval") for way, run_id in runs.items()}
+    asked = {way: await house.until(assistant_id, "awaiting_approval") for way, assistant_id in runs.items()}
     for view in asked.values():
         await house.get(view["id"])  # so that both APIs have seen what is asked
     kill(house.workflows)
     decided = await asyncio.gather(*[decide(house, way, view) for way, view in asked.items()])
-    meanwhile = {way: await house.get(run_id) for way, run_id in runs.items()}
+    meanwhile = {way: await house.get(assistant_id) for way, assistant_id in runs.items()}
     kill(house.apis[0])
     house.apis[0].start()
     await house.answers(0, "/healthz")
     after_restart = {"approve": await house.get(runs["approve"])}
     house.workflows.start()
     final = {
-        way: await house.until(run_id, "completed", "failed") for way, run_id in runs.items() if way not in REFUSED
+        way: await house.until(assistant_id, "completed", "failed")
+        for way, assistant_id in runs.items()
+        if way not in REFUSED
     }
     final |= {way: await noticed(house, runs[way]) for way in REFUSED}
     return Outage(dict(zip(WAYS, decided, strict=True)), meanwhile, after_restart, final)
 
 
-async def noticed(house: House, run_id: str) -> View:
+async def noticed(house: House, assistant_id: str) -> View:
     """The view once a decision was refused."""
     for _ in range(600):
-        view = await house.get(run_id, api=1)
+        view = await house.get(assistant_id, api=1)
         if [one for one in view["recorded_decisions"] if one["state"] == "refused"]:
             return view
         await asyncio.sleep(0.1)
@@ -173,17 +175,17 @@ async def noticed(house: House, run_id: str) -> View:
 async def decide(house: House, way: str, view: View) -> Any:
     """Decide in one of the ways; what was answered."""
     [approval] = pending(view)
-    run_id, approval_id, args_hash = view["id"], approval["id"], approval["args_hash"]
+    assistant_id, approval_id, args_hash = view["id"], approval["id"], approval["args_hash"]
     if way in DOORS:
-        return await DOORS[way](house, run_id, approval_id, args_hash)
-    path, said = f"/v1/assistants/{run_id}/approvals/{approval_id}", {"args_hash": args_hash}
+        return await DOORS[way](house, assistant_id, approval_id, args_hash)
+    path, said = f"/v1/assistants/{assistant_id}/approvals/{approval_id}", {"args_hash": args_hash}
     match way:
         case "reject":
             return await house.post(path, {**said, "decision": "reject"}, api=1)
         case "edit":
             return await house.post(path, {**said, "decision": "edit", "args": EDITED})
         case "batch":
-            one = {**said, "assistant_id": run_id, "approval_id": approval_id, "decision": "approve"}
+            one = {**said, "assistant_id": assistant_id, "approval_id": approval_id, "decision": "approve"}
             return await house.post("/v1/approvals", {"decisions": [one]})
         case "twice":
             both = [house.post(path, {**said, "decision": "approve"}, api=api) for api in (0, 1)]
@@ -197,18 +199,18 @@ async def decide(house: House, way: str, view: View) -> Any:
             return await house.post(path, {**said, "decision": "approve"})
 
 
-async def by_console(house: House, run_id: str, approval_id: str, args_hash: str) -> httpx.Response:
+async def by_console(house: House, assistant_id: str, approval_id: str, args_hash: str) -> httpx.Response:
     """The form of the console."""
     headers = {"Sec-Fetch-Site": "same-origin", "Origin": house.url(0)}
     form = {"decision": "approve", "args_hash": args_hash, "back": "/approvals"}
     async with httpx.AsyncClient(timeout=60, headers=headers, follow_redirects=True) as http:
-        return await http.post(f"{house.url(0)}/approvals/{run_id}/{approval_id}", data=form)
+        return await http.post(f"{house.url(0)}/approvals/{assistant_id}/{approval_id}", data=form)
 
 
-async def by_command(house: House, run_id: str, approval_id: str, args_hash: str) -> str:
+async def by_command(house: House, assistant_id: str, approval_id: str, args_hash: str) -> str:
     """The command line."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "cli", "approve", run_id, approval_id, "--args-hash", args_hash),
+        *(sys.executable, "-P", "-m", "cli", "approve", assistant_id, approval_id, "--args-hash", args_hash),
         env={**os.environ, "RETINUE_URL": house.url(0), "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
@@ -218,9 +220,9 @@ async def by_command(house: House, run_id: str, approval_id: str, args_hash: str
     return " ".join(output.decode().split())
 
 
-async def by_mcp(house: House, run_id: str, approval_id: str, args_hash: str) -> str:
+async def by_mcp(house: House, assistant_id: str, approval_id: str, args_hash: str) -> str:
     """A tool of the MCP door."""
-    said = {"assistant_id": run_id, "approval_id": approval_id, "args_hash": args_hash, "decision": "approve"}
+    said = {"assistant_id": assistant_id, "approval_id": approval_id, "args_hash": args_hash, "decision": "approve"}
     async with (
         httpx2.AsyncClient(timeout=90) as http,
         McpClient(streamable_http_client(f"{house.url(0)}/mcp", http_client=http)) as client,
@@ -228,12 +230,14 @@ async def by_mcp(house: House, run_id: str, approval_id: str, args_hash: str) ->
         return str(await client.call_tool("decide_approval", said))
 
 
-async def by_a2a(house: House, run_id: str, approval_id: str, args_hash: str) -> str:
+async def by_a2a(house: House, assistant_id: str, approval_id: str, args_hash: str) -> str:
     """A data part for the A2A door."""
     data = {"approval_id": approval_id, "args_hash": args_hash, "decision": "approve"}
     async with httpx.AsyncClient(timeout=90) as http:
         client = await create_client(house.url(0), client_config=ClientConfig(streaming=False, httpx_client=http))
-        return "".join([str(one) async for one in client.send_message(request(data=data, task=run_id, at_once=True))])
+        return "".join(
+            [str(one) async for one in client.send_message(request(data=data, task=assistant_id, at_once=True))]
+        )
 
 
 DOORS = {"console": by_console, "cli": by_command, "mcp": by_mcp, "a2a": by_a2a}

@@ -90,8 +90,8 @@ async def approve_all_until_ended(
     raising = asyncio.create_task(_raise_the_dead(workers, deaths))
     try:
         while len(views) < len(ids) and time.monotonic() < deadline:
-            for run_id in [run_id for run_id in ids if run_id not in views]:
-                await _advance(stack, run_id, views)
+            for assistant_id in [assistant_id for assistant_id in ids if assistant_id not in views]:
+                await _advance(stack, assistant_id, views)
             await asyncio.sleep(0.5)
     finally:
         raising.cancel()
@@ -104,12 +104,12 @@ async def _raise_the_dead(workers: list[Child], deaths: list[int]) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _advance(stack: FaultStack, run_id: str, views: dict[str, View]) -> None:
-    view = await stack.view(run_id)
+async def _advance(stack: FaultStack, assistant_id: str, views: dict[str, View]) -> None:
+    view = await stack.view(assistant_id)
     for index in range(len(pending(view))):
         await stack.decide(view, index=index)
     if view["status"] in {"completed", "failed", "cancelled"}:
-        views[run_id] = view
+        views[assistant_id] = view
 
 
 def outcomes(views: list[View]) -> list[tuple[str, list[Any]]]:
@@ -213,11 +213,11 @@ async def test_a_missing_planner_is_seen_and_waited_for(faulty: FaultStack) -> N
     message = "Hello there"
     faulty.model.script(message, plan_answer(reply="Hello!"))
     started = time.monotonic()
-    run_id = (await faulty.start(message))["id"]
-    await faulty.until(run_id, lambda view: view["status"] == "awaiting_worker")
+    assistant_id = (await faulty.start(message))["id"]
+    await faulty.until(assistant_id, lambda view: view["status"] == "awaiting_worker")
     assert time.monotonic() - started < 10
     with faulty.workers(faulty.worker("reasoning")):
-        done = await faulty.ended(run_id)
+        done = await faulty.ended(assistant_id)
     assert (done["status"], done["reply"]) == ("completed", "Hello!")
 
 

@@ -81,21 +81,21 @@ class Office:
         """Decide what is asked until every run has ended."""
         deadline = time.monotonic() + seconds
         while len(self.views) < len(ids) and time.monotonic() < deadline:
-            for run_id in [run_id for run_id in ids if run_id not in self.views]:
-                await self._advance(run_id)
+            for assistant_id in [assistant_id for assistant_id in ids if assistant_id not in self.views]:
+                await self._advance(assistant_id)
             await asyncio.sleep(0.3)
 
-    async def _advance(self, run_id: str) -> None:
-        view = await self.stack.view(run_id)
+    async def _advance(self, assistant_id: str) -> None:
+        view = await self.stack.view(assistant_id)
         for index, asked in enumerate(pending(view)):
             in_doubt = asked["kind"] == "repeat"
-            decision = self.repeats.pop(run_id, "reject") if in_doubt else "approve"
+            decision = self.repeats.pop(assistant_id, "reject") if in_doubt else "approve"
             await self.stack.decide(view, decision, index=index)
         if view["status"] in {"completed", "failed", "cancelled"}:
-            self.views[run_id] = view
+            self.views[assistant_id] = view
 
-    def outcome(self, run_id: str) -> str:
-        return str(steps(self.views[run_id])["s1"]["status"])
+    def outcome(self, assistant_id: str) -> str:
+        return str(steps(self.views[assistant_id])["s1"]["status"])
 
     def at_the_sink(self) -> Counter[str]:
         """How often each mail went out, by subject."""
@@ -184,7 +184,7 @@ async def test_thirty_workers_that_freeze_and_wake_up_again_send_no_mail_twice(o
         await asyncio.sleep(2)  # whoever woke up last may still be at it
 
     found = office.at_the_sink()
-    outcomes = {run_id: office.outcome(run_id) for run_id in ids}
+    outcomes = {assistant_id: office.outcome(assistant_id) for assistant_id in ids}
     assert set(freezer.thawing) == set(range(MAILS))
     assert set(outcomes.values()) <= {"completed", "unknown"}
     assert {subject: times for subject, times in found.items() if times > 1} == {}
@@ -205,8 +205,8 @@ async def test_without_the_point_of_no_return_the_same_kill_sends_twice(office: 
     """The tests' own test."""
     worker = office.worker(module="tests.faults.uncommitted", RETINUE_FAULT="before_receipt:email")
     with office.stack.workers(worker):
-        run_id = await office.start(0)
-        running = asyncio.create_task(office.until_ended([run_id], seconds=60))
+        assistant_id = await office.start(0)
+        running = asyncio.create_task(office.until_ended([assistant_id], seconds=60))
         raising = asyncio.create_task(raise_the_dead([worker], []))
         await until(lambda: office.at_the_sink()["Number 0"] > 1, seconds=60)
         running.cancel()

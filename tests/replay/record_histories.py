@@ -58,9 +58,9 @@ DECISIONS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-async def save(stack: Stack, run_id: str, name: str) -> None:
+async def save(stack: Stack, assistant_id: str, name: str) -> None:
     """Keep a history, unless there is one of that name: it is what runs look like that somebody has waiting."""
-    history = await stack.temporal.get_workflow_handle(run_id).fetch_history()
+    history = await stack.temporal.get_workflow_handle(assistant_id).fetch_history()
     with contextlib.suppress(FileExistsError), (HISTORIES / f"{name}.json").open("x") as file:
         file.write(history.to_json())
 

@@ -43,8 +43,8 @@ def _mail(name: str, path: str = "/match/email") -> list[dict[str, Any]]:
 
 
 async def _asked(stack: Stack, message: str) -> View:
-    run_id = (await stack.start(message))["id"]
-    return await stack.until(run_id, lambda view: view["status"] == "awaiting_input")
+    assistant_id = (await stack.start(message))["id"]
+    return await stack.until(assistant_id, lambda view: view["status"] == "awaiting_input")
 
 
 async def _answer(stack: Stack, view: View, text: str) -> None:

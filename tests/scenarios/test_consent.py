@@ -158,10 +158,10 @@ async def test_an_undoing_that_ends_while_it_is_asked_for_again_is_not_repeated(
         await go_on.wait()
         return await delete(calendar, session, event_id)
 
-    async def read_before_it_ends(runs: Runs, run_id: str) -> list[UndoStep]:
-        steps_then = await read(runs, run_id)
+    async def read_before_it_ends(runs: Runs, assistant_id: str) -> list[UndoStep]:
+        steps_then = await read(runs, assistant_id)
         go_on.set()
-        await stack.temporal.get_workflow_handle(undo_id(run_id, 1)).result()
+        await stack.temporal.get_workflow_handle(undo_id(assistant_id, 1)).result()
         return steps_then
 
     with monkeypatch.context() as patch:

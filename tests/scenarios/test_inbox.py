@@ -87,9 +87,9 @@ async def test_a_run_to_which_nothing_happened_is_not_asked_again_and_one_that_c
     asked: list[str] = []
     really = Runs._queried
 
-    async def ask(runs: Runs, run_id: str) -> AssistantView:
-        asked.append(run_id)
-        return await really(runs, run_id)
+    async def ask(runs: Runs, assistant_id: str) -> AssistantView:
+        asked.append(assistant_id)
+        return await really(runs, assistant_id)
 
     monkeypatch.setattr(Runs, "_queried", ask)
     assert len((await inbox(anna))["approvals"]) == 3

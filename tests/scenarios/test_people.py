@@ -277,9 +277,9 @@ async def test_a_grant_is_offered_after_three_equal_approvals(stack: Stack, fres
     assert offers[3]["args"] == {"/cc": [], "/to": [to]}
 
 
-async def say(stack: Stack, run_id: str, text: str, **headers: str) -> View:
+async def say(stack: Stack, assistant_id: str, text: str, **headers: str) -> View:
     response = await stack.http.post(
-        f"/v1/assistants/{run_id}/messages", json={"message": text, "wait_seconds": 20}, headers=headers
+        f"/v1/assistants/{assistant_id}/messages", json={"message": text, "wait_seconds": 20}, headers=headers
     )
     assert response.status_code == 202, response.text
     view: View = response.json()

@@ -130,9 +130,9 @@ async def test_a_preview_shows_the_plan_and_runs_nothing(stack: Stack, fresh: Fr
     [asked] = pending(view)
     assert (asked["kind"], asked["id"]) == ("plan", "ap-plan-1")
     card = {step["id"]: step for step in view["plan"]["card"]["steps"]}
-    assert not card["s1"]["leaves_the_house"]
+    assert not card["s1"]["external"]
     assert card["s1"]["asks"] == []
-    assert card["s2"]["leaves_the_house"]
+    assert card["s2"]["external"]
     assert not card["s2"]["can_be_undone"]
     assert "it leaves the house" in card["s2"]["asks"]
     assert view["plan"]["card"]["worst_case"]["requests"] >= 2
@@ -228,7 +228,7 @@ async def test_a_fork_keeps_finished_results_and_repeats_no_effect(stack: Stack,
     new = response.json()
     assert new["id"] != old["id"]
     assert new["forked_from"] == old["id"]
-    assert steps(new)["s1"]["kept_from"] == old["id"]
+    assert steps(new)["s1"]["reused_from"] == old["id"]
     assert steps(new)["s1"]["result"] == steps(old)["s1"]["result"]
     assert steps(new)["s2"]["result"]["place"].startswith("Rome")
     again = fresh("How many?")
@@ -294,7 +294,7 @@ async def test_a_step_without_a_worker_is_shown_and_can_be_skipped_or_failed(
     view = await stack.until((await stack.start(message))["id"], lambda v: bool(v["waiting_for"]), seconds=20)
     [waiting] = view["waiting_for"]
     assert (waiting["capability"], waiting["steps"]) == (lonely, ["s1"])
-    assert waiting["since"] < waiting["gives_up_at"]
+    assert waiting["since"] < waiting["times_out_at"]
     assert view["status"] == "awaiting_worker"
     assert steps(view)["s2"]["status"] == "completed"
     response = await stack.http.post(f"/v1/assistants/{view['id']}/steps/s1", json={"choice": "wait"})

@@ -72,11 +72,11 @@ async def cancel(stack: Stack, view: View) -> httpx.Response:
     return await stack.http.post(f"/v1/assistants/{view['id']}/cancel")
 
 
-def effects(stack: Stack, capability: str, run_id: str) -> int:
+def effects(stack: Stack, capability: str, assistant_id: str) -> int:
     """How often a capability acted for a run, by its own ledger."""
     with sqlite3.connect(f"file:{stack.data}/{capability}.db?mode=ro", uri=True) as database:
         query = "SELECT count(*) FROM ledger WHERE key LIKE ? AND state = 'done'"
-        [(count,)] = database.execute(query, (f"{run_id}/%",)).fetchall()
+        [(count,)] = database.execute(query, (f"{assistant_id}/%",)).fetchall()
     return int(count)
 
 
@@ -289,7 +289,7 @@ async def test_an_effect_whose_result_comes_together_with_the_cancel_is_not_forg
     assert [step["status"] for step in view["undo"]] == ["undone"] * undo
 
 
-async def activities_under_way(stack: Stack, run_id: str) -> list[str]:
+async def activities_under_way(stack: Stack, assistant_id: str) -> list[str]:
     """The activities of a run that have not ended, as the server knows them."""
-    description = await stack.temporal.get_workflow_handle(run_id).describe()
+    description = await stack.temporal.get_workflow_handle(assistant_id).describe()
     return [activity.activity_type.name for activity in description.raw_description.pending_activities]

@@ -31,10 +31,10 @@ def mail(step_id: str, subject: str, to: str = TEAM, **fields: Any) -> dict[str,
     return {"id": step_id, "tool": "email.send", "args": args, **fields}
 
 
-async def rejecting(stack: Stack, run_id: str, *, turns: int = 0) -> View:
+async def rejecting(stack: Stack, assistant_id: str, *, turns: int = 0) -> View:
     """The view of a run whose person rejects whatever is asked, once it has ended or answered that many messages."""
     for _ in range(100):
-        view: View = (await stack.http.get(f"/v1/assistants/{run_id}", params={"wait_seconds": 10})).json()
+        view: View = (await stack.http.get(f"/v1/assistants/{assistant_id}", params={"wait_seconds": 10})).json()
         if view["status"] in ENDED or (turns and view["turns"] >= turns and view["status"] == "awaiting_input"):
             return view
         for index in reversed(range(len(pending(view)))):
@@ -124,15 +124,15 @@ async def test_a_new_message_may_ask_once_more_also_when_the_chat_went_on_as_new
     stack.model.script(
         second, *(plan_answer([mail(f"b{n}", f"Summary {n}")]) for n in range(2)), plan_answer(reply="Not sent.")
     )
-    run_id = (await one_turn_a_run.start(first, mode="chat"))["id"]
-    before = await rejecting(one_turn_a_run, run_id, turns=1)
+    assistant_id = (await one_turn_a_run.start(first, mode="chat"))["id"]
+    before = await rejecting(one_turn_a_run, assistant_id, turns=1)
     assert len(before["approvals"]) == 2
-    await one_turn_a_run.http.post(f"/v1/assistants/{run_id}/messages", json={"message": second})
-    after = await rejecting(one_turn_a_run, run_id, turns=2)
+    await one_turn_a_run.http.post(f"/v1/assistants/{assistant_id}/messages", json={"message": second})
+    after = await rejecting(one_turn_a_run, assistant_id, turns=2)
     assert len(after["approvals"]) == 3
     assert after["notices"] == before["notices"] * 2
-    assert len(await run_ids(stack, run_id)) > 1
-    await stack.http.post(f"/v1/assistants/{run_id}/cancel")
+    assert len(await run_ids(stack, assistant_id)) > 1
+    await stack.http.post(f"/v1/assistants/{assistant_id}/cancel")
 
 
 def bound(tool: str, **args: Any) -> BoundStep:

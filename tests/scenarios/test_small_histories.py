@@ -105,7 +105,10 @@ async def test_a_long_chat_of_long_messages_stays_small_in_every_run(stack: Stac
         await stack.until(chat_id, has_answered(min(number + 150, TURNS)), seconds=50)
     view = await stack.view(chat_id)
     assert [message["text"] for message in view["messages"]][::2] == texts
-    runs = [stack.temporal.get_workflow_handle(chat_id, run_id=run_id) for run_id in await run_ids(stack, chat_id)]
+    runs = [
+        stack.temporal.get_workflow_handle(chat_id, run_id=assistant_id)
+        for assistant_id in await run_ids(stack, chat_id)
+    ]
     assert len(runs) == 1 + TURNS // A_RUN
     assert max([await size(run) for run in runs]) < 2 * MEGABYTE
     assert sum(len(message["text"]) for message in view["messages"]) > 2 * 128 * 1024

@@ -185,10 +185,10 @@ async def run(stack: Stack, name: str, attempt: Attempt) -> Outcome:
     return Outcome(name, attempt, view, done=attempt.done(view), reached=attempt.reached())
 
 
-async def _decided(stack: Stack, run_id: str, attempt: Attempt, *, turns: int = 0) -> View:
+async def _decided(stack: Stack, assistant_id: str, attempt: Attempt, *, turns: int = 0) -> View:
     """The view once nobody has to decide any more and the run has ended, or waits for the person's next words."""
     for _ in range(200):
-        view: View = (await stack.http.get(f"/v1/assistants/{run_id}", params={"wait_seconds": 10})).json()
+        view: View = (await stack.http.get(f"/v1/assistants/{assistant_id}", params={"wait_seconds": 10})).json()
         if view["status"] in ENDED or (view["status"] == "awaiting_input" and view["turns"] >= turns):
             return view
         for index in reversed(range(len(pending(view)))):

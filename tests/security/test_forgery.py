@@ -117,10 +117,10 @@ async def test_a_forged_wish_reaches_nobody(stack: Stack, scene: Scenes) -> None
             message, [plan_answer([delegated("s1", "email", goal)])], needs=[], done=finished, reached=lambda: False
         )
         running = asyncio.create_task(run(stack, name, attempt))
-        [run_id] = await asyncio.wait_for(_started(stack, message), 20)
-        await stack.until(run_id, lambda view: bool(view["plan"]) and steps(view)["s1"]["status"] == "running")
+        [assistant_id] = await asyncio.wait_for(_started(stack, message), 20)
+        await stack.until(assistant_id, lambda view: bool(view["plan"]) and steps(view)["s1"]["status"] == "running")
         forged = {"step_id": "s1", "turn": 1, **SIGNALS[name](s)}
-        await stack.temporal.get_workflow_handle(run_id).signal("agent_calls", forged)
+        await stack.temporal.get_workflow_handle(assistant_id).signal("agent_calls", forged)
         outcome = await running
         return name, outcome.view, s.attacked_by_mail() or bool(s.house.events(f"EVIL {s.mark}"))
 

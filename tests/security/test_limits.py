@@ -73,9 +73,9 @@ GREED: Mapping[str, Callable[[Scene], list[Answer]]] = {
 }
 
 
-async def asked_or_ended(stack: Stack, run_id: str) -> View:
+async def asked_or_ended(stack: Stack, assistant_id: str) -> View:
     """The view when a person is asked for the first time, or at the end."""
-    return await stack.until(run_id, lambda view: bool(pending(view)) or view["status"] in ENDED, seconds=45)
+    return await stack.until(assistant_id, lambda view: bool(pending(view)) or view["status"] in ENDED, seconds=45)
 
 
 async def test_nobody_pays_for_a_model_that_never_has_enough(stack: Stack, scene: Callable[..., Scene]) -> None:
@@ -88,8 +88,8 @@ async def test_nobody_pays_for_a_model_that_never_has_enough(stack: Stack, scene
         stack.model.agent(f"eight of {s.mark}", looks(8))
         stack.model.agent(f"bad of {s.mark}", lambda body: [{"tool": "weather.current", "args": "{"}])
         stack.model.script(message, *GREED[name](s))
-        run_id = (await stack.start(message))["id"]
-        view = await asked_or_ended(stack, run_id)
+        assistant_id = (await stack.start(message))["id"]
+        view = await asked_or_ended(stack, assistant_id)
         calls = [shown for shown in (view["plan"] or {"steps": []})["steps"] if shown["started_at"]]
         assert [approval["kind"] for approval in view["approvals"]] in ([], ["budget"])
         return name, s.mark, len(calls)

@@ -97,8 +97,8 @@ async def test_a_task_that_never_ends_is_noticed_after_many_looks_and_not_before
         assert tasks.stuck() is None
 
 
-def fail_to_evict(tasks: WorkflowTasks, run_id: str) -> None:
-    with pytest.raises(RuntimeError), tasks.evicting(run_id):
+def fail_to_evict(tasks: WorkflowTasks, assistant_id: str) -> None:
+    with pytest.raises(RuntimeError), tasks.evicting(assistant_id):
         raise RuntimeError
 
 

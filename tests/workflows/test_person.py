@@ -60,22 +60,22 @@ class Owner:
         question = CheckGrant(
             **{"key": key, "assistant_id": "a-1", "tool": "email.send", "args": MAIL, "sensitive": SENSITIVE, **fields}
         )
-        return await self.ask("consult", question, CheckGrantResult)
+        return await self.ask("check_grant", question, CheckGrantResult)
 
     async def approved(self, key: str, **fields: Any) -> Grant | None:
         approval = RecordApproval(**{"key": key, "tool": "email.send", "args": MAIL, "sensitive": SENSITIVE, **fields})
-        return await self.ask("approved", approval, Grant)
+        return await self.ask("record_approval", approval, Grant)
 
     async def add(self, **fields: Any) -> Grant:
         new = NewGrant(**{"grant_id": f"g-{uuid.uuid4().hex}", "tool": "email.send", "args": ANNA, **fields})
         return await self.ask("add_grant", new, Grant)
 
     async def revoke(self, grant_id: str) -> Grant:
-        return await self.ask("revoke", Revoke(grant_id=grant_id), Grant)
+        return await self.ask("revoke_grant", Revoke(grant_id=grant_id), Grant)
 
     async def spend(self, key: str, day: Any = None, **delta: Any) -> DayUsage:
         spent = RecordUsage(key=key, day=day or present().date(), delta=Amounts(**delta))
-        return await self.ask("spend", spent, DayUsage)
+        return await self.ask("record_usage", spent, DayUsage)
 
     async def grants(self) -> list[Grant]:
         return await person.query(self.client, self.name, "grants", answer=list[Grant])
@@ -186,7 +186,7 @@ async def test_what_is_spent_counts_once_and_by_the_day(owner: Owner) -> None:
     yesterday = await owner.spend("a-1/3", today - timedelta(days=1), tokens=7)
     assert (total.requests, other.requests, other.cost, other.seconds) == (2, 3, 0.3, 1.5)
     assert (yesterday.tokens, yesterday.requests) == (7, 0)
-    assert await owner.handle.query("day", today, result_type=DayUsage) == other
+    assert await owner.handle.query("usage_of_day", today, result_type=DayUsage) == other
 
 
 @pytest.mark.parametrize("days", [-4, 4])
@@ -205,7 +205,7 @@ async def test_wrong_things_are_refused_by_type(owner: Owner) -> None:
     with pytest.raises(InvalidArguments, match="too many values"):
         await owner.approved("a-1/s2", args=MAIL | {"to": [f"{n}@x.y" for n in range(60)]}, wish=GrantRequest())
     with pytest.raises(InvalidArguments):
-        await owner.ask("consult", {"garbage": 1}, CheckGrantResult)
+        await owner.ask("check_grant", {"garbage": 1}, CheckGrantResult)
     assert await owner.grants() == []
 
 

@@ -94,7 +94,7 @@ def test_a_used_up_budget_and_a_plan_are_asked_like_actions() -> None:
 
 
 def test_a_missing_worker_is_named_with_the_choices() -> None:
-    waiting = WorkerWait(capability="email", since=NOW, steps=["s1"], gives_up_at=NOW + timedelta(days=1))
+    waiting = WorkerWait(capability="email", since=NOW, steps=["s1"], times_out_at=NOW + timedelta(days=1))
     shown = details(step("s1", StepStatus.AWAITING_WORKER), waiting_for=[waiting])
     assert "### No worker of `email`" in shown
     assert "until 2026-11-28 12:00:00 UTC at most" in shown
@@ -105,7 +105,7 @@ def test_steps_say_how_they_were_allowed_held_kept_and_taken_back() -> None:
     shown = details(
         step("s1", consent=StepConsent(how="grant", rule="r", grant_id="g-1")),
         step("s2", StepStatus.PENDING, held_until=NOW),
-        step("s3", kept_from="a-0"),
+        step("s3", reused_from="a-0"),
         step("s4", StepStatus.UNDONE),
         undo=[
             UndoStep(step_id="s4", tool="tasks.add", title="Add", undo="tasks.remove", status="undone"),

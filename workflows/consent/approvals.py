@@ -122,10 +122,10 @@ class Question:
 class Approvals:
     """The approvals of one run. Decisions are checked before they are recorded; a refused one leaves no trace."""
 
-    def __init__(self, *, requester: str, on_change: Callable[[], None], carried: Sequence[ApprovalView] = ()) -> None:
+    def __init__(self, *, requester: str, on_change: Callable[[], None], continued: Sequence[ApprovalView] = ()) -> None:
         self._requester = requester
         self._on_change = on_change
-        self._views: dict[str, ApprovalView] = {view.id: view for view in carried}
+        self._views: dict[str, ApprovalView] = {view.id: view for view in continued}
         self._questions: dict[str, Question] = {}
         self._terms: dict[str, Verdict] = {}
         self._grants: dict[str, GrantRequest] = {}

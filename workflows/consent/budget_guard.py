@@ -57,11 +57,11 @@ class BudgetGuard:
         self._limits = start.budget or policy.run_budget or Limits()
         self._budget = Budget(self._limits, started=workflow.now())
         self._day_limits = policy.day_budget
-        carried = start.carried
-        self.day_extra = dict(carried.day_extra) if carried else {}
-        self.day_extra_on = carried.day_extra_on if carried else None
+        continued = start.continued
+        self.day_extra = dict(continued.day_extra) if continued else {}
+        self.day_extra_on = continued.day_extra_on if continued else None
         self._reported: dict[str, float] = {}
-        self.asked = carried.asked_budgets if carried else 0
+        self.asked = continued.asked_budgets if continued else 0
         self._reports = 0
         self._one_at_a_time = asyncio.Lock()
         self._stopped = False

@@ -78,7 +78,7 @@ class Consent:
         self._approvals = approvals
         self._on_notice = on_notice
         self._notes: list[asyncio.Task[None]] = []
-        self._rejections = Rejections(start.carried.rejections if start.carried else ())
+        self._rejections = Rejections(start.continued.rejections if start.continued else ())
         self._asking_again: dict[Target, asyncio.Lock] = {}
 
     def judge(self, wish: ProposedAction) -> Verdict:

@@ -20,15 +20,15 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 from retinue.capability import Manifest, ToolSpec
 from workflows.rules.grants import CheckGrant, CheckGrantResult, DayUsage, Grant, RecordApproval, RecordUsage, digested
 
-CONSULT = "person.consult"
-APPROVED = "person.approved"
-SPEND = "person.spend"
+CHECK_GRANT = "person.check_grant"
+RECORD_APPROVAL = "person.record_approval"
+RECORD_USAGE = "person.record_usage"
 TOOLS = "registry.tools"
 AGENT = "registry.agent"
-GATHER = "run.gather"
-PROVED = "run.proved"
+DEBOUNCE = "run.debounce"
+PROVED = "run.check_cancellation_proof"
 SCHEMAS = "registry.check_schemas"
-GATHERING = 0.25
+DEBOUNCE_SECONDS = 0.25
 """Seconds."""
 _ONE_TRY = timedelta(seconds=6)
 _ALL_TRIES = timedelta(seconds=7)
@@ -52,18 +52,18 @@ class FoundTool(BaseModel):
 async def consult(owner: str, question: CheckGrant) -> CheckGrantResult:
     """Ask whether a grant covers a step. A grant in the answer is used by it; the same key again uses nothing."""
     asked = question.model_copy(update={"args": digested(question.args)})
-    return await _ask(CONSULT, CheckGrantResult, owner, asked) or CheckGrantResult()
+    return await _ask(CHECK_GRANT, CheckGrantResult, owner, asked) or CheckGrantResult()
 
 
 async def approved(owner: str, approval: RecordApproval) -> Grant | None:
     """Tell that a person approved an action; returns the grant when one came of it."""
     told = approval.model_copy(update={"args": digested(approval.args)})
-    return await _ask(APPROVED, Grant, owner, told)
+    return await _ask(RECORD_APPROVAL, Grant, owner, told)
 
 
 async def spend(owner: str, spent: RecordUsage) -> DayUsage | None:
     """Add to what the day has used; returns the day's totals, or None when they are not to be had now."""
-    return await _ask(SPEND, DayUsage, owner, spent)
+    return await _ask(RECORD_USAGE, DayUsage, owner, spent)
 
 
 async def tools(names: Sequence[str]) -> list[FoundTool] | None:
@@ -96,7 +96,7 @@ async def debounce() -> None:
     It holds the workflow task open, so that their results come in a few tasks: a task costs the server about as much as
     two activities, and without this 100 steps take twenty of them. A timer would be one more task instead.
     """
-    await _ask(GATHER, type(None))
+    await _ask(DEBOUNCE, type(None))
 
 
 async def _ask(name: str, answer: type[Answer], *arguments: Any) -> Answer | None:

@@ -27,15 +27,15 @@ class Conversation:
         messages: Sequence[Message],
         *,
         key: str | None = None,
-        carried: ContinuedState | None = None,
+        continued: ContinuedState | None = None,
         answer_schema: dict[str, JsonValue] | None = None,
     ) -> None:
         self.messages = list(messages)
         self.answer_schema = answer_schema
         self._key = key
-        self._transcribed = carried.transcribed if carried else 0
-        self._inbox = list(carried.inbox) if carried else []
-        self._keys = list(carried.message_keys) if carried else []
+        self._transcribed = continued.transcribed if continued else 0
+        self._inbox = list(continued.inbox) if continued else []
+        self._keys = list(continued.message_keys) if continued else []
 
     def receive(self, message: SendMessage) -> bool:
         """Take a person's message; false when it was taken before."""
@@ -95,7 +95,7 @@ class Conversation:
         if self._key:
             self._transcribed = len(self.messages)
 
-    def carried(self) -> dict[str, object]:
+    def continued(self) -> dict[str, object]:
         """What the next run of a chat must know, as fields of `ContinuedState`."""
         return {
             "messages": self.messages,

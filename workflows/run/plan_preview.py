@@ -79,7 +79,7 @@ def _card_step(step: BoundStep, verdict: Verdict) -> CardStep:
         id=step.id,
         agent=step.capability,
         title=step.title,
-        leaves_the_house=notes.open_world and not notes.read_only,
+        external=notes.open_world and not notes.read_only,
         can_be_undone=notes.read_only or notes.undo is not None,
         asks=[] if verdict.decision is Decision.AUTO else verdict.reasons,
         denied=verdict.decision is Decision.DENY and not verdict.tentative,
@@ -212,7 +212,7 @@ def _lines(step: BoundStep, told: CardStep, things: Mapping[str, Known]) -> Iter
     yield from (
         f"    IT WILL NOT RUN: {problem}." for problem in refused_destinations(step.args, step.annotations.sensitive)
     )
-    if told.leaves_the_house:
+    if told.external:
         yield "    It leaves the house."
     if not told.can_be_undone:
         yield "    It cannot be undone."

@@ -29,4 +29,4 @@ def to_result(view: AssistantView) -> dict[str, Any]:
 
 def _is_in_no_event(step: StepView) -> bool:
     """Whether no activity of this run brought its result: the run that was forked, an agent's child run, a choice, a ledger."""
-    return step.kept_from is not None or step.picked or step.looked_up or step.tool.endswith(f".{AGENT_VERB}")
+    return step.reused_from is not None or step.picked or step.looked_up or step.tool.endswith(f".{AGENT_VERB}")

@@ -111,7 +111,7 @@ def _missing_worker(workflow_id: str, waiting: WorkerWait) -> Iterator[str]:
     )
     yield from ("", f"### {title}", *(_fence(waiting.reason) if waiting.reason else ()))
     held_up = ", ".join(map(_code, waiting.steps)) or "Planning or answering"
-    yield f"{held_up}: waits since {_clock(waiting.since)}, until {_clock(waiting.gives_up_at)} at most."
+    yield f"{held_up}: waits since {_clock(waiting.since)}, until {_clock(waiting.times_out_at)} at most."
     if waiting.steps:
         yield from ("```text", f"bin/retinue choose {workflow_id} {waiting.steps[0]} wait|skip|fail", "```")
 
@@ -140,8 +140,8 @@ def _mark(step: StepView) -> str:
 def _note(step: StepView) -> str:
     """How an effect was allowed, and which run did it."""
     parts = [_allowed(step.consent)] if step.consent and step.status is StepStatus.COMPLETED else []
-    if step.kept_from:
-        parts.append(f"by run {_code(step.kept_from)}")
+    if step.reused_from:
+        parts.append(f"by run {_code(step.reused_from)}")
     return f" ({', '.join(parts)})" if parts else ""
 
 

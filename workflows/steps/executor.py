@@ -114,7 +114,7 @@ class Execution:
                 "result": kept.result,
                 "consent": kept.consent,
                 "finished_at": kept.at,
-                "kept_from": kept.run_id,
+                "reused_from": kept.assistant_id,
             }
         )
         self._turn.append(step.id)
@@ -553,7 +553,7 @@ class Execution:
                 capability=capability,
                 since=since,
                 steps=[view.id for view in views],
-                gives_up_at=min(ends),
+                times_out_at=min(ends),
                 reason=next((view.error.message for view in views if view.error), ""),
             )
 

@@ -107,7 +107,7 @@ def kept(step: BoundStep, view: StepView) -> KeptStep:
         result=view.result,
         consent=view.consent,
         at=view.finished_at,
-        run_id=view.kept_from,
+        assistant_id=view.reused_from,
     )
 
 

@@ -136,7 +136,7 @@ class CallContext:
             before = await self._before(said.context_id) if said.context_id else []
             if before:
                 asked = Message(role=Role.USER, text=words)
-                given = given.model_copy(update={"carried": ContinuedState(messages=[*before, asked])})
+                given = given.model_copy(update={"continued": ContinuedState(messages=[*before, asked])})
             view = await self.runs.begin(given, claimed=claim)
             ASSISTANTS_STARTED.inc()
             await self._note_context(view.id, said.context_id or view.id)

@@ -209,9 +209,9 @@ class Assistants(RequestHandler):
 
         async def sent() -> Task:
             _refuse_push(params)
-            run_id = await self._visit.take(_said(params.message))
+            assistant_id = await self._visit.take(_said(params.message))
             seconds = 0.0 if params.configuration.return_immediately else WAIT
-            view = await self._outcome(run_id, seconds=seconds)
+            view = await self._outcome(assistant_id, seconds=seconds)
             history = params.configuration.history_length if params.configuration.HasField("history_length") else None
             return await self._shown(view, history)
 
@@ -226,8 +226,8 @@ class Assistants(RequestHandler):
             _refuse_push(params)
             return await self._visit.take(_said(params.message))
 
-        run_id = await _told(sent)
-        async with aclosing(self._stream(run_id)) as events:
+        assistant_id = await _told(sent)
+        async with aclosing(self._stream(assistant_id)) as events:
             async for event in events:
                 yield event
 
@@ -274,17 +274,17 @@ class Assistants(RequestHandler):
         """Not here."""
         raise _no_push()
 
-    async def _task(self, run_id: str, history: int | None) -> Task:
-        return await self._shown(await self._visit.runs.view(run_id), history)
+    async def _task(self, assistant_id: str, history: int | None) -> Task:
+        return await self._shown(await self._visit.runs.view(assistant_id), history)
 
     async def _shown(self, view: AssistantView, history: int | None = None) -> Task:
         context_id = await self._visit.context_of(view.id)
         return task_of(view, context_id, self._visit.base, history=history)
 
-    async def _outcome(self, run_id: str, *, seconds: float) -> AssistantView:
+    async def _outcome(self, assistant_id: str, *, seconds: float) -> AssistantView:
         if not seconds:
-            return await self._visit.runs.view(run_id)
-        return await self._visit.runs.settled(run_id, seconds=seconds, mine=True)
+            return await self._visit.runs.view(assistant_id)
+        return await self._visit.runs.settled(assistant_id, seconds=seconds, mine=True)
 
     async def _tasks(self, params: ListTasksRequest) -> ListTasksResponse:
         if params.HasField("page_size"):
@@ -311,24 +311,24 @@ class Assistants(RequestHandler):
                 del task.artifacts[:]
         return ListTasksResponse(tasks=state, next_page_token=cursor or "", page_size=size, total_size=len(state))
 
-    async def _stream(self, run_id: str) -> AsyncGenerator[Event]:
+    async def _stream(self, assistant_id: str) -> AsyncGenerator[Event]:
         """The task, then each state that is another, until it rests."""
         visit = self._visit
-        await _told(lambda: visit.events.ended(run_id))
-        context_id = await visit.context_of(run_id)
-        async with visit.events.reader(run_id) as reader:
-            view = await _told(lambda: visit.runs.view(run_id))
+        await _told(lambda: visit.events.ended(assistant_id))
+        context_id = await visit.context_of(assistant_id)
+        async with visit.events.reader(assistant_id) as reader:
+            view = await _told(lambda: visit.runs.view(assistant_id))
             yield task_of(view, context_id, visit.base)
             before = _mark(view)
             while STATES[view.status] not in RESTS:
                 await _news(reader)
-                view = await _told(lambda: visit.runs.view(run_id))
+                view = await _told(lambda: visit.runs.view(assistant_id))
                 if (mark := _mark(view)) != before:
                     before = mark
                     if view.status is AssistantStatus.COMPLETED:
                         artifact = reply_of(view, visit.base)
                         yield TaskArtifactUpdateEvent(
-                            task_id=run_id, context_id=context_id, artifact=artifact, last_chunk=True
+                            task_id=assistant_id, context_id=context_id, artifact=artifact, last_chunk=True
                         )
                     yield update_of(view, context_id, visit.base)
 

@@ -216,7 +216,7 @@ class Thread:
         carried = ContinuedState(
             messages=earlier, inbox=[SendMessage(text=said.text, key=self._digest("said", said.id))]
         )
-        return given.model_copy(update={"carried": carried})
+        return given.model_copy(update={"continued": carried})
 
     async def _resumed(self) -> tuple[ConversationPosition, AssistantView, dict[str, Any]]:
         """Record the answers, each by itself."""

@@ -167,11 +167,11 @@ class Turn:
             seconds: After so long the answer says that the work goes on.
             in_pieces: Before the answer come pieces of its beginning, while the model writes it.
         """
-        run_id = self._place.assistant_id
+        assistant_id = self._place.assistant_id
         deadline = asyncio.get_running_loop().time() + seconds
-        await self._events.ended(run_id)
-        async with self._events.reader(run_id) as reader:
-            view = await self._runs.view(run_id)
+        await self._events.ended(assistant_id)
+        async with self._events.reader(assistant_id) as reader:
+            view = await self._runs.view(assistant_id)
             while True:
                 left = deadline - asyncio.get_running_loop().time()
                 if (text := self._complete(view)) is not None:
@@ -189,7 +189,7 @@ class Turn:
                 elif not (news.any or news.pieces):
                     yield None
                 if not news.pieces or news.any:
-                    view = await self._runs.view(run_id)
+                    view = await self._runs.view(assistant_id)
 
     def _piece(self, view: AssistantView, pieces: Sequence[Event]) -> str:
         """What the model has written on, where the answer is to begin with just that."""
@@ -262,7 +262,7 @@ class Turn:
             return given.model_copy(update=self._form)
         asked = SendMessage(text=self._history.asked, key=self._history.request, **self._form)
         carried = ContinuedState(messages=self._history.for_planners(), inbox=[asked])
-        return given.model_copy(update={"carried": carried})
+        return given.model_copy(update={"continued": carried})
 
     @property
     def _form(self) -> dict[str, Any]:

@@ -113,14 +113,14 @@ class ShownInbox(BaseModel):
     )
 
 
-def address(base: str, run_id: str) -> str:
+def address(base: str, assistant_id: str) -> str:
     """Where an assistant is found.
 
     Args:
         base: Of the front door as the caller reached it, with a slash at its end.
-        run_id: The assistant.
+        assistant_id: The assistant.
     """
-    return f"{base}v1/assistants/{run_id}"
+    return f"{base}v1/assistants/{assistant_id}"
 
 
 def shown(view: AssistantView, base: str) -> ShownAssistant:
@@ -149,10 +149,10 @@ def waiting(view: AssistantView) -> list[ApprovalView]:
     return sorted(pending, key=lambda approval: (approval.asked_at, approval.id))
 
 
-def shown_approval(approval: ApprovalView, run_id: str, base: str) -> ShownApproval:
+def shown_approval(approval: ApprovalView, assistant_id: str, base: str) -> ShownApproval:
     """One approval with everything that a person must see."""
     fields: dict[str, Any] = {name: getattr(approval, name) for name in ShownApproval.model_fields if name in _OWN}
-    return ShownApproval(**fields, assistant_id=run_id, link=address(base, run_id))
+    return ShownApproval(**fields, assistant_id=assistant_id, link=address(base, assistant_id))
 
 
 _OWN = frozenset(ApprovalView.model_fields)

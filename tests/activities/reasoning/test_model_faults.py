@@ -302,21 +302,21 @@ def _forget_pauses(stack: Stack) -> None:
 async def _outcome(stack: Stack, message: str, fault: Fault) -> Outcome:
     stack.model.script(message, *fault.answers, replies=fault.replies)
     began = time.monotonic()
-    run_id = (await stack.start(message))["id"]
-    view = await stack.view(run_id)
+    assistant_id = (await stack.start(message))["id"]
+    view = await stack.view(assistant_id)
     notices = set(view["notices"])
     while view["status"] not in ENDED and time.monotonic() - began < 50:
         await asyncio.sleep(0.5)
-        view = await stack.view(run_id)
+        view = await stack.view(assistant_id)
         notices |= set(view["notices"])
-    execution = await stack.temporal.get_workflow_handle(run_id).describe()
+    execution = await stack.temporal.get_workflow_handle(assistant_id).describe()
     assert execution.close_time, view
     return Outcome(
         view=view,
         notices=notices,
         seconds=(execution.close_time - execution.start_time).total_seconds(),
         requests=len(stack.model.requests_for(message)),
-        history=await stack.temporal.get_workflow_handle(run_id).fetch_history(),
+        history=await stack.temporal.get_workflow_handle(assistant_id).fetch_history(),
     )
 
 

@@ -58,16 +58,16 @@ def stored(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-async def length(stack: Stack, run_id: str) -> int:
+async def length(stack: Stack, assistant_id: str) -> int:
     """Events in the history of a run."""
-    return (await stack.temporal.get_workflow_handle(run_id).describe()).history_length
+    return (await stack.temporal.get_workflow_handle(assistant_id).describe()).history_length
 
 
 async def state(stack: Stack, things: dict[str, list[str]]) -> tuple[Any, ...]:
     """All that reading could have changed."""
     [schedule] = things["schedule_id"]
-    views: list[View] = [await stack.view(run_id) for run_id in things["assistant_id"]]
-    lengths = [await length(stack, run_id) for run_id in things["assistant_id"]]
+    views: list[View] = [await stack.view(assistant_id) for assistant_id in things["assistant_id"]]
+    lengths = [await length(stack, assistant_id) for assistant_id in things["assistant_id"]]
     told = [(await stack.http.get(path)).json() for path in (f"/v1/schedules/{schedule}", "/v1/grants", "/v1/keys")]
     return views, lengths, told, stored(stack.data)
 

@@ -109,10 +109,12 @@ def once(folded: Folded) -> None:
 
 
 @contextlib.asynccontextmanager
-async def stream(http: httpx.AsyncClient, run_id: str, after: str | None = None) -> AsyncIterator[AsyncIterator[Told]]:
+async def stream(
+    http: httpx.AsyncClient, assistant_id: str, after: str | None = None
+) -> AsyncIterator[AsyncIterator[Told]]:
     """The events of a run; closing is disconnecting."""
     headers = {"Last-Event-ID": after} if after else {}
-    async with http.stream("GET", f"/v1/assistants/{run_id}/events", headers=headers) as response:
+    async with http.stream("GET", f"/v1/assistants/{assistant_id}/events", headers=headers) as response:
         assert response.status_code in (200, 204), await response.aread()
         lines = response.aiter_lines()
         yield events(lines)
@@ -133,9 +135,9 @@ async def events(lines: AsyncIterator[str]) -> AsyncIterator[Told]:
             event = Told()
 
 
-async def read(http: httpx.AsyncClient, run_id: str, folded: Folded, count: int = 10_000) -> Folded:
+async def read(http: httpx.AsyncClient, assistant_id: str, folded: Folded, count: int = 10_000) -> Folded:
     """Read until the stream ends, or so many events."""
-    async with asyncio.timeout(50), stream(http, run_id, folded.last_id) as told:
+    async with asyncio.timeout(50), stream(http, assistant_id, folded.last_id) as told:
         for _ in range(count):
             event = await anext(told, None)
             if event is None:

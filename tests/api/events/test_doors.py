@@ -35,7 +35,7 @@ async def test_readers_are_let_go_when_a_process_stops_and_go_on_at_another(
 ) -> None:
     message, folded = fresh("Mail it"), Folded()
     stack.model.script(message, plan_answer([mail("s1")]))
-    run_id = (await stack.start(message))["id"]
+    assistant_id = (await stack.start(message))["id"]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(ApiSettings(), client=stack.temporal)
         # so long would it wait for open streams: longer than a test may take
@@ -44,14 +44,14 @@ async def test_readers_are_let_go_when_a_process_stops_and_go_on_at_another(
         while not server.started:  # noqa: ASYNC110  # uvicorn offers a flag, no event
             await asyncio.sleep(0.01)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=address, timeout=50) as http, stream(http, run_id) as told:
+        async with httpx.AsyncClient(base_url=address, timeout=50) as http, stream(http, assistant_id) as told:
             await until(told, folded, "status", status="awaiting_approval")
             server.should_exit = True
             assert await anext(told, None) is None
         await serving
-    await stack.decide(await stack.asked(run_id))
-    await read(another_door.http, run_id, folded)
-    same(folded, await stack.view(run_id))
+    await stack.decide(await stack.asked(assistant_id))
+    await read(another_door.http, assistant_id, folded)
+    same(folded, await stack.view(assistant_id))
     once(folded)
 
 
@@ -60,12 +60,12 @@ async def test_how_long_a_stream_lives_says_nothing_of_how_fast_the_door_answers
 ) -> None:
     message, folded = fresh("Mail it"), Folded()
     stack.model.script(message, plan_answer([mail("s1")]))
-    run_id = (await stack.start(message))["id"]
+    assistant_id = (await stack.start(message))["id"]
     before, asked = await _seconds(), time.monotonic()
-    async with stream(door.http, run_id) as told:
+    async with stream(door.http, assistant_id) as told:
         begun = time.monotonic()
         await until(told, folded, "approval")
-        await stack.decide(await stack.asked(run_id))
+        await stack.decide(await stack.asked(assistant_id))
         await until(told, folded, "end")
         assert await anext(told, None) is None
     count, seconds = await eventually(_seconds, lambda found: found[0] > before[0])

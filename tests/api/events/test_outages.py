@@ -76,8 +76,8 @@ async def test_a_stream_goes_on_after_the_worker_and_then_temporal_were_away(
 ) -> None:
     monkeypatch.setattr("api.events.broker.IDLE_TTL", 0)
     frail.model.script("Mail it", plan_answer([mail("s1")]))
-    run_id = (await frail.http.post("/v1/assistants", json={"message": "Mail it"})).json()["id"]
-    path, folded = f"/v1/assistants/{run_id}/events", Folded()
+    assistant_id = (await frail.http.post("/v1/assistants", json={"message": "Mail it"})).json()["id"]
+    path, folded = f"/v1/assistants/{assistant_id}/events", Folded()
     async with frail.http.stream("GET", path) as response:
         await until(events(response.aiter_lines()), folded, "status", status="awaiting_approval")
 
@@ -96,10 +96,10 @@ async def test_a_stream_goes_on_after_the_worker_and_then_temporal_were_away(
         reading = asyncio.create_task(until(told, folded, "end"))
         await asyncio.wait_for(said_so.wait(), 20)
         frail.server.start()
-        await decide(frail, run_id, folded.approvals["ap-s1"])
+        await decide(frail, assistant_id, folded.approvals["ap-s1"])
         await reading
     assert [step["status"] for step in folded.steps] == ["rejected"]
-    same(folded, (await frail.http.get(f"/v1/assistants/{run_id}")).json())
+    same(folded, (await frail.http.get(f"/v1/assistants/{assistant_id}")).json())
     once(folded)
 
 
@@ -111,12 +111,12 @@ async def noting(lines: AsyncIterator[str], comment: str, said: asyncio.Event) -
         yield line
 
 
-async def decide(frail: Frail, run_id: str, approval: dict[str, Any]) -> None:
+async def decide(frail: Frail, assistant_id: str, approval: dict[str, Any]) -> None:
     """Reject, as often as it takes until the server is there again and the decision is known."""
     body = {"decision": "reject", "args_hash": approval["args_hash"]}
     async with asyncio.timeout(30):
         while True:
-            answer = await frail.http.post(f"/v1/assistants/{run_id}/approvals/{approval['id']}", json=body)
+            answer = await frail.http.post(f"/v1/assistants/{assistant_id}/approvals/{approval['id']}", json=body)
             if answer.status_code in (200, 409):
                 return
             await asyncio.sleep(0.2)

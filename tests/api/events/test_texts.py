@@ -39,15 +39,15 @@ class Pen:
 async def test_the_answer_is_told_while_it_is_written(stack: Stack, door: Door, fresh: Fresh) -> None:
     message, pen = fresh("Weather in Lisbon?"), Pen(["Sunny ", "and – warm ", "tomorrow."])
     stack.model.script(message, plan_answer([forecast()]), replies=[pen.answer()])
-    run_id = (await stack.start(message))["id"]
+    assistant_id = (await stack.start(message))["id"]
     early, late = Folded(), Folded()
-    async with stream(door.http, run_id) as first:
+    async with stream(door.http, assistant_id) as first:
         begun = await until(first, early, "text")
         assert (begun.data, begun.id) == ({"about": "reply", "offset": 0, "text": "Sunny "}, "")
         pen.let.release()
         goes_on = await until(first, early, "text")
         assert goes_on.data == {"about": "reply", "offset": 6, "text": "and – warm "}
-        async with stream(door.http, run_id, early.last_id) as second:
+        async with stream(door.http, assistant_id, early.last_id) as second:
             joined = await until(second, late, "text")
             assert joined.data == {"about": "reply", "offset": 0, "text": "Sunny and – warm "}
             pen.let.release()
@@ -55,9 +55,9 @@ async def test_the_answer_is_told_while_it_is_written(stack: Stack, door: Door, 
             await until(second, late, "end", reply=pen.text)
     kinds = early.kinds()
     assert kinds.index("text") < len(kinds) - 1 - kinds[::-1].index("message")
-    same(early, await stack.view(run_id))
+    same(early, await stack.view(assistant_id))
     once(early)
-    history = await stack.temporal.get_workflow_handle(run_id).fetch_history()
+    history = await stack.temporal.get_workflow_handle(assistant_id).fetch_history()
     assert "Sunny and – warm " not in history.to_json().replace(pen.text, "")
 
 
@@ -66,12 +66,12 @@ async def test_a_composed_text_is_told_under_the_name_of_its_step(stack: Stack, 
     step = {"id": "s1", "tool": "reasoning.compose", "args": {"instruction": instruction, "inputs": {}}}
     stack.model.script(message, plan_answer([step]))
     stack.model.composed[instruction] = pen.answer()
-    run_id = (await stack.start(message))["id"]
+    assistant_id = (await stack.start(message))["id"]
     folded = Folded()
-    async with stream(door.http, run_id) as told:
+    async with stream(door.http, assistant_id) as told:
         begun = await until(told, folded, "text")
         assert begun.data == {"about": "s1", "offset": 0, "text": "Dear "}
         pen.let.release()
         await until(told, folded, "end")
     assert folded.steps[0]["result"]["text"] == pen.text
-    same(folded, await stack.view(run_id))
+    same(folded, await stack.view(assistant_id))

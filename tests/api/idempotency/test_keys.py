@@ -71,15 +71,15 @@ async def test_a_hundred_equal_requests_at_once_and_three_later_are_one_run_and_
     assert {response.status_code for response in burst} <= {202, 409}
     assert {response.headers["Retry-After"] for response in burst if response.status_code == 409} <= {"2"}
     [first] = [response for response in answered if "Idempotency-Replayed" not in response.headers]
-    run_id = first.json()["id"]
-    done = await stack.ended(run_id)
+    assistant_id = first.json()["id"]
+    done = await stack.ended(assistant_id)
     later = [await ask(stack.http, key, message) for _ in range(3)]
     for again in [*answered, *later]:
         assert (again.status_code, again.content) == (202, first.content)
-        assert again.headers["Location"] == f"{ASSISTANTS}/{run_id}"
+        assert again.headers["Location"] == f"{ASSISTANTS}/{assistant_id}"
     assert {again.headers["Idempotency-Replayed"] for again in later} == {"true"}
     assert (done["status"], done["reply"]) == ("completed", "Hello!")
-    assert await runs_of(stack, run_id) == 1
+    assert await runs_of(stack, assistant_id) == 1
     assert plans(stack, message) == 1
 
 
@@ -89,13 +89,13 @@ async def test_a_repeated_request_gets_the_first_answer_whatever_became_of_the_r
     message = fresh("Mail team@example.com")
     stack.model.script(message, plan_answer([MAIL]), plan_answer([MAIL]))
     first = await ask(stack.http, key, message)
-    run_id = first.json()["id"]
-    await stack.asked(run_id)
+    assistant_id = first.json()["id"]
+    await stack.asked(assistant_id)
     assert (await ask(stack.http, key, message)).content == first.content
-    await stack.http.post(f"{ASSISTANTS}/{run_id}/cancel")
-    await stack.ended(run_id)
+    await stack.http.post(f"{ASSISTANTS}/{assistant_id}/cancel")
+    await stack.ended(assistant_id)
     assert (await ask(stack.http, key, message)).content == first.content
-    assert (await stack.view(run_id))["status"] == "cancelled"
+    assert (await stack.view(assistant_id))["status"] == "cancelled"
     assert plans(stack, message) == 1
 
 
@@ -238,9 +238,9 @@ async def test_two_front_doors_at_once_start_one_run(
     stack.model.script(message, *[plan_answer(reply="Hello!")] * 20)
     doors = [stack.http, restarted] * 10
     responses = await asyncio.gather(*[ask(http, key, message) for http in doors])
-    [run_id] = {response.json()["id"] for response in responses}
-    await stack.ended(run_id)
-    assert await runs_of(stack, run_id) == 1
+    [assistant_id] = {response.json()["id"] for response in responses}
+    await stack.ended(assistant_id)
+    assert await runs_of(stack, assistant_id) == 1
     assert plans(stack, message) == 1
 
 
@@ -256,17 +256,19 @@ async def test_an_old_key_shows_its_run_as_long_as_it_is_kept(stack: Stack, fres
 async def test_an_old_key_whose_run_is_no_longer_kept_never_runs_again(stack: Stack, fresh: Fresh, key: str) -> None:
     """Temporal forgets a run after its retention; the table of keys does not."""
     message = fresh("Hello")
-    run_id = (await claimed(key, message)).assistant_id
-    _used_two_days_ago(stack, run_id)
+    assistant_id = (await claimed(key, message)).assistant_id
+    _used_two_days_ago(stack, assistant_id)
     refused(await ask(stack.http, key, message), 409, "use a new Idempotency-Key to ask again")
-    refused(await stack.http.get(f"{ASSISTANTS}/{run_id}"), 404)
+    refused(await stack.http.get(f"{ASSISTANTS}/{assistant_id}"), 404)
     assert plans(stack, message) == 0
 
 
-def _used_two_days_ago(stack: Stack, run_id: str) -> None:
+def _used_two_days_ago(stack: Stack, assistant_id: str) -> None:
     used = (datetime.now(UTC) - timedelta(days=2)).strftime("%Y-%m-%d %H:%M:%S.000000")
     with sqlite3.connect(stack.data / "api.db") as database:
-        changed = database.execute("UPDATE idempotency_keys SET used_at = ? WHERE assistant_id = ?", (used, run_id))
+        changed = database.execute(
+            "UPDATE idempotency_keys SET used_at = ? WHERE assistant_id = ?", (used, assistant_id)
+        )
     assert changed.rowcount == 1
 
 

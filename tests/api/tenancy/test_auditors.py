@@ -61,8 +61,11 @@ async def test_an_auditor_reads_every_run_of_the_organisation_and_no_other(
     prefix = f"{ours}:" if ours else ""
     assert [found[run["id"]] for run in runs[:2]] == [f"{prefix}anna", f"{prefix}zoe"]
     reads = ("", "/receipt", "/messages", "?wait_seconds=0.1")
-    for run_id, status in [*((run_id, 200) for run_id in mine), *((run_id, 404) for run_id in foreign)]:
-        answers = [await auditor.http.get(f"/v1/assistants/{run_id}{read}") for read in reads]
+    for assistant_id, status in [
+        *((assistant_id, 200) for assistant_id in mine),
+        *((assistant_id, 404) for assistant_id in foreign),
+    ]:
+        answers = [await auditor.http.get(f"/v1/assistants/{assistant_id}{read}") for read in reads]
         assert [answer.status_code for answer in answers] == [status] * len(reads)
     inbox = (await auditor.http.get("/v1/approvals")).json()
     assert inbox == {"approvals": [], "unreadable": [], "waiting": 0, "next_cursor": None}

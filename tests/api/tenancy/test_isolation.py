@@ -101,8 +101,8 @@ async def belongings(person: Stack, message: str) -> Belongings:
 
 def asks(theirs: Belongings) -> Iterable[Ask]:
     """Every question about somebody's things: their id, method, path with `{}` for it, body."""
-    for run_id in (theirs.waiting["id"], theirs.done["id"]):
-        yield from ((run_id, method, f"/v1/assistants/{{}}{rest}", body) for method, rest, body in ON_RUNS)
+    for assistant_id in (theirs.waiting["id"], theirs.done["id"]):
+        yield from ((assistant_id, method, f"/v1/assistants/{{}}{rest}", body) for method, rest, body in ON_RUNS)
     yield from ((theirs.schedule, method, f"/v1/schedules/{{}}{rest}", body) for method, rest, body in ON_SCHEDULES)
     yield theirs.grant, "DELETE", "/v1/grants/{}", None
     yield theirs.key, "DELETE", "/v1/keys/{}", None

@@ -74,8 +74,8 @@ async def done(person: Stack, message: str, plan: list[Step]) -> View:
     return await consented(person, view["id"])
 
 
-async def consented(person: Stack, run_id: str) -> View:
-    while view := await person.until(run_id, lambda seen: bool(pending(seen)) or seen["status"] in ENDED):
+async def consented(person: Stack, assistant_id: str) -> View:
+    while view := await person.until(assistant_id, lambda seen: bool(pending(seen)) or seen["status"] in ENDED):
         if view["status"] in ENDED:
             break
         await person.decide(view)

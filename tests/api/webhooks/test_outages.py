@@ -21,7 +21,7 @@ async def test_what_happened_while_no_front_door_was_there_is_told_by_the_next_o
     await stack.temporal.get_workflow_handle(view["id"]).cancel()
     async with opened():
         told = await program.heard("run.cancelled")
-    assert told["data"]["run_id"] == view["id"]
+    assert told["data"]["assistant_id"] == view["id"]
     assert (program.types(), program.forged) == (["approval.needed", "run.cancelled"], 0)
 
 

@@ -34,14 +34,14 @@ async def test_a_waiting_approval_and_the_end_are_told_signed(anna: Door, messag
     [approval] = pending(view)
     data = told["data"]
     assert datetime.fromisoformat(told["timestamp"]).utcoffset() is not None
-    assert (data["run_id"], data["approval_id"], data["tool"]) == (view["id"], approval["id"], "email.send")
+    assert (data["assistant_id"], data["approval_id"], data["tool"]) == (view["id"], approval["id"], "email.send")
     assert data["owner"] == f"{tenant_of(anna)}:anna"
     assert data["link"] == f"{PUBLIC}/approvals/{view['id']}/{approval['id']}"
     assert (await anna.stack.decide(view)).status_code == 200
     ended = await program.heard("run.completed")
     assert ended["data"] == {
         "owner": data["owner"],
-        "run_id": view["id"],
+        "assistant_id": view["id"],
         "link": f"{PUBLIC}/assistants/{view['id']}",
     }
     assert (program.types(), program.forged) == (["approval.needed", "run.completed"], 0)
@@ -81,8 +81,8 @@ async def test_a_link_approves_nothing(anna: Door, message: str) -> None:
 async def test_ends_and_questions_are_told(anna: Door, message: str, answers: list[Answer], last: str) -> None:
     _, program = await anna.program()
     anna.stack.model.script(message, *answers)
-    run_id = (await anna.stack.start(message))["id"]
-    assert (await program.heard(last))["data"]["run_id"] == run_id
+    assistant_id = (await anna.stack.start(message))["id"]
+    assert (await program.heard(last))["data"]["assistant_id"] == assistant_id
     assert program.types() == [last]
 
 
@@ -101,7 +101,7 @@ async def test_reminders_and_escalations_are_told_to_whoever_may_decide_then(ann
     view = await anna.asked(message, policy="urgent")
     await hers.heard("approval.escalated")
     told = await his.heard("approval.escalated")
-    assert told["data"]["run_id"] == view["id"]
+    assert told["data"]["assistant_id"] == view["id"]
     assert hers.types() == ["approval.needed", "approval.reminded", "approval.escalated"]
     assert his.types() == ["approval.escalated"]
     assert (await ben.stack.decide(view, "reject")).status_code == 200
@@ -116,7 +116,7 @@ async def test_a_named_approver_is_told_and_nobody_of_another_organisation(
     (_, his), (_, foreign), (_, home) = await ben.program(), await other.program(), await at_home.program()
     view = await anna.asked(message, policy=policy)
     told = await his.heard("approval.needed")
-    assert (told["data"]["run_id"], his.forged) == (view["id"], 0)
+    assert (told["data"]["assistant_id"], his.forged) == (view["id"], 0)
     assert (await ben.stack.decide(view, "reject")).status_code == 200
     await anna.stack.ended(view["id"])
     assert (foreign.messages, home.messages) == ([], [])

@@ -101,14 +101,14 @@ async def test_a_run_that_was_acknowledged_and_refused_in_its_first_task_is_read
     other = await installation.client(RETINUE_DECISIONS="proved", RETINUE_DECISION_KEYS=new_key())
     async with installation.front(other) as http:
         first = await ask(http, message, key)
-        run_id = first.json()["id"]
-        view = await house.ended(run_id)
+        assistant_id = first.json()["id"]
+        view = await house.ended(assistant_id)
         again = await ask(http, message, key)
-        events = await http.get(f"/v1/assistants/{run_id}/events")
+        events = await http.get(f"/v1/assistants/{assistant_id}/events")
     assert (first.status_code, first.json()["status"]) == (202, "planning")
     assert (view["status"], view["error"]["type"]) == ("failed", "NotProved")
     assert "a key that this workflow worker does not have" in view["error"]["message"]
-    assert (again.status_code, again.json()["status"], again.json()["id"]) == (202, "failed", run_id)
+    assert (again.status_code, again.json()["status"], again.json()["id"]) == (202, "failed", assistant_id)
     assert "does not have" in again.json()["error"]["message"]
     assert again.headers["Idempotency-Replayed"] == "true"
     assert "does not have" in events.text
@@ -116,25 +116,30 @@ async def test_a_run_that_was_acknowledged_and_refused_in_its_first_task_is_read
 
 async def test_a_run_whose_start_nobody_can_read_is_shown(house: Stack, fresh: Fresh) -> None:
     """It goes on by itself when a version that can read it is there."""
-    run_id = f"a-{uuid.uuid4().hex}"
-    await begin(house, run_id, "no such input")
-    view: View = await house.until(run_id, lambda view: bool(view["notices"]))
-    await house.temporal.get_workflow_handle(run_id).terminate()
-    ended = await house.view(run_id)
+    assistant_id = f"a-{uuid.uuid4().hex}"
+    await begin(house, assistant_id, "no such input")
+    view: View = await house.until(assistant_id, lambda view: bool(view["notices"]))
+    await house.temporal.get_workflow_handle(assistant_id).terminate()
+    ended = await house.view(assistant_id)
     assert view["status"] == "awaiting_worker"
     assert ended["status"] == "failed"
 
 
 async def test_a_run_that_a_stranger_started_is_shown_as_refused(house: Stack, fresh: Fresh) -> None:
-    run_id = f"a-{uuid.uuid4().hex}"
-    await begin(house, run_id, StartAssistant(message=fresh("Hello"), timezone="UTC", owner="local"))
-    view = await house.ended(run_id)
+    assistant_id = f"a-{uuid.uuid4().hex}"
+    await begin(house, assistant_id, StartAssistant(message=fresh("Hello"), timezone="UTC", owner="local"))
+    view = await house.ended(assistant_id)
     assert (view["status"], view["error"]["type"]) == ("failed", "NotProved")
     assert "it carries no proof" in view["error"]["message"]
 
 
-async def begin(house: Stack, run_id: str, given: object) -> None:
+async def begin(house: Stack, assistant_id: str, given: object) -> None:
     own = TypedSearchAttributes([SearchAttributePair(SearchAttributeKey.for_keyword("RetinueOwner"), "local")])
     await house.temporal.start_workflow(
-        "AssistantWorkflow", given, id=run_id, task_queue=WORKFLOW_QUEUE, search_attributes=own, memo={"message": "Hi"}
+        "AssistantWorkflow",
+        given,
+        id=assistant_id,
+        task_queue=WORKFLOW_QUEUE,
+        search_attributes=own,
+        memo={"message": "Hi"},
     )

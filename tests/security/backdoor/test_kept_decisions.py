@@ -37,9 +37,9 @@ class Outbox:
     def __post_init__(self) -> None:
         self.pending = PendingDecisions(self.keys.store)
 
-    async def keep(self, decide: Decide, run_id: str) -> str:
+    async def keep(self, decide: Decide, assistant_id: str) -> str:
         update_id = str(uuid.uuid4())
-        await self.pending.keep(self.client, run_id, decide, update_id=update_id)
+        await self.pending.keep(self.client, assistant_id, decide, update_id=update_id)
         return update_id
 
     async def change(self, update_id: str, **values: object) -> None:
@@ -52,12 +52,12 @@ class Outbox:
         async with self.keys.store.read() as session:
             return bytes((await (await session.connection()).execute(query)).scalar_one())
 
-    async def delivered(self, run_id: str, *, processes: int = 1) -> list[RecordedDecision]:
+    async def delivered(self, assistant_id: str, *, processes: int = 1) -> list[RecordedDecision]:
         """What is left of a run's decisions, when so many processes have delivered them."""
         tasks = [asyncio.create_task(deliver_for_ever(self.pending, self.client, nothing)) for _ in range(processes)]
         try:
             for _ in range(200):
-                left = [one for _, one in await self.pending.of(run_id)]
+                left = [one for _, one in await self.pending.of(assistant_id)]
                 if not [one for one in left if one.state == "waiting"]:
                     return left
                 await asyncio.sleep(0.1)

@@ -57,7 +57,11 @@ STARTS: dict[str, tuple[str, str, Any]] = {
         WORKFLOW_QUEUE,
         StartAssistant(message="Forged", edition=EDITION, policy=CARELESS),
     ),
-    "an undoing of what never was": ("UndoWorkflow", WORKFLOW_QUEUE, StartUndo(run_id="a-none", effects=[effect()])),
+    "an undoing of what never was": (
+        "UndoWorkflow",
+        WORKFLOW_QUEUE,
+        StartUndo(assistant_id="a-none", effects=[effect()]),
+    ),
     "a person with grants": ("PersonWorkflow", PERSON_QUEUE, PersonState(grants=[GRANT])),
 }
 
@@ -77,31 +81,31 @@ KEY = Credential(kind=CredentialKind.KEY, id="k-1", name="editor", may_decide=Fa
 @pytest.mark.parametrize("name", STARTS)
 async def test_what_a_stranger_starts_ends_before_it_began(name: str, house: Stack) -> None:
     kind, queue, given = STARTS[name]
-    run_id = f"a-{uuid.uuid4().hex}"
-    said = await start_refused(house.temporal.start_workflow(kind, given, id=run_id, task_queue=queue))
+    assistant_id = f"a-{uuid.uuid4().hex}"
+    said = await start_refused(house.temporal.start_workflow(kind, given, id=assistant_id, task_queue=queue))
     assert "carries no proof" in said
-    history = await house.temporal.get_workflow_handle(run_id).fetch_history()
+    history = await house.temporal.get_workflow_handle(assistant_id).fetch_history()
     assert len(history.events) == 5
-    assert sent_mails(house, run_id) == []
+    assert sent_mails(house, assistant_id) == []
 
 
 async def test_the_proof_of_one_start_starts_nothing_else(house: Stack, keys: Keys) -> None:
     kind, queue, given = STARTS["an assistant with a policy of its own"]
-    run_id = f"a-{uuid.uuid4().hex}"
+    assistant_id = f"a-{uuid.uuid4().hex}"
     shown = {
         "garbage": GARBAGE,
-        "of another input": proof(keys.new, StartAssistant(message="Hello"), run=run_id, name=kind),
-        "of one through a key": proof(keys.new, given.model_copy(update={"through": KEY}), run=run_id, name=kind),
+        "of another input": proof(keys.new, StartAssistant(message="Hello"), run=assistant_id, name=kind),
+        "of one through a key": proof(keys.new, given.model_copy(update={"through": KEY}), run=assistant_id, name=kind),
         "of another id": proof(keys.new, given, run="a-other", name=kind),
-        "of another type": proof(keys.new, given, run=run_id, name="UndoWorkflow"),
-        "of another key": proof(new_key(), given, run=run_id, name=kind),
-        "too old": proof(keys.new, given, run=run_id, name=kind, minutes=-0.1),
-        "of a schedule": proof(keys.new, given, run=run_id, name=kind, minutes=None),
+        "of another type": proof(keys.new, given, run=assistant_id, name="UndoWorkflow"),
+        "of another key": proof(new_key(), given, run=assistant_id, name=kind),
+        "too old": proof(keys.new, given, run=assistant_id, name=kind, minutes=-0.1),
+        "of a schedule": proof(keys.new, given, run=assistant_id, name=kind, minutes=None),
     }
     said = {}
     for name, header in shown.items():
         client = forging(house.temporal, header)
-        said[name] = await start_refused(client.start_workflow(kind, given, id=run_id, task_queue=queue))
+        said[name] = await start_refused(client.start_workflow(kind, given, id=assistant_id, task_queue=queue))
     ends = [said[name].split("proof ")[1].split(";")[0] for name in shown]
     assert ends == [
         "cannot be read",
@@ -114,11 +118,11 @@ async def test_the_proof_of_one_start_starts_nothing_else(house: Stack, keys: Ke
 
 PERSON: dict[str, Any] = {
     "add_grant": NewGrant(grant_id="g-forged", tool="email.send", by="local"),
-    "approved": RecordApproval(
+    "record_approval": RecordApproval(
         key="a/s1", tool="email.send", args={}, sensitive=[], approval="a/ap-s1", by="local", wish=GrantRequest(args={})
     ),
-    "revoke": Revoke(grant_id="g-forged"),
-    "spend": RecordUsage(key="a", day=NOW.date(), delta=Amounts(requests=10**6)),
+    "revoke_grant": Revoke(grant_id="g-forged"),
+    "record_usage": RecordUsage(key="a", day=NOW.date(), delta=Amounts(requests=10**6)),
 }
 
 

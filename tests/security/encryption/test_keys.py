@@ -40,11 +40,11 @@ async def asked(stack: Stack) -> View:
     return await stack.asked((await stack.start(scripted(stack)))["id"])
 
 
-async def approved(stack: Stack, run_id: str) -> View:
+async def approved(stack: Stack, assistant_id: str) -> View:
     """The run after its approval."""
-    decided = await stack.decide(await stack.asked(run_id))
+    decided = await stack.decide(await stack.asked(assistant_id))
     assert decided.status_code == 200, decided.text
-    return await stack.ended(run_id)
+    return await stack.ended(assistant_id)
 
 
 async def keys_of_results(handle: Handle) -> list[bytes]:
@@ -127,14 +127,14 @@ async def test_a_run_waits_for_a_worker_with_the_right_key() -> None:
         right, wrong = await installation.client(key), await installation.client(new_key())
         async with installation.front(right) as http:
             stack = Stack(http=http, temporal=right, model=installation.model, data=installation.data)
-            run_id = (await stack.start(scripted(stack)))["id"]
+            assistant_id = (await stack.start(scripted(stack)))["id"]
             async with patient(workflows_worker(wrong)):
-                handle = right.get_workflow_handle(run_id)
+                handle = right.get_workflow_handle(assistant_id)
                 async with asyncio.timeout(30):
                     while (await handle.describe()).raw_description.pending_workflow_task.attempt < 2:  # noqa: ASYNC110  # nor has the server
                         await asyncio.sleep(0.1)
         async with installation.running(key) as stack:
-            assert (await approved(stack, run_id))["reply"] == "Sent."
+            assert (await approved(stack, assistant_id))["reply"] == "Sent."
 
 
 Attack = Callable[[Handle, Any], Coroutine[Any, Any, None]]

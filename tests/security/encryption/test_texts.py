@@ -27,16 +27,16 @@ async def test_a_text_is_encrypted_while_it_is_written(installation: Installatio
     async with installation.running(key, capabilities=["reasoning"]) as stack:
         stack.model.script("Write it", plan_answer([STEP]))
         stack.model.composed["write to them"] = Answer(pieces=write)
-        run_id = (await stack.start("Write it"))["id"]
-        handle = stack.temporal.get_workflow_handle(run_id)
+        assistant_id = (await stack.start("Write it"))["id"]
+        handle = stack.temporal.get_workflow_handle(assistant_id)
 
         def told(description: WorkflowExecutionDescription) -> bool:
             return any(activity.heartbeat_details.payloads for activity in writers(description))
 
         description = await eventually(handle.describe, told, seconds=30)
         assert CANARY.encode() not in description.raw_description.SerializeToString()
-        [text] = await written(description, of_workflow(stack.temporal, run_id))
+        [text] = await written(description, of_workflow(stack.temporal, assistant_id))
         assert (text.about, text.text) == ("s1", CANARY)
         assert list(installation.files_with(CANARY, "temporal.db*")) == []
         seen.set()
-        await stack.ended(run_id)
+        await stack.ended(assistant_id)

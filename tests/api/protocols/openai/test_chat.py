@@ -61,9 +61,9 @@ def run_of(answer: Any) -> str:
     return found
 
 
-async def heard(stack: Stack, run_id: str) -> list[str]:
+async def heard(stack: Stack, assistant_id: str) -> list[str]:
     """What was said to a chat, once it has read all of it and waits for more."""
-    view = await stack.until(run_id, lambda found: found["status"] == "awaiting_input")
+    view = await stack.until(assistant_id, lambda found: found["status"] == "awaiting_input")
     return [said["text"] for said in view["messages"] if said["role"] == "user"]
 
 
@@ -110,14 +110,14 @@ async def test_what_the_model_writes_is_streamed_while_it_writes(
     listed = [{"id": "s1", "tool": "calendar.list_events", "args": times}]
     stack.model.script(message, plan_answer(listed), replies=[Answer(pieces=write)])
     stack.model.script(next_one, plan_answer(reply="Rain."))
-    said, run_id = "", ""
+    said, assistant_id = "", ""
     async for chunk in await say(client, [user(message)], stream=True):
         said += chunk.choices[0].delta.content or ""
-        run_id = ((chunk.model_extra or {}).get("retinue") or {}).get("id", run_id)
+        assistant_id = ((chunk.model_extra or {}).get("retinue") or {}).get("id", assistant_id)
         heard_it.set() if said else None
     assert said == "It is sunny and warm."
     answer = await say(client, [user(message), assistant(said), user(next_one)])
-    assert (run_of(answer), answer.choices[0].message.content) == (run_id, "Rain.")
+    assert (run_of(answer), answer.choices[0].message.content) == (assistant_id, "Rain.")
 
 
 async def test_a_stream_says_that_the_work_goes_on_and_ends_with_done(
