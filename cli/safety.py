@@ -58,10 +58,12 @@ def decisions(settings: ProofSettings) -> Finding:
         level = Level.WARN if apart else Level.OK
         return Finding("decisions", level, "anybody's who reaches Temporal (mode open)", advice)
     try:
-        keys = settings.keyring().keys if settings.retinue_decision_keys or settings.retinue_decision_key_file else {}
+        keyring = settings.configured_keyring()
     except ValueError as error:
-        return Finding("decisions", Level.FAIL, str(error), "`python -P -m retinue.temporal.codec new-key` makes a key")
-    where = f"signed with {next(iter(keys))}" if keys else "with a key that is made in the data folder"
+        return Finding(
+            "decisions", Level.FAIL, str(error), "`python -P -m retinue.temporal.keyring new-key` makes a key"
+        )
+    where = f"signed with {keyring.primary}" if keyring else "with a key that is made in the data folder"
     return Finding("decisions", Level.OK, f"those that come through the API (mode proved), {where}")
 
 
@@ -73,7 +75,7 @@ def encryption() -> Finding:
         return Finding("encryption", Level.FAIL, str(error), "see docs/encryption.md")
     if keyring is None:
         return Finding("encryption", Level.OK, "off: who reads Temporal's database reads what runs say")
-    return Finding("encryption", Level.OK, f"on, written with {keyring.writing}; {len(keyring.keys)} keys can be read")
+    return Finding("encryption", Level.OK, f"on, written with {keyring.primary}; {len(keyring.keys)} keys can be read")
 
 
 def doors() -> Finding:

@@ -1,26 +1,20 @@
-"""Encryption of what runs say: a payload codec, its keys, and how they are read. The format: docs/encryption.md.
+"""Encryption of what runs say: a payload codec. The format: docs/encryption.md.
 
 With `RETINUE_ENCRYPTION_KEYS` or `RETINUE_ENCRYPTION_KEY_FILE` set, everything that crosses Temporal as a payload
 (arguments, results, signals, updates, queries, memos, summaries, texts of failures) is sealed with AES-256-GCM before it
 leaves this process. All processes of an installation need the same keys. What was written before stays readable.
-
-    python -P -m retinue.temporal.codec new-key      prints a line for the key file
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hmac
 import importlib.util
 import os
-import re
-import secrets
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +34,7 @@ from temporalio.converter import (
 
 from retinue.errors import Undecipherable
 from retinue.temporal.blobs import INLINE_BYTES
+from retinue.temporal.keyring import KEY_NAME, SCHEDULE_SUFFIX, Keyring, read_keys
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -50,17 +45,11 @@ REFUSED = b"binary/refused"
 KEY_ID = "encryption-key-id"
 BOUND_TO = "encryption-bound-to"
 _NONCE_BYTES = 12
-_KEY_BYTES = 32
-_MOST_KEYS = 20
-_MOST_TEXT = 64 * 1024
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _LABEL = b"retinue-payload-1"
 _SEALED_TEXT = "encrypted:"
 _PLAIN = "a part of this run is not encrypted, and RETINUE_ENCRYPTION_REQUIRED refuses it"
 _ELSEWHERE = "a part of this run was encrypted for another run, so somebody has put it here"
 _LONGEST_REASON = 200
-_OF_A_SCHEDULE = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-"""What Temporal puts behind the workflow id of a schedule's action when it starts it."""
 _FILED = INLINE_BYTES - 4096
 """Bytes from which on a payload may end up as a file. Its nonce then comes from its content, so that a large view that is
 asked for a hundred times is one file and not a hundred."""
@@ -83,91 +72,29 @@ class EncryptionSettings(BaseSettings):
             ValueError: The settings contradict each other, the file cannot be read, or a key is malformed. The message
                 holds no part of a key.
         """
-        if self.keys is not None and self.key_file is not None:
-            raise ValueError("set either RETINUE_ENCRYPTION_KEYS or RETINUE_ENCRYPTION_KEY_FILE")
-        if self.keys is not None:
-            return PayloadEncryption(parse_keys(self.keys.get_secret_value()), required=self.required)
-        if self.key_file is not None:
-            return PayloadEncryption(parse_keys(_read(self.key_file)), required=self.required)
-        if self.required:
+        keyring = read_keys(self.keys, self.key_file, kind="encryption")
+        if keyring is None and self.required:
             raise ValueError("RETINUE_ENCRYPTION_REQUIRED needs keys; " + _HOW)
-        return PayloadEncryption()
+        if keyring is not None and importlib.util.find_spec("cryptography") is None:
+            raise ValueError("encryption needs the package `cryptography`, which is not installed here")
+        return PayloadEncryption(keyring, required=self.required)
 
 
-def _read(file: Path) -> str:
-    try:
-        with file.open(encoding="ascii") as content:
-            return content.read(_MOST_TEXT)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"RETINUE_ENCRYPTION_KEY_FILE cannot be read: {type(error).__name__}") from None
-
-
-class Key:
-    """One key and what is derived from it."""
+class _Cipher:
+    """AES-256-GCM under one key. Its package is imported here, since only who encrypts pays for it."""
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
-        self._nonces = hmac.digest(secret, b"retinue-nonce-1", "sha256")
-
-    @cached_property
-    def cipher(self) -> AESGCM:
-        """AES-256-GCM under this key. Imported here, since only who encrypts pays for it."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        return AESGCM(self._secret)
+        self.aes: AESGCM = AESGCM(secret)
+        self._nonces = hmac.digest(secret, b"retinue-nonce-1", "sha256")
 
     def nonce_of(self, content: bytes, bound: bytes) -> bytes:
         """The nonce that belongs to a large content: the same for the same content, like random for others."""
         return hmac.digest(self._nonces, bound + content, "sha256")[:_NONCE_BYTES]
 
 
-@dataclass(frozen=True)
-class Keyring:
-    """The keys of an installation.
-
-    Attributes:
-        writing: The id of the key that new payloads are encrypted with.
-        keys: All that can be read with, by id.
-    """
-
-    writing: str
-    keys: Mapping[str, Key]
-
-
-def parse_keys(text: str) -> Keyring:
-    """Read keys as `id:key` by comma or line; the first one writes. Empty lines and those that begin with # are skipped.
-
-    Raises:
-        ValueError: There is none, one is malformed, or an id comes twice. The message holds no part of a key.
-    """
-    lines = [line.strip() for part in text.split(",") for line in part.splitlines()]
-    entries = [line.partition(":") for line in lines if line and not line.startswith("#")]
-    keys = {name: Key(_secret(number, name, coded)) for number, (name, _, coded) in enumerate(entries, 1)}
-    if importlib.util.find_spec("cryptography") is None:
-        raise ValueError("encryption needs the package `cryptography`, which is not installed here")
-    if not keys:
-        raise ValueError("there is no encryption key; `python -P -m retinue.temporal.codec new-key` makes one")
-    if len(keys) != len(entries) or len(keys) > _MOST_KEYS:
-        raise ValueError(f"each encryption key needs an id of its own, and there may be {_MOST_KEYS} at most")
-    return Keyring(next(iter(keys)), keys)
-
-
-def _secret(number: int, name: str, coded: str) -> bytes:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"encryption key {number} needs the form id:key; ids have 1 to 40 of A-Z, a-z, 0-9, . _ and -")
-    try:
-        secret = base64.b64decode(coded.strip().rstrip("=") + "=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        secret = b""
-    if len(secret) != _KEY_BYTES:
-        raise ValueError(f"encryption key {number} is not {_KEY_BYTES} bytes in URL-safe base64")
-    return secret
-
-
-def new_key() -> str:
-    """A new key as a line of the key file."""
-    name = f"k{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
-    return f"{name}:{base64.urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode().rstrip('=')}"
+_cipher = functools.lru_cache(maxsize=64)(_Cipher)
 
 
 @dataclass(frozen=True)
@@ -228,23 +155,23 @@ def _refused(why: str) -> Payload:
 def _belongs(workflow_id: str, bound: str) -> bool:
     """Whether it is the workflow that a payload was written for, or one that the schedule it was written for started."""
     ahead, rest = workflow_id[: len(bound)], workflow_id[len(bound) :]
-    return ahead == bound and (not rest or _OF_A_SCHEDULE.fullmatch(rest) is not None)
+    return ahead == bound and (not rest or SCHEDULE_SUFFIX.fullmatch(rest) is not None)
 
 
 def _sealed(payload: Payload, keyring: Keyring, workflow_id: str | None) -> Payload:
-    key = keyring.keys[keyring.writing]
-    sealed = Payload(metadata={"encoding": ENCODING, KEY_ID: keyring.writing.encode()})
+    cipher = _cipher(keyring.keys[keyring.primary])
+    sealed = Payload(metadata={"encoding": ENCODING, KEY_ID: keyring.primary.encode()})
     if workflow_id:
         sealed.metadata[BOUND_TO] = workflow_id.encode()
     content, bound = payload.SerializeToString(deterministic=True), _associated(sealed)
-    nonce = os.urandom(_NONCE_BYTES) if len(content) < _FILED else key.nonce_of(content, bound)
-    sealed.data = nonce + key.cipher.encrypt(nonce, content, bound)
+    nonce = os.urandom(_NONCE_BYTES) if len(content) < _FILED else cipher.nonce_of(content, bound)
+    sealed.data = nonce + cipher.aes.encrypt(nonce, content, bound)
     return sealed
 
 
 def _opened(payload: Payload, keyring: Keyring | None) -> Payload:
     name = payload.metadata.get(KEY_ID, b"").decode("ascii", "replace")
-    shown = repr(name) if _NAME.fullmatch(name) else "of no valid name"
+    shown = repr(name) if KEY_NAME.fullmatch(name) else "of no valid name"
     if keyring is None:
         raise Undecipherable(
             f"a part of this run is encrypted with the key {shown}, and encryption is off here", hint=_HOW
@@ -259,7 +186,7 @@ def _opened(payload: Payload, keyring: Keyring | None) -> Payload:
 
     nonce, content = payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:]
     try:
-        return Payload.FromString(keyring.keys[name].cipher.decrypt(nonce, content, _associated(payload)))
+        return Payload.FromString(_cipher(keyring.keys[name]).aes.decrypt(nonce, content, _associated(payload)))
     except (InvalidTag, ValueError, DecodeError):
         raise Undecipherable(
             f"a part of this run cannot be decrypted with the key {shown}: it was changed or cut, or the key differs",
@@ -319,16 +246,3 @@ class RefusedPayloads(EncodingPayloadConverter):
         """
         del type_hint
         raise Undecipherable(payload.data.decode("utf-8", "replace")[:_LONGEST_REASON])
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Entry of `python -m retinue.temporal.codec`; returns the exit code."""
-    if list(arguments) != ["new-key"]:
-        sys.stderr.write(__doc__ or "")
-        return 2
-    sys.stdout.write(f"{new_key()}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -9,19 +9,16 @@ It is checked where Temporal asks a worker just once and never in a replay: in a
 first task. So no key and no verdict stands in a history, and a key that is gone never hurts an old run. Plain signals
 prove nothing: `AssistantWorkflow` refuses them in runs that began with a proof. Why so: docs/decisions/0021.
 
-    python -P -m retinue.temporal.codec new-key      prints a key, for these too
+    python -P -m retinue.temporal.keyring new-key      prints a key, for these too
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import hashlib
 import hmac
 import json
 import os
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +35,7 @@ from temporalio.exceptions import ApplicationError
 
 from retinue.errors import ClockIsWrong
 from retinue.settings import RetinueSettings
-from retinue.temporal.codec import new_key
+from retinue.temporal.keyring import SCHEDULE_SUFFIX, Keyring, new_key, read_keys
 
 HEADER = "retinue-proof"
 CANCEL = "cancel"
@@ -52,13 +49,7 @@ _MOST_AHEAD = 2 * GOOD_FOR
 """A proof that is good for longer than this was made by a clock that is ahead by more than `GOOD_FOR`."""
 _VERSION = 1
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
-_KEY_BYTES = 32
-_MOST_KEYS = 20
-_MOST_TEXT = 64 * 1024
 _MOST_HEADER = 1024
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-_OF_A_SCHEDULE = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-"""What Temporal puts behind the workflow id of a schedule's action when it starts it."""
 
 
 class Mode(StrEnum):
@@ -104,11 +95,17 @@ class ProofSettings(BaseSettings):
         Raises:
             ValueError: They are malformed or cannot be read. The message holds no part of a key.
         """
-        if self.retinue_decision_keys and self.retinue_decision_key_file:
-            raise ValueError("set either RETINUE_DECISION_KEYS or RETINUE_DECISION_KEY_FILE")
-        if self.retinue_decision_keys:
-            return parse_keys(self.retinue_decision_keys.get_secret_value())
-        return parse_keys(_read(self.retinue_decision_key_file or _own_file()))
+        keyring = self.configured_keyring() or read_keys(None, _own_file(), kind="decision")
+        assert keyring is not None
+        return keyring
+
+    def configured_keyring(self) -> Keyring | None:
+        """The keys of decisions that are set; None if `keyring` would use those of the data folder.
+
+        Raises:
+            ValueError: As in `keyring`.
+        """
+        return read_keys(self.retinue_decision_keys, self.retinue_decision_key_file, kind="decision")
 
     def announce_keyring(self) -> Keyring | None:
         """The keys of announcements, where they need one.
@@ -116,15 +113,7 @@ class ProofSettings(BaseSettings):
         Raises:
             ValueError: They are malformed.
         """
-        return parse_keys(self.retinue_announce_keys.get_secret_value()) if self.retinue_announce_keys else None
-
-
-def _read(file: Path) -> str:
-    try:
-        with file.open(encoding="ascii") as content:
-            return content.read(_MOST_TEXT)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"RETINUE_DECISION_KEY_FILE cannot be read: {type(error).__name__}") from None
+        return read_keys(self.retinue_announce_keys, None, kind="announce")
 
 
 def _own_file() -> Path:
@@ -140,42 +129,6 @@ def _own_file() -> Path:
             os.link(draft, file)
         draft.unlink()
     return file
-
-
-@dataclass(frozen=True, repr=False)
-class Keyring:
-    """Keys by id, of which the first one signs and all of them count."""
-
-    keys: Mapping[str, bytes]
-
-    def mac(self, name: str, content: bytes) -> str | None:
-        """HMAC-SHA-256 (hex) by one key; None when it is not here."""
-        secret = self.keys.get(name)
-        return hmac.new(secret, content, "sha256").hexdigest() if secret else None
-
-
-def parse_keys(text: str) -> Keyring:
-    """Read keys as `id:key` by comma or line. Empty lines and those that begin with # are skipped.
-
-    Raises:
-        ValueError: There is none, one is malformed, or an id comes twice. The message holds no part of a key.
-    """
-    lines = [line.strip() for part in text.split(",") for line in part.splitlines()]
-    entries = [line.partition(":") for line in lines if line and not line.startswith("#")]
-    keys = {name: _secret(number, name, coded) for number, (name, _, coded) in enumerate(entries, 1)}
-    if not keys or len(keys) != len(entries) or len(keys) > _MOST_KEYS:
-        raise ValueError(f"there must be 1 to {_MOST_KEYS} decision keys, each with an id of its own")
-    return Keyring(keys)
-
-
-def _secret(number: int, name: str, coded: str) -> bytes:
-    try:
-        secret = base64.b64decode(coded.strip().rstrip("=") + "=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        secret = b""
-    if not _NAME.fullmatch(name) or len(secret) != _KEY_BYTES:
-        raise ValueError(f"decision key {number} needs the form id:key, with {_KEY_BYTES} bytes in URL-safe base64")
-    return secret
 
 
 @dataclass(frozen=True)
@@ -222,7 +175,7 @@ class Proof(BaseModel):
 
 def proved(message: Message, keyring: Keyring, *, expires: datetime | None) -> Payload:
     """A proof for a message, for its header."""
-    key = next(iter(keyring.keys))
+    key = keyring.primary
     until = None if expires is None else int(expires.timestamp())
     mac = keyring.mac(key, message.signed_content(key, until))
     assert mac is not None
@@ -265,7 +218,7 @@ def _shown(header: Payload | None) -> Proof:
 
 def _scheduled_as(workflow_id: str) -> str | None:
     """The id that a schedule's action has, by that of a run it started."""
-    end = _OF_A_SCHEDULE.search(workflow_id)
+    end = SCHEDULE_SUFFIX.search(workflow_id)
     return workflow_id[: end.start()] if end and end.end() == len(workflow_id) else None
 
 
@@ -279,7 +232,7 @@ def kept_mac(asked: client.Client, workflow_id: str, name: str, update_id: str, 
     ring = _decisions_of(asked)
     if ring is None:
         return ""
-    key = next(iter(ring.keys))
+    key = ring.primary
     return f"{key}:{ring.mac(key, _kept_content(asked, workflow_id, name, update_id, args, key))}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from retinue.temporal.codec import new_key
+from retinue.temporal.keyring import new_key
 from retinue.testing import plan_answer, scripted_model
 from tests.conftest import Stack, View
 from tests.faults.conftest import Server, connected

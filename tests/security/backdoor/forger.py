@@ -9,7 +9,8 @@ from temporalio import client
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 
-from retinue.temporal.proofs import HEADER, Message, parse_keys, proved
+from retinue.temporal.keyring import parse_keys
+from retinue.temporal.proofs import HEADER, Message, proved
 
 GARBAGE = Payload(metadata={"encoding": b"json/plain"}, data=b'{"key": "a", "expires": 1e99, "mac": null, "x": []}')
 
@@ -49,4 +50,4 @@ def proof(
 ) -> Payload:
     """A proof as the front door would make it with this key."""
     expires = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
-    return proved(Message(namespace, run, name, update_id, args), parse_keys(key), expires=expires)
+    return proved(Message(namespace, run, name, update_id, args), parse_keys(key, kind="decision"), expires=expires)

@@ -14,7 +14,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from api.services import runs
 from retinue.capability import WORKFLOW_QUEUE
 from retinue.temporal import proofs
-from retinue.temporal.codec import new_key
+from retinue.temporal.keyring import new_key
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View
 from tests.security.backdoor.conftest import Fresh

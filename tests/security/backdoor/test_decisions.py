@@ -14,7 +14,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from retinue.provenance.credential import Credential, CredentialKind
-from retinue.temporal.codec import new_key
+from retinue.temporal.keyring import new_key
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.scenarios.test_plans import event

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from retinue.temporal.codec import new_key
-from retinue.temporal.proofs import Keyring, Mode, ProofSettings, parse_keys
+from retinue.temporal.keyring import Keyring, new_key, parse_keys
+from retinue.temporal.proofs import Mode, ProofSettings
 from tests.security.backdoor.installation import VARIABLES
 
 KEY = "k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -47,7 +47,9 @@ async def test_without_a_key_one_is_made_once_and_for_its_owner_alone(tmp_path: 
     """The API and the workflow worker start at the same time, and both must have the same one."""
     rings = await asyncio.gather(*[asyncio.to_thread(ProofSettings().keyring) for _ in range(20)])
     [file] = (tmp_path / "data").iterdir()
-    assert {tuple(ring.keys.items()) for ring in rings} == {tuple(parse_keys(file.read_text()).keys.items())}
+    assert {tuple(ring.keys.items()) for ring in rings} == {
+        tuple(parse_keys(file.read_text(), kind="decision").keys.items())
+    }
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -56,13 +58,13 @@ async def test_without_a_key_one_is_made_once_and_for_its_owner_alone(tmp_path: 
 )
 def test_a_malformed_key_is_refused_without_being_said(text: str) -> None:
     with pytest.raises(ValueError, match="decision key") as raised:
-        parse_keys(text)
+        parse_keys(text, kind="decision")
     assert "AAAA" not in str(raised.value)
 
 
 def test_keys_are_shown_nowhere() -> None:
     line = new_key()
-    ring = parse_keys(line)
+    ring = parse_keys(line, kind="decision")
     assert isinstance(ring, Keyring)
     assert repr(next(iter(ring.keys.values()))) not in repr(ring)
 

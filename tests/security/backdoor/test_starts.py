@@ -16,7 +16,7 @@ from api.services.runs import EDITION
 from retinue.capability import WORKFLOW_QUEUE, Annotations, Manifest, ToolSpec
 from retinue.errors import InvalidArguments
 from retinue.provenance.credential import Credential, CredentialKind
-from retinue.temporal.codec import new_key
+from retinue.temporal.keyring import new_key
 from retinue.temporal.person import PERSON_QUEUE, person_id
 from retinue.temporal.proofs import HEADER
 from retinue.temporal.registry import announce, go_back

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from retinue.temporal.codec import new_key
+from retinue.temporal.keyring import new_key
 from tests.security.encryption.installation import Installation, fresh_installation
 
 

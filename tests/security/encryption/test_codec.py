@@ -12,8 +12,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from retinue.errors import Undecipherable
-from retinue.temporal.codec import BOUND_TO, KEY_ID, EncryptionSettings, new_key
+from retinue.temporal.codec import BOUND_TO, KEY_ID, EncryptionSettings
 from retinue.temporal.connection import DATA_CONVERTER, data_converter
+from retinue.temporal.keyring import new_key
 
 OLD, NEW = new_key(), new_key()
 WORDS = {"text": "what somebody wrote"}
@@ -167,4 +168,4 @@ def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
     file.write_text(f"# the newest first\n{NEW}\n\n{OLD}\n")
     keyring = EncryptionSettings(key_file=file).codec().keyring
     assert keyring is not None
-    assert [keyring.writing, len(keyring.keys)] == [NEW.partition(":")[0], 2]
+    assert [keyring.primary, len(keyring.keys)] == [NEW.partition(":")[0], 2]

@@ -15,7 +15,8 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import RawValue
 
 from retinue.errors import Undecipherable
-from retinue.temporal.codec import KEY_ID, new_key
+from retinue.temporal.codec import KEY_ID
+from retinue.temporal.keyring import new_key
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, View, patient, pending
 from tests.security.encryption.installation import Installation, fresh_installation
