@@ -14,7 +14,8 @@ from api.auth.principals import HOME
 from api.auth.settings import IdentitySettings
 from api.http.rate_limits import Rate
 from retinue.settings import RetinueSettings
-from workflows.rules.policy import DEFAULT_POLICY, Policy, parse_policies
+from workflows.rules.policy import DEFAULT_POLICY, Policy
+from workflows.rules.policy_file import parse_policies
 
 if TYPE_CHECKING:
     from retinue.network.egress import (  # with its HTTP client it costs memory, and only webhooks need it

@@ -33,7 +33,7 @@ def show(
 
     Example: bin/retinue policy show > policy.toml
     """
-    from workflows.rules.policy import to_toml  # here, so that other commands need not wait for its libraries
+    from workflows.rules.policy_file import to_toml  # here, so that other commands need not wait for its libraries
 
     known = _read(file)
     if name not in known:
@@ -53,7 +53,7 @@ def check(file: Annotated[Path, typer.Argument(help="The file that RETINUE_POLIC
 
 
 def _read(file: Path | None) -> dict[str, Policy]:
-    from workflows.rules.policy import parse_policies
+    from workflows.rules.policy_file import parse_policies
 
     try:
         return parse_policies(file.read_text(encoding="utf-8") if file else "")

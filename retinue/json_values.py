@@ -1,7 +1,8 @@
-"""JSON values: how large they are, and how a large one is cut. Pure."""
+"""JSON values: how large they are, how a large one is cut, what is equal for equal ones. Pure."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -11,6 +12,16 @@ from pydantic import JsonValue
 def json_size(value: Any) -> int:
     """How many bytes a value takes as JSON."""
     return len(json.dumps(value, ensure_ascii=False).encode())
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no blanks: the same text for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def json_sha256(value: Any) -> str:
+    """SHA-256 (hex) of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode(errors="surrogatepass")).hexdigest()
 
 
 def cut(value: JsonValue, limit: int) -> JsonValue:

@@ -52,8 +52,7 @@ _log = logging.getLogger("retinue.worker")
 
 SANDBOX = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        *("retinue", "activities", "workflows.messages", "workflows.rules.grants"),
-        *("workflows.rules.budget", "workflows.rules.card", "workflows.rules.provenance", "workflows.rules.policy"),
+        *("retinue", "activities", "workflows.messages", "workflows.rules"),
         *("jsonschema", "jsonschema_specifications", "referencing", "rpds", "attrs", "attr"),
         *("dotenv", "pydantic_settings", "google", "urllib"),
     )

@@ -6,8 +6,6 @@ it says about harmlessness counts only where the operator says so.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -20,7 +18,7 @@ from activities.mcp import schemas
 from activities.mcp.config import Server, ToolRules
 from activities.mcp.schemas import Unusable
 from retinue.capability import MOST_LEFT_OUT, Annotations, Manifest, ToolOptions, ToolSpec
-from retinue.json_values import json_size
+from retinue.json_values import json_sha256, json_size
 from retinue.words import Redaction, bounded, one_line, plain
 
 MAX_TOOLS = 100
@@ -79,7 +77,7 @@ class Offer:
 def fingerprint(tool: Tool) -> str:
     """SHA-256 of everything that a server says about a tool."""
     said = tool.model_dump(mode="json", by_alias=True, exclude={"icons", "meta"}, exclude_none=True)
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return json_sha256(said)
 
 
 def words(tool: Tool, redaction: Redaction) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from retinue.json_values import canonical_json
 
 _KEY = 3
 _PRINT = 4
@@ -25,8 +26,7 @@ _START = "-"
 
 
 def _digest(value: Any, size: int) -> bytes:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
+    return hashlib.blake2b(canonical_json(value).encode(errors="surrogatepass"), digest_size=size).digest()
 
 
 @dataclass(frozen=True)

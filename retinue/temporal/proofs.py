@@ -15,9 +15,7 @@ prove nothing: `AssistantWorkflow` refuses them in runs that began with a proof.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import hmac
-import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -34,6 +32,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ApplicationError
 
 from retinue.errors import ClockIsWrong
+from retinue.json_values import canonical_json, json_sha256
 from retinue.settings import RetinueSettings
 from retinue.temporal.keyring import SCHEDULE_SUFFIX, Keyring, new_key, read_keys
 
@@ -153,14 +152,19 @@ class Message:
     def signed_content(self, key: str, expires: int | None) -> bytes:
         """What the MAC covers, as canonical JSON. Arguments are taken as they cross Temporal."""
         said = _ANYTHING.dump_python(list(self.args), mode="json", by_alias=True, exclude_unset=True)
-        digest = hashlib.sha256(_canonical(said)).hexdigest()
         kind = "update" if self.update_id else "start"
-        parts = [_VERSION, kind, self.namespace, self.workflow_id, self.name, self.update_id, key, expires, digest]
-        return _canonical(parts)
-
-
-def _canonical(content: Any) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+        parts = [
+            _VERSION,
+            kind,
+            self.namespace,
+            self.workflow_id,
+            self.name,
+            self.update_id,
+            key,
+            expires,
+            json_sha256(said),
+        ]
+        return canonical_json(parts).encode()
 
 
 class Proof(BaseModel):

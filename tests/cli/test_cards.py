@@ -12,7 +12,8 @@ from cli.render import in_order, waits_for
 from retinue.client.models import Origin, Step
 from retinue.provenance.wording import origin_words
 from tests.cli.conftest import FakeApi, Run, View, step, view, waiting
-from workflows.rules.policy import DEFAULT_POLICY, parse_policies
+from workflows.rules.policy import DEFAULT_POLICY
+from workflows.rules.policy_file import parse_policies
 
 FAR = "2099-01-01T00:00:00Z"
 OFFER = {"args": {"/to": ["ana@example.com"], "/cc": []}, "closed": False}

@@ -12,7 +12,8 @@ from activities.calendar.contract import Calendar
 from activities.email.contract import Email
 from retinue.capability import Annotations
 from retinue.settings import ROOT
-from workflows.rules.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Rule, Verdict, parse_policies, to_toml
+from workflows.rules.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Rule, Verdict
+from workflows.rules.policy_file import parse_policies, to_toml
 from workflows.rules.provenance import Origin, Source
 
 PAGE = (ROOT / "docs/policy.md").read_text(encoding="utf-8")

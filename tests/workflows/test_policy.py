@@ -24,9 +24,8 @@ from workflows.rules.policy import (
     Decision,
     Policy,
     Rule,
-    parse_policies,
-    to_toml,
 )
+from workflows.rules.policy_file import parse_policies, to_toml
 from workflows.rules.provenance import Origin, Source
 
 AUTO, ASK, DENY = Decision.AUTO, Decision.ASK, Decision.DENY

@@ -36,7 +36,7 @@ from workers import temporal_server
 from workers.runner import SANDBOX, capability_worker, workflows_worker
 from workflows.messages import StartAssistant
 from workflows.rules.budget import Limits
-from workflows.rules.policy import parse_policies
+from workflows.rules.policy_file import parse_policies
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +13,7 @@ from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from retinue.json_values import json_sha256
 from retinue.plan import check_args, references
 from retinue.provenance.credential import Credential
 from retinue.tenancy import ANYBODY, colleague, deciders, may_decide
@@ -45,8 +44,7 @@ MAX_QUOTED = 40
 
 def args_hash(args: Mapping[str, JsonValue]) -> str:
     """SHA-256 (hex) of the arguments as canonical JSON: keys sorted, no blanks."""
-    text = json.dumps(args, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_sha256(dict(args))
 
 
 @dataclass(frozen=True)

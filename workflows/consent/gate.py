@@ -16,8 +16,9 @@ from workflows.consent.approvals import SIGNAL, Approvals, Question
 from workflows.consent.subject_lookup import look_up
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
 from workflows.rules.grants import CheckGrant, CheckGrantResult, GrantRequest, RecordApproval, Scope
+from workflows.rules.json_args import at, holds, leaves, touches
 from workflows.rules.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Rule, Verdict
-from workflows.rules.provenance import Origin, Source, at, leaves, touches
+from workflows.rules.provenance import Origin, Source
 from workflows.rules.rejections import Rejection, Rejections, Target, target
 from workflows.rules.strictness import rule_of_others
 
@@ -306,4 +307,4 @@ def _goes_where_strangers_say(wish: ProposedAction) -> bool:
 
 def _covering(origins: Sequence[Origin], path: str) -> Origin | None:
     """The origin of the value at a place, or of what holds it."""
-    return next((origin for origin in origins if f"{path}/".startswith(f"{origin.path}/")), None)
+    return next((origin for origin in origins if holds(origin.path, path)), None)

@@ -21,7 +21,8 @@ from pydantic import BaseModel, Field, JsonValue
 from retinue.addresses import readable_domain
 from retinue.provenance.wording import origin_words
 from retinue.text import safe
-from workflows.rules.provenance import Origin, at
+from workflows.rules.json_args import at, leaves_and_references
+from workflows.rules.provenance import Origin
 
 TEXT_SHOWN = 4000
 """Characters of a text that a card shows."""
@@ -238,21 +239,13 @@ def _is_long(text: str) -> bool:
 
 
 def _destination(place: str, args: Mapping[str, JsonValue], subject: Subject) -> Iterator[CardLine]:
-    values = [_address(value) for value in _leaves(at(args, place))]
+    values = [
+        _address(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for _, value in leaves_and_references(place, at(args, place))
+    ]
     if values:
         note = _becomes(at(args, place), _present(place[1:], subject), subject)
         yield CardLine(argument=place, label=label_of(place), role=Role.DESTINATION, values=values, note=note)
-
-
-def _leaves(value: JsonValue) -> Iterator[str]:
-    """Every plain value inside a value as text, and every reference to a result that is not known yet."""
-    if isinstance(value, dict) and "$from" not in value:
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _leaves(item)
-    elif value is not None:
-        yield value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _address(value: str) -> str:

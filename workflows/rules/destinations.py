@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import JsonValue
 
 from retinue.addresses import misleading
-from workflows.rules.provenance import at, leaves
+from workflows.rules.json_args import at, leaves
 
 
 def refused_destinations(args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Iterator[str]:

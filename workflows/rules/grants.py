@@ -17,11 +17,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from retinue.plan import pointer
+from retinue.json_values import canonical_json, json_sha256
 from retinue.provenance.credential import Credential, CredentialKind
 from retinue.schemas.plain_number import PLAIN_NUMBER
 from retinue.text import safe
 from retinue.times import Moment
+from workflows.rules.json_args import at
 
 EQUAL_APPROVALS = 3
 """After so many equal approvals a grant is offered."""
@@ -42,7 +43,7 @@ Name = Annotated[str, Field(max_length=200)]
 
 
 def _small(patterns: dict[str, list[str]]) -> dict[str, list[str]]:
-    if len(_canonical(patterns)) > MAX_SCOPE:
+    if len(canonical_json(patterns)) > MAX_SCOPE:
         raise ValueError(f"the patterns are larger than {MAX_SCOPE // 1024} KiB together")
     return patterns
 
@@ -239,7 +240,7 @@ def wished_scope(wish: GrantRequest, args: Mapping[str, JsonValue], sensitive: S
 
 
 def _where_it_goes(args: dict[str, JsonValue], sensitive: Sequence[str]) -> Scope:
-    return Scope(args={place: sorted({_exactly(text) for text in _values(_at(args, place))}) for place in sensitive})
+    return Scope(args={place: sorted({_exactly(text) for text in _values(at(args, place))}) for place in sensitive})
 
 
 def _as_it_is(args: dict[str, JsonValue]) -> Scope:
@@ -290,7 +291,7 @@ def fits(
     named = {place.split("/")[1] for place in grant.args}
     if grant.closed and any(_place(name)[1:] not in named for name, value in known.items() if _is_given(value)):
         return False
-    return all(_fit(_at(known, place), patterns) for place, patterns in grant.args.items())
+    return all(_fit(at(known, place), patterns) for place, patterns in grant.args.items())
 
 
 def _is_for_run(grant: Grant, schedule_id: str | None, keys: Collection[str]) -> bool:
@@ -305,12 +306,14 @@ def _is_for_run(grant: Grant, schedule_id: str | None, keys: Collection[str]) ->
 
 def sameness(tool: str, scope: Scope) -> str:
     """Equal for approvals of the same tool with the same scope."""
-    return digest(tool, _canonical({place: sorted(patterns) for place, patterns in scope.args.items()}), scope.closed)
+    return digest(
+        tool, canonical_json({place: sorted(patterns) for place, patterns in scope.args.items()}), scope.closed
+    )
 
 
 def digest(*parts: object) -> str:
     """A short name for something long."""
-    return hashlib.sha256(_canonical(parts).encode(errors="surrogatepass")).hexdigest()[:16]
+    return json_sha256(parts)[:16]
 
 
 def digested(args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -404,7 +407,7 @@ def _is_given(value: JsonValue) -> bool:
 
 
 def _text(value: JsonValue) -> str:
-    text = value if isinstance(value, str) else _canonical(value)
+    text = value if isinstance(value, str) else canonical_json(value)
     return str(_digested(text))
 
 
@@ -418,17 +421,6 @@ def _digested(value: JsonValue) -> JsonValue:
     if isinstance(value, list):
         return [_digested(item) for item in value]
     return digested(value) if isinstance(value, dict) else value
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _at(args: dict[str, JsonValue], place: str) -> JsonValue:
-    try:
-        return pointer(args, place)
-    except LookupError:
-        return None
 
 
 def _place(name: str) -> str:

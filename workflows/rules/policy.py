@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -32,27 +31,25 @@ from pydantic import (
     Field,
     JsonValue,
     Strict,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from retinue.capability import Annotations
-from retinue.plan import pointer
 from retinue.tenancy import organisation
 from workflows.rules.budget import Limits
+from workflows.rules.json_args import Values, at_or_reference, holds, leaves_and_references, touches
 from workflows.rules.provenance import Origin, Source
 
-_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_LONGEST = 400 * _UNITS["d"]
-_MAX_FILE_CHARS = 64 * 1024
+UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_LONGEST = 400 * UNITS["d"]
 _KNOWN_PEOPLE = frozenset({Source.USER, Source.CONTACTS})
 ANYBODY = "*"
 
 
 def _duration(value: object) -> float:
     if isinstance(value, str) and (found := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", value)):
-        return float(found[1]) * _UNITS[found[2]]
+        return float(found[1]) * UNITS[found[2]]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     raise ValueError('write a time as a number of seconds, or like "90s", "15m", "2h" or "3d"')
@@ -236,7 +233,6 @@ class Rule(Asking):
 
 
 _ASKING = tuple(Asking.model_fields)
-_RULE_FIELDS = (*(name for name in Rule.model_fields if name not in _ASKING), *_ASKING)
 
 
 class Verdict(Asking):
@@ -393,7 +389,7 @@ def _sources_fit(rule: Rule, action: Action) -> bool:
 def _destination_fits(rule: Rule, action: Action, guess: bool) -> bool:
     if rule.free_destination is None:
         return True
-    found = [_values(action.args, path) for path in action.annotations.sensitive]
+    found = [Values.of(action.args, path) for path in action.annotations.sensitive]
     if any(values.known for values in found):
         return rule.free_destination
     return guess if any(values.unknown for values in found) else not rule.free_destination
@@ -403,11 +399,14 @@ def _values_fit(rule: Rule, action: Action, guess: bool) -> bool:
     def fits(globs: Sequence[str]) -> Callable[[JsonValue], bool]:
         return lambda value: any(_fits(value, glob, exact=rule.decide is Decision.AUTO) for glob in globs)
 
-    at = {path: _values(action.args, path) for path in (*rule.args, *rule.args_any, *rule.args_at_most)}
+    found = {path: Values.of(action.args, path) for path in (*rule.args, *rule.args_any, *rule.args_at_most)}
     return (
-        all(at[path].every(fits(globs), guess) if globs else at[path].none(guess) for path, globs in rule.args.items())
-        and all(at[path].some(fits(globs), guess) for path, globs in rule.args_any.items())
-        and all(at[path].every(_at_most(limit), guess) for path, limit in rule.args_at_most.items())
+        all(
+            found[path].every(fits(globs), guess) if globs else found[path].none(guess)
+            for path, globs in rule.args.items()
+        )
+        and all(found[path].some(fits(globs), guess) for path, globs in rule.args_any.items())
+        and all(found[path].every(_at_most(limit), guess) for path, limit in rule.args_at_most.items())
     )
 
 
@@ -420,86 +419,20 @@ def _at_most(limit: float) -> Callable[[JsonValue], bool]:
     return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value <= limit
 
 
-@dataclass(frozen=True)
-class _Values:
-    """What stands at one place of the arguments, and whether a reference there leaves something open."""
-
-    known: list[JsonValue]
-    unknown: bool
-
-    def every(self, fits: Callable[[JsonValue], bool], guess: bool) -> bool:
-        return all(map(fits, self.known)) and (guess if self.unknown else bool(self.known))
-
-    def some(self, fits: Callable[[JsonValue], bool], guess: bool) -> bool:
-        return any(map(fits, self.known)) or (guess and self.unknown)
-
-    def none(self, guess: bool) -> bool:
-        return not self.known and (guess or not self.unknown)
-
-
-def _values(args: Mapping[str, JsonValue], path: str) -> _Values:
-    leaves = [value for _, value in _leaves(path, _at(args, path))]
-    known = [value for value in leaves if not _is_reference(value)]
-    return _Values(known, unknown=len(known) < len(leaves))
-
-
-def _at(args: Mapping[str, JsonValue], path: str) -> JsonValue:
-    """What stands at a place; a reference on the way there stands for it, and null is nothing."""
-    value: JsonValue = dict(args)
-    for part in path.split("/")[1:]:
-        if _is_reference(value):
-            break
-        try:
-            value = pointer(value, f"/{part}")
-        except LookupError:
-            return None
-    return value
-
-
-def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Every plain value and every reference inside a value, with its place."""
-    if isinstance(value, dict) and not _is_reference(value):
-        for key, item in value.items():
-            yield from _leaves(f"{path}/{key}", item)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _leaves(f"{path}/{index}", item)
-    elif value is not None:
-        yield path, value
-
-
-def _is_reference(value: JsonValue) -> bool:
-    return isinstance(value, dict) and "$from" in value
-
-
 def _destinations(action: Action) -> list[Origin]:
     """The origins of all values that decide where data goes.
 
     A value that no origin speaks of counts as made up: whoever forgot to trace it must not thereby let it pass.
     """
     sensitive = action.annotations.sensitive
-    traced = [origin for origin in action.origins if any(_touches(origin.path, path) for path in sensitive)]
+    traced = [origin for origin in action.origins if any(touches(origin.path, path) for path in sensitive)]
     untraced = [
         Origin(path=leaf, source=Source.MODEL, trusted=False)
         for path in sensitive
-        for leaf, _ in _leaves(path, _at(action.args, path))
-        if not any(_holds(origin.path, leaf) for origin in traced)
+        for leaf, _ in leaves_and_references(path, at_or_reference(action.args, path))
+        if not any(holds(origin.path, leaf) for origin in traced)
     ]
     return [*traced, *untraced]
-
-
-def _touches(path: str, other: str) -> bool:
-    """Whether one of two places holds the other."""
-    return _holds(path, other) or _holds(other, path)
-
-
-def _holds(outer: str, inner: str) -> bool:
-    """Whether a place lies in another. Origins write keys as they are and annotations escape them."""
-    return f"{_plain(inner)}/".startswith(f"{_plain(outer)}/")
-
-
-def _plain(path: str) -> str:
-    return path.replace("~1", "/").replace("~0", "~")
 
 
 DEFAULT_POLICY = Policy(
@@ -517,139 +450,3 @@ DEFAULT_POLICY = Policy(
         Rule(name="consequential", decide=Decision.ASK),
     ),
 )
-
-
-def parse_policies(text: str) -> dict[str, Policy]:
-    """Read a policy file (TOML): its policies by name, and the built-in default where it has none of that name.
-
-    `extends = "default"` puts the default's rules after a policy's own and takes over what it does not say itself. In
-    the policy `default` that means the built-in one.
-
-    Raises:
-        ValueError: It cannot be used. The message names every problem with its policy, rule and field.
-    """
-    tables = _tables(text)
-    problems: list[str] = []
-    found = {DEFAULT_POLICY.name: DEFAULT_POLICY}
-    for name in sorted(tables, key=lambda name: name != DEFAULT_POLICY.name):
-        try:
-            found[name] = _policy(name, tables[name], found[DEFAULT_POLICY.name])
-        except ValidationError as error:
-            problems += [_complaint(name, tables[name], one) for one in error.errors()]
-        except ValueError as error:
-            problems.append(f"policy {name!r}: {error}")
-    if problems:
-        raise ValueError("\n".join(problems))
-    return found
-
-
-def _tables(text: str) -> dict[str, Any]:
-    if len(text) > _MAX_FILE_CHARS:
-        raise ValueError(f"the policy file is longer than {_MAX_FILE_CHARS} characters")
-    try:
-        file = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"the policy file is no TOML: {error}") from None
-    if unknown := sorted(file.keys() - {"policies"}):
-        raise ValueError(f"the policy file has {unknown[0]!r} at its top; write [policies.<name>] around it")
-    tables = file.get("policies", {})
-    if not isinstance(tables, dict):
-        raise ValueError("`policies` is a table of policies; write [policies.<name>]")
-    return tables
-
-
-def _policy(name: str, table: object, default: Policy) -> Policy:
-    if not isinstance(table, dict):
-        raise ValueError(f"it is a table; write [policies.{name}]")
-    if "name" in table:
-        raise ValueError(f"field 'name': the name stands in the heading [policies.{name}]; leave it out")
-    table = {"name": name, **table}
-    base = table.pop("extends", None)
-    if base is not None:
-        if base != DEFAULT_POLICY.name:
-            raise ValueError(f"field 'extends': only {DEFAULT_POLICY.name!r} can be extended")
-        table = {field: getattr(default, field) for field in ("hold", "run_budget", "day_budget")} | table
-        table["rules"] = _extended(table.get("rules", []), default)
-    return Policy.model_validate(table)
-
-
-def _extended(own: object, default: Policy) -> object:
-    """A policy's own rules and then the default's; what is no list is left for validation to complain of."""
-    return [*own, *default.rules] if isinstance(own, list) else own
-
-
-def _complaint(policy: str, table: Mapping[str, Any], error: Mapping[str, Any]) -> str:
-    place = [part for part in error["loc"] if part != "[key]"]
-    where = f"policy {policy!r}"
-    if place[:1] == ["rules"] and len(place) > 1:
-        where += f", rule {place[1] + 1}{_called(table['rules'][place[1]])}"
-        place = place[2:]
-    if place:
-        where += f", field {' '.join(map(str, place))!r}"
-    return f"{where}: {_plain_words(error)}"
-
-
-def _called(rule: object) -> str:
-    return f" ({rule['name']!r})" if isinstance(rule, dict) and isinstance(rule.get("name"), str) else ""
-
-
-def _plain_words(error: Mapping[str, Any]) -> str:
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    words = {
-        "extra_forbidden": "there is no such field",
-        "missing": "it is missing",
-        "tuple_type": "it should be a list: [ ] around values, [[ ]] around the heading of rules",
-        "model_type": "it should be a table",
-    }
-    return words.get(error["type"], str(error["msg"]))
-
-
-def to_toml(policy: Policy) -> str:
-    """Print a policy as a file that `parse_policies` reads back as the same policy."""
-    head = [
-        f"[policies.{policy.name}]",
-        f"hold = {_toml_time(policy.hold)}",
-        f"run_budget = {_toml_limits(policy.run_budget)}",
-    ]
-    if policy.day_budget:
-        head.append(f"day_budget = {_toml_limits(policy.day_budget)}")
-    return "\n\n".join(["\n".join(head), *(_toml_rule(policy.name, rule) for rule in policy.rules)]) + "\n"
-
-
-def _toml_limits(limits: Limits | None) -> str:
-    return _toml(limits.model_dump(exclude_none=True)) if limits else "{}"
-
-
-def _toml_rule(policy: str, rule: Rule) -> str:
-    said = rule.model_dump(mode="json", exclude_defaults=True)
-    lines = [f"{name} = {_toml_field(name, said[name])}" for name in _RULE_FIELDS if name in said]
-    return "\n".join([f"[[policies.{policy}.rules]]", *lines])
-
-
-def _toml_field(name: str, value: Any) -> str:
-    if name in ("expires_after", "escalate_after"):
-        return _toml_time(value)
-    if name == "remind_after":
-        return f"[{', '.join(map(_toml_time, value))}]"
-    return _toml(value)
-
-
-def _toml_time(seconds: float) -> str:
-    for unit, size in _UNITS.items():
-        if seconds and seconds % size == 0:
-            return f'"{int(seconds // size)}{unit}"'
-    return _toml(seconds)
-
-
-def _toml(value: JsonValue) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_toml_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    # what JSON writes of the rest is TOML too, once the one control character that it leaves as it is is escaped
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)

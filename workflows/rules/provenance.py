@@ -17,6 +17,7 @@ from retinue.provenance.credential import Credential, decides
 from retinue.provenance.fields import Whose, kept, texts
 from retinue.provenance.fields import at as fields_at
 from retinue.text import safe
+from workflows.rules.json_args import at, leaves, touches
 
 _FIELDS_SHOWN = 5
 _FIELD_CHARS = 100
@@ -214,11 +215,6 @@ def trace(
     return list(found.values())
 
 
-def touches(path: str, place: str) -> bool:
-    """Whether one of two places holds the other."""
-    return f"{path}/".startswith(f"{place}/") or f"{place}/".startswith(f"{path}/")
-
-
 def _given_back(
     origin: Origin, reference: JsonValue, results: Mapping[str, JsonValue], words: Words, in_person: str
 ) -> Origin:
@@ -355,24 +351,3 @@ def _origin_of(path: str, source: BoundStep, place: str, taint: Taint) -> Origin
         out_of=out_of,
         trusted=whose is not Source.STRANGERS,
     )
-
-
-def leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Every plain value inside a value with its JSON pointer, references left out."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from leaves(f"{path}/{index}", item)
-    elif isinstance(value, dict):
-        if "$from" not in value:
-            for key, item in value.items():
-                yield from leaves(f"{path}/{key}", item)
-    elif value is not None:
-        yield path, value
-
-
-def at(args: Mapping[str, JsonValue], path: str) -> JsonValue:
-    """What stands at a JSON pointer, None where nothing does."""
-    try:
-        return pointer(dict(args), path)
-    except LookupError:
-        return None

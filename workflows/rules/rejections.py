@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, JsonValue
 
 from retinue.plan import BoundStep
-from workflows.rules.provenance import at, leaves
+from workflows.rules.json_args import at, leaves
 
 MAX_CARRIED = 50
 """How many rejections a chat remembers when it goes on as new."""
