@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
+from functools import partial
 
 import httpx
 
@@ -33,9 +34,8 @@ async def test_a_server_that_dies_between_request_and_answer_leaves_nothing_ackn
         assert int(answer.headers["Retry-After"]) >= 1
     faulty.server.start()
     for assistant_id in acknowledged.values():
-        await eventually(
-            lambda: faulty.http.get(f"{ASSISTANTS}/{assistant_id}"), lambda answer: answer.status_code == 200
-        )  # noqa: B023  # awaited at once
+        read = partial(faulty.http.get, f"{ASSISTANTS}/{assistant_id}")
+        await eventually(read, lambda answer: answer.status_code == 200)
     again = [await ask(faulty.http, key) for key in [*before, *during]]
     assert {answer.status_code for answer in again} == {202}
     ids = [answer.json()["id"] for answer in again]

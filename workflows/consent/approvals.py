@@ -120,7 +120,9 @@ class Question:
 class Approvals:
     """The approvals of one run. Decisions are checked before they are recorded; a refused one leaves no trace."""
 
-    def __init__(self, *, requester: str, on_change: Callable[[], None], continued: Sequence[ApprovalView] = ()) -> None:
+    def __init__(
+        self, *, requester: str, on_change: Callable[[], None], continued: Sequence[ApprovalView] = ()
+    ) -> None:
         self._requester = requester
         self._on_change = on_change
         self._views: dict[str, ApprovalView] = {view.id: view for view in continued}
