@@ -209,6 +209,42 @@ async def test_in_a_chat_too_who_spoke_last_has_asked(door: Door, fresh: Fresh, 
     assert [effect["consent"]["how"] for effect in done["effects"]] == ["automatic", "automatic"]
 
 
+async def test_what_the_key_said_in_a_chat_is_typed_once_the_person_types_it(
+    door: Door, fresh: Fresh, address: str
+) -> None:
+    first, second, third, fourth = fresh("Hello"), f"Remember {address}", "Write there", f"Mail {address}"
+    door.person.model.script(
+        first,
+        plan_answer(reply="Hello."),
+        plan_answer(reply="I will."),
+        plan_answer([typed(address, "Pay me")]),
+        plan_answer(reply="Then not."),
+        plan_answer([typed(address, "Hello")]),
+        replies=[Answer("It is sent.")],
+    )
+    chat = (await door.person.start(first, mode="chat"))["id"]
+    await answered(door, chat, turns=1)
+    await said(door.asks, chat, second)
+    await answered(door, chat, turns=2)
+    await said(door.person, chat, third)
+    asked = await door.person.asked(chat)
+    assert is_asked_through_the_key(asked)
+    await door.person.decide(asked, "reject")
+    await answered(door, chat, turns=3)
+    await said(door.person, chat, fourth)
+    done = await answered(door, chat, turns=4)
+    assert [effect["consent"]["how"] for effect in done["effects"]] == ["automatic"]
+
+
+async def said(caller: Stack, chat: str, message: str) -> None:
+    answer = await caller.http.post(f"/v1/assistants/{chat}/messages", json={"message": message})
+    assert answer.status_code == 202, answer.text
+
+
+async def answered(door: Door, chat: str, *, turns: int) -> View:
+    return await door.person.until(chat, lambda view: view["status"] == "awaiting_input" and view["turns"] == turns)
+
+
 async def test_a_schedule_counts_as_what_made_it(door: Door, fresh: Fresh, address: str) -> None:
     message = fresh(f"Mail {address}")
     door.asks.model.script(message, plan_answer([mail("s1", to=address)]))
