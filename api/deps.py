@@ -144,6 +144,7 @@ def my_runs(state: Annotated[AppState, Depends(connected_state)], person: Annota
         audits=person.audits(),
         notifies=state.settings.retinue_webhooks,
         credential=person.credential,
+        day_timezone=state.settings.retinue_timezone,
     )
 
 

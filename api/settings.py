@@ -32,7 +32,9 @@ class ApiSettings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
     api_database_url: str = Field(default_factory=lambda: RetinueSettings().sqlite_url("api"))
-    retinue_timezone: str = Field("UTC", description="IANA zone of a person who names none")
+    retinue_timezone: str = Field(
+        "UTC", description="IANA zone of a person who names none, and of the days in which budgets of a day are counted"
+    )
     retinue_temporal_ui_url: str | None = Field(None, description="address of the Temporal Web UI, for links")
     retinue_allowed_hosts: str = Field(
         "", description="further host names (comma) by which people reach the API; * for any"

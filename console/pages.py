@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import APIRouter, Cookie, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import JsonValue
 
 from console import words
@@ -42,7 +42,6 @@ _RUNS = 30
 _MOST_SEARCHED = 300
 _CARDS = 6
 """Assistants whose decisions one page shows: the next ones are a click away, and the page stays quick."""
-Zone = Annotated[str | None, Cookie(alias="retinue_tz")]
 Everything = Annotated[bool, Query(alias="all")]
 
 
@@ -422,9 +421,9 @@ async def grants(request: Request, asking: Retinue, *, everything: Everything = 
 
 
 @router.get("/budget")
-async def budget(request: Request, asking: Retinue, zone: Zone = None) -> Response:
+async def budget(request: Request, asking: Retinue) -> Response:
     """What was used today, and of how much."""
-    used = await asking.usage(timezone=str(words.zone(zone)))
+    used = await asking.usage()
     return await page(request, "budget.html", asking, title="Usage", here="/budget", usage=used)
 
 

@@ -183,6 +183,10 @@ class StartAssistant(BaseModel):
     fork: Fork | None = None
     turns_per_run: int = Field(100, ge=1, description="after so many turns a chat continues as new")
     continued: ContinuedState | None = None
+    day_timezone: str = Field(
+        "UTC",
+        description="in whose days the day's budget of the person is counted: the installation's, whatever a run's is",
+    )
     call: BoundStep | None = Field(
         None, description="one tool call in place of a plan, as a door was asked for it: no model takes part"
     )

@@ -15,7 +15,6 @@ from api.errors import PROBLEMS
 from api.http.etags import UNCHANGED, ListVersion
 from api.idempotent_route import IdempotentAnswer, IdempotentRoute
 from api.services.grants import Grants
-from api.services.schemas import Zone
 from retinue.capability import ToolSpec
 from retinue.errors import InvalidArguments, NotAllowed
 from retinue.schemas.plain_number import PLAIN_NUMBER
@@ -80,8 +79,8 @@ class GrantList(BaseModel):
 class UsageToday(BaseModel):
     """What the caller has used today."""
 
-    day: str = Field(description="ISO date where the person is")
-    timezone: str
+    day: str = Field(description="ISO date")
+    timezone: str = Field(description="the installation's; in it the days of all people's budgets are counted")
     used: Amounts
     budget: Limits | None = Field(None, description="of a day, by the default policy; null is without limit")
 
@@ -136,9 +135,9 @@ async def revoke_grant(grant_id: GrantId, grants: MyGrants) -> GrantShown:
 
 
 @router.get("/usage", summary="What today has used", dependencies=[needs(Permission.READ)])
-async def usage(grants: MyGrants, state: State, timezone: Zone | None = None) -> UsageToday:
-    """Today's totals over all runs, by the calendar of the person's time zone."""
-    zone = timezone or state.settings.retinue_timezone
+async def usage(grants: MyGrants, state: State) -> UsageToday:
+    """Today's totals over all runs. The day is the installation's, so no request chooses on which one it counts."""
+    zone = state.settings.retinue_timezone
     used: DayUsage = await grants.day(local(present(), zone).date())
     return UsageToday(
         day=used.day.isoformat(),

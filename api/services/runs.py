@@ -171,6 +171,7 @@ class Runs:
         audits: The caller reads, and only reads, all runs of their organisation.
         notifies: New runs tell people's webhooks what they want.
         credential: With which the caller came. Runs carry it with everything that the caller says.
+        day_timezone: In whose days the day's budget is counted.
     """
 
     def __init__(
@@ -185,6 +186,7 @@ class Runs:
         audits: bool = False,
         notifies: bool = False,
         credential: Credential | None = None,
+        day_timezone: str = "UTC",
     ) -> None:
         self._client = client
         self._known = known
@@ -199,6 +201,7 @@ class Runs:
         self._nobody_answers = False
         """Within this request: further decisions are kept at once instead of each waiting for a worker."""
         self._credential = credential
+        self._day_timezone = day_timezone
 
     def input_for(self, body: StartBody, *, timezone: str, schedule_id: str | None = None) -> StartAssistant:
         """The workflow's input for a request. What is not special is left out, since each run's history carries it.
@@ -226,6 +229,7 @@ class Runs:
             "schedule_id": schedule_id,
             "turns_per_run": self._turns_per_run if body.mode is Mode.CHAT else None,
             "notify": self._notifies or None,
+            "day_timezone": self._day_timezone if self._day_timezone != "UTC" else None,
             "through": self._credential,
             "only_deciders": None if is_strict else True,
         }

@@ -151,9 +151,9 @@ class AsyncClient:
         """End the pauses of language models, so that each is asked again at once. Needs the permission `operate`."""
         return await self.send(calls.end_pauses())
 
-    async def usage(self, *, timezone: str | None = None) -> models.UsageToday:
-        """What today has used, by the calendar of an IANA time zone."""
-        return await self.send(calls.usage(timezone=timezone))
+    async def usage(self) -> models.UsageToday:
+        """What today has used, by the calendar of the installation."""
+        return await self.send(calls.usage())
 
     async def me(self) -> models.Me:
         """Whom the front door takes you for, and what you may do."""

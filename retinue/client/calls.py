@@ -310,9 +310,9 @@ def revoke_grant(grant_id: str) -> Call[models.Grant]:
     return _call("DELETE", "/v1/grants/{grant_id}", models.Grant, {"grant_id": grant_id})
 
 
-def usage(*, timezone: str | None) -> Call[models.UsageToday]:
+def usage() -> Call[models.UsageToday]:
     """What today has used."""
-    return _call("GET", "/v1/usage", models.UsageToday, query=_given(timezone=timezone))
+    return _call("GET", "/v1/usage", models.UsageToday)
 
 
 def add_schedule(

@@ -157,9 +157,9 @@ class Client:
         """End the pauses of language models, so that each is asked again at once. Needs the permission `operate`."""
         return self.send(calls.end_pauses())
 
-    def usage(self, *, timezone: str | None = None) -> models.UsageToday:
-        """What today has used, by the calendar of an IANA time zone."""
-        return self.send(calls.usage(timezone=timezone))
+    def usage(self) -> models.UsageToday:
+        """What today has used, by the calendar of the installation."""
+        return self.send(calls.usage())
 
     def me(self) -> models.Me:
         """Whom the front door takes you for, and what you may do."""

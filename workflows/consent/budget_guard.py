@@ -141,7 +141,7 @@ class BudgetGuard:
         self._reports += 1
         spend = RecordUsage(
             key=f"{workflow.info().workflow_id}/{workflow.info().run_id[:8]}/{self._reports}",
-            day=local_time(on_the_calendar(workflow.now()), self._start.timezone).date(),
+            day=local_time(on_the_calendar(workflow.now()), self._start.day_timezone).date(),
             delta=Amounts.model_validate({name: max(0, amount) for name, amount in delta.items()}),
         )
         day = await lookups.spend(self._start.owner, spend)

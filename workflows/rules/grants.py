@@ -203,7 +203,7 @@ class RecordUsage(BaseModel):
     """Input of the update `spend`."""
 
     key: Key = Field(description="the same key counts once")
-    day: date = Field(description="today where the person is")
+    day: date = Field(description="today, in the time zone of the installation")
     delta: Amounts
 
 
