@@ -80,21 +80,42 @@ class RunContext:
     timezone: str
 
 
+@dataclass
+class StepRun:
+    """One step of a run and what became of it.
+
+    Args:
+        step: As planned.
+        view: As people see it.
+        occasion: The step with whose consent it is asked about: the first of its plan, or of its agent's calls.
+        result: What it returned, where it has.
+        has_result: Whether it has returned: null is a result, too.
+        task: What runs it now.
+        choice: What the person chose about it while no worker took it.
+        doubt: Why it may have happened although it has not reported.
+        begun: Whether an attempt ran before its worker was lost.
+        key: The id of its latest activity.
+    """
+
+    step: BoundStep
+    view: StepView
+    occasion: str
+    result: JsonValue = None
+    has_result: bool = False
+    task: asyncio.Task[None] | None = None
+    choice: WorkerChoice | None = None
+    doubt: StepError | None = None
+    begun: bool = False
+    key: str = ""
+
+
 class Execution:
     """The steps of a run, what became of each, and the loop that advances them."""
 
     def __init__(self, context: RunContext, kept: Sequence[KeptStep] = ()) -> None:
         self._context = context
-        self._steps: dict[str, BoundStep] = {}
-        self._views: dict[str, StepView] = {}
-        self._results: dict[str, JsonValue] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._choices: dict[str, WorkerChoice] = {}
+        self._runs: dict[str, StepRun] = {}
         self._settled: dict[tuple[str, str], str] = {}
-        self._in_doubt: dict[str, StepError] = {}
-        self._begun: set[str] = set()
-        self._keys: dict[str, str] = {}
-        self._occasions: dict[str, str] = {}
         self._stopping = False
         self._asking = asyncio.Lock()
         self._effects: list[str] = []
@@ -105,9 +126,7 @@ class Execution:
 
     def _keep(self, kept: KeptStep) -> None:
         step = kept.bound
-        self._steps[step.id] = step
-        self._results[step.id] = kept.result
-        self._views[step.id] = records.initial_view(step).model_copy(
+        view = records.initial_view(step).model_copy(
             update={
                 "status": StepStatus.COMPLETED,
                 "args": kept.args,
@@ -117,22 +136,20 @@ class Execution:
                 "reused_from": kept.assistant_id,
             }
         )
+        self._runs[step.id] = StepRun(step, view, occasion=step.id, result=kept.result, has_result=True)
         self._turn.append(step.id)
         self._settle(step, kept.args)
 
     def begin_turn(self) -> None:
         """A new message is worked on: of the turns before, only the last one's finished steps can be referred to."""
-        for step_id in list(self._steps):
-            if step_id not in self._turn or self._views[step_id].status is not StepStatus.COMPLETED:
-                self._forget(step_id)
+        turn = set(self._turn)
+        self._runs = {
+            step_id: run
+            for step_id, run in self._runs.items()
+            if step_id in turn and run.view.status is StepStatus.COMPLETED
+        }
         self._turn = []
         self._settled = {}  # what was done or rejected before may be wanted again by a new message
-
-    def _forget(self, step_id: str) -> None:
-        for known in (self._steps, self._views, self._results, self._tasks, self._in_doubt, self._keys):
-            known.pop(step_id, None)
-        self._begun.discard(step_id)
-        self._occasions.pop(step_id, None)
 
     async def run(self, plan: BoundPlan) -> None:
         """Add a plan's steps and run them to their end; a failing step never raises here."""
@@ -141,9 +158,9 @@ class Execution:
             self._add(step, occasion=plan.steps[0].id)
         try:
             while self._advance():
-                await workflow.wait(list(self._tasks.values()), return_when=asyncio.FIRST_COMPLETED)
+                await workflow.wait(self._tasks(), return_when=asyncio.FIRST_COMPLETED)
                 self._reap()
-                if len(self._tasks) >= _MANY and self._context.gathers:
+                if len(self._tasks()) >= _MANY and self._context.gathers:
                     await lookups.debounce()
                     self._reap()
         except asyncio.CancelledError:
@@ -151,53 +168,61 @@ class Execution:
             raise
 
     def _add(self, step: BoundStep, *, occasion: str, parent: str | None = None) -> None:
-        self._steps[step.id] = step
-        self._occasions[step.id] = occasion
-        self._views[step.id] = records.initial_view(step, parent)
+        self._runs[step.id] = StepRun(step, records.initial_view(step, parent), occasion=occasion)
         self._turn.append(step.id)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [run.task for run in self._runs.values() if run.task is not None]
+
+    def _of_round(self) -> list[StepRun]:
+        return [self._runs[step_id] for step_id in self._round]
+
+    def _of_turn(self) -> list[StepRun]:
+        return [self._runs[step_id] for step_id in self._turn]
 
     def _advance(self) -> bool:
         """Start what can start and skip what cannot any more; whether anything runs then."""
         self._skip_what_cannot_run()
-        for step in self._ready():
-            self._tasks[step.id] = asyncio.create_task(self._run_step(step))
-        return bool(self._tasks)
+        for run in self._ready():
+            run.task = asyncio.create_task(self._run_step(run.step))
+        return bool(self._tasks())
 
-    def _ready(self) -> list[BoundStep]:
+    def _ready(self) -> list[StepRun]:
         return [
-            step
-            for step_id in self._round
-            if self._views[step_id].status is StepStatus.PENDING and step_id not in self._tasks
-            for step in [self._steps[step_id]]
-            if all(self._views[other].status is StepStatus.COMPLETED for other in step.depends_on)
+            run
+            for run in self._of_round()
+            if run.view.status is StepStatus.PENDING
+            and run.task is None
+            and all(self._runs[other].view.status is StepStatus.COMPLETED for other in run.step.depends_on)
         ]
 
     def _reap(self) -> None:
-        for step_id, task in list(self._tasks.items()):
-            if task.done():
-                del self._tasks[step_id]
+        for run in self._runs.values():
+            task = run.task
+            if task is not None and task.done():
+                run.task = None
                 task.result()  # a bug in our own code must surface, not vanish with its task
 
     def _skip_what_cannot_run(self) -> None:
         """A step whose dependency ended without a result never runs; that holds for what depends on it in turn."""
         while lost := self._newly_lost():
             for step_id, other in lost.items():
-                reason = f"it needs step {other}, which was {self._views[other].status}"
+                reason = f"it needs step {other}, which was {self._runs[other].view.status}"
                 self._set(step_id, status=StepStatus.SKIPPED, error=StepError(type="Skipped", message=reason))
 
     def _newly_lost(self) -> dict[str, str]:
         return {
-            step_id: other
-            for step_id in self._round
-            if self._views[step_id].status is StepStatus.PENDING
-            for other in self._steps[step_id].depends_on
-            if self._views[other].status not in _OPEN | {StepStatus.COMPLETED}
+            run.step.id: other
+            for run in self._of_round()
+            if run.view.status is StepStatus.PENDING
+            for other in run.step.depends_on
+            if self._runs[other].view.status not in _OPEN | {StepStatus.COMPLETED}
         }
 
     async def _run_step(self, step: BoundStep) -> None:
         try:
             await self._make_clear(step)
-            args = resolve_args(step.args, self._results)
+            args = resolve_args(step.args, self.results())
             if step.agent:
                 await self._delegate(step, args)
             else:
@@ -212,13 +237,13 @@ class Execution:
             message = "the budget was used up and you chose to stop"
             self._end(step, StepStatus.SKIPPED, StepError(type="BudgetStopped", message=message))
         except asyncio.CancelledError:
-            if step.id not in self._choices:
+            if self._runs[step.id].choice is None:
                 raise
             self._end_as_chosen(step)
 
     def _end_broken(self, step: BoundStep, error: BrokenReference) -> None:
         """A step whose reference leads nowhere. Where a look-up found nothing, that is its answer and no failure."""
-        if missing := nothing_found(step, self._steps, self._results, workflow.now()):
+        if missing := nothing_found(step, self._plan(), self.results(), workflow.now()):
             self._end(step, StepStatus.SKIPPED, StepError(type=NOTHING_FOUND, message=missing))
         else:
             self._fail(step, explain(error, who=step.tool))
@@ -237,12 +262,16 @@ class Execution:
 
     def _open_choice(self, step: BoundStep) -> Choice | None:
         return open_choice(
-            step, self._steps, self._results, args=lambda step_id: self._views[step_id].args, unseen=self._round
+            step,
+            self._plan(),
+            self.results(),
+            args=lambda step_id: self._runs[step_id].view.args,
+            unseen=self._round,
         )
 
     def _settle_choice(self, choice: Choice, option: Option) -> None:
-        result = choice.settled(self._results[choice.step_id], option)
-        self._results[choice.step_id] = result
+        run = self._runs[choice.step_id]
+        run.result = result = choice.settled(run.result, option)
         self._set(choice.step_id, result=result, picked=True)
 
     async def _call(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
@@ -263,14 +292,14 @@ class Execution:
         context = self._context
         origins = trace(
             step,
-            self._steps,
+            self._plan(),
             context.words(),
-            results=self._results,
+            results=self.results(),
             known=self._known_addresses() if step.annotations.sensitive else (),
             after_strangers=step.steered,
         )
-        about = describe(step.args, self._results)
-        return ProposedAction(step, args, origins, about, step.steered, self._occasions[step.id])
+        about = describe(step.args, self.results())
+        return ProposedAction(step, args, origins, about, step.steered, self._runs[step.id].occasion)
 
     async def _cleared(self, wish: ProposedAction) -> Authorization:
         step = wish.step
@@ -285,20 +314,21 @@ class Execution:
         """Every address that the person's own contacts gave in this run."""
         return {
             address
-            for step_id, result in self._results.items()
-            for address in addresses(result, self._steps[step_id].annotations.known_destinations)
+            for run in self._runs.values()
+            if run.has_result
+            for address in addresses(run.result, run.step.annotations.known_destinations)
         }
 
     def _refuse_a_repeat(self, step: BoundStep, args: Mapping[str, JsonValue]) -> None:
         """A later round, or an agent in its loop, may not do again what was done, nor ask again what was rejected."""
         earlier = self._settled.get((step.tool, args_hash(args)))
-        again = earlier is not None and (earlier not in self._round or self._views[step.id].parent is not None)
+        again = earlier is not None and (earlier not in self._round or self._runs[step.id].view.parent is not None)
         if again and not step.annotations.read_only:
             raise ActionDenied("Repeated", f"exactly this was {self._fate(str(earlier))} as step {earlier}")
 
     def _fate(self, step_id: str) -> str:
-        view = self._views.get(step_id)
-        return "rejected" if view and view.status is StepStatus.REJECTED else "done"
+        run = self._runs.get(step_id)
+        return "rejected" if run and run.view.status is StepStatus.REJECTED else "done"
 
     def _settle(self, step: BoundStep, args: Mapping[str, JsonValue]) -> None:
         self._settled.setdefault((step.tool, args_hash(args)), step.id)
@@ -331,26 +361,27 @@ class Execution:
 
         Its ledger says, and sees to it that what has not begun never will. Where it cannot say, the step is in the dark.
         """
-        status = self._views[step.id].status
-        running = status is StepStatus.RUNNING or (status is StepStatus.AWAITING_WORKER and step.id in self._begun)
+        run = self._runs[step.id]
+        status = run.view.status
+        running = status is StepStatus.RUNNING or (status is StepStatus.AWAITING_WORKER and run.begun)
         if step.annotations.read_only or not running:
             return False
-        known = step.id in self._in_doubt
+        known = run.doubt is not None
         if not known:
-            self._in_doubt[step.id] = StepError(
+            run.doubt = StepError(
                 type="OutcomeUnknown",
                 message="it was stopped, and nobody could say whether it had happened before that",
             )
-        effect = await query_effect(step.task_queue, self._keys[step.id])
+        effect = await query_effect(step.task_queue, run.key)
         if effect.outcome is Outcome.DONE:
             self._complete(step, args, effect.result)
             self._set(step.id, looked_up=True)
         elif effect.outcome is Outcome.NOTHING and not known:
-            del self._in_doubt[step.id]
+            run.doubt = None
         return effect.outcome is Outcome.DONE
 
     async def _tool(self, step: BoundStep, args: dict[str, JsonValue], key: str) -> JsonValue:
-        self._keys[step.id] = key
+        self._runs[step.id].key = key
         result: JsonValue = await run_activity(
             step.tool,
             args,
@@ -367,7 +398,7 @@ class Execution:
         step_id = wish.step.id
         if wish.step.annotations.read_only or self._stopping:
             return False  # when the run is being stopped nobody can answer any more
-        self._in_doubt[step_id] = problem
+        self._runs[step_id].doubt = problem
         self._set(step_id, status=StepStatus.AWAITING_APPROVAL, error=problem, waiting_since=None)
         if not await self._context.consent.again(wish, problem.message, number):
             return False
@@ -379,7 +410,7 @@ class Execution:
         """A repeat that fails, or is not even begun, says nothing about the effect that was in doubt before."""
         if step.capability == Reasoning.name and (used := used_by(error)) is not None:
             self._context.on_usage(used, 1)
-        problem, doubt = explain(error, who=step.tool), self._in_doubt.get(step.id)
+        problem, doubt = explain(error, who=step.tool), self._runs[step.id].doubt
         if doubt is not None and doubt.message != problem.message:
             problem = StepError(type=doubt.type, message=f"{doubt.message}; doing it again failed: {problem.message}")
         self._fail(step, problem, unknown=doubt is not None or self._may_have_happened(step, error))
@@ -388,12 +419,12 @@ class Execution:
         """An effect whose attempt timed out, or failed where its result is handed over, may be done all the same."""
         timed_out = isinstance(error.cause, TimeoutError) and (not found_no_worker(error) or was_begun(error))
         lost_result = isinstance(error.cause, ApplicationError) and error.cause.type in _AFTER_THE_EFFECT
-        lost = timed_out or lost_result or is_outcome_unknown(error) or step.id in self._begun
+        lost = timed_out or lost_result or is_outcome_unknown(error) or self._runs[step.id].begun
         return lost and not step.annotations.read_only
 
     def _complete(self, step: BoundStep, args: Mapping[str, JsonValue], result: JsonValue) -> None:
-        self._results[step.id] = result
-        self._in_doubt.pop(step.id, None)
+        run = self._runs[step.id]
+        run.result, run.has_result, run.doubt = result, True, None
         if not step.annotations.read_only:
             self._settle(step, args)
             self._effects.append(step.id)
@@ -415,7 +446,7 @@ class Execution:
             return
         await self._context.reserve(steps=1)
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
-        strangers = any(not origin.trusted for origin in trace(step, self._steps, Words(), results=self._results))
+        strangers = any(not origin.trusted for origin in trace(step, self._plan(), Words(), results=self.results()))
         try:
             result = await Delegation(step, args, self._of_delegations(), after_strangers=strangers).run()
         except (ApplicationError, ActivityError, ChildWorkflowError) as error:
@@ -440,28 +471,31 @@ class Execution:
         parent = calls[0].id.rpartition(".")[0]
         for call in calls:
             self._add(call, occasion=calls[0].id, parent=parent)
-        tasks = {call.id: asyncio.create_task(self._run_step(call)) for call in calls}
-        self._tasks |= tasks
+        runs = [self._runs[call.id] for call in calls]
+        tasks = [asyncio.create_task(self._run_step(run.step)) for run in runs]
+        for run, task in zip(runs, tasks, strict=True):
+            run.task = task
         try:
-            await asyncio.gather(*tasks.values())
+            await asyncio.gather(*tasks)
         finally:
-            for call_id in tasks:
-                self._tasks.pop(call_id, None)
-        return [records.outcome(self._views[call.id]) for call in calls]
+            for run in runs:
+                run.task = None
+        return [records.outcome(run.view) for run in runs]
 
     def choose(self, step_id: str, choice: WorkerChoice) -> None:
         """Do what a person wants about a step that no worker takes."""
-        if choice is not WorkerChoice.WAIT:
-            self._choices[step_id] = choice
-            self._tasks[step_id].cancel()
+        run = self._runs[step_id]
+        if choice is not WorkerChoice.WAIT and run.task is not None:
+            run.choice = choice
+            run.task.cancel()
 
     def awaits_worker(self, step_id: str) -> bool:
         """Whether that step waits for a worker."""
-        view = self._views.get(step_id)
-        return view is not None and view.status is StepStatus.AWAITING_WORKER and step_id in self._tasks
+        run = self._runs.get(step_id)
+        return run is not None and run.view.status is StepStatus.AWAITING_WORKER and run.task is not None
 
     def _end_as_chosen(self, step: BoundStep) -> None:
-        if self._choices[step.id] is WorkerChoice.SKIP:
+        if self._runs[step.id].choice is WorkerChoice.SKIP:
             self._end(step, StepStatus.SKIPPED, StepError(type="ChosenToSkip", message="you chose to skip it"))
         else:
             message = f"no worker took {step.tool}, and you chose not to wait"
@@ -469,28 +503,29 @@ class Execution:
 
     def _waits(self, step_id: str, waiting: Waiting) -> None:
         if waiting.begun:
-            self._begun.add(step_id)
+            self._runs[step_id].begun = True
         problem = StepError(type=StoreUnavailable.__name__, message=waiting.reason) if waiting.reason else None
         self._set(step_id, status=StepStatus.AWAITING_WORKER, waiting_since=workflow.now(), error=problem)
 
     def _reject(self, step: BoundStep, refused: ActionDenied) -> None:
-        self._settle(step, self._views[step.id].args)
+        self._settle(step, self._runs[step.id].view.args)
         self._end(step, StepStatus.REJECTED, StepError(type=refused.kind, message=refused.message))
 
     def _fail(self, step: BoundStep, error: StepError, *, unknown: bool = False) -> None:
         if unknown:
-            self._settle(step, self._views[step.id].args)
+            self._settle(step, self._runs[step.id].view.args)
             self._effects.append(step.id)
         self._end(step, StepStatus.UNKNOWN if unknown else StepStatus.FAILED, error)
 
     def _end(self, step: BoundStep, status: StepStatus, error: StepError) -> None:
-        if status is not StepStatus.UNKNOWN and (doubt := self._in_doubt.get(step.id)):
+        if status is not StepStatus.UNKNOWN and (doubt := self._runs[step.id].doubt):
             self._fail(step, doubt, unknown=True)  # skipped or stopped before it was done again, not before it was done
             return
         self._set(step.id, status=status, error=error, waiting_since=None, finished_at=workflow.now())
 
     def _set(self, step_id: str, **changes: Any) -> None:
-        self._views[step_id] = self._views[step_id].model_copy(update=changes)
+        run = self._runs[step_id]
+        run.view = run.view.model_copy(update=changes)
         self._context.on_change()
 
     async def _stop(self) -> None:
@@ -503,7 +538,7 @@ class Execution:
                 self._set(view.id, status=StepStatus.CANCELLED, finished_at=workflow.now())
         for _ in range(_ROUNDS_TO_ARRIVE):
             await asyncio.sleep(0)
-        stopping = list(self._tasks.values())
+        stopping = self._tasks()
         for task in stopping:
             task.cancel()
         if stopping:
@@ -515,39 +550,39 @@ class Execution:
 
     def _leave_in_doubt(self, *statuses: StepStatus) -> None:
         """What may have happened does not count as cancelled, whether it is asked about or done again."""
-        for step_id, problem in self._in_doubt.items():
-            if self._views[step_id].status in statuses:
-                self._fail(self._steps[step_id], problem, unknown=True)
+        for run in list(self._runs.values()):
+            if run.doubt is not None and run.view.status in statuses:
+                self._fail(run.step, run.doubt, unknown=True)
 
     def views(self) -> list[StepView]:
         """All steps as people see them, an agent's calls after the step that was delegated."""
-        return list(self._views.values())
+        return [run.view for run in self._runs.values()]
 
     def failed(self) -> bool:
         """Whether the last plan left a step failed, or one of which nobody knows whether it happened."""
-        statuses = {self._views[step_id].status for step_id in self._round}
+        statuses = {run.view.status for run in self._of_round()}
         return StepStatus.FAILED in statuses or any(view.status is StepStatus.UNKNOWN for view in self.views())
 
     def met_setback(self) -> bool:
         """Whether another plan may help: something failed or was rejected, and nothing is in the dark."""
-        views = [self._views[step_id] for step_id in self._turn]
+        views = [run.view for run in self._of_turn()]
         if any(view.status is StepStatus.UNKNOWN for view in views):
             return False  # planning anew could do a second time what may have happened
-        return any(_may_go_better(self._views[step_id]) for step_id in self._round)
+        return any(_may_go_better(run.view) for run in self._of_round())
 
     def any_waits(self) -> bool:
         """Whether any step waits for a worker."""
-        return any(view.status is StepStatus.AWAITING_WORKER for view in self._views.values())
+        return any(view.status is StepStatus.AWAITING_WORKER for view in self.views())
 
     def waits(self) -> Iterator[WorkerWait]:
         """The capabilities that steps wait for, since when, and until when at most."""
         by_capability: dict[str, list[StepView]] = {}
-        for view in self._views.values():
+        for view in self.views():
             if view.status is StepStatus.AWAITING_WORKER and view.waiting_since:
-                owner = Reasoning.name if self._steps[view.id].agent else view.capability
+                owner = Reasoning.name if self._runs[view.id].step.agent else view.capability
                 by_capability.setdefault(owner, []).append(view)
         for capability, views in by_capability.items():
-            ends = [view.waiting_since + _patience(self._steps[view.id]) for view in views if view.waiting_since]
+            ends = [view.waiting_since + _patience(self._runs[view.id].step) for view in views if view.waiting_since]
             since = min(view.waiting_since for view in views if view.waiting_since)
             yield WorkerWait(
                 capability=capability,
@@ -559,11 +594,11 @@ class Execution:
 
     def works(self) -> bool:
         """Whether any step runs or waits for a worker, rather than for a person."""
-        return any(view.status in (StepStatus.RUNNING, StepStatus.AWAITING_WORKER) for view in self._views.values())
+        return any(view.status in (StepStatus.RUNNING, StepStatus.AWAITING_WORKER) for view in self.views())
 
     def progress(self) -> list[Progress]:
         """The steps so far, as a planner may see them."""
-        return progress(self.views(), self._steps, self._taint())
+        return progress(self.views(), self._plan(), self._taint())
 
     def has_steps(self) -> bool:
         """Whether this turn has any step to report."""
@@ -571,7 +606,7 @@ class Execution:
 
     def reports(self) -> list[StepReport]:
         """What became of each step of this turn, for the final answer; together small enough for one payload."""
-        views = [self._views[step_id] for step_id in self._turn]
+        views = [run.view for run in self._of_turn()]
         share = _REPORTS_BYTES // max(1, len(views))
         return [records.report(view, share) for view in views]
 
@@ -581,45 +616,46 @@ class Execution:
         return any(self._says_strangers(step_id, taint) for step_id in self._turn)
 
     def _says_strangers(self, step_id: str, taint: Taint) -> bool:
-        view = self._views[step_id]
-        if view.error and not error_is_ours(view, self._steps[step_id], taint):
+        run = self._runs[step_id]
+        if run.view.error and not error_is_ours(run.view, run.step, taint):
             return True
-        return step_id in self._results and taint.strangers_in(step_id)
+        return run.has_result and taint.strangers_in(step_id)
 
     def _taint(self) -> Taint:
-        return Taint(self._steps, self._results)
+        return Taint(self._plan(), self.results())
 
     def results(self) -> Mapping[str, JsonValue]:
         """What the steps returned, by their ids."""
-        return self._results
+        return {step_id: run.result for step_id, run in self._runs.items() if run.has_result}
 
     def kept(self) -> list[KeptStep]:
         """The finished steps of this turn, for a later turn in another run. An agent's calls stay with their step."""
         return [
-            records.kept(self._steps[step_id], self._views[step_id]) for step_id in self._turn if self._is_kept(step_id)
+            records.kept(run.step, run.view)
+            for run in self._of_turn()
+            if run.view.status is StepStatus.COMPLETED and run.view.parent is None
         ]
-
-    def _is_kept(self, step_id: str) -> bool:
-        view = self._views[step_id]
-        return view.status is StepStatus.COMPLETED and view.parent is None
 
     def bound(self) -> list[BoundStep]:
         """All steps as planned."""
-        return list(self._steps.values())
+        return list(self._plan().values())
+
+    def _plan(self) -> dict[str, BoundStep]:
+        return {step_id: run.step for step_id, run in self._runs.items()}
 
     def effects(self) -> list[DoneEffect]:
         """The effects that nobody has taken over yet, in the order in which they happened."""
-        return [records.effect(self._views[step_id], self._steps[step_id]) for step_id in self._effects]
+        return [records.effect(self._runs[step_id].view, self._runs[step_id].step) for step_id in self._effects]
 
     def take_effects(self) -> list[DoneEffect]:
-        """The same, and from now on they are somebody else's to remember."""
+        """Return the effects and clear the list: the caller owns them now."""
         taken = self.effects()
         self._effects = []
         return taken
 
     def mark_undone(self, step_id: str) -> None:
         """Its effect was taken back."""
-        if step_id in self._views:
+        if step_id in self._runs:
             self._set(step_id, status=StepStatus.UNDONE)
 
 
