@@ -10,16 +10,14 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from activities.reasoning.contract import Message, Role
-from api.auth.principals import Permission, Person
-from api.deps import AppState
-from api.events.broker import RunEvents
+from api.auth.principals import Permission
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
+from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.conversations import ConversationPosition, ConversationPositions
 from api.protocols.shared.history import last_said
 from api.protocols.shared.run_summary import waiting
-from api.services.runs import Runs
 from api.services.schemas import MAX_MESSAGE, DecisionBody, StartBody
-from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound
+from retinue.errors import Conflict, InvalidArguments, NotFound
 from workflows.messages import ENDED, AssistantStatus, AssistantView, ContinuedState, Decide, DecisionKind, SendMessage
 
 WAIT = 25.0
@@ -69,32 +67,16 @@ class Said:
         return "\n\n".join(part for part in (self.text, *values) if part.strip())
 
 
-@dataclass(frozen=True)
-class CallContext:
-    """Who calls, and what they reach.
+class MessageReceiver:
+    """Does what another agent's messages want.
 
     Args:
-        person: The caller.
-        runs: Theirs.
-        events: Of their runs.
-        kept: The process's own things.
-        base: The front door's address as the caller reached it, with a slash at its end.
+        call: Who sends them.
     """
 
-    person: Person
-    runs: Runs
-    events: RunEvents
-    state: AppState
-    base: str
-
-    def need(self, permission: Permission) -> None:
-        """Refuse whoever may not.
-
-        Raises:
-            NotAllowed: Their roles, or their key, do not allow it.
-        """
-        if not self.person.may(permission):
-            raise NotAllowed(f"you may not do this: it needs the permission {str(permission)!r}")
+    def __init__(self, call: CallContext) -> None:
+        self.call = call
+        self.runs = call.runs
 
     async def take(self, said: Said) -> str:
         """Do what a message wants; gives the id of its task. Once it returns, it is durable.
@@ -125,14 +107,14 @@ class CallContext:
 
     async def _begin(self, said: Said) -> str:
         """A new assistant; the same message again is the same one."""
-        self.need(Permission.ASK)
+        self.call.need(Permission.ASK)
         if said.decides:
             raise InvalidArguments("a decision belongs to a task", hint="name the task that asked in taskId")
         words = _checked(said.words)
         key, body = f"a2a {said.message_id}", f"a2a {json.dumps([words, said.context_id])}"
-        claim = await self.state.keys.claim(owner=self.person.owner, key=key, body=body, named="messageId")
+        claim = await self.call.state.keys.claim(owner=self.call.person.owner, key=key, body=body, named="messageId")
         try:
-            given = self.runs.input_for(StartBody(message=words), timezone=self.state.settings.retinue_timezone)
+            given = self.runs.input_for(StartBody(message=words), timezone=self.call.state.settings.retinue_timezone)
             before = await self._before(said.context_id) if said.context_id else []
             if before:
                 asked = Message(role=Role.USER, text=words)
@@ -141,11 +123,11 @@ class CallContext:
             ASSISTANTS_STARTED.inc()
             await self._note_context(view.id, said.context_id or view.id)
         finally:
-            await self.state.keys.give_back(claim)
+            await self.call.state.keys.give_back(claim)
         return view.id
 
     async def _decide(self, said: Said) -> None:
-        self.need(Permission.DECIDE)
+        self.call.need(Permission.DECIDE)
         for data in said.data:
             try:
                 wanted = Decided.model_validate(data)
@@ -154,14 +136,14 @@ class CallContext:
                 wrong = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
                 raise InvalidArguments(f"the data part is no decision: {wrong}"[:1000]) from None
             said_of_it = body.model_dump(exclude={"wait_seconds"}, exclude_unset=True)
-            decision = Decide(approval_id=wanted.approval_id, by=self.person.owner, **said_of_it)
+            decision = Decide(approval_id=wanted.approval_id, by=self.call.person.owner, **said_of_it)
             await self.runs.decide(said.task_id, decision)
             DECISIONS.labels(wanted.decision).inc()
 
     async def _answer(self, said: Said) -> None:
         """Words to a task answer its question. They approve nothing: who relays them may have been told what to say."""
         view = await self.runs.view(said.task_id)
-        self.need(Permission.ASK)
+        self.call.need(Permission.ASK)
         words = _checked(said.words)
         if view.status in ENDED:
             raise Conflict("the task has ended", hint="send a message with its contextId and no taskId to go on")
@@ -182,7 +164,7 @@ class CallContext:
             Conflict: It has ended already.
         """
         view = await self.runs.view(task_id)
-        self.need(Permission.ASK)
+        self.call.need(Permission.ASK)
         if view.status in ENDED:
             raise Conflict("the task has ended")
         await self.runs.cancel(task_id, undo=False)
@@ -213,12 +195,12 @@ class CallContext:
         await self._places.take(latest, ConversationPosition(task_id, 0, begins=True, at=now), instead_of=known)
 
     def _name(self, *parts: str) -> str:
-        text = json.dumps(["a2a", self.person.owner, *parts])
+        text = json.dumps(["a2a", self.call.person.owner, *parts])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
     def _places(self) -> ConversationPositions:
-        return ConversationPositions(self.state.keys.store)
+        return ConversationPositions(self.call.state.keys.store)
 
 
 def _checked(words: str) -> str:

@@ -15,8 +15,8 @@ from fastapi import APIRouter, Request, Response
 from api.auth.authenticator import AuthMethod
 from api.auth.loopback_only import check_arrival
 from api.auth.principals import Permission
-from api.deps import Caller, MyEvents, MyRuns, State, StateAtRest, needs
-from api.protocols.a2a.request import CallContext
+from api.deps import StateAtRest, needs
+from api.protocols.shared.call_context import Call
 from retinue.capability import Manifest
 from retinue.errors import RetinueError
 
@@ -51,10 +51,10 @@ async def _manifests(state: StateAtRest) -> Sequence[Manifest]:
 
 @router.post("/a2a/", dependencies=[needs(Permission.READ)])
 @router.post("/a2a", dependencies=[needs(Permission.READ)])
-async def rpc(request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller) -> Response:
+async def rpc(request: Request, call: Call) -> Response:
     """One call of the protocol. Each method asks for a permission of its own."""
     serving = await _loaded()
-    answer: Response = await serving.answered(CallContext(me, runs, events, state, str(request.base_url)), request)
+    answer: Response = await serving.answered(call, request)
     return answer
 
 

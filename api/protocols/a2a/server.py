@@ -66,8 +66,9 @@ from temporalio.service import RPCError
 from api.events.broker import Reader
 from api.events.model import EventKind
 from api.http.etags import matches
-from api.protocols.a2a.request import WAIT, CallContext, Said
+from api.protocols.a2a.request import WAIT, MessageReceiver, Said
 from api.protocols.a2a.tasks import RESTS, STATES, reply_of, task_of, update_of
+from api.protocols.shared.call_context import CallContext
 from retinue.capability import Manifest
 from retinue.errors import CallerError, Conflict, NotAllowed, NotFound, RetinueError
 from workflows.messages import AssistantStatus, AssistantView
@@ -146,11 +147,11 @@ def _skill(manifest: Manifest) -> AgentSkill:
     )
 
 
-async def answered(visit: CallContext, request: Request) -> Response:
+async def answered(call: CallContext, request: Request) -> Response:
     """Answer one call."""
     if (refusal := await _wrong_params(request)) is not None:
         return refusal
-    dispatcher = JsonRpcDispatcher(Assistants(visit), enable_v0_3_compat=True)
+    dispatcher = JsonRpcDispatcher(Assistants(call), enable_v0_3_compat=True)
     answer: Response = await dispatcher.handle_requests(request)
     return answer
 
@@ -184,8 +185,9 @@ def _is_id(value: JsonValue) -> bool:
 class Assistants(RequestHandler):
     """The protocol's methods for one caller."""
 
-    def __init__(self, visit: CallContext) -> None:
-        self._visit = visit
+    def __init__(self, call: CallContext) -> None:
+        self._call = call
+        self._receiver = MessageReceiver(call)
 
     async def on_get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Task:
         """Where a task stands."""
@@ -200,7 +202,7 @@ class Assistants(RequestHandler):
         """Stop a task. What is done stays done."""
 
         async def stopped() -> Task:
-            return await self._shown(await self._visit.cancel(params.id))
+            return await self._shown(await self._receiver.cancel(params.id))
 
         return await _told(stopped, conflict=TaskNotCancelableError)
 
@@ -209,7 +211,7 @@ class Assistants(RequestHandler):
 
         async def sent() -> Task:
             _refuse_push(params)
-            assistant_id = await self._visit.take(_said(params.message))
+            assistant_id = await self._receiver.take(_said(params.message))
             seconds = 0.0 if params.configuration.return_immediately else WAIT
             view = await self._outcome(assistant_id, seconds=seconds)
             history = params.configuration.history_length if params.configuration.HasField("history_length") else None
@@ -224,7 +226,7 @@ class Assistants(RequestHandler):
 
         async def sent() -> str:
             _refuse_push(params)
-            return await self._visit.take(_said(params.message))
+            return await self._receiver.take(_said(params.message))
 
         assistant_id = await _told(sent)
         async with aclosing(self._stream(assistant_id)) as events:
@@ -235,7 +237,7 @@ class Assistants(RequestHandler):
         self, params: SubscribeToTaskRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
         """How a task goes on."""
-        view = await _told(lambda: self._visit.runs.view(params.id))
+        view = await _told(lambda: self._call.runs.view(params.id))
         if STATES[view.status] in RESTS - {TaskState.TASK_STATE_INPUT_REQUIRED}:
             raise UnsupportedOperationError("the task has ended; read it with GetTask")
         async with aclosing(self._stream(params.id)) as events:
@@ -246,9 +248,9 @@ class Assistants(RequestHandler):
         self, params: GetExtendedAgentCardRequest, context: ServerCallContext
     ) -> AgentCard:
         """The card with the capabilities, for whoever is recognised."""
-        visit = self._visit
-        manifests = await _told(visit.state.directory.manifests)
-        return card(visit.base, manifests, protected=True)
+        call = self._call
+        manifests = await _told(call.state.directory.manifests)
+        return card(call.base, manifests, protected=True)
 
     async def on_create_task_push_notification_config(
         self, params: TaskPushNotificationConfig, context: ServerCallContext
@@ -275,16 +277,16 @@ class Assistants(RequestHandler):
         raise _no_push()
 
     async def _task(self, assistant_id: str, history: int | None) -> Task:
-        return await self._shown(await self._visit.runs.view(assistant_id), history)
+        return await self._shown(await self._call.runs.view(assistant_id), history)
 
     async def _shown(self, view: AssistantView, history: int | None = None) -> Task:
-        context_id = await self._visit.context_of(view.id)
-        return task_of(view, context_id, self._visit.base, history=history)
+        context_id = await self._receiver.context_of(view.id)
+        return task_of(view, context_id, self._call.base, history=history)
 
     async def _outcome(self, assistant_id: str, *, seconds: float) -> AssistantView:
         if not seconds:
-            return await self._visit.runs.view(assistant_id)
-        return await self._visit.runs.settled(assistant_id, seconds=seconds, mine=True)
+            return await self._call.runs.view(assistant_id)
+        return await self._call.runs.settled(assistant_id, seconds=seconds, mine=True)
 
     async def _tasks(self, params: ListTasksRequest) -> ListTasksResponse:
         if params.HasField("page_size"):
@@ -298,7 +300,7 @@ class Assistants(RequestHandler):
                 return ListTasksResponse(page_size=0)
             status = fitting[-1] if len(fitting) == 1 else None
         size = min(params.page_size or _MOST_TASKS, _MOST_TASKS)
-        found, cursor = await self._visit.runs.page(status=status, limit=size, cursor=params.page_token or None)
+        found, cursor = await self._call.runs.page(status=status, limit=size, cursor=params.page_token or None)
         tasks = [await self._task(run.id, params.history_length) for run in found]
         state = [
             task
@@ -313,24 +315,24 @@ class Assistants(RequestHandler):
 
     async def _stream(self, assistant_id: str) -> AsyncGenerator[Event]:
         """The task, then each state that is another, until it rests."""
-        visit = self._visit
-        await _told(lambda: visit.events.ended(assistant_id))
-        context_id = await visit.context_of(assistant_id)
-        async with visit.events.reader(assistant_id) as reader:
-            view = await _told(lambda: visit.runs.view(assistant_id))
-            yield task_of(view, context_id, visit.base)
+        call = self._call
+        await _told(lambda: call.events.ended(assistant_id))
+        context_id = await self._receiver.context_of(assistant_id)
+        async with call.events.reader(assistant_id) as reader:
+            view = await _told(lambda: call.runs.view(assistant_id))
+            yield task_of(view, context_id, call.base)
             before = _mark(view)
             while STATES[view.status] not in RESTS:
                 await _news(reader)
-                view = await _told(lambda: visit.runs.view(assistant_id))
+                view = await _told(lambda: call.runs.view(assistant_id))
                 if (mark := _mark(view)) != before:
                     before = mark
                     if view.status is AssistantStatus.COMPLETED:
-                        artifact = reply_of(view, visit.base)
+                        artifact = reply_of(view, call.base)
                         yield TaskArtifactUpdateEvent(
                             task_id=assistant_id, context_id=context_id, artifact=artifact, last_chunk=True
                         )
-                    yield update_of(view, context_id, visit.base)
+                    yield update_of(view, context_id, call.base)
 
 
 def _mark(view: AssistantView) -> str:

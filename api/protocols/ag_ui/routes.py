@@ -11,17 +11,18 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from temporalio.service import RPCError
 
 from api.auth.principals import Permission
-from api.deps import Caller, MyEvents, MyRuns, State, needs
+from api.deps import needs
 from api.events.drafts import REPLY
 from api.events.model import Event, EventKind
 from api.protocols.ag_ui.run_state import Folded
 from api.protocols.ag_ui.schemas import RunInput
-from api.protocols.ag_ui.threads import Begun, CallContext, Thread
+from api.protocols.ag_ui.threads import Begun, Thread
+from api.protocols.shared.call_context import Call, CallContext
 from retinue.errors import RetinueError
 
 router = APIRouter(tags=["doors"], include_in_schema=False)
@@ -38,22 +39,19 @@ _GONE = ("The assistant cannot be followed any more; start a run without a new m
 
 @router.post("/ag-ui/", dependencies=[needs(Permission.ASK)])
 @router.post("/ag-ui", dependencies=[needs(Permission.ASK)])
-async def run(
-    body: RunInput, request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller
-) -> StreamingResponse:
+async def run(body: RunInput, call: Call) -> StreamingResponse:
     """A run of the protocol. docs/protocols.md says how threads and runs become assistants and their turns."""
-    visit = CallContext(me, runs, events, state, str(request.base_url))
-    thread = Thread(body, visit)
+    thread = Thread(body, call)
     begun = await thread.begin()
-    telling = (await asyncio.to_thread(import_module, _TELLING)).Telling(body, begun, visit.base)
-    return StreamingResponse(_stream(thread, begun, telling, visit), media_type="text/event-stream", headers=_HEADERS)
+    telling = (await asyncio.to_thread(import_module, _TELLING)).Telling(body, begun, call.base)
+    return StreamingResponse(_stream(thread, begun, telling, call), media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _stream(thread: Thread, begun: Begun, telling: Any, visit: CallContext) -> AsyncIterator[bytes]:
+async def _stream(thread: Thread, begun: Begun, telling: Any, call: CallContext) -> AsyncIterator[bytes]:
     encoded = import_module(_TELLING).encoded
     yield encoded(telling.start())
     try:
-        async for event in _told(begun, telling, visit):
+        async for event in _told(begun, telling, call):
             if event is not None and event.type.value in _LAST:
                 await thread.reach(begun, telling.messages)
             yield _COMMENT if event is None else encoded(event)
@@ -62,12 +60,12 @@ async def _stream(thread: Thread, begun: Begun, telling: Any, visit: CallContext
             yield encoded(event)
 
 
-async def _told(begun: Begun, telling: Any, visit: CallContext) -> AsyncIterator[Any]:
+async def _told(begun: Begun, telling: Any, call: CallContext) -> AsyncIterator[Any]:
     """The events up to the end, and None where nothing happened for a while."""
     folded = Folded(begun.assistant_id)
     now = asyncio.get_running_loop().time
     until = now() + LONGEST
-    async with visit.events.reader(begun.assistant_id, begun.after) as reader:
+    async with call.events.reader(begun.assistant_id, begun.after) as reader:
         while (left := until - now()) > 0:
             events = await reader.read(min(ALIVE, left))
             if not events:

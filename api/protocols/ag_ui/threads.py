@@ -18,16 +18,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from activities.reasoning.contract import Message, Usage
-from api.auth.principals import Permission, Person
-from api.deps import AppState
-from api.events.broker import RunEvents
+from api.auth.principals import Permission
 from api.events.cursor import EventCursor
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.protocols.ag_ui.schemas import Answer, RunInput, Said
+from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.conversations import ConversationPosition, ConversationPositions
 from api.protocols.shared.history import credited
 from api.protocols.shared.run_summary import waiting
-from api.services.runs import Runs
 from api.services.schemas import DecisionBody, MessageBody, StartBody
 from api.storage.idempotency import Claim
 from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
@@ -49,25 +47,6 @@ QUESTION = "question"
 _LONGEST = {APPROVAL: 100, QUESTION: 40}
 
 Body = TypeVar("Body", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class CallContext:
-    """Who calls, and what they reach.
-
-    Args:
-        person: The caller.
-        runs: Theirs.
-        events: Of their runs.
-        kept: The process's own things.
-        base: The front door's address as the caller reached it, with a slash at its end.
-    """
-
-    person: Person
-    runs: Runs
-    events: RunEvents
-    state: AppState
-    base: str
 
 
 @dataclass(frozen=True)
@@ -105,14 +84,14 @@ class Thread:
 
     Args:
         asked: What the client sent.
-        visit: Who calls.
+        call: Who calls.
     """
 
-    def __init__(self, asked: RunInput, visit: CallContext) -> None:
+    def __init__(self, asked: RunInput, call: CallContext) -> None:
         self._asked = asked
-        self._visit = visit
-        self._runs = visit.runs
-        self._places = ConversationPositions(visit.state.keys.store)
+        self._call = call
+        self._runs = call.runs
+        self._places = ConversationPositions(call.state.keys.store)
         self._name = self._digest("thread")
 
     async def begin(self) -> Begun:
@@ -125,7 +104,7 @@ class Thread:
         """
         async with self._once():
             place, view, told = await (self._resumed() if self._asked.resume else self._spoken())
-            await self._visit.events.ended(place.assistant_id)
+            await self._call.events.ended(place.assistant_id)
             description = await self._runs.readable(place.assistant_id)
         after = EventCursor().format_event_id(description.run_id or "", int(description.history_length))
         begun = Begun(place.assistant_id, place.told, place.at, after, view.usage)
@@ -142,9 +121,9 @@ class Thread:
         """One request with this run's id at a time, and always the same."""
         said = [(said.id, said.text) for said in self._asked.messages[-1:]]
         answers = [answer.model_dump(mode="json") for answer in self._asked.resume or ()]
-        keys, key = self._visit.state.keys, f"ag-ui {self._digest('run', self._asked.run_id)}"
+        keys, key = self._call.state.keys, f"ag-ui {self._digest('run', self._asked.run_id)}"
         body = json.dumps([said, answers])
-        claim = await keys.claim(owner=self._visit.person.owner, key=key, body=body, named="runId")
+        claim = await keys.claim(owner=self._call.person.owner, key=key, body=body, named="runId")
         try:
             yield
         finally:
@@ -208,7 +187,7 @@ class Thread:
 
     def _given(self, said: Said, heard: Sequence[Message]) -> StartAssistant:
         """A chat that begins with what is said; before it stands what an assistant that is gone had heard."""
-        timezone = self._asked.timezone or self._visit.state.settings.retinue_timezone
+        timezone = self._asked.timezone or self._call.state.settings.retinue_timezone
         given = self._runs.input_for(StartBody(message=said.text, mode=Mode.CHAT), timezone=timezone)
         earlier = credited(self._asked.earlier(), heard)
         if not earlier:
@@ -256,16 +235,16 @@ class Thread:
 
     async def _decide(self, assistant_id: str, approval_id: str, answer: Answer) -> None:
         """Through the same update as everywhere. The same decision of the same person again is the one that stands."""
-        if not self._visit.person.may(Permission.DECIDE):
+        if not self._call.person.may(Permission.DECIDE):
             raise NotAllowed(f"you may not do this: it needs the permission {str(Permission.DECIDE)!r}")
         body = await self._decision(assistant_id, approval_id, answer)
         said = body.model_dump(exclude={"wait_seconds"}, exclude_unset=True)
         try:
-            decision = Decide(approval_id=approval_id, by=self._visit.person.owner, **said)
+            decision = Decide(approval_id=approval_id, by=self._call.person.owner, **said)
             await self._runs.decide(assistant_id, decision)
         except Conflict:
             approval = await self._approval(assistant_id, approval_id)
-            if not _stands(approval, body, self._visit.person.owner):
+            if not _stands(approval, body, self._call.person.owner):
                 raise
             return
         DECISIONS.labels(body.decision).inc()
@@ -285,7 +264,7 @@ class Thread:
         return found
 
     def _digest(self, *parts: str) -> str:
-        text = json.dumps(["ag-ui", self._visit.person.owner, self._asked.thread_id, *parts], ensure_ascii=False)
+        text = json.dumps(["ag-ui", self._call.person.owner, self._asked.thread_id, *parts], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

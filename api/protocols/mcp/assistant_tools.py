@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth.principals import Permission
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
-from api.protocols.mcp.routes import CallContext
+from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.run_summary import ShownAssistant, ShownInbox, bounded, shown, shown_approval
 from api.services.inbox import waiting_for
 from api.services.schemas import CancelBody, DecisionBody, MessageBody, StartBody
@@ -72,13 +72,13 @@ class CancelArgs(CancelBody):
     assistant_id: str = Field(max_length=200)
 
 
-async def claimed(visit: CallContext, key: str | None, said: str, *, seconds: float) -> Claim | None:
+async def claimed(call: CallContext, key: str | None, said: str, *, seconds: float) -> Claim | None:
     """The run that belongs to a client's key, claimed for as long as it is begun and waited for.
 
     The answer itself is not kept: whoever repeats a call is told how its run stands by then.
 
     Args:
-        visit: Whose key it is.
+        call: Whose key it is.
         key: The client's; None without one.
         said: Everything that makes the call what it is.
         seconds: How long the call waits.
@@ -90,65 +90,65 @@ async def claimed(visit: CallContext, key: str | None, said: str, *, seconds: fl
     if key is None:
         return None
     lasting = CLAIM + timedelta(seconds=seconds)
-    return await visit.state.keys.claim(owner=visit.person.owner, key=key, body=said, lasting=lasting, named=KEY)
+    return await call.state.keys.claim(owner=call.person.owner, key=key, body=said, lasting=lasting, named=KEY)
 
 
-async def given_back(visit: CallContext, claim: Claim | None) -> None:
+async def given_back(call: CallContext, claim: Claim | None) -> None:
     """Let the next call with the key go on."""
     if claim is not None:
-        await visit.state.keys.give_back(claim)
+        await call.state.keys.give_back(claim)
 
 
-async def _start(visit: CallContext, body: StartBody, key: str | None) -> ShownAssistant:
+async def _start(call: CallContext, body: StartBody, key: str | None) -> ShownAssistant:
     said = body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True)
-    claim = await claimed(visit, key, f"mcp start_assistant {said}", seconds=body.wait_seconds)
+    claim = await claimed(call, key, f"mcp start_assistant {said}", seconds=body.wait_seconds)
     try:
-        timezone = body.timezone or visit.state.settings.retinue_timezone
-        view = await visit.runs.start(body, timezone=timezone, claimed=claim)
+        timezone = body.timezone or call.state.settings.retinue_timezone
+        view = await call.runs.start(body, timezone=timezone, claimed=claim)
         ASSISTANTS_STARTED.inc()
         if body.wait_seconds:
-            view = await visit.runs.settled(view.id, seconds=body.wait_seconds)
+            view = await call.runs.settled(view.id, seconds=body.wait_seconds)
     finally:
-        await given_back(visit, claim)
-    return shown(view, visit.base)
+        await given_back(call, claim)
+    return shown(view, call.base)
 
 
-async def _status(visit: CallContext, args: ReadArgs, _: str | None) -> ShownAssistant:
+async def _status(call: CallContext, args: ReadArgs, _: str | None) -> ShownAssistant:
     if args.wait_seconds:
-        return shown(await visit.runs.settled(args.assistant_id, seconds=args.wait_seconds), visit.base)
-    return shown(await visit.runs.view(args.assistant_id), visit.base)
+        return shown(await call.runs.settled(args.assistant_id, seconds=args.wait_seconds), call.base)
+    return shown(await call.runs.view(args.assistant_id), call.base)
 
 
-async def _inbox(visit: CallContext, _: InboxArgs, __: str | None) -> ShownInbox:
-    found = await waiting_for(visit.runs, visit.person, visit.state.links.run)
-    items = [shown_approval(item, item.assistant_id, visit.base) for item in found.approvals]
+async def _inbox(call: CallContext, _: InboxArgs, __: str | None) -> ShownInbox:
+    found = await waiting_for(call.runs, call.person, call.state.links.run)
+    items = [shown_approval(item, item.assistant_id, call.base) for item in found.approvals]
     approvals, left_out = bounded(items)
     return ShownInbox(approvals=approvals, approvals_left_out=left_out, unreadable=found.unreadable[:100])
 
 
-async def _decide(visit: CallContext, args: DecideArgs, _: str | None) -> ShownAssistant:
+async def _decide(call: CallContext, args: DecideArgs, _: str | None) -> ShownAssistant:
     said = args.body().model_dump(exclude={"wait_seconds"}, exclude_unset=True)
-    decision = Decide(approval_id=args.approval_id, by=visit.person.owner, **said)
-    await visit.runs.decide(args.assistant_id, decision)
+    decision = Decide(approval_id=args.approval_id, by=call.person.owner, **said)
+    await call.runs.decide(args.assistant_id, decision)
     DECISIONS.labels(args.decision).inc()
-    return shown(await _after(visit, args.assistant_id, args.wait_seconds), visit.base)
+    return shown(await _after(call, args.assistant_id, args.wait_seconds), call.base)
 
 
-async def _send(visit: CallContext, args: MessageArgs, key: str | None) -> ShownAssistant:
+async def _send(call: CallContext, args: MessageArgs, key: str | None) -> ShownAssistant:
     message = SendMessage(text=args.message, key=key, question_id=args.question_id)
-    await visit.runs.send_message(args.assistant_id, message)
-    return shown(await _after(visit, args.assistant_id, args.wait_seconds), visit.base)
+    await call.runs.send_message(args.assistant_id, message)
+    return shown(await _after(call, args.assistant_id, args.wait_seconds), call.base)
 
 
-async def _cancel(visit: CallContext, args: CancelArgs, _: str | None) -> ShownAssistant:
-    await visit.runs.cancel(args.assistant_id, undo=args.undo)
-    return shown(await visit.runs.settled(args.assistant_id, seconds=_CANCEL_WAIT, mine=True), visit.base)
+async def _cancel(call: CallContext, args: CancelArgs, _: str | None) -> ShownAssistant:
+    await call.runs.cancel(args.assistant_id, undo=args.undo)
+    return shown(await call.runs.settled(args.assistant_id, seconds=_CANCEL_WAIT, mine=True), call.base)
 
 
-async def _after(visit: CallContext, assistant_id: str, seconds: float) -> AssistantView:
+async def _after(call: CallContext, assistant_id: str, seconds: float) -> AssistantView:
     if seconds:
-        return await visit.runs.settled(assistant_id, seconds=seconds, mine=True)
-    return await visit.runs.view(assistant_id)
+        return await call.runs.settled(assistant_id, seconds=seconds, mine=True)
+    return await call.runs.view(assistant_id)
 
 
 @dataclass(frozen=True)
@@ -236,16 +236,16 @@ TOOLS = MappingProxyType(
 )
 
 
-def shown_tools(visit: CallContext) -> Iterator[AssistantTool]:
+def shown_tools(call: CallContext) -> Iterator[AssistantTool]:
     """The tools that the caller may use."""
-    yield from (tool for tool in TOOLS.values() if visit.person.may(tool.permission))
+    yield from (tool for tool in TOOLS.values() if call.person.may(tool.permission))
 
 
-async def call_tool(visit: CallContext, name: str, arguments: dict[str, Any], *, key: str | None) -> BaseModel:
+async def call_tool(call: CallContext, name: str, arguments: dict[str, Any], *, key: str | None) -> BaseModel:
     """Call a tool.
 
     Args:
-        visit: Who calls.
+        call: Who calls.
         name: The tool.
         arguments: As the client sent them.
         key: The client's idempotency key.
@@ -258,6 +258,6 @@ async def call_tool(visit: CallContext, name: str, arguments: dict[str, Any], *,
     tool = TOOLS.get(name)
     if tool is None:
         raise NotFound(f"there is no tool {name[:80]!r}", hint=f"there are {', '.join(TOOLS)}")
-    if not visit.person.may(tool.permission):
+    if not call.person.may(tool.permission):
         raise NotAllowed(f"you may not do this: it needs the permission {str(tool.permission)!r}")
-    return await tool.act(visit, tool.args.model_validate(arguments), key)
+    return await tool.act(call, tool.args.model_validate(arguments), key)

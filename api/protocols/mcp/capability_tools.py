@@ -16,7 +16,7 @@ from pydantic import JsonValue, ValidationError
 from api.auth.principals import Permission
 from api.http.metrics import ASSISTANTS_STARTED
 from api.protocols.mcp.assistant_tools import claimed, given_back
-from api.protocols.mcp.routes import CallContext
+from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.run_summary import ShownAssistant, shown
 from api.services.schemas import StartBody
 from retinue.capability import Manifest, ToolSpec
@@ -46,20 +46,20 @@ class Called:
     assistant: ShownAssistant
 
 
-def capability_tools(visit: CallContext, manifest: Manifest) -> Mapping[str, ToolSpec]:
+def capability_tools(call: CallContext, manifest: Manifest) -> Mapping[str, ToolSpec]:
     """A capability's tools by the names that they have at its own door: `create_event`. Whoever may not ask has none."""
-    if not visit.person.may(Permission.ASK):
+    if not call.person.may(Permission.ASK):
         return {}
     return {spec.name.partition(".")[2]: spec for spec in manifest.tools if spec.plannable}
 
 
 async def call_capability(
-    visit: CallContext, manifest: Manifest, name: str, arguments: dict[str, Any], *, key: str | None, seconds: float
+    call: CallContext, manifest: Manifest, name: str, arguments: dict[str, Any], *, key: str | None, seconds: float
 ) -> Called:
     """Call a tool as a run of one step, and wait for it.
 
     Args:
-        visit: Who calls.
+        call: Who calls.
         manifest: The capability.
         name: The tool, without the capability's name.
         arguments: As the client sent them.
@@ -71,21 +71,21 @@ async def call_capability(
         NotFound: There is no such tool.
         InvalidArguments: The arguments do not fit, or the key was used for another call.
     """
-    if not visit.person.may(Permission.ASK):
+    if not call.person.may(Permission.ASK):
         raise NotAllowed(f"you may not do this: it needs the permission {str(Permission.ASK)!r}")
     step = _bound(manifest, name, arguments)
     said = f"mcp {step.tool} {json.dumps(arguments, sort_keys=True)}"
-    claim = await claimed(visit, key, said, seconds=seconds)
+    claim = await claimed(call, key, said, seconds=seconds)
     try:
         # the arguments must not stand in the message: what a message holds counts as typed by the person
         body = StartBody(message=f"{step.tool}, called through the MCP door")
-        given = visit.runs.input_for(body, timezone=visit.state.settings.retinue_timezone)
-        view = await visit.runs.begin(given.model_copy(update={"call": step}), claimed=claim)
+        given = call.runs.input_for(body, timezone=call.state.settings.retinue_timezone)
+        view = await call.runs.begin(given.model_copy(update={"call": step}), claimed=claim)
         ASSISTANTS_STARTED.inc()
-        view = await visit.runs.settled(view.id, seconds=seconds)
+        view = await call.runs.settled(view.id, seconds=seconds)
     finally:
-        await given_back(visit, claim)
-    return _told(view, visit.base)
+        await given_back(call, claim)
+    return _told(view, call.base)
 
 
 def _bound(manifest: Manifest, name: str, arguments: dict[str, Any]) -> BoundStep:

@@ -7,16 +7,15 @@ Streamable HTTP without sessions: each request is recognised, allowed and counte
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Response
 from starlette.types import Receive, Scope, Send
 
-from api.auth.principals import Permission, Person
-from api.deps import AppState, Caller, MyRuns, State, needs
-from api.services.runs import Runs
+from api.auth.principals import Permission
+from api.deps import AppState, needs
+from api.protocols.shared.call_context import Call
 from retinue.capability import Manifest
 from retinue.errors import NotFound
 from retinue.temporal.registry import FRESH
@@ -26,23 +25,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["doors"], include_in_schema=False)
 _SERVING = "api.protocols.mcp.server"
-
-
-@dataclass(frozen=True)
-class CallContext:
-    """Who calls, and what they reach.
-
-    Args:
-        person: The caller.
-        runs: Theirs.
-        kept: The process's own things.
-        base: The front door's address as the caller reached it, with a slash at its end.
-    """
-
-    person: Person
-    runs: Runs
-    state: AppState
-    base: str
 
 
 class McpAnswer(Response):
@@ -60,22 +42,18 @@ class McpAnswer(Response):
 
 @router.post("/mcp/", dependencies=[needs(Permission.READ)])
 @router.post("/mcp", dependencies=[needs(Permission.READ)])
-async def assistants(request: Request, runs: MyRuns, state: State, me: Caller) -> Response:
+async def assistants(call: Call) -> Response:
     """Assistants and approvals as tools. Each tool asks for a permission of its own."""
     serving = await _loaded()
-    visit = CallContext(me, runs, state, str(request.base_url))
-    return McpAnswer(serving.assistants_server(visit), serving.answered)
+    return McpAnswer(serving.assistants_server(call), serving.answered)
 
 
 @router.post("/mcp/{capability}", dependencies=[needs(Permission.READ)])
-async def capability_tools(
-    capability: Annotated[str, Path(max_length=40)], request: Request, runs: MyRuns, state: State, me: Caller
-) -> Response:
+async def capability_tools(capability: Annotated[str, Path(max_length=40)], call: Call) -> Response:
     """A capability's tools, each call a run of one step under the caller's policy."""
-    manifest = await _manifest(state, capability)
+    manifest = await _manifest(call.state, capability)
     serving = await _loaded()
-    visit = CallContext(me, runs, state, str(request.base_url))
-    return McpAnswer(serving.capability_server(visit, manifest), serving.answered)
+    return McpAnswer(serving.capability_server(call, manifest), serving.answered)
 
 
 async def _manifest(state: AppState, name: str) -> Manifest:

@@ -20,7 +20,7 @@ from temporalio.service import RPCError
 from api.http.body_limits import MAX_BODY
 from api.protocols.mcp.assistant_tools import KEY, AssistantTool, call_tool, shown_tools
 from api.protocols.mcp.capability_tools import Called, call_capability, capability_tools
-from api.protocols.mcp.routes import CallContext
+from api.protocols.shared.call_context import CallContext
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.errors import InvalidArguments, RetinueError
 
@@ -50,35 +50,35 @@ async def answered(server: Server[Any], scope: Scope, receive: Receive, send: Se
         await manager.handle_request(scope, receive, send)
 
 
-def assistants_server(visit: CallContext) -> Server[Any]:
+def assistants_server(call: CallContext) -> Server[Any]:
     """The server of assistants and approvals."""
 
     async def listed(_: Context, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_assistant_tool(tool) for tool in shown_tools(visit)])
+        return types.ListToolsResult(tools=[_assistant_tool(tool) for tool in shown_tools(call)])
 
     async def called(context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         async def act() -> types.CallToolResult:
             key = _key(context)
-            return _structured(await call_tool(visit, params.name, params.arguments or {}, key=key))
+            return _structured(await call_tool(call, params.name, params.arguments or {}, key=key))
 
         return await _told(context, act)
 
     return Server("retinue", version=VERSION, instructions=_INSTRUCTIONS, on_list_tools=listed, on_call_tool=called)
 
 
-def capability_server(visit: CallContext, manifest: Manifest) -> Server[Any]:
+def capability_server(call: CallContext, manifest: Manifest) -> Server[Any]:
     """The server of one capability's tools."""
 
     async def listed(_: Context, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(
-            tools=[_capability_tool(name, spec) for name, spec in capability_tools(visit, manifest).items()]
+            tools=[_capability_tool(name, spec) for name, spec in capability_tools(call, manifest).items()]
         )
 
     async def called(context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         async def act() -> types.CallToolResult:
             key, seconds = _key(context), _wait(context)
             return _outcome(
-                await call_capability(visit, manifest, params.name, params.arguments or {}, key=key, seconds=seconds)
+                await call_capability(call, manifest, params.name, params.arguments or {}, key=key, seconds=seconds)
             )
 
         return await _told(context, act)

@@ -1,0 +1,50 @@
+"""Who calls through a protocol, and what they reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.auth.principals import Permission, Person
+from api.deps import AppState, Caller, MyEvents, MyRuns, State
+from api.events.broker import RunEvents
+from api.services.runs import Runs
+from retinue.errors import NotAllowed
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """One call through a protocol.
+
+    Args:
+        person: The caller.
+        runs: The caller's runs.
+        events: The events of those runs.
+        state: Of the process.
+        base: The API's address as the caller reached it, with a slash at its end.
+    """
+
+    person: Person
+    runs: Runs
+    events: RunEvents
+    state: AppState
+    base: str
+
+    def need(self, permission: Permission) -> None:
+        """Check that the caller has a permission.
+
+        Raises:
+            NotAllowed: Their roles, or their key, do not allow it.
+        """
+        if not self.person.may(permission):
+            raise NotAllowed(f"you may not do this: it needs the permission {str(permission)!r}")
+
+
+def call_context(request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller) -> CallContext:
+    """Gather what one call needs, as a dependency of a route."""
+    return CallContext(me, runs, events, state, str(request.base_url))
+
+
+Call = Annotated[CallContext, Depends(call_context)]
