@@ -26,12 +26,11 @@ from cli.exits import ExitCode, words_of
 from cli.findings import Finding, Level
 from retinue.client import ClientError
 from retinue.client.models import Health
+from retinue.database.file_watch import obstacle
 from retinue.settings import ROOT, temporal_address
 from retinue.text import safe
 
 _TIMEOUT = 3.0
-_LEAST_FREE = 4 * 1024 * 1024
-"""Bytes on the disk of a database, below which its next commit may fail."""
 _READY_TIMEOUT = 20.0
 """Seconds: the API waits for Temporal and the registry before it says that these do not answer."""
 _MODEL = "https://api.openai.com/v1"
@@ -198,6 +197,8 @@ def api(url: str) -> Finding:
         missing = health.detail or ", ".join(health.waiting_for)
         advice = "wait a moment; if it stays so, look into the logs in the data folder"
         return Finding("api", Level.FAIL, f"{url} waits for: {missing}", advice)
+    if health.detail:
+        return Finding("api", Level.WARN, f"{url} is ready, but {health.detail}", "see the capabilities below")
     return Finding("api", Level.OK, f"{url} is ready")
 
 
@@ -211,9 +212,9 @@ def capabilities(url: str) -> Iterator[Finding]:
     own = {path.parent.name for path in (ROOT / "activities").glob("*/worker.py")}
     for capability in known:
         check = f"capability {capability.name}"
-        if capability.healthy and "does not work at the moment" in capability.notice:
+        if capability.healthy and capability.problem:
             advice = "mend this; steps wait for it for a day, and go on when it works again"
-            yield Finding(check, Level.FAIL, capability.notice, advice)
+            yield Finding(check, Level.FAIL, capability.problem, advice)
         elif capability.healthy:
             yield Finding(check, Level.OK, f"{capability.pollers} on queue {capability.task_queue}")
         else:
@@ -299,18 +300,11 @@ def databases() -> Iterator[Finding]:
     """Whether the SQLite files can be written and are sound."""
     for file in sorted(local.data_dir().glob("*.db")):
         check = f"database {file.name}"
-        if (problem := _writable(file)) != "ok":
+        if problem := obstacle(file):
             advice = "mend this; steps wait for it for a day, and go on when it works again"
             yield Finding(check, Level.FAIL, problem, advice)
         else:
             yield _guarded(check, lambda file=file: _quick_check(file))  # type: ignore[misc]  # bound now
-
-
-def _writable(file: Path) -> str:
-    if not os.access(file, os.W_OK):
-        return "its file is read-only"
-    free = shutil.disk_usage(file.parent).free
-    return "ok" if free >= _LEAST_FREE else f"its disk is full: {free // 1024} KiB are free"
 
 
 def _guarded(check: str, look: Callable[[], str]) -> Finding:

@@ -101,13 +101,14 @@ async def _conversations(
 
 
 async def _notices(asking: AsyncClient) -> list[str]:
-    """What a person should know about the services of this installation; nothing where nobody can say."""
+    """Return what a person should know about the services of this installation; nothing where that is unknown."""
     try:
         found = await asking.capabilities()
     except ClientError:
         return []
-    notices = {one.name: one.notice for one in found.capabilities if one.notice}
-    return [notices[name] for name in sorted(notices, key=lambda name: (name != "reasoning", name))]
+    told = sorted(found.capabilities, key=lambda one: (one.name != "reasoning", one.name))
+    problems = [f"Steps of {one.name} wait: {one.problem}." for one in told if one.problem]
+    return problems + [one.notice for one in told if one.notice]
 
 
 @router.get("/assistants/{assistant_id}")

@@ -164,6 +164,8 @@ class ToolSpec(BaseModel):
 
 
 MOST_LEFT_OUT = 100
+LONGEST_PROBLEM = 300
+"""Characters."""
 
 
 class Manifest(BaseModel):
@@ -179,6 +181,11 @@ class Manifest(BaseModel):
         "",
         max_length=300,
         description="What people should know about how it works in this installation, such as that its values are made up.",
+    )
+    problem: str = Field(
+        "",
+        max_length=LONGEST_PROBLEM,
+        description="Why its steps wait at the moment, such as that its database cannot be written; empty while it works.",
     )
     left_out: list[Annotated[str, Field(max_length=300)]] = Field(
         default_factory=list,

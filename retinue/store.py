@@ -31,7 +31,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from retinue.database import migrations
 from retinue.database.errors import breaks_connection, is_damage, to_retinue_error
-from retinue.database.file_watch import OPEN, OpenFiles
+from retinue.database.file_watch import OPEN, OpenFiles, obstacle
 from retinue.database.ledger_table import LEDGER
 from retinue.database.resource_pool import ResourcePool
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable, StoreLost, StoreUnavailable
@@ -327,8 +327,9 @@ class _Database:
         return f"the database file of {self._owner} {self._lost}" if self._lost else ""
 
     async def problem(self) -> str:
-        """In words why it could not be written when it was tried last; one that failed is tried again. Else nothing."""
-        if self._problem:
+        """Return in words why it cannot be written; else nothing. See `OpenDatabase`."""
+        file = _file(self._url)
+        if self._problem or (file is not None and obstacle(file)):
             with contextlib.suppress(SQLAlchemyError, OSError, RetinueError):
                 await self.probe()
         return self._problem

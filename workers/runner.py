@@ -21,7 +21,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 import activities
 from retinue.activity_adapter import any_activity
-from retinue.capability import WORKFLOW_QUEUE, Capability, Manifest
+from retinue.capability import LONGEST_PROBLEM, WORKFLOW_QUEUE, Capability, Manifest
 from retinue.database import file_watch
 from retinue.errors import InvalidArguments, NotServedHere, ServiceUnavailable, StoreLost, Undecipherable
 from retinue.runtime.logs import configure
@@ -45,7 +45,6 @@ _CONNECT_PAUSE = 0.5
 _KEYS_PAUSE = 5.0
 _DATABASE_LOOK = 1.0
 _PROBLEM_LOOK = 5.0
-_LONGEST_NOTICE = 300
 _LOOKS, _LOOK_PAUSE = 2, 10.0
 """A worker that starts again is away for a moment; one that is seen twice in a row to be away has gone."""
 _log = logging.getLogger("retinue.worker")
@@ -231,10 +230,40 @@ async def _check(manifest: Manifest) -> None:
         raise InvalidArguments(f"the registry would refuse {manifest.name}: {problem}")
 
 
-async def announce_changes(client: Client, manifests: AsyncIterator[Manifest]) -> None:
-    """Announce a capability whose tools change while it runs, each time they do. Errors as above."""
-    async for manifest in manifests:
-        await _until_heard(announce, client, manifest)
+class Announcements:
+    """Keep what the registry holds of one capability true: its manifest, and whether its databases work."""
+
+    def __init__(self, client: Client, manifest: Manifest | None = None) -> None:
+        """Begin with a manifest that is announced already, or with none."""
+        self._client = client
+        self._manifest = manifest
+        self._problem = ""
+        self._turn = asyncio.Lock()
+
+    async def follow(self, manifests: AsyncIterator[Manifest]) -> None:
+        """Announce each of these manifests.
+
+        Raises:
+            InvalidArguments: The registry refused one.
+        """
+        async for manifest in manifests:
+            self._manifest = manifest
+            await self._announce()
+
+    async def watch_databases(self) -> None:
+        """Announce the capability again whenever a database of this process stops or starts to work. Never ends."""
+        while True:
+            await asyncio.sleep(_PROBLEM_LOOK)
+            problem = (await file_watch.problem())[:LONGEST_PROBLEM]
+            if problem != self._problem:
+                self._problem = problem
+                await self._announce()
+
+    async def _announce(self) -> None:
+        async with self._turn:
+            if self._manifest is not None:
+                manifest = self._manifest.model_copy(update={"problem": self._problem})
+                await announce_until_heard(self._client, manifest)
 
 
 async def run(name: str, settings: RetinueSettings) -> None:
@@ -254,25 +283,18 @@ async def run(name: str, settings: RetinueSettings) -> None:
 
 
 async def _announced(client: Client, module: Any) -> None:
-    """Announce what a capability's module serves, for as long as it may change. Errors as for `announce_until_heard`."""
+    """Announce what a capability's module serves, and whether it works, for as long as this worker runs.
+
+    Raises:
+        InvalidArguments: The registry refused the manifest.
+    """
     if hasattr(module, "manifests"):
-        await announce_changes(client, module.manifests())
-    else:
-        notice = module.notice() if hasattr(module, "notice") else ""
-        await _announce_with_problems(client, module.CONTRACT.manifest(notice=notice))
-
-
-async def _announce_with_problems(client: Client, manifest: Manifest) -> None:
-    """Announce the capability, and again whenever its database begins or ends to be of no use: its notice says so."""
+        announcements = Announcements(client)
+        await asyncio.gather(announcements.follow(module.manifests()), announcements.watch_databases())
+        return
+    manifest = module.CONTRACT.manifest(notice=module.notice() if hasattr(module, "notice") else "")
     await stay_announced(client, manifest)
-    told = ""
-    while True:
-        await asyncio.sleep(_PROBLEM_LOOK)
-        problem = await file_watch.problem()
-        if problem != told:
-            notice = "; ".join(filter(None, (problem, manifest.notice)))[:_LONGEST_NOTICE]
-            await announce_until_heard(client, manifest.model_copy(update={"notice": notice}))
-            told = problem
+    await Announcements(client, manifest).watch_databases()
 
 
 async def _while_not_lost(beside: Awaitable[None]) -> None:

@@ -15,6 +15,7 @@ from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import ClockIsWrong, ServiceUnavailable, Undecipherable
 from retinue.temporal.pollers import last_start, live_pollers
 from retinue.temporal.proofs import proves
+from retinue.temporal.registry import FRESH
 
 _FRESH = 10.0
 """Seconds for which an answer of the registry counts."""
@@ -34,14 +35,14 @@ async def readyz(state: StateAtRest, response: Response) -> Health:
     """200 once Temporal answers, workflows are polled, the registry answers, and `RETINUE_WAIT_FOR` has been seen.
 
     After that only the API's own database, Temporal, the workflow worker and the registry count: one failing capability
-    must not take the front door down.
+    must not take the front door down. `detail` then names the capabilities that do not work, and why.
     """
     waiting = await _waiting(state)
     if waiting:
         response.status_code = 503
         return Health(status="waiting", waiting_for=sorted(waiting), detail="; ".join(waiting.values()))
     state.ready = True
-    return Health(status="ok")
+    return Health(status="ok", detail="; ".join(await _failing_capabilities(state)) or None)
 
 
 async def _waiting(state: AppState) -> dict[str, str]:
@@ -104,6 +105,17 @@ async def _capabilities_not_seen(state: AppState) -> dict[str, str]:
         elif not await live_pollers(state.client, known[name]):
             missing[name] = f"no worker of {name} polls its queue"
     return missing
+
+
+async def _failing_capabilities(state: AppState) -> list[str]:
+    """Return a sentence for each capability whose steps wait; nothing when that is unknown at the moment."""
+    try:
+        manifests = await state.directory.manifests(max_age=FRESH)
+        missing = await _capabilities_not_seen(state)
+    except (RPCError, Undecipherable):
+        return []
+    problems = [f"{manifest.name}: {manifest.problem}; its steps wait" for manifest in manifests if manifest.problem]
+    return problems + [f"{words}; its steps wait" for _, words in sorted(missing.items())]
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

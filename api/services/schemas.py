@@ -290,4 +290,6 @@ class Health(BaseModel):
 
     status: Literal["ok", "waiting"]
     waiting_for: list[str] = Field(default_factory=list)
-    detail: str | None = Field(None, description="what is waited for, in words")
+    detail: str | None = Field(
+        None, description="what is waited for, in words; of a service that is ready, which capabilities do not work"
+    )

@@ -620,6 +620,8 @@ class Capability(Shown):
     """How the model should use this capability."""
     notice: str = ""
     """What people should know about how it works in this installation, such as that its values are made up."""
+    problem: str = ""
+    """Why its steps wait at the moment, such as that its database cannot be written; empty while it works."""
     left_out: list[str] = Field(default_factory=list)
     """Tools of a service outside that cannot be used, each with the reason."""
 
@@ -731,7 +733,7 @@ class Health(Shown):
     status: str
     waiting_for: list[str] = Field(default_factory=list)
     detail: str | None = None
-    """What is waited for, in words."""
+    """What is waited for, in words; of a service that is ready, which capabilities do not work."""
 
 
 class InboxItem(Approval):

@@ -6,6 +6,8 @@ The file is never opened here: closing it would drop the locks that SQLite holds
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -13,6 +15,9 @@ from weakref import WeakSet
 
 _PARTS = ("", "-wal", "-shm")
 """The database, what was committed last, and how its processes know of each other's commits."""
+
+LEAST_FREE = 4 * 1024 * 1024
+"""Bytes on the disk of a database, below which its next commit may fail."""
 
 Inode = tuple[int, int]
 
@@ -60,6 +65,16 @@ def _inode(file: Path) -> Inode | None:
     return found.st_dev, found.st_ino
 
 
+def obstacle(file: Path) -> str:
+    """Return in words why the next commit to this file may fail, as far as one sees without opening it; else nothing."""
+    if not file.exists():
+        return ""
+    if not os.access(file, os.W_OK):
+        return "its file is read-only"
+    free = shutil.disk_usage(file.parent).free
+    return "" if free >= LEAST_FREE else f"its disk is full: {free // 1024} KiB are free"
+
+
 class OpenDatabase(Protocol):
     """A database that this process has open."""
 
@@ -68,7 +83,10 @@ class OpenDatabase(Protocol):
         ...
 
     async def problem(self) -> str:
-        """In words why it could not be written when it was tried last; one that failed is tried again. Else nothing."""
+        """Return in words why it cannot be written; else nothing.
+
+        It is tried only where it failed before, or where its file looks as if it would.
+        """
         ...
 
 
@@ -85,7 +103,10 @@ def lost() -> str:
 
 
 async def problem() -> str:
-    """In words which open database of this process cannot be written now; else nothing. A look is free of cost while all are well."""
+    """Return in words which open database of this process cannot be written now; else nothing.
+
+    It costs a few system calls for each database while all are well.
+    """
     for database in list(OPEN):
         if words := await database.problem():
             return words

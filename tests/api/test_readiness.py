@@ -18,6 +18,7 @@ from api.app import create_app
 from api.routes import health
 from api.settings import ApiSettings
 from cli import doctor
+from cli.findings import Level
 from retinue.capability import WORKFLOW_QUEUE
 from retinue.temporal import registry
 from retinue.temporal.connection import DATA_CONVERTER, connect
@@ -137,3 +138,16 @@ async def test_a_door_that_was_ready_notices_a_registry_that_answers_no_more(
     monkeypatch.setattr(registry, "_RPC_TIMEOUT", registry._RPC_TIMEOUT / 5000)
     ready = await stack.http.get("/readyz")
     assert ready.json()["waiting_for"] == ["registry"]
+
+
+async def test_a_capability_that_is_gone_is_named_and_the_door_stays_ready(stack: Stack) -> None:
+    app = create_app(ApiSettings(retinue_wait_for="ghost"), client=stack.temporal)
+    async with serving(app) as url, httpx.AsyncClient(base_url=url) as http:
+        before = await http.get("/readyz")
+        app.state.house.ready = True
+        ready = await http.get("/readyz")
+        found = await asyncio.to_thread(doctor.api, url)
+    assert (before.status_code, before.json()["waiting_for"]) == (503, ["ghost"])
+    assert (ready.status_code, ready.json()["waiting_for"]) == (200, [])
+    assert ready.json()["detail"] == "ghost has not announced itself; its steps wait"
+    assert (found.level, ready.json()["detail"] in found.found) == (Level.WARN, True)

@@ -60,7 +60,7 @@ def test_tools_that_cannot_be_used_are_named(monkeypatch: pytest.MonkeyPatch) ->
         pollers=1,
         task_queue="files",
         left_out=["files.paint: its arguments are odd"],
-        notice="",
+        problem="",
     )
     asked = SimpleNamespace(capabilities=lambda: SimpleNamespace(capabilities=[files]))
     monkeypatch.setattr(doctor, "client_of", lambda *_, **__: asked)

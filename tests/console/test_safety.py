@@ -119,7 +119,9 @@ async def test_what_a_foreign_capability_says_of_itself_is_text(desk: Desk, fres
         args_schema={"type": "object", "properties": {evil: field, "note": {"type": "string", "description": evil}}},
         annotations=Annotations(read_only=False, destructive=True, open_world=True),
     )
-    manifest = Manifest(name=name, version=evil[:40], description=evil, task_queue=name, tools=[spec], notice=evil)
+    manifest = Manifest(
+        name=name, version=evil[:40], description=evil, task_queue=name, tools=[spec], notice=evil, problem=evil
+    )
     await announce(desk.stack.temporal, manifest)
     step = {"id": "s1", "tool": spec.name, "args": {evil: evil, "note": evil}}
     assistant_id = await asked(desk, fresh("Do it"), step)

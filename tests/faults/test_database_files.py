@@ -46,15 +46,22 @@ async def waiting(stack: FaultStack, assistant_id: str) -> View:
     raise AssertionError(f"did not wait: {view}")
 
 
-async def notices(stack: FaultStack, words: str) -> None:
-    """Wait until the capability's notice ends with these words, as everybody can read."""
+FULL = "the database of contacts does not work at the moment: its disk is full"
+READ_ONLY = "the database of contacts does not work at the moment: its file is read-only"
+
+
+async def told(stack: FaultStack, problem: str) -> None:
+    """Wait until the capability names this problem, and `/readyz` too, which stays ready."""
+    detail = f"contacts: {problem}; its steps wait" if problem else None
     for _ in range(300):
         listed = (await stack.http.get("/v1/capabilities")).json()["capabilities"]
-        [notice] = [one["notice"] for one in listed if one["name"] == "contacts"]
-        if notice.endswith(words) and bool(notice) == bool(words):
+        [found] = [one["problem"] for one in listed if one["name"] == "contacts"]
+        ready = await stack.http.get("/readyz")
+        assert (ready.status_code, ready.json()["waiting_for"]) == (200, [])
+        if (found, ready.json()["detail"]) == (problem, detail):
             return
         await asyncio.sleep(0.1)
-    raise AssertionError(f"the notice is {notice!r}")
+    raise AssertionError(f"the problem is {found!r}, /readyz says {ready.json()}")
 
 
 def contacts(file: Path) -> list[str]:
@@ -74,17 +81,29 @@ async def test_a_file_that_was_read_only_is_waited_for_and_the_same_worker_goes_
             things.enter_context(faulty.workers(worker))
             ids = await adding(faulty, "ada", "grace")
             views = [await waiting(faulty, assistant_id) for assistant_id in ids]
-            await notices(faulty, "its file is read-only")
+            await told(faulty, READ_ONLY)
         assert worker.process is not None
         pid = worker.process.pid
         ended = [await until(faulty, assistant_id, {"k1": "completed"}) for assistant_id in ids]
         assert worker.process.pid == pid
-        await notices(faulty, "")
-    assert [view["waiting_for"][0]["reason"] for view in views] == [
-        "the database of contacts does not work at the moment: its file is read-only"
-    ] * 2
+        await told(faulty, "")
+    assert [view["waiting_for"][0]["reason"] for view in views] == [READ_ONLY] * 2
     assert [steps(view)["k1"]["error"] for view in ended] == [None] * 2
     assert contacts(file) == ["ada", "grace"]
+
+
+@pytest.mark.timeout(120)
+async def test_the_door_names_a_database_on_a_full_disk_before_a_step_needs_it(
+    faulty: FaultStack, small_disk: Path
+) -> None:
+    file = small_disk / "contacts.db"
+    with faulty.workers(faulty.worker("contacts", CONTACTS_DATABASE_URL=f"sqlite+aiosqlite:///{file}")):
+        await made(file)
+        await told(faulty, "")
+        fill(small_disk / "filler")
+        await told(faulty, FULL)
+        (small_disk / "filler").unlink()
+        await told(faulty, "")
 
 
 @pytest.mark.timeout(180)

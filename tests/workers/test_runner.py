@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
 import activities
 from activities.contacts.contract import Contacts
+from retinue.capability import Manifest
+from retinue.database import file_watch
 from retinue.errors import InvalidArguments, ServiceUnavailable
 from retinue.temporal.connection import DATA_CONVERTER
 from retinue.temporal.registry import announce
@@ -27,6 +30,52 @@ async def test_an_announcement_is_made_again_until_the_registry_answers(monkeypa
     monkeypatch.setattr(runner, "_ANNOUNCE_PAUSE", 0.01)
     await runner.announce_until_heard(None, Contacts.manifest())  # type: ignore[arg-type]  # the replaced announce needs no client
     assert answers == []
+
+
+class Database:
+    """In place of an open database."""
+
+    words = ""
+
+    def lost(self) -> str:
+        return ""
+
+    async def problem(self) -> str:
+        return self.words
+
+
+async def test_the_problem_of_a_database_is_announced_with_each_manifest_until_it_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also by those whose manifests change while they run, as of MCP servers."""
+    told: list[tuple[str, str]] = []
+    heard = asyncio.Event()
+
+    async def announced(_client: object, manifest: Manifest, _update_id: str) -> int:
+        told.append((manifest.version, manifest.problem))
+        heard.set()
+        return 1
+
+    async def manifests() -> AsyncIterator[Manifest]:
+        for version in ("1", "2"):
+            yield Contacts.manifest().model_copy(update={"version": version})
+            await heard.wait()
+
+    database = Database()
+    monkeypatch.setattr(runner, "announce", announced)
+    monkeypatch.setattr(runner, "_PROBLEM_LOOK", 0)
+    monkeypatch.setattr(file_watch, "OPEN", {database})
+    announcements = runner.Announcements(None)  # type: ignore[arg-type]  # the replaced announce needs no client
+    database.words = "its disk is full"
+    watching = asyncio.ensure_future(announcements.watch_databases())
+    await asyncio.sleep(0.05)
+    assert told == []
+    await announcements.follow(manifests())
+    heard.clear()
+    database.words = ""
+    await heard.wait()
+    watching.cancel()
+    assert told == [("1", "its disk is full"), ("2", "its disk is full"), ("2", "")]
 
 
 def _raise(error: Exception) -> int:
