@@ -15,7 +15,7 @@ from api.http.etags import UNCHANGED, ListVersion, matches
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.idempotent_route import REPLAYED, IdempotentAnswer, IdempotentRoute, Repeated
 from api.services.receipts import Receipt, as_text, make_receipt
-from api.services.runs import listed_message, listed_outcome, listed_owner, listed_status, pending_approvals
+from api.services.run_list import listed_message, listed_outcome, listed_owner, listed_status, pending_approvals
 from api.services.schemas import (
     Assistant,
     AssistantPage,

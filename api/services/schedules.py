@@ -27,11 +27,12 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.services.cron import checked
 from api.services.links import LinkMaker
+from api.services.run_access import OWNER, TENANT
 from api.services.runs import Runs
 from api.services.schemas import Arguments, Links, PlanName, StartBody, Text, Zone, plan_args
 from api.storage.idempotency import Claim
@@ -51,8 +52,6 @@ MAX_SCHEDULES = 200
 _NEXT = 5
 _ENDLESS = 2200
 _RPC = timedelta(seconds=5)
-_OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
-_TENANT = SearchAttributeKey.for_keyword("RetinueTenant")
 _MEMO = "schedule"
 _RUN_MEMO = "message"
 _KEY_IS_FRESH = timedelta(hours=1)
@@ -248,7 +247,7 @@ class Schedules:
 
     def _search_attributes(self) -> TypedSearchAttributes:
         tenant = organisation(self._owner)
-        pairs = [SearchAttributePair(_OWNER, self._owner), *([SearchAttributePair(_TENANT, tenant)] if tenant else [])]
+        pairs = [SearchAttributePair(OWNER, self._owner), *([SearchAttributePair(TENANT, tenant)] if tenant else [])]
         return TypedSearchAttributes(pairs)
 
     async def _made_before(self, claim: Claim) -> ScheduleView | None:
@@ -311,7 +310,7 @@ class Schedules:
     async def _entries(self) -> AsyncIterator[ScheduleListDescription]:
         mine = is_exactly("RetinueOwner", self._owner)
         async for entry in await self._client.list_schedules(mine, page_size=100, rpc_timeout=_RPC):
-            if entry.typed_search_attributes.get(_OWNER) == self._owner:  # some servers ignore upper and lower case
+            if entry.typed_search_attributes.get(OWNER) == self._owner:  # some servers ignore upper and lower case
                 yield entry
 
     async def _summary(self, entry: ScheduleListDescription) -> ScheduleSummary:
@@ -442,7 +441,7 @@ class Schedules:
             if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
                 raise _unknown(schedule_id) from None
             raise
-        if found.typed_search_attributes.get(_OWNER) != self._owner:
+        if found.typed_search_attributes.get(OWNER) != self._owner:
             raise _unknown(schedule_id)
         return found
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-import api.services.runs
+import api.services.run_list
 from api.app import create_app
 from api.settings import ApiSettings
 from retinue.capability import Manifest, ToolSpec
@@ -92,7 +92,7 @@ async def test_every_run_is_on_exactly_one_page(
     stack: Stack, fresh: Fresh, monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]
 ) -> None:
     """However the list looks back in time, in windows that hold many runs or none."""
-    monkeypatch.setattr(api.services.runs, "_WINDOWS", (*(timedelta(seconds=width) for width in widths), None))
+    monkeypatch.setattr(api.services.run_list, "_WINDOWS", (*(timedelta(seconds=width) for width in widths), None))
     for number in range(4):
         newest = (await run(stack, fresh(f"Number {number}"), ANSWERED))["id"]
         await asyncio.sleep(0.5)

@@ -12,7 +12,8 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from api.services.runs import Runs, Waiting
+from api.services.run_list import Waiting
+from api.services.runs import Runs
 from cli.crash import worker_pid
 from cli.private_stack import PrivateStack, private_stack
 from retinue.errors import ServiceUnavailable

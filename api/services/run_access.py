@@ -1,0 +1,93 @@
+"""Whose runs somebody may read, decide about or change. A run of somebody else looks like one that does not exist."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import Enum
+from typing import Any
+
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionDescription, WorkflowHandle
+from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError, RPCStatusCode
+
+from retinue.errors import NotFound
+from retinue.temporal.connection import decode_texts, of_workflow
+from retinue.tenancy import anybody, organisation
+from workflows.code_plans import PLANS
+
+TYPE = "AssistantWorkflow"
+TYPES = frozenset({TYPE, *(plan.workflow_type for plan in PLANS.values())})
+OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
+TENANT = SearchAttributeKey.for_keyword("RetinueTenant")
+STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
+PENDING = SearchAttributeKey.for_int("RetinuePendingApprovals")
+APPROVERS = SearchAttributeKey.for_keyword_list("RetinueApprovers")
+RPC = timedelta(seconds=5)
+
+
+class Access(Enum):
+    """What somebody wants with a run, and thereby whose it may be."""
+
+    CHANGE = "their own"
+    DECIDE = "their own, or one in which they may decide"
+    READ = "the same, and for an auditor all of their organisation"
+
+
+class RunAccess:
+    """Finds runs for one caller.
+
+    Args:
+        client: Of Temporal.
+        owner: The caller, as `Person.owner` names them.
+        audits: The caller reads, and only reads, all runs of their organisation.
+    """
+
+    def __init__(self, client: Client, *, owner: str, audits: bool = False) -> None:
+        self._client = client
+        self._owner = owner
+        self._tenant = organisation(owner)
+        self._audits = audits
+
+    def are_of(self, owner: str) -> bool:
+        """Whether the caller is that owner."""
+        return owner == self._owner
+
+    async def readable(self, assistant_id: str) -> WorkflowExecutionDescription:
+        """The run as Temporal sees it, if the caller may read it.
+
+        Raises:
+            NotFound: There is none, or it is not for them to see. Nothing tells the two apart.
+        """
+        return await self._describe(assistant_id, to=Access.READ)
+
+    async def _describe(self, assistant_id: str, *, to: Access = Access.CHANGE) -> WorkflowExecutionDescription:
+        """The run as Temporal sees it, if the caller may do that to it. What is unknown costs the same one question."""
+        try:
+            description = await self._handle(assistant_id).describe(rpc_timeout=RPC)
+        except RPCError as error:
+            if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+                raise no_such_assistant(assistant_id) from None
+            raise
+        if description.workflow_type not in TYPES or not self._may(description, to):
+            raise no_such_assistant(assistant_id)
+        await decode_texts(description, of_workflow(self._client, assistant_id))
+        return description
+
+    def _may(self, run: WorkflowExecution, to: Access) -> bool:
+        """Whether the caller may do that to a run: by exact names, since servers compare them less exactly."""
+        found = run.typed_search_attributes
+        owner = found.get(OWNER)
+        if owner is None or organisation(owner) != self._tenant:
+            return False
+        if owner == self._owner:
+            return True
+        decides = bool({self._owner, anybody(self._owner)} & set(found.get(APPROVERS) or []))
+        return (to is not Access.CHANGE and decides) or (to is Access.READ and self._audits)
+
+    def _handle(self, assistant_id: str) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(assistant_id)
+
+
+def no_such_assistant(assistant_id: str) -> NotFound:
+    """The answer to an id that nobody has, and to one of somebody else's."""
+    return NotFound(f"there is no assistant {assistant_id[:80]!r}", hint="GET /v1/assistants lists yours")

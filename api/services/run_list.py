@@ -1,0 +1,188 @@
+"""Lists of runs, newest first, and of those that wait for a decision; cursors; what lists show of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from temporalio.client import RPCTimeoutOrCancelledError, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from api.services.run_access import OWNER, PENDING, RPC, STATUS, TYPE, TYPES, Access
+from api.services.run_reader import MESSAGE_MEMO, RunReader
+from api.services.run_views import execution_status
+from retinue.errors import InvalidArguments, ServiceUnavailable
+from retinue.temporal.search_attributes import is_exactly
+from retinue.tenancy import anybody
+from workflows.messages import AssistantStatus, AssistantView, RunOutcome
+
+_SECOND = timedelta(seconds=1)
+_WINDOWS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), None)
+"""How far back a list looks at once: little when many runs were started lately, everything when there were few."""
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_LISTED = {status: f"ExecutionStatus = 'Running' AND RetinueStatus = '{status}'" for status in AssistantStatus} | {
+    AssistantStatus.PLANNING: "ExecutionStatus = 'Running' AND RetinueStatus = 'running'",
+    AssistantStatus.COMPLETED: "ExecutionStatus = 'Completed'",
+    AssistantStatus.FAILED: "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')",
+    AssistantStatus.CANCELLED: "ExecutionStatus = 'Canceled'",
+}
+"""Search conditions. Of ended runs only Temporal knows all: one that was terminated had no time to say so itself."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A page of runs that wait for a decision."""
+
+    views: Sequence[AssistantView]
+    unreadable: Sequence[str]
+    """Ids of those that cannot show what for."""
+    assistants: int
+    """How many wait in all, as exactly as the server compares names."""
+    next_cursor: str | None
+
+
+class RunList(RunReader):
+    """Lists runs."""
+
+    async def page(
+        self, *, status: AssistantStatus | None, limit: int, cursor: str | None, mine: bool = True
+    ) -> tuple[list[WorkflowExecution], str | None]:
+        """A page of runs, newest first, and the cursor of the next. With `mine` unset, of all that the caller audits.
+
+        Raises:
+            InvalidArguments: The cursor is not one of ours.
+        """
+        position = _position(cursor)
+        access = Access.CHANGE if mine or not self._audits else Access.READ
+        query = f"{self._listed(access)} AND {_LISTED[status]}" if status else self._listed(access)
+        found: list[WorkflowExecution] = []
+        async for window in self._windows(query, until=position[0] if position else datetime.now(UTC)):
+            found += [run for run in window if self._may(run, access) and (not position or _place(run) < position)]
+            if len(found) > limit:
+                break
+        shown = sorted(found, key=_place, reverse=True)[:limit]
+        return shown, _cursor(shown[-1]) if len(found) > limit else None
+
+    async def _windows(self, query: str, *, until: datetime) -> AsyncIterator[list[WorkflowExecution]]:
+        """Runs by time of start, latest window first. The server itself can only order by the time of the end."""
+        latest = end = until.replace(microsecond=0) + _SECOND
+        for width in _WINDOWS:
+            since = None if width is None else latest - width
+            bounds = f" AND StartTime < '{end.isoformat()}'" + (
+                f" AND StartTime >= '{since.isoformat()}'" if since else ""
+            )
+            found = self._client.list_workflows(query + bounds, page_size=1000, rpc_timeout=RPC)
+            yield [run async for run in found]
+            end = since or end
+
+    async def waiting_for_decision(self, *, limit: int, cursor: str | None = None) -> Waiting:
+        """Runs that have approvals which wait for the caller, those that began last coming first.
+
+        Args:
+            limit: How many to read. The others are counted only, which costs next to nothing.
+            cursor: Where an earlier page ended.
+
+        Raises:
+            InvalidArguments: The cursor is not one of ours.
+        """
+        position = _position(cursor)
+        names = [is_exactly("RetinueApprovers", name) for name in (self._owner, anybody(self._owner))]
+        to_decide = f"({' OR '.join([is_exactly('RetinueOwner', self._owner), *names])})"
+        query = (
+            f"WorkflowType = '{TYPE}' AND {to_decide} AND ExecutionStatus = 'Running' AND RetinuePendingApprovals > 0"
+        )
+        found, counted = await asyncio.gather(
+            self._latest(query, position, limit), self._client.count_workflows(query, rpc_timeout=RPC)
+        )
+        is_all = limit > 0 and position is None and len(found) <= limit
+        gate = asyncio.Semaphore(10)
+
+        async def read(assistant_id: str) -> AssistantView | str:
+            async with gate:
+                try:
+                    description = await self._handle(assistant_id).describe(rpc_timeout=RPC)
+                    return await self._known.of(description, self._queried)
+                except (RPCError, RPCTimeoutOrCancelledError, ServiceUnavailable):
+                    return assistant_id
+
+        read_ones = await asyncio.gather(*[read(run.id) for run in found[:limit]])
+        return Waiting(
+            views=[view for view in read_ones if isinstance(view, AssistantView)],
+            unreadable=[assistant_id for assistant_id in read_ones if isinstance(assistant_id, str)],
+            assistants=len(found) if is_all else counted.count,
+            next_cursor=_cursor(found[limit - 1]) if len(found) > limit > 0 else None,
+        )
+
+    async def _latest(self, query: str, position: tuple[datetime, str] | None, limit: int) -> list[WorkflowExecution]:
+        """So many running runs and one more, those that began last first: so servers list what has not ended."""
+        if not limit:
+            return []
+        before = f" AND StartTime <= '{position[0].isoformat()}'" if position else ""
+        listed = self._client.list_workflows(query + before, page_size=limit + 2, rpc_timeout=RPC)
+        found: list[WorkflowExecution] = []
+        async for run in listed:
+            if self._may(run, Access.DECIDE) and (not position or _place(run) < position):
+                found.append(run)
+            if len(found) > limit:
+                break
+        return sorted(found, key=_place, reverse=True)
+
+    def _listed(self, access: Access) -> str:
+        kinds = ", ".join(f"'{kind}'" for kind in sorted(TYPES))
+        whole = is_exactly("RetinueTenant", self._tenant) if self._tenant else "RetinueTenant IS NULL"
+        whose = whole if access is Access.READ else is_exactly("RetinueOwner", self._owner)
+        return f"WorkflowType IN ({kinds}) AND {whose}"
+
+
+def pending_approvals(execution: WorkflowExecution) -> int:
+    """How many approvals a listed run waits for."""
+    waiting = execution.typed_search_attributes.get(PENDING) or 0
+    return waiting if execution.status is WorkflowExecutionStatus.RUNNING else 0
+
+
+def listed_status(execution: WorkflowExecution) -> AssistantStatus:
+    """The status of a listed run."""
+    return execution_status(execution.status, execution.typed_search_attributes.get(STATUS))
+
+
+def listed_outcome(execution: WorkflowExecution) -> RunOutcome | None:
+    """What a listed run did, once it has completed."""
+    if listed_status(execution) is not AssistantStatus.COMPLETED:
+        return None
+    said = execution.typed_search_attributes.get(STATUS)
+    return RunOutcome(said) if said in set(RunOutcome) else RunOutcome.DONE
+
+
+def listed_owner(execution: WorkflowExecution) -> str:
+    """Whose run a listed one is."""
+    return execution.typed_search_attributes.get(OWNER) or ""
+
+
+async def listed_message(execution: WorkflowExecution) -> str:
+    """The beginning of a listed run's request."""
+    message: str = await execution.memo_value(MESSAGE_MEMO, "", type_hint=str)
+    return message
+
+
+def _place(run: WorkflowExecution) -> tuple[datetime, str]:
+    return run.start_time, run.id
+
+
+def _cursor(run: WorkflowExecution) -> str:
+    return base64.urlsafe_b64encode(f"{run.start_time.isoformat()} {run.id}".encode()).decode()
+
+
+def _position(cursor: str | None) -> tuple[datetime, str] | None:
+    if cursor is None:
+        return None
+    try:
+        moment, assistant_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ", 1)
+        started = datetime.fromisoformat(moment).astimezone(UTC)
+        if started < _LONG_AGO:
+            raise ValueError(moment)
+    except (ValueError, OverflowError):
+        raise InvalidArguments("this cursor is not valid", hint="start again without one") from None
+    return min(started, datetime.now(UTC)), assistant_id
