@@ -27,6 +27,7 @@ from retinue.errors import (
     ServiceError,
     TooMany,
 )
+from retinue.text import clip
 
 MEDIA_TYPE = "application/problem+json"
 _UNREADABLE = "the body cannot be read as JSON (UTF-8, not nested too deeply); send an object as /docs shows"
@@ -160,7 +161,7 @@ def _pointer(loc: tuple[Any, ...]) -> str:
     """JSON pointer into the body (or `/query/...`, `/path/...`); its beginning, where the value is nested absurdly."""
     parts = [str(part).replace("~", "~0").replace("/", "~1") for part in loc]
     pointer = "/" + "/".join(parts[1:] if parts[0] == "body" else parts)
-    return pointer if len(pointer) <= _MAX_POINTER else f"{pointer[:_MAX_POINTER]}…"
+    return clip(pointer, _MAX_POINTER)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

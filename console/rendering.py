@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from console import words
 from retinue.client import AsyncClient, ClientError
 from retinue.client.models import Approval, Assistant, AssistantSummary
-from retinue.text import safe
+from retinue.text import clip, safe
 
 HERE = Path(__file__).parent
 PLACES = (
@@ -86,12 +86,6 @@ def _host(url: str) -> str | None:
         return parts.hostname if parts.hostname and not parts.username and not parts.password else None
     except ValueError:
         return None
-
-
-def clip(text: str, most: int) -> str:
-    """At most so many characters, on one line."""
-    one_line = " ".join(text.split()) if most < 500 else text
-    return one_line if len(one_line) <= most else f"{one_line[: most - 1]}…"
 
 
 def as_json(value: Any) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import JsonValue
+
+from retinue.text import whole
 
 
 def json_size(value: Any) -> int:
@@ -22,6 +25,21 @@ def canonical_json(value: Any) -> str:
 def json_sha256(value: Any) -> str:
     """SHA-256 (hex) of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode(errors="surrogatepass")).hexdigest()
+
+
+def map_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with every text and every name in it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(str(name)): map_texts(item, change) for name, item in value.items()}
+    return [map_texts(item, change) for item in value] if isinstance(value, list) else value
+
+
+def whole_values(value: JsonValue) -> JsonValue:
+    """A JSON value in which every text and every name is `whole`."""
+    changed: JsonValue = map_texts(value, whole)
+    return changed
 
 
 def cut(value: JsonValue, limit: int) -> JsonValue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retinue.words import one_line
+from retinue.text import one_line
 
 MOST_NAMED = 200
 _LONGEST_NAME = 80

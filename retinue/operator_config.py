@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from retinue.errors import InvalidArguments
+from retinue.json_values import map_texts
+from retinue.text import whole
 
 _MAX_FILE_BYTES = 256 * 1024
 _MAX_ENTRIES = 50
@@ -25,6 +27,7 @@ _RESERVED = frozenset(
 """Words of `python -m workers`, queues, and names of other processes, files and variables of a stack."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", re.ASCII)
 _SHORTEST_SECRET = 6
+_HIDDEN = "[secret]"
 
 Entry = TypeVar("Entry", bound=BaseModel)
 
@@ -121,3 +124,21 @@ def of_headers(headers: Mapping[str, SecretStr]) -> set[str]:
 def worth_hiding(secrets: Iterable[str]) -> frozenset[str]:
     """Those that are long enough to be told from ordinary words."""
     return frozenset(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+
+
+class Redaction:
+    """Hides the operator's secrets, wherever a server repeats what it was given."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        # longer ones first: one may be a part of another
+        self._secrets = sorted(secrets, key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """The text with each secret replaced, and without what no database and no JSON parser keeps."""
+        for secret in self._secrets:
+            text = text.replace(secret, _HIDDEN)
+        return whole(text.replace("\x00", ""))
+
+    def value(self, value: Any) -> Any:
+        """The same for every text inside a JSON value."""
+        return map_texts(value, self.text)

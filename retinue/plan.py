@@ -18,11 +18,10 @@ from referencing.exceptions import Unresolvable
 
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import BrokenReference, MalformedAnswer
-from retinue.json_values import json_size
+from retinue.json_values import json_size, whole_values
 from retinue.provenance.fields import FieldOrigins, field_origins
 from retinue.schemas import arguments
 from retinue.schemas.arguments import TypesOf, types_at
-from retinue.surrogates import whole_values
 
 MAX_STEPS = 100
 MAX_CHAIN = 25

@@ -1,7 +1,8 @@
 """Foreign text made safe to look at: the one place that knows which characters nobody sees, or takes for others.
 
 Pages, the command line, the doors of other protocols and the logs mark them (`safe`); where a text is only read by
-models, or the character means nothing to the format, they are left out (`without_invisible`, `without_controls`).
+models, or the character means nothing to the format, they are left out (`without_invisible`, `without_controls`). Long
+texts are cut here too. Imports nothing but the standard library.
 
 Invisible are controls, Unicode's default-ignorable characters (zero-width characters, variation selectors, tags,
 direction marks), private and impossible characters, and letters that are blank. Those that a script or an emoji needs
@@ -52,6 +53,34 @@ def safe(text: str) -> str:
     """
     text = text.replace("\r\n", "\n")
     return _confusables_marked(_NOT_PLAIN.sub(_marked, text))
+
+
+def safe_line(text: str, limit: int) -> str:
+    """`safe` text on one line of at most `limit` characters."""
+    return clip(safe(" ".join(text.split())), limit)
+
+
+def safe_excerpt(text: str, limit: int, *, more: str = "") -> str:
+    """`safe` text of at most `limit` characters, then how long all of it is where it was cut, and `more`."""
+    return safe(text) if len(text) <= limit else f"{safe(text[:limit])}… [cut: {len(text)} characters in all{more}]"
+
+
+def one_line(text: str, limit: int) -> str:
+    """Text without invisible characters on one line of at most `limit` characters."""
+    return clip(" ".join(without_invisible(text).split()), limit)
+
+
+def clip(text: str, limit: int) -> str:
+    """At most `limit` characters; the last one is "…" where something was cut."""
+    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
+
+
+def whole(text: str) -> str:
+    """Return the text with UTF-16 surrogate pairs joined, and each half without its partner replaced by U+FFFD (�).
+
+    JSON can name one half of a pair, and no encoder, database or Temporal payload takes it.
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def without_invisible(text: str) -> str:

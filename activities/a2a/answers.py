@@ -15,7 +15,8 @@ from google.protobuf.json_format import MessageToJson
 from pydantic import BaseModel, Field
 
 from retinue.errors import OutcomeUnknown
-from retinue.words import Redaction, bounded, one_line
+from retinue.operator_config import Redaction
+from retinue.text import clip, one_line
 
 MAX_ID = 200
 _MAX_TEXT_BYTES = 120 * 1024
@@ -150,7 +151,7 @@ def _texts(parts: Iterable[Part]) -> Iterator[str]:
 
 def _files(parts: Sequence[Part], redaction: Redaction) -> list[str]:
     held = [part for part in parts if part.HasField("raw") or part.HasField("url")]
-    return [bounded(redaction.text(_file(part)), _MAX_NAME) for part in held[:_MAX_ARTIFACTS]]
+    return [clip(redaction.text(_file(part)), _MAX_NAME) for part in held[:_MAX_ARTIFACTS]]
 
 
 def _file(part: Part) -> str:

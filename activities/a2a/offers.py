@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from activities.a2a.answers import MAX_ID, Answer
 from activities.a2a.config import Agent
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
-from retinue.words import Redaction, bounded, one_line, plain
+from retinue.operator_config import Redaction
+from retinue.text import clip, one_line, without_invisible
 
 MAX_MESSAGE = 30_000
 _MAX_WORDS = 3000
@@ -78,8 +79,8 @@ def words(card: AgentCard, redaction: Redaction) -> str:
         for skill in card.skills[:_MAX_SKILLS]
         if skill.name or skill.description
     ]
-    said = "\n".join([plain(card.description or card.name), *skills])
-    return bounded(redaction.text(said).strip(), _MAX_WORDS)
+    said = "\n".join([without_invisible(card.description or card.name), *skills])
+    return clip(redaction.text(said).strip(), _MAX_WORDS)
 
 
 def manifest(name: str, agent: Agent, card: AgentCard, redaction: Redaction) -> Manifest:

@@ -35,7 +35,7 @@ from retinue.errors import (
     ServiceRefused,
 )
 from retinue.ledger import Commit, Ledger, effect_key, lasting_key
-from retinue.words import Redaction
+from retinue.operator_config import Redaction
 
 _MOST_LOST = 1000
 _FIRST_LOOK, _LONGEST_PAUSE = 0.2, 5.0

@@ -15,7 +15,7 @@ from activities.contacts.contract import Contact
 from activities.contacts.names import folded
 from retinue.errors import ServiceRefused
 from retinue.network.dav import Collection, Listed, Resource
-from retinue.words import one_line
+from retinue.text import one_line
 
 MOST_PEOPLE = 10_000
 LARGEST_CARD = 1024 * 1024

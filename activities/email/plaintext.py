@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+from retinue.text import whole
+
 MAX_HTML = 500_000
 """Characters of HTML that are looked at."""
 
@@ -23,7 +25,7 @@ _BLOCKS = frozenset({
 def plain(text: str) -> str:
     r"""Text without control characters other than line break and tab; all line ends become `\n`."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROLS.sub("", _whole_characters(text))
+    return _CONTROLS.sub("", whole(text))
 
 
 def one_line(text: str, *, limit: int) -> str:
@@ -81,11 +83,6 @@ def _outside_comments(html: str) -> Iterator[str]:
         else:
             return
     yield html[at:]
-
-
-def _whole_characters(text: str) -> str:
-    """Undecodable bytes reach us as lone surrogates, which neither UTF-8 nor a database can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class _Reader(HTMLParser):

@@ -21,8 +21,8 @@ from retinue.activity_adapter import any_activity, close_effect
 from retinue.capability import Capability, Manifest
 from retinue.errors import InvalidArguments, RetinueError
 from retinue.ledger import Ledger
+from retinue.operator_config import Redaction
 from retinue.store import Store
-from retinue.words import Redaction
 
 _LOOK_AGAIN = 60.0
 """Seconds after which the tools are listed again, although nobody said that they changed."""

@@ -45,7 +45,7 @@ from retinue.errors import (
 )
 from retinue.network.connection_errors import unreachable
 from retinue.network.service_client import wants_pause
-from retinue.words import one_line
+from retinue.text import one_line
 
 _MAX_PAGES = 20
 _CLOSING = 8.0

@@ -19,7 +19,8 @@ from activities.mcp.config import Server, ToolRules
 from activities.mcp.schemas import Unusable
 from retinue.capability import MOST_LEFT_OUT, Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.json_values import json_sha256, json_size
-from retinue.words import Redaction, bounded, one_line, plain
+from retinue.operator_config import Redaction
+from retinue.text import clip, one_line, without_invisible
 
 MAX_TOOLS = 100
 MAX_NAME = 128
@@ -82,7 +83,7 @@ def fingerprint(tool: Tool) -> str:
 
 def words(tool: Tool, redaction: Redaction) -> str:
     """The description as planners and the operator see it."""
-    return bounded(plain(redaction.text(tool.description or "")).strip(), _MAX_DESCRIPTION)
+    return clip(without_invisible(redaction.text(tool.description or "")).strip(), _MAX_DESCRIPTION)
 
 
 def offers(

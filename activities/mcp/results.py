@@ -21,7 +21,8 @@ from mcp_types import (
 from pydantic import BaseModel, Field
 from referencing.exceptions import Unresolvable
 
-from retinue.words import Redaction, bounded
+from retinue.operator_config import Redaction
+from retinue.text import clip
 
 _MAX_TEXT_BYTES = 160 * 1024
 """As JSON, of the 256 KiB that may leave a tool."""
@@ -132,7 +133,7 @@ def _texts(answer: CallToolResult) -> Iterator[str]:
 def _listed(answer: CallToolResult) -> Iterator[dict[str, Any]]:
     for block in answer.content:
         if isinstance(block, ImageContent | AudioContent):
-            yield {"type": block.type, "mime_type": bounded(block.mime_type, 100), "bytes": len(block.data) * 3 // 4}
+            yield {"type": block.type, "mime_type": clip(block.mime_type, 100), "bytes": len(block.data) * 3 // 4}
         elif isinstance(block, ResourceLink):
             yield _entry(block.type, block.uri, block.mime_type, name=block.name, bytes=block.size)
         elif isinstance(block, EmbeddedResource):
@@ -149,12 +150,12 @@ def _size(held: TextResourceContents | BlobResourceContents) -> int:
 def _entry(kind: str, uri: str, mime_type: str | None, **more: Any) -> dict[str, Any]:
     entry = {
         "type": kind,
-        "uri": bounded(str(uri), _MAX_LISTED_TEXT),
-        "mime_type": bounded(mime_type or "", 100),
+        "uri": clip(str(uri), _MAX_LISTED_TEXT),
+        "mime_type": clip(mime_type or "", 100),
         **more,
     }
     return {
-        name: bounded(value, _MAX_LISTED_TEXT) if isinstance(value, str) else value
+        name: clip(value, _MAX_LISTED_TEXT) if isinstance(value, str) else value
         for name, value in entry.items()
         if value is not None
     }

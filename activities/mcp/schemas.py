@@ -15,7 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from retinue.words import bounded, plain
+from retinue.text import clip, without_invisible
 
 MAX_BYTES = 16 * 1024
 _MAX_DEPTH = 24
@@ -102,7 +102,7 @@ def _part(word: str, value: Any, depth: int) -> Any:
     if word in _VALUES:
         return None if _is_of_another_draft(word, value) else _value(word, value)
     if word == "description" and isinstance(value, str):
-        return bounded(plain(value), _MAX_WORDS)
+        return clip(without_invisible(value), _MAX_WORDS)
     if word in _SCHEMAS:
         return None if isinstance(value, list) else _kept(value, depth + 1)
     if word in _LISTS and isinstance(value, list):
@@ -136,7 +136,7 @@ def _value(word: str, value: Any) -> Any:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
         raise Unusable("it has numbers that are none in JSON") from None
-    if plain(text) != text:
+    if without_invisible(text) != text:
         raise Unusable("it has invisible characters")
     return value
 

@@ -28,8 +28,8 @@ from retinue.errors import (
     ServiceUnavailable,
 )
 from retinue.ledger import Commit, Ledger, effect_key
+from retinue.operator_config import Redaction
 from retinue.plan import check_args
-from retinue.words import Redaction
 
 _MOST_LOST = 1000
 _log = logging.getLogger("retinue.mcp")

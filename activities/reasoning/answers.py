@@ -13,8 +13,7 @@ from activities.reasoning.endpoint import NO_COMPLETION, Failure, Why
 from activities.reasoning.streamed import MAX_ANSWER_CHARS
 from activities.reasoning.structured import without_thoughts
 from retinue.errors import CutAnswer, MalformedAnswer, ModelError, RefusedAnswer, ServiceUnavailable
-from retinue.surrogates import whole
-from retinue.words import one_line
+from retinue.text import one_line, whole
 
 CUT_MARK = "\n\n(cut at the model's limit)"
 _CALL_FOR_JSON = "json_tool_call"

@@ -15,7 +15,7 @@ from temporalio import activity
 
 from activities.reasoning.contract import Draft
 from retinue.activity_adapter import tell_progress
-from retinue.surrogates import whole
+from retinue.text import whole
 
 MAX_CHARS = 16 * 1024
 """Of a text that are told before it is finished."""

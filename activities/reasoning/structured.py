@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from activities.reasoning.settings import Structured
 from retinue.errors import MalformedAnswer
-from retinue.surrogates import whole_values
+from retinue.json_values import whole_values
 
 Messages = list[Mapping[str, Any]]
 _ORDER = list(Structured)

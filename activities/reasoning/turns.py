@@ -23,8 +23,8 @@ from activities.reasoning.tries import Tries
 from activities.reasoning.used import current_meter
 from retinue.capability import Manifest
 from retinue.errors import NotFound, UnusableAnswer
+from retinue.json_values import whole_values
 from retinue.plan import MAX_ARGS_BYTES, MAX_DEPTH
-from retinue.surrogates import whole_values
 
 MAX_CALLS = 8
 """In one turn."""

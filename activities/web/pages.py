@@ -9,7 +9,6 @@ import httpx
 from activities.web.contract import Page
 from activities.web.fetch import FetchedPage, follow, get
 from activities.web.media import HTML, decoded, media_type
-from activities.web.readable import visible
 from activities.web.reader import MAX_CHARS, Reader, Text
 from activities.web.robots import MAX_ROBOTS_BYTES, Robots
 from activities.web.throttle import SiteThrottle
@@ -17,6 +16,7 @@ from retinue.errors import NotFound, ServiceRefused, ServiceUnavailable
 from retinue.network.egress import web_address
 from retinue.network.service_client import pause_asked, wants_pause
 from retinue.network.ttl_cache import TtlCache
+from retinue.text import without_invisible
 
 _GONE = frozenset({404, 410})
 _LIFETIME = timedelta(minutes=5)
@@ -109,5 +109,5 @@ class Pages:
         content = decoded(visit.body, visit.headers)
         if kind in HTML:
             return await self._reader.read(content, base=str(visit.url))
-        text = visible(content[: 2 * MAX_CHARS])
+        text = without_invisible(content[: 2 * MAX_CHARS])
         return Text(title="", text=text[:MAX_CHARS], truncated=len(text) > MAX_CHARS, links=[])

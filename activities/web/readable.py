@@ -39,7 +39,7 @@ _DROPPED, _BLOCKS = frozenset(_UNREAD.split()), frozenset(_OWN_LINES.split())
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 _NOT_SHOWN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _CELL = " \ue000"
-"""Where a cell of a table begins; the character is one that `visible` takes out of every text."""
+"""Where a cell of a table begins; the character is one that `without_invisible` takes out of every text."""
 
 
 def read(html: str, *, base: str, most: int) -> dict[str, Any]:
@@ -121,15 +121,10 @@ def _mark(tag: str, closing: bool) -> str:
 
 def tidy(text: str) -> str:
     """Without needless blanks and empty lines; marks stand before their words, also where a paragraph is between them."""
-    text = visible(re.sub(r"\n +\|", " |", re.sub(f"{_CELL}\\s*", " ", text)))
+    text = without_invisible(re.sub(r"\n +\|", " |", re.sub(f"{_CELL}\\s*", " ", text)))
     text = re.sub(r"[^\S\n]+", " ", text)
     text = re.sub(r"^ ?(-|\||#{1,6}) ?\n\s*(?=[^\s|#-])", r"\1 ", text, flags=re.MULTILINE)
     return "\n".join(line.strip() for line in text.split("\n") if line.strip("-#| ")).strip()
-
-
-def visible(text: str) -> str:
-    """The text without characters that nobody sees: they hide words and turn them around."""
-    return without_invisible(text)
 
 
 def _links(root: LexborNode, base: str) -> list[dict[str, str]]:

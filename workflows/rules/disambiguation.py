@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from retinue.plan import BoundStep, references
-from retinue.text import safe
+from retinue.text import safe_line
 
 _SHOWN = 10
 _LABEL_CHARS = 120
@@ -74,7 +74,7 @@ class Choice:
         more = len(self.options) - len(labels)
         rest = f", or one of {more} more (write the whole name)" if more > 0 else ""
         sorry = "I could not tell from that. " if again else ""
-        whom = f'"{safe(_short(self.sought))}"' if self.sought else "of them"
+        whom = f'"{safe_line(self.sought, _LABEL_CHARS)}"' if self.sought else "of them"
         return f"{sorry}Which {whom} do you mean: {'; '.join(labels)}{rest}?"
 
     def answered(self, text: str) -> Option | None:
@@ -141,16 +141,11 @@ def _options(result: JsonValue, picks: tuple[str, str]) -> Iterator[dict[str, Js
 def _label(option: Option) -> str:
     details = [str(option[field]) for field in _DETAILS if option.get(field)]
     label = f"{_name(option)} ({', '.join(details[:2])})" if details else _name(option)
-    return safe(_short(label))
+    return safe_line(label, _LABEL_CHARS)
 
 
 def _name(option: Option) -> str:
     return next((str(option[field]) for field in _NAMES if option.get(field)), "one without a name")
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LABEL_CHARS else f"{line[: _LABEL_CHARS - 1]}…"
 
 
 def _place(plain: str) -> int | None:

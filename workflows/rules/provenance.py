@@ -16,7 +16,7 @@ from retinue.plan import BoundStep, pointer, pointer_parts, references
 from retinue.provenance.credential import Credential, decides
 from retinue.provenance.fields import Whose, kept, texts
 from retinue.provenance.fields import at as fields_at
-from retinue.text import safe
+from retinue.text import safe, safe_line
 from workflows.rules.json_args import at, leaves, touches
 
 _FIELDS_SHOWN = 5
@@ -299,7 +299,7 @@ def describe(args: Mapping[str, JsonValue], results: Mapping[str, JsonValue]) ->
     for name, value in args.items():
         if isinstance(value, dict) and "$from" in value and (parent := _parent(value, results)):
             found[name] = "; ".join(
-                f"{safe(key.replace('_', ' '))} {safe(_short(text))}" for key, text in parent.items()
+                f"{safe(key.replace('_', ' '))} {safe_line(str(text), _FIELD_CHARS)}" for key, text in parent.items()
             )
     return found
 
@@ -314,11 +314,6 @@ def _parent(reference: Mapping[str, JsonValue], results: Mapping[str, JsonValue]
     fields = around if isinstance(around, dict) and isinstance(around.get(last), str) and last.endswith("_id") else {}
     plain = {key: text for key, text in fields.items() if isinstance(text, str) and text and not key.endswith("_id")}
     return dict(list(plain.items())[:_FIELDS_SHOWN])
-
-
-def _short(value: JsonValue) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= _FIELD_CHARS else f"{text[: _FIELD_CHARS - 1]}…"
 
 
 def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep], taint: Taint) -> Iterator[Origin]:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from retinue.text import safe
+from retinue.text import safe_excerpt, safe_line
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,
@@ -41,8 +41,7 @@ _MARKS = {
 
 def static_summary(message: str) -> str:
     """One line for lists of runs."""
-    line = " ".join(safe(message).split())
-    return line if len(line) <= 120 else f"{line[:119]}…"
+    return safe_line(message, 120)
 
 
 def static_details(message: str, *, owner: str, timezone: str) -> str:
@@ -166,7 +165,7 @@ def _code(name: str) -> str:
 
 def _fence(text: str, *, most: int = _MOST) -> list[str]:
     """A code block that its content cannot close, wrapped so that nothing hides beyond the page's edge."""
-    shown = safe(text) if len(text) <= most else f"{safe(text[:most])}\n[cut: {len(text)} characters in all]"
+    shown = safe_excerpt(text, most)
     lines = [part for line in shown.replace("```", "'''").splitlines() for part in _wrapped(line)]
     return ["```text", *lines, "```"]
 

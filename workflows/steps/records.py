@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from activities.reasoning.contract import CallOutcome, StepReport
 from retinue.json_values import cut
 from retinue.plan import BoundStep
-from retinue.text import safe
+from retinue.text import clip, safe
 from workflows.messages import ApprovalView, DoneEffect, KeptStep, RunOutcome, StepStatus, StepView
 
 _SUMMARY = 80
@@ -48,7 +48,7 @@ def _one(text: str) -> str:
     local, at, domain = text.rpartition("@")
     if at and len(domain) < _SUMMARY - 2 and " " not in text:
         return f"{local[: _SUMMARY - len(domain) - 2]}…@{domain}"
-    return f"{text[: _SUMMARY - 1]}…"
+    return clip(text, _SUMMARY)
 
 
 def initial_view(step: BoundStep, parent: str | None = None) -> StepView:

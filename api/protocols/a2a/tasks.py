@@ -12,7 +12,7 @@ from google.protobuf.json_format import ParseDict
 
 from activities.reasoning.contract import Role as Speaker
 from api.protocols.shared.run_summary import ShownApproval, address, bounded, shown_approval, waiting
-from retinue.text import safe
+from retinue.text import safe_excerpt
 from workflows.messages import AssistantStatus, AssistantView
 
 STATES: Mapping[AssistantStatus, TaskState] = {
@@ -135,7 +135,7 @@ def _links(view: AssistantView, base: str) -> dict[str, Any]:
 
 
 def _cut(text: str) -> str:
-    return safe(text) if len(text) <= _TEXT else f"{safe(text[:_TEXT])}… [cut: {len(text)} characters in all]"
+    return safe_excerpt(text, _TEXT)
 
 
 def _struct(content: Mapping[str, Any]) -> struct_pb2.Struct:

@@ -42,7 +42,7 @@ from api.protocols.ag_ui.schemas import RunInput
 from api.protocols.ag_ui.threads import APPROVAL, QUESTION, Begun, interrupt_id
 from api.protocols.shared.run_summary import ShownApproval, address, bounded, shown_approval, waiting
 from retinue.json_values import cut
-from retinue.text import safe
+from retinue.text import safe, safe_excerpt
 from workflows.messages import (
     ENDED,
     ApprovalKind,
@@ -274,9 +274,7 @@ class Telling:
         return f"{self._begun.assistant_id}/m{index}"
 
     def _cut(self, text: str) -> str:
-        if len(text) <= _TEXT:
-            return safe(text)
-        return f"{safe(text[:_TEXT])}… [cut: {len(text)} characters in all; see {self._link()}]"
+        return safe_excerpt(text, _TEXT, more=f"; see {self._link()}")
 
     def _state(self, view: AssistantView) -> Iterator[BaseEvent]:
         """Where it stands, whole the first time, then what differs."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field, JsonValue
 
 from retinue.json_values import cut, json_size
-from retinue.text import safe
+from retinue.text import safe_excerpt
 from retinue.times import Moment
 from workflows.messages import (
     ApprovalKind,
@@ -191,9 +191,7 @@ def _step(step: StepView, share: int) -> ShownStep:
 
 def _text(text: str | None) -> str | None:
     """A text as it may be shown: whoever wrote it, nothing in it is invisible, and it is not endless."""
-    if text is None or len(text) <= _TEXT:
-        return text if text is None else safe(text)
-    return f"{safe(text[:_TEXT])}… [cut: {len(text)} characters in all]"
+    return None if text is None else safe_excerpt(text, _TEXT)
 
 
 def fits(value: JsonValue, limit: int) -> bool:
