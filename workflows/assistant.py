@@ -74,8 +74,6 @@ MAX_QUESTIONS = 5
 MAX_CHOICE_QUESTIONS = 3
 MAX_ROUNDS = 4
 """How many plans one message may take, the first included."""
-REPLANS = 2
-"""From this edition on a run plans anew after a setback, or when a plan says that it is not final."""
 MAX_NOTICES = 20
 MAX_EFFECTS = 300
 """How many effects of a chat can still be undone at its end; earlier ones are forgotten first."""
@@ -138,7 +136,6 @@ class AssistantWorkflow:
             on_usage=self._use,
             on_stop=self._approvals.close,
             choose=self._choose,
-            gathers=self._start.edition >= REPLANS,
             timezone=self._start.timezone,
         )
         return Execution(around, kept)
@@ -211,7 +208,7 @@ class AssistantWorkflow:
         """Whether another plan is to be made for the rest."""
         self._rounds_left -= 1
         wanted = not plan.final or self._execution.met_setback()
-        if wanted and self._start.edition >= REPLANS and self._rounds_left > 0:
+        if wanted and self._rounds_left > 0:
             self._round += 1
             return True
         return False
@@ -323,9 +320,7 @@ class AssistantWorkflow:
 
     def _of_later_rounds(self) -> dict[str, Any]:
         """What only some planning requests say; what is not set costs no bytes."""
-        said: dict[str, Any] = {}
-        if self._start.edition >= REPLANS:
-            said["last_round"] = self._rounds_left <= 1
+        said: dict[str, Any] = {"last_round": self._rounds_left <= 1}
         if self._round > 1:
             said |= {"round": self._round, "progress": self._execution.progress()}
         if self._execution.has_steps():

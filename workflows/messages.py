@@ -170,11 +170,6 @@ class StartAssistant(BaseModel):
     message: str
     timezone: str = "UTC"
     owner: str = "local"
-    edition: int = Field(
-        1,
-        description="which rules of the workflow's code the run was started under; runs that wait keep theirs. "
-        "2: replanning, and the person's grants are asked",
-    )
     mode: Mode = Mode.TASK
     preview: bool = False
     policy: Policy | None = Field(None, description="None: the default policy")

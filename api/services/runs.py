@@ -57,8 +57,6 @@ from workflows.rules.strictness import is_at_least_as_strict, within
 from workflows.run.web_ui import static_details, static_summary
 from workflows.undo import UNDO, UNDO_TYPE, undo_id
 
-EDITION = 2
-"""Of the rules in `workflows/assistant.py`: new runs replan and ask for grants."""
 _UPDATE = timedelta(seconds=10)
 _KEY_IS_FRESH = timedelta(hours=20)
 _REFUSALS: dict[str, type[RetinueError]] = {
@@ -153,7 +151,6 @@ class Runs(RunList):
             message=body.message,
             timezone=timezone,
             owner=self._owner,
-            edition=EDITION,
             **{key: value for key, value in special.items() if value is not None},
         )
 

@@ -267,7 +267,7 @@ async def test_an_effect_whose_result_comes_together_with_the_cancel_is_not_forg
     """No workflow worker is there while the effect is done and the run is cancelled: one task then brings both."""
     message, queue = fresh("Dentist"), f"races-{uuid.uuid4().hex}"
     stack.model.script(message, plan_answer([event(title=message)]))
-    start = StartAssistant(message=message, edition=2)
+    start = StartAssistant(message=message)
     with locked(stack, "calendar"):
         async with own_worker(stack, queue):
             handle = await stack.temporal.start_workflow(

@@ -73,7 +73,7 @@ async def test_a_hundred_results_that_come_together_need_few_workflow_tasks(stac
         async with own_worker(stack, queue):
             handle = await stack.temporal.start_workflow(
                 "AssistantWorkflow",
-                StartAssistant(message=message, edition=2, budget=Limits(**BUDGET)),
+                StartAssistant(message=message, budget=Limits(**BUDGET)),
                 id=f"a-{uuid.uuid4().hex}",
                 task_queue=queue,
                 result_type=dict[str, Any],

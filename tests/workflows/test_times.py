@@ -101,7 +101,7 @@ async def started(skipping: WorkflowEnvironment, policy: str = "", **fields: Any
         fields["policy"] = parse_policies(head + policy)["default"]
     handle: Handle = await skipping.client.start_workflow(
         "AssistantWorkflow",
-        StartAssistant(message="Write something", edition=2, **fields),
+        StartAssistant(message="Write something", **fields),
         id=f"a-{uuid.uuid4().hex}",
         task_queue="workflows",
         result_type=dict[str, Any],

@@ -22,9 +22,6 @@ from workflows.rules.provenance import Origin, Source
 from workflows.rules.rejections import Rejection, Rejections, Target, target
 from workflows.rules.strictness import rule_of_others
 
-ASKS_GRANTS = 2
-"""From this edition on a run asks for the person's grants before it asks the person."""
-
 
 class ActionDenied(Exception):
     """An action may not run.
@@ -112,7 +109,7 @@ class Consent:
         """What the person's grants say. They count neither for several people nor for what strangers may have steered."""
         alone = verdict.approvers == 1 and not verdict.not_the_requester and not verdict.by
         steered = wish.after_strangers or _goes_where_strangers_say(wish)
-        if self._start.edition < ASKS_GRANTS or not alone or steered:
+        if not alone or steered:
             return CheckGrantResult()
         question = CheckGrant(
             key=_key(wish),
@@ -246,7 +243,7 @@ class Consent:
 
     def _remember(self, wish: ProposedAction, view: ApprovalView) -> None:
         """Let the person's standing things know, beside the effect: it need not wait for that."""
-        if self._start.edition >= ASKS_GRANTS and (view.approvers == 1 and not view.by):
+        if view.approvers == 1 and not view.by:
             self._notes.append(asyncio.create_task(self._note(wish, view)))
 
     async def _note(self, wish: ProposedAction, view: ApprovalView) -> None:

@@ -75,8 +75,6 @@ class RunContext:
     on_stop: Callable[[], None]
     choose: Callable[[Choice], Awaitable[Option | None]]
     """Asks the person which of several is meant; None when it stays open."""
-    gathers: bool
-    """Whether to let the results of many steps arrive together."""
     timezone: str
 
 
@@ -160,7 +158,7 @@ class Execution:
             while self._advance():
                 await workflow.wait(self._tasks(), return_when=asyncio.FIRST_COMPLETED)
                 self._reap()
-                if len(self._tasks()) >= _MANY and self._context.gathers:
+                if len(self._tasks()) >= _MANY:
                     await lookups.debounce()
                     self._reap()
         except asyncio.CancelledError:

@@ -12,7 +12,6 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from api.services.runs import EDITION
 from retinue.capability import WORKFLOW_QUEUE, Annotations, Manifest, ToolSpec
 from retinue.errors import InvalidArguments
 from retinue.provenance.credential import Credential, CredentialKind
@@ -55,7 +54,7 @@ STARTS: dict[str, tuple[str, str, Any]] = {
     "an assistant with a policy of its own": (
         "AssistantWorkflow",
         WORKFLOW_QUEUE,
-        StartAssistant(message="Forged", edition=EDITION, policy=CARELESS),
+        StartAssistant(message="Forged", policy=CARELESS),
     ),
     "an undoing of what never was": (
         "UndoWorkflow",
@@ -175,7 +174,7 @@ async def test_what_a_schedule_starts_is_proved_by_the_schedule(house: Stack, fr
     assert (await house.ended(run["id"]))["status"] == "completed"
     [began, *_] = (await house.temporal.get_workflow_handle(run["id"]).fetch_history()).events
     stolen = began.workflow_execution_started_event_attributes.header.fields[HEADER]
-    given = StartAssistant(message=message, policy=CARELESS, edition=EDITION)
+    given = StartAssistant(message=message, policy=CARELESS)
     thief = forging(house.temporal, stolen)
     again = f"{run['id'][:-20]}2031-01-01T00:00:00Z"
     said = await start_refused(thief.start_workflow("AssistantWorkflow", given, id=again, task_queue=WORKFLOW_QUEUE))
