@@ -93,6 +93,46 @@ async def test_what_comes_back_several_times_at_once_is_asked_once(stack: Stack,
     assert kinds == ["Rejected", "RejectedBefore", "RejectedBefore", "RejectedBefore"]
 
 
+async def test_steps_of_one_plan_that_come_after_the_no_are_asked_once_between_them(stack: Stack, fresh: Fresh) -> None:
+    """They are of the plan that was rejected, but were not yet asked when it was."""
+    message, other = fresh("Tell both"), "press@example.com"
+    late = [mail(f"s{n}", f"Report {n}", depends_on=["s2"]) for n in range(3, 7)]
+    plan = [mail("s1", "Report"), mail("s2", "Report", other), *late]
+    stack.model.script(message, plan_answer(plan), plan_answer([mail("t1", "Report 7")]), plan_answer())
+    run_id = (await stack.start(message))["id"]
+    asked = await stack.until(run_id, lambda view: len(pending(view)) == 2)
+    await stack.decide(asked, "reject", next(n for n, one in enumerate(pending(asked)) if one["step_id"] == "s1"))
+    rest = await stack.until(run_id, lambda view: [one["step_id"] for one in pending(view)] == ["s2"])
+    await stack.decide(rest, "approve")
+    done = await rejecting(stack, run_id)
+    kinds = sorted(steps(done)[f"s{n}"]["error"]["type"] for n in range(3, 7))
+    assert kinds == ["Rejected", "RejectedBefore", "RejectedBefore", "RejectedBefore"]
+    assert steps(done)["2.t1"]["error"]["type"] == "RejectedBefore"
+    assert len(done["approvals"]) == 3
+
+
+async def test_what_waits_beside_a_rejected_question_stays_answerable_and_one_more_is_asked(
+    stack: Stack, fresh: Fresh
+) -> None:
+    """An agent wants three at once: each no of that round counts once, and only one comes after them."""
+    message, goal = fresh(f"Tell {TEAM}"), fresh("tell the team, three at once")
+    stack.model.script(message, plan_answer([{"id": "s1", "agent": "email", "goal": goal}]))
+    rounds = [
+        [{"tool": "email.send", "args": mail("", f"Report {turn}{n}")["args"]} for n in range(3)] for turn in range(3)
+    ]
+    stack.model.agent(goal, *rounds, "They said no.")
+    run_id = (await stack.start(message))["id"]
+    asked = await stack.until(run_id, lambda view: len(pending(view)) == 3)
+    await stack.decide(asked, "reject")
+    left = await stack.until(run_id, lambda view: len(pending(view)) == 2)
+    await stack.decide(left, "reject")
+    await stack.until(run_id, lambda view: len(pending(view)) == 1)
+    done = await rejecting(stack, run_id)
+    kinds = sorted(step["error"]["type"] for step in done["plan"]["steps"] if step["parent"])
+    assert kinds == ["Rejected"] * 4 + ["RejectedBefore"] * 5
+    assert len(done["approvals"]) == 4
+
+
 async def test_somebody_elses_mail_is_another_matter(stack: Stack, fresh: Fresh) -> None:
     message = fresh("Tell everybody")
     plans = [plan_answer([mail("s1", "Report", f"p{n}@example.com")]) for n in range(4)]
@@ -168,15 +208,18 @@ def test_a_destination_is_an_address_a_host_or_an_id(tool: str, args: dict[str, 
 
 def test_what_was_approved_is_asked_as_if_it_were_new() -> None:
     what, rejections = ("email.send", (TEAM,)), Rejections()
-    rejections.rejected(what, "s1")
-    assert not rejections.comes_back(what, "s1")
-    assert rejections.comes_back(what, "2.s1")
-    assert not rejections.is_settled(what, "2.s1")
+    assert not rejections.comes_back(what)
+    rejections.rejected(what, again=False)
+    rejections.rejected(what, again=False)  # it waited beside the first
+    assert rejections.comes_back(what)
+    assert not rejections.is_settled(what)
     rejections.approved(what)
-    rejections.rejected(what, "3.s1")
-    assert not rejections.is_settled(what, "4.s1")
-    rejections.rejected(what, "4.s1")
-    assert rejections.is_settled(what, "4.s1")
-    assert Rejections(rejections.carried()).comes_back(what, "s1")
+    assert not rejections.comes_back(what)
+    rejections.rejected(what, again=False)
+    rejections.rejected(what, again=True)
+    rejections.rejected(what, again=False)  # it still waited from the first round
+    assert rejections.is_settled(what)
+    assert Rejections(rejections.carried()).comes_back(what)
     rejections.begin_turn()
-    assert not rejections.is_settled(what, "5.s1")
+    assert rejections.comes_back(what)
+    assert not rejections.is_settled(what)

@@ -55,8 +55,6 @@ class ProposedAction:
     origins: Sequence[Origin] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     after_strangers: bool = False
-    occasion: str = ""
-    """The plan, or the turn of an agent, in which it was wanted: what is wanted together is asked together."""
 
 
 class Consent:
@@ -127,14 +125,15 @@ class Consent:
     ) -> Authorization:
         """Ask; what was rejected before comes back one at a time, and once at most."""
         what = target(wish.step, wish.args)
-        if not self._rejections.comes_back(what, wish.occasion):
-            return await self._ask(wish, verdict, offer=offer, on_asking=on_asking)
+        if not self._rejections.comes_back(what):
+            return await self._ask(wish, verdict, offer=offer, again=False, on_asking=on_asking)
         async with self._asking_again.setdefault(what, asyncio.Lock()):
-            if self._rejections.is_settled(what, wish.occasion):
+            if self._rejections.is_settled(what):
                 where = f" ({', '.join(map(safe, what[1]))})" if what[1] else ""
                 self._on_notice(f"{wish.step.title}{where} was rejected twice, so nobody was asked a third time")
                 raise ActionDenied("RejectedBefore", "it was rejected twice, so nobody was asked a third time")
-            return await self._ask(wish, verdict, offer=offer, on_asking=on_asking)
+            again = self._rejections.comes_back(what)  # not where one before it was approved meanwhile
+            return await self._ask(wish, verdict, offer=offer, again=again, on_asking=on_asking)
 
     def begin_turn(self) -> None:
         """The person said something new."""
@@ -145,7 +144,7 @@ class Consent:
         return self._rejections.carried()
 
     async def _ask(
-        self, wish: ProposedAction, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
+        self, wish: ProposedAction, verdict: Verdict, *, offer: Scope | None, again: bool, on_asking: Callable[[], None]
     ) -> Authorization:
         things = await look_up(wish.step, wish.args, key=f"{wish.step.id}.shown")
         question = replace(self._question(wish, verdict, offer), things=things)
@@ -158,7 +157,7 @@ class Consent:
             return Authorization(view.args, StepConsent(how="approval", rule=view.rule, approval_id=view.id))
         if view.status is ApprovalStatus.EXPIRED:
             raise ActionDenied("Expired", "nobody decided in time, and the policy then says no")
-        self._rejections.rejected(target(wish.step, wish.args), wish.occasion)
+        self._rejections.rejected(target(wish.step, wish.args), again=again)
         raise ActionDenied("Rejected", self._who_rejected(view) + (f": {view.comment}" if view.comment else ""))
 
     def _who_rejected(self, view: ApprovalView) -> str:

@@ -1,14 +1,13 @@
 """What a person rejected in a run comes back once at most, in whatever words: the same tool to the same destination.
 
 A destination is what the tool's `sensitive` arguments name, and the ids among its arguments; a subject, a text or a time
-do not count. What is rejected within one plan, or within one turn of an agent, was asked together and counts as one. Pure.
+do not count. What already waited when the first of them was rejected stays to be answered and counts with it. Pure.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, JsonValue
@@ -28,14 +27,6 @@ class Rejection(BaseModel):
 
     tool: str
     destination: list[str] = Field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Rejected:
-    occasion: str | None
-    """Of the first rejection; None: in an earlier turn of a chat."""
-    again: bool = False
-    """It came back, and was rejected again."""
 
 
 def target(step: BoundStep, args: Mapping[str, JsonValue]) -> Target:
@@ -67,33 +58,30 @@ class Rejections:
     """
 
     def __init__(self, carried: Sequence[Rejection] = ()) -> None:
-        self._known = {(one.tool, tuple(one.destination)): _Rejected(None) for one in carried}
+        self._came_back = {(one.tool, tuple(one.destination)): False for one in carried}
+        """By what was rejected: whether it came back and was rejected again."""
 
-    def comes_back(self, what: Target, occasion: str) -> bool:
-        """Whether it was rejected on another occasion."""
-        known = self._known.get(what)
-        return known is not None and known.occasion != occasion
+    def comes_back(self, what: Target) -> bool:
+        """Whether it was rejected before."""
+        return what in self._came_back
 
-    def is_settled(self, what: Target, occasion: str) -> bool:
+    def is_settled(self, what: Target) -> bool:
         """Whether it came back already and was rejected again, so that nobody is to be asked any more."""
-        return self.comes_back(what, occasion) and self._known[what].again
+        return self._came_back.get(what, False)
 
-    def rejected(self, what: Target, occasion: str) -> None:
-        """A person said no."""
-        known = self._known.get(what)
-        if known is None:
-            self._known[what] = _Rejected(occasion)
-        elif known.occasion != occasion:
-            self._known[what] = _Rejected(known.occasion, again=True)
+    def rejected(self, what: Target, *, again: bool) -> None:
+        """A person said no; `again`: to something that was wanted after the first no."""
+        self._came_back[what] = again or self.is_settled(what)
 
     def approved(self, what: Target) -> None:
         """A person said yes, so from here on it is asked as if it had never been rejected."""
-        self._known.pop(what, None)
+        self._came_back.pop(what, None)
 
     def begin_turn(self) -> None:
         """The person said something new, and may want it after all: it may be asked once more."""
-        self._known = dict.fromkeys(self._known, _Rejected(None))
+        self._came_back = dict.fromkeys(self._came_back, False)
 
     def carried(self) -> list[Rejection]:
         """What the next run of a chat must know."""
-        return [Rejection(tool=tool, destination=list(named)) for tool, named in list(self._known)[-MAX_CARRIED:]]
+        last = list(self._came_back)[-MAX_CARRIED:]
+        return [Rejection(tool=tool, destination=list(named)) for tool, named in last]

@@ -85,7 +85,6 @@ class StepRun:
     Args:
         step: As planned.
         view: As people see it.
-        occasion: The step with whose consent it is asked about: the first of its plan, or of its agent's calls.
         result: What it returned, where it has.
         has_result: Whether it has returned: null is a result, too.
         task: What runs it now.
@@ -97,7 +96,6 @@ class StepRun:
 
     step: BoundStep
     view: StepView
-    occasion: str
     result: JsonValue = None
     has_result: bool = False
     task: asyncio.Task[None] | None = None
@@ -134,7 +132,7 @@ class Execution:
                 "reused_from": kept.assistant_id,
             }
         )
-        self._runs[step.id] = StepRun(step, view, occasion=step.id, result=kept.result, has_result=True)
+        self._runs[step.id] = StepRun(step, view, result=kept.result, has_result=True)
         self._turn.append(step.id)
         self._settle(step, kept.args)
 
@@ -153,7 +151,7 @@ class Execution:
         """Add a plan's steps and run them to their end; a failing step never raises here."""
         self._round = [step.id for step in plan.steps]
         for step in plan.steps:
-            self._add(step, occasion=plan.steps[0].id)
+            self._add(step)
         try:
             while self._advance():
                 await workflow.wait(self._tasks(), return_when=asyncio.FIRST_COMPLETED)
@@ -165,8 +163,8 @@ class Execution:
             await self._stop()
             raise
 
-    def _add(self, step: BoundStep, *, occasion: str, parent: str | None = None) -> None:
-        self._runs[step.id] = StepRun(step, records.initial_view(step, parent), occasion=occasion)
+    def _add(self, step: BoundStep, *, parent: str | None = None) -> None:
+        self._runs[step.id] = StepRun(step, records.initial_view(step, parent))
         self._turn.append(step.id)
 
     def _tasks(self) -> list[asyncio.Task[None]]:
@@ -297,7 +295,7 @@ class Execution:
             after_strangers=step.steered,
         )
         about = describe(step.args, self.results())
-        return ProposedAction(step, args, origins, about, step.steered, self._runs[step.id].occasion)
+        return ProposedAction(step, args, origins, about, step.steered)
 
     async def _cleared(self, wish: ProposedAction) -> Authorization:
         step = wish.step
@@ -468,7 +466,7 @@ class Execution:
         """Run an agent's calls beside each other; one that may not run, or fails, is an outcome like any other."""
         parent = calls[0].id.rpartition(".")[0]
         for call in calls:
-            self._add(call, occasion=calls[0].id, parent=parent)
+            self._add(call, parent=parent)
         runs = [self._runs[call.id] for call in calls]
         tasks = [asyncio.create_task(self._run_step(run.step)) for run in runs]
         for run, task in zip(runs, tasks, strict=True):
