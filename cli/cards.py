@@ -9,6 +9,7 @@ from rich.panel import Panel
 
 from cli.render import OUT, ahead, plain, say, used_words, when
 from retinue.client.models import Approval, Assistant, Offer
+from retinue.provenance.wording import undo_words
 
 ANYBODY = "*"
 _AT_EXPIRY = {"deny": "then it is denied", "allow": "then it is allowed", "wait": "then it is overdue, and waits on"}
@@ -51,8 +52,8 @@ def _why(approval: Approval, view: Assistant | None) -> Iterator[str]:
 
 
 def _undo(approval: Approval) -> Iterator[str]:
-    if approval.card and approval.card.undo:
-        yield approval.card.undo
+    if approval.card and (words := undo_words(approval.card.undo, approval.reasons)):
+        yield words
 
 
 def _people(approval: Approval) -> Iterator[str]:

@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from console import words
 from retinue.client import AsyncClient, ClientError
 from retinue.client.models import Approval, Assistant, AssistantSummary
+from retinue.provenance.wording import undo_words
 from retinue.text import clip, safe
 
 HERE = Path(__file__).parent
@@ -183,6 +184,7 @@ def templates() -> Environment:
         "step_words": words.STEP,
         "decisions": words.DECISION,
         "at_expiry": words.AT_EXPIRY,
+        "undo_words": undo_words,
         "buttons": words.BUTTONS,
         "amount": words.amount,
         "took": words.took,

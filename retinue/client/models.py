@@ -154,7 +154,7 @@ class Card(Shown):
     """What ids stand for; shown after destinations."""
     origins: list[CardOrigin] = Field(default_factory=list)
     undo: str = ""
-    """Whether it can be taken back, in words."""
+    """Whether it can be undone, in words."""
 
     def with_role(self, role: str) -> list[CardLine]:
         """The lines of one role."""

@@ -1,9 +1,21 @@
-"""Where a value came from, in the words that every card uses: the page, the command line, the Web UI and all doors."""
+"""The words that every card uses: the page, the command line, the Web UI and all doors."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
+
+FOR_GOOD = "it cannot be undone"
+"""The reason for asking about what nothing undoes."""
+_PLACES = {
+    "to": "a recipient",
+    "cc": "a recipient",
+    "bcc": "a recipient",
+    "attendees": "a participant",
+    "url": "the web address",
+}
+_MAX_LABEL = 60
 
 
 class KnownOrigin(Protocol):
@@ -52,3 +64,21 @@ def origin_words(origin: KnownOrigin, *, alone: bool = True) -> str:
         "key": f"asked through {getattr(origin, 'through', None) or 'an API key'}, which may not decide",
     }
     return words.get(origin.source, origin.source)
+
+
+def place_words(path: str) -> str:
+    """What decides where data goes, as the subject of a sentence.
+
+    Args:
+        path: JSON pointer of a value in the arguments. Its names may be a stranger's: of them words alone are kept.
+    """
+    names = [part for part in path.split("/") if part and not part.isdecimal()]
+    if len(names) == 1 and names[0] in _PLACES:
+        return _PLACES[names[0]]
+    label = " ".join(re.findall(r"[^\W_]+", " ".join(names)))[:_MAX_LABEL].strip()
+    return f"the value of '{label}', where data goes," if label else "the place where data goes"
+
+
+def undo_words(undo: str, reasons: Sequence[str]) -> str:
+    """What a card says about undoing beside its reasons: nothing where one of them says it."""
+    return "" if FOR_GOOD in reasons else undo

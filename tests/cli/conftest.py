@@ -44,7 +44,7 @@ CARD = {
             "trusted": False,
         }
     ],
-    "undo": "It cannot be taken back.",
+    "undo": "It cannot be undone.",
 }
 
 

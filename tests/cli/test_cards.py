@@ -57,7 +57,7 @@ def test_origins_are_told_in_words(origin: View, alone: bool, words: str) -> Non
         ({"reminders": 2, "reminded_at": "2026-11-22T12:00:00Z"}, "Reminders so far: 2, the last "),
         ({"escalated_at": "2026-11-22T12:00:00Z"}, "Escalated "),
         ({}, "to ana@example.com: chosen by the model; you did not type it"),
-        ({}, "It cannot be taken back."),
+        ({}, "It cannot be undone."),
         ({"offer": OFFER}, "You approved the like 3 times; --from-now-on allows: email.send, to exactly "),
         ({"offer": OFFER}, f"bin/retinue approve a-1 ap-s1 --args-hash {'a' * 64} --from-now-on"),
     ],

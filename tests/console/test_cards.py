@@ -84,4 +84,4 @@ async def test_what_is_deleted_is_named(desk: Desk, fresh: Fresh) -> None:
     thing = waiting(page).locator(".thing")
     await expect(thing).to_contain_text("Board <b>meeting</b>")
     await expect(thing).to_contain_text("Others may have written this.")
-    await expect(waiting(page)).to_contain_text("It can be taken back (calendar.restore_event).")
+    await expect(waiting(page)).to_contain_text("It can be undone (calendar.restore_event).")

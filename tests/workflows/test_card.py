@@ -250,9 +250,10 @@ def test_reasons_origins_and_undo_stand_below_it() -> None:
         "- it leaves the house",
         "Where the values come from:",
         "- to ana@example.com: from step s1 (email.read), which may hold the words of strangers",
-        "It cannot be taken back.",
+        "It cannot be undone.",
     ]
-    assert card("calendar.delete_event", {"event_id": "e1"}).undo == "It can be taken back (calendar.restore_event)."
+    assert "It cannot be undone." not in explained(shown, ["it cannot be undone"])
+    assert card("calendar.delete_event", {"event_id": "e1"}).undo == "It can be undone (calendar.restore_event)."
 
 
 JSON = st.recursive(

@@ -175,22 +175,26 @@ def test_the_default_budgets_and_hold() -> None:
             [
                 LEAVES,
                 FOR_GOOD,
-                "/to/0 decides where data goes and came from email.search, which may hold the words of strangers",
+                "a recipient came from email.search, which may hold the words of strangers",
             ],
         ),
         (
             act("calendar.create_event", PARTY, {GUEST: "strangers"}),
-            [f"{GUEST} decides where data goes and came from what was read, which may hold the words of strangers"],
+            ["a participant came from what was read, which may hold the words of strangers"],
         ),
         (
             act("calendar.create_event", PARTY, {GUEST: "model"}),
-            [f"{GUEST} decides where data goes and was not typed by you"],
+            ["a participant was not typed by you"],
         ),
         (
             act("calendar.create_event", PARTY, [origin(GUEST, "own", "email.draft")]),
-            [f"{GUEST} decides where data goes and came from email.draft and was not typed by you"],
+            ["a participant came from email.draft and was not typed by you"],
         ),
-        (act("web.fetch", URL, {"/url": "model"}), [LEAVES, "/url decides where data goes and was not typed by you"]),
+        (act("web.fetch", URL, {"/url": "model"}), [LEAVES, "the web address was not typed by you"]),
+        (
+            act(args={"to": ["a@example.com", "b@example.com"]}, origins={"/to/0": "model", "/to/1": "model"}),
+            [LEAVES, FOR_GOOD, "a recipient was not typed by you"],
+        ),
         (act("email.archive", {"message_id": "1"}, after_strangers=True), [STEERED]),
         (act("files.trash"), ["it may overwrite or remove something"]),
         (act("email.delete"), [FOR_GOOD]),

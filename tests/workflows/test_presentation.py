@@ -143,8 +143,8 @@ def test_foreign_words_stand_in_code_only(more: dict[str, Any]) -> None:
 
 def test_where_values_came_from_and_undo_stand_below_an_approval() -> None:
     origin = CardOrigin(label="to", value="ana@example.com", words="typed by you", trusted=True)
-    shown = details(approvals=[approval(card=Card(origins=[origin], undo="It cannot be taken back."))])
-    assert "Where the values come from:\n- to ana@example.com: typed by you\nIt cannot be taken back." in shown
+    shown = details(approvals=[approval(card=Card(origins=[origin], undo="It cannot be undone."))])
+    assert "Where the values come from:\n- to ana@example.com: typed by you\nIt cannot be undone." in shown
 
 
 def test_no_destination_is_cut() -> None:

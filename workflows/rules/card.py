@@ -19,7 +19,7 @@ from typing import Any, TypeGuard
 from pydantic import BaseModel, Field, JsonValue
 
 from retinue.addresses import readable_domain
-from retinue.provenance.wording import origin_words
+from retinue.provenance.wording import origin_words, undo_words
 from retinue.text import clip, safe
 from workflows.rules.json_args import at, leaves_and_references
 from workflows.rules.provenance import Origin
@@ -100,7 +100,7 @@ class Card(BaseModel):
     lines: list[CardLine] = Field(default_factory=list, description="destinations, then changes, then texts")
     things: list[CardThing] = Field(default_factory=list, description="what ids stand for; shown after destinations")
     origins: list[CardOrigin] = Field(default_factory=list)
-    undo: str = Field("", description="whether it can be taken back, in words")
+    undo: str = Field("", description="whether it can be undone, in words")
 
 
 @dataclass(frozen=True)
@@ -196,12 +196,19 @@ def _without_problem(thing: CardThing) -> CardThing:
     return thing.model_copy(update={"problem": ""})
 
 
-def explained(card: Card | None, reasons: Sequence[str]) -> str:
-    """What belongs below the card wherever it is shown as text: why it is asked, where values came from, undo."""
-    lines = ["Asked because:", *(f"- {safe(reason)}" for reason in reasons)] if reasons else []
+def explained(card: Card | None, reasons: Sequence[str], *, why: bool = True) -> str:
+    """What belongs below the card wherever it is shown as text: where values came from, undo, and why it is asked.
+
+    Args:
+        card: Of the action; there is none for other questions.
+        reasons: Why it is asked.
+        why: False where the reasons stand elsewhere already.
+    """
+    lines = ["Asked because:", *(f"- {safe(reason)}" for reason in reasons)] if why and reasons else []
     if card and card.origins:
         lines += ["Where the values come from:", *(f"- {_origin_text(origin)}" for origin in card.origins)]
-    return "\n".join([*lines, *([card.undo] if card and card.undo else [])])
+    undo = undo_words(card.undo, reasons) if card else ""
+    return "\n".join([*lines, *([undo] if undo else [])])
 
 
 def in_whole(preview: str, card: Card | None, reasons: Sequence[str]) -> str:
@@ -401,8 +408,8 @@ def _origin(origin: Origin, args: Mapping[str, JsonValue], *, alone: bool) -> Ca
 
 def _undo(subject: Subject) -> str:
     if subject.undo:
-        return f"It can be taken back ({subject.undo})."
-    return "" if subject.read_only else "It cannot be taken back."
+        return f"It can be undone ({subject.undo})."
+    return "" if subject.read_only else "It cannot be undone."
 
 
 def _line_text(line: CardLine) -> Iterator[str]:

@@ -36,6 +36,7 @@ from pydantic import (
 )
 
 from retinue.capability import Annotations
+from retinue.provenance.wording import FOR_GOOD, place_words
 from retinue.tenancy import organisation
 from workflows.rules.budget import Limits
 from workflows.rules.json_args import Values, at_or_reference, holds, leaves_and_references, touches
@@ -319,10 +320,9 @@ def _why(action: Action) -> Iterator[str]:
     if hints.open_world and (destinations or not hints.read_only):
         yield "it leaves the house"
     if _destructive(hints):
-        yield "it cannot be undone" if hints.undo is None else "it may overwrite or remove something"
-    for origin in destinations:
-        if origin.source not in _KNOWN_PEOPLE:
-            yield f"{origin.path} decides where data goes and {_blame(origin)}"
+        yield FOR_GOOD if hints.undo is None else "it may overwrite or remove something"
+    blamed = (f"{place_words(one.path)} {_blame(one)}" for one in destinations if one.source not in _KNOWN_PEOPLE)
+    yield from dict.fromkeys(blamed)
     if action.after_strangers:
         yield "it was chosen after reading what strangers wrote"
 

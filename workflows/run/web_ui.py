@@ -78,7 +78,7 @@ def _approval(workflow_id: str, approval: ApprovalView) -> Iterator[str]:
     first = len(destinations(approval.title, approval.card)) if approval.card else 0
     yield from ("", f"### Approve? {approval.title}", *_fence(approval.preview, most=max(_MOST, first)))
     yield f"{_ASKED.get(approval.kind, 'A person must decide, because')} {' and '.join(approval.reasons)}."
-    if below := explained(approval.card, ()):
+    if below := explained(approval.card, approval.reasons, why=False):
         yield from _fence(below)
     yield from _terms(approval)
     yield "To approve (or use `reject` in place of `approve`):"

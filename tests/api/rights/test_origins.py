@@ -15,7 +15,7 @@ from tests.conftest import Stack, View, pending, steps
 from tests.test_main_job import mail
 
 LABEL = f"key {NAME!r}"
-REASON = f"/to/0 decides where data goes and was asked through the {LABEL}, which may not decide"
+REASON = f"a recipient was asked through the {LABEL}, which may not decide"
 
 
 def to_of(view: View) -> Json:

@@ -62,7 +62,7 @@ async def test_a_client_starts_meets_the_approval_decides_and_gets_the_result(
             name: shown[name] for name in ("card", "reasons", "undo")
         }
         assert [origin["path"] for origin in approval["origins"]] == ["/to/0"]
-        assert approval["card"]["undo"] == "It cannot be taken back."
+        assert approval["card"]["undo"] == "It cannot be undone."
         assert approval["link"].endswith(f"/v1/assistants/{started['id']}")
 
         inbox = told(await client.call_tool("list_approvals", {}))["approvals"]

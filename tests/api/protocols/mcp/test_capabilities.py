@@ -96,7 +96,7 @@ async def test_an_effect_that_policy_asks_about_waits_and_is_done_once_when_a_pe
         assert approval["preview"] in text(result)
         assert "- it leaves the house" in text(result)
         assert f"- to {args['to'][0]}: chosen by the model; you did not type it" in text(result)
-        assert "It cannot be taken back." in text(result)
+        assert text(result).lower().count("cannot be undone") == 1
         search = {"query": args["subject"]}
         sent = await client.call_tool("search", {**search, "folder": "sent"})
         assert sent.structured_content["messages"] == []
