@@ -106,6 +106,7 @@ class AssistantWorkflow:
         self._execution = self._new_execution(start.fork.kept if start.fork else continued.kept)
         self._phase = AssistantStatus.PLANNING
         self._published: tuple[str, int, list[str]] = (str(AssistantStatus.RUNNING), 0, [])
+        self._since: tuple[AssistantStatus | None, datetime | None] = (None, None)
         self._details_are_due = False
         self._reasoning_waits: datetime | None = None
         self._reasoning_problem = ""
@@ -497,6 +498,8 @@ class AssistantWorkflow:
         Each change of search attributes is an event and a write of the server's, so they say `running` for planning too.
         """
         status = self._status()
+        if status is not self._since[0]:
+            self._since = (status, workflow.now())
         self._budget_guard.works(self._is_working(status))
         told = self._told_to_lists(status)
         published = (told, len(self._approvals.pending()), self._approvals.others())
@@ -628,6 +631,7 @@ class AssistantWorkflow:
             effects=self._effects if self._start.mode is Mode.CHAT else [],
             owner=self._start.owner,
             outcome=self._outcome(),
+            status_since=self._since[1],
         )
 
     def _waits_for_reasoning(self) -> list[WorkerWait]:

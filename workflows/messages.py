@@ -507,6 +507,7 @@ class AssistantView(BaseModel):
     )
     owner: str = "local"
     outcome: RunOutcome | None = Field(None, description="of a completed run: what it did")
+    status_since: Moment | None = Field(None, description="since when it has had this status, where that is known")
     recorded_decisions: list[RecordedDecision] = Field(
         default_factory=list,
         description="by the API: made while no workflow worker answered, and waiting for one, or refused then",

@@ -492,6 +492,8 @@ class Assistant(Shown):
     owner: str = "local"
     outcome: str | None = None
     """Of a completed one: done, answered (it had nothing to do), nothing_changed (what was planned was not done)."""
+    status_since: datetime | None = None
+    """Since when it has had this status, where that is known."""
     recorded_decisions: list[RecordedDecision] = Field(default_factory=list)
     """Made while no workflow worker answered, and waiting for one, or refused then."""
 

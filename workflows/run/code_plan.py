@@ -60,6 +60,7 @@ class CodePlanRun:
         self._steps: dict[str, StepView] = {}
         self._status = AssistantStatus.RUNNING
         self._published = AssistantStatus.RUNNING
+        self._since = workflow.now()
         self._reply: str | None = None
         self._error: StepError | None = None
         self._notices: list[str] = []
@@ -145,6 +146,7 @@ class CodePlanRun:
             notices=self._notices,
             usage=self._usage,
             owner=self._owner,
+            status_since=self._since,
         )
 
     def _now_status(self) -> AssistantStatus:
@@ -171,6 +173,7 @@ class CodePlanRun:
         if (status := self._now_status()) is not self._published:
             workflow.upsert_search_attributes([_STATUS.value_set(status)])
             self._published = status
+            self._since = workflow.now()
         workflow.set_current_details(current_details(self.view()))
 
     def _end(self, status: AssistantStatus) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from a2a.types import Artifact, Message, Part, Role, Task, TaskState, TaskStatus, TaskStatusUpdateEvent
@@ -71,9 +70,10 @@ def update_of(view: AssistantView, context_id: str, base: str) -> TaskStatusUpda
 
 
 def status_of(view: AssistantView, context_id: str, base: str) -> TaskStatus:
-    """Its state, and in words and data what it needs."""
+    """Its state, since when, and in words and data what it needs: the same for everybody who reads it."""
     status = TaskStatus(state=STATES[view.status])
-    status.timestamp.FromDatetime(datetime.now(UTC))
+    if view.status_since:
+        status.timestamp.FromDatetime(view.status_since)
     if parts := _parts(view, base):
         status.message.CopyFrom(
             Message(

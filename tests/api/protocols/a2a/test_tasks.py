@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -95,6 +96,24 @@ async def test_a_stream_tells_each_state_and_ends_where_it_rests(stack: Stack, o
     kept = [artifact for one in then if one.HasField("task") for artifact in one.task.artifacts]
     assert [part.text for part in [*artifacts, *kept][0].parts] == ["It is sent."]
     assert last(then).state == TaskState.TASK_STATE_COMPLETED
+
+
+async def test_every_stream_of_a_task_tells_the_same_whenever_it_was_opened(
+    stack: Stack, opened: Opened, fresh: Fresh
+) -> None:
+    message = fresh("mail the guest")
+    stack.model.script(message, mail())
+    async with opened(streaming=True) as client:
+        task_id = (await streamed(client, request(message)))[0].task.id
+        [first], [second] = [
+            [event async for event in client.subscribe(SubscribeToTaskRequest(id=task_id))] for _ in range(2)
+        ]
+        assert first == second
+        read = await client.get_task(GetTaskRequest(id=task_id))
+        asked_at = (await stack.view(task_id))["approvals"][0]["asked_at"]
+        assert read.status == first.task.status
+        assert abs(read.status.timestamp.ToDatetime(UTC) - datetime.fromisoformat(asked_at)) < timedelta(seconds=5)
+        await client.cancel_task(CancelTaskRequest(id=task_id))
 
 
 async def test_a_message_that_is_sent_again_is_the_same_task(stack: Stack, opened: Opened, fresh: Fresh) -> None:
