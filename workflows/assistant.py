@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.reasoning.contract import (
@@ -26,6 +25,7 @@ from activities.reasoning.contract import (
 from retinue.plan import BoundPlan, BoundStep
 from retinue.provenance.credential import decides, key_of
 from retinue.temporal.proofs import began_proved, wish
+from retinue.temporal.search_keys import APPROVERS, PENDING_APPROVALS, STATUS
 from retinue.times import local, on_the_calendar
 from workflows.consent.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quoted
 from workflows.consent.budget_guard import BudgetGuard, BudgetStopped
@@ -80,9 +80,6 @@ MAX_EFFECTS = 300
 MAX_SHOWN = 500
 """Messages in a view; the query `said` gives earlier ones."""
 MAX_HISTORY_BYTES = 1024 * 1024
-STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
-PENDING_APPROVALS = SearchAttributeKey.for_int("RetinuePendingApprovals")
-APPROVERS = SearchAttributeKey.for_keyword_list("RetinueApprovers")
 
 
 @workflow.defn(name="AssistantWorkflow")

@@ -7,21 +7,16 @@ from enum import Enum
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionDescription, WorkflowHandle
-from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from retinue.errors import NotFound
 from retinue.temporal.connection import decode_texts, of_workflow
+from retinue.temporal.search_keys import APPROVERS, OWNER
 from retinue.tenancy import anybody, organisation
 from workflows.code_plans import PLANS
 
 TYPE = "AssistantWorkflow"
 TYPES = frozenset({TYPE, *(plan.workflow_type for plan in PLANS.values())})
-OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
-TENANT = SearchAttributeKey.for_keyword("RetinueTenant")
-STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
-PENDING = SearchAttributeKey.for_int("RetinuePendingApprovals")
-APPROVERS = SearchAttributeKey.for_keyword_list("RetinueApprovers")
 RPC = timedelta(seconds=5)
 
 

@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import RPCTimeoutOrCancelledError, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from api.services.run_access import OWNER, PENDING, RPC, STATUS, TYPE, TYPES, Access
+from api.services.run_access import RPC, TYPE, TYPES, Access
 from api.services.run_reader import MESSAGE_MEMO, RunReader
 from api.services.run_views import execution_status
 from retinue.errors import InvalidArguments, ServiceUnavailable
 from retinue.temporal.search_attributes import is_exactly
+from retinue.temporal.search_keys import APPROVERS, OWNER, PENDING_APPROVALS, STATUS, TENANT
 from retinue.tenancy import anybody
 from workflows.messages import AssistantStatus, AssistantView, RunOutcome
 
@@ -23,8 +24,8 @@ _SECOND = timedelta(seconds=1)
 _WINDOWS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), None)
 """How far back a list looks at once: little when many runs were started lately, everything when there were few."""
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-_LISTED = {status: f"ExecutionStatus = 'Running' AND RetinueStatus = '{status}'" for status in AssistantStatus} | {
-    AssistantStatus.PLANNING: "ExecutionStatus = 'Running' AND RetinueStatus = 'running'",
+_LISTED = {status: f"ExecutionStatus = 'Running' AND {STATUS.name} = '{status}'" for status in AssistantStatus} | {
+    AssistantStatus.PLANNING: f"ExecutionStatus = 'Running' AND {STATUS.name} = 'running'",
     AssistantStatus.COMPLETED: "ExecutionStatus = 'Completed'",
     AssistantStatus.FAILED: "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')",
     AssistantStatus.CANCELLED: "ExecutionStatus = 'Canceled'",
@@ -89,10 +90,10 @@ class RunList(RunReader):
             InvalidArguments: The cursor is not one of ours.
         """
         position = _position(cursor)
-        names = [is_exactly("RetinueApprovers", name) for name in (self._owner, anybody(self._owner))]
-        to_decide = f"({' OR '.join([is_exactly('RetinueOwner', self._owner), *names])})"
+        names = [is_exactly(APPROVERS.name, name) for name in (self._owner, anybody(self._owner))]
+        to_decide = f"({' OR '.join([is_exactly(OWNER.name, self._owner), *names])})"
         query = (
-            f"WorkflowType = '{TYPE}' AND {to_decide} AND ExecutionStatus = 'Running' AND RetinuePendingApprovals > 0"
+            f"WorkflowType = '{TYPE}' AND {to_decide} AND ExecutionStatus = 'Running' AND {PENDING_APPROVALS.name} > 0"
         )
         found, counted = await asyncio.gather(
             self._latest(query, position, limit), self._client.count_workflows(query, rpc_timeout=RPC)
@@ -132,14 +133,14 @@ class RunList(RunReader):
 
     def _listed(self, access: Access) -> str:
         kinds = ", ".join(f"'{kind}'" for kind in sorted(TYPES))
-        whole = is_exactly("RetinueTenant", self._tenant) if self._tenant else "RetinueTenant IS NULL"
-        whose = whole if access is Access.READ else is_exactly("RetinueOwner", self._owner)
+        whole = is_exactly(TENANT.name, self._tenant) if self._tenant else f"{TENANT.name} IS NULL"
+        whose = whole if access is Access.READ else is_exactly(OWNER.name, self._owner)
         return f"WorkflowType IN ({kinds}) AND {whose}"
 
 
 def pending_approvals(execution: WorkflowExecution) -> int:
     """How many approvals a listed run waits for."""
-    waiting = execution.typed_search_attributes.get(PENDING) or 0
+    waiting = execution.typed_search_attributes.get(PENDING_APPROVALS) or 0
     return waiting if execution.status is WorkflowExecutionStatus.RUNNING else 0
 
 

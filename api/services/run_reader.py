@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.reasoning.contract import Message, Role
 from api.services.pending_decisions import PendingDecisions, with_recorded, words
-from api.services.run_access import PENDING, RPC, STATUS, Access, RunAccess, no_such_assistant
+from api.services.run_access import RPC, Access, RunAccess, no_such_assistant
 from api.services.run_views import (
     NOBODY_ANSWERS,
     closed_from_outside,
@@ -34,6 +34,7 @@ from api.services.view_cache import KnownViews
 from api.storage.idempotency import IdempotencyKeys
 from retinue.errors import Conflict, NotFound, ServiceUnavailable
 from retinue.temporal.connection import of_workflow
+from retinue.temporal.search_keys import PENDING_APPROVALS, STATUS
 from workflows.messages import (
     ENDED,
     ApprovalStatus,
@@ -185,7 +186,7 @@ class RunReader(RunAccess):
 
         Where this process has seen what it asks for, and the server says that it still asks, that is shown.
         """
-        asks = description.typed_search_attributes.get(PENDING) or 0
+        asks = description.typed_search_attributes.get(PENDING_APPROVALS) or 0
         if asks and (last := self._known.last(description)) and asks == sum(map(_waits, last.approvals)):
             return last.model_copy(update={"notices": [*last.notices, NOBODY_ANSWERS]})
         message = await description.memo_value(MESSAGE_MEMO, "", type_hint=str)

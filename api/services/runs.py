@@ -28,7 +28,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.reasoning.contract import Message, Role
 from api.services.clocks import check_clocks
 from api.services.forks import forked
-from api.services.run_access import OWNER, PENDING, RPC, STATUS, TENANT, TYPE, Access
+from api.services.run_access import RPC, TYPE, Access
 from api.services.run_list import RunList
 from api.services.run_reader import MESSAGE_MEMO
 from api.services.schemas import ForkBody, StartBody
@@ -39,6 +39,7 @@ from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, Ret
 from retinue.provenance.credential import Credential, decides
 from retinue.temporal.fairness import fair_share
 from retinue.temporal.proofs import check_clock, clock, proves
+from retinue.temporal.search_keys import OWNER, PENDING_APPROVALS, STATUS, TENANT
 from workflows.code_plans import PLANS
 from workflows.messages import (
     AssistantStatus,
@@ -374,7 +375,7 @@ class Runs(RunList):
             return False
         update_id = str(uuid.uuid4())
         asks = description.status is WorkflowExecutionStatus.RUNNING and bool(
-            description.typed_search_attributes.get(PENDING)
+            description.typed_search_attributes.get(PENDING_APPROVALS)
         )
         if not (asks and self._nobody_answers):
             try:

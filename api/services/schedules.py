@@ -32,7 +32,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.services.cron import checked
 from api.services.links import LinkMaker
-from api.services.run_access import OWNER, TENANT
 from api.services.runs import Runs
 from api.services.schemas import Arguments, Links, PlanName, StartBody, Text, Zone, plan_args
 from api.storage.idempotency import Claim
@@ -42,6 +41,7 @@ from retinue.schemas.plain_number import PLAIN_NUMBER
 from retinue.temporal.codec import opened_text, sealed_text
 from retinue.temporal.fairness import fair_share
 from retinue.temporal.search_attributes import is_exactly
+from retinue.temporal.search_keys import OWNER, TENANT
 from retinue.tenancy import organisation
 from retinue.times import Moment, local
 from workflows.code_plans import PLANS
@@ -308,7 +308,7 @@ class Schedules:
         return sorted(shown, key=lambda schedule: (schedule.name.casefold(), schedule.id))[:limit]
 
     async def _entries(self) -> AsyncIterator[ScheduleListDescription]:
-        mine = is_exactly("RetinueOwner", self._owner)
+        mine = is_exactly(OWNER.name, self._owner)
         async for entry in await self._client.list_schedules(mine, page_size=100, rpc_timeout=_RPC):
             if entry.typed_search_attributes.get(OWNER) == self._owner:  # some servers ignore upper and lower case
                 yield entry

@@ -2,12 +2,17 @@
 
 import re
 
+STATUS = "RetinueStatus"
+OWNER = "RetinueOwner"
+TENANT = "RetinueTenant"
+PENDING_APPROVALS = "RetinuePendingApprovals"
+APPROVERS = "RetinueApprovers"
 SEARCH_ATTRIBUTES = {
-    "RetinueStatus": "Keyword",
-    "RetinueOwner": "Keyword",
-    "RetinueTenant": "Keyword",
-    "RetinuePendingApprovals": "Int",
-    "RetinueApprovers": "KeywordList",
+    STATUS: "Keyword",
+    OWNER: "Keyword",
+    TENANT: "Keyword",
+    PENDING_APPROVALS: "Int",
+    APPROVERS: "KeywordList",
 }
 """Their names and kinds, in the words of Temporal's command line. `RetinueTenant` is absent where there is only one."""
 

@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from api.http.body_limits import DRAINED, MAX_BODY
+from retinue.temporal.search_keys import OWNER
 from retinue.testing import plan_answer
 from tests.api.conftest import JSON, Fresh, Json, eventually, refused
 from tests.conftest import Stack, View, pending, steps
@@ -224,9 +225,7 @@ async def test_a_workflow_that_is_not_mine_looks_like_an_unknown_one(
         {"message": fresh("A secret"), "owner": owner},
         id=f"a-{uuid.uuid4().hex}",
         task_queue="nobody-polls-this",
-        search_attributes=TypedSearchAttributes(
-            [SearchAttributePair(SearchAttributeKey.for_keyword("RetinueOwner"), owner)]
-        ),
+        search_attributes=TypedSearchAttributes([SearchAttributePair(OWNER, owner)]),
     )
     for method, path, body in CALLS.values():
         problem = refused(await stack.http.request(method, f"{ASSISTANTS}/{handle.id}{path}", json=body), 404)

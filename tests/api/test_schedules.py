@@ -22,13 +22,14 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from api.app import create_app
 from api.services import schedules as module
 from api.services.cron import checked
 from api.settings import ApiSettings
 from retinue.temporal.connection import DATA_CONVERTER
+from retinue.temporal.search_keys import OWNER
 from retinue.testing import plan_answer
 from tests.api.conftest import JSON, Fresh, Json, browsing, eventually, refused
 from tests.conftest import ENDED, Stack
@@ -36,7 +37,6 @@ from workers.temporal_server import free_port
 
 SCHEDULES = "/v1/schedules"
 YEARLY = "0 8 1 1 *"
-OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from retinue.temporal.search_keys import STATUS
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View, pending
 from tests.scenarios.test_people import Opened, rule, say
 from tests.scenarios.test_plans import event
 from tests.test_main_job import mail, sent_mails
-from workflows.assistant import STATUS
 
 Fresh = Callable[[str], str]
 SENDERS = "ABC"

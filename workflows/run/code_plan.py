@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, JsonValue
 from temporalio import activity, workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.reasoning.contract import Message, Role, Usage
 from retinue.capability import Annotations, ToolOptions
 from retinue.json_values import cut
+from retinue.temporal.search_keys import STATUS
 from workflows.failures import explain, used_by
 from workflows.messages import (
     ENDED,
@@ -34,7 +34,6 @@ Argument = TypeVar("Argument", bound=BaseModel)
 Result = TypeVar("Result", bound=BaseModel)
 PATIENCE = 60.0
 """Seconds that a step waits for a worker, unless its plan says otherwise: the others should not wait a day for it."""
-_STATUS = SearchAttributeKey.for_keyword("RetinueStatus")
 _SHOWN_BYTES = 2000
 
 
@@ -171,7 +170,7 @@ class CodePlanRun:
     def _publish(self) -> None:
         """Let lists and the Web UI see where the run stands; each change of the status is an event."""
         if (status := self._now_status()) is not self._published:
-            workflow.upsert_search_attributes([_STATUS.value_set(status)])
+            workflow.upsert_search_attributes([STATUS.value_set(status)])
             self._published = status
             self._since = workflow.now()
         workflow.set_current_details(current_details(self.view()))

@@ -14,16 +14,16 @@ import pytest
 from temporalio import workflow
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from retinue.temporal.connection import BUILD_ID, ensure_search_attributes
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES, is_exactly
+from retinue.temporal.search_keys import OWNER
 from tests.api.conftest import eventually
 from workers import temporal_server
 
-OWNER = SearchAttributeKey.for_keyword("RetinueOwner")
 QUEUE = "old"
 NEW = ("RetinueTenant=Keyword", *temporal_server.DYNAMIC_CONFIG[1:])
 """What servers of earlier versions are started without."""

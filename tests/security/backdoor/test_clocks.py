@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from api.services import runs
 from retinue.capability import WORKFLOW_QUEUE
 from retinue.temporal import proofs
 from retinue.temporal.keyring import new_key
+from retinue.temporal.search_keys import OWNER
 from retinue.testing import plan_answer
 from tests.conftest import Stack, View
 from tests.security.backdoor.conftest import Fresh
@@ -134,7 +135,7 @@ async def test_a_run_that_a_stranger_started_is_shown_as_refused(house: Stack, f
 
 
 async def begin(house: Stack, assistant_id: str, given: object) -> None:
-    own = TypedSearchAttributes([SearchAttributePair(SearchAttributeKey.for_keyword("RetinueOwner"), "local")])
+    own = TypedSearchAttributes([SearchAttributePair(OWNER, "local")])
     await house.temporal.start_workflow(
         "AssistantWorkflow",
         given,
