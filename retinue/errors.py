@@ -20,6 +20,7 @@
     |   |   `-- Undecipherable what a run says is encrypted, and the keys here do not open it
     |   |-- ServiceBusy        it asked for a pause (`retry_after` seconds); retried after it
     |   |   |-- OutcomeOpen    an attempt may have acted and may still report; looked into again, then a person is asked
+    |   |   |   `-- OutcomeNotRecorded  the own database does not work; waited for as for a missing worker
     |   |   `-- NotServedHere  this worker's version cannot do it, a newer one can; retried, then waited for
     |   |-- ServiceRefused     it will not, however often (wrong key, bad request); never retried
     |   `-- OutcomeUnknown     it may have acted or not, and no look can tell; never retried, a person is asked
@@ -152,6 +153,10 @@ class OutcomeOpen(ServiceBusy):
     """An earlier attempt may have acted and may still report, so this one must not act."""
 
 
+class OutcomeNotRecorded(OutcomeOpen):
+    """An attempt acted, or may have, and the own database is full, read-only or away; waited for as `StoreUnavailable` is."""
+
+
 class NotServedHere(ServiceBusy):
     """The registry knows more than this worker: it is of an older version, and another one will take the step."""
 
@@ -199,7 +204,7 @@ def to_application_error(error: RetinueError, *, only_store: bool = False) -> Ap
     # here, since it costs the supervisor and the command line 20 MB, which translate nothing
     from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-    retryable = error.retryable and (not only_store or isinstance(error, StoreUnavailable))
+    retryable = error.retryable and (not only_store or isinstance(error, StoreUnavailable | OutcomeNotRecorded))
     pause = timedelta(seconds=error.retry_after) if isinstance(error, ServiceBusy) and retryable else None
     return ApplicationError(
         error.message if error.hint is None else f"{error.message} ({error.hint})",

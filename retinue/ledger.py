@@ -22,9 +22,10 @@ not even an attempt that was frozen meanwhile can make it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,12 +41,15 @@ from retinue.database.ledger_table import LEDGER
 from retinue.effect_status import EffectStatus, Outcome, first_key
 from retinue.errors import (
     Conflict,
+    OutcomeNotRecorded,
     OutcomeOpen,
     OutcomeUnknown,
     RetinueError,
     ServiceBusy,
     ServiceError,
     ServiceUnavailable,
+    StoreLost,
+    StoreUnavailable,
 )
 from retinue.runtime import faults
 
@@ -61,6 +65,8 @@ SETTLE = 40.0
 _LOOK_AGAIN = 12.0
 _ASK_AGAIN = 5.0
 """Seconds until the own database, or the service that could not be asked, is tried again."""
+_RECORD_AGAIN = 2.0
+"""Seconds until what was done and could not be recorded is written again."""
 _MOST_OPEN = 1000
 
 
@@ -119,6 +125,7 @@ class Ledger:
         self._store = store
         self._open: dict[str, BaseModel | None] = {}
         """Effects that were begun here and could not be recorded, with what came of them where that is known."""
+        self._recording: dict[str, asyncio.Future[None]] = {}
 
     async def once(
         self, arguments: BaseModel, result_type: type[Result], effect: Callable[[AsyncSession], Awaitable[Result]]
@@ -181,7 +188,10 @@ class Ledger:
         Raises:
             Conflict: The same step already ran with other arguments.
             OutcomeOpen: An attempt may have acted: it may still report, nobody could look, or it was not recorded.
-            OutcomeUnknown: Nobody can tell whether it happened. It will not be done again under this key.
+            OutcomeNotRecorded: The same, and the database is full, read-only or away. This process records what was done
+                as soon as it can, and a later attempt gets it.
+            OutcomeUnknown: Nobody can tell whether it happened, or the ledger was lost after it had. It will not be done
+                again under this key.
             ServiceUnavailable: The database does not answer; as far as this worker knows, nothing happened.
         """
         cancelled = asyncio.Event()
@@ -323,24 +333,44 @@ class Ledger:
         """What to say of an attempt that failed: after one that may have acted the step has not simply failed."""
         if key not in self._open or isinstance(error, OutcomeOpen):
             return error
-        said = f"an earlier attempt may have done it; then {error.message}"
-        if error.retryable:
-            return OutcomeOpen(said, retry_after=getattr(error, "retry_after", _ASK_AGAIN))
-        return OutcomeUnknown(said)
+        if self._open[key] is None:
+            said = f"an earlier attempt may have done it; then {error.message}"
+        else:
+            said = f"it was done, but cannot be recorded: {error.message}"
+        if isinstance(error, StoreLost) or not error.retryable:
+            return OutcomeUnknown(said)
+        kind = OutcomeNotRecorded if isinstance(error, StoreUnavailable) else OutcomeOpen
+        return kind(said, retry_after=getattr(error, "retry_after", _ASK_AGAIN))
 
     async def _receipt(self, key: str, result: Result) -> Result:
-        """Record what happened; where that fails it is kept in mind for the next attempt.
+        """Record what happened; where that fails, this process tries again until it succeeds.
 
         Raises:
             OutcomeOpen: The database does not answer.
+            OutcomeUnknown: Its file was deleted or replaced.
         """
         self._keep_open(key, result)
         try:
             recorded = await self._recorded_as(key, result)
         except ServiceUnavailable as error:
+            self._record_later(key, result)
             raise self._still_open(key, error) from None
         self._open.pop(key, None)
         return recorded
+
+    def _record_later(self, key: str, result: BaseModel) -> None:
+        """Record it as soon as the database works again: the next attempt may be another process's, which knows nothing."""
+        if key not in self._recording:
+            self._recording[key] = asyncio.ensure_future(self._record_again(key, result))
+            self._recording[key].add_done_callback(lambda _: self._recording.pop(key, None))
+
+    async def _record_again(self, key: str, result: BaseModel) -> None:
+        with contextlib.suppress(StoreLost):
+            while key in self._open:
+                await asyncio.sleep(_RECORD_AGAIN)
+                with _while_unavailable():
+                    await self._recorded_as(key, result)
+                    self._open.pop(key, None)
 
     async def _recorded_as(self, key: str, result: Result) -> Result:
         """Where another attempt recorded it first, that stands."""
@@ -411,6 +441,21 @@ def _set(key: str, **values: Any) -> Update:
 def _seconds_since(moment: datetime) -> float:
     """SQLite forgets the zone, which is UTC."""
     return (datetime.now(UTC) - moment.replace(tzinfo=moment.tzinfo or UTC)).total_seconds()
+
+
+@contextlib.contextmanager
+def _while_unavailable() -> Iterator[None]:
+    """Pass over a database that may work later.
+
+    Raises:
+        StoreLost: It will not.
+    """
+    try:
+        yield
+    except StoreLost:
+        raise
+    except ServiceUnavailable:
+        pass
 
 
 class _DoneMeanwhile(Exception):

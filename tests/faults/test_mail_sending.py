@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +19,11 @@ from retinue.testing import plan_answer
 from tests.activities.email.mail_servers import DOVECOT, NO_DOVECOT, Conversation, Dovecot, Sink, dovecot, sink
 from tests.conftest import View, pending, steps
 from tests.faults.conftest import FaultStack, respawn
+from tests.faults.test_database_files import fill
+from tests.retinue.test_store_files import small_disk
 from workers.children import Child
 
+__all__ = ["small_disk"]
 pytestmark = pytest.mark.xdist_group("heavy")
 MAILS = 30
 FROZEN_FOR = 25.0
@@ -84,6 +88,11 @@ class Office:
             for assistant_id in [assistant_id for assistant_id in ids if assistant_id not in self.views]:
                 await self._advance(assistant_id)
             await asyncio.sleep(0.3)
+
+    async def approve(self, view: View) -> None:
+        """Approve what is pending."""
+        for index in range(len(pending(view))):
+            await self.stack.decide(view, index=index)
 
     async def _advance(self, assistant_id: str) -> None:
         view = await self.stack.view(assistant_id)
@@ -191,6 +200,40 @@ async def test_thirty_workers_that_freeze_and_wake_up_again_send_no_mail_twice(o
     assert [
         number for number in range(MAILS) if outcomes[ids[number]] == "completed" and not found[f"Number {number}"]
     ] == []
+
+
+@pytest.mark.timeout(200)
+async def test_a_mail_that_went_out_is_recorded_when_the_disk_has_room_again_and_nobody_is_asked(
+    office: Office, small_disk: Path
+) -> None:
+    async def hook(point: str, conversation: Conversation) -> str | None:
+        if point == "dot":
+            fill(small_disk / "filler")
+        return None
+
+    office.post.hook = hook
+    worker = office.worker(EMAIL_DATABASE_URL=f"sqlite+aiosqlite:///{small_disk / 'email.db'}")
+    with office.stack.workers(worker):
+        assistant_id = await office.start(0)
+        view = await office.stack.view(assistant_id)
+        while view["status"] != "awaiting_worker" and not asked_again(view):
+            await office.approve(view)
+            await asyncio.sleep(0.3)
+            view = await office.stack.view(assistant_id)
+        assert not asked_again(view)
+        (small_disk / "filler").unlink()
+        await office.until_ended([assistant_id], seconds=60)
+
+    assert view["waiting_for"][0]["reason"] == (
+        "it was done, but cannot be recorded: the database of email does not work at the moment: its disk is full"
+    )
+    assert (office.outcome(assistant_id), asked_again(office.views[assistant_id])) == ("completed", [])
+    assert office.at_the_sink() == {"Number 0": 1}
+
+
+def asked_again(view: View) -> list[str]:
+    """The questions whether to do something again of which nobody knows whether it was done."""
+    return [one["id"] for one in view["approvals"] if one["kind"] == "repeat"]
 
 
 async def until(true: Any, *, seconds: float) -> None:

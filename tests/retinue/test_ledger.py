@@ -17,8 +17,9 @@ from sqlalchemy import MetaData, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.testing import ActivityEnvironment
 
+from retinue import ledger as ledger_module
 from retinue.effect_status import EffectStatus, Outcome
-from retinue.errors import Conflict, OutcomeOpen, OutcomeUnknown, ServiceRefused, ServiceUnavailable
+from retinue.errors import Conflict, OutcomeNotRecorded, OutcomeOpen, OutcomeUnknown, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit, Ledger
 from retinue.store import Store
 
@@ -266,6 +267,48 @@ async def test_what_was_done_and_not_recorded_has_not_failed_and_is_recorded_lat
             with pytest.raises(OutcomeOpen):
                 await attempt(partial(outer.tool, after=after))
     assert ((await attempt(outer.tool)).word, outer.acted) == ("done", 1)
+
+
+async def test_what_could_not_be_recorded_is_recorded_for_the_attempts_of_other_processes(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_RECORD_AGAIN", 0.05)
+    outer = Outer(ledger)
+    with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
+
+        async def lock() -> None:
+            other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(
+            OutcomeNotRecorded, match=r"it was done, but cannot be recorded: .* another process holds it"
+        ):
+            await attempt(partial(outer.tool, after=lock))
+    await ledger._recording["w/s1"]
+    assert (await closed_by_another(tmp_path)).outcome is Outcome.DONE
+    assert outer.acted == 1
+
+
+async def closed_by_another(folder: Path) -> EffectStatus:
+    """What the ledger of a process that did not act says of it."""
+    store = Store(f"sqlite+aiosqlite:///{folder}/x.db", MetaData(), owner="test")
+    await store.open()
+    try:
+        return await closed(Ledger(store))
+    finally:
+        await store.close()
+
+
+async def test_what_was_done_before_its_ledger_was_deleted_is_not_tried_again_without_a_question(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """The next worker finds an empty ledger, in which nothing was ever done."""
+
+    async def delete() -> None:
+        for part in tmp_path.glob("x.db*"):
+            part.unlink()
+
+    with pytest.raises(OutcomeUnknown, match=r"it was done, but cannot be recorded: .* deleted or replaced"):
+        await attempt(partial(Outer(ledger).tool, after=delete))
 
 
 async def test_a_service_that_cannot_be_asked_leaves_the_outcome_open(ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 from retinue.capability import ToolOptions, activity_options, store_options
-from retinue.errors import NotServedHere, StoreLost, StoreUnavailable
+from retinue.errors import NotServedHere, OutcomeNotRecorded, StoreLost, StoreUnavailable
 from workflows.failures import found_no_worker
 
 FIRST_WAIT = 5.0
@@ -25,8 +25,8 @@ NEXT_LOOK = 10.0
 """Seconds until a step that only workers of an older version took is scheduled again."""
 
 
-STORE_ERRORS = frozenset({StoreUnavailable.__name__, StoreLost.__name__})
-"""Errors of a worker whose own database is full, read-only or away: nothing happened, and it may work again."""
+STORE_ERRORS = frozenset({StoreUnavailable.__name__, StoreLost.__name__, OutcomeNotRecorded.__name__})
+"""Errors of a worker whose own database is full, read-only or away, and may work again."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Waiting:
     """Why an activity waits."""
 
     begun: bool = False
-    """An earlier attempt was begun before no worker took it any more."""
+    """An earlier attempt may have acted."""
     reason: str = ""
     """What is wrong with the worker's own database; empty where no worker takes it."""
 
@@ -122,5 +122,10 @@ def found_another_version(error: ActivityError) -> bool:
 
 
 def was_begun(error: ActivityError) -> bool:
-    """Whether an attempt had been made before nobody took it any more: the server keeps what that one failed with."""
+    """Return whether an attempt may have acted before the step had to wait.
+
+    Of a missing worker that is known since the server keeps what an attempt before failed with.
+    """
+    if isinstance(error.cause, ApplicationError):
+        return error.cause.type == OutcomeNotRecorded.__name__
     return found_no_worker(error) and error.cause is not None and error.cause.__cause__ is not None

@@ -11,11 +11,11 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from retinue.effect_status import CLOSE_EFFECT, EffectId, EffectStatus, Outcome, repeat_key
-from retinue.errors import OutcomeOpen, OutcomeUnknown
+from retinue.errors import OutcomeNotRecorded, OutcomeOpen, OutcomeUnknown
 
 MOST_REPEATS = 5
 _ASKED_FOR = timedelta(seconds=5)
-DOUBTS = frozenset({OutcomeUnknown.__name__, OutcomeOpen.__name__})
+DOUBTS = frozenset({OutcomeUnknown.__name__, OutcomeOpen.__name__, OutcomeNotRecorded.__name__})
 
 
 def is_outcome_unknown(error: ActivityError) -> bool:
