@@ -4,12 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)
+AT_DAY = $(if $(DAY),RETINUE_CLOCK_OFFSET=$$($(BIN)/python -P -m tests.days $(DAY)))
+# most tests wait for servers, so two processes a core keep it busy
+PYTEST = $(BIN)/python -P -m pytest -n $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) --dist loadgroup
 .DEFAULT_GOAL := help
 
-.PHONY: help venv up demo test check format bench lock clean
+.PHONY: help venv up demo test test-long test-one watch check format bench lock clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Retinue needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -27,8 +30,17 @@ up: venv ## Start everything in the foreground; Ctrl-C stops it
 demo: venv ## Run a request end to end on a private stack, then stop it
 	@exec $(BIN)/python -P -m cli demo
 
-test: venv ## Run the whole suite against real servers; DAY=2028-02-29T09:00 as if it were that day, TESTS=... a part
-	$(if $(DAY),RETINUE_CLOCK_OFFSET=$$($(BIN)/python -P -m tests.days $(DAY))) $(BIN)/python -P -m pytest -n 2 --dist loadgroup $(TESTS)
+test: venv ## Run the suite against real servers; DAY=2028-02-29T09:00 as if it were that day, TESTS=... a part
+	$(AT_DAY) $(PYTEST) -m "not long" $(TESTS)
+
+test-long: venv ## Run what takes long: many faults, hundreds of messages; DAY and TESTS as above
+	$(AT_DAY) $(PYTEST) -m long $(TESTS)
+
+test-one: venv ## Run one file or test in this process: make test-one FILE=tests/test_main_job.py ARGS="-k approval"
+	$(AT_DAY) $(BIN)/python -P -m pytest $(FILE) $(ARGS)
+
+watch: venv ## Run FILE again whenever a Python file changes
+	$(BIN)/python -P -m tests.watch $(FILE) $(ARGS)
 
 check: venv ## Format, lint, types, import rules, dependencies: what CI checks
 	$(BIN)/ruff format --check --quiet .

@@ -22,7 +22,7 @@ from tests.console.test_flows import asked
 from tests.test_main_job import mail
 
 Fresh = Callable[[str], str]
-pytestmark = [pytest.mark.timeout(180), *ONE_BROWSER]  # of two limits the first one counts
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180), *ONE_BROWSER]  # of two limits the first one counts
 LONG = 60_000
 """Milliseconds that processes may take to come back."""
 

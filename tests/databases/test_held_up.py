@@ -25,7 +25,7 @@ from tests.faults.test_kills import TOOLS_WITH_EFFECTS, every_effect
 from workers.children import Child
 
 __all__ = ["faulty", "planner"]
-pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.usefixtures("planner")]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("heavy"), pytest.mark.usefixtures("planner")]
 RUNS = 3
 
 

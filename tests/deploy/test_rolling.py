@@ -26,7 +26,7 @@ from workers import runner
 OLD, NEW = Drawer.version, NewDrawer.version
 Fresh = Callable[[str], str]
 
-pytestmark = pytest.mark.xdist_group("heavy")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("heavy")]
 
 
 class Versions:

@@ -60,6 +60,7 @@ def test_every_code_block_of_the_page_is_followed() -> None:
     assert blocks.count("text") == 1
 
 
+@pytest.mark.long
 def test_who_follows_the_page_gets_what_it_promises(tmp_path: Path) -> None:
     checkout = copied(tmp_path)
     for step in STEPS:

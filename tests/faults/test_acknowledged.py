@@ -8,9 +8,12 @@ import uuid
 from functools import partial
 
 import httpx
+import pytest
 
 from tests.api.conftest import eventually, refused
 from tests.faults.conftest import FaultStack
+
+pytestmark = pytest.mark.long
 
 ASSISTANTS = "/v1/assistants"
 

@@ -20,7 +20,7 @@ from tests.retinue.test_store_files import immutable, replace, small_disk
 from workers.children import Child
 
 __all__ = ["small_disk"]
-pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.usefixtures("planner")]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("heavy"), pytest.mark.usefixtures("planner")]
 
 
 async def adding(stack: FaultStack, *names: str) -> list[str]:

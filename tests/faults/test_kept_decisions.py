@@ -32,7 +32,7 @@ from workers import children
 from workers.children import Child
 from workers.temporal_server import free_port
 
-pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("heavy"), pytest.mark.timeout(240)]
 WAYS = ("approve", "reject", "edit", "batch", "console", "cli", "mcp", "a2a", "twice", "changed mind", "stale")
 EDITED = {"to": ["team@example.com"], "subject": "Porto", "body": "Hello"}
 SENT_ONCE = dict.fromkeys(("approve", "batch", "console", "cli", "mcp", "a2a", "twice", "changed mind"), "Lisbon") | {

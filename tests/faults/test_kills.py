@@ -144,6 +144,7 @@ async def timers(stack: FaultStack) -> list[WorkflowExecutionStatus | None]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.timeout(420)
 @pytest.mark.usefixtures("planner")
 async def test_a_worker_killed_after_each_effect_repeats_none(faulty: FaultStack) -> None:
@@ -166,6 +167,7 @@ async def test_a_worker_killed_after_each_effect_repeats_none(faulty: FaultStack
     assert sorted(previous) == sorted(f"Run {number}" for number in range(KILLED_RUNS))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("planner")
 async def test_without_the_ledger_the_same_kill_duplicates(faulty: FaultStack) -> None:
@@ -187,6 +189,7 @@ def _events(stack: FaultStack) -> int:
         return 0  # the worker has not made its database yet
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("planner")
 async def test_runs_survive_the_death_of_the_temporal_server(faulty: FaultStack) -> None:

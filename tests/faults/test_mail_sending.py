@@ -24,7 +24,7 @@ from tests.retinue.test_store_files import small_disk
 from workers.children import Child
 
 __all__ = ["small_disk"]
-pytestmark = pytest.mark.xdist_group("heavy")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("heavy")]
 MAILS = 30
 FROZEN_FOR = 25.0
 SETTLE = 5

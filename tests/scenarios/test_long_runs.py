@@ -101,6 +101,7 @@ async def decide_everything(stack: Stack, chat_id: str) -> list[int]:
     return answers
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("half", [1, 2])
 async def test_three_hundred_messages_and_thirty_decisions_over_many_runs(
     stack: Stack, fresh: Fresh, people: Opened, half: int

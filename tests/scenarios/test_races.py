@@ -32,6 +32,7 @@ from workflows.messages import StartAssistant
 
 Fresh = Callable[[str], str]
 AT_ONCE = 20
+BATCHES = [0, *(pytest.param(batch, marks=pytest.mark.long) for batch in range(1, 5))]
 
 
 async def asking(stack: Stack, message: str, *plan: dict[str, Any], **body: Any) -> View:
@@ -103,7 +104,7 @@ async def test_of_twenty_approvals_at_once_one_counts(stack: Stack, fresh: Fresh
     assert len(sent_mails(stack, view["id"])) == 1
 
 
-@pytest.mark.parametrize("batch", range(5))
+@pytest.mark.parametrize("batch", BATCHES)
 async def test_approve_and_cancel_have_one_outcome(stack: Stack, fresh: Fresh, batch: int) -> None:
     """A hundred races. Answered with 200 and never done is a lie unless the view says that it was cancelled."""
     views = await crowd(stack, fresh(f"Mail team@example.com, race {batch}"), mail("s1"))
@@ -122,7 +123,7 @@ async def test_approve_and_cancel_have_one_outcome(stack: Stack, fresh: Fresh, b
     assert found[409, "cancelled", 0] > 0
 
 
-@pytest.mark.parametrize("batch", range(5))
+@pytest.mark.parametrize("batch", BATCHES)
 async def test_a_decision_at_the_edge_of_its_expiry_has_one_outcome(
     stack: Stack, fresh: Fresh, people: Opened, batch: int
 ) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle
@@ -92,6 +93,7 @@ def has_answered(turns: int) -> Callable[[View], bool]:
     return lambda view: bool(view["turns"] == turns)
 
 
+@pytest.mark.long
 async def test_a_long_chat_of_long_messages_stays_small_in_every_run(stack: Stack, fresh: Fresh) -> None:
     """What a chat carries over is beyond what a history may hold, and costs it a reference."""
     texts = [f"{fresh('Long')} {number} {'x' * 700}" for number in range(TURNS)]

@@ -103,6 +103,7 @@ def test_it_is_started_again_when_it_dies(local: LocalStack) -> None:
     assert "radicale ended" in local.log()
 
 
+@pytest.mark.long
 def test_after_a_restart_everything_is_there_and_a_reminder_still_reaches_the_mailbox(local: LocalStack) -> None:
     """Temporal, workers and Radicale were all gone in between."""
     _done(local, "Add Bo Stone, bo@example.com, to my contacts")

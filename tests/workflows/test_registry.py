@@ -185,7 +185,11 @@ async def registry_of_its_own(temporal: Client, name: str) -> AsyncIterator[Work
     """A registry on the task queue `name`, with a worker for it."""
     async with registry_worker(temporal, name):
         handle = await temporal.start_workflow(
-            "RegistryWorkflow", RegistryState(), id=f"{REGISTRY_ID}-{name}", task_queue=name
+            "RegistryWorkflow",
+            RegistryState(),
+            id=f"{REGISTRY_ID}-{name}",
+            task_queue=name,
+            task_timeout=timedelta(seconds=3),  # while a check runs, its task reports after four fifths of this
         )
         try:
             yield handle

@@ -24,6 +24,8 @@ from workers import children, temporal_server
 from workers.children import Child
 from workers.runner import capability_worker, workflows_worker
 
+pytestmark = pytest.mark.long
+
 RUNS, READERS = 20, 10
 """Of each run."""
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -22,6 +22,8 @@ from tests.faults.conftest import Server, connected
 from tests.test_main_job import mail
 from workers.runner import capability_worker, workflows_worker
 
+pytestmark = pytest.mark.long
+
 PLANNED = ("email", "reasoning")
 
 

@@ -127,6 +127,7 @@ async def judged(
     return process.returncode, told.decode()
 
 
+@pytest.mark.long
 async def test_what_is_documented_is_what_happens(alone: str, tmp_path: Path) -> None:
     """No 5xx, no undocumented status, type, header or body, nothing wrong accepted and nothing right refused."""
     code, told = await judged(alone, tmp_path, "--max-examples", str(FEW), phases="examples,coverage,fuzzing")

@@ -36,6 +36,8 @@ origins = ["user"]
 decide = "auto"
 
 [policies.lax]
+hold = 0
+
 [[policies.lax.rules]]
 name = "anything"
 decide = "auto"

@@ -128,6 +128,7 @@ async def everybody(people: As) -> list[Belongings]:
     return list(await asyncio.gather(*[belongings(people(*one), f"{mark} {n}") for n, one in enumerate(who)]))
 
 
+@pytest.mark.long
 async def test_foreign_ids_answer_like_unknown_ones_a_thousand_times(everybody: list[Belongings]) -> None:
     """Over random pairs of a person and a question about somebody else's things; then all is as it was."""
     chance = random.Random(512)

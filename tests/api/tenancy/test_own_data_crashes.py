@@ -22,7 +22,7 @@ from tests.faults.conftest import FaultStack, faulty, planner, respawn
 from workers.children import Child
 
 __all__ = ["faulty", "planner"]
-pytestmark = pytest.mark.xdist_group("heavy")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("heavy")]
 ACME = "acme"
 
 
