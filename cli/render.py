@@ -21,6 +21,7 @@ from retinue.client.models import (
     Usage,
     WorkerWait,
 )
+from retinue.step_order import in_order
 from retinue.text import safe
 
 OUT = Console(markup=False, highlight=False, emoji=False)
@@ -92,15 +93,6 @@ def used_words(usage: Usage) -> str:
     estimated = f" ({usage.estimated_tokens} of them estimated)" if usage.estimated_tokens else ""
     tokens = f"{usage.input_tokens + usage.output_tokens} tokens{estimated}"
     return f"{usage.requests} requests to the language model, {tokens}{cost}"
-
-
-def in_order(steps: Sequence[Step]) -> list[Step]:
-    """The steps with an agent's calls right after the step that was delegated."""
-    calls: dict[str | None, list[Step]] = {}
-    known = {step.id for step in steps}
-    for step in steps:
-        calls.setdefault(step.parent if step.parent in known else None, []).append(step)
-    return [shown for step in calls.get(None, ()) for shown in (step, *calls.get(step.id, ()))]
 
 
 def indented_id(step: Step) -> str:

@@ -16,10 +16,11 @@ from cli.connection import patiently
 from cli.decide import confirm, find, send_edit
 from cli.exits import CommandError, ExitCode, words_of
 from cli.prompts import choice, is_interactive, typed
-from cli.render import OUT, in_order, indented_id, progress, remarks, run_status, say, tell, undo_lines, waits_for
+from cli.render import OUT, indented_id, progress, remarks, run_status, say, tell, undo_lines, waits_for
 from retinue.client import Client, ClientError
 from retinue.client.calls import Decision
 from retinue.client.models import PENDING, Approval, Assistant
+from retinue.step_order import in_order
 
 
 class Display(Protocol):

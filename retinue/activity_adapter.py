@@ -23,6 +23,7 @@ from retinue.capability import STORE_ATTEMPTS, Capability, ToolOptions, signatur
 from retinue.effect_status import CLOSE_EFFECT, EffectId, EffectLedger
 from retinue.errors import InvalidArguments, NotServedHere, RetinueError, ServiceRefused, to_application_error
 from retinue.runtime.logs import said
+from retinue.temporal.failures import non_retryable
 from retinue.temporal.tenant_header import current_tenant
 from retinue.tenancy import ANY_TENANT, HOME, variable_of
 
@@ -156,16 +157,15 @@ def _read(model: type[BaseModel], arguments: dict[str, Any] | None) -> BaseModel
             # What a plan holds was checked against the announced schema, so a newer version has announced it.
             raise NotServedHere("this worker is of a version that does not know all of the arguments") from None
         wrong = "; ".join(f"{'/'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()[:5])
-        raise ApplicationError(f"wrong arguments: {wrong}", type="InvalidArguments", non_retryable=True) from None
+        raise non_retryable("InvalidArguments", f"wrong arguments: {wrong}") from None
 
 
 def _bounded(name: str, result: dict[str, Any]) -> dict[str, Any]:
     size = len(json.dumps(result))
     if size > MAX_RESULT_BYTES:
-        raise ApplicationError(
+        raise non_retryable(
+            "ResultTooLarge",
             f"{name} returned {size // 1024} KiB; at most {MAX_RESULT_BYTES // 1024} KiB fit into a run. Ask for less.",
-            type="ResultTooLarge",
-            non_retryable=True,
         )
     return result
 

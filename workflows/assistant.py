@@ -24,6 +24,7 @@ from activities.reasoning.contract import (
 )
 from retinue.plan import BoundPlan, BoundStep
 from retinue.provenance.credential import decides, key_of
+from retinue.temporal.failures import non_retryable
 from retinue.temporal.proofs import began_proved, wish
 from retinue.temporal.search_keys import APPROVERS, PENDING_APPROVALS, STATUS
 from retinue.times import local, on_the_calendar
@@ -291,7 +292,7 @@ class AssistantWorkflow:
                 return await self._previewed(result.plan, result)
             if asked < MAX_QUESTIONS:
                 await self._ask_person(result.plan.question)
-        raise ApplicationError("too many questions without a plan", type="NoPlan", non_retryable=True)
+        raise non_retryable("NoPlan", "too many questions without a plan")
 
     async def _valid_plan(self) -> PlanResult:
         """One planning round: a plan that fails validation goes back to the model, at most `MAX_REPAIRS` times."""
@@ -705,20 +706,20 @@ class AssistantWorkflow:
             if self._talk.took(message):
                 return
         except ValueError as error:
-            raise _refused("InvalidArguments", str(error)) from None
+            raise non_retryable("InvalidArguments", str(error)) from None
         if self._start.only_deciders and not decides(message.through):
-            raise _refused(
+            raise non_retryable(
                 "NotAllowed",
                 "this run has a policy or budget of its own, so only a key that may decide may add to what it does",
             )
         if self._question is None and self._start.mode is not Mode.CHAT:
-            raise _refused("NotWaiting", "the assistant has not asked anything")
+            raise non_retryable("NotWaiting", "the assistant has not asked anything")
         if message.question_id is not None and message.question_id != self._question_id():
-            raise _refused("NotWaiting", f"question {message.question_id} waits for no answer any more")
+            raise non_retryable("NotWaiting", f"question {message.question_id} waits for no answer any more")
         if not message.text.strip():
-            raise _refused("InvalidArguments", "the answer is empty")
+            raise non_retryable("InvalidArguments", "the answer is empty")
         if self._talk.waiting() >= MAX_WAITING:
-            raise _refused("Busy", f"{MAX_WAITING} messages wait to be read already; send it later")
+            raise non_retryable("Busy", f"{MAX_WAITING} messages wait to be read already; send it later")
 
     def _question_id(self) -> str | None:
         return f"q{self._questions}" if self._question is not None else None
@@ -736,7 +737,7 @@ class AssistantWorkflow:
     def _check_choice(self, choice: ChooseForStep) -> None:
         self._refuse_if_ended()
         if not self._execution.awaits_worker(choice.step_id):
-            raise _refused("NotWaiting", f"step {choice.step_id} does not wait for a worker")
+            raise non_retryable("NotWaiting", f"step {choice.step_id} does not wait for a worker")
 
     @workflow.signal
     def approve(self, signal: DecisionSignal) -> None:
@@ -803,7 +804,7 @@ class AssistantWorkflow:
 
     def _refuse_if_ended(self) -> None:
         if self._phase in ENDED or self._stopping:
-            raise _refused("Ended", f"the assistant has ended ({'cancelled' if self._stopping else self._phase})")
+            raise non_retryable("Ended", f"the assistant has ended ({'cancelled' if self._stopping else self._phase})")
 
 
 def _first_messages(start: StartAssistant) -> list[Message]:
@@ -815,15 +816,9 @@ def _first_messages(start: StartAssistant) -> list[Message]:
     return [*start.fork.messages, asked]
 
 
-def _refused(kind: str, message: str) -> ApplicationError:
-    return ApplicationError(message, type=kind, non_retryable=True)
-
-
 def _no_plan(refused: RefusedPlan) -> ApplicationError:
     problems = "; ".join(refused.problems[:3])
-    return ApplicationError(
-        f"the language model gave no plan that can be run: {problems}", type="NoPlan", non_retryable=True
-    )
+    return non_retryable("NoPlan", f"the language model gave no plan that can be run: {problems}")
 
 
 def _plain_answer(execution: Execution) -> str:

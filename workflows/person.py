@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
 
+from retinue.temporal.failures import non_retryable
 from retinue.temporal.person import (
     ADD_GRANT,
     CHECK_GRANT,
@@ -159,7 +159,7 @@ class PersonWorkflow:
         if approval.wish is None or digest(RECORD_APPROVAL, approval.key) in self._keys:
             return
         if wished_scope(approval.wish, approval.args, approval.sensitive) is None:
-            raise _refused("InvalidArguments", "there are too many values to allow them for good; name `args`")
+            raise non_retryable("InvalidArguments", "there are too many values to allow them for good; name `args`")
         self._check_new(approval.wish.expires_at)
 
     def _count(self, approval: RecordApproval) -> None:
@@ -188,10 +188,10 @@ class PersonWorkflow:
 
     def _check_new(self, expires_at: datetime | None) -> None:
         if problem := check_wish(expires_at, workflow.now()):
-            raise _refused("InvalidArguments", problem)
+            raise non_retryable("InvalidArguments", problem)
         live = [grant for grant in self._grants.values() if is_live(grant, workflow.now())]
         if len(live) >= _LIVE_GRANTS or sum(map(_size, live)) >= _LIVE_SIZE:
-            raise _refused("TooManyGrants", f"{len(live)} grants are as many as can be kept; revoke some first")
+            raise non_retryable("TooManyGrants", f"{len(live)} grants are as many as can be kept; revoke some first")
 
     @workflow.update(name=REVOKE)
     def revoke(self, revoke: Revoke) -> Grant:
@@ -206,7 +206,7 @@ class PersonWorkflow:
     @revoke.validator
     def _check_revoke(self, revoke: Revoke) -> None:
         if revoke.grant_id not in self._grants:
-            raise _refused("GrantUnknown", f"there is no grant {revoke.grant_id!r}")
+            raise non_retryable("GrantUnknown", f"there is no grant {revoke.grant_id!r}")
 
     @workflow.update(name=RECORD_USAGE)
     def spend(self, spent: RecordUsage) -> DayUsage:
@@ -223,7 +223,7 @@ class PersonWorkflow:
     @spend.validator
     def _check_spend(self, spent: RecordUsage) -> None:
         if abs(spent.day - on_the_calendar(workflow.now()).date()) > _DAYS_OFF:
-            raise _refused("InvalidArguments", f"{spent.day} is no day that anybody has now")
+            raise non_retryable("InvalidArguments", f"{spent.day} is no day that anybody has now")
 
     @workflow.query(name=GRANTS)
     def grants(self) -> list[Grant]:
@@ -291,7 +291,3 @@ def _last(log: list[Use], count: int) -> list[Use]:
 def _forget_oldest(known: dict[str, str] | dict[str, int], count: int) -> None:
     while len(known) > count:
         del known[next(iter(known))]
-
-
-def _refused(kind: str, message: str) -> ApplicationError:
-    return ApplicationError(message, type=kind, non_retryable=True)

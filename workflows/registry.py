@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
 
 from retinue.capability import Manifest
 from retinue.schemas.manifests import check_names
+from retinue.temporal.failures import non_retryable
 from retinue.temporal.registry import ANNOUNCE, CAPABILITIES, REGISTRY_TYPE, REPLACE, REVISION, is_older
 from workflows.consent import lookups
 from workflows.messages import RegistryState
@@ -65,7 +65,7 @@ class RegistryWorkflow:
             held = self._manifests.get(manifest.name)
             if held != manifest and (even_if_older or not _is_newer(held, manifest)):
                 if problem := await lookups.schema_problem(manifest):
-                    raise _refused(problem)
+                    raise non_retryable("InvalidManifest", problem)
                 self._hold(manifest)
         return self._revision
 
@@ -84,7 +84,7 @@ class RegistryWorkflow:
 
     def _check_names(self, manifest: Manifest) -> None:
         if problem := check_names(manifest):
-            raise _refused(problem)
+            raise non_retryable("InvalidManifest", problem)
 
     @workflow.query(name=REVISION)
     def revision(self) -> int:
@@ -99,7 +99,3 @@ class RegistryWorkflow:
 
 def _is_newer(held: Manifest | None, manifest: Manifest) -> bool:
     return held is not None and is_older(manifest.version, held.version)
-
-
-def _refused(message: str) -> ApplicationError:
-    return ApplicationError(message, type="InvalidManifest", non_retryable=True)

@@ -34,6 +34,7 @@ from temporalio.exceptions import ApplicationError
 from retinue.errors import ClockIsWrong
 from retinue.json_values import canonical_json, json_sha256
 from retinue.settings import RetinueSettings
+from retinue.temporal.failures import non_retryable
 from retinue.temporal.keyring import SCHEDULE_SUFFIX, Keyring, new_key, read_keys
 
 HEADER = "retinue-proof"
@@ -281,10 +282,8 @@ def check_clock(server_time: datetime, *, at: datetime) -> None:
 
 
 def _not_proved(why: str) -> ApplicationError:
-    return ApplicationError(
-        f"only those who hold this installation's key are heard, and {why}; nothing was changed",
-        type="NotProved",
-        non_retryable=True,
+    return non_retryable(
+        "NotProved", f"only those who hold this installation's key are heard, and {why}; nothing was changed"
     )
 
 

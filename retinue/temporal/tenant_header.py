@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
-from temporalio.exceptions import ApplicationError
 
+from retinue.temporal.failures import non_retryable
 from retinue.tenancy import HOME, organisation
 
 HEADER = "retinue-organisation"
@@ -61,9 +61,7 @@ def _named(headers: Mapping[str, Payload]) -> str:
     except (ValueError, TypeError, RuntimeError, KeyError):
         name = None
     if not isinstance(name, str):
-        raise ApplicationError(
-            "it cannot be read for which organisation this is", type="InvalidArguments", non_retryable=True
-        )
+        raise non_retryable("InvalidArguments", "it cannot be read for which organisation this is")
     return name
 
 

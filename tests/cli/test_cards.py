@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from cli.policies import DEFAULT
-from cli.render import in_order, waits_for
+from cli.render import waits_for
 from retinue.client.models import Origin, Step
 from retinue.provenance.wording import origin_words
+from retinue.step_order import in_order
 from tests.cli.conftest import FakeApi, Run, View, step, view, waiting
 from workflows.rules.policy import DEFAULT_POLICY
 from workflows.rules.policy_file import parse_policies

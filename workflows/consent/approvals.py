@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import JsonValue
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
 
 from retinue.json_values import json_sha256
 from retinue.plan import check_args, references
 from retinue.provenance.credential import Credential
+from retinue.temporal.failures import non_retryable
 from retinue.tenancy import ANYBODY, colleague, deciders, may_decide
 from retinue.text import safe
 from workflows.messages import (
@@ -267,7 +267,7 @@ class Approvals:
         """
         if approval_id not in self._views:
             waiting = ", ".join(view.id for view in self.pending()) or "none"
-            raise _refused("ApprovalUnknown", f"there is no approval {approval_id!r} here; waiting: {waiting}")
+            raise non_retryable("ApprovalUnknown", f"there is no approval {approval_id!r} here; waiting: {waiting}")
         return self._views[approval_id]
 
     def is_decided(self, approval_id: str) -> bool:
@@ -283,11 +283,15 @@ class Approvals:
         """
         view = self.get(decide.approval_id)
         if view.status is not ApprovalStatus.PENDING:
-            raise _refused("ApprovalDecided", f"approval {view.id} was already {_outcome(view)}; nothing was changed")
+            raise non_retryable(
+                "ApprovalDecided", f"approval {view.id} was already {_outcome(view)}; nothing was changed"
+            )
         if view.expires_at and now >= view.expires_at and not view.overdue and view.at_expiry is not AtExpiry.WAIT:
-            raise _refused("ApprovalExpired", f"approval {view.id} expired at {view.expires_at}; nothing was changed")
+            raise non_retryable(
+                "ApprovalExpired", f"approval {view.id} expired at {view.expires_at}; nothing was changed"
+            )
         if decide.args_hash != view.args_hash:
-            raise _refused(
+            raise non_retryable(
                 "ApprovalStale",
                 f"args_hash does not belong to what approval {view.id} asks now; read it again and decide on that",
             )
@@ -299,56 +303,56 @@ class Approvals:
         may = view.by or [self._requester]
         proves_nobody = decide.by == SIGNAL and not view.by and view.approvers == 1
         if not may_decide(decide.by, may, owner=self._requester) and not proves_nobody:
-            raise _refused("NotAllowed", f"approval {view.id} is decided by {', '.join(may)}, not by {decide.by}")
+            raise non_retryable("NotAllowed", f"approval {view.id} is decided by {', '.join(may)}, not by {decide.by}")
         if decide.decision is DecisionKind.REJECT:
             return
         if view.not_the_requester and decide.by == self._requester:
-            raise _refused("NotAllowed", f"whoever asked for it may not approve {view.id}; somebody else must")
+            raise non_retryable("NotAllowed", f"whoever asked for it may not approve {view.id}; somebody else must")
         if decide.decision is DecisionKind.APPROVE and decide.by in {vote.by for vote in view.votes}:
-            raise _refused("ApprovalDecided", f"{decide.by} has approved {view.id} already; another person must")
+            raise non_retryable("ApprovalDecided", f"{decide.by} has approved {view.id} already; another person must")
 
     def _check_edit(self, view: ApprovalView, decide: Decide) -> None:
         if decide.decision is not DecisionKind.EDIT:
             if decide.args is not None:
-                raise _refused("InvalidArguments", "`args` belong to the decision 'edit' only")
+                raise non_retryable("InvalidArguments", "`args` belong to the decision 'edit' only")
             return
         if decide.args is None:
-            raise _refused("InvalidArguments", "the decision 'edit' needs the new `args`, all of them")
+            raise non_retryable("InvalidArguments", "the decision 'edit' needs the new `args`, all of them")
         question = self._questions[view.id]
         if view.kind is not ApprovalKind.PLAN and any(references(decide.args)):
-            raise _refused("InvalidArguments", "write the values themselves; an edit cannot refer to other steps")
+            raise non_retryable("InvalidArguments", "write the values themselves; an edit cannot refer to other steps")
         problems = (
             list(islice(check_args(decide.args, view.args_schema), _PROBLEMS))
             or (list(question.check(decide.args)) if question.check else [])
             or list(refused_destinations(decide.args, question.sensitive))
         )
         if problems:
-            raise _refused(
+            raise non_retryable(
                 "InvalidArguments", f"the new arguments do not fit {view.tool}: {'; '.join(problems[:_PROBLEMS])}"
             )
         verdict = question.judge(decide.args)
         if verdict.decision is Decision.DENY:
-            raise _refused("Denied", f"the policy forbids this: {'; '.join(verdict.reasons) or verdict.rule}")
+            raise non_retryable("Denied", f"the policy forbids this: {'; '.join(verdict.reasons) or verdict.rule}")
 
     def _check_grant(self, view: ApprovalView, decide: Decide, now: datetime) -> None:
         if decide.grant is None:
             return
         if view.kind is not ApprovalKind.ACTION or decide.decision is DecisionKind.REJECT:
-            raise _refused("InvalidArguments", "a grant goes with approving an action, nothing else")
+            raise non_retryable("InvalidArguments", "a grant goes with approving an action, nothing else")
         if view.approvers > 1 or view.not_the_requester or view.by:
-            raise _refused(
+            raise non_retryable(
                 "NotAllowed", "what others than you alone decide about cannot be allowed from now on by one of them"
             )
         if wrong := check_wish(decide.grant.expires_at, now):
-            raise _refused("InvalidArguments", wrong)
+            raise non_retryable("InvalidArguments", wrong)
         question = self._questions[view.id]
         scope = wished_scope(decide.grant, decide.args or view.args, question.sensitive)
         if scope is None:
-            raise _refused(
+            raise non_retryable(
                 "InvalidArguments", "the action is too large to be allowed as it is; give the grant's `args`"
             )
         if question.others and (rule := question.others(scope, decide.grant)):
-            raise _refused(
+            raise non_retryable(
                 "NotAllowed",
                 f"the rule {rule.name!r} says who decides about some of this, and it may not be you alone; allow less",
             )
@@ -433,7 +437,3 @@ def _expired(outcome: AtExpiry, now: datetime) -> dict[str, Any]:
 
 def _outcome(view: ApprovalView) -> str:
     return f"{view.status} by {view.decided_by}" if view.decided_by else str(view.status)
-
-
-def _refused(kind: str, message: str) -> ApplicationError:
-    return ApplicationError(message, type=kind, non_retryable=True)

@@ -13,6 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from activities.reasoning.contract import Message, Role, Usage
 from retinue.capability import Annotations, ToolOptions
 from retinue.json_values import cut
+from retinue.temporal.failures import non_retryable
 from retinue.temporal.search_keys import STATUS
 from workflows.failures import explain, used_by
 from workflows.messages import (
@@ -201,11 +202,7 @@ def _marks(tool: Callable[..., Any]) -> dict[str, Any]:
 def _refuse_consequences(name: str, annotations: Annotations) -> None:
     """A plan in code asks nobody, so it must not do what a person has to be asked about."""
     if not annotations.read_only and (annotations.open_world or annotations.destructive or annotations.sensitive):
-        raise ApplicationError(
-            f"{name} needs a person's consent, which a plan in code cannot ask for",
-            type="NeedsConsent",
-            non_retryable=True,
-        )
+        raise non_retryable("NeedsConsent", f"{name} needs a person's consent, which a plan in code cannot ask for")
 
 
 def _step(step_id: str, name: str, argument: BaseModel, after: Sequence[str]) -> StepView:

@@ -6,9 +6,10 @@ It is rendered at each change of a run, in the workflow: pure, and no more than 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from retinue.step_order import in_order
 from retinue.text import safe_excerpt, safe_line
 from workflows.messages import (
     ApprovalKind,
@@ -65,7 +66,7 @@ def _lines(view: AssistantView) -> Iterator[str]:
     if view.question:
         yield from ("", "### Question to the person", *_fence(view.question))
     if view.plan and view.plan.steps:
-        yield from ("", "### Plan", *map(_step, _in_order(view.plan.steps)))
+        yield from ("", "### Plan", *map(_step, in_order(view.plan.steps)))
     if view.undo:
         yield from ("", "### Taken back", *map(_undone, view.undo))
     if view.error:
@@ -113,15 +114,6 @@ def _missing_worker(workflow_id: str, waiting: WorkerWait) -> Iterator[str]:
     yield f"{held_up}: waits since {_clock(waiting.since)}, until {_clock(waiting.times_out_at)} at most."
     if waiting.steps:
         yield from ("```text", f"bin/retinue choose {workflow_id} {waiting.steps[0]} wait|skip|fail", "```")
-
-
-def _in_order(steps: Sequence[StepView]) -> list[StepView]:
-    """The steps with an agent's calls right after the step that was delegated."""
-    calls: dict[str | None, list[StepView]] = {}
-    known = {step.id for step in steps}
-    for step in steps:
-        calls.setdefault(step.parent if step.parent in known else None, []).append(step)
-    return [shown for step in calls.get(None, ()) for shown in (step, *calls.get(step.id, ()))]
 
 
 def _step(step: StepView) -> str:
