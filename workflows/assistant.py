@@ -12,16 +12,8 @@ from pydantic import JsonValue, ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from activities.reasoning.contract import (
-    Message,
-    PlanRequest,
-    PlanResult,
-    Reasoning,
-    RefusedPlan,
-    ReplyRequest,
-    TextResult,
-    Usage,
-)
+from activities.reasoning.contract import PlanRequest, PlanResult, Reasoning, RefusedPlan, ReplyRequest, TextResult
+from retinue.conversation import Message, Usage
 from retinue.plan import BoundPlan, BoundStep
 from retinue.provenance.credential import decides, key_of
 from retinue.temporal.failures import non_retryable

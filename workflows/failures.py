@@ -7,7 +7,8 @@ from typing import Any
 
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
-from activities.reasoning.contract import Usage, UsedSoFar
+from activities.reasoning.contract import UsedSoFar
+from retinue.conversation import Usage
 from retinue.errors import RetinueError
 from workflows.messages import StepError
 

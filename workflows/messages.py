@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from activities.reasoning.contract import CallOutcome, ConverseResult, Message, Role, Transcript, Usage
+from activities.reasoning.contract import CallOutcome, ConverseResult
 from retinue.capability import Manifest
+from retinue.conversation import Message, Role, Transcript, Usage
 from retinue.plan import BoundPlan, BoundStep
 from retinue.provenance.credential import Credential
 from retinue.times import Moment

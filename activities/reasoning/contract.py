@@ -9,98 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from temporalio import activity
 
 from retinue.capability import Annotations, Capability, ToolOptions, tool
+from retinue.conversation import Message, Transcript, Usage
 from retinue.plan import BoundPlan
-from retinue.provenance.credential import Credential
 from retinue.times import Moment
 
 MODEL_OPTIONS = ToolOptions(start_to_close=75, heartbeat=15, attempts=4, first_retry_after=1, longest_pause=10)
-MAX_TOLD = 20
-"""Sentences about models that stepped in, that one run keeps."""
-
-
-class Role(StrEnum):
-    """Who said something in a conversation."""
-
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
-class Message(BaseModel):
-    """One message of the conversation between the person and the assistant."""
-
-    role: Role
-    text: str
-    withheld: bool = Field(False, description="not shown to planners: strangers' words may stand in it")
-    through: Credential | None = Field(None, description="the credential with which the person said it")
-
-
-class ModelUse(BaseModel):
-    """What one model was used for: requests, tokens, and what they cost by its configured prices."""
-
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = Field(0, description="of the input tokens, those that the endpoint still had, if it says so")
-    cost: float = Field(0, description="in the currency of the configured prices; 0 where none are configured")
-    estimated_tokens: int = Field(
-        0, description="of the tokens, those that the endpoint did not count; estimated as three characters a token"
-    )
-
-    def __add__(self, other: ModelUse) -> ModelUse:
-        return ModelUse(
-            requests=self.requests + other.requests,
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            cost=round(self.cost + other.cost, 6),
-            estimated_tokens=self.estimated_tokens + other.estimated_tokens,
-        )
-
-
-class Usage(BaseModel):
-    """What the models were used for: requests, tokens, and what they cost by the configured prices."""
-
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float = Field(0, description="in the currency of the configured prices; 0 where none are configured")
-    cached_tokens: int = Field(0, description="of the input tokens, those that the endpoint still had, if it says so")
-    estimated_tokens: int = Field(
-        0, description="of the tokens, those that the endpoint did not count; estimated as three characters a token"
-    )
-    models: dict[str, ModelUse] = Field(default_factory=dict, description="the same by model")
-    instead: list[str] = Field(
-        default_factory=list, description="where another model answered than the first choice, and why; each told once"
-    )
-
-    @classmethod
-    def of(cls, models: dict[str, ModelUse], instead: list[str] | None = None) -> Usage:
-        """The sum over some models."""
-        total = sum(models.values(), ModelUse())
-        return cls(**total.model_dump(), models=models, instead=instead or [])
-
-    def __add__(self, other: Usage) -> Usage:
-        names = [*self.models, *(name for name in other.models if name not in self.models)]
-        none = ModelUse()
-        return Usage(
-            requests=self.requests + other.requests,
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cost=round(self.cost + other.cost, 6),
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            estimated_tokens=self.estimated_tokens + other.estimated_tokens,
-            models={name: self.models.get(name, none) + other.models.get(name, none) for name in names},
-            instead=[*self.instead, *(told for told in other.instead if told not in self.instead)][:MAX_TOLD],
-        )
-
-    def times(self, count: int) -> Usage:
-        """The same, `count` times, as one sum."""
-        return Usage(
-            requests=self.requests * count,
-            input_tokens=self.input_tokens * count,
-            output_tokens=self.output_tokens * count,
-            cost=round(self.cost * count, 6),
-        )
 
 
 class UsedSoFar(BaseModel):
@@ -114,16 +27,6 @@ class RefusedPlan(BaseModel):
 
     answer: str = Field(description="what the model wrote, at most 16,000 characters")
     problems: list[str]
-
-
-class Transcript(BaseModel):
-    """A conversation that is kept in the reasoning capability's own store, so that no history repeats it.
-
-    The messages that come with a request are appended at position `length`; the same request again appends nothing.
-    """
-
-    key: str = Field(max_length=300, description="names the conversation: a run's id, or a run's and a step's")
-    length: int = Field(0, ge=0, description="how many messages are kept already")
 
 
 class Progress(BaseModel):

@@ -20,9 +20,9 @@ import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletion
 
-from activities.reasoning.contract import ModelUse
 from activities.reasoning.model_routing import ModelSpec
 from activities.reasoning.streamed import BrokeOff, streamed
+from retinue.conversation import ModelUse
 from retinue.errors import LONGEST_WAIT, MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 from retinue.network.connection_errors import unreachable
 

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from pydantic import JsonValue
 
-from activities.reasoning.contract import ExtractRequest, ExtractResult, FieldKind, Usage, WantedField
+from activities.reasoning.contract import ExtractRequest, ExtractResult, FieldKind, WantedField
 from activities.reasoning.prompts import ChatMessage
 from activities.reasoning.structured import json_in
 from retinue.addresses import check_address
+from retinue.conversation import Usage
 from retinue.errors import MalformedAnswer, NotFound
 from retinue.json_values import cut
 from retinue.text import safe

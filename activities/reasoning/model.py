@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from openai.types.chat import ChatCompletion
 
 from activities.reasoning.answers import Said, WrittenCall, json_of, marked, said_by, text_of
-from activities.reasoning.contract import ModelPause, ModelUse, Usage
+from activities.reasoning.contract import ModelPause
 from activities.reasoning.draft import Writing
 from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy, tokens_of
 from activities.reasoning.model_routing import ModelRouting, ModelSpec
@@ -26,6 +26,7 @@ from activities.reasoning.settings import Duty, ReasoningSettings, Structured
 from activities.reasoning.structured import asked, asked_less
 from activities.reasoning.tries import Tries
 from activities.reasoning.used import current_meter
+from retinue.conversation import ModelUse, Usage
 from retinue.errors import (
     CutAnswer,
     MalformedAnswer,

@@ -12,12 +12,12 @@ from activities.reasoning.contract import (
     CallOutcome,
     ComposeRequest,
     ConverseRequest,
-    Message,
     PlanRequest,
     RefusedPlan,
     ReplyRequest,
 )
 from retinue.capability import Manifest
+from retinue.conversation import Message
 from retinue.json_values import cut
 
 ChatMessage = dict[str, str]

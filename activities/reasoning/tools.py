@@ -14,7 +14,6 @@ from activities.reasoning.contract import (
     ConverseResult,
     ExtractRequest,
     ExtractResult,
-    Message,
     PausesRequest,
     PausesResult,
     PlanRequest,
@@ -24,7 +23,6 @@ from activities.reasoning.contract import (
     RefusedPlan,
     ReplyRequest,
     TextResult,
-    Transcript,
 )
 from activities.reasoning.draft import writing
 from activities.reasoning.extraction import extract
@@ -35,6 +33,7 @@ from activities.reasoning.structured import json_in
 from activities.reasoning.turns import Turns
 from activities.reasoning.used import metered
 from retinue.capability import Manifest
+from retinue.conversation import Message, Transcript
 from retinue.errors import MalformedAnswer, NotFound
 from retinue.plan import AGENT_RESULT, AGENT_VERB, Round, bind, check, declared, parse
 from retinue.schemas.answers import misfit

@@ -16,12 +16,13 @@ from pydantic import JsonValue
 
 from activities.reasoning import prompts
 from activities.reasoning.answers import Said, WrittenCall
-from activities.reasoning.contract import ConverseRequest, ConverseResult, ToolCall, Usage
+from activities.reasoning.contract import ConverseRequest, ConverseResult, ToolCall
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.store import Record, TranscriptStore
 from activities.reasoning.tries import Tries
 from activities.reasoning.used import current_meter
 from retinue.capability import Manifest
+from retinue.conversation import Usage
 from retinue.errors import NotFound, UnusableAnswer
 from retinue.json_values import whole_values
 from retinue.plan import MAX_ARGS_BYTES, MAX_DEPTH

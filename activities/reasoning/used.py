@@ -14,8 +14,9 @@ from contextvars import ContextVar
 from pydantic import ValidationError
 from temporalio import activity
 
-from activities.reasoning.contract import ModelUse, Usage, UsedSoFar
+from activities.reasoning.contract import UsedSoFar
 from retinue.activity_adapter import tell_progress
+from retinue.conversation import ModelUse, Usage
 from retinue.errors import RetinueError
 
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from activities.reasoning.contract import Message, Role
 from api.services.schemas import ForkBody
+from retinue.conversation import Message, Role
 from retinue.errors import InvalidArguments, NotFound
 from retinue.plan import BoundPlan, BoundStep, check_args, references
 from retinue.provenance.credential import Credential, decides

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from pydantic import BaseModel, Field, JsonValue
 
-from activities.reasoning.contract import Usage
+from retinue.conversation import Usage
 from retinue.text import safe
 from retinue.times import Moment
 from workflows.messages import (

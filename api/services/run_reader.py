@@ -17,7 +17,6 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.reasoning.contract import Message, Role
 from api.services.pending_decisions import PendingDecisions, with_recorded, words
 from api.services.run_access import RPC, Access, RunAccess, no_such_assistant
 from api.services.run_views import (
@@ -32,6 +31,7 @@ from api.services.run_views import (
 )
 from api.services.view_cache import KnownViews
 from api.storage.idempotency import IdempotencyKeys
+from retinue.conversation import Message, Role
 from retinue.errors import Conflict, NotFound, ServiceUnavailable
 from retinue.temporal.connection import of_workflow
 from retinue.temporal.search_keys import PENDING_APPROVALS, STATUS

@@ -25,7 +25,6 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.reasoning.contract import Message, Role
 from api.services.clocks import check_clocks
 from api.services.forks import forked
 from api.services.run_access import RPC, TYPE, Access
@@ -35,6 +34,7 @@ from api.services.schemas import ForkBody, StartBody
 from api.services.view_cache import KnownViews
 from api.storage.idempotency import Claim, IdempotencyKeys
 from retinue.capability import WORKFLOW_QUEUE
+from retinue.conversation import Message, Role
 from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
 from retinue.provenance.credential import Credential, decides
 from retinue.temporal.fairness import fair_share

@@ -315,7 +315,7 @@ class Message(Shown):
     """One of user, assistant."""
     text: str
     withheld: bool = False
-    """Not shown to planners: strangers' words may stand in it."""
+    """Not shown to planners, since it may contain strangers' words."""
     through: Credential | None = None
     """The credential with which the person said it."""
 
@@ -341,7 +341,7 @@ class ModelUse(Shown):
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
-    """Of the input tokens, those that the endpoint still had, if it says so."""
+    """Of the input tokens, those that the endpoint read from its cache, if it reports them."""
     cost: float = 0
     """In the currency of the configured prices; 0 where none are configured."""
     estimated_tokens: int = 0
@@ -359,11 +359,11 @@ class Usage(Shown):
     estimated_tokens: int = 0
     """Of the tokens, those that the endpoint did not count."""
     cached_tokens: int = 0
-    """Of the input tokens, those that the endpoint still had, if it says so."""
+    """Of the input tokens, those that the endpoint read from its cache, if it reports them."""
     models: dict[str, ModelUse] = Field(default_factory=dict)
     """The same by model."""
     instead: list[str] = Field(default_factory=list)
-    """Where another model answered than the first choice, and why; each told once."""
+    """Why another model than the first choice answered; each sentence once."""
 
 
 class PlanCard(Shown):

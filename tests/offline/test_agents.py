@@ -10,17 +10,7 @@ from typing import Any
 
 import pytest
 
-from activities.reasoning.contract import (
-    CallOutcome,
-    ConverseRequest,
-    ConverseResult,
-    Message,
-    PlanRequest,
-    Progress,
-    Role,
-    ToolCall,
-    Transcript,
-)
+from activities.reasoning.contract import CallOutcome, ConverseRequest, ConverseResult, PlanRequest, Progress, ToolCall
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.models import ReasoningBase
 from activities.reasoning.settings import ReasoningSettings
@@ -28,6 +18,7 @@ from activities.reasoning.store import TranscriptStore
 from activities.reasoning.tools import ReasoningTools
 from offline.app import create_app
 from retinue.capability import Manifest
+from retinue.conversation import Message, Role, Transcript
 from retinue.store import Store
 from retinue.testing import serving
 

@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 from activities.calendar.contract import Calendar
 from activities.contacts.contract import Contacts
 from activities.email.contract import Email
-from activities.reasoning.contract import Message, PlanRequest, Reasoning, Role
+from activities.reasoning.contract import PlanRequest, Reasoning
 from activities.reasoning.prompts import for_plan
 from activities.tasks.contract import Tasks
 from activities.weather.contract import Weather
@@ -24,6 +24,7 @@ from offline.answers import complete
 from offline.protocol import ChatRequest
 from retinue.capability import Manifest
 from retinue.client.models import Approval
+from retinue.conversation import Message, Role
 from retinue.provenance.wording import origin_words
 from retinue.temporal.registry import announce
 from retinue.testing import plan_answer

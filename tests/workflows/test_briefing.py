@@ -21,12 +21,13 @@ from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowRunner
 
 from activities.calendar.contract import Calendar, Event, ListEvents, ListEventsResult
 from activities.email.contract import Compose, Email, MailSummary, SearchMail, SearchMailResult
-from activities.reasoning.contract import ComposeRequest, Reasoning, TextResult, Usage
+from activities.reasoning.contract import ComposeRequest, Reasoning, TextResult
 from activities.tasks.contract import ListTasksResult, Task, Tasks
 from activities.weather.contract import DayForecast, Forecast, ForecastRequest, Weather
 from api.services.run_views import recorded_view
 from retinue.activity_adapter import build_activities
 from retinue.capability import Capability
+from retinue.conversation import Usage
 from retinue.errors import InvalidArguments, ServiceRefused
 from retinue.temporal.connection import DATA_CONVERTER, add_search_attributes
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from activities.reasoning.contract import Message, Role
 from retinue.capability import Annotations, ToolOptions
+from retinue.conversation import Message, Role
 from retinue.plan import BoundStep
 from workflows.messages import AssistantStatus, AssistantView
 from workflows.rules import provenance

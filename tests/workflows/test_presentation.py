@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from activities.reasoning.contract import Message, Role
+from retinue.conversation import Message, Role
 from workflows.messages import (
     ApprovalKind,
     ApprovalStatus,

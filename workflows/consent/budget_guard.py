@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pydantic import JsonValue, ValidationError
 from temporalio import workflow
 
-from activities.reasoning.contract import Usage
+from retinue.conversation import Usage
 from retinue.times import local as local_time
 from retinue.times import on_the_calendar
 from workflows.consent import lookups

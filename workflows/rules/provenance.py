@@ -11,7 +11,8 @@ from itertools import chain
 
 from pydantic import BaseModel, Field, JsonValue
 
-from activities.reasoning.contract import Message, Reasoning
+from activities.reasoning.contract import Reasoning
+from retinue.conversation import Message
 from retinue.plan import BoundStep, pointer, pointer_parts, references
 from retinue.provenance.credential import Credential, decides
 from retinue.provenance.fields import Whose, kept, texts

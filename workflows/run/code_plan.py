@@ -10,8 +10,8 @@ from pydantic import BaseModel, JsonValue
 from temporalio import activity, workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from activities.reasoning.contract import Message, Role, Usage
 from retinue.capability import Annotations, ToolOptions
+from retinue.conversation import Message, Role, Usage
 from retinue.json_values import cut
 from retinue.temporal.failures import non_retryable
 from retinue.temporal.search_keys import STATUS

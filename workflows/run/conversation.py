@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from activities.reasoning.contract import Message, Role, Transcript
+from retinue.conversation import Message, Role, Transcript
 from workflows.messages import ContinuedState, SendMessage
 
 MAX_KEYS = 300

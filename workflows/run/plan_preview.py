@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from activities.reasoning.contract import Usage
+from retinue.conversation import Usage
 from retinue.plan import BoundPlan, BoundStep, check_args, references
 from retinue.text import safe
 from workflows.consent.approvals import Question

@@ -10,7 +10,8 @@ from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, ChildWorkflowError
 
-from activities.reasoning.contract import CallOutcome, ConverseResult, ToolCall, Transcript, Usage
+from activities.reasoning.contract import CallOutcome, ConverseResult, ToolCall
+from retinue.conversation import Transcript, Usage
 from retinue.plan import BoundStep, PlanStep, bind_call, check_args, references
 from workflows.consent import lookups
 from workflows.consent.budget_guard import ReserveBudget

@@ -13,7 +13,8 @@ from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, TimeoutError
 
-from activities.reasoning.contract import CallOutcome, Progress, Reasoning, StepReport, Usage
+from activities.reasoning.contract import CallOutcome, Progress, Reasoning, StepReport
+from retinue.conversation import Usage
 from retinue.effect_status import Outcome
 from retinue.errors import Ambiguous, BrokenReference, StoreUnavailable
 from retinue.json_values import json_size

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from activities.reasoning.contract import Message, Role
 from api.auth.principals import Permission
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.protocols.shared.call_context import CallContext
@@ -17,6 +16,7 @@ from api.protocols.shared.conversations import ConversationPosition, Conversatio
 from api.protocols.shared.history import last_said
 from api.protocols.shared.run_summary import waiting
 from api.services.schemas import MAX_MESSAGE, DecisionBody, StartBody
+from retinue.conversation import Message, Role
 from retinue.errors import Conflict, InvalidArguments, NotFound
 from workflows.messages import ENDED, AssistantStatus, AssistantView, ContinuedState, Decide, DecisionKind, SendMessage
 

@@ -9,8 +9,8 @@ from a2a.types import Artifact, Message, Part, Role, Task, TaskState, TaskStatus
 from google.protobuf import struct_pb2
 from google.protobuf.json_format import ParseDict
 
-from activities.reasoning.contract import Role as Speaker
 from api.protocols.shared.run_summary import ShownApproval, address, bounded, shown_approval, waiting
+from retinue.conversation import Role as Speaker
 from retinue.text import safe_excerpt
 from workflows.messages import AssistantStatus, AssistantView
 

@@ -37,10 +37,10 @@ from ag_ui.core import (
 from ag_ui.encoder import EventEncoder
 from pydantic import JsonValue
 
-from activities.reasoning.contract import Message, Role
 from api.protocols.ag_ui.schemas import RunInput
 from api.protocols.ag_ui.threads import APPROVAL, QUESTION, Begun, interrupt_id
 from api.protocols.shared.run_summary import ShownApproval, address, bounded, shown_approval, waiting
+from retinue.conversation import Message, Role
 from retinue.json_values import cut
 from retinue.text import safe, safe_excerpt
 from workflows.messages import (

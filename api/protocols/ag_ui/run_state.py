@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from activities.reasoning.contract import Message
 from api.events.model import Event, EventKind
+from retinue.conversation import Message
 from workflows.messages import AssistantStatus, AssistantView
 
 _ITS_OWN_KIND = frozenset({EventKind.MESSAGE, EventKind.PLAN, EventKind.STEP, EventKind.APPROVAL, EventKind.TEXT})

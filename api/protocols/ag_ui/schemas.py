@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic.alias_generators import to_camel
 
-from activities.reasoning.contract import Message, Role
 from api.services.schemas import MAX_MESSAGE, Zone
+from retinue.conversation import Message, Role
 from retinue.errors import InvalidArguments
 
 MAX_MESSAGES = 2000

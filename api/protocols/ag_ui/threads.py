@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from activities.reasoning.contract import Message, Usage
 from api.auth.principals import Permission
 from api.events.cursor import EventCursor
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
@@ -28,6 +27,7 @@ from api.protocols.shared.history import credited
 from api.protocols.shared.run_summary import waiting
 from api.services.schemas import DecisionBody, MessageBody, StartBody
 from api.storage.idempotency import Claim
+from retinue.conversation import Message, Usage
 from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
 from workflows.messages import (
     ENDED,

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from activities.reasoning.contract import Message, Role
 from api.protocols.openai.schemas import ChatMessage
 from api.services.schemas import MAX_MESSAGE
+from retinue.conversation import Message, Role
 from retinue.errors import InvalidArguments
 
 _TEXTS = frozenset({"text", "input_text", "output_text", "refusal"})

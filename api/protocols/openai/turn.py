@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from activities.reasoning.contract import Message, Role, Usage
 from api.events.broker import Reader, RunEvents
 from api.events.drafts import REPLY
 from api.events.model import Event, EventKind
@@ -22,6 +21,7 @@ from api.protocols.shared.run_summary import address, bounded, shown_approval, w
 from api.services.runs import Runs
 from api.services.schemas import StartBody
 from api.storage.idempotency import Claim
+from retinue.conversation import Message, Role, Usage
 from retinue.errors import Conflict, NotFound
 from retinue.text import safe
 from workflows.messages import (

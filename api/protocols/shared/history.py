@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from activities.reasoning.contract import Message, Role
+from retinue.conversation import Message, Role
 from retinue.provenance.credential import decides
 
 _LAST_MESSAGES, _LAST_TEXT = 20, 16_000

@@ -14,13 +14,14 @@ import pytest
 
 from activities.calendar.contract import Calendar
 from activities.email.contract import Email
-from activities.reasoning.contract import Message, PlanRequest, Role
+from activities.reasoning.contract import PlanRequest
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.models import ReasoningBase
 from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.store import TranscriptStore
 from activities.reasoning.tools import ReasoningTools
 from retinue.capability import Manifest
+from retinue.conversation import Message, Role
 from retinue.store import Store
 from retinue.testing import ScriptedModel
 

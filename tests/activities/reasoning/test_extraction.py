@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from activities.reasoning.contract import ExtractRequest, Usage
+from activities.reasoning.contract import ExtractRequest
 from activities.reasoning.extraction import extract
+from retinue.conversation import Usage
 from retinue.errors import MalformedAnswer
 
 

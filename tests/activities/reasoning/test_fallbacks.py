@@ -13,11 +13,12 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.reasoning.contract import ComposeRequest, ConverseRequest, ModelUse, Transcript, Usage
+from activities.reasoning.contract import ComposeRequest, ConverseRequest
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.settings import Duty, ReasoningSettings
 from activities.reasoning.tools import ReasoningTools
 from retinue.activity_adapter import build_activities
+from retinue.conversation import ModelUse, Transcript, Usage
 from retinue.errors import CutAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 from retinue.testing import Answer, activities_by_name
 from tests.activities.reasoning.conftest import NOW, fixed_manifests, store_at

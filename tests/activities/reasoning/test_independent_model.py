@@ -15,15 +15,13 @@ from activities.reasoning.contract import (
     ComposeRequest,
     ConverseRequest,
     ConverseResult,
-    Message,
     ReplyRequest,
-    Role,
     StepReport,
-    Transcript,
 )
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.tools import ReasoningTools
+from retinue.conversation import Message, Role, Transcript
 from retinue.errors import CutAnswer, MalformedAnswer, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 from tests.activities.reasoning.conftest import NOW, fixed_manifests, planning, store_at
 from tests.activities.reasoning.independent import Independent, independent_model

@@ -24,7 +24,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.reasoning.contract import Message, PlanRequest, Role
+from activities.reasoning.contract import PlanRequest
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.models import ReasoningBase
 from activities.reasoning.settings import ReasoningSettings
@@ -32,6 +32,7 @@ from activities.reasoning.store import TranscriptStore
 from activities.reasoning.tools import ReasoningTools
 from retinue.activity_adapter import build_activities
 from retinue.capability import Manifest
+from retinue.conversation import Message, Role
 from retinue.errors import (
     CutAnswer,
     MalformedAnswer,

@@ -13,8 +13,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.reasoning import draft
-from activities.reasoning.contract import MODEL_OPTIONS, Draft, Message, Reasoning, ReplyRequest, Role
+from activities.reasoning.contract import MODEL_OPTIONS, Draft, Reasoning, ReplyRequest
 from retinue.activity_adapter import build_activities
+from retinue.conversation import Message, Role
 from retinue.testing import Answer, activities_by_name
 from tests.activities.reasoning.conftest import Make
 from tests.activities.reasoning.endpoints import Endpoints, many_models

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from activities.reasoning.contract import Message, Progress, ReplyRequest, Role, Transcript
+from activities.reasoning.contract import Progress, ReplyRequest
+from retinue.conversation import Message, Role, Transcript
 from retinue.errors import ServiceUnavailable
 from retinue.testing import Answer, plan_answer
 from tests.activities.reasoning.conftest import NOW, Bench, Make, planning, store_at

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from activities.reasoning.contract import CallOutcome, ConverseRequest, ConverseResult, Transcript
+from activities.reasoning.contract import CallOutcome, ConverseRequest, ConverseResult
 from activities.reasoning.store import TranscriptStore
+from retinue.conversation import Transcript
 from retinue.errors import NotFound, ServiceUnavailable, UnusableAnswer
 from retinue.testing import Answer
 from tests.activities.reasoning.conftest import NOW, Bench, Make

@@ -11,8 +11,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.reasoning.contract import ComposeRequest, ReplyRequest, Usage, UsedSoFar
+from activities.reasoning.contract import ComposeRequest, ReplyRequest, UsedSoFar
 from retinue.activity_adapter import build_activities
+from retinue.conversation import Usage
 from retinue.testing import Answer, activities_by_name, plan_answer
 from tests.activities.reasoning.conftest import NOW, Bench, Make, planning
 from tests.activities.reasoning.endpoints import Endpoints, many_models

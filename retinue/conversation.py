@@ -1,0 +1,113 @@
+"""The messages of a conversation, its stored transcript, and what the models that answered in it used."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, Field
+
+from retinue.provenance.credential import Credential
+
+MAX_SUBSTITUTIONS = 20
+"""The most sentences about substituted models that one run keeps."""
+
+
+class Role(StrEnum):
+    """Who said something in a conversation."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class Message(BaseModel):
+    """One message of the conversation between the person and the assistant."""
+
+    role: Role
+    text: str
+    withheld: bool = Field(False, description="not shown to planners, since it may contain strangers' words")
+    through: Credential | None = Field(None, description="the credential with which the person sent it")
+
+
+class ModelUse(BaseModel):
+    """What one model was used for: requests, tokens, and what they cost by its configured prices."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = Field(
+        0, description="of the input tokens, those that the endpoint read from its cache, if it reports them"
+    )
+    cost: float = Field(0, description="in the currency of the configured prices; 0 where none are configured")
+    estimated_tokens: int = Field(
+        0, description="of the tokens, those that the endpoint did not count; estimated as three characters a token"
+    )
+
+    def __add__(self, other: ModelUse) -> ModelUse:
+        return ModelUse(
+            requests=self.requests + other.requests,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            cost=round(self.cost + other.cost, 6),
+            estimated_tokens=self.estimated_tokens + other.estimated_tokens,
+        )
+
+
+class Usage(BaseModel):
+    """What the models were used for: requests, tokens, and what they cost by the configured prices."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = Field(0, description="in the currency of the configured prices; 0 where none are configured")
+    cached_tokens: int = Field(
+        0, description="of the input tokens, those that the endpoint read from its cache, if it reports them"
+    )
+    estimated_tokens: int = Field(
+        0, description="of the tokens, those that the endpoint did not count; estimated as three characters a token"
+    )
+    models: dict[str, ModelUse] = Field(default_factory=dict, description="the same by model")
+    instead: list[str] = Field(
+        default_factory=list, description="why another model than the first choice answered; each sentence once"
+    )
+
+    @classmethod
+    def of(cls, models: dict[str, ModelUse], instead: list[str] | None = None) -> Usage:
+        """Return the sum over these models."""
+        total = sum(models.values(), ModelUse())
+        return cls(**total.model_dump(), models=models, instead=instead or [])
+
+    def __add__(self, other: Usage) -> Usage:
+        names = [*self.models, *(name for name in other.models if name not in self.models)]
+        none = ModelUse()
+        return Usage(
+            requests=self.requests + other.requests,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost=round(self.cost + other.cost, 6),
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            estimated_tokens=self.estimated_tokens + other.estimated_tokens,
+            models={name: self.models.get(name, none) + other.models.get(name, none) for name in names},
+            instead=[*self.instead, *(sentence for sentence in other.instead if sentence not in self.instead)][
+                :MAX_SUBSTITUTIONS
+            ],
+        )
+
+    def times(self, count: int) -> Usage:
+        """Return `count` times this usage, without the sums per model."""
+        return Usage(
+            requests=self.requests * count,
+            input_tokens=self.input_tokens * count,
+            output_tokens=self.output_tokens * count,
+            cost=round(self.cost * count, 6),
+        )
+
+
+class Transcript(BaseModel):
+    """A conversation in the store of the reasoning capability, so that no history repeats it.
+
+    The messages that come with a request are appended at position `length`; the same request again appends nothing.
+    """
+
+    key: str = Field(max_length=300, description="names the conversation: a run's id, or a run's and a step's")
+    length: int = Field(0, ge=0, description="how many messages are stored already")
