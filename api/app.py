@@ -13,7 +13,7 @@ from api import errors
 from api.auth.authenticator import Authenticator
 from api.auth.openapi_schemes import add_security_schemes
 from api.auth.settings import IdentitySettings
-from api.deps import AppState
+from api.deps import AppState, schedule_updates
 from api.events.broker import RunBroadcasters
 from api.http import openapi_page
 from api.http.body_limits import BodyLimitMiddleware
@@ -70,10 +70,12 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         deciding = asyncio.create_task(
             deliver_for_ever(PendingDecisions(keys.store), connected, app.state.house.connect)
         )
+        updating = asyncio.create_task(schedule_updates(app.state.house).for_ever(app.state.house.connect))
         delivering = _delivering(chosen, keys, client) if chosen.retinue_webhooks else None
         yield
         pruning.cancel()
         deciding.cancel()
+        updating.cancel()
         if delivering:
             delivering.cancel()
             await asyncio.wait({delivering})

@@ -21,11 +21,14 @@ from api.events.broker import RunBroadcasters, RunEvents
 from api.http.rate_limits import RateLimiter
 from api.services.links import LinkMaker
 from api.services.runs import Runs
+from api.services.schedule_updates import ScheduleUpdates
+from api.services.schedules import Schedules
 from api.services.view_cache import KnownViews
 from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys
 from retinue.errors import CallerError, NotAllowed, ServiceUnavailable
 from retinue.network.ttl_cache import TtlCache
+from retinue.provenance.credential import Credential
 from retinue.temporal.registry import Directory, check_keys
 from workflows.rules.policy import Policy
 
@@ -53,6 +56,8 @@ class AppState:
     links: LinkMaker
     known: KnownViews = field(default_factory=KnownViews)
     pauses: TtlCache[PausesResult] = field(default_factory=lambda: TtlCache(size=1, lifetime=_SEEN, clock=_now))
+    rights_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when somebody may do less than before, for what was allowed with their rights."""
     ready: bool = False
     connected: bool = False
     worker_started: datetime | None = None
@@ -134,18 +139,32 @@ def needs(permission: Permission) -> Any:
 
 def my_runs(state: Annotated[AppState, Depends(connected_state)], person: Annotated[Person, Depends(caller)]) -> Runs:
     """The caller's runs."""
+    return runs_of(state, person.owner, person.credential, audits=person.audits())
+
+
+def runs_of(state: AppState, owner: str, credential: Credential | None, *, audits: bool = False) -> Runs:
+    """The runs of an owner, as whoever comes with a credential has them."""
     return Runs(
         state.client,
-        owner=person.owner,
+        owner=owner,
         policies=state.policies,
         keys=state.keys,
         known=state.known,
-        turns_per_run=_turns(state),
-        audits=person.audits(),
+        turns_per_run=state.settings.retinue_chat_turns,
+        audits=audits,
         notifies=state.settings.retinue_webhooks,
-        credential=person.credential,
+        credential=credential,
         day_timezone=state.settings.retinue_timezone,
     )
+
+
+def schedule_updates(state: AppState) -> ScheduleUpdates:
+    """What brings schedules up to date."""
+
+    def schedules_of(owner: str, credential: Credential | None) -> Schedules:
+        return Schedules(state.client, state.links, owner=owner, runs=runs_of(state, owner, credential))
+
+    return ScheduleUpdates(state.client, state.people, schedules_of, state.rights_changed)
 
 
 def my_events(
@@ -155,10 +174,6 @@ def my_events(
 ) -> RunEvents:
     """The events of the caller's runs."""
     return RunEvents(runs, state.broadcasters, owner=person.owner)
-
-
-def _turns(state: AppState) -> int:
-    return state.settings.retinue_chat_turns
 
 
 def idempotency_key(

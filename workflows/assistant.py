@@ -112,7 +112,7 @@ class AssistantWorkflow:
         self._reply = continued.reply
         self._error = continued.error
         self._stopping = False
-        self._notices = continued.notices
+        self._notices = [start.notice] if start.notice else continued.notices
         self._refused_signals = RefusedSignals()
         self._usage = continued.usage
         self._effects = continued.effects
@@ -663,7 +663,8 @@ class AssistantWorkflow:
             typed_through=self._typed_through,
             ran={step.id: step.args for step in self._execution.views()},
         )
-        return self._start.model_copy(update={"fork": fork, "continued": None, "schedule_id": None})
+        of_this_run = {"continued": None, "schedule_id": None, "schedule_terms": None, "notice": ""}
+        return self._start.model_copy(update={"fork": fork, **of_this_run})
 
     @workflow.query
     def undo_point(self) -> StartUndo:

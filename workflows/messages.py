@@ -165,6 +165,14 @@ class ContinuedState(BaseModel):
     day_extra_on: date | None = None
 
 
+class ScheduleTerms(BaseModel):
+    """What the maker of a schedule chose for its runs. What of it still holds is found out by the API, again and again."""
+
+    policy: str | None = Field(None, description="by name; None: `default`")
+    budget: Limits | None = None
+    through: Credential | None = Field(None, description="the credential as it was when the schedule was made")
+
+
 class StartAssistant(BaseModel):
     """Input of `AssistantWorkflow`."""
 
@@ -176,6 +184,10 @@ class StartAssistant(BaseModel):
     policy: Policy | None = Field(None, description="None: the default policy")
     budget: Limits | None = Field(None, description="in place of the policy's budget of a run")
     schedule_id: str | None = None
+    schedule_terms: ScheduleTerms | None = Field(
+        None, description="of a schedule's run; `policy`, `budget` and `through` are what holds of them now"
+    )
+    notice: str = Field("", description="what the person should know of this start")
     fork: Fork | None = None
     turns_per_run: int = Field(100, ge=1, description="after so many turns a chat continues as new")
     continued: ContinuedState | None = None

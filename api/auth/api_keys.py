@@ -105,6 +105,15 @@ class ApiKeys:
             if not (await (await session.connection()).execute(gone)).rowcount:
                 raise NotFound("there is no such key")
 
+    async def live(self, key_id: str, owner: str) -> ApiKey | None:
+        """Somebody's key by its id; None where it is unknown, revoked or expired."""
+        query = select(API_KEYS).where(
+            API_KEYS.c.id == key_id, API_KEYS.c.owner == owner, API_KEYS.c.expires_at > datetime.now(UTC)
+        )
+        async with self._store.read() as session:
+            row = (await (await session.connection()).execute(query)).one_or_none()
+        return _key(row) if row else None
+
     async def held(self, secret: str) -> KeyOwner | None:
         """Whose key it is; None where it is unknown, revoked or expired."""
         now = datetime.now(UTC)

@@ -11,10 +11,10 @@ from starlette.datastructures import Headers
 from api.auth.api_keys import PREFIX, ApiKeys
 from api.auth.oidc_tokens import BAD, Tokens
 from api.auth.principal_names import NAME, RESERVED
-from api.auth.principals import HOME, LOCAL, Person, Role
+from api.auth.principals import HOME, LOCAL, Permission, Person, Role
 from api.auth.settings import IdentitySettings
 from retinue.errors import NotAllowed, NotAuthenticated
-from retinue.provenance.credential import CredentialKind
+from retinue.provenance.credential import Credential, CredentialKind, decides
 from retinue.store import Store
 
 BY_PROXY = frozenset(Role) - {Role.AUDITOR}
@@ -88,6 +88,23 @@ class Authenticator:
         by = (CredentialKind.KEY, held.key.id, held.key.name)
         person = Person(held.name, roles, held.tenant, held.key.scopes, by)
         return Authentication(person, AuthMethod.KEY, held.key.expires_at)
+
+    async def still_decides(self, credential: Credential | None, owner: str) -> bool:
+        """Whether whoever once came as `owner` with a credential that could decide could do so with it today.
+
+        A key that was revoked or has expired can nothing any more, so what was allowed with it counts no longer.
+        """
+        tenant, _, name = owner.rpartition(":")
+        roles = await self._roles(name, tenant)
+        if roles is None or not decides(credential):
+            return False
+        scopes = None
+        if credential is not None and credential.kind is CredentialKind.KEY:
+            key = await self._keys.live(credential.id, owner)
+            if key is None:
+                return False
+            scopes = key.scopes
+        return Person(name, roles, tenant, scopes).may(Permission.DECIDE)
 
     async def _roles(self, name: str, tenant: str) -> frozenset[Role] | None:
         """What the person of a key is now; None where this installation knows nobody of that name."""

@@ -99,8 +99,9 @@ async def make_key(body: MakeKey, request: Request, state: StateAtRest, person: 
 
 @router.delete("/keys/{key_id}", status_code=204, summary="Revoke an API key", dependencies=[needs(Permission.KEYS)])
 async def revoke_key(key_id: Annotated[str, Path(max_length=40)], state: StateAtRest, person: Caller) -> None:
-    """End a key at once."""
+    """End a key at once. Schedules that were made with it do from now on what a key that may not decide may ask for."""
     await ApiKeys(state.keys.store).revoke(person, key_id)
+    state.rights_changed.set()
 
 
 def _scopes(body: MakeKey, person: Person) -> frozenset[Permission] | None:

@@ -47,6 +47,7 @@ from workflows.messages import (
     ChooseForStep,
     Decide,
     Mode,
+    ScheduleTerms,
     SendMessage,
     StartAssistant,
     StartUndo,
@@ -142,6 +143,7 @@ class Runs(RunList):
             "policy": policy if policy != DEFAULT_POLICY else None,
             "budget": budget,
             "schedule_id": schedule_id,
+            "schedule_terms": self._terms(body) if schedule_id else None,
             "turns_per_run": self._turns_per_run if body.mode is Mode.CHAT else None,
             "notify": self._notifies or None,
             "day_timezone": self._day_timezone if self._day_timezone != "UTC" else None,
@@ -154,6 +156,10 @@ class Runs(RunList):
             owner=self._owner,
             **{key: value for key, value in special.items() if value is not None},
         )
+
+    def _terms(self, body: StartBody) -> ScheduleTerms:
+        chosen = {"policy": body.policy, "budget": body.budget, "through": self._credential}
+        return ScheduleTerms(**{name: value for name, value in chosen.items() if value is not None})
 
     def _is_strict(self, policy: Policy, budget: Limits | None) -> bool:
         """Whether a run under these asks about everything that one under the caller's own policy of today asks about."""

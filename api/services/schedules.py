@@ -7,6 +7,7 @@ and does not give it back.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -26,17 +27,19 @@ from temporalio.client import (
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
+    ScheduleUpdate,
 )
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.services.cron import checked
 from api.services.links import LinkMaker
+from api.services.run_access import TYPE
 from api.services.runs import Runs
 from api.services.schemas import Arguments, Links, PlanName, StartBody, Text, Zone, plan_args
 from api.storage.idempotency import Claim
 from retinue.capability import WORKFLOW_QUEUE
-from retinue.errors import Conflict, InvalidArguments, NotFound
+from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound
 from retinue.schemas.plain_number import PLAIN_NUMBER
 from retinue.temporal.codec import opened_text, sealed_text
 from retinue.temporal.fairness import fair_share
@@ -45,7 +48,9 @@ from retinue.temporal.search_keys import OWNER, TENANT
 from retinue.tenancy import organisation
 from retinue.times import Moment, local
 from workflows.code_plans import PLANS
+from workflows.messages import ScheduleTerms, StartAssistant
 from workflows.rules.budget import Limits
+from workflows.rules.policy import DEFAULT_POLICY
 from workflows.run.web_ui import static_details, static_summary
 
 MAX_SCHEDULES = 200
@@ -279,9 +284,14 @@ class Schedules:
         )
 
     def _action(self, schedule_id: str, body: ScheduleBody, timezone: str) -> ScheduleActionStartWorkflow:
-        """A start like `Runs` makes it. Temporal puts each run's time behind the workflow's id."""
         kind, given = self._start(schedule_id, body, timezone)
-        summary = static_summary(body.request)
+        return self._action_of(schedule_id, kind, given, request=body.request, timezone=timezone)
+
+    def _action_of(
+        self, schedule_id: str, kind: str, given: BaseModel, *, request: str, timezone: str
+    ) -> ScheduleActionStartWorkflow:
+        """A start like `Runs` makes it. Temporal puts each run's time behind the workflow's id."""
+        summary = static_summary(request)
         return ScheduleActionStartWorkflow(
             kind,
             given,
@@ -291,7 +301,7 @@ class Schedules:
             typed_search_attributes=self._runs.search_attributes(),
             priority=fair_share(self._owner),
             static_summary=summary,
-            static_details=static_details(body.request, owner=self._owner, timezone=timezone),
+            static_details=static_details(request, owner=self._owner, timezone=timezone),
         )
 
     def _start(self, schedule_id: str, body: ScheduleBody, timezone: str) -> tuple[str, BaseModel]:
@@ -300,7 +310,32 @@ class Schedules:
             args = plan.args.model_validate(body.plan_args)
             return plan.workflow_type, plan.start(args, timezone=timezone, owner=self._owner)
         wish = StartBody(message=body.request, policy=body.policy, budget=body.budget)
-        return "AssistantWorkflow", self._runs.input_for(wish, timezone=timezone, schedule_id=schedule_id)
+        return TYPE, self._runs.input_for(wish, timezone=timezone, schedule_id=schedule_id)
+
+    async def update_start(self, schedule_id: str, old: StartAssistant, terms: ScheduleTerms) -> None:
+        """Let a schedule's runs have what of its terms holds now, for the caller with this credential."""
+        new = self._start_now(schedule_id, old, terms)
+        if new == old:
+            return
+        action = self._action_of(schedule_id, TYPE, new, request=new.message, timezone=new.timezone)
+        await self._handle(schedule_id).update(
+            lambda found: ScheduleUpdate(dataclasses.replace(found.description.schedule, action=action)),
+            rpc_timeout=_RPC,
+        )
+
+    def _start_now(self, schedule_id: str, old: StartAssistant, terms: ScheduleTerms) -> StartAssistant:
+        wish = StartBody(message=old.message, policy=terms.policy, budget=terms.budget)
+        notice = ""
+        try:
+            new = self._runs.input_for(wish, timezone=old.timezone, schedule_id=schedule_id)
+        except (InvalidArguments, NotAllowed) as error:
+            notice = (
+                f"the schedule's own policy or budget holds no longer: {error.message}. So this run has the policy "
+                f"{DEFAULT_POLICY.name!r}. Make the schedule again to change that"
+            )
+            new = self._runs.input_for(StartBody(message=old.message), timezone=old.timezone, schedule_id=schedule_id)
+        more = {"schedule_terms": terms, "notice": notice} if notice else {"schedule_terms": terms}
+        return new.model_copy(update=more)
 
     async def page(self, *, limit: int) -> list[ScheduleSummary]:
         """The caller's schedules, by name."""

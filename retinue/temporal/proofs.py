@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import inspect
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -188,14 +189,16 @@ def proved(message: Message, keyring: Keyring, *, expires: datetime | None) -> P
     return Payload(metadata={"encoding": b"json/plain"}, data=data)
 
 
-def check(message: Message, header: Payload | None, keyring: Keyring, *, now: datetime) -> None:
-    """Refuse what carries no proof that holds.
+def check(
+    message: Message, header: Payload | None, keyring: Keyring, *, now: datetime, of_schedule: bool = False
+) -> None:
+    """Refuse what carries no proof that holds. `of_schedule` says that it is a schedule's action itself, not its run.
 
     Raises:
         ApplicationError: `NotProved`.
     """
     proof = _shown(header)
-    scheduled = None if message.update_id else _scheduled_as(message.workflow_id)
+    scheduled = message.workflow_id if of_schedule else _scheduled_as(message)
     if proof.expires is None:
         # only starts of schedules live for ever, and each schedule's counts for its own runs alone
         if scheduled is None:
@@ -221,9 +224,10 @@ def _shown(header: Payload | None) -> Proof:
         raise _not_proved("its proof cannot be read") from None
 
 
-def _scheduled_as(workflow_id: str) -> str | None:
-    """The id that a schedule's action has, by that of a run it started."""
-    end = SCHEDULE_SUFFIX.search(workflow_id)
+def _scheduled_as(message: Message) -> str | None:
+    """The id that a schedule's action has, by that of a run it started; None for what no schedule starts."""
+    workflow_id = message.workflow_id
+    end = None if message.update_id else SCHEDULE_SUFFIX.search(workflow_id)
     return workflow_id[: end.start()] if end and end.end() == len(workflow_id) else None
 
 
@@ -295,6 +299,25 @@ def began_proved() -> bool:
 def wish(reason: str | None) -> str:
     """What a cancellation's reason wishes, whether it is proved or not."""
     return (reason or "").partition(" ")[0]
+
+
+def is_proved_schedule(asked: client.Client, action: client.ScheduleActionStartWorkflow, args: Sequence[Any]) -> bool:
+    """Whether what a schedule starts carries a proof that holds; always in the mode `open`.
+
+    Args:
+        asked: Its keys are used.
+        action: What is started.
+        args: Its arguments, decoded.
+    """
+    ring = _decisions_of(asked)
+    if ring is None:
+        return True
+    message = Message(asked.namespace, action.id, action.workflow, "", args)
+    try:
+        check(message, (action.headers or {}).get(HEADER), ring, now=clock(), of_schedule=True)
+    except ApplicationError:
+        return False
+    return True
 
 
 def is_proved_cancellation(asked: client.Client, workflow_id: str, reason: str, *, at: datetime) -> bool:
@@ -398,6 +421,19 @@ class _Proving(client.OutboundInterceptor):
         if isinstance(action, client.ScheduleActionStartWorkflow):
             self._prove_schedule(action)
         return await super().create_schedule(input)
+
+    async def update_schedule(self, input: client.UpdateScheduleInput) -> None:  # noqa: A002
+        change = input.updater
+
+        async def proved_change(found: client.ScheduleUpdateInput) -> client.ScheduleUpdate | None:
+            wanted = change(found)
+            update = await wanted if inspect.isawaitable(wanted) else wanted
+            if update and isinstance(update.schedule.action, client.ScheduleActionStartWorkflow):
+                self._prove_schedule(update.schedule.action)
+            return update
+
+        input.updater = proved_change
+        await super().update_schedule(input)
 
     def _prove_schedule(self, action: client.ScheduleActionStartWorkflow) -> None:
         if ring := self._proofs.keyring_of(action.workflow):

@@ -6,15 +6,21 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowFailureError
+from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleSpec, WorkflowFailureError
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ApplicationError
 
+from api.app import create_app
+from api.deps import schedule_updates
+from api.settings import ApiSettings
 from retinue.capability import WORKFLOW_QUEUE, Annotations, Manifest, ToolSpec
 from retinue.errors import InvalidArguments
 from retinue.provenance.credential import Credential, CredentialKind
+from retinue.temporal.connection import of_workflow
 from retinue.temporal.keyring import new_key
 from retinue.temporal.person import PERSON_QUEUE, person_id
 from retinue.temporal.proofs import HEADER
@@ -23,9 +29,9 @@ from retinue.testing import plan_answer
 from tests.conftest import Stack, View
 from tests.security.backdoor.conftest import Fresh, Keys, asking
 from tests.security.backdoor.forger import GARBAGE, forging, proof
-from tests.security.backdoor.installation import refusal
+from tests.security.backdoor.installation import Installation, refusal
 from tests.test_main_job import forecast, mail, sent_mails
-from workflows.messages import DoneEffect, StartAssistant, StartUndo
+from workflows.messages import DoneEffect, ScheduleTerms, StartAssistant, StartUndo
 from workflows.rules.grants import (
     Amounts,
     Grant,
@@ -180,6 +186,40 @@ async def test_what_a_schedule_starts_is_proved_by_the_schedule(house: Stack, fr
     said = await start_refused(thief.start_workflow("AssistantWorkflow", given, id=again, task_queue=WORKFLOW_QUEUE))
     assert "belongs to something else" in said
     await schedule.delete()
+
+
+async def test_nothing_is_proved_for_a_schedule_that_was_not(
+    house: Stack, installation: Installation, keys: Keys, fresh: Fresh, tmp_path: Path
+) -> None:
+    """The API changes schedules when its policies change; one of a stranger's would be started with a proof then."""
+    (tmp_path / "policy.toml").write_text('[policies.default]\nextends = "default"\nhold = "1s"\n')
+    mine, forged = fresh("The weather of every day"), fresh("The mail of every day")
+    house.model.script(mine, plan_answer([forecast()]))
+    made = (await house.http.post("/v1/schedules", json={"message": mine, "cron": "0 7 * * *"})).json()["id"]
+    given = StartAssistant(message=forged, schedule_terms=ScheduleTerms())
+    action = ScheduleActionStartWorkflow("AssistantWorkflow", given, id="a-s-forged", task_queue=WORKFLOW_QUEUE)
+    owner = TypedSearchAttributes([SearchAttributePair(SearchAttributeKey.for_keyword("RetinueOwner"), "local")])
+    stranger = await house.temporal.create_schedule(
+        "s-forged", Schedule(action, ScheduleSpec(cron_expressions=["0 7 * * *"])), search_attributes=owner
+    )
+    client = await installation.client(
+        RETINUE_DECISIONS="proved",
+        RETINUE_DECISION_KEYS=f"{keys.new},{keys.old}",
+        RETINUE_ANNOUNCE_KEYS=keys.announcing,
+    )
+    app = create_app(ApiSettings(retinue_policy=tmp_path / "policy.toml"), client=client)
+    async with app.router.lifespan_context(app):
+        await schedule_updates(app.state.house).once()
+    for schedule_id, holds in ((made, True), ("s-forged", False)):
+        schedule = house.temporal.get_schedule_handle(schedule_id)
+        described = (await schedule.describe()).schedule.action
+        assert isinstance(described, ScheduleActionStartWorkflow)
+        [start] = await of_workflow(house.temporal, described.id).decode(described.args, [StartAssistant])
+        assert ((start.policy is not None), HEADER in (described.headers or {})) == (holds, holds)
+    await house.temporal.get_schedule_handle(made).trigger()
+    assert (await house.ended((await _first_run(house, mine))["id"]))["status"] == "completed"
+    await house.temporal.get_schedule_handle(made).delete()
+    await stranger.delete()
 
 
 async def _first_run(house: Stack, message: str) -> View:

@@ -1,0 +1,95 @@
+"""Schedules follow the policy file and the rights of who made them: what was allowed at the making may be so no longer.
+
+Temporal starts a schedule's runs with arguments that it keeps, whether the API is there or not. So the API looks at all of
+them when it starts, since it reads the policy file then, when a key is revoked, and every hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.client import Client, ScheduleActionStartWorkflow
+from temporalio.service import RPCError
+
+from api.auth.authenticator import Authenticator
+from api.services.run_access import RPC, TYPE
+from api.services.schedules import Schedules
+from retinue.errors import RetinueError, ServiceUnavailable
+from retinue.provenance.credential import Credential, CredentialKind
+from retinue.temporal.connection import of_workflow
+from retinue.temporal.proofs import is_proved_schedule
+from retinue.temporal.search_keys import OWNER
+from workflows.messages import StartAssistant
+
+_EVERY = timedelta(hours=1)
+"""So late a role that was taken away, or a key that has expired, counts in schedules at most."""
+_TRY_AGAIN = timedelta(seconds=5)
+_log = logging.getLogger("retinue.api")
+
+
+@dataclass(frozen=True)
+class ScheduleUpdates:
+    """Brings schedules up to date.
+
+    Args:
+        client: Of Temporal.
+        people: Know what credentials may do now.
+        schedules_of: The schedules of an owner, as the API serves them to whoever comes with a credential.
+        soon: Set when there is a reason to look now.
+    """
+
+    client: Client
+    people: Authenticator
+    schedules_of: Callable[[str, Credential | None], Schedules]
+    soon: asyncio.Event
+
+    async def for_ever(self, connected: Callable[[], Awaitable[None]]) -> None:
+        """Look at all schedules now, and again, as long as the process lives."""
+        while True:
+            self.soon.clear()
+            pause = _EVERY
+            try:
+                await connected()
+                await self.once()
+            except (ServiceUnavailable, RPCError) as error:
+                _log.warning("schedules are not looked at: %s", error.message)
+                pause = _TRY_AGAIN
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.soon.wait(), pause.total_seconds())
+
+    async def once(self) -> None:
+        """Look at all schedules. One that cannot be read or changed stays as it is, and the log says so."""
+        async for entry in await self.client.list_schedules(page_size=100, rpc_timeout=RPC):
+            if entry.typed_search_attributes.get(OWNER):
+                try:
+                    await self._update(entry.id)
+                except (RetinueError, RPCError, ValueError, RuntimeError) as error:
+                    _log.warning("schedule %s is not updated: %s", entry.id, type(error).__name__)
+
+    async def _update(self, schedule_id: str) -> None:
+        found = await self.client.get_schedule_handle(schedule_id).describe(rpc_timeout=RPC)
+        action = found.schedule.action
+        if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != TYPE:
+            return  # a plan in code has no policy
+        converter = of_workflow(self.client, action.id)
+        [start] = await converter.decode(action.args, [StartAssistant])
+        if start.schedule_terms is None:
+            return
+        if not is_proved_schedule(self.client, action, [start]):
+            _log.warning("schedule %s carries no proof that holds: nothing is changed in it", schedule_id)
+            return
+        terms = start.schedule_terms
+        still_decides = await self.people.still_decides(terms.through, start.owner)
+        credential = terms.through if still_decides else _without_decide(terms.through)
+        await self.schedules_of(start.owner, credential).update_start(schedule_id, start, terms)
+
+
+def _without_decide(credential: Credential | None) -> Credential:
+    if credential is None:
+        return Credential(kind=CredentialKind.TOKEN, may_decide=False)
+    return credential.model_copy(update={"may_decide": False})
