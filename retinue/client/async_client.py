@@ -1,4 +1,4 @@
-"""The client for asyncio: `sync_client.py` with `await`. A test holds the two against each other."""
+"""The client for asyncio. `deploy.unasync` writes `sync_client.py` from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client that waits for each answer. `async_client.py` is the same with `await`."""
+"""The client that waits for each answer. Written by `deploy.unasync`: change `async_client.py`."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel, JsonValue
 
 import retinue.client
 from api.app import create_app
-from retinue.client import AsyncClient, Client, calls
+from deploy import unasync
+from retinue.client import calls
 from retinue.client.calls import Call, OneDecision
 
 Schema = Mapping[str, Any]
@@ -183,25 +184,8 @@ def test_the_words_that_may_be_sent_are_the_documented_ones(words: Any, schema: 
     assert set(get_args(words)) == set(SCHEMAS[schema]["enum"])
 
 
-GROUPS = ("assistants", "approvals", "grants", "schedules", "keys")
-
-
-def _methods(kind: type, *, but: frozenset[str] = frozenset()) -> dict[str, tuple[list[tuple[str, Any, Any]], str]]:
-    return {
-        name: (
-            [(p.name, p.kind, p.default) for p in inspect.signature(method).parameters.values()],
-            method.__doc__ or "",
-        )
-        for name, method in inspect.getmembers(kind, inspect.isfunction)
-        if not name.startswith("_") and name not in but
-    }
-
-
-def test_the_async_client_has_the_same_methods_as_the_sync_one() -> None:
-    sync, other = Client("http://127.0.0.1:1", ""), AsyncClient("http://127.0.0.1:1", "")
-    assert _methods(Client, but=frozenset({"as_async"})) == _methods(AsyncClient)
-    for group in GROUPS:
-        assert _methods(type(getattr(sync, group))) == _methods(type(getattr(other, group))), group
+def test_the_sync_client_is_written_from_the_async_one() -> None:
+    assert unasync.SYNC.read_text(encoding="utf-8") == unasync.generated(), "run `make format`"
 
 
 @pytest.mark.parametrize("file", sorted(Path(retinue.client.__file__).parent.glob("*.py")), ids=lambda file: file.name)
