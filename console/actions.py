@@ -29,7 +29,7 @@ from console.pages import (
     tools,
 )
 from console.rendering import page
-from retinue.client import AsyncClient, InvalidArguments, OneDecision
+from retinue.client import AsyncClient, InvalidArguments, NotFound, OneDecision
 from retinue.client.calls import Choice, Decision
 from retinue.client.models import Approval
 
@@ -170,10 +170,9 @@ def _by_field(error: Unreadable | InvalidArguments, root: str = "") -> dict[str,
 async def decide(request: Request, asking: Retinue, assistant_id: str, approval_id: str, form: Form) -> Response:
     """One decision, for exactly the arguments that the page showed."""
     decision = form.get("decision", "")
-    view = await asking.assistants.get(assistant_id)
-    approval = next((one for one in view.approvals if one.id == approval_id), None)
-    unseen = approval is None and (decision == "edit" or view.approvals or view.status != "awaiting_worker")
-    if unseen or not _is_decision(decision):
+    view = await asking.assistants.get(assistant_id) if decision == "edit" else None
+    approval = next((one for one in view.approvals if one.id == approval_id), None) if view else None
+    if not _is_decision(decision) or (view and approval is None):
         return await missing(request, asking, "There is no such decision")
     try:
         after = await asking.approvals.decide(
@@ -186,8 +185,10 @@ async def decide(request: Request, asking: Retinue, assistant_id: str, approval_
             grant=_grant(form) if decision != "reject" else None,
             wait_seconds=_WAIT,
         )
+    except NotFound:
+        return await missing(request, asking, "There is no such decision")
     except (Unreadable, InvalidArguments) as error:
-        if decision != "edit":
+        if view is None:
             raise
         errors = _by_field(error, "/args")
         return await show_decision(request, asking, view, approval_id, edit=True, filled=form, errors=errors)

@@ -28,12 +28,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.events.drafts import RunDraft, writers, written
 from api.events.snapshot import RunSnapshot
 from api.services.run_views import (
-    NOBODY_ANSWERS,
-    closed_from_outside,
-    execution_status,
-    failure_of,
-    recorded_view,
+    RPC,
+    ended_view,
     retrying_notices,
+    undo_steps,
+    view_by_server,
     with_attempts,
     with_pending,
     with_undo,
@@ -41,10 +40,8 @@ from api.services.run_views import (
 from api.storage.idempotency import IdempotencyKeys
 from retinue.errors import NotFound, ServiceUnavailable
 from retinue.temporal.connection import decode_texts, of_workflow
-from workflows.messages import AssistantStatus, AssistantView, UndoStep, UndoView
-from workflows.undo import undo_id
+from workflows.messages import AssistantView
 
-RPC = timedelta(seconds=5)
 _LONG_POLL = timedelta(seconds=70)
 """The server answers a long poll after a minute at the latest, with nothing if nothing came."""
 _CATCH_UP = 5.0
@@ -161,7 +158,7 @@ class RunSource:
             return await self._ended(description)
         await self._catch_up(description)
         if self._queried is None:
-            return self._snapshot(await self._without_worker(description), description, whole=False)
+            return self._snapshot(await view_by_server(description), description, whole=False)
         view = with_attempts(self._queried, self._noted())
         notices = [*view.notices, *retrying_notices(description, view)]
         view = with_pending(view, description).model_copy(update={"notices": notices})
@@ -191,32 +188,11 @@ class RunSource:
 
     async def _ended(self, description: WorkflowExecutionDescription) -> RunSnapshot:
         history = await self._handle().fetch_history(rpc_timeout=RPC)
-        whole = True
-        view = await recorded_view(history, self._converter())
-        if view is None:
-            try:
-                view = with_attempts(await self._query(), history)
-            except (*AWAY, WorkflowQueryFailedError):
-                whole, view = False, await self._without_worker(description)
-            problem = await failure_of(history, self._converter())
-            view = closed_from_outside(view, description.status, problem)
-        return self._snapshot(with_undo(view, await self._undone_steps()), description, whole=whole)
-
-    async def _without_worker(self, description: WorkflowExecutionDescription) -> AssistantView:
-        ended = description.status is not WorkflowExecutionStatus.RUNNING
-        status = execution_status(description.status, None) if ended else AssistantStatus.AWAITING_WORKER
-        notices = retrying_notices(description) or ([] if ended else [NOBODY_ANSWERS])
-        return AssistantView(id=self.assistant_id, status=status, message="", messages=[], notices=notices)
-
-    async def _undone_steps(self) -> list[UndoStep]:
-        """What became of the effects that were to be taken back after the end; of each the last try."""
-        found: dict[str, UndoStep] = {}
-        for number in range(1, 1 + await self._keys.undoings(self.assistant_id)):
-            handle = self._client.get_workflow_handle(undo_id(self.assistant_id, number))
-            with contextlib.suppress(*AWAY, WorkflowQueryFailedError):
-                undo: UndoView = await handle.query("view", result_type=UndoView, rpc_timeout=RPC)
-                found |= {step.step_id: step for step in undo.steps}
-        return list(found.values())
+        view, whole = await ended_view(description, history, self._converter(), self._query)
+        with contextlib.suppress(ServiceUnavailable):
+            undoings = await self._keys.undoings(self.assistant_id)
+            view = with_undo(view, await undo_steps(self._client, self.assistant_id, undoings))
+        return self._snapshot(view, description, whole=whole)
 
     def _snapshot(self, view: AssistantView, description: WorkflowExecutionDescription, *, whole: bool) -> RunSnapshot:
         execution, seen = self._seen

@@ -113,10 +113,11 @@ async def read(
     """The whole view: plan, approvals, answer. With `If-None-Match` and no waiting, an unchanged one costs next to nothing."""
     if wait_seconds:
         return _shown(await runs.settled(assistant_id, seconds=wait_seconds), state)
-    now = await tag(state.client, state.keys, await runs.readable(assistant_id))
+    description = await runs.readable(assistant_id)
+    now = await tag(state.client, state.keys, description)
     if matches(now, if_none_match):
         return Response(status_code=304, headers={"ETag": now})
-    view = await runs.view(assistant_id)
+    view = await runs.view_of(description)
     if says_everything(view):
         response.headers["ETag"] = now
     return _shown(view, state)

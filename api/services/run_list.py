@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from temporalio.client import RPCTimeoutOrCancelledError, WorkflowExecution, WorkflowExecutionStatus
-from temporalio.service import RPCError
+from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
 from api.services.run_access import RPC, TYPE, TYPES, Access
-from api.services.run_reader import MESSAGE_MEMO, RunReader
-from api.services.run_views import execution_status
-from retinue.errors import InvalidArguments, ServiceUnavailable
+from api.services.run_reader import RunReader
+from api.services.run_views import MESSAGE_MEMO, UNREADABLE, execution_status
+from retinue.errors import InvalidArguments
 from retinue.temporal.search_attributes import is_exactly
 from retinue.temporal.search_keys import APPROVERS, OWNER, PENDING_APPROVALS, STATUS, TENANT
 from retinue.tenancy import anybody
@@ -105,8 +104,8 @@ class RunList(RunReader):
             async with gate:
                 try:
                     description = await self._handle(assistant_id).describe(rpc_timeout=RPC)
-                    return await self._known.of(description, self._queried)
-                except (RPCError, RPCTimeoutOrCancelledError, ServiceUnavailable):
+                    return await self._known.of(description, self._told, with_attempts=False)
+                except UNREADABLE:
                     return assistant_id
 
         read_ones = await asyncio.gather(*[read(run.id) for run in found[:limit]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,20 +20,20 @@ from api.services.pending_decisions import PendingDecisions, with_recorded, word
 from api.services.run_access import RPC, Access, RunAccess, no_such_assistant
 from api.services.run_views import (
     NOBODY_ANSWERS,
-    closed_from_outside,
-    failure_of,
-    recorded_view,
+    UNREADABLE,
+    ended_view,
     retrying_notices,
+    undo_steps,
+    view_by_server,
     with_attempts,
     with_pending,
     with_undo,
 )
 from api.services.view_cache import KnownViews
 from api.storage.idempotency import IdempotencyKeys
-from retinue.conversation import Message, Role
 from retinue.errors import Conflict, NotFound, ServiceUnavailable
 from retinue.temporal.connection import of_workflow
-from retinue.temporal.search_keys import PENDING_APPROVALS, STATUS
+from retinue.temporal.search_keys import OWNER, PENDING_APPROVALS, STATUS
 from workflows.messages import (
     ENDED,
     ApprovalStatus,
@@ -46,19 +45,12 @@ from workflows.messages import (
     SaidBefore,
     StepStatus,
     UndoStep,
-    UndoView,
 )
-from workflows.undo import undo_id
 
-MESSAGE_MEMO = "message"
 _SETTLED = ENDED | {AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT}
 _LOOK_EVERY = 1.5
 _FIRST_TASK = 5
 """Events of a run that ended in its first workflow task."""
-
-
-class _ShowsNothing(ServiceUnavailable):
-    """A workflow worker answers, and the run itself cannot: it failed before it could, or its start cannot be read."""
 
 
 class RunReader(RunAccess):
@@ -80,13 +72,28 @@ class RunReader(RunAccess):
         self._known = known
         self._pending = PendingDecisions(keys.store)
 
+    async def _describe(self, assistant_id: str, *, to: Access = Access.CHANGE) -> WorkflowExecutionDescription:
+        description = await super()._describe(assistant_id, to=to)
+        if description.typed_search_attributes.get(OWNER) == self._owner:
+            self._known.note_owner(assistant_id, self._owner)
+        return description
+
+    async def _check(self, assistant_id: str, *, to: Access) -> None:
+        """Refuse what the caller may not do to a run; without a question to Temporal where it is known to be theirs."""
+        if self._known.owner(assistant_id) != self._owner:
+            await self._describe(assistant_id, to=to)
+
     async def view(self, assistant_id: str) -> AssistantView:
         """The assistant as it stands, with decisions that wait for a workflow worker.
 
         Raises:
             NotFound: There is none, or it is somebody else's.
         """
-        return await self._with_recorded(await self._view(assistant_id))
+        return await self.view_of(await self._describe(assistant_id, to=Access.READ))
+
+    async def view_of(self, description: WorkflowExecutionDescription) -> AssistantView:
+        """Return the view of a run that `readable` has just described."""
+        return await self._with_recorded(await self._view(description))
 
     async def _with_recorded(self, view: AssistantView) -> AssistantView:
         recorded = [one for _, one in await self._pending.of(view.id)]
@@ -102,38 +109,35 @@ class RunReader(RunAccess):
         }
 
     async def view_without_worker(self, assistant_id: str) -> AssistantView:
-        """The same, without asking a workflow worker: none has just answered."""
+        """Return the view without asking a workflow worker: none has just answered."""
         description = await self._describe(assistant_id, to=Access.READ)
         return await self._with_recorded(await self._view_without_worker(description))
 
-    async def _view(self, assistant_id: str) -> AssistantView:
-        description = await self._describe(assistant_id, to=Access.READ)
+    async def _view(self, description: WorkflowExecutionDescription) -> AssistantView:
+        """One look at a run: the server's description, and the run's own view unless nothing happened since the last."""
         if description.status is not WorkflowExecutionStatus.RUNNING:
-            return await self._with_undo(await self._final_view(assistant_id))
+            return await self._with_undo(await self._known.of(description, self._final_view))
         try:
-            view = self._known.note(description, await self._queried(assistant_id))
-        except (RPCError, RPCTimeoutOrCancelledError):
-            return await self._view_without_worker(description)
-        except _ShowsNothing as error:
+            view = await self._known.of(description, self._live_view)
+        except UNREADABLE as error:
             view = await self._view_without_worker(description)
-            return view.model_copy(update={"notices": [*view.notices, error.message]})
-        if view.plan and any(step.status is not StepStatus.PENDING for step in view.plan.steps):
-            view = with_attempts(view, await self._handle(assistant_id).fetch_history(rpc_timeout=RPC))
+            told = [f"the run cannot show itself: {error}"] if isinstance(error, WorkflowQueryFailedError) else []
+            return view.model_copy(update={"notices": [*view.notices, *told]})
         notices = [*view.notices, *retrying_notices(description, view)]
         return with_pending(view, description).model_copy(update={"notices": notices})
 
+    async def _live_view(self, description: WorkflowExecutionDescription) -> tuple[AssistantView, bool]:
+        view, _ = await self._told(description)
+        if view.plan and any(step.status is not StepStatus.PENDING for step in view.plan.steps):
+            view = with_attempts(view, await self._handle(description.id).fetch_history(rpc_timeout=RPC))
+        return view, True
+
     async def _with_undo(self, view: AssistantView) -> AssistantView:
-        """Add what was taken back after the run's end, if anything was."""
+        """Add what was undone after the run's end, if anything was."""
         return with_undo(view, await self._undo_steps(view.id)) if view.status in ENDED else view
 
     async def _undo_steps(self, assistant_id: str) -> list[UndoStep]:
-        """What became of the effects that were to be taken back after the end; of each the last try."""
-        found: dict[str, UndoStep] = {}
-        for number in range(1, 1 + await self._keys.undoings(assistant_id)):
-            with contextlib.suppress(NotFound):  # noted, and then Temporal was away when it should have begun
-                undo: UndoView = await self._asked(undo_id(assistant_id, number), "view", UndoView)
-                found |= {step.step_id: step for step in undo.steps}
-        return list(found.values())
+        return await undo_steps(self._client, assistant_id, await self._keys.undoings(assistant_id))
 
     async def failed_at_once(self, assistant_id: str) -> AssistantView | None:
         """The view of a run that failed before it began to work; None where it is any other, or nobody knows."""
@@ -142,27 +146,19 @@ class RunReader(RunAccess):
         except (NotFound, RPCError):
             return None
         at_once = description.status is WorkflowExecutionStatus.FAILED and description.history_length <= _FIRST_TASK
-        return await self.view(assistant_id) if at_once else None
+        return await self.view_of(description) if at_once else None
 
-    async def _final_view(self, assistant_id: str) -> AssistantView:
+    async def _final_view(self, description: WorkflowExecutionDescription) -> tuple[AssistantView, bool]:
+        assistant_id = description.id
         history = await self._handle(assistant_id).fetch_history(rpc_timeout=RPC)
-        if recorded := await recorded_view(history, of_workflow(self._client, assistant_id)):
-            return recorded
-        description = await self._describe(assistant_id, to=Access.READ)
-        try:
-            view = await self._queried(assistant_id)
-        except (RPCError, RPCTimeoutOrCancelledError, _ShowsNothing):
-            view = await self._view_without_worker(description)
-            notices = [notice for notice in view.notices if notice != NOBODY_ANSWERS]
-            view = view.model_copy(update={"notices": notices})
-        problem = await failure_of(history, of_workflow(self._client, assistant_id))
-        return closed_from_outside(with_attempts(view, history), description.status, problem)
+        converter = of_workflow(self._client, assistant_id)
+        return await ended_view(description, history, converter, lambda: self._queried(assistant_id))
+
+    async def _told(self, description: WorkflowExecutionDescription) -> tuple[AssistantView, bool]:
+        return await self._queried(description.id), True
 
     async def _queried(self, assistant_id: str) -> AssistantView:
-        try:
-            content = await self._handle(assistant_id).query("view", result_type=dict[str, Any], rpc_timeout=RPC)
-        except WorkflowQueryFailedError as error:
-            raise _ShowsNothing(f"the run cannot show itself: {error}") from error
+        content = await self._handle(assistant_id).query("view", result_type=dict[str, Any], rpc_timeout=RPC)
         return AssistantView.model_validate(content)
 
     async def _asked(self, assistant_id: str, query: str, answer: type[Any], *arguments: Any) -> Any:
@@ -189,14 +185,7 @@ class RunReader(RunAccess):
         asks = description.typed_search_attributes.get(PENDING_APPROVALS) or 0
         if asks and (last := self._known.last(description)) and asks == sum(map(_waits, last.approvals)):
             return last.model_copy(update={"notices": [*last.notices, NOBODY_ANSWERS]})
-        message = await description.memo_value(MESSAGE_MEMO, "", type_hint=str)
-        return AssistantView(
-            id=description.id,
-            status=AssistantStatus.AWAITING_WORKER,
-            message=message,
-            messages=[Message(role=Role.USER, text=message)],
-            notices=retrying_notices(description) or [NOBODY_ANSWERS],
-        )
+        return await view_by_server(description)
 
     async def settled(self, assistant_id: str, *, seconds: float, mine: bool = False) -> AssistantView:
         """The view once the run has ended or needs a person, or after `seconds` as it then stands.
@@ -210,24 +199,21 @@ class RunReader(RunAccess):
             NotFound: There is none, or it is somebody else's.
         """
         if not mine:
-            await self._describe(assistant_id, to=Access.READ)
+            await self._check(assistant_id, to=Access.READ)
         closing = asyncio.ensure_future(self._closed(assistant_id))
         try:
-            view = await self._settled(assistant_id, closing, seconds=seconds)
+            await self._until_settled(assistant_id, closing, seconds=seconds)
         finally:
             closing.cancel()
-        return view if mine else await self._with_undo(view)
+        return await self.view(assistant_id)
 
-    async def _settled(self, assistant_id: str, closing: asyncio.Future[None], *, seconds: float) -> AssistantView:
+    async def _until_settled(self, assistant_id: str, closing: asyncio.Future[None], *, seconds: float) -> None:
         """Wait for the run's last event, which costs one long poll, and look only now and then whether it asks."""
         deadline = asyncio.get_running_loop().time() + seconds
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait([closing], timeout=min(_LOOK_EVERY, left))
-            if closing.done():
-                return await self._final_view(assistant_id)
-            if await self._published(assistant_id) in _SETTLED:
-                break
-        return await self.view(assistant_id)
+            if closing.done() or await self._published(assistant_id) in _SETTLED:
+                return
 
     async def _closed(self, assistant_id: str) -> None:
         """Return when the run has ended; a long poll on its history, so nobody's worker is asked."""

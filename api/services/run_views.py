@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, timedelta
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHistory
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHistory,
+    WorkflowQueryFailedError,
+)
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.service import RPCError, RPCStatusCode
 
+from retinue.conversation import Message, Role
+from retinue.errors import ServiceUnavailable
 from workflows.messages import (
     ENDED,
     AssistantStatus,
@@ -21,9 +31,15 @@ from workflows.messages import (
     StepStatus,
     StepView,
     UndoStep,
+    UndoView,
     plain_conversation,
 )
+from workflows.undo import undo_id
 
+MESSAGE_MEMO = "message"
+UNREADABLE = (RPCError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError, ServiceUnavailable)
+"""Why a run does not show itself: no worker answers, or its query fails."""
+RPC = timedelta(seconds=5)
 NOBODY_ANSWERS = "No workflow worker answers at the moment. The run is kept and goes on when one is back."
 """A notice."""
 _BY_EXECUTION = {
@@ -33,6 +49,43 @@ _BY_EXECUTION = {
     WorkflowExecutionStatus.TERMINATED: AssistantStatus.FAILED,
     WorkflowExecutionStatus.TIMED_OUT: AssistantStatus.FAILED,
 }
+
+
+async def ended_view(
+    description: WorkflowExecutionDescription,
+    history: WorkflowHistory,
+    converter: DataConverter,
+    query: Callable[[], Awaitable[AssistantView]],
+) -> tuple[AssistantView, bool]:
+    """Return the view of an ended run, and whether the run itself told it.
+
+    Args:
+        description: Of the run.
+        history: The whole of it.
+        converter: For this run's payloads.
+        query: Asks the run, which costs a replay; for runs that left no view in their last event.
+    """
+    if recorded := await recorded_view(history, converter):
+        return recorded, True
+    try:
+        view, whole = await query(), True
+    except UNREADABLE:
+        view, whole = await view_by_server(description), False
+    problem = await failure_of(history, converter)
+    return closed_from_outside(with_attempts(view, history), description.status, problem), whole
+
+
+async def view_by_server(description: WorkflowExecutionDescription) -> AssistantView:
+    """Return what the server alone knows of a run: it is kept, and waits for a workflow worker while it is open."""
+    message = await description.memo_value(MESSAGE_MEMO, "", type_hint=str)
+    is_open = description.status is WorkflowExecutionStatus.RUNNING
+    return AssistantView(
+        id=description.id,
+        status=AssistantStatus.AWAITING_WORKER,
+        message=message,
+        messages=[Message(role=Role.USER, text=message)],
+        notices=retrying_notices(description) or ([NOBODY_ANSWERS] if is_open else []),
+    )
 
 
 async def recorded_view(history: WorkflowHistory, converter: DataConverter) -> AssistantView | None:
@@ -204,3 +257,27 @@ def execution_status(status: WorkflowExecutionStatus | None, published: str | No
     if status in _BY_EXECUTION:
         return _BY_EXECUTION[status]
     return AssistantStatus(published) if published else AssistantStatus.PLANNING
+
+
+async def undo_steps(client: Client, assistant_id: str, undoings: int) -> list[UndoStep]:
+    """Return what became of the effects that were to be undone after a run's end; of each the last try.
+
+    Args:
+        client: Of Temporal.
+        assistant_id: The run.
+        undoings: How many undoings were noted. One that never began, since Temporal was away, is left out.
+
+    Raises:
+        ServiceUnavailable: No workflow worker answers.
+    """
+    found: dict[str, UndoStep] = {}
+    for number in range(1, 1 + undoings):
+        handle = client.get_workflow_handle(undo_id(assistant_id, number))
+        try:
+            undo: UndoView = await handle.query("view", result_type=UndoView, rpc_timeout=RPC)
+        except (RPCError, RPCTimeoutOrCancelledError) as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+                continue
+            raise ServiceUnavailable("no workflow worker answered in time") from None
+        found |= {step.step_id: step for step in undo.steps}
+    return list(found.values())

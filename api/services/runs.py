@@ -29,7 +29,7 @@ from api.services.clocks import check_clocks
 from api.services.forks import forked
 from api.services.run_access import RPC, TYPE, Access
 from api.services.run_list import RunList
-from api.services.run_reader import MESSAGE_MEMO
+from api.services.run_views import MESSAGE_MEMO
 from api.services.schemas import ForkBody, StartBody
 from api.services.view_cache import KnownViews
 from api.storage.idempotency import Claim, IdempotencyKeys
@@ -376,24 +376,27 @@ class Runs(RunList):
             ServiceUnavailable: No workflow worker answered, and the run has not asked for anything.
         """
         decide = decide.model_copy(update=self._mark())
-        description = await self._describe(assistant_id, to=Access.DECIDE)
+        await self._check(assistant_id, to=Access.DECIDE)
         if await self._pending.is_kept(self._client, assistant_id, decide):
             return False
         update_id = str(uuid.uuid4())
-        asks = description.status is WorkflowExecutionStatus.RUNNING and bool(
-            description.typed_search_attributes.get(PENDING_APPROVALS)
-        )
-        if not (asks and self._nobody_answers):
+        if not (self._nobody_answers and await self._asks(assistant_id)):
             try:
                 await self._update(assistant_id, "decide", decide, update_id=update_id)
             except _NobodyAnswered:
-                if not asks:
+                if not await self._asks(assistant_id):
                     raise
                 self._nobody_answers = True
             else:
                 return True
         await self._pending.keep(self._client, assistant_id, decide, update_id=update_id)
         return False
+
+    async def _asks(self, assistant_id: str) -> bool:
+        """Whether a run is open and waits for a decision, as far as the server knows."""
+        description = await self._describe(assistant_id, to=Access.DECIDE)
+        asks = description.typed_search_attributes.get(PENDING_APPROVALS)
+        return description.status is WorkflowExecutionStatus.RUNNING and bool(asks)
 
     async def send_message(self, assistant_id: str, message: SendMessage) -> None:
         """Say the next thing of a chat, or answer the assistant's question. Errors as for `decide`.
@@ -425,6 +428,7 @@ class Runs(RunList):
             ) from None
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
+                await self._describe(assistant_id, to=Access.DECIDE)  # which says so where it is no longer kept
                 raise Conflict("the assistant has ended; nothing was changed") from None
             raise
 

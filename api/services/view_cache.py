@@ -12,38 +12,53 @@ from workflows.messages import AssistantView
 
 _MOST = 64
 """Views that are kept. One may hold some hundred kilobytes."""
+_MOST_OWNERS = 10_000
 
 
 class KnownViews:
     """The views that were read last. Whoever asks for one has made sure that its run may be read."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[RunVersion, AssistantView]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[RunVersion, AssistantView, bool]] = OrderedDict()
+        self._owners: OrderedDict[str, str] = OrderedDict()
 
     async def of(
-        self, description: WorkflowExecutionDescription, read: Callable[[str], Awaitable[AssistantView]]
+        self,
+        description: WorkflowExecutionDescription,
+        read: Callable[[WorkflowExecutionDescription], Awaitable[tuple[AssistantView, bool]]],
+        *,
+        with_attempts: bool = True,
     ) -> AssistantView:
-        """The run's own view of itself.
+        """Return the run's own view of itself.
 
         Args:
             description: Of the run, from just now: what happens after it shows in the next one.
-            read: Asks the run.
+            read: Asks the run; says with the view whether the run itself told it, so that it may be kept.
+            with_attempts: The view has the numbers of attempts, which costs a look at the run's history.
         """
         found = self._known.get(description.id)
-        if found is None or found[0] != run_version(description):
-            return self.note(description, await read(description.id))
-        self._known.move_to_end(description.id)
-        return found[1]
-
-    def note(self, description: WorkflowExecutionDescription, view: AssistantView) -> AssistantView:
-        """Keep a view that was read just after `description`."""
-        self._known[description.id] = run_version(description), view
-        self._known.move_to_end(description.id)
-        while len(self._known) > _MOST:
-            self._known.popitem(last=False)
+        if found is not None and found[0] == run_version(description) and (found[2] or not with_attempts):
+            self._known.move_to_end(description.id)
+            return found[1]
+        view, whole = await read(description)
+        if whole:
+            self._known[description.id] = run_version(description), view, with_attempts
+            self._known.move_to_end(description.id)
+            while len(self._known) > _MOST:
+                self._known.popitem(last=False)
         return view
 
     def last(self, description: WorkflowExecutionDescription) -> AssistantView | None:
-        """The last view of the same execution, for when nobody can be asked: newer or not, nobody knows."""
+        """Return the last view of the same execution, for when nobody can be asked: newer or not, nobody knows."""
         found = self._known.get(description.id)
         return found[1] if found is not None and found[0][0] == description.run_id else None
+
+    def note_owner(self, assistant_id: str, owner: str) -> None:
+        """Keep whose a run is, as Temporal said: that never changes."""
+        self._owners[assistant_id] = owner
+        if len(self._owners) > _MOST_OWNERS:
+            self._owners.popitem(last=False)
+
+    def owner(self, assistant_id: str) -> str | None:
+        """Return whose a run is; None where that was not asked before."""
+        return self._owners.get(assistant_id)
