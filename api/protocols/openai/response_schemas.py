@@ -89,6 +89,33 @@ class OutputMessage(BaseModel):
     content: list[OutputText | OutputRefusal]
 
 
+class InputText(BaseModel):
+    """Words that were said to the assistant."""
+
+    type: Literal["input_text"] = "input_text"
+    text: str
+
+
+class InputMessage(BaseModel):
+    """What the person said."""
+
+    type: Literal["message"] = "message"
+    id: str
+    status: Literal["completed"] = "completed"
+    role: Literal["user"] = "user"
+    content: list[InputText]
+
+
+class InputItems(BaseModel):
+    """A page of what an answer was made from."""
+
+    object: Literal["list"] = "list"
+    data: list[InputMessage | OutputMessage]
+    first_id: str | None = None
+    last_id: str | None = None
+    has_more: bool = False
+
+
 class InputDetails(BaseModel):
     """Nothing is counted apart."""
 

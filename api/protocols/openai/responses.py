@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response as HttpResponse
 from fastapi.responses import StreamingResponse
 from temporalio.service import RPCError
 
-from api.auth.principals import Permission
+from activities.reasoning.contract import Message, Role
+from api.auth.principals import Permission, Person
 from api.deps import AppState, Caller, MyEvents, MyRuns, State, needs
 from api.events.broker import RunEvents
 from api.protocols.openai.errors import DOCUMENTED, OpenAiRoute, refusal
 from api.protocols.openai.history import History, read
 from api.protocols.openai.response_schemas import (
+    InputItems,
+    InputMessage,
+    InputText,
     OutputMessage,
     OutputRefusal,
     OutputText,
@@ -34,6 +39,7 @@ from api.protocols.shared.conversations import ConversationPositions
 from api.protocols.shared.run_summary import shown
 from api.services.runs import Runs
 from retinue.errors import InvalidArguments, RetinueError
+from retinue.text import safe
 from workflows.messages import AssistantStatus
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)
@@ -84,10 +90,118 @@ async def retrieve(
     me: Caller,
 ) -> Response:
     """The answer as far as it is known by now."""
-    turn = _turn(History((), "", None, (me.owner,)), request, runs, events, state)
+    turn = _earlier_turn(request, runs, events, state, me)
     await turn.resume(_request_of(response_id))
-    told = await _answer(turn, 0.0)
-    return _Made(response_id, turn, str(request.base_url)).response(told)
+    return await _as_it_is(response_id, turn, request)
+
+
+@router.get(
+    "/responses/{response_id}/input_items",
+    summary="What an answer was made from",
+    responses=DOCUMENTED,
+    dependencies=[needs(Permission.READ)],
+)
+async def input_items(
+    response_id: Annotated[str, Path(max_length=200)],
+    request: Request,
+    runs: MyRuns,
+    events: MyEvents,
+    state: State,
+    me: Caller,
+    after: Annotated[str | None, Query(max_length=200, description="the id of the item before the page")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> InputItems:
+    """What was said in the conversation up to the words that were answered, with them."""
+    turn = _earlier_turn(request, runs, events, state, me)
+    view = await turn.resume(_request_of(response_id))
+    items = [_item(view.id, index, message) for index, message in turn.heard(view)]
+    return _page(items if order == "asc" else items[::-1], after, limit)
+
+
+@router.post(
+    "/responses/{response_id}/cancel",
+    summary="Stop what an answer waits for",
+    responses=DOCUMENTED,
+    dependencies=[needs(Permission.ASK)],
+)
+async def cancel(
+    response_id: Annotated[str, Path(max_length=200)],
+    request: Request,
+    runs: MyRuns,
+    events: MyEvents,
+    state: State,
+    me: Caller,
+) -> Response:
+    """Cancel the assistant if it is still at work on this, or waits for a decision about it; an answer stays as it is."""
+    turn = _earlier_turn(request, runs, events, state, me)
+    await turn.stop(await turn.resume(_request_of(response_id)))
+    return await _as_it_is(response_id, turn, request)
+
+
+@router.delete(
+    "/responses/{response_id}",
+    summary="Refused: no record is deleted by this protocol",
+    response_model=None,
+    status_code=204,
+    responses=DOCUMENTED,
+    dependencies=[needs(Permission.ASK)],
+)
+async def delete(
+    response_id: Annotated[str, Path(max_length=200)],
+    request: Request,
+    runs: MyRuns,
+    events: MyEvents,
+    state: State,
+    me: Caller,
+) -> None:
+    """Refuse: a response is a view of an assistant's record, which stays as long as Temporal keeps it.
+
+    Raises:
+        InvalidArguments: Always, where there is such a response.
+    """
+    await _earlier_turn(request, runs, events, state, me).resume(_request_of(response_id))
+    raise InvalidArguments(
+        "a response is not deleted here, since the assistant's record of what it did stays; to stop it, cancel it",
+        hint="its id is forgotten after 30 days, and the record when Temporal's retention ends",
+    )
+
+
+def _earlier_turn(request: Request, runs: Runs, events: RunEvents, state: AppState, me: Person) -> Turn:
+    """The turn of a request that was made before, to be resumed."""
+    return _turn(History((), "", None, (me.owner,)), request, runs, events, state)
+
+
+async def _as_it_is(response_id: str, turn: Turn, request: Request) -> Response:
+    return _Made(response_id, turn, str(request.base_url)).response(await _answer(turn, 0.0))
+
+
+def _item(assistant_id: str, index: int, message: Message) -> InputMessage | OutputMessage:
+    """A message of the conversation; the same one has the same id in every list."""
+    item_id = f"msg_{hashlib.sha256(f'{assistant_id} {index}'.encode()).hexdigest()[:32]}"
+    text = safe(message.text)
+    if message.role is Role.USER:
+        return InputMessage(id=item_id, content=[InputText(text=text)])
+    return OutputMessage(id=item_id, status="completed", content=[OutputText(text=text)])
+
+
+def _page(items: Sequence[InputMessage | OutputMessage], after: str | None, limit: int) -> InputItems:
+    """The page that follows the item with the id `after`.
+
+    Raises:
+        InvalidArguments: There is no such item.
+    """
+    ids = [item.id for item in items]
+    if after is not None and after not in ids:
+        raise InvalidArguments("`after` names no item of this list; leave it out to begin at its beginning")
+    first = 0 if after is None else ids.index(after) + 1
+    found = list(items[first : first + limit])
+    return InputItems(
+        data=found,
+        first_id=found[0].id if found else None,
+        last_id=found[-1].id if found else None,
+        has_more=first + limit < len(items),
+    )
 
 
 def _history(body: ResponseBody, owner: str) -> History:

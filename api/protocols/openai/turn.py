@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -46,6 +47,8 @@ PIECE = 600
 STREAM = "text/event-stream"
 NO_STORE = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _TELLING = frozenset({EventKind.STATUS, EventKind.MESSAGE, EventKind.APPROVAL, EventKind.QUESTION, EventKind.END})
+_LOOKS_AT_END, _STOP_WAIT = 3, 3.0
+"""How often, and for how many seconds each time, the end of a run that was cancelled is waited for."""
 _AGAIN = 1.0
 """Seconds until a run is looked at again that cannot be followed any more."""
 
@@ -130,8 +133,8 @@ class Turn:
             )
             await self._runs.send_message(self._place.assistant_id, message)
 
-    async def resume(self, request: str) -> None:
-        """Take up a request that was made before, by its name.
+    async def resume(self, request: str) -> AssistantView:
+        """Take up a request that was made before, by its name. Returns the view of its run.
 
         Raises:
             NotFound: There is none, or it is somebody else's.
@@ -148,6 +151,26 @@ class Turn:
         said = (_at(view, index) for index in range(place.told, view.earlier_messages + len(view.messages)))
         asked = next((message.text for message in said if message and message.role is Role.USER), "")
         self._history = replace(self._history, asked=asked)
+        return view
+
+    def heard(self, view: AssistantView) -> list[tuple[int, Message]]:
+        """What was said up to this request and with it, by its place in the conversation, as far as the view has it."""
+        at = _asked_at(view, self._place.told, self._history.asked)
+        until = self._place.told if at is None else at + 1
+        found = ((index, _at(view, index)) for index in range(until))
+        return [(index, message) for index, message in found if message]
+
+    async def stop(self, view: AssistantView) -> None:
+        """Cancel the run if it works on this request or waits for a decision about it, and wait a little for its end."""
+        at = _asked_at(view, self._place.told, self._history.asked)
+        said_since = at is not None and _was_followed(view, at)
+        if said_since or _rests(view):
+            return
+        with suppress(Conflict):  # it has ended meanwhile
+            await self._runs.cancel(view.id)
+        for _ in range(_LOOKS_AT_END):
+            if (await self._runs.settled(view.id, seconds=_STOP_WAIT, mine=True)).status in ENDED:
+                return
 
     async def _readable(self, place: ConversationPosition) -> AssistantView:
         view = await self._runs.view(place.assistant_id)

@@ -235,7 +235,8 @@ def test_a_wrong_rate_keeps_the_door_shut(words: str) -> None:
 WEBHOOKS = {"/v1/webhooks", "/v1/webhooks/{webhook_id}", "/v1/webhooks/{webhook_id}/test"}
 AT_REST = {"/v1/session", "/v1/me", "/v1/keys", "/v1/keys/{key_id}", "/v1/models", "/v1/models/{model}"} | WEBHOOKS
 """What needs the API's own database alone, or nothing; a test message to a webhook needs the webhook first."""
-IN_ITS_OWN_WORDS = {"/v1/chat/completions", "/v1/responses", "/v1/responses/{response_id}"}
+RESPONSE = "/v1/responses/{response_id}"
+IN_ITS_OWN_WORDS = {"/v1/chat/completions", "/v1/responses", RESPONSE, f"{RESPONSE}/input_items", f"{RESPONSE}/cancel"}
 """Says the same in its protocol's shape; tests/api/protocols shows it."""
 BODIES: dict[str, Json] = {
     "/v1/assistants": {"message": "hi"},

@@ -153,12 +153,82 @@ async def test_a_run_that_was_stopped_is_said_to_be(stack: Stack, client: AsyncO
     assert (await client.responses.retrieve(asked.id)).status == "cancelled"
 
 
+def words_of(item: Any) -> tuple[str, str, str]:
+    """An item of an input as who said what, and its kind of content."""
+    [part] = item.content
+    return item.role, part.type, part.text
+
+
+async def test_what_a_response_was_made_from_is_listed(stack: Stack, client: AsyncOpenAI, fresh: Fresh) -> None:
+    first, second = fresh("book it"), fresh("Monday")
+    stack.model.script(first, plan_answer(question="Which day?"), plan_answer(reply="Noted: Monday."))
+    one = await ask(client, first)
+    two = await ask(client, second, previous_response_id=one.id)
+    said = [("user", "input_text", first), ("assistant", "output_text", "Which day?"), ("user", "input_text", second)]
+    assert [words_of(item) for item in (await client.responses.input_items.list(one.id)).data] == said[:1]
+    newest_first = (await client.responses.input_items.list(two.id)).data
+    assert [words_of(item) for item in newest_first] == said[::-1]
+    listed = [item async for item in client.responses.input_items.list(two.id, order="asc", limit=1)]
+    assert [words_of(item) for item in listed] == said
+    assert [item.id for item in listed] == [item.id for item in newest_first][::-1]
+    assert len({item.id for item in listed}) == 3
+    with pytest.raises(openai.UnprocessableEntityError, match="after"):
+        await client.responses.input_items.list(two.id, after="msg_unknown")
+
+
+async def test_a_response_that_is_at_work_is_cancelled(stack: Stack, client: AsyncOpenAI, fresh: Fresh) -> None:
+    message = fresh("slow one")
+    stack.model.script(message, Answer(plan_answer(reply="At last.").text, delay=30))
+    asked = await ask(client, message, background=True)
+    assert (await client.responses.cancel(asked.id)).status == "cancelled"
+    assert (await stack.view(run_of(asked)))["status"] == "cancelled"
+    assert (await client.responses.cancel(asked.id)).status == "cancelled"
+
+
+async def test_what_waits_for_a_decision_is_not_done_once_its_response_is_cancelled(
+    stack: Stack, client: AsyncOpenAI, fresh: Fresh
+) -> None:
+    message = fresh("mail the guest")
+    stack.model.script(message, mail())
+    asked = await ask(client, message)
+    assert (await client.responses.cancel(asked.id)).status == "cancelled"
+    assert (await stack.ended(run_of(asked)))["approvals"][0]["status"] == "cancelled"
+
+
+async def test_cancelling_an_answered_response_changes_nothing(stack: Stack, client: AsyncOpenAI, fresh: Fresh) -> None:
+    first, second = fresh("hello"), fresh("mail the guest")
+    stack.model.script(first, plan_answer(reply="Hello."), mail())
+    one = await ask(client, first)
+    assert (await client.responses.cancel(one.id)).output_text == "Hello."
+    two = await ask(client, second, previous_response_id=one.id)
+    assert run_of(two) == run_of(one)
+    assert (await client.responses.cancel(one.id)).status == "completed"
+    assert (await stack.view(run_of(two)))["status"] == "awaiting_approval"
+    await client.responses.cancel(two.id)
+
+
+async def test_no_response_is_deleted_and_the_refusal_says_what_to_do(
+    stack: Stack, client: AsyncOpenAI, fresh: Fresh
+) -> None:
+    message = fresh("hello")
+    stack.model.script(message, plan_answer(reply="Hello."))
+    answer = await ask(client, message)
+    with pytest.raises(openai.UnprocessableEntityError, match=r"not deleted here, .* cancel it"):
+        await client.responses.delete(answer.id)
+    assert (await client.responses.retrieve(answer.id)).output_text == "Hello."
+
+
 async def test_what_is_not_known_is_not_found(client: AsyncOpenAI) -> None:
     for wrong in ("resp_1", f"resp_{'0' * 64}"):
-        with pytest.raises(openai.NotFoundError):
-            await client.responses.retrieve(wrong)
-        with pytest.raises(openai.NotFoundError):
-            await ask(client, "hello", previous_response_id=wrong)
+        for call in (
+            client.responses.retrieve(wrong),
+            client.responses.input_items.list(wrong),
+            client.responses.cancel(wrong),
+            client.responses.delete(wrong),
+            ask(client, "hello", previous_response_id=wrong),
+        ):
+            with pytest.raises(openai.NotFoundError):
+                await call
 
 
 async def test_another_persons_response_is_like_none(
@@ -172,6 +242,9 @@ async def test_another_persons_response_is_like_none(
         body = {"model": "retinue", "input": "more", "previous_response_id": response_id}
         for refused in (
             await stranger.get(f"/v1/responses/{response_id}"),
+            await stranger.get(f"/v1/responses/{response_id}/input_items"),
+            await stranger.post(f"/v1/responses/{response_id}/cancel"),
+            await stranger.delete(f"/v1/responses/{response_id}"),
             await stranger.post("/v1/responses", json=body),
         ):
             assert refused.status_code == 404
@@ -195,7 +268,17 @@ async def test_what_is_wrong_is_said_in_the_clients_words(stack: Stack, body: di
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request_error")
 
 
-async def test_a_key_that_may_not_ask_reads_only(stack: Stack, door: str, new_key: NewKey) -> None:
+async def test_a_key_that_may_not_ask_reads_only(
+    stack: Stack, client: AsyncOpenAI, door: str, new_key: NewKey, fresh: Fresh
+) -> None:
+    message = fresh("hello")
+    stack.model.script(message, plan_answer(reply="Hello."))
+    answer = await ask(client, message)
     async with AsyncOpenAI(base_url=f"{door}/v1", api_key=await new_key("read"), max_retries=0) as reader:
         with pytest.raises(openai.PermissionDeniedError, match="ask"):
             await ask(reader, "x")
+        for call in (reader.responses.cancel(answer.id), reader.responses.delete(answer.id)):
+            with pytest.raises(openai.PermissionDeniedError, match="ask"):
+                await call
+        [item] = (await reader.responses.input_items.list(answer.id)).data
+        assert words_of(item) == ("user", "input_text", message)
