@@ -15,7 +15,6 @@ from fastapi.responses import Response as HttpResponse
 from fastapi.responses import StreamingResponse
 from temporalio.service import RPCError
 
-from activities.reasoning.contract import Message, Role
 from api.auth.principals import Permission, Person
 from api.deps import AppState, Caller, MyEvents, MyRuns, State, needs
 from api.events.broker import RunEvents
@@ -38,6 +37,7 @@ from api.protocols.openai.turn import NO_STORE, PIECE, STREAM, STREAMED_WAIT, WA
 from api.protocols.shared.conversations import ConversationPositions
 from api.protocols.shared.run_summary import shown
 from api.services.runs import Runs
+from retinue.conversation import Message, Role
 from retinue.errors import InvalidArguments, RetinueError
 from retinue.text import safe
 from workflows.messages import AssistantStatus
