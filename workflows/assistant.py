@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from activities.reasoning.contract import PlanRequest, PlanResult, Reasoning, RefusedPlan, ReplyRequest, TextResult
 from retinue.conversation import Message, Usage
 from retinue.plan import BoundPlan, BoundStep
-from retinue.provenance.credential import decides, key_of
+from retinue.provenance.credential import Credential, decides, key_of
 from retinue.temporal.failures import non_retryable
 from retinue.temporal.proofs import began_proved, wish
 from retinue.temporal.search_keys import APPROVERS, PENDING_APPROVALS, STATUS
@@ -101,6 +101,7 @@ class AssistantWorkflow:
         self._reasoning_waits: datetime | None = None
         self._reasoning_problem = ""
         self._question: str | None = None
+        self._choosing = False
         self._questions = continued.questions
         self._between_turns = False
         self._round = start.fork.round if start.fork else continued.round
@@ -348,16 +349,31 @@ class AssistantWorkflow:
     async def _choose(self, choice: Choice) -> Option | None:
         """Ask which of several is meant, until it is clear or the person wants none of them (bounded)."""
         for asked in range(MAX_CHOICE_QUESTIONS):
-            await self._ask_person(choice.question(again=asked > 0), withheld=True)
-            answer = self._talk.said()[-1].text
-            if (option := choice.answered(answer)) is not None or gives_up(answer):
+            await self._ask_person(choice.question(again=asked > 0), choosing=True)
+            answer = self._talk.said()[-1]
+            if (option := choice.answered(answer.text)) is not None:
+                self._note_choice(option, answer.through)
                 return option
+            if gives_up(answer.text):
+                return None
         return None
 
-    async def _ask_person(self, question: str, *, withheld: bool = False) -> None:
+    def _note_choice(self, option: Option, through: Credential | None) -> None:
+        """What a credential that may not decide has chosen is its own, though it stands in the person's address book."""
+        chosen = list(plan_preview.texts(option))
+        self._typed_through = [typed for typed in self._typed_through if typed.text not in chosen]
+        if through is not None and not decides(through):
+            self._typed_through += [TypedValue(text=text, through=through) for text in chosen]
+
+    def _may_answer(self, message: SendMessage) -> bool:
+        """Which of several is meant is a decision. A key that may not decide makes it in the runs that it has started."""
+        own = key_of(message.through) == key_of(self._start.through)
+        return self._question is None or not self._choosing or own or decides(message.through)
+
+    async def _ask_person(self, question: str, *, choosing: bool = False) -> None:
         self._questions += 1
-        self._question = question
-        self._talk.say(question, withheld=withheld)
+        self._question, self._choosing = question, choosing
+        self._talk.say(question, withheld=choosing)
         self._publish()
         self._read_answer()  # a chat's next message may wait already
         await workflow.wait_condition(lambda: self._question is None)
@@ -366,17 +382,18 @@ class AssistantWorkflow:
         if self._talk.receive(message):
             self._read_answer()
 
-    def _hear(self) -> None:
+    def _hear(self, *, only: Callable[[SendMessage], bool] = lambda _: True) -> bool:
         """Read the next message. Values that the person wrote before one of a key that may not decide are that key's now."""
-        self._talk.read()
+        if not self._talk.read(only=only):
+            return False
         through = self._talk.said()[-1].through
         if through is not None and not decides(through):
             self._typed_through += [TypedValue(text=text, through=through) for text in self._typed]
             self._typed = []
+        return True
 
     def _read_answer(self) -> None:
-        if self._question is not None and self._talk.waiting():
-            self._hear()
+        if self._question is not None and self._hear(only=self._may_answer):
             self._question = None
             self._publish()
 
@@ -704,6 +721,10 @@ class AssistantWorkflow:
             raise non_retryable(
                 "NotAllowed",
                 "this run has a policy or budget of its own, so only a key that may decide may add to what it does",
+            )
+        if not self._may_answer(message):
+            raise non_retryable(
+                "NotAllowed", "which of them is meant decides what is done, so only a key that may decide can answer"
             )
         if self._question is None and self._start.mode is not Mode.CHAT:
             raise non_retryable("NotWaiting", "the assistant has not asked anything")

@@ -62,7 +62,7 @@ class Origin(BaseModel):
 
 
 class TypedValue(BaseModel):
-    """A whole value that was written into arguments with a credential that may not decide."""
+    """A whole value that was written into arguments, or chosen among several, with a credential that may not decide."""
 
     text: str = Field(description="in lower case")
     through: Credential
@@ -107,6 +107,10 @@ class Words:
         for text, credential in self._not_the_persons:
             if _stands_in(value, text):
                 return credential
+        return self.written_through(value)
+
+    def written_through(self, value: str) -> Credential | None:
+        """The same, of whole values that were written into arguments, or chosen among several."""
         return next((typed.through for typed in self.typed_through if typed.text == value), None)
 
 
@@ -221,10 +225,12 @@ def _given_back(
 ) -> Origin:
     """The origin of a referenced value; what a tool or a model only gives back came from whoever said it.
 
-    So a key that may not decide gains nothing by first having its words written on a list, or into a text.
+    So a key that may not decide gains nothing by first having its words written on a list, or into a text. What stands in
+    the address book is trusted whoever names it, unless such a key has chosen it among several.
     """
-    if origin.source not in (Source.OWN, Source.MODEL) or not isinstance(reference, dict):
+    if origin.source not in (Source.OWN, Source.MODEL, Source.CONTACTS) or not isinstance(reference, dict):
         return origin
+    credential_of = words.written_through if origin.source is Source.CONTACTS else words.through
     try:
         value = pointer(results[str(reference["$from"])], str(reference.get("path") or ""))
     except LookupError:
@@ -232,7 +238,7 @@ def _given_back(
     given = {str(leaf).casefold() for _, leaf in leaves("", value)} - {""}
     for text in sorted(given):
         theirs = text in words.typed or _stands_in(text, in_person)
-        if not theirs and (credential := words.through(text)):
+        if not theirs and (credential := credential_of(text)):
             return origin.model_copy(update={"source": Source.KEY, "trusted": False, "through": credential.label})
     return origin
 
@@ -243,7 +249,7 @@ def _written(
     """Whose a written value is. What the person typed or has in the address book is theirs, whoever repeats it."""
     if theirs:
         return Origin(path=path, source=Source.USER, trusted=True)
-    if value in known:
+    if value in known and not words.written_through(value):
         return Origin(path=path, source=Source.CONTACTS, trusted=True)
     if credential := words.through(value):
         return Origin(path=path, source=Source.KEY, trusted=False, through=credential.label)

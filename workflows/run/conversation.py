@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
 
@@ -61,11 +61,15 @@ class Conversation:
         """How many messages were not read yet."""
         return len(self._inbox)
 
-    def read(self) -> None:
-        """Read the next message that waits."""
-        message = self._inbox.pop(0)
+    def read(self, *, only: Callable[[SendMessage], bool] = lambda _: True) -> bool:
+        """Read the next message that waits, of those that count now; whether there was one."""
+        message = next(filter(only, self._inbox), None)
+        if message is None:
+            return False
+        self._inbox.remove(message)
         self.messages.append(said_by_person(message))
         self.answer_schema = message.answer_schema
+        return True
 
     def say(self, text: str, *, withheld: bool = False) -> None:
         """The assistant says something."""
