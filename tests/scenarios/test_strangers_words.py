@@ -6,7 +6,6 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from retinue.conversation import Message, Role
 from retinue.provenance.wording import origin_words
 from retinue.temporal.registry import announce
 from retinue.testing import plan_answer
+from retinue.times import present
 from tests.conftest import Stack, View, pending, steps
 from tests.days import SOON
 
@@ -108,7 +108,7 @@ async def test_the_ordinary_forecast_by_mail_comes_from_nobody_strange(
 def planned_offline(message: str) -> list[dict[str, Any]]:
     """The steps that the model without a key plans for a message."""
     manifests = [capability.manifest() for capability in (Calendar, Contacts, Email, Reasoning, Tasks, Weather)]
-    request = PlanRequest(messages=[Message(role=Role.USER, text=message)], timezone="UTC", now=datetime.now(UTC))
+    request = PlanRequest(messages=[Message(role=Role.USER, text=message)], timezone="UTC", now=present())
     asked = {"model": "offline", "messages": for_plan(request, manifests)}
     form = {"type": "json_schema", "json_schema": {"name": "plan", "schema": {}}}
     found = complete(ChatRequest.model_validate({**asked, "response_format": form}))

@@ -106,9 +106,9 @@ def between(server: Radicale) -> Iterator[Between]:
 
 
 @pytest.fixture
-def settings(between: Between, shelf: Shelf, database: Path) -> CalendarSettings:
+def settings(request: pytest.FixtureRequest, between: Between, shelf: Shelf, database: Path) -> CalendarSettings:
     own = CalendarSettings(database_url=f"sqlite+aiosqlite:///{database}", timezone="Europe/Berlin")
-    return on_server(own, between.url + httpx.URL(shelf.url).path, timeout=1)
+    return on_server(own, between.url + httpx.URL(shelf.url).path, timeout=1 if "slow" in request.node.name else 10)
 
 
 async def _listed(call: Call, **window: Any) -> list[tuple[str, str, str]]:

@@ -40,9 +40,11 @@ def between(server: Radicale) -> Iterator[Between]:
 
 
 @pytest.fixture
-def settings(between: Between, book: AddressBook, database: Path) -> ContactsSettings:
+def settings(request: pytest.FixtureRequest, between: Between, book: AddressBook, database: Path) -> ContactsSettings:
     path = "/" + book.url.split("/", 3)[3]
-    return on_server(f"{between.url}{path}", f"sqlite+aiosqlite:///{database}", timeout=1)
+    return on_server(
+        f"{between.url}{path}", f"sqlite+aiosqlite:///{database}", timeout=1 if "slow" in request.node.name else 10
+    )
 
 
 _OPENED = (

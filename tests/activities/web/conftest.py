@@ -82,15 +82,16 @@ async def everything_is_here(host: str, port: int) -> Sequence[str]:
 
 
 @pytest.fixture
-async def fetch(site: Site, clock: Clock) -> AsyncIterator[Fetch]:
+async def fetch(request: pytest.FixtureRequest, site: Site, clock: Clock) -> AsyncIterator[Fetch]:
     """Read a page as the activity that a worker runs: `await fetch("/path")`, or a whole address.
 
     Only site.example and other.example are open; every other name is closed, since it leads to this machine as well.
     """
     open_places = [HostPort("site.example", site.port), HostPort("other.example", site.port)]
     egress = Egress(allow=open_places, resolve=everything_is_here)
-    async with guarded_client(egress, timeout=1, user_agent="retinue/test (+ana@example.com)") as client:
-        pages = Pages(client, deadline=2, clock=clock, manners=SiteThrottle(gap=0))
+    timeout = 1 if "not_waited_for" in request.node.name else 15
+    async with guarded_client(egress, timeout=timeout, user_agent="retinue/test (+ana@example.com)") as client:
+        pages = Pages(client, deadline=2 * timeout, clock=clock, manners=SiteThrottle(gap=0))
         run = activities_by_name(build_activities(WebTools(pages)))["web.fetch"]
 
         async def call(where: str) -> dict[str, Any]:
