@@ -11,7 +11,7 @@ import inspect
 from abc import ABC
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, TypedDict, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, TypedDict, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio import activity
@@ -67,6 +67,20 @@ class Annotations(BaseModel):
         "for now, called with the id alone. It is read and shown when a person is asked.",
     )
     undo: str | None = Field(None, description="The tool that compensates this one.")
+
+    def replace(self, **changes: object) -> Self:
+        """Return a copy with these fields changed; a field that does not exist is a ValidationError."""
+        return self.model_validate({**self.model_dump(exclude_unset=True), **changes}, extra="forbid")
+
+
+READ = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
+"""Reads data of the capability's own store or account."""
+OWN_WRITE = Annotations(read_only=False, destructive=False, idempotent=False, open_world=False)
+"""Adds or changes data of the capability's own store or account; nothing is lost and nothing leaves it."""
+SENDS = Annotations(read_only=False, destructive=True, idempotent=False, open_world=True)
+"""Reaches other people or systems, and cannot be undone."""
+DESTRUCTIVE = Annotations(read_only=False, destructive=True, idempotent=True, open_world=False)
+"""Removes or overwrites data of the capability's own store or account."""
 
 
 OwnText = Annotated[str, Field(json_schema_extra={KEYWORD: "own"})]

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 from referencing.exceptions import Unresolvable
 
-from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
+from retinue.capability import READ, Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import BrokenReference, MalformedAnswer
 from retinue.json_values import json_size, whole_values
 from retinue.provenance.fields import FieldOrigins, field_origins
@@ -254,7 +254,7 @@ def _bind_goal(step: PlanStep, manifest: Manifest) -> BoundStep:
         task_queue=manifest.task_queue,
         title=f"Let the {manifest.name} agent work",
         summary="{goal}",
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        annotations=READ,
         options=ToolOptions(),
         args_schema=dict(_GOAL_SCHEMA),
         agent=True,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from activities.a2a.answers import MAX_ID, Answer
 from activities.a2a.config import Agent
-from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
+from retinue.capability import READ, Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.operator_config import Redaction
 from retinue.text import clip, one_line, without_invisible
 
@@ -124,9 +124,7 @@ def _check_task(name: str, agent: Agent) -> ToolSpec:
         description=_CHECK.format(name=name, wait=agent.wait_seconds),
         args_schema=_schema(CheckTask),
         result_schema=_schema(Answer),
-        annotations=Annotations(
-            read_only=True, destructive=False, idempotent=True, open_world=agent.open_world, trusted_output=False
-        ),
+        annotations=READ.replace(open_world=agent.open_world),
         options=options(agent),
     )
 

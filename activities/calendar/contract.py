@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio import activity
 
-from retinue.capability import Annotations, Capability, Id, ToolOptions, tool
+from retinue.capability import DESTRUCTIVE, OWN_WRITE, READ, Capability, Id, ToolOptions, tool
 from retinue.times import Moment
 
 T = TypeVar("T")
@@ -193,15 +193,7 @@ class Calendar(Capability):
         title="Create an event",
         summary="{title}, {start}",
         options=PATIENCE,
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=False,
-            open_world=False,
-            sensitive=("/attendees",),
-            trusted_output=True,
-            undo="calendar.delete_event",
-        ),
+        annotations=OWN_WRITE.replace(sensitive=("/attendees",), trusted_output=True, undo="calendar.delete_event"),
     )
     @abstractmethod
     async def create_event(self, event: CreateEvent) -> Event:
@@ -212,7 +204,7 @@ class Calendar(Capability):
         title="List events",
         summary="{start} to {end}",
         options=PATIENCE,
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, finds="event"),
+        annotations=READ.replace(finds="event"),
     )
     @abstractmethod
     async def list_events(self, window: ListEvents) -> ListEventsResult:
@@ -223,9 +215,7 @@ class Calendar(Capability):
         title="Find free time",
         summary="{duration_minutes} minutes, {start} to {end}",
         options=PATIENCE,
-        annotations=Annotations(
-            read_only=True, destructive=False, idempotent=True, open_world=False, finds="free time", trusted_output=True
-        ),
+        annotations=READ.replace(finds="free time", trusted_output=True),
     )
     @abstractmethod
     async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
@@ -236,11 +226,8 @@ class Calendar(Capability):
         title="Change an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
+        annotations=OWN_WRITE.replace(
             idempotent=True,
-            open_world=False,
             sensitive=("/attendees",),
             lookups={"event_id": "calendar.look_up"},
             undo="calendar.restore_event",
@@ -255,14 +242,7 @@ class Calendar(Capability):
         title="Delete an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=Annotations(
-            read_only=False,
-            destructive=True,
-            idempotent=True,
-            open_world=False,
-            lookups={"event_id": "calendar.look_up"},
-            undo="calendar.restore_event",
-        ),
+        annotations=DESTRUCTIVE.replace(lookups={"event_id": "calendar.look_up"}, undo="calendar.restore_event"),
     )
     @abstractmethod
     async def delete_event(self, event: DeleteEvent) -> DeleteEventResult:
@@ -273,13 +253,7 @@ class Calendar(Capability):
         title="Restore an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=True,
-            open_world=False,
-            lookups={"event_id": "calendar.look_up"},
-        ),
+        annotations=OWN_WRITE.replace(idempotent=True, lookups={"event_id": "calendar.look_up"}),
         plannable=False,
     )
     @abstractmethod
@@ -291,7 +265,7 @@ class Calendar(Capability):
         title="Look up an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        annotations=READ,
         plannable=False,
     )
     @abstractmethod

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from temporalio import activity
 
 from retinue.addresses import check_address
-from retinue.capability import Annotations, Capability, Id, tool
+from retinue.capability import DESTRUCTIVE, OWN_WRITE, READ, Capability, Id, tool
 
 
 class Contact(BaseModel):
@@ -108,15 +108,8 @@ class Contacts(Capability):
     @tool(
         title="Find a contact",
         summary="{name}",
-        annotations=Annotations(
-            read_only=True,
-            destructive=False,
-            idempotent=True,
-            open_world=False,
-            finds="contact",
-            own_errors=True,
-            known_destinations=("email",),
-            picks=("match", "contacts"),
+        annotations=READ.replace(
+            finds="contact", own_errors=True, known_destinations=("email",), picks=("match", "contacts")
         ),
     )
     @abstractmethod
@@ -127,15 +120,7 @@ class Contacts(Capability):
     @tool(
         title="Add a contact",
         summary="{name}, {email}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=True,
-            open_world=False,
-            sensitive=("/email",),
-            own_errors=True,
-            undo="contacts.remove",
-        ),
+        annotations=OWN_WRITE.replace(idempotent=True, sensitive=("/email",), own_errors=True, undo="contacts.remove"),
     )
     @abstractmethod
     async def add(self, person: AddContact) -> AddedContact:
@@ -145,14 +130,7 @@ class Contacts(Capability):
     @tool(
         title="Remove a contact",
         summary="{contact_id}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=True,
-            idempotent=True,
-            open_world=False,
-            own_errors=True,
-            lookups={"contact_id": "contacts.look_up"},
-        ),
+        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"contact_id": "contacts.look_up"}),
     )
     @abstractmethod
     async def remove(self, person: RemoveContact) -> RemovedContact:
@@ -161,15 +139,7 @@ class Contacts(Capability):
     @activity.defn(name="contacts.list")
     @tool(
         title="List contacts",
-        annotations=Annotations(
-            read_only=True,
-            destructive=False,
-            idempotent=True,
-            open_world=False,
-            finds="contact",
-            own_errors=True,
-            known_destinations=("email",),
-        ),
+        annotations=READ.replace(finds="contact", own_errors=True, known_destinations=("email",)),
     )
     @abstractmethod
     async def list(self) -> ListContactsResult:
@@ -179,7 +149,7 @@ class Contacts(Capability):
     @tool(
         title="Look up a contact",
         summary="{contact_id}",
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        annotations=READ,
         plannable=False,
     )
     @abstractmethod

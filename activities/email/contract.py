@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from temporalio import activity
 
 from retinue.addresses import check_address
-from retinue.capability import Annotations, Capability, OwnText, ToolOptions, tool
+from retinue.capability import DESTRUCTIVE, OWN_WRITE, READ, SENDS, Capability, OwnText, ToolOptions, tool
 from retinue.times import Moment
 
 Address = Annotated[
@@ -174,14 +174,8 @@ class Email(Capability):
     @tool(
         title="Send a mail",
         summary="to {to}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=True,
-            idempotent=False,
-            open_world=True,
-            sensitive=("/to", "/cc"),
-            lookups={"in_reply_to": "email.look_up"},
-            trusted_output=True,
+        annotations=SENDS.replace(
+            sensitive=("/to", "/cc"), lookups={"in_reply_to": "email.look_up"}, trusted_output=True
         ),
         options=SENDING,
     )
@@ -193,7 +187,7 @@ class Email(Capability):
     @tool(
         title="Search mail",
         summary="{query}",
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, finds="mail"),
+        annotations=READ.replace(finds="mail"),
     )
     @abstractmethod
     async def search(self, wish: SearchMail) -> SearchMailResult:
@@ -203,7 +197,7 @@ class Email(Capability):
     @tool(
         title="Read a mail",
         summary="{message_id}",
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        annotations=READ,
     )
     @abstractmethod
     async def read(self, mail: MessageRef) -> Mail:
@@ -213,7 +207,7 @@ class Email(Capability):
     @tool(
         title="Read a thread",
         summary="{message_id}",
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, finds="mail"),
+        annotations=READ.replace(finds="mail"),
     )
     @abstractmethod
     async def thread(self, mail: MessageRef) -> MailThread:
@@ -223,15 +217,8 @@ class Email(Capability):
     @tool(
         title="Write a draft",
         summary="to {to}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=False,
-            open_world=False,
-            sensitive=("/to", "/cc"),
-            lookups={"in_reply_to": "email.look_up"},
-            trusted_output=True,
-            undo="email.delete",
+        annotations=OWN_WRITE.replace(
+            sensitive=("/to", "/cc"), lookups={"in_reply_to": "email.look_up"}, trusted_output=True, undo="email.delete"
         ),
     )
     @abstractmethod
@@ -242,14 +229,7 @@ class Email(Capability):
     @tool(
         title="Archive a mail",
         summary="{message_id}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=True,
-            open_world=False,
-            lookups={"message_id": "email.look_up"},
-            undo="email.move",
-        ),
+        annotations=OWN_WRITE.replace(idempotent=True, lookups={"message_id": "email.look_up"}, undo="email.move"),
     )
     @abstractmethod
     async def archive(self, mail: MessageRef) -> MovedMail:
@@ -259,14 +239,7 @@ class Email(Capability):
     @tool(
         title="Move a mail",
         summary="{message_id} to {folder}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=True,
-            open_world=False,
-            lookups={"message_id": "email.look_up"},
-            undo="email.move",
-        ),
+        annotations=OWN_WRITE.replace(idempotent=True, lookups={"message_id": "email.look_up"}, undo="email.move"),
     )
     @abstractmethod
     async def move(self, mail: MoveMail) -> MovedMail:
@@ -276,13 +249,7 @@ class Email(Capability):
     @tool(
         title="Delete a mail",
         summary="{message_id}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=True,
-            idempotent=True,
-            open_world=False,
-            lookups={"message_id": "email.look_up"},
-        ),
+        annotations=DESTRUCTIVE.replace(lookups={"message_id": "email.look_up"}),
     )
     @abstractmethod
     async def delete(self, mail: MessageRef) -> MovedMail:
@@ -292,9 +259,7 @@ class Email(Capability):
     @tool(
         title="Send a note to yourself",
         summary="{subject}",
-        annotations=Annotations(
-            read_only=False, destructive=False, idempotent=False, open_world=False, trusted_output=True
-        ),
+        annotations=OWN_WRITE.replace(trusted_output=True),
         options=SENDING,
         plannable=False,
     )
@@ -306,7 +271,7 @@ class Email(Capability):
     @tool(
         title="Look up a mail",
         summary="{message_id}",
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+        annotations=READ,
         plannable=False,
     )
     @abstractmethod

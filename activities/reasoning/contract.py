@@ -8,7 +8,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from temporalio import activity
 
-from retinue.capability import Annotations, Capability, ToolOptions, tool
+from retinue.capability import READ, Capability, ToolOptions, tool
 from retinue.conversation import Message, Transcript, Usage
 from retinue.plan import BoundPlan
 from retinue.times import Moment
@@ -216,8 +216,7 @@ class PausesResult(BaseModel):
     pauses: list[ModelPause]
 
 
-_THINKING = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
-_TEXT = _THINKING.model_copy(update={"trusted_output": True})
+_TEXT = READ.model_copy(update={"trusted_output": True})
 """A text that is as trusted as the data that it was made of, since the model can do nothing but write."""
 
 
@@ -232,25 +231,25 @@ class Reasoning(Capability):
     )
 
     @activity.defn(name="reasoning.plan")
-    @tool(title="Plan", annotations=_THINKING, options=MODEL_OPTIONS, plannable=False)
+    @tool(title="Plan", annotations=READ, options=MODEL_OPTIONS, plannable=False)
     @abstractmethod
     async def plan(self, request: PlanRequest) -> PlanResult:
         """Turn a request into a validated plan over the capabilities that the registry knows."""
 
     @activity.defn(name="reasoning.reply")
-    @tool(title="Answer", annotations=_THINKING, options=MODEL_OPTIONS, plannable=False)
+    @tool(title="Answer", annotations=READ, options=MODEL_OPTIONS, plannable=False)
     @abstractmethod
     async def reply(self, request: ReplyRequest) -> TextResult:
         """Write the final answer from what the steps returned."""
 
     @activity.defn(name="reasoning.converse")
-    @tool(title="Think", annotations=_THINKING, options=MODEL_OPTIONS, plannable=False)
+    @tool(title="Think", annotations=READ, options=MODEL_OPTIONS, plannable=False)
     @abstractmethod
     async def converse(self, request: ConverseRequest) -> ConverseResult:
         """One turn of a capability's own agent: it reads what its calls gave, and answers or wishes for more calls."""
 
     @activity.defn(name="reasoning.pauses")
-    @tool(title="Pauses of models", annotations=_THINKING, options=ToolOptions(start_to_close=10), plannable=False)
+    @tool(title="Pauses of models", annotations=READ, options=ToolOptions(start_to_close=10), plannable=False)
     @abstractmethod
     async def pauses(self, request: PausesRequest) -> PausesResult:
         """List the models that endpoints asked to leave alone, and end these pauses where that is wished."""

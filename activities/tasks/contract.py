@@ -9,15 +9,13 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from temporalio import activity
 
-from retinue.capability import Annotations, Capability, Id, ToolOptions, tool
+from retinue.capability import DESTRUCTIVE, OWN_WRITE, READ, Capability, Id, ToolOptions, tool
 from retinue.times import Moment
 
 REMINDER_WORKFLOW = "ReminderWorkflow"
 """The workflow type that waits for a reminder's time; `workflows/reminder.py` is it."""
 
-_READS = Annotations(
-    read_only=True, destructive=False, idempotent=True, open_world=False, own_errors=True, finds="task"
-)
+_READS = READ.replace(own_errors=True, finds="task")
 """Nothing that gives a stored title is trusted: it may have been taken from a stranger's mail."""
 
 
@@ -216,14 +214,7 @@ class Tasks(Capability):
     @tool(
         title="Add a task",
         summary="{title}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=False,
-            open_world=False,
-            trusted_output=True,
-            undo="tasks.delete",
-        ),
+        annotations=OWN_WRITE.replace(trusted_output=True, undo="tasks.delete"),
     )
     @abstractmethod
     async def add(self, task: AddTask) -> Task:
@@ -239,14 +230,8 @@ class Tasks(Capability):
     @tool(
         title="Complete a task",
         summary="{task_id}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=True,
-            open_world=False,
-            own_errors=True,
-            lookups={"task_id": "tasks.look_up"},
-            undo="tasks.reopen",
+        annotations=OWN_WRITE.replace(
+            idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.reopen"
         ),
     )
     @abstractmethod
@@ -257,14 +242,8 @@ class Tasks(Capability):
     @tool(
         title="Reopen a task",
         summary="{task_id}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=True,
-            open_world=False,
-            own_errors=True,
-            lookups={"task_id": "tasks.look_up"},
-            undo="tasks.complete",
+        annotations=OWN_WRITE.replace(
+            idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.complete"
         ),
     )
     @abstractmethod
@@ -275,14 +254,7 @@ class Tasks(Capability):
     @tool(
         title="Delete a task",
         summary="{task_id}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=True,
-            idempotent=True,
-            open_world=False,
-            own_errors=True,
-            lookups={"task_id": "tasks.look_up"},
-        ),
+        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"task_id": "tasks.look_up"}),
     )
     @abstractmethod
     async def delete(self, task: TaskRef) -> DeletedTask:
@@ -292,14 +264,7 @@ class Tasks(Capability):
     @tool(
         title="Set a reminder",
         summary="{title}, {at}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=False,
-            open_world=False,
-            trusted_output=True,
-            undo="tasks.cancel_reminder",
-        ),
+        annotations=OWN_WRITE.replace(trusted_output=True, undo="tasks.cancel_reminder"),
         # The timer is started after the commit: as long as Temporal does not take it, the step is tried again.
         options=ToolOptions(attempts=20),
     )
@@ -311,14 +276,7 @@ class Tasks(Capability):
     @tool(
         title="Cancel a reminder",
         summary="{task_id}",
-        annotations=Annotations(
-            read_only=False,
-            destructive=False,
-            idempotent=True,
-            open_world=False,
-            own_errors=True,
-            lookups={"task_id": "tasks.look_up"},
-        ),
+        annotations=OWN_WRITE.replace(idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}),
         options=ToolOptions(attempts=20),
     )
     @abstractmethod
@@ -329,9 +287,7 @@ class Tasks(Capability):
     @tool(
         title="Remind",
         summary="{title}",
-        annotations=Annotations(
-            read_only=False, destructive=False, idempotent=True, open_world=False, trusted_output=True
-        ),
+        annotations=OWN_WRITE.replace(idempotent=True, trusted_output=True),
         options=ToolOptions(attempts=20, longest_pause=300, patience=7 * 24 * 3600),
         plannable=False,
     )
@@ -343,9 +299,7 @@ class Tasks(Capability):
     @tool(
         title="Send a reminder to the webhook",
         summary="{title}",
-        annotations=Annotations(
-            read_only=False, destructive=False, idempotent=True, open_world=True, trusted_output=True
-        ),
+        annotations=OWN_WRITE.replace(idempotent=True, open_world=True, trusted_output=True),
         options=ToolOptions(attempts=6),
         plannable=False,
     )
@@ -357,9 +311,7 @@ class Tasks(Capability):
     @tool(
         title="Note how a reminder fared",
         summary="{task_id}",
-        annotations=Annotations(
-            read_only=False, destructive=False, idempotent=True, open_world=False, trusted_output=True
-        ),
+        annotations=OWN_WRITE.replace(idempotent=True, trusted_output=True),
         options=ToolOptions(attempts=20, longest_pause=300, patience=7 * 24 * 3600),
         plannable=False,
     )

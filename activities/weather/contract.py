@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from temporalio import activity
 
-from retinue.capability import Annotations, Capability, OwnText, tool
+from retinue.capability import READ, Capability, OwnText, tool
 from retinue.times import Moment
 
 
@@ -136,7 +136,7 @@ class SunTimes(BaseModel):
     daylight_minutes: int = Field(description="from sunrise to sunset; 1440 where it does not set, 0 where not rise")
 
 
-_READ = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False, own_errors=True)
+_READ = READ.replace(own_errors=True)
 """Places are named by whoever named them at the weather service; everything else is data or our own words."""
 
 

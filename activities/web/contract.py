@@ -5,7 +5,7 @@ from abc import abstractmethod
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio import activity
 
-from retinue.capability import Annotations, Capability, ToolOptions, tool
+from retinue.capability import READ, Capability, ToolOptions, tool
 
 
 class FetchRequest(BaseModel):
@@ -37,14 +37,7 @@ class Page(BaseModel):
     links: list[Link] = Field(default_factory=list, description="the first links of the text")
 
 
-_READ = Annotations(
-    read_only=True,
-    destructive=False,
-    idempotent=True,
-    open_world=True,
-    sensitive=("/url",),
-    trusted_output=False,
-)
+_READ = READ.replace(open_world=True, sensitive=("/url",))
 
 
 class Web(Capability):

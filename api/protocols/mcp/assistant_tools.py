@@ -17,16 +17,13 @@ from api.protocols.shared.run_summary import ShownAssistant, ShownInbox, bounded
 from api.services.inbox import waiting_for
 from api.services.schemas import CancelBody, DecisionBody, MessageBody, StartBody
 from api.storage.idempotency import CLAIM, Claim
-from retinue.capability import Annotations
+from retinue.capability import DESTRUCTIVE, READ, SENDS, Annotations
 from retinue.errors import NotAllowed, NotFound
 from workflows.messages import AssistantView, Decide, DecisionKind, SendMessage
 
 KEY = "retinue/idempotency-key"
 """In a request's `_meta`: the same key and the same call are the same run."""
 _CANCEL_WAIT = 3.0
-_ACTS = Annotations(read_only=False, destructive=True, idempotent=False, open_world=True)
-_ENDS = Annotations(read_only=False, destructive=True, idempotent=True, open_world=False)
-_READS = Annotations(read_only=True, destructive=False, idempotent=True, open_world=False)
 
 
 class _Strict(BaseModel):
@@ -177,7 +174,7 @@ TOOLS = MappingProxyType(
                 Permission.ASK,
                 StartBody,
                 ShownAssistant,
-                _ACTS,
+                SENDS,
                 _start,
             ),
             AssistantTool(
@@ -187,7 +184,7 @@ TOOLS = MappingProxyType(
                 Permission.READ,
                 ReadArgs,
                 ShownAssistant,
-                _READS,
+                READ,
                 _status,
             ),
             AssistantTool(
@@ -197,7 +194,7 @@ TOOLS = MappingProxyType(
                 Permission.READ,
                 InboxArgs,
                 ShownInbox,
-                _READS,
+                READ,
                 _inbox,
             ),
             AssistantTool(
@@ -208,7 +205,7 @@ TOOLS = MappingProxyType(
                 Permission.DECIDE,
                 DecideArgs,
                 ShownAssistant,
-                _ACTS,
+                SENDS,
                 _decide,
             ),
             AssistantTool(
@@ -218,7 +215,7 @@ TOOLS = MappingProxyType(
                 Permission.ASK,
                 MessageArgs,
                 ShownAssistant,
-                _ACTS,
+                SENDS,
                 _send,
             ),
             AssistantTool(
@@ -228,7 +225,7 @@ TOOLS = MappingProxyType(
                 Permission.ASK,
                 CancelArgs,
                 ShownAssistant,
-                _ENDS,
+                DESTRUCTIVE,
                 _cancel,
             ),
         )
