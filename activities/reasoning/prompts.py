@@ -1,4 +1,4 @@
-"""What the model is told. The shapes here are what any stand-in server has to understand (see `docs/architecture.md`)."""
+"""What the model is told. The shapes here are what any stand-in server has to understand (see `docs/model-protocol.md`)."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ import pytest
 from api.app import create_app
 from api.protocols.mcp.assistant_tools import TOOLS
 from api.protocols.temporal_codec import router as codec
+from deploy.doc_tables import permission
 from tests.api.auth.test_routes_declare import of_the_console, routes
 from tests.api.conftest import refused
 from tests.api.rights.conftest import Door, door  # noqa: F401  # the front door of the tests that the table names
-from tests.docs.test_api_page import permission
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(
