@@ -49,10 +49,11 @@ check: venv ## Format, lint, types, import rules, dependencies: what CI checks
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry . --no-ansi
 
-format: venv ## Format and mend what can be mended; write the sync client
+format: venv ## Format, mend what can be mended; write the sync client and the docs' tables
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format --quiet .
 	$(BIN)/python -P -m deploy.unasync
+	$(BIN)/python -P -m deploy.doc_tables
 
 bench: venv ## Compare the product with the bare workflow, in one interleaved run
 	$(BIN)/python -P -m bench

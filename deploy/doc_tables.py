@@ -23,7 +23,7 @@ from api.deps import Needs
 from retinue.capability import Annotations, Capability, ToolOptions, ToolSpec
 
 ROOT = Path(__file__).resolve().parent.parent
-MARKED = re.compile(r"(<!-- table: (\w+) ?(.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- table: (\w+) ?([^\n]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SYMBOL = re.compile(r"(\[`([\w.]+)`\]\(([^)#]+\.py)#L)\d+")
 VARIABLE = re.compile(r"#([A-Z][A-Z0-9_]*)=(.*)")
 LIMITS = (

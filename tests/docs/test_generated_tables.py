@@ -30,9 +30,12 @@ def test_the_tour_leads_through_twelve_files_and_more() -> None:
 def test_what_differs_is_written_again(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     file = ROOT / "retinue/ledger.py"
-    page.write_text(f"<!-- table: limits -->\n| old |\n<!-- end -->\n[`Ledger.once`]({file}#L1)", encoding="utf-8")
+    two = "<!-- table: options -->\n<!-- end -->\n\nBetween.\n\n<!-- table: limits -->\n| old |\n<!-- end -->\n"
+    page.write_text(f"{two}[`Ledger.once`]({file}#L1)", encoding="utf-8")
     new = refreshed(page)
     assert "old" not in new
+    assert "\nBetween.\n" in new
+    assert "| `patience` | 86,400 |" in new
     assert "| steps in a plan | 100 |" in new
     line = line_of("Ledger.once", file)
     assert new.endswith(f"ledger.py#L{line})")

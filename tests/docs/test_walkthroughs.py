@@ -1,4 +1,4 @@
-"""`docs/adding-a-capability.md`, followed from its first line to its last in a copy of the checkout."""
+"""The pages that walk through a change, followed from their first line to their last in a copy of the checkout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from retinue.settings import ROOT
 from tests.checkout import Checkout, copied
 
-PAGE = (ROOT / "docs/adding-a-capability.md").read_text(encoding="utf-8")
+CAPABILITY = (ROOT / "docs/adding-a-capability.md").read_text(encoding="utf-8")
+ARGUMENT = (ROOT / "docs/first-change.md").read_text(encoding="utf-8")
 STEP = re.compile(
     r"Before `(?P<anchor>[^`\n]+)` in `(?P<into>[^`\n]+)`:\n\n```python\n(?P<before>.*?)```"
     r"|[Aa]t the end of `(?P<file>[^`\n]+)`:\n\n```python\n(?P<end>.*?)```"
@@ -18,7 +19,6 @@ STEP = re.compile(
     r"|```console\n(?P<console>.*?)```",
     re.DOTALL,
 )
-STEPS = list(STEP.finditer(PAGE))
 
 pytestmark = [pytest.mark.xdist_group("checkout"), pytest.mark.timeout(400)]
 
@@ -52,18 +52,33 @@ def _run(checkout: Checkout, block: str) -> None:
         assert [line for line in shown if line not in done.stdout] == [], done.stdout
 
 
-def test_every_code_block_of_the_page_is_followed() -> None:
+@pytest.mark.parametrize(("page", "skipped"), [(CAPABILITY, 1), (ARGUMENT, 0)], ids=["capability", "argument"])
+def test_every_code_block_of_a_page_is_followed(page: str, skipped: int) -> None:
     """All but the conversation with a real model, which is marked as plain text."""
-    blocks = re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)
-    followed = [step for step in STEPS if step.lastgroup != "new"]
+    blocks = re.findall(r"^```(\w+)$", page, re.MULTILINE)
+    followed = [step for step in STEP.finditer(page) if step.lastgroup != "new"]
     assert len(followed) == len(blocks) - blocks.count("text")
-    assert blocks.count("text") == 1
+    assert blocks.count("text") == skipped
 
 
 @pytest.mark.long
-def test_who_follows_the_page_gets_what_it_promises(tmp_path: Path) -> None:
+def test_who_adds_a_capability_gets_what_the_page_promises(tmp_path: Path) -> None:
     checkout = copied(tmp_path)
-    for step in STEPS:
+    for step in STEP.finditer(CAPABILITY):
         follow(checkout, step)
     house = checkout.pytest("tests/test_house.py", "-k", "reading_list")
     assert house.returncode == 0, house.stdout
+
+
+def test_an_argument_more_takes_four_files(tmp_path: Path) -> None:
+    checkout = copied(tmp_path)
+    for step in STEP.finditer(ARGUMENT):
+        follow(checkout, step)
+    assert checkout.changed() == [
+        "activities/tasks/contract.py",
+        "activities/tasks/store.py",
+        "activities/tasks/tools.py",
+        "tests/activities/tasks/test_tools.py",
+    ]
+    docs = checkout.pytest("tests/docs/test_generated_tables.py")
+    assert docs.returncode == 0, docs.stdout
