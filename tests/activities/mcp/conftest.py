@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -62,6 +63,18 @@ async def running(name: str) -> AsyncIterator[Running]:
     plugin = module.plugin()
     async with plugin.run_context(), contextlib.aclosing(module.manifests()) as manifests:
         yield Running(name, plugin.activities[0], manifests, await anext(manifests))
+
+
+async def logged(start: AbstractAsyncContextManager[Running], caplog: pytest.LogCaptureFixture, words: str) -> None:
+    """Start what never gets ready, until the log says why."""
+    starting = asyncio.ensure_future(start.__aenter__())
+    for _ in range(600):
+        if words in caplog.text:
+            break
+        await asyncio.sleep(0.05)
+    assert (words in caplog.text, starting.done()) == (True, False)
+    starting.cancel()
+    await asyncio.wait([starting])
 
 
 Start = Callable[[str], AbstractAsyncContextManager[Running]]

@@ -15,7 +15,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from retinue.json_values import json_size
-from tests.activities.mcp.conftest import SECRET, Configure, running
+from tests.activities.mcp.conftest import SECRET, Configure, logged, running
 
 Calls = Callable[[], list[str]]
 READ = {"read_only": True, "open_world": False}
@@ -225,7 +225,5 @@ async def test_arguments_are_checked_before_anything_is_sent(
 
 
 async def test_a_command_that_is_not_there_is_told(configure: Configure, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(1), running(configure(command="no-such-command-anywhere")):
-            pass
-    assert "cannot be started: there is no such command" in caplog.text
+    words = "cannot be started: there is no such command"
+    await logged(running(configure(command="no-such-command-anywhere")), caplog, words)
