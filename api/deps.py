@@ -26,7 +26,7 @@ from api.services.schedules import Schedules
 from api.services.view_cache import KnownViews
 from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys
-from retinue.errors import CallerError, NotAllowed, ServiceUnavailable
+from retinue.errors import CallerError, ServiceUnavailable
 from retinue.network.ttl_cache import TtlCache
 from retinue.provenance.credential import Credential
 from retinue.temporal.registry import Directory, check_keys
@@ -128,8 +128,7 @@ class Needs:
             TooMany: They used up what `RETINUE_RATE_LIMIT` gives them.
         """
         state.rates.acquire(request.scope, person.owner)
-        if not person.may(self.permission):
-            raise NotAllowed(f"you may not do this: it needs the permission {str(self.permission)!r}")
+        person.check(self.permission)
 
 
 def needs(permission: Permission) -> Any:

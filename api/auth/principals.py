@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from retinue.errors import NotAllowed
 from retinue.provenance.credential import Credential, CredentialKind
 
 
@@ -78,6 +79,15 @@ class Person:
         """Whether their roles allow it and nothing narrows that."""
         allowed = any(permission in ALLOWS[role] for role in self.roles)
         return allowed and (self.scopes is None or permission in self.scopes)
+
+    def check(self, permission: Permission) -> None:
+        """Refuse what they may not do.
+
+        Raises:
+            NotAllowed: Their roles, or the key they use, do not allow it.
+        """
+        if not self.may(permission):
+            raise NotAllowed(f"you may not do this: it needs the permission {str(permission)!r}")
 
     @property
     def credential(self) -> Credential | None:

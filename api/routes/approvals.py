@@ -8,13 +8,11 @@ from api.auth.principals import Permission
 from api.deps import Caller, MyRuns, State, needs
 from api.errors import PROBLEMS, status_of
 from api.http.etags import UNCHANGED, ListVersion
-from api.http.metrics import DECISIONS
 from api.idempotent_route import IdempotentAnswer, IdempotentRoute
 from api.services.inbox import MOST, waiting_for
 from api.services.runs import Runs
 from api.services.schemas import BatchBody, BatchDecision, BatchOutcome, BatchOutcomes, Inbox
 from retinue.errors import RetinueError
-from workflows.messages import Decide
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS, route_class=IdempotentRoute)
 _KEPT = "no workflow worker answers: the decision is recorded, and counts when one does"
@@ -42,20 +40,18 @@ async def inbox(
 
 
 @router.post("", summary="Decide several at once", dependencies=[needs(Permission.DECIDE)])
-async def decide_all(body: BatchBody, runs: MyRuns, me: Caller, once: IdempotentAnswer) -> BatchOutcomes:
+async def decide_all(body: BatchBody, runs: MyRuns, once: IdempotentAnswer) -> BatchOutcomes:
     """Each decision is recorded or refused by itself, in the given order."""
     await once.claim(body)
-    return BatchOutcomes(outcomes=[await _decide(runs, me.owner, decision) for decision in body.decisions])
+    return BatchOutcomes(outcomes=[await _decide(runs, decision) for decision in body.decisions])
 
 
-async def _decide(runs: Runs, name: str, wanted: BatchDecision) -> BatchOutcome:
-    decision = Decide(by=name, **wanted.model_dump(exclude={"assistant_id"}, exclude_unset=True))
+async def _decide(runs: Runs, wanted: BatchDecision) -> BatchOutcome:
     about = {"assistant_id": wanted.assistant_id, "approval_id": wanted.approval_id}
     try:
-        counts = await runs.decide(wanted.assistant_id, decision)
+        counts = await runs.decide(wanted.assistant_id, wanted.approval_id, wanted)
     except RetinueError as error:
         return BatchOutcome(**about, recorded=False, status=status_of(error), detail=error.message)
-    DECISIONS.labels(wanted.decision).inc()
     if not counts:
         return BatchOutcome(**about, recorded=True, status=202, detail=_KEPT)
     return BatchOutcome(**about, recorded=True, status=200)

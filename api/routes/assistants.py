@@ -9,10 +9,9 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 
 from api.auth.principals import Permission
-from api.deps import AppState, Caller, MyRuns, State, needs
+from api.deps import AppState, MyRuns, State, needs
 from api.errors import PROBLEMS
 from api.http.etags import UNCHANGED, ListVersion, matches
-from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.idempotent_route import REPLAYED, IdempotentAnswer, IdempotentRoute, Repeated
 from api.services.receipts import Receipt, as_text, make_receipt
 from api.services.run_list import listed_message, listed_outcome, listed_owner, listed_status, pending_approvals
@@ -29,7 +28,7 @@ from api.services.schemas import (
     UndoBody,
 )
 from api.services.view_version import says_everything, tag
-from workflows.messages import AssistantStatus, AssistantView, Decide, MessagePage, SendMessage
+from workflows.messages import AssistantStatus, AssistantView, MessagePage, SendMessage
 
 router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS, route_class=IdempotentRoute)
 _CANCEL_WAIT = 3.0
@@ -50,7 +49,6 @@ async def start(body: StartBody, runs: MyRuns, state: State, once: IdempotentAns
         response.headers[REPLAYED] = "true"
         return _shown(view, state)  # it was acknowledged and never began, which the first answer could not know
     view = await runs.start(body, timezone=body.timezone or state.settings.retinue_timezone, claimed=claimed)
-    ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
         view = await runs.settled(view.id, seconds=body.wait_seconds, mine=claimed is None or not claimed.repeated)
     response.headers["Location"] = f"/v1/assistants/{view.id}"
@@ -167,7 +165,7 @@ async def send_message(
     """
     await once.claim(body)
     await runs.send_message(assistant_id, SendMessage(text=body.message, key=once.key, question_id=body.question_id))
-    return _shown(await _after(runs, assistant_id, body.wait_seconds), state)
+    return _shown(await runs.after(assistant_id, seconds=body.wait_seconds), state)
 
 
 @router.post(
@@ -211,7 +209,6 @@ async def fork(
     """Start a new run from a step of an old one, keeping finished results without doing them again."""
     claimed = await once.claim(body, fingerprint=f"fork {assistant_id}")
     view = await runs.fork(assistant_id, body, claimed=claimed)
-    ASSISTANTS_STARTED.inc()
     if body.wait_seconds:
         view = await runs.settled(view.id, seconds=body.wait_seconds, mine=True)
     response.headers["Location"] = f"/v1/assistants/{view.id}"
@@ -247,7 +244,6 @@ async def decide(
     body: DecisionBody,
     runs: MyRuns,
     state: State,
-    me: Caller,
     once: IdempotentAnswer,
     response: Response,
 ) -> Assistant:
@@ -257,21 +253,11 @@ async def decide(
     workflow worker answers: the decision is kept, and counts when one does, or is refused then if it does not fit any more.
     """
     await once.claim(body)
-    decision = Decide(
-        approval_id=approval_id, by=me.owner, **body.model_dump(exclude={"wait_seconds"}, exclude_unset=True)
-    )
-    counts = await runs.decide(assistant_id, decision)
-    DECISIONS.labels(body.decision).inc()
+    counts = await runs.decide(assistant_id, approval_id, body)
     if not counts:
         response.status_code = HTTPStatus.ACCEPTED
         return _shown(await runs.view_without_worker(assistant_id), state)
-    return _shown(await _after(runs, assistant_id, body.wait_seconds), state)
-
-
-async def _after(runs: MyRuns, assistant_id: str, wait_seconds: float) -> AssistantView:
-    if wait_seconds:
-        return await runs.settled(assistant_id, seconds=wait_seconds, mine=True)
-    return await runs.view(assistant_id)
+    return _shown(await runs.after(assistant_id, seconds=body.wait_seconds), state)
 
 
 def _shown(view: AssistantView, state: AppState) -> Assistant:

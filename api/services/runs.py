@@ -25,12 +25,13 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.services.clocks import check_clocks
 from api.services.forks import forked
 from api.services.run_access import RPC, TYPE, Access
 from api.services.run_list import RunList
 from api.services.run_views import MESSAGE_MEMO
-from api.services.schemas import ForkBody, StartBody
+from api.services.schemas import BatchDecision, DecisionBody, ForkBody, StartBody
 from api.services.view_cache import KnownViews
 from api.storage.idempotency import Claim, IdempotencyKeys
 from retinue.capability import WORKFLOW_QUEUE
@@ -231,6 +232,7 @@ class Runs(RunList):
         if claimed and datetime.now(UTC) - claimed.used_at > _KEY_IS_FRESH:
             return await self._view_of_old_key(claimed)
         assistant_id = claimed.assistant_id if claimed else f"a-{uuid.uuid4().hex}"
+        ASSISTANTS_STARTED.inc()
         try:
             await self._start(assistant_id, kind, given, message, new=not (claimed and claimed.repeated))
         except WorkflowAlreadyStartedError:
@@ -366,7 +368,7 @@ class Runs(RunList):
                 hint=f"use a new {claim.named} to ask again",
             ) from None
 
-    async def decide(self, assistant_id: str, decide: Decide) -> bool:
+    async def decide(self, assistant_id: str, approval_id: str, body: DecisionBody | BatchDecision) -> bool:
         """Decide an approval; whether it counts already. If not, it is kept, and counts when a workflow worker answers.
 
         Raises:
@@ -375,7 +377,13 @@ class Runs(RunList):
             InvalidArguments: An edit that does not fit the tool.
             ServiceUnavailable: No workflow worker answered, and the run has not asked for anything.
         """
-        decide = decide.model_copy(update=self._mark())
+        given = body.model_dump(exclude={"wait_seconds", "assistant_id", "approval_id"}, exclude_unset=True)
+        decide = Decide(approval_id=approval_id, by=self._owner, **given, **self._mark())
+        counts = await self._decided(assistant_id, decide)
+        DECISIONS.labels(body.decision).inc()
+        return counts
+
+    async def _decided(self, assistant_id: str, decide: Decide) -> bool:
         await self._check(assistant_id, to=Access.DECIDE)
         if await self._pending.is_kept(self._client, assistant_id, decide):
             return False
@@ -397,6 +405,12 @@ class Runs(RunList):
         description = await self._describe(assistant_id, to=Access.DECIDE)
         asks = description.typed_search_attributes.get(PENDING_APPROVALS)
         return description.status is WorkflowExecutionStatus.RUNNING and bool(asks)
+
+    async def after(self, assistant_id: str, *, seconds: float) -> AssistantView:
+        """Return the view of a run that the caller has just changed, once it has settled or `seconds` are over."""
+        if seconds:
+            return await self.settled(assistant_id, seconds=seconds, mine=True)
+        return await self.view(assistant_id)
 
     async def send_message(self, assistant_id: str, message: SendMessage) -> None:
         """Say the next thing of a chat, or answer the assistant's question. Errors as for `decide`.

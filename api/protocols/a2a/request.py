@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from api.auth.principals import Permission
-from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.conversations import ConversationPosition, ConversationPositions
 from api.protocols.shared.history import last_said
@@ -18,7 +17,7 @@ from api.protocols.shared.run_summary import waiting
 from api.services.schemas import MAX_MESSAGE, DecisionBody, StartBody
 from retinue.conversation import Message, Role
 from retinue.errors import Conflict, InvalidArguments, NotFound
-from workflows.messages import ENDED, AssistantStatus, AssistantView, ContinuedState, Decide, DecisionKind, SendMessage
+from workflows.messages import ENDED, AssistantStatus, AssistantView, ContinuedState, DecisionKind, SendMessage
 
 WAIT = 25.0
 """Seconds for which a call that wants the outcome waits; whoever wants it later reads the task, or subscribes."""
@@ -107,7 +106,7 @@ class MessageReceiver:
 
     async def _begin(self, said: Said) -> str:
         """A new assistant; the same message again is the same one."""
-        self.call.need(Permission.ASK)
+        self.call.person.check(Permission.ASK)
         if said.decides:
             raise InvalidArguments("a decision belongs to a task", hint="name the task that asked in taskId")
         words = _checked(said.words)
@@ -120,14 +119,13 @@ class MessageReceiver:
                 asked = Message(role=Role.USER, text=words)
                 given = given.model_copy(update={"continued": ContinuedState(messages=[*before, asked])})
             view = await self.runs.begin(given, claimed=claim)
-            ASSISTANTS_STARTED.inc()
             await self._note_context(view.id, said.context_id or view.id)
         finally:
             await self.call.state.keys.give_back(claim)
         return view.id
 
     async def _decide(self, said: Said) -> None:
-        self.call.need(Permission.DECIDE)
+        self.call.person.check(Permission.DECIDE)
         for data in said.data:
             try:
                 wanted = Decided.model_validate(data)
@@ -135,15 +133,12 @@ class MessageReceiver:
             except ValidationError as error:
                 wrong = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
                 raise InvalidArguments(f"the data part is no decision: {wrong}"[:1000]) from None
-            said_of_it = body.model_dump(exclude={"wait_seconds"}, exclude_unset=True)
-            decision = Decide(approval_id=wanted.approval_id, by=self.call.person.owner, **said_of_it)
-            await self.runs.decide(said.task_id, decision)
-            DECISIONS.labels(wanted.decision).inc()
+            await self.runs.decide(said.task_id, wanted.approval_id, body)
 
     async def _answer(self, said: Said) -> None:
         """Words to a task answer its question. They approve nothing: who relays them may have been told what to say."""
         view = await self.runs.view(said.task_id)
-        self.call.need(Permission.ASK)
+        self.call.person.check(Permission.ASK)
         words = _checked(said.words)
         if view.status in ENDED:
             raise Conflict("the task has ended", hint="send a message with its contextId and no taskId to go on")
@@ -164,7 +159,7 @@ class MessageReceiver:
             Conflict: It has ended already.
         """
         view = await self.runs.view(task_id)
-        self.call.need(Permission.ASK)
+        self.call.person.check(Permission.ASK)
         if view.status in ENDED:
             raise Conflict("the task has ended")
         await self.runs.cancel(task_id, undo=False)

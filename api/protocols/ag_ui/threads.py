@@ -19,7 +19,6 @@ from pydantic import BaseModel, ValidationError
 
 from api.auth.principals import Permission
 from api.events.cursor import EventCursor
-from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.protocols.ag_ui.schemas import Answer, RunInput, Said
 from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.conversations import ConversationPosition, ConversationPositions
@@ -28,14 +27,13 @@ from api.protocols.shared.run_summary import waiting
 from api.services.schemas import DecisionBody, MessageBody, StartBody
 from api.storage.idempotency import Claim
 from retinue.conversation import Message, Usage
-from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound, RetinueError, ServiceUnavailable
+from retinue.errors import Conflict, InvalidArguments, NotFound, RetinueError, ServiceUnavailable
 from workflows.messages import (
     ENDED,
     ApprovalStatus,
     ApprovalView,
     AssistantView,
     ContinuedState,
-    Decide,
     DecisionKind,
     Mode,
     SendMessage,
@@ -171,9 +169,7 @@ class Thread:
     async def _start(self, said: Said, place: ConversationPosition, *, repeated: bool) -> AssistantView:
         """Start the assistant; again, it is the same one."""
         given = self._given(said, await self._heard_before())
-        view = await self._runs.begin(given, claimed=Claim(place.assistant_id, place.at, repeated=repeated))
-        ASSISTANTS_STARTED.inc()
-        return view
+        return await self._runs.begin(given, claimed=Claim(place.assistant_id, place.at, repeated=repeated))
 
     async def _heard_before(self) -> list[Message]:
         """What the thread's last assistant heard, if it is still known."""
@@ -235,19 +231,14 @@ class Thread:
 
     async def _decide(self, assistant_id: str, approval_id: str, answer: Answer) -> None:
         """Through the same update as everywhere. The same decision of the same person again is the one that stands."""
-        if not self._call.person.may(Permission.DECIDE):
-            raise NotAllowed(f"you may not do this: it needs the permission {str(Permission.DECIDE)!r}")
+        self._call.person.check(Permission.DECIDE)
         body = await self._decision(assistant_id, approval_id, answer)
-        said = body.model_dump(exclude={"wait_seconds"}, exclude_unset=True)
         try:
-            decision = Decide(approval_id=approval_id, by=self._call.person.owner, **said)
-            await self._runs.decide(assistant_id, decision)
+            await self._runs.decide(assistant_id, approval_id, body)
         except Conflict:
             approval = await self._approval(assistant_id, approval_id)
             if not _stands(approval, body, self._call.person.owner):
                 raise
-            return
-        DECISIONS.labels(body.decision).inc()
 
     async def _decision(self, assistant_id: str, approval_id: str, answer: Answer) -> DecisionBody:
         """What the person decided. One who abandons it does not want it done: it is rejected, as it then stands."""

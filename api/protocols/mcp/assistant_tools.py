@@ -11,15 +11,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth.principals import Permission
-from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.run_summary import ShownAssistant, ShownInbox, bounded, shown, shown_approval
 from api.services.inbox import waiting_for
 from api.services.schemas import CancelBody, DecisionBody, MessageBody, StartBody
 from api.storage.idempotency import CLAIM, Claim
 from retinue.capability import DESTRUCTIVE, READ, SENDS, Annotations
-from retinue.errors import NotAllowed, NotFound
-from workflows.messages import AssistantView, Decide, DecisionKind, SendMessage
+from retinue.errors import NotFound
+from workflows.messages import DecisionKind, SendMessage
 
 KEY = "retinue/idempotency-key"
 """In a request's `_meta`: the same key and the same call are the same run."""
@@ -102,7 +101,6 @@ async def _start(call: CallContext, body: StartBody, key: str | None) -> ShownAs
     try:
         timezone = body.timezone or call.state.settings.retinue_timezone
         view = await call.runs.start(body, timezone=timezone, claimed=claim)
-        ASSISTANTS_STARTED.inc()
         if body.wait_seconds:
             view = await call.runs.settled(view.id, seconds=body.wait_seconds)
     finally:
@@ -124,28 +122,19 @@ async def _inbox(call: CallContext, _: InboxArgs, __: str | None) -> ShownInbox:
 
 
 async def _decide(call: CallContext, args: DecideArgs, _: str | None) -> ShownAssistant:
-    said = args.body().model_dump(exclude={"wait_seconds"}, exclude_unset=True)
-    decision = Decide(approval_id=args.approval_id, by=call.person.owner, **said)
-    await call.runs.decide(args.assistant_id, decision)
-    DECISIONS.labels(args.decision).inc()
-    return shown(await _after(call, args.assistant_id, args.wait_seconds), call.base)
+    await call.runs.decide(args.assistant_id, args.approval_id, args.body())
+    return shown(await call.runs.after(args.assistant_id, seconds=args.wait_seconds), call.base)
 
 
 async def _send(call: CallContext, args: MessageArgs, key: str | None) -> ShownAssistant:
     message = SendMessage(text=args.message, key=key, question_id=args.question_id)
     await call.runs.send_message(args.assistant_id, message)
-    return shown(await _after(call, args.assistant_id, args.wait_seconds), call.base)
+    return shown(await call.runs.after(args.assistant_id, seconds=args.wait_seconds), call.base)
 
 
 async def _cancel(call: CallContext, args: CancelArgs, _: str | None) -> ShownAssistant:
     await call.runs.cancel(args.assistant_id, undo=args.undo)
     return shown(await call.runs.settled(args.assistant_id, seconds=_CANCEL_WAIT, mine=True), call.base)
-
-
-async def _after(call: CallContext, assistant_id: str, seconds: float) -> AssistantView:
-    if seconds:
-        return await call.runs.settled(assistant_id, seconds=seconds, mine=True)
-    return await call.runs.view(assistant_id)
 
 
 @dataclass(frozen=True)
@@ -255,6 +244,5 @@ async def call_tool(call: CallContext, name: str, arguments: dict[str, Any], *, 
     tool = TOOLS.get(name)
     if tool is None:
         raise NotFound(f"there is no tool {name[:80]!r}", hint=f"there are {', '.join(TOOLS)}")
-    if not call.person.may(tool.permission):
-        raise NotAllowed(f"you may not do this: it needs the permission {str(tool.permission)!r}")
+    call.person.check(tool.permission)
     return await tool.act(call, tool.args.model_validate(arguments), key)

@@ -14,13 +14,12 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from api.auth.principals import Permission
-from api.http.metrics import ASSISTANTS_STARTED
 from api.protocols.mcp.assistant_tools import claimed, given_back
 from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.run_summary import ShownAssistant, shown
 from api.services.schemas import StartBody
 from retinue.capability import Manifest, ToolSpec
-from retinue.errors import InvalidArguments, NotAllowed, NotFound
+from retinue.errors import InvalidArguments, NotFound
 from retinue.json_values import json_size
 from retinue.plan import BoundStep, Plan, PlanStep, bind, check
 from workflows.messages import AssistantView, StepStatus
@@ -71,8 +70,7 @@ async def call_capability(
         NotFound: There is no such tool.
         InvalidArguments: The arguments do not fit, or the key was used for another call.
     """
-    if not call.person.may(Permission.ASK):
-        raise NotAllowed(f"you may not do this: it needs the permission {str(Permission.ASK)!r}")
+    call.person.check(Permission.ASK)
     step = _bound(manifest, name, arguments)
     said = f"mcp {step.tool} {json.dumps(arguments, sort_keys=True)}"
     claim = await claimed(call, key, said, seconds=seconds)
@@ -81,7 +79,6 @@ async def call_capability(
         body = StartBody(message=f"{step.tool}, called through the MCP door")
         given = call.runs.input_for(body, timezone=call.state.settings.retinue_timezone)
         view = await call.runs.begin(given.model_copy(update={"call": step}), claimed=claim)
-        ASSISTANTS_STARTED.inc()
         view = await call.runs.settled(view.id, seconds=seconds)
     finally:
         await given_back(call, claim)

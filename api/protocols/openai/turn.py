@@ -14,7 +14,6 @@ from typing import Any
 from api.events.broker import Reader, RunEvents
 from api.events.drafts import REPLY
 from api.events.model import Event, EventKind
-from api.http.metrics import ASSISTANTS_STARTED
 from api.protocols.openai.history import History
 from api.protocols.shared.conversations import ConversationPosition, ConversationPositions, is_past
 from api.protocols.shared.history import credited, last_said
@@ -274,7 +273,6 @@ class Turn:
         """Start the run; again, it is the same one."""
         claim = Claim(self._place.assistant_id, self._place.at, repeated=self._repeated)
         view = await self._runs.begin(self._given(), claimed=claim)
-        ASSISTANTS_STARTED.inc()
         self._before = view.usage
 
     def _given(self) -> StartAssistant:

@@ -7,11 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.auth.principals import Permission, Person
+from api.auth.principals import Person
 from api.deps import AppState, Caller, MyEvents, MyRuns, State
 from api.events.broker import RunEvents
 from api.services.runs import Runs
-from retinue.errors import NotAllowed
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,6 @@ class CallContext:
     events: RunEvents
     state: AppState
     base: str
-
-    def need(self, permission: Permission) -> None:
-        """Check that the caller has a permission.
-
-        Raises:
-            NotAllowed: Their roles, or their key, do not allow it.
-        """
-        if not self.person.may(permission):
-            raise NotAllowed(f"you may not do this: it needs the permission {str(permission)!r}")
 
 
 def call_context(request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller) -> CallContext:
