@@ -1,5 +1,5 @@
-"""The processes: plans with retries, approvals and people in the loop, as Temporal workflows.
+"""Temporal workflows: plans with retries and approvals by people.
 
-Modules here import contracts and the ground floor, never tools, stores, providers or settings. What a run does is decided
-here by code; what a model or a stranger wrote is data.
+Modules here import contracts and `retinue`, never tools, stores, providers or settings. Code decides here what a run does;
+what a model or a stranger wrote is data.
 """

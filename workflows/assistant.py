@@ -69,15 +69,15 @@ MAX_ROUNDS = 4
 """How many plans one message may take, the first included."""
 MAX_NOTICES = 20
 MAX_EFFECTS = 300
-"""How many effects of a chat can still be undone at its end; earlier ones are forgotten first."""
+"""How many effects of a chat can still be undone at its end; the oldest are dropped first."""
 MAX_SHOWN = 500
-"""Messages in a view; the query `said` gives earlier ones."""
+"""Messages in a view; the query `said` returns earlier ones."""
 MAX_HISTORY_BYTES = 1024 * 1024
 
 
 @workflow.defn(name="AssistantWorkflow")
 class AssistantWorkflow:
-    """A request in plain language, carried through to its answer."""
+    """Carries out one request in plain language, or one chat."""
 
     @workflow.init
     def __init__(self, start: StartAssistant) -> None:
@@ -136,14 +136,14 @@ class AssistantWorkflow:
         return Words(said=self._talk.said(), typed=self._typed, typed_through=self._typed_through)
 
     def _keys(self) -> list[str]:
-        """The API keys through which anything of this run was asked for, by id."""
+        """Return the ids of the API keys through which anything of this run was requested."""
         said = [message.through for message in self._talk.said()]
         written = [typed.through for typed in self._typed_through]
         return sorted({name for used in (self._start.through, *said, *written) if (name := key_of(used))})
 
     @workflow.run
     async def run(self, start: StartAssistant) -> dict[str, Any]:
-        """Carry the request through. Returns the final view."""
+        """Carry out the request. Returns the final view."""
         try:
             failure = await self._work()
             await self._settle()
@@ -159,7 +159,7 @@ class AssistantWorkflow:
         return view
 
     async def _work(self) -> StepError | None:
-        """The task, or the chat until it is cancelled. Returns why it failed, if it did."""
+        """Do the task, or the chat until it is cancelled. Returns why it failed, or None."""
         try:
             if self._start.mode is Mode.CHAT:
                 await self._chat()
@@ -174,7 +174,7 @@ class AssistantWorkflow:
         return StepError(type="StepsFailed", message="not every step could be done") if failed else None
 
     async def _turn(self) -> None:
-        """One message: plan and run, in as many rounds as it takes, then answer."""
+        """Process one message: plan and run steps for at most `MAX_ROUNDS` rounds, then answer."""
         if self._start.call is not None and self._start.fork is None:
             await self._call(self._start.call)
             return
@@ -187,7 +187,7 @@ class AssistantWorkflow:
         await self._answer(plan)
 
     async def _call(self, step: BoundStep) -> None:
-        """One tool call that a door was asked for. Its result is the answer; a setback is told, not planned around."""
+        """Make the one tool call that a protocol client requested. The reply states its outcome; nothing is planned again."""
         await self._execute(BoundPlan(steps=[step]))
         [report] = self._execution.reports()
         self._say(f"{report.tool}: {report.status}{f' ({report.error})' if report.error else ''}")
@@ -197,7 +197,7 @@ class AssistantWorkflow:
         return await self._previewed(again, PlanResult()) if again else None
 
     def _goes_on(self, plan: BoundPlan) -> bool:
-        """Whether another plan is to be made for the rest."""
+        """Whether to make another plan for the rest."""
         self._rounds_left -= 1
         wanted = not plan.final or self._execution.met_setback()
         if wanted and self._rounds_left > 0:
@@ -206,7 +206,7 @@ class AssistantWorkflow:
         return False
 
     async def _chat(self) -> None:
-        """Answer message after message, until it is cancelled. A turn that fails is told, and the chat goes on."""
+        """Answer messages until the chat is cancelled. After a failed turn it says why and goes on."""
         if self._start.continued:
             await self._next_message()
         while True:
@@ -277,7 +277,7 @@ class AssistantWorkflow:
         )
 
     async def _plan(self) -> BoundPlan:
-        """Plan, asking the person as often as the plan has a question (bounded); shown first where a preview is due."""
+        """Make a plan, asking the person up to `MAX_QUESTIONS` questions; show it first if a preview is wanted."""
         for asked in range(MAX_QUESTIONS + 1):
             result = await self._valid_plan()
             assert result.plan is not None
@@ -288,7 +288,7 @@ class AssistantWorkflow:
         raise non_retryable("NoPlan", "too many questions without a plan")
 
     async def _valid_plan(self) -> PlanResult:
-        """One planning round: a plan that fails validation goes back to the model, at most `MAX_REPAIRS` times."""
+        """Return a valid plan; an invalid one goes back to the model at most `MAX_REPAIRS` times."""
         refused: list[RefusedPlan] = []
         while len(refused) <= MAX_REPAIRS:
             result = await self._ask_for_plan(refused)
@@ -311,7 +311,7 @@ class AssistantWorkflow:
         return result
 
     def _of_later_rounds(self) -> dict[str, Any]:
-        """What only some planning requests say; what is not set costs no bytes."""
+        """Return the optional fields of a planning request; unset fields cost no bytes."""
         said: dict[str, Any] = {"last_round": self._rounds_left <= 1}
         if self._round > 1:
             said |= {"round": self._round, "progress": self._execution.progress()}
@@ -326,7 +326,7 @@ class AssistantWorkflow:
         return said
 
     async def _previewed(self, plan: BoundPlan, result: PlanResult) -> BoundPlan:
-        """The plan as the person decided on it, or as it is where none asked to see it."""
+        """Return the plan as the person decided on it, or unchanged if no preview is wanted."""
         if not self._start.preview or not plan.steps:
             return plan
         left = plan_preview.model_calls_left(plan, rounds=self._rounds_left - 1, repairs=MAX_REPAIRS)
@@ -347,7 +347,7 @@ class AssistantWorkflow:
         return decided
 
     async def _choose(self, choice: Choice) -> Option | None:
-        """Ask which of several is meant, until it is clear or the person wants none of them (bounded)."""
+        """Ask which of several is meant, at most `MAX_CHOICE_QUESTIONS` times; None if the person wants none of them."""
         for asked in range(MAX_CHOICE_QUESTIONS):
             await self._ask_person(choice.question(again=asked > 0), choosing=True)
             answer = self._talk.said()[-1]
@@ -375,7 +375,7 @@ class AssistantWorkflow:
         self._question, self._choosing = question, choosing
         self._talk.say(question, withheld=choosing)
         self._publish()
-        self._read_answer()  # a chat's next message may wait already
+        self._read_answer()  # a chat's next message may already be queued
         await workflow.wait_condition(lambda: self._question is None)
 
     def _receive(self, message: SendMessage) -> None:
@@ -383,7 +383,10 @@ class AssistantWorkflow:
             self._read_answer()
 
     def _hear(self, *, only: Callable[[SendMessage], bool] = lambda _: True) -> bool:
-        """Read the next message. Values that the person wrote before one of a key that may not decide are that key's now."""
+        """Read the next message.
+
+        After a message from a key that may not decide, values that the person wrote earlier count as that key's.
+        """
         if not self._talk.read(only=only):
             return False
         through = self._talk.said()[-1].through
@@ -405,7 +408,7 @@ class AssistantWorkflow:
             self._effects = [*self._effects, *self._execution.take_effects()][-MAX_EFFECTS:]
 
     async def _answer(self, plan: BoundPlan) -> None:
-        """Write the final answer. What was done stays done when the model fails here: then code writes a plain one."""
+        """Write the final answer. If the model fails, code writes a plain one, since the steps are done."""
         schema = self._talk.answer_schema
         if schema is not None and await self._answer_in(schema, plan.reply):
             return
@@ -423,7 +426,7 @@ class AssistantWorkflow:
             self._say(result.text, withheld=self._execution.read_strangers())
 
     async def _answer_in(self, schema: dict[str, JsonValue], draft: str | None) -> bool:
-        """Write the final answer in the form that a program wants; False where it must be said in words instead."""
+        """Write the final answer in the requested JSON schema; False if only an answer in words is possible."""
         request = self._reply_request(answer_schema=schema, draft=draft)
         try:
             result: TextResult = await self._reason("reply", request, TextResult)
@@ -482,7 +485,7 @@ class AssistantWorkflow:
 
     def _say(self, text: str, *, withheld: bool = False) -> None:
         self._reply = text
-        # a task plans no more after its answer, so nothing need be withheld there
+        # a task makes no plan after its answer, so nothing needs to be withheld there
         self._talk.say(text, withheld=withheld and self._start.mode is Mode.CHAT)
 
     def _now(self) -> datetime:
@@ -500,9 +503,9 @@ class AssistantWorkflow:
         return self._phase
 
     def _publish(self) -> None:
-        """Let lists and the Web UI see where the run stands.
+        """Publish the status to lists and the Web UI.
 
-        Each change of search attributes is an event and a write of the server's, so they say `running` for planning too.
+        Each change of search attributes costs an event and a write on the server, so planning is published as `running`.
         """
         status = self._status()
         if status is not self._since[0]:
@@ -523,7 +526,7 @@ class AssistantWorkflow:
         self._describe_soon()
 
     def _told_to_lists(self, status: AssistantStatus) -> str:
-        """A status as lists read it; of a completed run what it did, where that is less than what was wanted."""
+        """Return the status for lists; for a completed run that did less than was asked, its outcome."""
         outcome = self._outcome()
         if outcome in (RunOutcome.ANSWERED, RunOutcome.NOTHING_CHANGED):
             return str(outcome)
@@ -539,7 +542,7 @@ class AssistantWorkflow:
         return not only_people or self._execution.works()
 
     def _describe_soon(self) -> None:
-        """Write the details once for all changes of this moment: a plan of 100 steps changes 100 steps at once."""
+        """Render the details once for all simultaneous changes: a plan of 100 steps changes 100 steps at once."""
         if not self._details_are_due:
             self._details_are_due = True
             asyncio.get_running_loop().call_soon(self._describe)
@@ -549,7 +552,7 @@ class AssistantWorkflow:
         workflow.set_current_details(current_details(self._view()))
 
     async def _cancelled(self) -> None:
-        """Stopped by the person. With `undo`, what is done is taken back first."""
+        """End as cancelled by the person. With `undo`, effects are undone first."""
         self._stopping = True
         self._approvals.close()
         if await self._undo_is_wanted():
@@ -560,13 +563,15 @@ class AssistantWorkflow:
         await self._tell_end()
 
     async def _undo_is_wanted(self) -> bool:
-        """Whether the person who stopped it wants back what is done. In a run that began proved that must be proved too."""
+        """Whether the person who cancelled the run also wants an undo. In a run that began proved, that needs a proof too."""
         reason = workflow.cancellation_reason()
         if wish(reason) != UNDO:
             return False
         if not began_proved() or await proved_cancellation(reason or ""):
             return True
-        self._notice("whoever stopped this run at Temporal wanted an undo, and could not prove to be the front door")
+        self._notice(
+            "this assistant was cancelled at Temporal with an undo; the undo was refused, since it did not come through the API"
+        )
         return False
 
     def _compensate(self) -> Compensation:
@@ -582,17 +587,17 @@ class AssistantWorkflow:
     def _stopped_by_budget(self) -> StepError:
         if self._reply is None and self._execution.has_steps():
             self._say(_plain_answer(self._execution))
-        return StepError(type="BudgetExhausted", message="the budget was used up and you stopped it")
+        return StepError(type="BudgetExhausted", message="the budget was used up and you chose to stop")
 
     async def _settle(self) -> None:
-        """Wait for what goes on beside the run: standing permissions that are being written down, the day's budget."""
+        """Wait until grants and the day's budget are recorded."""
         await self._consent.settle()
         await self._budget_guard.settle()
         if self._notifier:
             await self._notifier.settle()
 
     async def _tell_end(self) -> None:
-        """Hand over what is to be told of the end. A cancel that comes now comes too late."""
+        """Send the notifications about the end. A cancel that arrives now is too late."""
         if self._notifier:
             self._notifier.end(self._phase)
             with contextlib.suppress(asyncio.CancelledError):
@@ -607,7 +612,7 @@ class AssistantWorkflow:
         return to_result(self._view())
 
     def _failed(self, error: StepError) -> ApplicationError:
-        """End as failed; the error makes it so in Temporal's eyes too and carries the view."""
+        """Return the error that fails the run in Temporal and carries the final view."""
         self._error = error
         view = self._end(AssistantStatus.FAILED)
         return ApplicationError(error.message, view, type=error.type, non_retryable=True)
@@ -656,19 +661,19 @@ class AssistantWorkflow:
 
     @workflow.query
     def view(self) -> dict[str, Any]:
-        """The whole assistant as people see it."""
+        """Return the whole assistant as people see it."""
         return self._view().model_dump(mode="json")
 
     @workflow.query
     def said(self, part: SaidBefore) -> MessagePage:
-        """A part of the conversation, for those longer than a view shows."""
+        """Return a page of the conversation, for one longer than a view shows."""
         end = min(part.before, len(self._talk.messages))
         first = max(0, end - part.limit)
         return MessagePage(first=first, messages=self._talk.messages[first:end])
 
     @workflow.query
     def fork_point(self) -> StartAssistant:
-        """Everything that another run needs to go on from here: the conversation, and all finished steps."""
+        """Return what a fork needs: the conversation and all finished steps."""
         fork = Fork(
             assistant_id=workflow.info().workflow_id,
             from_step="",
@@ -685,7 +690,7 @@ class AssistantWorkflow:
 
     @workflow.query
     def undo_point(self) -> StartUndo:
-        """What the run did and nobody took back, in the order in which it happened."""
+        """Return the effects that were not undone, in the order in which they happened."""
         taken_back = {step.step_id for step in self._compensation.steps() if step.status == "undone"}
         effects = [*self._effects, *self._execution.effects()]
         return StartUndo(
@@ -696,7 +701,7 @@ class AssistantWorkflow:
 
     @workflow.update
     def decide(self, decide: Decide) -> dict[str, Any]:
-        """Decide a pending approval. Returns the approval; whether its effect is done stands in the step."""
+        """Decide a pending approval. Returns the approval; the step says whether its effect is done."""
         return self._record(decide)
 
     @decide.validator
@@ -706,7 +711,7 @@ class AssistantWorkflow:
 
     @workflow.update
     def send_message(self, message: SendMessage) -> None:
-        """Say something: the next message of a chat, or the answer to the assistant's question."""
+        """Take the next message of a chat, or the answer to the assistant's question."""
         self._receive(message)
 
     @send_message.validator
@@ -720,7 +725,7 @@ class AssistantWorkflow:
         if self._start.only_deciders and not decides(message.through):
             raise non_retryable(
                 "NotAllowed",
-                "this run has a policy or budget of its own, so only a key that may decide may add to what it does",
+                "this assistant has its own policy or budget, so only a key that may decide may send it messages",
             )
         if not self._may_answer(message):
             raise non_retryable(
@@ -729,18 +734,18 @@ class AssistantWorkflow:
         if self._question is None and self._start.mode is not Mode.CHAT:
             raise non_retryable("NotWaiting", "the assistant has not asked anything")
         if message.question_id is not None and message.question_id != self._question_id():
-            raise non_retryable("NotWaiting", f"question {message.question_id} waits for no answer any more")
+            raise non_retryable("NotWaiting", f"question {message.question_id} is not open any more")
         if not message.text.strip():
             raise non_retryable("InvalidArguments", "the answer is empty")
         if self._talk.waiting() >= MAX_WAITING:
-            raise non_retryable("Busy", f"{MAX_WAITING} messages wait to be read already; send it later")
+            raise non_retryable("Busy", f"{MAX_WAITING} messages are already waiting to be read; send it later")
 
     def _question_id(self) -> str | None:
         return f"q{self._questions}" if self._question is not None else None
 
     @workflow.update
     def choose(self, choice: ChooseForStep) -> None:
-        """Say what to do about a step that no worker takes: wait on, skip it, or let it fail."""
+        """Record what to do about a step that no worker takes: wait, skip or fail."""
         self._notices = [
             *self._notices[-MAX_NOTICES + 1 :],
             f"{choice.by} chose to {choice.choice} on {choice.step_id}",
@@ -765,7 +770,7 @@ class AssistantWorkflow:
 
     @workflow.signal
     def message(self, message: SendMessage) -> None:
-        """Say something by a plain Temporal signal, where those count."""
+        """Take a message by a plain Temporal signal, if the run accepts those."""
         if began_proved():
             self._refuse_signal("a message")
             return
@@ -777,10 +782,10 @@ class AssistantWorkflow:
             self._receive(message)
 
     def _decide_by_signal(self, signal: DecisionSignal, kind: DecisionKind) -> None:
-        """A signal cannot be answered, so a refused one leaves a notice in the view.
+        """Decide by a signal. A signal has no response, so a refused one leaves a notice in the view.
 
-        Whoever reaches Temporal can send one and name anybody, so it never counts as a named person's, and in a run that
-        began with a proof not at all.
+        Anyone with access to Temporal can send a signal under any name. So it never counts as a named person's decision,
+        and a run that began with a proof refuses it.
         """
         if began_proved():
             self._refuse_signal(f"{kind} of {quoted(signal.approval_id)} in the name of {quoted(signal.by)}")
@@ -803,7 +808,7 @@ class AssistantWorkflow:
             self._record(decide)
 
     def _refuse_signal(self, what: str) -> None:
-        """Count it apart, so that a flood neither fills the view nor drives other notices out of it."""
+        """Count a refused signal separately, so that many of them cannot displace other notices."""
         self._refused_signals = self._refused_signals.and_this(what, at=workflow.now())
         self._describe_soon()
 
@@ -832,11 +837,11 @@ def _first_messages(start: StartAssistant) -> list[Message]:
 
 def _no_plan(refused: RefusedPlan) -> ApplicationError:
     problems = "; ".join(refused.problems[:3])
-    return non_retryable("NoPlan", f"the language model gave no plan that can be run: {problems}")
+    return non_retryable("NoPlan", f"the language model made no valid plan: {problems}")
 
 
 def _plain_answer(execution: Execution) -> str:
-    """The outcome in plain words, for when the model cannot write it."""
+    """Return the outcome in plain words, for when the model cannot write it."""
     lines = [
         f"- {report.tool}: {report.status}{f' ({report.error})' if report.error else ''}"
         for report in execution.reports()

@@ -1,7 +1,7 @@
-"""The morning briefing: the example of a plan in code, in which an engineer and no model says what is done.
+"""The morning briefing: the example of a plan in code, in which an engineer and no model decides the steps.
 
-Four capabilities are read at once by typed calls over their contracts; one text is written from what they gave. What
-cannot be read is said in a sentence, and the rest is told all the same. `docs/plans-in-code.md` explains it line by line.
+Typed calls read four capabilities concurrently; one text is written from their results. A source that fails costs one
+sentence, not the briefing. `docs/plans-in-code.md` explains it line by line.
 """
 
 from __future__ import annotations
@@ -30,24 +30,26 @@ INSTRUCTION = (
 )
 MAX_MAILS = 10
 MAX_BYTES = 64 * 1024
-"""More of all sources together does not go to the model."""
+"""The most that goes to the model, of all sources together."""
 _TOLD: dict[str, Any] = {
     "weather": True,
     "calendar": {"events": {"__all__": {"title", "start", "end", "location"}}, "truncated": True},
     "mail": {"messages": {"__all__": {"sender", "from_name", "subject", "date"}}},
     "tasks": {"tasks": {"__all__": {"title", "due"}}, "truncated": True},
 }
-"""What the model gets to read of it all: no ids, no texts of mails."""
+"""The fields that the model reads: no ids, no texts of mails."""
 Argument = TypeVar("Argument", bound=BaseModel)
 Result = TypeVar("Result", bound=BaseModel)
 
 
 class BriefingArgs(BaseModel):
-    """What a person may say about a briefing."""
+    """Arguments of a briefing."""
 
     model_config = ConfigDict(extra="forbid")
 
-    place: str | None = Field(None, min_length=1, max_length=120, description="whose weather is told; none without it")
+    place: str | None = Field(
+        None, min_length=1, max_length=120, description="town for the weather; without it there is none"
+    )
     day: date | None = Field(None, description="today by default")
 
 
@@ -61,7 +63,7 @@ class StartBriefing(BriefingArgs):
 
 
 class Findings(BaseModel):
-    """What the capabilities gave; None where nothing was asked for or nothing could be read."""
+    """The capabilities' results; None if not requested or not readable."""
 
     weather: Forecast | None
     calendar: ListEventsResult | None
@@ -71,7 +73,7 @@ class Findings(BaseModel):
 
 @workflow.defn(name="BriefingWorkflow")
 class BriefingWorkflow:
-    """Weather, the day's events, unread mail and open tasks in one text. It only reads, so nobody has to approve."""
+    """Weather, the day's events, unread mail and open tasks in one text. It only reads, so it needs no approval."""
 
     @workflow.init
     def __init__(self, start: StartBriefing) -> None:
@@ -87,7 +89,7 @@ class BriefingWorkflow:
 
     @workflow.query
     def view(self) -> dict[str, Any]:
-        """The briefing as people see it, in the shape of every other run."""
+        """Return the briefing as people see it, in the shape of every other run."""
         return self._course.view().model_dump(mode="json")
 
     async def _briefing(self) -> str:
@@ -107,7 +109,7 @@ class BriefingWorkflow:
         return await self._read("weather", Weather.forecast, wish)
 
     async def _events(self) -> ListEventsResult | None:
-        """The events from midnight to midnight where the person is, on the person's clock."""
+        """Return the events from midnight to midnight in the person's time zone."""
         midnight, next_midnight = whole_day(self._day, self._start.timezone)
         found = await self._read("calendar", Calendar.list_events, ListEvents(start=midnight, end=next_midnight))
         if found is None:
@@ -125,7 +127,7 @@ class BriefingWorkflow:
     async def _read(
         self, what: str, tool: Callable[[Any, Argument], Awaitable[Result]], argument: Argument
     ) -> Result | None:
-        """Read one source. One that fails, or that nobody serves, costs a sentence and not the briefing."""
+        """Read one source; None if it fails, with a sentence for the briefing."""
         try:
             return await self._course.call(what, tool, argument, options=patient(tool, attempts=3))
         except StepFailed as failed:
@@ -133,7 +135,7 @@ class BriefingWorkflow:
             return None
 
     async def _written(self, findings: Findings) -> str:
-        """The text. What strangers wrote enters only here, where nothing can be done with it but to write."""
+        """Return the text. Strangers' words enter only here, where the model can do nothing but write."""
         inputs = findings.model_dump(mode="json", by_alias=True, exclude_none=True, include=_TOLD)
         if not inputs:
             return ""
@@ -149,7 +151,7 @@ class BriefingWorkflow:
 
 
 def _plain(findings: Findings) -> Iterator[str]:
-    """The briefing without a language model: what was found, line by line."""
+    """Yield the briefing line by line, without a language model."""
     if weather := findings.weather:
         days = [f"{day.summary}, {day.temperature_min_c:g} to {day.temperature_max_c:g} °C" for day in weather.days]
         yield " ".join([f"Weather in {weather.place}:", *days, weather.notice or ""]).strip()

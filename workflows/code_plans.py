@@ -1,6 +1,6 @@
-"""The plans in code that people start by name, beside those that a model makes.
+"""The plans in code that people start by name.
 
-A plan of one's own is a workflow file and a line here: the front door offers it, the schedules run it, the workflow
+To add a plan, write a workflow file and add a line here: then the API offers it, schedules run it and the workflow
 worker serves it.
 """
 
@@ -19,26 +19,26 @@ from workflows import briefing
 
 @dataclass(frozen=True)
 class CodePlan:
-    """A plan in code, as it is started."""
+    """A plan in code and how to start it."""
 
     workflow: type[Any]
-    """The workflow class. Its result and its query `view` have the shape of `AssistantView`, as `Course` gives it."""
+    """The workflow class. Its result and its query `view` have the shape of `AssistantView`, as `CodePlanRun` returns it."""
     title: str
-    """What its runs are called in lists."""
+    """The title of its runs in lists."""
     args: type[BaseModel]
-    """What a person may say about a run; unknown names are refused."""
+    """The arguments of a run; unknown names are refused."""
     input: type[BaseModel]
     """The workflow's input: the fields of `args`, `timezone` and `owner`."""
 
     @property
     def workflow_type(self) -> str:
-        """The name under which Temporal knows it."""
+        """The workflow type in Temporal."""
         name = workflow._Definition.must_from_class(self.workflow).name
         assert name is not None
         return name
 
     def start(self, args: BaseModel, *, timezone: str, owner: str) -> BaseModel:
-        """The workflow's input for a run with these arguments."""
+        """Return the workflow's input for a run with these arguments."""
         return self.input.model_validate({**args.model_dump(exclude_unset=True), "timezone": timezone, "owner": owner})
 
 

@@ -1,4 +1,4 @@
-"""What went wrong with a step or a run, as a type and a sentence for the person."""
+"""Explains failures of steps and runs as a type and a sentence for the person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workflows.messages import StepError
 
 
 def used_by(error: BaseException | None) -> Usage | None:
-    """What a failed activity says that it used of language models, all attempts together; None where it says nothing."""
+    """Return the model usage that a failed activity reports, of all attempts together; None if it reports none."""
     while error is not None:
         told: Sequence[Any] = ()
         if isinstance(error, ApplicationError):
@@ -46,5 +46,5 @@ def explain(error: BaseException, *, who: str) -> StepError:
 
 
 def found_no_worker(error: ActivityError) -> bool:
-    """Whether an activity ended because nobody took it from its queue in time."""
+    """Whether an activity ended because no worker took it from its queue in time."""
     return isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.SCHEDULE_TO_START

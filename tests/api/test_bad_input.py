@@ -255,8 +255,8 @@ DECISIONS: dict[str, tuple[Json, int, str]] = {
     "foreign letters in the hash": ({"args_hash": "é" * 64}, 409, "read it again"),
     "long hash": ({"args_hash": "0" * 65}, 422, "/args_hash: String should have at most 64"),
     "hash is a number": ({"args_hash": 7}, 422, "/args_hash: Input should be a valid string"),
-    "approve with args": ({"args": MAIL}, 422, "belong to the decision 'edit' only"),
-    "reject with args": ({"decision": "reject", "args": MAIL}, 422, "belong to the decision 'edit' only"),
+    "approve with args": ({"args": MAIL}, 422, "are allowed with the decision 'edit' only"),
+    "reject with args": ({"decision": "reject", "args": MAIL}, 422, "are allowed with the decision 'edit' only"),
     "edit without args": ({"decision": "edit"}, 422, "needs the new `args`, all of them"),
     "edit with no args": ({"decision": "edit", "args": {}}, 422, "'to' is a required property"),
     "edit that lacks one": (

@@ -42,12 +42,12 @@ def test_the_approval_must_be_named_when_several_wait(retinue: Run, api: FakeApi
 
 
 def test_a_stale_decision_shows_the_api_s_detail(retinue: Run, api: FakeApi) -> None:
-    api.refused_decision = (409, "args_hash does not belong to what approval ap-s1 asks now")
+    api.refused_decision = (409, "args_hash does not match the current arguments of approval ap-s1")
 
     result = retinue("approve", "a-1", "ap-s1", "--args-hash", "b" * 64)
 
     assert result.exit_code == 1
-    assert result.stderr == "args_hash does not belong to what approval ap-s1 asks now\n"
+    assert result.stderr == "args_hash does not match the current arguments of approval ap-s1\n"
     assert api.sent[0][1]["args_hash"] == "b" * 64
 
 

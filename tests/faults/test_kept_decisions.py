@@ -38,7 +38,7 @@ EDITED = {"to": ["team@example.com"], "subject": "Porto", "body": "Hello"}
 SENT_ONCE = dict.fromkeys(("approve", "batch", "console", "cli", "mcp", "a2a", "twice", "changed mind"), "Lisbon") | {
     "edit": "Porto"
 }
-REFUSED = {"stale": "args_hash does not belong"}
+REFUSED = {"stale": "args_hash does not match"}
 
 
 @dataclass

@@ -48,7 +48,7 @@ async def test_two_different_people_approve_and_never_the_requester(stack: Stack
     [asked] = pending(view)
     assert (asked["approvers"], asked["by"], asked["not_the_requester"]) == (2, ["anna", "ben", "cleo"], True)
     assert asked["reasons"][0] == "mail speaks for all of us"
-    assert await decide(cleo, view) == (403, f"whoever asked for it may not approve {asked['id']}; somebody else must")
+    assert await decide(cleo, view) == (403, f"the requester may not approve {asked['id']}; another person must")
     assert (await decide(anna, view))[0] == 200
     first = await anna.view(view["id"])
     assert [vote["by"] for vote in pending(first)[0]["votes"]] == ["anna"]

@@ -1,4 +1,4 @@
-"""Approvals: what waits for a person, each bound to its id and to the exact arguments that were shown."""
+"""Approvals: each waits for a person and is bound to its id and to the exact arguments that were shown."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from workflows.rules.policy import MAX_NAMES, AtExpiry, Decision, Rule, Verdict
 from workflows.rules.provenance import Origin
 
 SIGNAL = "signal"
-"""Who decided by a plain Temporal signal that names nobody."""
+"""The decider's name for a plain Temporal signal, which proves no identity."""
 MAX_KEPT = 50
-"""How many decided approvals a chat carries over."""
+"""How many approvals a chat keeps when it continues as new."""
 _PROBLEMS = 5
-"""Problems of an edit that are told; finding all of them may take long."""
+"""Problems of an edit that are reported; finding all of them may take long."""
 MAX_REFUSED_SHOWN = 3
 MAX_QUOTED = 40
 
@@ -49,29 +49,29 @@ def args_hash(args: Mapping[str, JsonValue]) -> str:
 
 @dataclass(frozen=True)
 class RefusedSignals:
-    """The signals that a run refused for want of a proof: how many, and the last few in words. Bounded whatever comes."""
+    """The signals that a run refused for lack of a proof: their number, and the last few in words. Bounded."""
 
     count: int = 0
     last: tuple[str, ...] = ()
 
     def and_this(self, what: str, *, at: datetime) -> RefusedSignals:
-        """With one more."""
+        """Return these with one more signal."""
         return RefusedSignals(
             self.count + 1, (*self.last[1 - MAX_REFUSED_SHOWN :], f"{what} at {at:%Y-%m-%d %H:%M:%S} UTC")
         )
 
     def notices(self) -> list[str]:
-        """One notice for all of them."""
+        """Return one notice for all refused signals, or none."""
         if not self.count:
             return []
         return [
-            f"{self.count} plain signals to Temporal were refused, since this run is changed through the front door "
-            f"only. The last: {'; '.join(self.last)}"
+            f"{self.count} plain signals to Temporal were refused, since this assistant can be changed only through the "
+            f"API. The last: {'; '.join(self.last)}"
         ]
 
 
 def quoted(text: str) -> str:
-    """A stranger's word as it may stand in a notice."""
+    """Return a stranger's text quoted for a notice, safe and short."""
     return repr(" ".join(safe(text[:MAX_QUOTED]).split()))
 
 
@@ -85,14 +85,14 @@ class Question:
     Args:
         id: Of the approval; unique in the run.
         tool: What would run, by its full name.
-        title: The same, as a person would say it.
+        title: Of the action, as a person would say it.
         args: The true arguments.
         terms: Who must decide, until when, and why.
         judge: Judges edited arguments by the policy; an edit that it denies is refused, and its terms replace `terms`.
         render: Renders the preview of (edited) arguments; by default it is that of the card.
-        check: What is wrong with edited arguments beyond their schema.
-        retrace: Where the values of edited arguments come from.
-        others: The rule by which others decide about some of what a grant of this scope would cover, if there is one.
+        check: Yields what is wrong with edited arguments beyond their schema.
+        retrace: Yields the origins of the values of edited arguments.
+        others: Returns the rule by which others decide about some of what a grant of this scope would cover.
     """
 
     id: str
@@ -171,7 +171,7 @@ class Approvals:
     def _shown(
         self, question: Question, args: Mapping[str, JsonValue], origins: Sequence[Origin], *, alone: bool
     ) -> dict[str, Any]:
-        """The preview of these arguments, and the card that it is made from."""
+        """Return the preview of these arguments, and the card it is rendered from."""
         if question.render:
             return {"preview": question.render(args)}
         subject = Subject(
@@ -188,7 +188,7 @@ class Approvals:
         return {"preview": rendered(question.title, card), "card": card}
 
     async def decided(self, approval_id: str) -> ApprovalView:
-        """Wait until it no longer waits, reminding, escalating and expiring on the way. Returns it as it then stands."""
+        """Wait for the decision; remind, escalate and expire meanwhile. Returns the decided or expired approval."""
         while (view := self.get(approval_id)).status is ApprovalStatus.PENDING:
             terms = self._terms[approval_id]
             moment = self._next_moment(view)
@@ -205,7 +205,7 @@ class Approvals:
         return self.is_decided(approval_id) or self._terms[approval_id] is not terms
 
     def _next_moment(self, view: ApprovalView) -> datetime | None:
-        """When something is next to be done about it by itself; None when it only waits."""
+        """Return when its next reminder, escalation or expiry is due; None if none is."""
         terms = self._terms[view.id]
         due = [view.asked_at + timedelta(seconds=after) for after in terms.remind_after[view.reminders :][:1]]
         if terms.escalate_after and view.escalated_at is None:
@@ -215,7 +215,7 @@ class Approvals:
         return min(due, default=None)
 
     def _come_due(self, approval_id: str, now: datetime) -> None:
-        """Do what is due: expire first, since nobody need be reminded of what is over."""
+        """Do what is due. Expire first: an expired approval needs no reminder."""
         view, terms = self._views[approval_id], self._terms[approval_id]
         if view.status is not ApprovalStatus.PENDING:
             return
@@ -240,30 +240,30 @@ class Approvals:
         return self._views[view.id]
 
     def views(self) -> list[ApprovalView]:
-        """All approvals in the order in which they were asked."""
+        """Return all approvals in the order in which they were requested."""
         return list(self._views.values())
 
     def in_order(self, step_ids: Sequence[str]) -> list[ApprovalView]:
-        """All approvals in the order of these steps, whichever was asked first; what belongs to none of them leads."""
+        """Return all approvals in the order of these steps; those that belong to no step come first."""
         place = {step_id: number for number, step_id in enumerate(step_ids)}
         return sorted(self._views.values(), key=lambda view: place.get(view.step_id, -1))
 
     def pending(self) -> list[ApprovalView]:
-        """Those that still wait."""
+        """Return the approvals that still wait for a decision."""
         return [view for view in self._views.values() if view.status is ApprovalStatus.PENDING]
 
     def others(self) -> list[str]:
-        """Who besides the requester may decide, or could: for their inbox, and so that they can see what came of it."""
+        """Return who besides the requester may or could decide: they see the run in their inbox and its outcome."""
         by = {name for view in self._views.values() for name in view.by}
         named = sorted(deciders(by, owner=self._requester) - {self._requester})
-        # more does not fit into a search attribute, and a server ends a run that tries
+        # more does not fit into a search attribute, and the server would fail the run
         return [name for name, end in zip(named, accumulate(map(len, named)), strict=True) if end < MAX_NAMES]
 
     def get(self, approval_id: str) -> ApprovalView:
-        """One approval.
+        """Return one approval.
 
         Raises:
-            ApplicationError: `ApprovalUnknown`; the message names those that wait.
+            ApplicationError: `ApprovalUnknown`; the message names the pending ones.
         """
         if approval_id not in self._views:
             waiting = ", ".join(view.id for view in self.pending()) or "none"
@@ -271,7 +271,7 @@ class Approvals:
         return self._views[approval_id]
 
     def is_decided(self, approval_id: str) -> bool:
-        """Whether it no longer waits."""
+        """Whether the approval is no longer pending."""
         return self._views[approval_id].status is not ApprovalStatus.PENDING
 
     def check(self, decide: Decide, *, now: datetime) -> None:
@@ -293,7 +293,7 @@ class Approvals:
         if decide.args_hash != view.args_hash:
             raise non_retryable(
                 "ApprovalStale",
-                f"args_hash does not belong to what approval {view.id} asks now; read it again and decide on that",
+                f"args_hash does not match the current arguments of approval {view.id}; read it again and decide on that",
             )
         self._check_person(view, decide)
         self._check_edit(view, decide)
@@ -307,14 +307,14 @@ class Approvals:
         if decide.decision is DecisionKind.REJECT:
             return
         if view.not_the_requester and decide.by == self._requester:
-            raise non_retryable("NotAllowed", f"whoever asked for it may not approve {view.id}; somebody else must")
+            raise non_retryable("NotAllowed", f"the requester may not approve {view.id}; another person must")
         if decide.decision is DecisionKind.APPROVE and decide.by in {vote.by for vote in view.votes}:
-            raise non_retryable("ApprovalDecided", f"{decide.by} has approved {view.id} already; another person must")
+            raise non_retryable("ApprovalDecided", f"{decide.by} has already approved {view.id}; another person must")
 
     def _check_edit(self, view: ApprovalView, decide: Decide) -> None:
         if decide.decision is not DecisionKind.EDIT:
             if decide.args is not None:
-                raise non_retryable("InvalidArguments", "`args` belong to the decision 'edit' only")
+                raise non_retryable("InvalidArguments", "`args` are allowed with the decision 'edit' only")
             return
         if decide.args is None:
             raise non_retryable("InvalidArguments", "the decision 'edit' needs the new `args`, all of them")
@@ -338,27 +338,26 @@ class Approvals:
         if decide.grant is None:
             return
         if view.kind is not ApprovalKind.ACTION or decide.decision is DecisionKind.REJECT:
-            raise non_retryable("InvalidArguments", "a grant goes with approving an action, nothing else")
+            raise non_retryable("InvalidArguments", "a grant is possible only when you approve or edit an action")
         if view.approvers > 1 or view.not_the_requester or view.by:
-            raise non_retryable(
-                "NotAllowed", "what others than you alone decide about cannot be allowed from now on by one of them"
-            )
+            raise non_retryable("NotAllowed", "a grant is possible only where you alone decide")
         if wrong := check_wish(decide.grant.expires_at, now):
             raise non_retryable("InvalidArguments", wrong)
         question = self._questions[view.id]
         scope = wished_scope(decide.grant, decide.args or view.args, question.sensitive)
         if scope is None:
             raise non_retryable(
-                "InvalidArguments", "the action is too large to be allowed as it is; give the grant's `args`"
+                "InvalidArguments",
+                "the action is too large for a grant of its exact arguments; give the grant's `args`",
             )
         if question.others and (rule := question.others(scope, decide.grant)):
             raise non_retryable(
                 "NotAllowed",
-                f"the rule {rule.name!r} says who decides about some of this, and it may not be you alone; allow less",
+                f"the rule {rule.name!r} gives others a say in some of this; narrow the grant",
             )
 
     def record(self, decide: Decide, *, now: datetime) -> ApprovalView:
-        """Record a checked decision. An edit is its author's approval of the new arguments; earlier votes lapse."""
+        """Record a checked decision. An edit is its author's approval of the new arguments; it voids earlier votes."""
         view = self._views[decide.approval_id]
         if decide.grant is not None:
             self._grants[view.id] = decide.grant
@@ -374,7 +373,7 @@ class Approvals:
         return self._update(view, votes=votes, status=ApprovalStatus.APPROVED, **_decision(decide, now))
 
     def _edited(self, view: ApprovalView, args: dict[str, JsonValue]) -> ApprovalView:
-        """The approval of the new arguments. Its terms can become stricter by an edit, never milder."""
+        """Return the approval with the new arguments. An edit can make its terms stricter, never milder."""
         question = self._questions[view.id]
         verdict = question.judge(args)
         asked = verdict.decision is Decision.ASK
@@ -391,19 +390,19 @@ class Approvals:
         return view.model_copy(update=changes)
 
     def grant_wish(self, approval_id: str) -> GrantRequest | None:
-        """The standing permission that was asked for with the decision."""
+        """Return the grant that was requested with the decision, or None."""
         return self._grants.get(approval_id)
 
     def decided_through(self, approval_id: str) -> Credential | None:
-        """The credential with which a decision that asked for a grant came."""
+        """Return the credential of the decision that requested a grant."""
         return self._through.get(approval_id)
 
     def granted(self, approval_id: str, grant_id: str) -> None:
-        """Note the standing permission that came of a decision."""
+        """Record the grant that a decision created."""
         self._update(self._views[approval_id], grant_id=grant_id)
 
     def close(self) -> None:
-        """The run ends: whatever still waits can no longer be decided."""
+        """Cancel all pending approvals, since the run ends."""
         if waiting := self.pending():
             for view in waiting:
                 self._views[view.id] = view.model_copy(update={"status": ApprovalStatus.CANCELLED})
@@ -411,7 +410,7 @@ class Approvals:
 
 
 def _counts(view: ApprovalView, decide: Decide) -> bool:
-    """Whether a person's yes counts under the terms as they are now: an edit may have handed it to others."""
+    """Whether a person's vote counts under the current terms: an edit may have changed who may decide."""
     return decide.decision is not DecisionKind.EDIT or not view.by or decide.by in view.by or ANYBODY in view.by
 
 

@@ -1,4 +1,4 @@
-"""What a run may still use: its budget and the person's of the day, and the question "top up or stop" when one is used up."""
+"""The budget of a run and of the person's day, and the question "top up or stop" when one is used up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BudgetStopped(Exception):
 
 @dataclass(frozen=True)
 class Broken:
-    """A limit that would be broken, and as much again as is offered at first."""
+    """A limit that would be exceeded, and the amount that a top-up offers."""
 
     says: str
     again: float
@@ -37,18 +37,18 @@ class Broken:
 
 
 class ReserveBudget(Protocol):
-    """Waits until the budget has room for what is to be used; the names are those of `Limits`."""
+    """Waits until the budget allows the amounts; their names are those of `Limits`."""
 
     def __call__(self, **amounts: float) -> Awaitable[None]:
-        """Count it as used.
+        """Count the amounts as used.
 
         Raises:
-            BudgetStopped: There is none, and the person wants no more.
+            BudgetStopped: The budget is used up and the person chose to stop.
         """
 
 
 class BudgetGuard:
-    """Lets a run use what it may, and asks its person when that is used up. Nothing is ever cut off silently."""
+    """Counts what a run uses, and asks its person when a budget is used up. It never ends a run silently."""
 
     def __init__(self, start: StartAssistant, approvals: Approvals) -> None:
         policy = start.policy or DEFAULT_POLICY
@@ -67,9 +67,9 @@ class BudgetGuard:
         self._stopped = False
 
     def begin_turn(self) -> None:
-        """A chat's next message: it has a budget of its own, and a stop held for the message before."""
+        """Begin a new budget for a chat's next message; an earlier stop does not apply to it."""
         self._stopped = False
-        # what was used goes on counting for the day
+        # usage so far still counts for the day
         self._carry_over()
         self._budget = Budget(self._limits, started=workflow.now())
 
@@ -78,16 +78,16 @@ class BudgetGuard:
             self._reported[name] = self._reported.get(name, 0) - amount
 
     def used(self, usage: Usage, *, counted: int) -> None:
-        """Count what a model used. So many requests were counted before they were made, which may have been too many."""
+        """Count what a model used; `counted` requests were already reserved, perhaps too many."""
         more = usage.requests - counted
         self._budget.take(requests=more, tokens=usage.input_tokens + usage.output_tokens, cost=usage.cost)
 
     def works(self, working: bool) -> None:
-        """Whether the run works, or only people are waited for."""
+        """Record whether the run works, or only waits for people."""
         self._budget.works(working, workflow.now())
 
     def view(self) -> BudgetView | None:
-        """The budget as people see it; None while it is the policy's own and no reason to speak of it."""
+        """Return the budget as people see it; None if it is the policy's and has not been used up."""
         if self._start.budget is None and self.asked == 0:
             return None
         return BudgetView(limits=self._budget.limits, used=self._budget.used())
@@ -98,10 +98,10 @@ class BudgetGuard:
         return self._stopped
 
     async def reserve(self, **amounts: float) -> None:
-        """Count `amounts` as used; asks for more first where a limit would break.
+        """Count `amounts` as used; ask for a top-up first if they would exceed a limit.
 
         Raises:
-            BudgetStopped: The person wants no more.
+            BudgetStopped: The person chose to stop.
         """
         async with self._one_at_a_time:
             while not self._stopped and (broken := await self._broken(amounts)):
@@ -111,7 +111,7 @@ class BudgetGuard:
             self._budget.take(**amounts)
 
     async def _broken(self, amounts: Mapping[str, float]) -> dict[str, Broken]:
-        """The limits that would break, by name; none when there is room."""
+        """Return the limits that these amounts would exceed, by name."""
         run = self._budget.exceeded_by(workflow.now(), **amounts)
         limits, used = self._budget.limits.model_dump(), self._budget.used()
         broken = {
@@ -126,7 +126,7 @@ class BudgetGuard:
         day = await self._report()
         limits = self._day_limits.model_dump(exclude_none=True)
         if day and day.day != self.day_extra_on:
-            self.day_extra, self.day_extra_on = {}, day.day  # a top-up was for its day
+            self.day_extra, self.day_extra_on = {}, day.day  # a top-up holds for its day only
         broken = {}
         for name, limit in limits.items() if day else ():
             allowed = limit + self.day_extra.get(name, 0)
@@ -135,7 +135,7 @@ class BudgetGuard:
         return broken
 
     async def _report(self) -> DayUsage | None:
-        """Add what was used since the last report to the person's day. Without an answer the day counts as unknown."""
+        """Add the usage since the last report to the person's day; None if the day's totals are unavailable."""
         used = self._budget.used()
         delta = {name: round(amount - self._reported.get(name, 0), 6) for name, amount in used.items()}
         self._reports += 1
@@ -150,7 +150,7 @@ class BudgetGuard:
         return day
 
     async def _topped_up(self, broken: Mapping[str, Broken]) -> bool:
-        """Ask for more; whether there is more now."""
+        """Ask for a top-up. Returns whether it was approved."""
         self.asked += 1
         approval_id = self._approvals.ask(self._question(broken), now=workflow.now())
         view = await self._approvals.decided(approval_id)
@@ -179,7 +179,7 @@ class BudgetGuard:
         )
 
     async def settle(self) -> None:
-        """Let the day's budget know what is left to be told."""
+        """Report the remaining usage to the day's budget."""
         if self._day_limits is not None:
             await self._report()
 

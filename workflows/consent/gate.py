@@ -1,4 +1,4 @@
-"""Consent: whether an action may run, decided by policy, grants and people; never by what a model says about it."""
+"""Consent: policy, grants and people decide whether an action may run, never what a model says about it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ActionDenied(Exception):
     """An action may not run.
 
     Args:
-        kind: `Denied` by the policy, `Rejected` by a person, `RejectedBefore` twice already, or `Expired` unanswered.
-        message: Why, for the person and the planner.
+        kind: `Denied` by the policy, `Rejected` by a person, `RejectedBefore` (twice), or `Expired` without an answer.
+        message: The reason, for the person and the planner.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -39,7 +39,7 @@ class ActionDenied(Exception):
 
 @dataclass(frozen=True)
 class Authorization:
-    """The arguments that may run, how that was allowed, and how long a cancel must still stop it (seconds)."""
+    """The arguments that may run, how they were allowed, and how many seconds a cancel must still stop them."""
 
     args: dict[str, JsonValue]
     consent: StepConsent
@@ -48,7 +48,7 @@ class Authorization:
 
 @dataclass(frozen=True)
 class ProposedAction:
-    """One action that somebody wants: a step with its true arguments and where they came from."""
+    """A step with its resolved arguments and their origins."""
 
     step: BoundStep
     args: dict[str, JsonValue]
@@ -58,7 +58,7 @@ class ProposedAction:
 
 
 class Consent:
-    """Clears the actions of one run."""
+    """Authorizes the actions of one run."""
 
     def __init__(
         self,
@@ -78,14 +78,14 @@ class Consent:
         self._asking_again: dict[Target, asyncio.Lock] = {}
 
     def judge(self, wish: ProposedAction) -> Verdict:
-        """What the policy says, before grants and people."""
+        """Return the policy's verdict, before grants and people."""
         return self._policy.judge(self._action(wish, wish.args, wish.origins))
 
     async def clear(self, wish: ProposedAction, *, on_asking: Callable[[], None]) -> Authorization:
-        """Find out whether the action may run; asks a person where it must, however long that takes.
+        """Return the authorization of an action; ask a person where needed and wait for the answer.
 
         Raises:
-            Refused: It may not.
+            ActionDenied: The action may not run.
         """
         verdict = self.judge(wish)
         if verdict.decision is Decision.DENY:
@@ -104,7 +104,7 @@ class Consent:
         return Authorization(wish.args, consent, hold=self._policy.hold if leaves and for_good else 0)
 
     async def _standing(self, wish: ProposedAction, verdict: Verdict) -> CheckGrantResult:
-        """What the person's grants say. They count neither for several people nor for what strangers may have steered."""
+        """Check the person's grants. They count neither where others decide nor where strangers may have chosen the values."""
         alone = verdict.approvers == 1 and not verdict.not_the_requester and not verdict.by
         steered = wish.after_strangers or _goes_where_strangers_say(wish)
         if not alone or steered:
@@ -123,7 +123,7 @@ class Consent:
     async def _ask_unless_settled(
         self, wish: ProposedAction, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
     ) -> Authorization:
-        """Ask; what was rejected before comes back one at a time, and once at most."""
+        """Ask a person. What was rejected before is asked once more at most, one at a time."""
         what = target(wish.step, wish.args)
         if not self._rejections.comes_back(what):
             return await self._ask(wish, verdict, offer=offer, again=False, on_asking=on_asking)
@@ -132,15 +132,15 @@ class Consent:
                 where = f" ({', '.join(map(safe, what[1]))})" if what[1] else ""
                 self._on_notice(f"{wish.step.title}{where} was rejected twice, so nobody was asked a third time")
                 raise ActionDenied("RejectedBefore", "it was rejected twice, so nobody was asked a third time")
-            again = self._rejections.comes_back(what)  # not where one before it was approved meanwhile
+            again = self._rejections.comes_back(what)  # false if an earlier one was approved meanwhile
             return await self._ask(wish, verdict, offer=offer, again=again, on_asking=on_asking)
 
     def begin_turn(self) -> None:
-        """The person said something new."""
+        """Allow rejected actions to be asked once more, since the person sent a new message."""
         self._rejections.begin_turn()
 
     def rejections(self) -> list[Rejection]:
-        """What was rejected, for the next run of a chat."""
+        """Return the rejections, for the next run of a chat."""
         return self._rejections.carried()
 
     async def _ask(
@@ -156,21 +156,21 @@ class Consent:
             self._remember(wish, view)
             return Authorization(view.args, StepConsent(how="approval", rule=view.rule, approval_id=view.id))
         if view.status is ApprovalStatus.EXPIRED:
-            raise ActionDenied("Expired", "nobody decided in time, and the policy then says no")
+            raise ActionDenied("Expired", "nobody decided in time, so the policy rejects it")
         self._rejections.rejected(target(wish.step, wish.args), again=again)
         raise ActionDenied("Rejected", self._who_rejected(view) + (f": {view.comment}" if view.comment else ""))
 
     def _who_rejected(self, view: ApprovalView) -> str:
-        """Told to the person whose run it is; a colleague's no is not theirs."""
+        """Return who rejected it, in words for the owner of the run."""
         own = view.decided_by in (None, SIGNAL, self._start.owner)
         return "you rejected it" if own else f"{str(view.decided_by).rpartition(':')[2]} rejected it"
 
     async def again(self, wish: ProposedAction, problem: str, number: int) -> bool:
-        """Ask whether an action of which nobody knows the outcome may be done again; grants do not count here.
+        """Ask whether to repeat an action whose outcome is unknown; grants do not count here.
 
         Args:
             wish: The action.
-            problem: What is known of it, for the person.
+            problem: What is known about it, for the person.
             number: Of the repeat, from 1.
         """
         terms = self._terms_of_a_repeat(self.judge(wish), problem)
@@ -181,13 +181,13 @@ class Consent:
             id=f"ap-{wish.step.id}-again-{number}",
             kind=ApprovalKind.REPEAT,
             title=f"Do it again, although it may have happened already: {wish.step.title}",
-            check=lambda args: iter(() if args == wish.args else ("it can only be done again as it was, or left",)),
+            check=lambda args: iter(() if args == wish.args else ("it can be repeated only with the same arguments",)),
         )
         view = await self._approvals.decided(self._approvals.ask(question, now=workflow.now()))
         return view.status is ApprovalStatus.APPROVED
 
     def _terms_of_a_repeat(self, verdict: Verdict, problem: str) -> Verdict:
-        """Who decided the first time decides now. No answer is no yes, whatever the rule says about silence."""
+        """Return terms with the same deciders. Without an answer nothing is repeated, whatever the rule says about expiry."""
         silence = AtExpiry.DENY if verdict.at_expiry is AtExpiry.ALLOW else verdict.at_expiry
         return verdict.model_copy(
             update={"decision": Decision.ASK, "reasons": [problem, *verdict.reasons], "at_expiry": silence}
@@ -214,7 +214,7 @@ class Consent:
         )
 
     def _rule_of_others(self, step: BoundStep, scope: Scope, grant: GrantRequest) -> Rule | None:
-        """The rule of the policy that keeps one person from allowing this alone."""
+        """Return the rule by which one person may not allow this alone, or None."""
         return rule_of_others(
             self._policy,
             scope,
@@ -226,7 +226,7 @@ class Consent:
         )
 
     def _judge_edit(self, wish: ProposedAction, args: Mapping[str, JsonValue]) -> Verdict:
-        """The policy's word on edited arguments: what stood there before comes from where it came from."""
+        """Return the policy's verdict on edited arguments; unchanged values keep their origins."""
         return self._policy.judge(self._action(wish, args, list(_origins_of_edit(wish, args))))
 
     def _action(self, wish: ProposedAction, args: Mapping[str, JsonValue], origins: Sequence[Origin]) -> Action:
@@ -241,7 +241,7 @@ class Consent:
         )
 
     def _remember(self, wish: ProposedAction, view: ApprovalView) -> None:
-        """Let the person's standing things know, beside the effect: it need not wait for that."""
+        """Record the approval with the person's grants, concurrently with the effect."""
         if view.approvers == 1 and not view.by:
             self._notes.append(asyncio.create_task(self._note(wish, view)))
 
@@ -261,10 +261,10 @@ class Consent:
         if grant:
             self._approvals.granted(view.id, grant.grant_id)
         elif wanted:
-            self._on_notice(f"the standing permission asked for with {view.id} could not be recorded; give it again")
+            self._on_notice(f"the grant requested with {view.id} could not be recorded; please add it again")
 
     async def settle(self) -> None:
-        """Wait until everything that is to be remembered is."""
+        """Wait until all approvals are recorded."""
         if self._notes:
             await asyncio.gather(*self._notes)
             self._notes.clear()
@@ -275,7 +275,7 @@ def _key(wish: ProposedAction) -> str:
 
 
 def _origins_of_edit(wish: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
-    """Each value that decides where data goes: one that stood there before keeps its origin, a new one was typed."""
+    """Yield the origins of destinations: a value that was there before keeps its origin, a new one was typed."""
     for place in wish.step.annotations.sensitive:
         before = {str(value): path for path, value in leaves(place, at(wish.args, place))}
         for path, value in leaves(place, at(args, place)):
@@ -288,7 +288,7 @@ def _origins_of_edit(wish: ProposedAction, args: Mapping[str, JsonValue]) -> Ite
 
 
 def _retraced(wish: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
-    """Where the values of edited arguments come from; what decides nothing about destinations only where it stayed."""
+    """Yield the origins of edited arguments: of destinations, and of other values that did not change."""
     yield from _origins_of_edit(wish, args)
     for origin in wish.origins:
         decides = any(touches(origin.path, place) for place in wish.step.annotations.sensitive)
@@ -302,5 +302,5 @@ def _goes_where_strangers_say(wish: ProposedAction) -> bool:
 
 
 def _covering(origins: Sequence[Origin], path: str) -> Origin | None:
-    """The origin of the value at a place, or of what holds it."""
+    """Return the origin of the value at a JSON pointer, or of a value that contains it."""
     return next((origin for origin in origins if holds(origin.path, path)), None)

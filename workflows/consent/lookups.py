@@ -1,8 +1,7 @@
-"""Short questions of a workflow to what is near: the person's standing things, and the registry.
+"""Short requests of a workflow: to the person's grants and daily usage, and to the registry.
 
 They are local activities (`workers/local_activities.py`): they run in the workflow's own worker and cost one event each.
-Whoever does not answer in time has said nothing: no grant, no total, no tool. Nothing is allowed, and nothing blocked,
-because a standing thing was away; then a person is asked.
+A timeout means "no grant, no total, no tool"; it neither allows nor blocks. The person is asked.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ DEBOUNCE_SECONDS = 0.25
 """Seconds."""
 _ONE_TRY = timedelta(seconds=6)
 _ALL_TRIES = timedelta(seconds=7)
-"""Shorter than the eight seconds after which a waiting workflow task must report, so that it costs nothing extra."""
+"""Shorter than the eight seconds after which a waiting workflow task must report, so that it costs no extra task."""
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), backoff_coefficient=2, maximum_attempts=4)
 _CHECK = timedelta(minutes=1)
-"""One try of what needs CPU alone; on a busy machine it takes long."""
+"""The limit of one try that only needs CPU; on a busy machine it takes long."""
 _CHECK_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=10))
 
 Answer = TypeVar("Answer")
 
 
 class FoundTool(BaseModel):
-    """A tool as the registry knows it, and where it is called."""
+    """A tool as announced to the registry, with its task queue and capability."""
 
     spec: ToolSpec
     task_queue: str
@@ -50,40 +49,40 @@ class FoundTool(BaseModel):
 
 
 async def consult(owner: str, question: CheckGrant) -> CheckGrantResult:
-    """Ask whether a grant covers a step. A grant in the answer is used by it; the same key again uses nothing."""
+    """Ask whether a grant covers a step. A grant in the answer counts as used once per key."""
     asked = question.model_copy(update={"args": digested(question.args)})
     return await _ask(CHECK_GRANT, CheckGrantResult, owner, asked) or CheckGrantResult()
 
 
 async def approved(owner: str, approval: RecordApproval) -> Grant | None:
-    """Tell that a person approved an action; returns the grant when one came of it."""
+    """Record that a person approved an action. Returns the grant that this created, or None."""
     told = approval.model_copy(update={"args": digested(approval.args)})
     return await _ask(RECORD_APPROVAL, Grant, owner, told)
 
 
 async def spend(owner: str, spent: RecordUsage) -> DayUsage | None:
-    """Add to what the day has used; returns the day's totals, or None when they are not to be had now."""
+    """Add to the day's usage. Returns the day's totals, or None if unavailable."""
     return await _ask(RECORD_USAGE, DayUsage, owner, spent)
 
 
 async def tools(names: Sequence[str]) -> list[FoundTool] | None:
-    """The tools of these full names; those that nobody announced are absent. None when the registry is away."""
+    """Return the announced tools with these full names; None if the registry is unavailable."""
     return await _ask(TOOLS, list[FoundTool], list(names))
 
 
 async def agent(capability: str) -> list[FoundTool] | None:
-    """The plannable tools of a capability, none when it is unknown. None when the registry is away."""
+    """Return the plannable tools of a capability, empty if it is unknown; None if the registry is unavailable."""
     return await _ask(AGENT, list[FoundTool], capability)
 
 
 async def proved_cancellation(reason: str) -> bool:
-    """Whether a cancellation of this run with this reason came through the front door."""
+    """Whether a cancellation of this run with this reason came through the API."""
     info = workflow.info()
     return bool(await _ask(PROVED, bool, info.workflow_id, reason, workflow.now()))
 
 
 async def schema_problem(manifest: Manifest) -> str | None:
-    """What is wrong with a manifest's schemas, None if nothing is. It waits for the answer as long as that takes."""
+    """Return what is wrong with a manifest's schemas, or None. Retries without limit."""
     problem: str | None = await workflow.execute_local_activity(
         SCHEMAS, manifest, result_type=str, start_to_close_timeout=_CHECK, retry_policy=_CHECK_RETRY
     )
@@ -91,10 +90,10 @@ async def schema_problem(manifest: Manifest) -> str | None:
 
 
 async def debounce() -> None:
-    """Wait a moment while many steps are out.
+    """Wait `DEBOUNCE_SECONDS` while many steps run.
 
-    It holds the workflow task open, so that their results come in a few tasks: a task costs the server about as much as
-    two activities, and without this 100 steps take twenty of them. A timer would be one more task instead.
+    It holds the workflow task open, so that their results arrive in few tasks: a task costs the server about as much as
+    two activities, and without this 100 steps take twenty tasks. A timer would add one more task.
     """
     await _ask(DEBOUNCE, type(None))
 
@@ -110,7 +109,7 @@ async def _ask(name: str, answer: type[Answer], *arguments: Any) -> Answer | Non
             retry_policy=_RETRY,
         )
     except FailureError as error:
-        # a local activity that timed out comes as an ActivityError, one that failed comes bare
+        # a local activity that timed out raises ActivityError, one that failed raises its own error
         if is_cancelled_exception(error):
             raise asyncio.CancelledError from None
         workflow.logger.warning("%s has no answer: %s", name, error.cause or error)

@@ -1,7 +1,7 @@
-"""What the ids in an action stand for, read at the moment in which a person is asked; never longer than a few seconds.
+"""Reads what the ids in an action refer to when a person is asked, for a few seconds at most.
 
-The tool's own capability says which of its read-only tools reads an id (`Annotations.lookups`). The reading is an
-activity on the capability's own queue. What cannot be read holds up nobody: the person is asked all the same, and told.
+The tool's annotations say which read-only tool of its capability reads an id (`Annotations.lookups`). That tool runs on
+the capability's own queue. If it fails, the person is asked anyway, and the card says so.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from workflows.failures import explain, found_no_worker
 from workflows.rules.card import Known
 
 _PATIENCE = 5.0
-"""Seconds for which a reading waits for a worker of its capability."""
+"""Seconds for which a look-up waits for a worker of its capability."""
 _ONE_TRY = 6.0
 _TRIES = 2
 _LONGEST_PROBLEM = 200
 
 
 async def look_up(step: BoundStep, args: Mapping[str, JsonValue], *, key: str) -> dict[str, Known]:
-    """By argument, what is known of the id in it; empty where the tool names no look-up for what is given.
+    """Return by argument what is known of the id in it; empty if the tool names no look-up for these arguments.
 
     Args:
         step: The action.
-        args: Its true arguments.
-        key: Names this asking; the activities' ids begin with it.
+        args: Its resolved arguments.
+        key: Prefix of the activities' ids.
     """
     wanted = {
         argument: tool
@@ -50,7 +50,7 @@ async def look_up(step: BoundStep, args: Mapping[str, JsonValue], *, key: str) -
 
 
 def _may_read(tool: lookups.FoundTool, step: BoundStep) -> bool:
-    """Only the action's own capability reads, with a tool that changes nothing and takes one argument."""
+    """Whether the tool belongs to the action's capability, changes nothing and takes one argument."""
     own = tool.capability == step.capability and tool.spec.annotations.read_only
     return own and len(tool.spec.args_schema.get("properties", {})) == 1
 

@@ -102,13 +102,13 @@ BROKEN_PLANS = {
     "a reference to no field": (plan_answer([FORECAST, using({"path": "/secret"})]), "'/secret' is no field"),
     "truncated JSON": (Answer('{"steps": [{"id": "s1", "to'), "it ends in the middle"),
     "prose": (Answer("Sure! Here is your plan."), "holds no JSON object"),
-    "a list": (Answer("[]"), "gave no plan that can be run"),
+    "a list": (Answer("[]"), "made no valid plan"),
     "nothing to do": (plan_answer(), "no steps, no question and no reply"),
     "two steps of one id": (plan_answer([FORECAST, {**MAIL, "id": "s1"}]), "two steps have the id s1"),
     "101 steps": (plan_answer([{**FORECAST, "id": f"s{n}"} for n in range(101)]), "at most 100"),
     "nested 8,000 times": (
         Answer('{"steps": [{"id": "s1", "tool": "weather.current", "args": ' + '{"a":' * 8_000),
-        "gave no plan that can be run",
+        "made no valid plan",
     ),
 }
 

@@ -97,7 +97,7 @@ async def test_words_approve_nothing(stack: Stack, client: Client, fresh: Fresh)
         answer: Json = {"interruptId": asked.id, "status": "resolved", "payload": payload}
         assert (await talk.run(resume=[answer])).outcome == "RUN_ERROR"
     stale = await talk.run(resume=[resolved(asked, decision="approve", args_hash="0" * 16)])
-    assert "does not belong" in stale.events[-1].message
+    assert "does not match" in stale.events[-1].message
     view = await stack.view(again.assistant_id)
     assert [found["status"] for found in view["approvals"]] == ["pending"]
     await talk.run(resume=[resolved(asked, decision="reject", args_hash=asked.metadata["retinue"]["args_hash"])])
@@ -240,7 +240,7 @@ async def test_a_question_that_is_abandoned_waits_for_the_next_message(
     assert (await talk.run(resume=[{"interruptId": asked.id, "status": "cancelled"}])).outcome == "cancelled"
     assert (await talk.say("Monday")).text == "Noted: Monday."
     late = await talk.run(resume=[resolved(asked, answer="Tuesday")])
-    assert "waits for no answer" in late.events[-1].message
+    assert "is not open" in late.events[-1].message
 
 
 async def test_a_thread_is_one_assistant_and_each_run_tells_only_what_is_new(

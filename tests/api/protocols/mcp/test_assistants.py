@@ -72,7 +72,7 @@ async def test_a_client_starts_meets_the_approval_decides_and_gets_the_result(
         unseen = await client.call_tool("decide_approval", {**about, "decision": "approve"})
         assert "args_hash" in refusal(unseen)
         other = await client.call_tool("decide_approval", {**about, "decision": "approve", "args_hash": "0" * 16})
-        assert "does not belong" in refusal(other)
+        assert "does not match" in refusal(other)
         assert (await stack.view(started["id"]))["status"] == "awaiting_approval"
         decision = {"decision": "approve", "args_hash": approval["args_hash"]}
         told(await client.call_tool("decide_approval", {**about, **decision}))
