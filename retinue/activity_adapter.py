@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -46,6 +46,19 @@ def build_activities(tools: Capability, *, tenant: str = HOME) -> list[Activity]
     """
     calls = [_wrap(name, getattr(tools, method.__name__), method, tenant) for name, method in tools.tool_methods()]
     return calls if tools.ledger is None else [*calls, close_effect(tools.ledger)]
+
+
+def keep_open(*things: AbstractAsyncContextManager[Any] | None) -> Callable[[], AbstractAsyncContextManager[None]]:
+    """A plugin's `run_context` that enters these in order when the worker starts and exits them when it stops."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for thing in filter(None, things):
+                await stack.enter_async_context(thing)
+            yield
+
+    return opened
 
 
 def close_effect(ledger: EffectLedger) -> Activity:

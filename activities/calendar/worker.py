@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,7 @@ from activities.calendar.models import CalendarBase
 from activities.calendar.settings import CalendarSettings
 from activities.calendar.store import CalendarStore
 from activities.calendar.tools import CalendarTools
-from retinue.activity_adapter import build_activities
+from retinue.activity_adapter import build_activities, keep_open
 from retinue.errors import InvalidArguments
 from retinue.store import Store
 from retinue.temporal.tenant_header import use_tenant
@@ -34,19 +32,10 @@ def plugin(settings: CalendarSettings | None = None) -> SimplePlugin:
     store = _store(settings)
     client = _client(settings)
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[None]:
-        await store.open()
-        try:
-            async with client or nullcontext():
-                yield
-        finally:
-            await store.close()
-
     calls = build_activities(
         _calendar(settings, store, client), tenant=ANY_TENANT if client is None else settings.organisation
     )
-    return SimplePlugin(CONTRACT.name, activities=calls, run_context=opened)
+    return SimplePlugin(CONTRACT.name, activities=calls, run_context=keep_open(store, client))
 
 
 async def import_file(path: Path, settings: CalendarSettings | None = None) -> str:
@@ -62,12 +51,9 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
         raise InvalidArguments("the events are kept on a CalDAV server", hint="import the file there")
     file = await asyncio.to_thread(read_file, path, settings.timezone)
     store = _store(settings)
-    await store.open()
-    try:
+    async with store:
         with use_tenant(settings.organisation):
             done = await CalendarStore(store).import_events(file.series)
-    finally:
-        await store.close()
     return file.outcome(done)
 
 

@@ -1,8 +1,6 @@
 """What runs where: the address book's activities on the queue `contacts`, with a store that lives as long as they."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -15,7 +13,7 @@ from activities.contacts.settings import ContactsSettings
 from activities.contacts.store import ContactsStore
 from activities.contacts.tools import ContactsTools
 from activities.contacts.vcard_file import read_file
-from retinue.activity_adapter import build_activities
+from retinue.activity_adapter import build_activities, keep_open
 from retinue.errors import InvalidArguments
 from retinue.network import dav
 from retinue.network.service_client import ExternalService
@@ -32,21 +30,12 @@ def plugin(settings: ContactsSettings | None = None) -> SimplePlugin:
     store = _store(settings)
     client = _client(settings) if settings.provider == "carddav" else None
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[None]:
-        async with AsyncExitStack() as open_things:
-            await store.open()
-            open_things.push_async_callback(store.close)
-            if client is not None:
-                await open_things.enter_async_context(client)
-            yield
-
     if client is None:
         calls = build_activities(ContactsTools(store), tenant=ANY_TENANT)
     else:
         tools = CarddavContacts(store.shared(), _collection(settings, client))
         calls = build_activities(tools, tenant=settings.organisation)
-    return SimplePlugin(CONTRACT.name, activities=calls, run_context=opened)
+    return SimplePlugin(CONTRACT.name, activities=calls, run_context=keep_open(store, client))
 
 
 async def import_file(path: Path, settings: ContactsSettings | None = None) -> str:
@@ -63,12 +52,9 @@ async def import_file(path: Path, settings: ContactsSettings | None = None) -> s
         raise InvalidArguments("files are imported into the own address book, and yours is on a server", hint=hint)
     file = await asyncio.to_thread(read_file, path)
     store = _store(settings)
-    await store.open()
-    try:
+    async with store:
         with use_tenant(settings.organisation):
             added = await ContactsStore(store).import_contacts(file.people)
-    finally:
-        await store.close()
     return file.outcome(added)
 
 

@@ -49,7 +49,7 @@ def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
-        async with _opened(store):
+        async with store.database:
             try:
                 yield
             finally:
@@ -70,7 +70,8 @@ async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
     if settings.provider != "own":
         raise InvalidArguments("the mailbox is on a mail server (EMAIL_PROVIDER); send the mail to it instead")
     mails = await asyncio.to_thread(lambda: mails_of(_content(path)))
-    async with _opened(MailStore(settings.database_url)) as mailbox:
+    mailbox = MailStore(settings.database_url)
+    async with mailbox.database:
         with use_tenant(settings.organisation):
             if len(mails) == 1:
                 return (await _delivered(mails[0], mailbox))[1]
@@ -115,15 +116,6 @@ def _content(path: Path) -> bytes:
     elif len(content) > MAX_BYTES:
         raise InvalidArguments(f"{path} is larger than {MAX_BYTES // 1024**2} MiB, which is the most a mail may have")
     return content
-
-
-@asynccontextmanager
-async def _opened(mailbox: MailStore) -> AsyncIterator[MailStore]:
-    await mailbox.open()
-    try:
-        yield mailbox
-    finally:
-        await mailbox.close()
 
 
 def _nothing() -> None:

@@ -1,8 +1,5 @@
 """What runs where: the to-do list's activities on the queue `tasks`, with a store that lives as long as they."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-
 import httpx
 from temporalio.plugin import SimplePlugin
 
@@ -10,7 +7,7 @@ from activities.tasks.contract import Channel, Tasks
 from activities.tasks.models import TasksBase
 from activities.tasks.settings import TasksSettings
 from activities.tasks.tools import TasksTools
-from retinue.activity_adapter import build_activities
+from retinue.activity_adapter import build_activities, keep_open
 from retinue.network.service_client import ExternalService
 from retinue.network.webhooks import MOST_BYTES, Webhook, key_of
 from retinue.store import Store
@@ -27,18 +24,11 @@ def plugin(settings: TasksSettings | None = None) -> SimplePlugin:
 
     client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False) if settings.notify is Channel.WEBHOOK else None
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[None]:
-        async with AsyncExitStack() as open_things:
-            await store.open()
-            open_things.push_async_callback(store.close)
-            if client is not None:
-                await open_things.enter_async_context(client)
-            yield
-
     webhook = _webhook(settings, client) if client else None
     tools = TasksTools(store, channel=settings.notify, webhook=webhook, hears=settings.organisation)
-    return SimplePlugin(CONTRACT.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=opened)
+    return SimplePlugin(
+        CONTRACT.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=keep_open(store, client)
+    )
 
 
 def _webhook(settings: TasksSettings, client: httpx.AsyncClient) -> Webhook:

@@ -1,8 +1,5 @@
 """Where the weather capability becomes a worker: its contract, and a plugin that holds the HTTP client open."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import httpx
 from temporalio.plugin import SimplePlugin
 
@@ -11,7 +8,7 @@ from activities.weather.provider import OpenMeteo, Simulated, WeatherProvider
 from activities.weather.service import Service, new_client
 from activities.weather.settings import WeatherSettings
 from activities.weather.tools import WeatherTools
-from retinue.activity_adapter import build_activities
+from retinue.activity_adapter import build_activities, keep_open
 from retinue.tenancy import ANY_TENANT
 from retinue.times import present
 
@@ -26,13 +23,10 @@ def plugin(settings: WeatherSettings | None = None) -> SimplePlugin:
     settings = settings or WeatherSettings()
     client = new_client(settings.timeout)
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[None]:
-        async with client:
-            yield
-
     tools = WeatherTools(_provider(settings, client))
-    return SimplePlugin(Weather.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=opened)
+    return SimplePlugin(
+        Weather.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=keep_open(client)
+    )
 
 
 def notice(settings: WeatherSettings | None = None) -> str:

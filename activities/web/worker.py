@@ -1,15 +1,12 @@
 """Where the web capability becomes a worker: its contract, and a plugin that holds the guarded client open."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from temporalio.plugin import SimplePlugin
 
 from activities.web.contract import Web
 from activities.web.pages import Pages
 from activities.web.settings import WebSettings
 from activities.web.tools import WebTools
-from retinue.activity_adapter import build_activities
+from retinue.activity_adapter import build_activities, keep_open
 from retinue.network.egress import Egress, guarded_client
 from retinue.tenancy import ANY_TENANT
 from retinue.times import present
@@ -24,10 +21,5 @@ def plugin(settings: WebSettings | None = None) -> SimplePlugin:
     egress = Egress(allow=settings.allow_hosts, ports=settings.ports, hint=_HINT)
     client = guarded_client(egress, timeout=settings.timeout / 2, user_agent=settings.user_agent(Web.version))
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[None]:
-        async with client:
-            yield
-
     tools = WebTools(Pages(client, deadline=settings.timeout, clock=present))
-    return SimplePlugin(Web.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=opened)
+    return SimplePlugin(Web.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=keep_open(client))
