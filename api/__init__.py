@@ -1,1 +1,1 @@
-"""The front door: a FastAPI application over the workflows. It keeps no state but the table of idempotency keys."""
+"""The HTTP API: a FastAPI application over the workflows. Its own state is in `storage/` (api.db)."""

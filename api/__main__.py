@@ -1,4 +1,4 @@
-"""`python -m api`: the front door as a process."""
+"""`python -m api`: the API as a process."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from retinue.runtime.watchdog import LoopCheck, Watchdog
 from retinue.settings import RetinueSettings, load_environment
 
 _NOT_STARTED = 3
-"""The exit code of a server whose port is taken, as uvicorn's own."""
+"""uvicorn's exit code when the port is in use."""
 
 
 _TICKS = 10
-"""Of a tenth of a second: so often the server looks whether its database is still there."""
+"""Ticks of 0.1 s between two checks that the database file still exists."""
 _log = logging.getLogger("retinue.api")
 
 
 class FrontDoor(uvicorn.Server):
-    """A server that ends its streams of events before it waits for what is being answered: those last for minutes.
+    """A server that closes its event streams before it waits for open requests: streams last for minutes.
 
-    It also ends when the file of its database was deleted or replaced, so that a new one opens what stands there now. A
-    watchdog ends the process when its event loop is stuck, so that it is replaced.
+    It also exits when its database file was deleted or replaced, so that the next process opens the current file. A
+    watchdog exits the process when its event loop is stuck.
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve, watched."""
+        """Start serving, with a watchdog."""
         Watchdog([LoopCheck(asyncio.get_running_loop())], RetinueSettings().liveness_file).start()
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to end."""
+        """Return whether to exit."""
         if counter % _TICKS == 0 and (problem := lost()):
-            _log.error("%s; the API ends, so that a new one starts", problem)
+            _log.error("%s; the API exits, so that a new process starts", problem)
             return True
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let the readers go, so that they resume at another process; finish the rest."""
+        """Close the event streams, so that readers resume at another process; finish the other requests."""
         house = getattr(self.config.app.state, "house", None) if isinstance(self.config.app, FastAPI) else None
         if isinstance(house, AppState):
             await house.broadcasters.close()
@@ -57,7 +57,7 @@ class FrontDoor(uvicorn.Server):
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT. Never returns."""
+    """Serve until SIGTERM or SIGINT. Never return."""
     load_environment()
     settings = RetinueSettings()
     configure(settings.log_level)

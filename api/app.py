@@ -37,9 +37,9 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     """Build the application.
 
     Args:
-        settings: Read from the environment by default.
-        client: A connected Temporal client; by default one that connects at the first call, so that the front door
-            comes up, and answers 503, while Temporal is away.
+        settings: By default read from the environment.
+        client: A connected Temporal client; by default one that connects at the first call, so that the API
+            starts, and answers 503, while Temporal is unavailable.
     """
     chosen = settings or ApiSettings()
     policies = chosen.policies()
@@ -125,8 +125,8 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
 
 
 def _delivering(settings: ApiSettings, keys: IdempotencyKeys, client: Client | None) -> asyncio.Task[None]:
-    """Begin to deliver what webhooks are to be told."""
-    from api.webhooks.delivery import Places, serve  # a worker costs memory, which nobody pays who tells nobody
+    """Start delivering webhook messages."""
+    from api.webhooks.delivery import Places, serve  # no worker, and no memory for it, without webhooks
     from api.webhooks.registrations import Webhooks
 
     return asyncio.create_task(

@@ -1,4 +1,4 @@
-"""What endpoints ask for, by name."""
+"""FastAPI dependencies of the routes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from workflows.rules.policy import Policy
 
 _CONNECT = 5.0
 _SEEN = timedelta(seconds=15)
-"""How old the pauses of models may be that a page shows which is refreshed all the time."""
+"""Maximum age in seconds of the model pauses on a page that refreshes constantly."""
 
 
 def _now() -> datetime:
@@ -43,7 +43,7 @@ def _now() -> datetime:
 
 @dataclass
 class AppState:
-    """What lives as long as the process."""
+    """State that lives as long as the process."""
 
     client: Client
     keys: IdempotencyKeys
@@ -57,25 +57,25 @@ class AppState:
     known: KnownViews = field(default_factory=KnownViews)
     pauses: TtlCache[PausesResult] = field(default_factory=lambda: TtlCache(size=1, lifetime=_SEEN, clock=_now))
     rights_changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when somebody may do less than before, for what was allowed with their rights."""
+    """Set when a person's rights were reduced, so that their schedules are updated."""
     ready: bool = False
     connected: bool = False
     worker_started: datetime | None = None
-    """When the workflow worker did, as far as `/readyz` has seen."""
+    """When the workflow worker started, as last seen by `/readyz`."""
     worker_restarted: bool = False
 
     async def connect(self) -> None:
-        """Make sure that the lazy client has connected once; later outages show as `RPCError` in each call.
+        """Connect the lazy client once; later outages raise `RPCError` in each call.
 
         Raises:
-            ServiceUnavailable: Temporal cannot be reached yet, or our keys do not open what stands there.
+            ServiceUnavailable: Temporal cannot be reached yet, or our keys do not decrypt its data.
         """
         if self.connected:
             return
         try:
             async with asyncio.timeout(_CONNECT):
                 await self.client.service_client.check_health()
-        except (RuntimeError, TimeoutError):  # RuntimeError is the SDK's word for a first connection that failed
+        except (RuntimeError, TimeoutError):  # the SDK raises RuntimeError when the first connection fails
             raise ServiceUnavailable(
                 "Temporal cannot be reached; nothing was changed", hint="try again in a few seconds"
             ) from None
@@ -84,13 +84,13 @@ class AppState:
 
 
 def state_at_rest(request: Request) -> AppState:
-    """The process's own things, whether Temporal is there or not."""
+    """Return the application state; Temporal may be down."""
     state: AppState = request.app.state.house
     return state
 
 
 async def connected_state(state: Annotated[AppState, Depends(state_at_rest)]) -> AppState:
-    """The process's own things, connected to Temporal."""
+    """Return the application state, connected to Temporal."""
     await state.connect()
     return state
 
@@ -101,7 +101,7 @@ async def caller(
     _bearer: Annotated[Any, Security(BEARER)],
     _session: Annotated[Any, Security(SESSION)],
 ) -> Person:
-    """Who calls, once per request. What is asked for and not read tells the OpenAPI document how people are recognised."""
+    """Authenticate the caller, once per request. Unused parameters declare the security schemes in OpenAPI."""
     session = await session_credential(request)
     found = request.state.recognised = await state.people.caller(request.headers, session)
     if found.how is AuthMethod.SINGLE_USER and not state.settings.retinue_private_address:
@@ -110,7 +110,7 @@ async def caller(
 
 
 class Needs:
-    """What a route asks of its caller, as a dependency that every route declares."""
+    """The permission that a route requires, as a dependency that every route declares."""
 
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
@@ -121,28 +121,28 @@ class Needs:
         person: Annotated[Person, Depends(caller)],
         state: Annotated[AppState, Depends(state_at_rest)],
     ) -> None:
-        """Refuse whoever may not, or asks too often.
+        """Refuse callers without the permission or over their rate limit.
 
         Raises:
-            NotAllowed: Their roles, or the key they use, do not allow it.
-            TooMany: They used up what `RETINUE_RATE_LIMIT` gives them.
+            NotAllowed: The caller's roles, or the key in use, do not include the permission.
+            TooMany: The caller exceeded `RETINUE_RATE_LIMIT`.
         """
         state.rates.acquire(request.scope, person.owner)
         person.check(self.permission)
 
 
 def needs(permission: Permission) -> Any:
-    """For `dependencies=[...]` of a route."""
+    """Return the dependency for `dependencies=[...]` of a route."""
     return Depends(Needs(permission))
 
 
 def my_runs(state: Annotated[AppState, Depends(connected_state)], person: Annotated[Person, Depends(caller)]) -> Runs:
-    """The caller's runs."""
+    """Return the service for the caller's runs."""
     return runs_of(state, person.owner, person.credential, audits=person.audits())
 
 
 def runs_of(state: AppState, owner: str, credential: Credential | None, *, audits: bool = False) -> Runs:
-    """The runs of an owner, as whoever comes with a credential has them."""
+    """Return the service for an owner's runs, as reached with this credential."""
     return Runs(
         state.client,
         owner=owner,
@@ -158,7 +158,7 @@ def runs_of(state: AppState, owner: str, credential: Credential | None, *, audit
 
 
 def schedule_updates(state: AppState) -> ScheduleUpdates:
-    """What brings schedules up to date."""
+    """Return the service that updates schedules."""
 
     def schedules_of(owner: str, credential: Credential | None) -> Schedules:
         return Schedules(state.client, state.links, owner=owner, runs=runs_of(state, owner, credential))
@@ -171,7 +171,7 @@ def my_events(
     person: Annotated[Person, Depends(caller)],
     runs: Annotated[Runs, Depends(my_runs)],
 ) -> RunEvents:
-    """The events of the caller's runs."""
+    """Return the event source for the caller's runs."""
     return RunEvents(runs, state.broadcasters, owner=person.owner)
 
 
@@ -186,10 +186,10 @@ def idempotency_key(
         ),
     ] = None,
 ) -> str | None:
-    """The caller's key, checked.
+    """Return the caller's validated Idempotency-Key.
 
     Raises:
-        CallerError: It is none, or there are two: nobody knows which counts.
+        CallerError: It is malformed, or there are several.
     """
     if len(request.headers.getlist("idempotency-key")) > 1:
         raise CallerError("there are several Idempotency-Key headers", hint="send one")

@@ -1,4 +1,4 @@
-"""Errors at the edge of the HTTP API, as RFC 9457 problem details. `detail` always says what to do."""
+"""Errors of the HTTP API as RFC 9457 problem details. `detail` always says what to do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from retinue.text import clip
 MEDIA_TYPE = "application/problem+json"
 _UNREADABLE = "the body cannot be read as JSON (UTF-8, not nested too deeply); send an object as /docs shows"
 _OURS = "Value error, "
-"""What pydantic puts before the sentences of our own validators."""
+"""pydantic's prefix for messages of our own validators."""
 _MAX_POINTER = 200
 _log = logging.getLogger("retinue.api")
 
@@ -40,27 +40,27 @@ _log = logging.getLogger("retinue.api")
 class Problem(BaseModel):
     """A problem detail (RFC 9457)."""
 
-    type: str = Field("about:blank", description="names the kind of problem, as in 'urn:retinue:problem:not-found'")
+    type: str = Field("about:blank", description="kind of problem, as in 'urn:retinue:problem:not-found'")
     title: str
     status: int
     detail: str = Field(description="what went wrong and what to do")
-    errors: list[dict[str, str]] | None = Field(None, description="for wrong input: JSON pointer and detail of each")
+    errors: list[dict[str, str]] | None = Field(None, description="for invalid input: JSON pointer and detail of each")
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
     for code, text in {
-        400: "The body is not JSON or nested too deeply, or the Idempotency-Key is not a key.",
-        401: "You are not recognised: there is no key or token, or one that is not valid here.",
-        403: "It was sent by another site's page, to a host name that is not ours, or it is not yours to decide.",
-        404: "There is no such thing, or it is not yours.",
-        409: "It was decided, changed or closed meanwhile; or, with Retry-After, the same request is being answered.",
-        408: "The body did not come in time.",
+        400: "The body is not JSON or nested too deeply, or the Idempotency-Key is malformed.",
+        401: "Not authenticated: the key or token is missing or not valid here.",
+        403: "Not allowed: a missing permission, a page of another site, a host name that is not allowed, or another person's decision.",
+        404: "Not found, or not yours.",
+        409: "Already decided, changed or closed; or, with Retry-After, the same request is in progress.",
+        408: "The body did not arrive in time.",
         413: "The body is larger than 64 KiB.",
-        415: "The body is not sent as application/json, or it is packed.",
-        422: "A value is wrong, or the Idempotency-Key was used for another request.",
-        429: "You ask too often, or too many attempts to sign in failed; Retry-After says how long to wait.",
-        431: "There are more than 100 headers, or more than 32 KiB of them.",
+        415: "The body is not application/json, or it is compressed.",
+        422: "A value is invalid, or the Idempotency-Key was used for another request.",
+        429: "Rate limit exceeded, or too many failed sign-ins; Retry-After says how long to wait.",
+        431: "More than 100 headers, or more than 32 KiB of headers.",
         503: "Temporal or the workflow worker does not answer; try again.",
     }.items()
 }
@@ -108,14 +108,14 @@ def install(app: FastAPI) -> None:
 
 
 def status_of(error: RetinueError) -> HTTPStatus:
-    """The status that an expected error has at the front door."""
+    """Return the HTTP status of an expected error."""
     return next(_BY_ERROR[kind] for kind in type(error).__mro__ if kind in _BY_ERROR)
 
 
 async def translated(
     request: Request, error: RetinueError | RequestValidationError | HTTPException | RPCError
 ) -> JSONResponse:
-    """The problem that an expected error is, for a door that tells it in its own protocol's words."""
+    """Return an expected error as a problem, for protocols with their own error format."""
     if isinstance(error, RetinueError):
         return await _retinue(request, error)
     if isinstance(error, HTTPException):
@@ -149,7 +149,7 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
         )
     errors = [{"pointer": _pointer(item["loc"]), "detail": item["msg"].removeprefix(_OURS)} for item in found[:20]]
     told = "; ".join(f"{item['pointer']}: {item['detail']}" for item in errors[:5])
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"some values are wrong: {told}", errors=errors)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"some values are invalid: {told}", errors=errors)
 
 
 def _says_json(request: Request) -> bool:
@@ -158,7 +158,7 @@ def _says_json(request: Request) -> bool:
 
 
 def _pointer(loc: tuple[Any, ...]) -> str:
-    """JSON pointer into the body (or `/query/...`, `/path/...`); its beginning, where the value is nested absurdly."""
+    """Return a JSON pointer into the body (or `/query/...`, `/path/...`), cut if the value is nested very deeply."""
     parts = [str(part).replace("~", "~0").replace("/", "~1") for part in loc]
     pointer = "/" + "/".join(parts[1:] if parts[0] == "body" else parts)
     return clip(pointer, _MAX_POINTER)
@@ -170,14 +170,14 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     headers = {"Allow": ", ".join(_allowed(request))} if status is HTTPStatus.METHOD_NOT_ALLOWED else error.headers
     hint = {
         400: _UNREADABLE,
-        404: "there is nothing at this address; see /docs",
-        405: "this address does not take this method; see /docs",
+        404: "there is no such address; see /docs",
+        405: "this address does not support this method; see /docs",
     }
     return problem(status, hint.get(status, str(error.detail)), headers=headers)
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods that this address takes: the router itself names only those of the first route that it finds."""
+    """Return the methods of this address: the router names only those of the first matching route."""
     found = [
         method
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -195,11 +195,11 @@ async def _rpc(_request: Request, error: Exception) -> JSONResponse:
     _log.warning("temporal: %s", error.status.name)
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "Temporal does not answer at the moment. What was acknowledged is safe; try again in a few seconds.",
+        "Temporal does not answer at the moment. Acknowledged requests are safe; try again in a few seconds.",
         headers={"Retry-After": "2"},
     )
 
 
 async def _bug(_request: Request, error: Exception) -> JSONResponse:
     _log.error("request failed unexpectedly", exc_info=error)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of our own; the API's log has the details")
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error (see the API's log)")

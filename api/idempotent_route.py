@@ -1,7 +1,7 @@
-"""Requests that are answered once: with an `Idempotency-Key`, a repeated one gets the first answer again.
+"""Idempotent routes: with an `Idempotency-Key`, a repeated request gets the first answer again.
 
-A route that takes part is made by `IdempotentRoute`, asks for `Idempotency`, and claims the key right before it does anything. Only
-what succeeded is kept. A refusal, or an outage, gives the key back, so that the same request may be tried again.
+Such a route uses `IdempotentRoute`, depends on `Idempotency`, and claims the key right before it has any effect. Only
+successful answers are stored. A refusal or an outage releases the key, so that the request can be retried.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REPLAYED = "Idempotency-Replayed"
 _KEPT_HEADERS = ("location", "content-type")
 
 
-class Repeated(Exception):  # no error: the way to the first answer from the middle of a route
+class Repeated(Exception):  # not an error: returns the first answer from inside a route
     """The request was answered before."""
 
     def __init__(self, claim: Claim, answer: Answer) -> None:
@@ -33,7 +33,7 @@ class Repeated(Exception):  # no error: the way to the first answer from the mid
 
 @dataclass
 class Idempotency:
-    """The caller's key in this request, if they sent one."""
+    """The caller's key in this request, if any."""
 
     request: Request
     keys: IdempotencyKeys
@@ -42,16 +42,16 @@ class Idempotency:
     claimed: Claim | None = None
 
     async def claim(self, body: BaseModel | None = None, *, fingerprint: str | None = None) -> Claim | None:
-        """Claim the key for this request; None without one.
+        """Claim the key for this request; None without a key.
 
         Args:
-            body: What was asked. How long to wait for it, and defaults written out, make no difference.
-            fingerprint: What to keep in place of method and path: the kind of request, and what it is about.
+            body: The request. `wait_seconds` and explicit defaults make no difference.
+            fingerprint: Replaces method and path: the kind of request and its target.
 
         Raises:
-            Repeated: It was answered before.
+            Repeated: The request was answered before.
             InvalidArguments: The key was used for another request.
-            InProgress: The same request is being answered.
+            InProgress: The same request is in progress.
         """
         if self.key is None:
             return None
@@ -69,7 +69,7 @@ class Idempotency:
         return claim
 
     async def keep(self, response: Response) -> None:
-        """Keep the answer, if the key was claimed and the request succeeded."""
+        """Store the answer if the key was claimed and the request succeeded."""
         if self.claimed is None:
             return
         body = getattr(response, "body", None)
@@ -80,22 +80,22 @@ class Idempotency:
         await self.keys.keep(self.claimed, Answer(status=response.status_code, headers=headers, body=body))
 
     async def give_back(self) -> None:
-        """Let the same request be tried again."""
+        """Release the key, so that the request can be retried."""
         if self.claimed is not None:
             await self.keys.give_back(self.claimed)
 
 
 def once(request: Request, state: StateAtRest, person: Caller, key: Key) -> Idempotency:
-    """The caller's key, for a route of the class below."""
+    """Return the caller's key, for an `IdempotentRoute`."""
     found = request.state.once = Idempotency(request, state.keys, person.owner, key)
     return found
 
 
 class IdempotentRoute(APIRoute):
-    """A route whose answers are kept for repeated requests."""
+    """A route that stores its answers for repeated requests."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Answer, and keep what was answered; or give the first answer again."""
+        """Return a handler that stores its answer, or returns the first one again."""
         answer = super().get_route_handler()
 
         async def answered_once(request: Request) -> Response:

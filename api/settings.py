@@ -18,7 +18,7 @@ from workflows.rules.policy import DEFAULT_POLICY, Policy
 from workflows.rules.policy_file import parse_policies
 
 if TYPE_CHECKING:
-    from retinue.network.egress import (  # with its HTTP client it costs memory, and only webhooks need it
+    from retinue.network.egress import (  # only webhooks need it, and its HTTP client costs memory
         Egress,
         HostPort,
     )
@@ -27,66 +27,60 @@ _DOORS = frozenset({"mcp", "openai", "a2a", "ag-ui"})
 
 
 class ApiSettings(BaseSettings):
-    """What the front door reads from the environment; `.env.example` explains each."""
+    """The API's environment variables; `.env.example` explains each."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
     api_database_url: str = Field(default_factory=lambda: RetinueSettings().sqlite_url("api"))
-    retinue_timezone: str = Field(
-        "UTC", description="IANA zone of a person who names none, and of the days in which budgets of a day are counted"
-    )
+    retinue_timezone: str = Field("UTC", description="default IANA time zone, also for the days of daily budgets")
     retinue_temporal_ui_url: str | None = Field(None, description="address of the Temporal Web UI, for links")
-    retinue_allowed_hosts: str = Field(
-        "", description="further host names (comma) by which people reach the API; * for any"
-    )
+    retinue_allowed_hosts: str = Field("", description="additional host names (comma) of the API; * for any")
     retinue_wait_for: str = Field(
-        "", description="capabilities (comma) that must have been seen before /readyz says 200"
+        "", description="capabilities (comma) that must have registered before /readyz returns 200"
     )
 
-    retinue_policy: Path | None = Field(None, description="the policy file (TOML); without it the default policy holds")
+    retinue_policy: Path | None = Field(None, description="the policy file (TOML); default: the built-in policy")
     retinue_user_header: str | None = Field(
-        None, description="the request header in which an authenticating proxy names the caller; unset: one person"
+        None, description="the request header in which an authenticating proxy names the caller; unset: single user"
     )
     retinue_private_address: bool = Field(
-        False, description="nobody but the one person reaches the address on which we listen, though it is not loopback"
+        False, description="only the single user reaches the listen address, although it is not loopback"
     )
     retinue_cors_origins: str = Field(
         "",
         description="origins (comma), as in https://app.example.com, whose pages may call with their own credentials",
     )
-    retinue_rate_limit: str | None = Field(None, description="requests per seconds for each caller, as in 1200/60")
-    retinue_failed_logins: str = Field(
-        "300/60", description="failed attempts to sign in per seconds for each address, as in 300/60"
-    )
+    retinue_rate_limit: str | None = Field(None, description="requests/seconds per caller, as in 1200/60")
+    retinue_failed_logins: str = Field("300/60", description="failed sign-ins/seconds per address, as in 300/60")
     retinue_codec_origin: str | None = Field(
         None,
         pattern=r"^https?://[^/?#\s]+$",
-        description="the exact origin of the Web UI for which payloads are decoded; unset: no codec server",
+        description="the exact origin of the Web UI for the codec server; unset: no codec server",
     )
     retinue_codec_tenant: str = Field(HOME, description="the organisation whose operators may decode payloads")
     retinue_chat_turns: int = Field(100, ge=1, le=500, description="turns after which a chat continues as a new run")
 
-    retinue_webhooks: bool = Field(False, description="people may have programs told what their runs want of them")
+    retinue_webhooks: bool = Field(False, description="people may register webhooks")
     retinue_webhook_allow: str = Field(
-        "", description="places (comma, host:port) to which webhooks may lead though they are private or without TLS"
+        "", description="destinations (comma, host:port) allowed for webhooks although they are private or without TLS"
     )
     retinue_webhook_retries: str = Field(
         "5,300,1800,7200,18000,36000,50400,72000,86400",
         pattern=r"^\d{1,5}(\.\d{1,3})?(,\d{1,5}(\.\d{1,3})?){0,11}$",
-        description="seconds (comma) before each further attempt to deliver a message; then it is given up",
+        description="seconds (comma) before each further delivery attempt; after the last one the message fails",
     )
     retinue_public_url: str | None = Field(
         None,
         pattern=r"^https?://[^/?#\s][^?#\s]*$",
-        description="the address at which people open the console, for links in messages",
+        description="the console's public address, for links in messages",
     )
 
     retinue_doors: str = Field(
-        "mcp,openai,a2a,ag-ui", description="protocols (comma) that are served beside the API; - for none"
+        "mcp,openai,a2a,ag-ui", description="protocols (comma) served besides the API; - for none"
     )
 
     def policies(self) -> dict[str, Policy]:
-        """The policies by name; `default` is always there.
+        """Return the policies by name; `default` always exists.
 
         Raises:
             ValueError: The file cannot be read, or a rule in it is wrong.
@@ -100,58 +94,60 @@ class ApiSettings(BaseSettings):
         return parse_policies(text)
 
     def hosts(self) -> set[str]:
-        """Host names under which we may be asked: this machine's own, `RETINUE_HOST`, `RETINUE_ALLOWED_HOSTS`."""
+        """Return the allowed host names: this machine's own, `RETINUE_HOST`, `RETINUE_ALLOWED_HOSTS`."""
         named = {name.strip() for name in self.retinue_allowed_hosts.split(",") if name.strip()}
         return {"127.0.0.1", "localhost", "[::1]", RetinueSettings().host} | named
 
     def cors_origins(self) -> set[str]:
-        """The origins in `RETINUE_CORS_ORIGINS`, exactly as browsers send them.
+        """Return the origins in `RETINUE_CORS_ORIGINS`, exactly as browsers send them.
 
         Raises:
-            ValueError: One of them is none.
+            ValueError: One of them is not an origin.
         """
         origins = {name.strip() for name in self.retinue_cors_origins.split(",") if name.strip()}
         for origin in origins:
             if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?|http://\[[0-9a-f:]+\](:\d{1,5})?", origin):
                 raise ValueError(
-                    f"RETINUE_CORS_ORIGINS: {origin!r} is no origin; write it as in https://app.example.com"
+                    f"RETINUE_CORS_ORIGINS: {origin!r} is not an origin; write it as in https://app.example.com"
                 )
         return origins
 
     def doors(self) -> set[str]:
-        """The names in `RETINUE_DOORS`; `-` alone is none, since an empty variable counts as unset.
+        """Return the protocols in `RETINUE_DOORS`; `-` means none, since an empty variable counts as unset.
 
         Raises:
-            ValueError: There is no such door.
+            ValueError: There is no such protocol.
         """
         names = {name.strip() for name in self.retinue_doors.split(",") if name.strip()} - {"-"}
         if unknown := sorted(names - _DOORS):
-            raise ValueError(f"RETINUE_DOORS: there is no door {unknown[0]!r}; there are {', '.join(sorted(_DOORS))}")
+            raise ValueError(
+                f"RETINUE_DOORS: there is no protocol {unknown[0]!r}; there are {', '.join(sorted(_DOORS))}"
+            )
         return names
 
     def rate_limit(self) -> Rate:
-        """How often each caller may ask: hardly bounded for the one person of this machine.
+        """Return the rate limit per caller; very high for the single user of this machine.
 
         Raises:
-            ValueError: It is no rate.
+            ValueError: It is not a valid rate.
         """
         return Rate.parsed(self.retinue_rate_limit or ("60000/60" if self.alone() else "1200/60"))
 
     def alone(self) -> bool:
-        """Whether people are not told apart, and who brings no credential is the one person."""
+        """Return whether this is a single-user installation: a caller without a credential is the user."""
         return self.retinue_user_header is None and IdentitySettings().retinue_oidc_issuer is None
 
     def check_address(self) -> None:
-        """Before the start.
+        """Check the settings before the start.
 
         Raises:
-            InvalidArguments: Others could act as the one person.
+            InvalidArguments: Others could act as the single user.
         """
         if self.alone() and not self.retinue_private_address:
             check_address(RetinueSettings().host)
 
     def webhook_places(self) -> set[HostPort]:
-        """The places in `RETINUE_WEBHOOK_ALLOW`.
+        """Return the destinations in `RETINUE_WEBHOOK_ALLOW`.
 
         Raises:
             ValueError: One of them is none.
@@ -161,25 +157,25 @@ class ApiSettings(BaseSettings):
         return {HostPort.parse(place) for place in self.retinue_webhook_allow.split(",") if place.strip()}
 
     def webhook_egress(self) -> Egress:
-        """Where webhooks may lead. Errors as for the places."""
+        """Return the egress rules of webhooks. Raise ValueError for a wrong `RETINUE_WEBHOOK_ALLOW`."""
         from retinue.network.egress import Egress
 
         return Egress(allow=self.webhook_places(), hint="RETINUE_WEBHOOK_ALLOW opens single places")
 
     def webhook_pauses(self) -> list[float]:
-        """The seconds in `RETINUE_WEBHOOK_RETRIES`."""
+        """Return the seconds in `RETINUE_WEBHOOK_RETRIES`."""
         return [float(pause) for pause in self.retinue_webhook_retries.split(",")]
 
     def public_url(self) -> str:
-        """Where people open the console, without a trailing slash."""
+        """Return the console's public address, without a trailing slash."""
         local = RetinueSettings()
         return (self.retinue_public_url or f"http://{local.host}:{local.port}").rstrip("/")
 
     def wait_for(self) -> set[str]:
-        """The names in `RETINUE_WAIT_FOR`."""
+        """Return the names in `RETINUE_WAIT_FOR`."""
         return {name.strip() for name in self.retinue_wait_for.split(",") if name.strip()}
 
     def temporal_ui(self) -> str:
-        """Address of the Web UI without a trailing slash."""
+        """Return the address of the Web UI, without a trailing slash."""
         local = RetinueSettings()
         return (self.retinue_temporal_ui_url or f"http://{local.host}:{local.temporal_ui_port}").rstrip("/")

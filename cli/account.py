@@ -34,10 +34,10 @@ def login(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Store the address of an API and your key for it, in your config folder, for you alone (0600).
+    """Store the address of an API and your key for it in your config folder, readable only by you (0600).
 
-    The key is asked for, or read from standard input or RETINUE_API_KEY; it is never an argument, since those stay in the
-    shell's history. A single-user stack needs none, and says so.
+    The key is prompted for, or read from standard input or RETINUE_API_KEY; it is never an argument, since arguments stay
+    in the shell's history. A single-user stack needs no key.
 
     Example: bin/retinue --url https://retinue.example.com login
     """
@@ -53,7 +53,7 @@ def login(
         print(json.dumps({"url": url, "stored_in": str(file), "key": bool(key), "me": json.loads(me.json_text())}))
         return
     if not key:
-        render.say(f"{url} is a stack for one person: no key is needed.")
+        render.say(f"{url} is a single-user stack: no key is needed.")
     _show_me(me)
     render.say(f"Stored in {file}; `bin/retinue logout` removes it.")
 
@@ -71,7 +71,7 @@ def logout(as_json: AsJson = False) -> None:
 
 
 def whoami(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show whom Retinue takes you for, and what you may do. Exit code 5 where it knows nobody.
+    """Show the authenticated caller and its permissions. Exit code 5 if not authenticated.
 
     Example: bin/retinue whoami
     """
@@ -99,13 +99,13 @@ def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
     elif found.keys:
         render.show(_table(found.keys))
     else:
-        render.say("There is none. Make one with `bin/retinue keys add`.")
+        render.say("No API keys. Create one with `bin/retinue keys add`.")
 
 
 @keys.command()
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What lists call it.")],
+    name: Annotated[str, typer.Argument(help="Name in lists.")],
     scopes: Annotated[
         list[str] | None,
         typer.Option("--scope", help="Only this permission, as `whoami` shows them; repeatable.", show_default=False),
@@ -113,7 +113,7 @@ def add(
     until: Until = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key. It is printed this once.
+    """Create an API key. It is printed only once.
 
     Example: bin/retinue keys add laptop --scope read --scope ask --until 2027-06-30
     """
@@ -121,7 +121,7 @@ def add(
     if as_json:
         print(made.json_text())
         return
-    render.tell("This is shown once; RETINUE_API_KEY or `bin/retinue login` takes it:")
+    render.tell("Shown only once; use it as RETINUE_API_KEY or with `bin/retinue login`:")
     print(made.key)
 
 
@@ -131,7 +131,7 @@ def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """End a key at once.
+    """Revoke a key at once.
 
     Example: bin/retinue keys revoke k-3f9c
     """
@@ -159,7 +159,7 @@ def _without_key(url: str) -> Me | None:
 
 def _asked_key(url: str) -> str:
     if not is_interactive():
-        raise WrongUsage(f"{url} wants a key; pipe it in and use --key-stdin, or set RETINUE_API_KEY")
+        raise WrongUsage(f"{url} requires a key; pipe it in with --key-stdin, or set RETINUE_API_KEY")
     key: str = typer.prompt(f"API key for {url}", hide_input=True)
     return key.strip()
 
@@ -167,7 +167,9 @@ def _asked_key(url: str) -> str:
 def _check_encrypted(url: str, *, allowed: bool) -> None:
     """A key is as good as its owner, so it does not travel where others can read it."""
     if url.startswith("http://") and not Door.of(url, "").is_this_machine and not allowed:
-        raise WrongUsage(f"{url} is not encrypted, so others could read your key; use https, or insist by --plain-http")
+        raise WrongUsage(
+            f"{url} is not encrypted, so others could read your key; use https, or allow it with --plain-http"
+        )
 
 
 def _show_me(me: Me) -> None:
@@ -188,6 +190,6 @@ def _table(found: list[ApiKey]) -> Table:
     for key in found:
         until = render.when(key.expires_at)
         used = render.when(key.last_used_at) if key.last_used_at else "never"
-        cells = (key.id, key.prefix, key.name, ", ".join(key.scopes) or "all that you may", until, used)
+        cells = (key.id, key.prefix, key.name, ", ".join(key.scopes) or "everything you may", until, used)
         table.add_row(*(render.plain(cell) for cell in cells))
     return table

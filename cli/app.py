@@ -58,16 +58,16 @@ app = typer.Typer(
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The assistant's id, as `ask` and `list` show it.")]
 ApprovalId = Annotated[
     str | None,
-    typer.Argument(metavar="[APPROVAL_ID]", help="May be left out when exactly one waits.", show_default=False),
+    typer.Argument(metavar="[APPROVAL_ID]", help="Optional if exactly one approval is pending.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON as it is.")]
 Comment = Annotated[str | None, typer.Option(help="Recorded with the decision.", show_default=False)]
 ArgsHash = Annotated[
     str | None,
-    typer.Option(help="Decide only if the action still has this hash, as shown earlier.", show_default=False),
+    typer.Option(help="Decide only if the action still has this hash, as shown before.", show_default=False),
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Relative to the current folder.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the run, or only start it.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the assistant, or only start it.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -82,19 +82,19 @@ def main(
     url: Annotated[
         str | None,
         typer.Option(
-            envvar="RETINUE_URL", help="Address of the API; by default where you logged in, else the local stack."
+            envvar="RETINUE_URL", help="Address of the API (default: where you logged in, else the local stack)."
         ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Retinue, a durable personal assistant: ask it, watch it, decide what it may do.
+    """Retinue, a durable personal assistant: start assistants, watch them, decide approvals.
 
     [bold]Example[/bold]: bin/retinue ask "What is on my calendar tomorrow?"
 
     [bold]Exit codes[/bold]: 0 done, 1 failed, 2 wrong usage, 3 waits for a person,
-    4 cannot reach Retinue, 5 not allowed or not logged in, 130 interrupted (the run goes on).
+    4 cannot reach Retinue, 5 not allowed or not logged in, 130 interrupted (the assistant continues).
     """
     context.obj = url
 
@@ -104,14 +104,14 @@ def _end(code: int) -> NoReturn:
 
 
 def _follow(client: Client, started: Assistant, *, wait: bool, as_json: bool, talks: bool = True) -> None:
-    """Watch a run, or name it."""
+    """Watch an assistant, or print its id."""
     if wait:
         _end(watch(client, started.id, as_json=as_json, talks=talks))
     print(started.json_text() if as_json else started.id)
 
 
 def _show_view(view: Assistant, *, as_json: bool) -> None:
-    """Print a run, and what waits in it."""
+    """Print an assistant and what is pending in it."""
     if as_json:
         print(view.json_text())
         return
@@ -125,7 +125,10 @@ def up(
     beside: Annotated[
         list[str] | None,
         typer.Option(
-            "--with", metavar="SERVER", help="Also start it: radicale (calendar, contacts).", show_default=False
+            "--with",
+            metavar="SERVER",
+            help="Also start this server. Supported: radicale (calendar, contacts).",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -141,24 +144,22 @@ def ask(
     context: typer.Context,
     message: Annotated[str, typer.Argument(help="What you want, in plain language.")],
     timezone: Annotated[
-        str | None, typer.Option(help="IANA zone; by default this machine's.", show_default=False)
+        str | None, typer.Option(help="IANA time zone (default: this machine's).", show_default=False)
     ] = None,
-    chat: Annotated[
-        bool, typer.Option("--chat", help="Keep talking: go on with the next message after each answer.")
-    ] = False,
-    preview: Annotated[bool, typer.Option("--preview", help="Show the plan and ask before anything runs.")] = False,
+    chat: Annotated[bool, typer.Option("--chat", help="Chat: prompt for the next message after each answer.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Show the plan and ask before it runs.")] = False,
     policy: Annotated[str | None, typer.Option(help="Name of a policy in the policy file.", show_default=False)] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="LIMITS", help="What it may use, as in steps=50,requests=20.", show_default=False),
+        typer.Option(metavar="LIMITS", help="Budget, as in steps=50,requests=20.", show_default=False),
     ] = None,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for something and watch how it is done.
+    """Start an assistant and watch it.
 
-    At a terminal you are prompted for what waits for you. Elsewhere the pending approvals are printed and the exit code
-    is 3. Ctrl-C leaves the run going. A chat is left by an empty line or Ctrl-D and waits for you.
+    At a terminal you are prompted for pending approvals and questions. Otherwise they are printed and the exit code is 3.
+    Ctrl-C stops watching; the assistant continues. Leave a chat with an empty line or Ctrl-D; it stays open.
 
     Example: bin/retinue ask "Move my dentist appointment to Friday" --timezone Europe/Lisbon
     """
@@ -177,14 +178,14 @@ def ask(
 def briefing(
     context: typer.Context,
     place: Annotated[
-        str | None, typer.Option(help="A town whose weather is told; without it, none.", show_default=False)
+        str | None, typer.Option(help="Town for the weather section (default: none).", show_default=False)
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option(help="IANA zone; by default this machine's.", show_default=False)
+        str | None, typer.Option(help="IANA time zone (default: this machine's).", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell the day in one text: weather, events, unread mail, open tasks. What cannot be read is said.
+    """Print a daily briefing: weather, events, unread mail, open tasks. Sources that fail are listed.
 
     Example: bin/retinue briefing --place Lisbon
     """
@@ -197,10 +198,10 @@ def briefing(
 def show(
     context: typer.Context,
     assistant_id: RunId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on watching and deciding, as `ask` does.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep watching and deciding, as `ask` does.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run: its plan, what waits for you, its answer.
+    """Show an assistant: its plan, pending approvals, answer.
 
     Example: bin/retinue show a-3f9c --follow
     """
@@ -214,13 +215,13 @@ def show(
 def watch_run(
     context: typer.Context,
     assistant_id: RunId,
-    events: Annotated[bool, typer.Option("--events", help="Print each event as a line of JSON, to the end.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="Print each event as a line of JSON until the end.")] = False,
     after: Annotated[
-        str | None, typer.Option(metavar="EVENT", help="With --events: only what came after.", show_default=False)
+        str | None, typer.Option(metavar="EVENT", help="With --events: only events after this one.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Watch a run as it advances, as `ask` does, and decide what waits.
+    """Watch an assistant, as `ask` does, and decide its approvals.
 
     Example: bin/retinue watch a-3f9c
     """
@@ -235,13 +236,13 @@ def watch_run(
 def list_runs(
     context: typer.Context,
     status: Annotated[
-        str | None, typer.Option(help="Only runs of this status, as in awaiting_approval.", show_default=False)
+        str | None, typer.Option(help="Only assistants with this status, as in awaiting_approval.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
-    cursor: Annotated[str | None, typer.Option(help="Where an earlier page ended.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Page size.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Cursor of the next page.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List your runs, newest first.
+    """List your assistants, newest first.
 
     Example: bin/retinue list --status awaiting_approval
     """
@@ -252,14 +253,14 @@ def list_runs(
     if page.assistants:
         render.show(render.runs_table(page.assistants))
     else:
-        render.say("There is none. Start one with `bin/retinue ask`.")
+        render.say("No assistants yet. Start one with `bin/retinue ask`.")
     if page.next_cursor:
-        render.say(f"There are more: --cursor {page.next_cursor}")
+        render.say(f"Next page: --cursor {page.next_cursor}")
 
 
 @app.command()
 def approvals(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show everything that waits for your decision, over all runs.
+    """Show the pending approvals of all assistants.
 
     Example: bin/retinue approvals
     """
@@ -273,7 +274,7 @@ def approvals(context: typer.Context, as_json: AsJson = False) -> None:
         cards.show_ways_to_decide(item.assistant_id, item)
         render.say("")
     if not inbox.approvals:
-        render.say("Nothing waits for you.")
+        render.say("No pending approvals.")
 
 
 @app.command()
@@ -284,7 +285,8 @@ def approve(
     comment: Comment = None,
     args_hash: ArgsHash = None,
     from_now_on: Annotated[
-        bool, typer.Option("--from-now-on", help="Do not ask about the like again; prints what that allows.")
+        bool,
+        typer.Option("--from-now-on", help="Also create a grant: allow similar actions in future. Prints the grant."),
     ] = False,
     uses: grants.Uses = None,
     until: grants.Until = None,
@@ -292,11 +294,11 @@ def approve(
     also_keys: grants.AlsoKeys = False,
     as_json: AsJson = False,
 ) -> None:
-    """Approve a pending action, plan or budget. It is printed first; the approval holds for exactly what is printed.
+    """Approve a pending action, plan or budget. It is printed first; the approval is bound to exactly what is printed.
 
-    With --from-now-on the like is not asked again: the same tool with the same values where data goes, or with exactly
-    the same arguments where none decides that. It counts for what you ask for in person, unless
-    --also-schedules and --also-keys say more. `bin/retinue grants` takes it back.
+    With --from-now-on similar actions no longer ask: the same tool with the same destinations, or with exactly the same
+    arguments if the tool has no destination. The grant applies to what you ask for in person; --also-schedules and
+    --also-keys extend it. `bin/retinue grants revoke` ends it.
 
     Example: bin/retinue approve a-3f9c ap-s3
     """
@@ -317,7 +319,7 @@ def reject(
     args_hash: ArgsHash = None,
     as_json: AsJson = False,
 ) -> None:
-    """Reject a pending action. The assistant gets to read your comment.
+    """Reject a pending action. The assistant reads your comment.
 
     Example: bin/retinue reject a-3f9c ap-s3 --comment "not to the whole team"
     """
@@ -330,7 +332,7 @@ def edit(
     context: typer.Context,
     assistant_id: RunId,
     approval_id: ApprovalId = None,
-    args: Annotated[str | None, typer.Option(help="All new arguments as JSON.", show_default=False)] = None,
+    args: Annotated[str | None, typer.Option(help="All arguments as JSON.", show_default=False)] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change one argument; repeatable.", show_default=False),
@@ -338,7 +340,7 @@ def edit(
     comment: Comment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve a pending action with other arguments. Without --args and --set your $EDITOR opens.
+    """Approve a pending action with changed arguments. Without --args and --set, $EDITOR opens.
 
     Example: bin/retinue edit a-3f9c ap-s3 --set subject="Weather for tomorrow" --set to=ana@example.com
     """
@@ -363,18 +365,20 @@ def answer(
     if as_json:
         print(view.json_text())
         return
-    render.say(f"The answer is received. The run is {view.status.replace('_', ' ')}; see `bin/retinue show {view.id}`.")
+    render.say(
+        f"The answer is recorded. The assistant is {view.status.replace('_', ' ')}; see `bin/retinue show {view.id}`."
+    )
 
 
 @app.command()
 def say(
     context: typer.Context,
     assistant_id: RunId,
-    text: Annotated[str, typer.Argument(help="What you want to say.")],
+    text: Annotated[str, typer.Argument(help="Your message.")],
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say the next thing in a chat and watch what is done about it; answers a question as well.
+    """Send the next message of a chat, or the answer to a question, and watch the assistant.
 
     Example: bin/retinue say a-3f9c "And on Saturday?"
     """
@@ -386,12 +390,12 @@ def say(
 def cancel(
     context: typer.Context,
     assistant_id: RunId,
-    undo: Annotated[bool, typer.Option("--undo", help="Take back what is done, last effect first.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Undo completed effects, last first.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop a run. What is done stays done, unless --undo takes it back; what has not begun never will.
+    """Cancel an assistant. No further step starts; completed effects stay unless --undo is given.
 
-    With --undo the exit code is 1 where something stays done.
+    With --undo the exit code is 1 if an effect could not be undone.
 
     Example: bin/retinue cancel a-3f9c --undo
     """
@@ -400,29 +404,27 @@ def cancel(
 
 @app.command()
 def undo(context: typer.Context, assistant_id: RunId, as_json: AsJson = False) -> None:
-    """Take back what an ended run did, last effect first. Exit code 1 where something stays done.
+    """Undo the effects of an ended assistant, last first. Exit code 1 if an effect could not be undone.
 
     Example: bin/retinue undo a-3f9c
     """
-    _end(control.take_back(open_client(context), assistant_id, as_json=as_json))
+    _end(control.undo(open_client(context), assistant_id, as_json=as_json))
 
 
 @app.command()
 def fork(
     context: typer.Context,
     assistant_id: RunId,
-    step: Annotated[str, typer.Argument(help="It runs again, and so does what depends on it.")],
+    step: Annotated[str, typer.Argument(help="The step to run again, with the steps that depend on it.")],
     message: Annotated[
-        str | None, typer.Option(help="Another request: the rest is planned anew.", show_default=False)
+        str | None, typer.Option(help="Another message: the remaining steps are planned again.", show_default=False)
     ] = None,
-    args: Annotated[
-        str | None, typer.Option(help="All new arguments of the step, as JSON.", show_default=False)
-    ] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Show the plan and ask before anything runs.")] = False,
+    args: Annotated[str | None, typer.Option(help="All arguments of the step, as JSON.", show_default=False)] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Show the plan and ask before it runs.")] = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Go on from a step of a run in a new run. What is finished is kept, and not done again.
+    """Start a new assistant from a step of an earlier one. Completed steps are kept and not repeated.
 
     Example: bin/retinue fork a-3f9c s2 --args '{"place": "Porto", "start": "2027-01-31", "end": "2027-01-31"}'
     """
@@ -438,11 +440,11 @@ def fork(
 def choose(
     context: typer.Context,
     assistant_id: RunId,
-    step: Annotated[str, typer.Argument(help="A step that is awaiting a worker.")],
-    choice: Annotated[control.Choice, typer.Argument(help="Wait on, leave it out, or let it fail.")],
+    step: Annotated[str, typer.Argument(help="A step with status awaiting_worker.")],
+    choice: Annotated[control.Choice, typer.Argument(help="wait, skip or fail")],
     as_json: AsJson = False,
 ) -> None:
-    """Decide about a step that no worker takes.
+    """Decide what happens to a step that waits for a worker.
 
     Example: bin/retinue choose a-3f9c s2 skip
     """
@@ -451,7 +453,7 @@ def choose(
 
 @app.command()
 def receipt(context: typer.Context, assistant_id: RunId, as_json: AsJson = False) -> None:
-    """Print what a run did, with whose consent, on which data, at what cost, and how to take it back.
+    """Print a receipt: what an assistant did, with whose consent, on which data, its cost, how to undo it.
 
     Example: bin/retinue receipt a-3f9c
     """
@@ -464,7 +466,7 @@ def receipt(context: typer.Context, assistant_id: RunId, as_json: AsJson = False
 
 @app.command()
 def capabilities(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show what the assistant can do and whether a worker is there for it.
+    """List the capabilities and whether a worker is running.
 
     Example: bin/retinue capabilities
     """
@@ -479,11 +481,11 @@ def capabilities(context: typer.Context, as_json: AsJson = False) -> None:
 def examine(
     context: typer.Context,
     clear_pauses: Annotated[
-        bool, typer.Option("--clear-pauses", help="First end the pauses that language models asked for.")
+        bool, typer.Option("--clear-pauses", help="First end the pauses of language models.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check this installation and the running stack, and say what to do about each fault. Exit code 1 if any fails.
+    """Check this installation and the running stack, with advice for each fault. Exit code 1 if a check fails.
 
     Example: bin/retinue doctor
     """
@@ -494,7 +496,7 @@ def examine(
 def demonstrate(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data folder and its logs.")] = False,
 ) -> None:
-    """Run a request end to end on a private stack that is thrown away. Needs no key and no running stack.
+    """Run an assistant end to end on a temporary private stack. Needs no key and no running stack.
 
     Example: bin/retinue demo
     """
@@ -504,9 +506,9 @@ def demonstrate(
 @app.command("crash")
 def crash_workers(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data folder and its logs.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was seen as JSON; the story to stderr.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON; progress goes to stderr.")] = False,
 ) -> None:
-    """Kill workers in the middle of a run on a private stack, and watch it being done all the same.
+    """Kill workers while an assistant runs on a private stack, and watch it complete anyway.
 
     Exit code 0 only if a worker died between its effect and its report, and the effect is in the store once.
 
@@ -517,12 +519,12 @@ def crash_workers(
 
 @app.command("replay")
 def replay_history(
-    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A run, or a history as a .json file.")],
+    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="An assistant's id, or a history as a .json file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
-    """Replay a run's history with the workflows of this checkout and say whether it fits. Exit code 1 if not.
+    """Replay the history of an assistant with the workflows of this checkout. Exit code 1 if they do not match.
 
-    The history of a run is read from Temporal itself, as TEMPORAL_ADDRESS says.
+    The history is read from Temporal at TEMPORAL_ADDRESS.
 
     Example: bin/retinue replay a-3f9c
     """
@@ -533,29 +535,31 @@ def replay_history(
 def export_runs(
     context: typer.Context,
     run_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Runs; by default all of yours.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Assistants (default: all of yours).", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A new file instead of standard output.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="Write to this new file instead of standard output.", show_default=False),
     ] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Of one run Temporal's history instead, as `replay` reads it.")
+        bool, typer.Option("--history", help="Export the Temporal history of one assistant, for `replay`.")
     ] = False,
 ) -> None:
-    """Take your runs along: one line of JSON each, with view, receipt and conversation.
+    """Export your assistants: one line of JSON each, with view, receipt and messages.
 
     Example: bin/retinue export --output runs.jsonl
     """
     named = run_ids or []
     if history and len(named) != 1:
-        raise typer.BadParameter("--history takes exactly one run")
+        raise typer.BadParameter("--history takes exactly one id")
     with contextlib.ExitStack() as open_things:
         target = open_things.enter_context(export.opened(output)) if output else sys.stdout
         if history:
             print(histories.history(named[0]), file=target)
             return
         count = export.export(open_client(context), named, target)
-    render.tell(f"{count} run{'' if count == 1 else 's'} exported.")
+    render.tell(f"{count} assistant{'' if count == 1 else 's'} exported.")
 
 
 mail = typer.Typer(no_args_is_help=True, help="The mailbox of the mail capability.")
@@ -573,24 +577,22 @@ app.command()(account.logout)
 app.command()(account.whoami)
 
 
-new = typer.Typer(no_args_is_help=True, help="Write the beginnings of something new into this checkout.")
+new = typer.Typer(no_args_is_help=True, help="Scaffold new code in this checkout.")
 app.add_typer(new, name="new")
 
 
 @new.callback()
 def _new() -> None:
-    """Write the beginnings of something new into this checkout."""
+    """Scaffold new code in this checkout."""
 
 
 @new.command("capability")
 def new_capability(
-    name: Annotated[
-        str, typer.Argument(help="Small letters, digits, underscores; for ever: tools are named after it.")
-    ],
+    name: Annotated[str, typer.Argument(help="Lowercase letters, digits, underscores. Cannot be changed later.")],
 ) -> None:
-    """Write a capability that works: a folder with a tool that reads and one with an effect, and tests that pass.
+    """Scaffold a working capability: one tool that reads, one with an effect, and passing tests.
 
-    Nothing that exists is overwritten. docs/adding-a-capability.md goes on from there.
+    No existing file is overwritten. Next steps: docs/adding-a-capability.md.
 
     Example: bin/retinue new capability reading_list
     """
@@ -604,7 +606,7 @@ def _mail() -> None:
 
 @mail.command()
 def deliver(files: Files) -> None:
-    """Put mails from .eml and mbox files into the inbox. The same mail twice is delivered once.
+    """Deliver mails from .eml and mbox files to the inbox. Duplicates are delivered once.
 
     Example: bin/retinue mail deliver invitation.eml
     """
@@ -618,7 +620,7 @@ def _calendar() -> None:
 
 @calendar.command("import")
 def import_calendar(files: Files) -> None:
-    """Put events from .ics files into the calendar. What is left out is named with the reason.
+    """Import events from .ics files into the calendar. Skipped events are listed with the reason.
 
     Example: bin/retinue calendar import holidays.ics
     """
@@ -632,7 +634,7 @@ def _contacts() -> None:
 
 @contacts.command("import")
 def import_contacts(files: Files) -> None:
-    """Put people from .vcf files into the address book. What is left out is named with the reason.
+    """Import contacts from .vcf files into the address book. Skipped contacts are listed with the reason.
 
     Example: bin/retinue contacts import people.vcf
     """

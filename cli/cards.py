@@ -12,7 +12,11 @@ from retinue.client.models import Approval, Assistant, Offer
 from retinue.provenance.wording import undo_words
 
 ANYBODY = "*"
-_AT_EXPIRY = {"deny": "then it is denied", "allow": "then it is allowed", "wait": "then it is overdue, and waits on"}
+_AT_EXPIRY = {
+    "deny": "then it is denied",
+    "allow": "then it is allowed",
+    "wait": "then it is overdue and stays pending",
+}
 
 
 def show_preview(approval: Approval) -> None:
@@ -62,15 +66,15 @@ def _people(approval: Approval) -> Iterator[str]:
         named = f": {', '.join(vote.by for vote in approval.votes)}" if approval.votes else ""
         yield f"{len(approval.votes)} of {approval.approvers} people have approved{named}."
     if approval.by or approval.not_the_requester:
-        who = "anybody" if ANYBODY in approval.by else ", ".join(approval.by) or "somebody else"
-        yield f"May decide: {who}{', but not whoever asked for it' if approval.not_the_requester else ''}."
+        who = "anyone" if ANYBODY in approval.by else ", ".join(approval.by) or "another person"
+        yield f"May decide: {who}{', but not the requester' if approval.not_the_requester else ''}."
 
 
 def _times(approval: Approval) -> Iterator[str]:
     if approval.expires_at and approval.overdue:
-        yield f"Overdue since {when(approval.expires_at)}; it waits all the same."
+        yield f"Overdue since {when(approval.expires_at)}; still pending."
     elif approval.expires_at:
-        then = _AT_EXPIRY.get(approval.at_expiry or "", "then it is over")
+        then = _AT_EXPIRY.get(approval.at_expiry or "", "then it is closed")
         yield f"Expires {ahead(approval.expires_at)} ({when(approval.expires_at)}); {then}."
     if approval.reminded_at:
         yield f"Reminders so far: {approval.reminders}, the last {when(approval.reminded_at)}."
@@ -85,7 +89,7 @@ def offer_words(tool: str, offer: Offer) -> str:
 
     grant = Grant(grant_id="offered", tool=tool, args=offer.args, closed=offer.closed, created_at=datetime.now(UTC))
     allowed = describe(grant).removeprefix("From now on: ")
-    return f"You approved the like {EQUAL_APPROVALS} times; --from-now-on allows: {allowed}."
+    return f"You have approved this {EQUAL_APPROVALS} times. --from-now-on will allow: {allowed}."
 
 
 def show_ways_to_decide(assistant_id: str, approval: Approval) -> None:

@@ -41,12 +41,12 @@ def cancel(client: Client, assistant_id: str, *, undo: bool, as_json: bool) -> E
     if as_json:
         print(view.json_text())
     else:
-        say(f"{view.id} {'is cancelled' if view.status == 'cancelled' else 'was asked to stop'}.")
+        say(f"{view.id} {'is cancelled' if view.status == 'cancelled' else 'is being cancelled'}.")
         _tell_undone(view)
     return _undo_code(view) if undo else ExitCode.DONE
 
 
-def take_back(client: Client, assistant_id: str, *, as_json: bool) -> ExitCode:
+def undo(client: Client, assistant_id: str, *, as_json: bool) -> ExitCode:
     """Take back what an ended run did. Exit code 1 where something stays done."""
     view = client.assistants.undo(assistant_id, wait_seconds=_WAIT)
     view = _settled(client, assistant_id, view, lambda view: not _unfinished(view))
@@ -88,7 +88,7 @@ def _tell_undone(view: Assistant) -> None:
     for line in undo_lines(view.undo):
         say(line)
     if _unfinished(view):
-        say(f"It goes on; see `bin/retinue show {view.id}`.")
+        say(f"Undo is still in progress; see `bin/retinue show {view.id}`.")
 
 
 def _unfinished(view: Assistant) -> bool:

@@ -66,7 +66,7 @@ def run(*, keep: bool, as_json: bool) -> ExitCode:
     if as_json:
         print(json.dumps(asdict(report)))
     else:
-        say("Done: two workers died in the middle, and the mail was sent once.")
+        say("Done: two workers died, and the mail was sent once.")
     return ExitCode.DONE
 
 
@@ -77,9 +77,9 @@ def check_report(report: Report) -> None:
         CommandError: No worker died in the middle, or the run did not end well.
     """
     if report.status != "completed":
-        raise CommandError(f"the run is {report.status}, not completed")
+        raise CommandError(f"the assistant is {report.status}, not completed")
     if report.mail_worker_deaths < 1 or report.attempts < 2:  # the try that died, and the one that found it done
-        raise CommandError("no worker died in the middle, so nothing is shown by this")
+        raise CommandError("no worker died while it ran, so this proves nothing")
 
 
 class _Crash:
@@ -101,18 +101,18 @@ class _Crash:
         start = self._client.assistants.start
         assistant_id = persistently(lambda: start(REQUEST, timezone="UTC", idempotency_key=key)).id
         asked = self._until(assistant_id, lambda view: bool(view.pending))
-        self._tell("3. Killing the worker of the workflows, which holds the run, while it waits for consent.")
+        self._tell("3. Killing the workflow worker while the assistant waits for the approval.")
         killed = self._kill("workflows")
-        self._tell("4. Approving, while nobody is there to listen. The worker of the mails will die, too: right after")
-        self._tell("   its mail stands in the store, and before it can say so.")
+        self._tell("4. Approving while no workflow worker runs. The mail worker will die, too: right after its mail")
+        self._tell("   is in the store, before it can report that.")
         self._approve(assistant_id, asked.pending[0])
         final = self._until(assistant_id, lambda view: view.ended)
-        self._tell("5. Looking into the store of the mails.")
+        self._tell("5. Reading the mail store.")
         mails, effects = check_mailbox(self._stack.data / "email.db", self._tell)
         attempts = max((step.attempts for step in final.steps if step.tool == "email.send"), default=0)
         deaths = self._stack.deaths("email")
         self._tell(
-            f"   The step was tried {attempts} times, its worker died {deaths} times, the run is {final.status}."
+            f"   The step was tried {attempts} times, its worker died {deaths} times, the assistant is {final.status}."
         )
         report = Report(final.id, final.status, killed, deaths, attempts, mails, effects)
         check_report(report)
@@ -125,9 +125,11 @@ class _Crash:
             if holds(view):
                 return view
             if view.ended:
-                raise CommandError(f"the run is {view.status} too early: {view.error.message if view.error else ''}")
+                raise CommandError(
+                    f"the assistant is {view.status} too early: {view.error.message if view.error else ''}"
+                )
             time.sleep(POLL)
-        raise CommandError(f"the run did not come so far in {_TIME:.0f} s")
+        raise CommandError(f"the assistant did not get so far in {_TIME:.0f} s")
 
     def _approve(self, assistant_id: str, approval: Approval) -> None:
         """Approve, as often as it takes until somebody hears it. A second yes to the same thing changes nothing."""
@@ -146,10 +148,10 @@ class _Crash:
         """Kill a worker by SIGKILL; whether it could be found, which takes Linux."""
         pid = worker_pid(self._stack.data / "logs" / f"{worker}.log")
         if pid is None:
-            self._tell("   It could not be found on this system; the other one dies all the same.")
+            self._tell("   Its process was not found on this system; the mail worker still dies.")
             return False
         os.kill(pid, signal.SIGKILL)
-        self._tell(f"   process {pid} is killed")
+        self._tell(f"   killed process {pid}")
         return True
 
 

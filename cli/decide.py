@@ -14,7 +14,7 @@ from retinue.client import Client
 from retinue.client.calls import Decision
 from retinue.client.models import PENDING, Approval, Assistant
 
-WAITS = "Your decision about {} is recorded and counts when one does; if it does not fit any more then, you are told."
+WAITS = "Your decision about {} is recorded and takes effect when one does. You are notified if it no longer applies."
 
 
 def find(view: Assistant, approval_id: str | None) -> Approval:
@@ -151,6 +151,8 @@ def confirm(after: Assistant, approval: Approval, word: str) -> None:
         return
     now = find(after, approval.id)
     if now.status == PENDING and now.votes:
-        say(f"{approval.id} is {word} by {len(now.votes)} of {now.approvers} people; it waits for the others.")
+        say(f"{approval.id} is {word} by {len(now.votes)} of {now.approvers} people; the others are pending.")
         return
-    say(f"{approval.id} is {word}. The run is {after.status.replace('_', ' ')}; see `bin/retinue show {after.id}`.")
+    say(
+        f"{approval.id} is {word}. The assistant is {after.status.replace('_', ' ')}; see `bin/retinue show {after.id}`."
+    )

@@ -90,12 +90,12 @@ def _carried_out(client: Client, assistant_id: str, deadline: float) -> Assistan
         if view.ended or view.status == "awaiting_input":
             return _as_hoped(view)
         for approval in view.pending:
-            say("It asks before it acts:")
+            say("It needs your approval:")
             show_card(approval)
             _approve(client, assistant_id, approval)
             say(f"Approved {approval.id}.")
         time.sleep(POLL)
-    raise CommandError(f"the run did not end in {_TIME:.0f} s")
+    raise CommandError(f"the assistant did not end in {_TIME:.0f} s")
 
 
 def _approve(client: Client, assistant_id: str, approval: Approval) -> None:
@@ -114,7 +114,7 @@ def _as_hoped(view: Assistant) -> Assistant:
     if view.status == "completed":
         return view
     reason = view.error.message if view.error else view.question or "no reason given"
-    raise CommandError(f"the run is {view.status.replace('_', ' ')}: {reason}")
+    raise CommandError(f"the assistant is {view.status.replace('_', ' ')}: {reason}")
 
 
 def check_mailbox(database: Path, told: Callable[[str], None] = say) -> tuple[int, int]:

@@ -142,8 +142,8 @@ def _port(variable: str, host: str, port: int, *, ours: bool) -> Finding:
     if not _listens(host, port):
         return Finding(variable, Level.OK, f"{host}:{port} is free")
     if ours:
-        return Finding(variable, Level.OK, f"{host}:{port} is in use while Retinue runs")
-    advice = f"end what uses it, or set {variable} to another port"
+        return Finding(variable, Level.OK, f"{host}:{port} is in use by Retinue")
+    advice = f"end the program that uses it, or set {variable} to another port"
     return Finding(variable, Level.FAIL, f"{host}:{port} is in use by something else", advice)
 
 
@@ -168,7 +168,7 @@ def temporal() -> Finding:
     address = temporal_address() or f"{own.host}:{own.temporal_port}"
     program = _temporal_path()
     if program is None:
-        return Finding("temporal", Level.WARN, f"{address} was not asked: the temporal program is missing")
+        return Finding("temporal", Level.WARN, f"{address} was not checked: the temporal program is missing")
     command = [program, "operator", "cluster", "health", "--address", address, "--command-timeout", f"{_TIMEOUT:g}s"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT + 2, check=False)
@@ -213,19 +213,19 @@ def capabilities(url: str) -> Iterator[Finding]:
     for capability in known:
         check = f"capability {capability.name}"
         if capability.healthy and capability.problem:
-            advice = "mend this; steps wait for it for a day, and go on when it works again"
+            advice = "fix this; its steps wait for up to a day and continue when it works again"
             yield Finding(check, Level.FAIL, capability.problem, advice)
         elif capability.healthy:
             yield Finding(check, Level.OK, f"{capability.pollers} on queue {capability.task_queue}")
         else:
             level = Level.FAIL if capability.name in own else Level.WARN
-            advice = "`bin/retinue up` starts it with the stack; its steps wait until a worker is there"
+            advice = "`bin/retinue up` starts it with the stack; its steps wait until a worker is running"
             yield Finding(check, level, f"no worker polls queue {capability.task_queue}", advice)
         for tool in capability.left_out:
-            yield Finding(check, Level.WARN, f"this tool of its server cannot be used: {tool}")
+            yield Finding(check, Level.WARN, f"a tool of its server cannot be used: {tool}")
     for name in sorted(own - {capability.name for capability in known}):
-        advice = f"look into the log {local.data_dir() / 'logs' / name}.log"
-        yield Finding(f"capability {name}", Level.FAIL, "its worker has not announced itself", advice)
+        advice = f"see the log {local.data_dir() / 'logs' / name}.log"
+        yield Finding(f"capability {name}", Level.FAIL, "its worker has not registered", advice)
 
 
 def model() -> Finding:
@@ -262,7 +262,9 @@ def weather() -> Finding:
         httpx.get(address, timeout=_TIMEOUT)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         found = f"{place} does not answer: {type(error).__name__}"
-        return Finding("weather", Level.WARN, found, "forecasts are simulated, and say so, when `up` finds it so")
+        return Finding(
+            "weather", Level.WARN, found, "if `up` finds it unreachable, forecasts are simulated and marked so"
+        )
     return Finding("weather", Level.OK, f"{place} answers")
 
 
@@ -278,7 +280,7 @@ def pauses(url: str) -> Iterator[Finding]:
     for one in found:
         asked = f", since its endpoint asked for {_span(one.asked_seconds)}" if one.asked_seconds else ""
         since = f" at {render.when(one.since)}" if one.since and asked else ""
-        told = f"{one.model} is not asked before {render.when(one.until)}{asked}{since}"
+        told = f"{one.model} is not called before {render.when(one.until)}{asked}{since}"
         advice = "wait, or end it with `bin/retinue doctor --clear-pauses`; RETINUE_LONGEST_PAUSE bounds such pauses"
         yield Finding("pauses of models", Level.WARN, told, advice)
 
@@ -293,7 +295,7 @@ def cleared(url: str) -> Finding:
         client_of(url, timeout=20).end_pauses()
     except ClientError as error:
         return Finding("clear pauses", Level.FAIL, words_of(error))
-    return Finding("clear pauses", Level.OK, "every language model is asked again at once")
+    return Finding("clear pauses", Level.OK, "all model pauses are ended")
 
 
 def databases() -> Iterator[Finding]:
@@ -301,7 +303,7 @@ def databases() -> Iterator[Finding]:
     for file in sorted(local.data_dir().glob("*.db")):
         check = f"database {file.name}"
         if problem := obstacle(file):
-            advice = "mend this; steps wait for it for a day, and go on when it works again"
+            advice = "fix this; its steps wait for up to a day and continue when it works again"
             yield Finding(check, Level.FAIL, problem, advice)
         else:
             yield _guarded(check, lambda file=file: _quick_check(file))  # type: ignore[misc]  # bound now
@@ -314,7 +316,7 @@ def _guarded(check: str, look: Callable[[], str]) -> Finding:
         answer = str(error)
     if answer == "ok":
         return Finding(check, Level.OK, "sound")
-    advice = "stop the stack and put back a copy of this file that is sound"
+    advice = "stop the stack and restore a sound copy of this file"
     return Finding(check, Level.FAIL, answer, advice)
 
 

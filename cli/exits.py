@@ -43,7 +43,7 @@ def code_of(error: CommandError | ClientError) -> ExitCode:
 def words_of(error: CommandError | ClientError) -> str:
     """What the person reads: the API's own sentence, and what can be done about it here."""
     if isinstance(error, Unreachable) and error.unsent:
-        return f"{error}; start it with `bin/retinue up`, or name its address by --url"
+        return f"{error}; start it with `bin/retinue up`, or give its address with --url"
     if isinstance(error, NotAuthenticated):
         return f"{error}; use `bin/retinue login`, or set RETINUE_API_KEY"
     if isinstance(error, Refused):

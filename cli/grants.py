@@ -21,17 +21,19 @@ from retinue.client.models import Grant
 _RECORDED_WITHIN = 5.0
 _LAST_MINUTE = clock_time(23, 59, 59)
 
-commands = typer.Typer(help="Standing permissions: what is not asked any more.")
+commands = typer.Typer(help="Grants: actions that you allow without an approval.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON as it is.")]
-Uses = Annotated[int | None, typer.Option(help="How often; without it, any number of times.", show_default=False)]
+Uses = Annotated[int | None, typer.Option(help="Maximum number of uses (default: unlimited).", show_default=False)]
 Until = Annotated[
     str | None,
-    typer.Option(metavar="DATE", help="Last day, as in 2027-01-31, or a time with its offset.", show_default=False),
+    typer.Option(metavar="DATE", help="Last day, as in 2027-01-31, or a time with its UTC offset.", show_default=False),
 ]
 
 
-AlsoSchedules = Annotated[bool, typer.Option("--also-schedules", help="It counts in scheduled runs too.")]
-AlsoKeys = Annotated[bool, typer.Option("--also-keys", help="It counts for what your other API keys ask for too.")]
+AlsoSchedules = Annotated[bool, typer.Option("--also-schedules", help="Also applies to scheduled assistants.")]
+AlsoKeys = Annotated[
+    bool, typer.Option("--also-keys", help="Also applies to assistants that your other API keys start.")
+]
 
 
 class Bounds(TypedDict, total=False):
@@ -44,7 +46,7 @@ class Bounds(TypedDict, total=False):
 
 @commands.callback(invoke_without_command=True)
 def _grants(context: typer.Context) -> None:
-    """Standing permissions: what is not asked any more. Without a command they are listed.
+    """Grants: actions that you allow without an approval. Without a subcommand they are listed.
 
     Example: bin/retinue grants
     """
@@ -55,10 +57,10 @@ def _grants(context: typer.Context) -> None:
 @commands.command("list")
 def list_grants(
     context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", help="Also revoked, used up and expired ones.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show revoked, used-up and expired grants.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List what is allowed without asking, in plain words.
+    """List your grants in plain words.
 
     Example: bin/retinue grants list --all
     """
@@ -69,7 +71,7 @@ def list_grants(
     for grant in found.grants:
         _show(grant)
     if not found.grants:
-        say("There is none: all that the policy asks about is asked.")
+        say("No grants: every action that the policy asks about needs an approval.")
 
 
 @commands.command()
@@ -86,25 +88,26 @@ def add(
         list[str] | None,
         typer.Option("--without", metavar="NAME", help="An argument that must be empty.", show_default=False),
     ] = None,
-    whatever: Annotated[bool, typer.Option("--any-arguments", help="Whatever the arguments are.")] = False,
+    whatever: Annotated[bool, typer.Option("--any-arguments", help="Allow any arguments.")] = False,
     uses: Uses = None,
     until: Until = None,
     schedule: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only runs that this schedule starts.", show_default=False)
+        str | None,
+        typer.Option(metavar="ID", help="Only for assistants that this schedule starts.", show_default=False),
     ] = None,
     also_schedules: AlsoSchedules = False,
     also_keys: AlsoKeys = False,
     as_json: AsJson = False,
 ) -> None:
-    """Allow something from now on. Arguments that you do not name may be anything, so name those that matter.
+    """Create a grant. Arguments that you do not name may have any value, so name those that matter.
 
-    It counts for what you ask for in person, unless --also-schedules and --also-keys say more.
+    The grant applies to what you ask for in person; --also-schedules and --also-keys extend it.
 
     Example: bin/retinue grants add email.send --arg "to=*@example.com" --without cc --uses 10
     """
     args = _scope(patterns or [], without or [])
     if bool(args) == whatever:
-        raise WrongUsage("say which arguments are allowed by --arg and --without, or that all are by --any-arguments")
+        raise WrongUsage("restrict the arguments with --arg and --without, or allow all with --any-arguments")
     client, bounds = open_client(context), limits(uses, until, schedules=also_schedules, keys=also_keys)
     grant = ask.send_once(
         lambda key: client.grants.add(tool, args, schedule_id=schedule, idempotency_key=key, **bounds)
@@ -121,7 +124,7 @@ def revoke(
     grant_id: Annotated[str, typer.Argument(metavar="ID", help="As `grants list` shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """End a permission: it is asked again from now on. What was done stays done.
+    """Revoke a grant. Similar actions ask again; completed effects stay.
 
     Example: bin/retinue grants revoke g-3f9c
     """
@@ -129,7 +132,7 @@ def revoke(
     if as_json:
         print(grant.json_text())
     else:
-        say(f"{grant.grant_id} is revoked; it is asked again from now on.")
+        say(f"{grant.grant_id} is revoked; similar actions ask again.")
 
 
 def limits(uses: int | None, until: str | None, *, schedules: bool, keys: bool) -> Bounds:
@@ -162,9 +165,9 @@ def last_moment(text: str) -> str:
             return datetime.combine(date.fromisoformat(text), _LAST_MINUTE).astimezone().isoformat()
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise WrongUsage(f"{text!r} is no date; write 2027-01-31") from None
+        raise WrongUsage(f"{text!r} is not a date; write 2027-01-31") from None
     if moment.tzinfo is None:
-        raise WrongUsage(f"{text!r} does not say its offset; write 2027-01-31 or 2027-01-31T18:00:00+01:00")
+        raise WrongUsage(f"{text!r} has no UTC offset; write 2027-01-31 or 2027-01-31T18:00:00+01:00")
     return moment.isoformat()
 
 
@@ -192,7 +195,7 @@ def show_given(client: Client, assistant_id: str, approval_id: str) -> None:
                 _show_one(client, approval.grant_id)
                 return
         time.sleep(0.2)
-    say("The standing permission is not recorded yet; see `bin/retinue grants` and the notices of the run.", "yellow")
+    say("The grant is not recorded yet; see `bin/retinue grants` and the assistant's notices.", "yellow")
 
 
 def _show_one(client: Client, grant_id: str) -> None:
@@ -203,7 +206,7 @@ def _show_one(client: Client, grant_id: str) -> None:
 
 def _show(grant: Grant) -> None:
     used = f"; used {grant.used} times" if grant.used else ""
-    say(f"{grant.grant_id}{'' if grant.live else '  (over)'}{used}", "" if grant.live else "dim")
+    say(f"{grant.grant_id}{'' if grant.live else '  (ended)'}{used}", "" if grant.live else "dim")
     say(f"  {grant.says}.")
     if grant.live:
-        say(f"  Take it back: bin/retinue grants revoke {grant.grant_id}")
+        say(f"  Revoke: bin/retinue grants revoke {grant.grant_id}")

@@ -31,9 +31,12 @@ def replay(what: str, *, as_json: bool) -> ExitCode:
     if as_json:
         print(json.dumps(verdict))
     elif verdict["fits"]:
-        say(f"{_named(verdict)} fits: the workflows of this checkout do just what it says.")
+        say(f"{_named(verdict)} fits the workflows of this checkout.")
     else:
-        say(f"{_named(verdict)} does NOT fit the workflows of this checkout; a run of it would be stuck.", "bold red")
+        say(
+            f"{_named(verdict)} does NOT fit the workflows of this checkout; a running assistant would be stuck.",
+            "bold red",
+        )
         say(str(verdict["why"]))
     return ExitCode.DONE if verdict["fits"] else ExitCode.FAILED
 

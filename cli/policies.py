@@ -14,22 +14,24 @@ if TYPE_CHECKING:
     from workflows.rules.policy import Policy
 
 DEFAULT = "default"
-commands = typer.Typer(no_args_is_help=True, help="The rules about what is automatic, asked and denied.")
+commands = typer.Typer(
+    no_args_is_help=True, help="Policies: which actions are automatic, need an approval or are denied."
+)
 
 
 @commands.callback()
 def _policy() -> None:
-    """The rules about what is automatic, asked and denied."""
+    """Policies: which actions are automatic, need an approval or are denied."""
 
 
 @commands.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A policy of the file.")] = DEFAULT,
+    name: Annotated[str, typer.Argument(help="Name of a policy in the file.")] = DEFAULT,
     file: Annotated[
-        Path | None, typer.Option(help="A policy file; by default what is built in.", show_default=False)
+        Path | None, typer.Option(help="A policy file (default: the built-in policy).", show_default=False)
     ] = None,
 ) -> None:
-    """Print a policy as TOML, with everything that it takes over from the default.
+    """Print a policy as TOML, with the rules it inherits from the default policy.
 
     Example: bin/retinue policy show > policy.toml
     """
@@ -42,14 +44,14 @@ def show(
 
 
 @commands.command()
-def check(file: Annotated[Path, typer.Argument(help="The file that RETINUE_POLICY shall name.")]) -> None:
-    """Check a policy file. Exit code 0 when it can be used; else 1, and every mistake is named.
+def check(file: Annotated[Path, typer.Argument(help="The file for RETINUE_POLICY.")]) -> None:
+    """Validate a policy file. Exit code 1 if it has mistakes; all of them are listed.
 
     Example: bin/retinue policy check policy.toml
     """
     for name, policy in sorted(_read(file).items()):
         say(f"{name}: {len(policy.rules)} rules")
-    say(f"{file} can be used: RETINUE_POLICY={file}")
+    say(f"{file} is valid: RETINUE_POLICY={file}")
 
 
 def _read(file: Path | None) -> dict[str, Policy]:

@@ -6,7 +6,7 @@ import sys
 import termios
 
 _MEANINGS = {"a": "approve", "r": "reject", "e": "edit", "l": "later"}
-_FROM_NOW_ON = {"f": "from now on"}
+_GRANT = {"g": "grant"}
 
 
 def is_interactive() -> bool:
@@ -19,10 +19,10 @@ def choice(*, offered: bool = False) -> str:
 
     Nothing is taken for consent but the word itself or its first letter.
     """
-    meanings = _MEANINGS | (_FROM_NOW_ON if offered else {})
+    meanings = _MEANINGS | (_GRANT if offered else {})
     question = "[a]pprove, [r]eject, [e]dit, [l]ater? "
     while True:
-        word = typed(f"[f]rom now on, {question}" if offered else question, end="later").lower()
+        word = typed(f"[g]rant, {question}" if offered else question, end="later").lower()
         meaning = meanings.get(word, word)
         if meaning in meanings.values():
             return meaning

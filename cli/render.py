@@ -33,7 +33,7 @@ _WHEN = "{:%a %d %b %Y %H:%M %z}"
 _CLOCK = "{:%H:%M:%S}"
 _SPANS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _CONSENT = {"automatic": "automatic", "grant": "by the grant", "approval": "approved"}
-_UNDO = {"undone": "taken back", "impossible": "CANNOT be taken back", "pending": "is still to be taken back"}
+_UNDO = {"undone": "undone", "impossible": "CANNOT be undone", "pending": "undo in progress"}
 _STYLES = {
     "completed": "green",
     "running": "cyan",
@@ -106,7 +106,7 @@ def plan_table(view: Assistant) -> Table:
     for name in ("step", "tool", "status"):
         table.add_column(name, no_wrap=True)
     table.add_column("attempts", justify="right")
-    table.add_column("waits for, or what happened", overflow="fold")
+    table.add_column("waits for / result", overflow="fold")
     done = {step.id for step in view.steps if step.status == "completed"}
     for step in in_order(view.steps):
         cells = (plain(indented_id(step)), plain(step.tool), status(step.status))
@@ -132,12 +132,12 @@ def waits_for(step: Step, done: set[str]) -> str:
     if step.status == "awaiting_worker":
         if step.error is not None:
             return f"{step.error.message}; waiting"
-        return f"a worker of {step.capability}; none has taken it yet"
+        return f"a worker of {step.capability}; none is available"
     if step.error is not None:
-        retried = "to be tried again: " if step.status == "running" else ""
+        retried = "will be retried: " if step.status == "running" else ""
         return f"{retried}{step.error.message}"
     if step.is_held and step.held_until:
-        return f"held until {_CLOCK.format(step.held_until.astimezone())}; a cancel still stops it"
+        return f"held until {_CLOCK.format(step.held_until.astimezone())}; can still be cancelled"
     if step.status == "pending":
         return ", ".join(name for name in step.depends_on if name not in done)
     return _how_it_came(step)
@@ -146,7 +146,7 @@ def waits_for(step: Step, done: set[str]) -> str:
 def _how_it_came(step: Step) -> str:
     """With whose consent an effect happened, whether it can be taken back, and which run did it."""
     if step.status == "undone":
-        return "taken back"
+        return "undone"
     parts = [consent_words(step.consent)] if step.consent else []
     if step.effect and step.status == "completed" and not step.undo:
         parts.append("cannot be undone")
@@ -166,7 +166,7 @@ def remarks(view: Assistant) -> Iterator[str]:
     for waiting in view.waiting_for:
         yield from _missing_worker(view, waiting)
     if any(step.is_held for step in view.steps):
-        yield f"What is held is stopped by `bin/retinue cancel {view.id}`."
+        yield f"Cancel held steps: `bin/retinue cancel {view.id}`."
     if view.budget:
         yield f"Budget: {', '.join(_amounts(view.budget))}."
     yield from view.notices
@@ -177,11 +177,11 @@ def _missing_worker(view: Assistant, waiting: WorkerWait) -> Iterator[str]:
     if not stuck and (waiting.steps or view.status != "awaiting_worker"):
         return  # a worker has it by now
     since, end = _CLOCK.format(waiting.since.astimezone()), when(waiting.times_out_at)
-    held_up = f"step {', '.join(stuck)}" if stuck else "planning or answering"
+    held_up = f"step {', '.join(stuck)}" if stuck else "planning or the answer"
     if waiting.reason:
-        yield f"{waiting.reason[:1].upper()}{waiting.reason[1:]}: {held_up} waits since {since}, until {end} at most."
+        yield f"{waiting.reason[:1].upper()}{waiting.reason[1:]}: {held_up} waits since {since}, times out {end}."
     else:
-        yield f"No worker of {waiting.capability} since {since}: {held_up} waits, until {end} at most."
+        yield f"No worker of {waiting.capability} since {since}: {held_up} waits, times out {end}."
     for step_id in stuck:
         yield f"  bin/retinue choose {view.id} {step_id} wait|skip|fail"
 
@@ -221,7 +221,7 @@ def summary(view: Assistant) -> RenderableType:
         parts.append(plain(f"Forked from {view.forked_from}.", "dim"))
     parts += [plain(line, "yellow") for line in undo_lines(view.undo)]
     if view.question and not view.ended:
-        parts += [Text("It asks:", "bold yellow"), plain(view.question)]
+        parts += [Text("Question:", "bold yellow"), plain(view.question)]
     if view.error:
         parts.append(plain(f"{view.error.type}: {view.error.message}", "red"))
     if view.reply:
@@ -249,7 +249,7 @@ def runs_table(runs: list[AssistantSummary]) -> Table:
     table.add_column("id", no_wrap=True, min_width=max(len(run.id) for run in runs))
     table.add_column("status", no_wrap=True, min_width=max(len(run_status(run)) for run in runs))
     table.add_column("started", no_wrap=True, min_width=len(_STARTED.format(runs[0].started_at)))
-    table.add_column("request", overflow="ellipsis", no_wrap=True)
+    table.add_column("message", overflow="ellipsis", no_wrap=True)
     for run in runs:
         started = _STARTED.format(run.started_at.astimezone())
         table.add_row(plain(run.id), status(run_status(run)), plain(started), plain(run.message))

@@ -59,7 +59,7 @@ def from_file(file: Path) -> WorkflowHistory:
     except OSError as error:
         raise NoHistory(f"{file} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-        raise NoHistory(f"{file} holds no history of a run") from None
+        raise NoHistory(f"{file} holds no workflow history") from None
 
 
 def _under_its_own_id(history: WorkflowHistory) -> WorkflowHistory:
@@ -86,7 +86,9 @@ async def from_temporal(assistant_id: str) -> tuple[WorkflowHistory, DataConvert
     except RPCError as error:
         known = error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT)
         why = (
-            f"Temporal does not give it out: {error.status.name}" if known else f"there is no run {assistant_id[:80]!r}"
+            f"Temporal does not give it out: {error.status.name}"
+            if known
+            else f"there is no assistant {assistant_id[:80]!r}"
         )
         raise NoHistory(why) from None
     return history, client.data_converter

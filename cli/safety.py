@@ -40,14 +40,12 @@ def callers(settings: ProofSettings) -> Finding:
         advice = "only the proxy may reach the API, and it must set the header itself"
         return Finding("who calls", Level.OK, f"a proxy names people in {settings.retinue_user_header}", advice)
     if host in _LOOPBACK:
-        return Finding("who calls", Level.OK, "one person, who is whoever reaches it on loopback")
+        return Finding("who calls", Level.OK, "single user: anyone who reaches it on loopback")
     if os.environ.get("RETINUE_PRIVATE_ADDRESS", "").lower() in ("1", "true", "yes", "on"):
-        advice = "only while nobody else reaches that address, as RETINUE_PRIVATE_ADDRESS says"
-        return Finding("who calls", Level.WARN, f"one person, who is whoever reaches {host}", advice)
+        advice = "make sure that only you reach that address (RETINUE_PRIVATE_ADDRESS)"
+        return Finding("who calls", Level.WARN, f"single user: anyone who reaches {host}", advice)
     advice = "set RETINUE_HOST=127.0.0.1, or RETINUE_OIDC_ISSUER and RETINUE_OIDC_AUDIENCE; see docs/security.md"
-    return Finding(
-        "who calls", Level.FAIL, f"nobody signs in, and the address {host} is not this machine's own", advice
-    )
+    return Finding("who calls", Level.FAIL, f"no sign-in, and the address {host} is not loopback", advice)
 
 
 def decisions(settings: ProofSettings) -> Finding:
@@ -56,15 +54,15 @@ def decisions(settings: ProofSettings) -> Finding:
         apart = settings.retinue_oidc_issuer or settings.retinue_user_header
         advice = "unset RETINUE_DECISIONS, or set it to proved" if apart else ""
         level = Level.WARN if apart else Level.OK
-        return Finding("decisions", level, "anybody's who reaches Temporal (mode open)", advice)
+        return Finding("decisions", level, "from anyone who reaches Temporal (mode open)", advice)
     try:
         keyring = settings.configured_keyring()
     except ValueError as error:
         return Finding(
             "decisions", Level.FAIL, str(error), "`python -P -m retinue.temporal.keyring new-key` makes a key"
         )
-    where = f"signed with {keyring.primary}" if keyring else "with a key that is made in the data folder"
-    return Finding("decisions", Level.OK, f"those that come through the API (mode proved), {where}")
+    where = f"signed with {keyring.primary}" if keyring else "with a generated key in the data folder"
+    return Finding("decisions", Level.OK, f"only through the API (mode proved), {where}")
 
 
 def encryption() -> Finding:
@@ -74,7 +72,9 @@ def encryption() -> Finding:
     except (ValueError, ValidationError) as error:
         return Finding("encryption", Level.FAIL, str(error), "see docs/encryption.md")
     if keyring is None:
-        return Finding("encryption", Level.OK, "off: who reads Temporal's database reads what runs say")
+        return Finding(
+            "encryption", Level.OK, "off: anyone who reads Temporal's database reads the contents of assistants"
+        )
     return Finding("encryption", Level.OK, f"on, written with {keyring.primary}; {len(keyring.keys)} keys can be read")
 
 
@@ -82,7 +82,7 @@ def doors() -> Finding:
     """Which other protocols are served."""
     named = os.environ.get("RETINUE_DOORS", "").strip()
     told = "none" if named == "-" else named or "all"
-    return Finding("doors", Level.OK, f"{told}, beside the API (RETINUE_DOORS; docs/protocols.md)")
+    return Finding("protocols", Level.OK, f"{told}, besides the API (RETINUE_DOORS; docs/protocols.md)")
 
 
 def temporal_ports() -> Finding:
@@ -90,5 +90,7 @@ def temporal_ports() -> Finding:
     host = local.settings().host
     if host in _LOOPBACK:
         return Finding("Temporal's ports", Level.OK, f"on {host} alone")
-    advice = "set RETINUE_HOST=127.0.0.1 and a proxy before the API; whoever reaches these ports can read every run"
-    return Finding("Temporal's ports", Level.WARN, f"open on {host}, and Temporal asks nobody who they are", advice)
+    advice = (
+        "set RETINUE_HOST=127.0.0.1 and put a proxy before the API; anyone who reaches these ports can read all data"
+    )
+    return Finding("Temporal's ports", Level.WARN, f"open on {host}, without authentication", advice)

@@ -39,12 +39,12 @@ def new_capability(name: str, root: Path = ROOT) -> str:
 
     Raises:
         WrongUsage: The name cannot be used.
-        CommandError: Something of that name is there already; nothing was written.
+        CommandError: Something of that name exists already; nothing was written.
     """
     _check_name(name)
     written = dict(_files(name, root))
     if taken := [path for path in (*(root / room / name for room in _ROOMS), *written) if path.exists()]:
-        raise CommandError(f"{taken[0].relative_to(root)} is there already; nothing was written")
+        raise CommandError(f"{taken[0].relative_to(root)} exists already; nothing was written")
     changed = dict(_changes(name, root))
     for path, text in {**written, **changed}.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,11 +56,11 @@ def new_capability(name: str, root: Path = ROOT) -> str:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise WrongUsage(
-            f"{name!r} cannot be a capability's name: small letters, digits and single underscores, beginning with a "
+            f"{name!r} cannot be a capability's name: lowercase letters, digits and single underscores, beginning with a "
             f"letter, at most {_LONGEST}, as in reading_list"
         )
     if keyword.iskeyword(name) or name in _RESERVED or _class_name(name) in _WORDS_OF_THE_CODE:
-        raise WrongUsage(f"{name!r} means something else already; choose another name")
+        raise WrongUsage(f"{name!r} is a reserved name; choose another")
 
 
 def _class_name(name: str) -> str:
@@ -116,9 +116,9 @@ def _next_steps(name: str, written: list[Path], changed: list[Path]) -> str:
         *(f"  new      {path}" for path in written),
         *(f"  changed  {path}" for path in changed),
         "",
-        "It works as it is. Next:",
+        "It works as generated. Next:",
         f"  PYTHONPATH=. .venv/bin/python -P -m pytest tests/activities/{name}",
-        f"  say in activities/{name}/contract.py what it really does: models, tools, annotations",
-        "  make up, and ask for it; docs/adding-a-capability.md goes through all of it",
+        f"  edit activities/{name}/contract.py: models, tools, annotations",
+        "  make up, and try it; see docs/adding-a-capability.md",
     ]
     return "\n".join(lines)

@@ -17,19 +17,19 @@ from retinue.client.models import RunTime, Schedule, ScheduleSummary
 
 _WHEN = "{:%a %d %b %Y %H:%M %z}"
 
-commands = typer.Typer(no_args_is_help=True, help="What is done again and again.")
+commands = typer.Typer(no_args_is_help=True, help="Schedules: assistants that start at fixed times.")
 ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="The schedule's id, as `schedules list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON as it is.")]
 
 
 @commands.callback()
 def _schedules() -> None:
-    """What is done again and again."""
+    """Schedules: assistants that start at fixed times."""
 
 
 @commands.command("list")
 def list_schedules(context: typer.Context, as_json: AsJson = False) -> None:
-    """List your schedules with their next runs.
+    """List your schedules with their next starts.
 
     Example: bin/retinue schedules list
     """
@@ -39,7 +39,7 @@ def list_schedules(context: typer.Context, as_json: AsJson = False) -> None:
     elif found.schedules:
         render.show(_table(found.schedules))
     else:
-        render.say("There is none. Make one with `bin/retinue schedules add`.")
+        render.say("No schedules. Create one with `bin/retinue schedules add`.")
 
 
 @commands.command()
@@ -50,23 +50,23 @@ def add(
         str, typer.Option(help="Minute, hour, day of the month, month, weekday.", metavar="'M H D M W'")
     ] = "0 8 * * *",
     plan: Annotated[
-        str | None, typer.Option(help="A plan in code instead, as in briefing.", show_default=False)
+        str | None, typer.Option(help="Run this plan in code instead of a message, as in briefing.", show_default=False)
     ] = None,
     args: Annotated[
         list[str] | None,
         typer.Option("--arg", metavar="NAME=VALUE", help="An argument of the plan; repeatable.", show_default=False),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What lists call it.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="Name in lists.", show_default=False)] = None,
     timezone: Annotated[
-        str | None, typer.Option(help="IANA zone; by default this machine's.", show_default=False)
+        str | None, typer.Option(help="IANA time zone (default: this machine's).", show_default=False)
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Name of a policy.", show_default=False)] = None,
     ends_at: Annotated[
-        str | None, typer.Option(help="Last time, as in 2027-12-31T00:00:00+01:00.", show_default=False)
+        str | None, typer.Option(help="No starts after this time, as in 2027-12-31T00:00:00+01:00.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for something again and again. Times are on the clocks of the zone, also when clocks change.
+    """Create a schedule. Times are local to the time zone, also when clocks change.
 
     Example: bin/retinue schedules add --plan briefing --arg place=Lisbon --cron "0 8 * * mon-fri"
     """
@@ -89,7 +89,7 @@ def add(
 
 @commands.command()
 def show(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
-    """Show a schedule: its next runs and its last ones.
+    """Show a schedule with its next and last starts.
 
     Example: bin/retinue schedules show s-3f9c
     """
@@ -100,10 +100,10 @@ def show(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = Fals
 def pause(
     context: typer.Context,
     schedule_id: ScheduleId,
-    note: Annotated[str | None, typer.Option(help="Why, to be shown meanwhile.", show_default=False)] = None,
+    note: Annotated[str | None, typer.Option(help="The reason, shown while paused.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start no run until it is resumed. One that goes on is left alone.
+    """Pause a schedule. An assistant that is running continues.
 
     Example: bin/retinue schedules pause s-3f9c --note "on holiday"
     """
@@ -112,7 +112,7 @@ def pause(
 
 @commands.command()
 def resume(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
-    """Go on with the next time. What was left out is not made up for.
+    """Resume a schedule at its next time. Missed times are not caught up.
 
     Example: bin/retinue schedules resume s-3f9c
     """
@@ -121,7 +121,7 @@ def resume(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = Fa
 
 @commands.command()
 def run(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
-    """Start a run now, whether paused or not.
+    """Start an assistant of this schedule now, even if it is paused.
 
     Example: bin/retinue schedules run s-3f9c
     """
@@ -130,7 +130,7 @@ def run(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False
 
 @commands.command()
 def delete(context: typer.Context, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
-    """Delete a schedule. Runs that it started stay as they are.
+    """Delete a schedule. Assistants that it started are kept.
 
     Example: bin/retinue schedules delete s-3f9c
     """
@@ -165,16 +165,16 @@ def _tell(schedule: Schedule) -> None:
         render.say(f"  next  {_when(time)}")
     zone = ZoneInfo(schedule.timezone)
     for past in schedule.recent_runs:
-        going = "  goes on" if past.running else ""
+        going = "  running" if past.running else ""
         render.say(f"  run   {_WHEN.format(past.started_at.astimezone(zone))}  {past.assistant_id}{going}")
     if schedule.skipped:
-        render.say(f"  {schedule.skipped} left out, because the run before had not ended", "yellow")
+        render.say(f"  {schedule.skipped} skipped, because the assistant before was still running", "yellow")
     if schedule.missed:
-        render.say(f"  {schedule.missed} left out, because Temporal was away for too long", "yellow")
+        render.say(f"  {schedule.missed} missed, because Temporal was unavailable for too long", "yellow")
 
 
 def _paused(schedule: ScheduleSummary) -> str:
-    return f"  paused: {schedule.note or 'nobody said why'}" if schedule.paused else ""
+    return f"  paused: {schedule.note or 'no reason given'}" if schedule.paused else ""
 
 
 def _when(time: RunTime | None) -> str:

@@ -176,13 +176,13 @@ class Watch:
         match choice(offered=approval.offer is not None):
             case "approve":
                 self._wait_for_others(self._send(approval, "approve"), approval)
-            case "from now on":
+            case "grant":
                 after = self._send(approval, "approve", grant={})
                 self._wait_for_others(after, approval)
                 if not after.waits_for_worker(approval.id):
                     grants.show_given(self._client, self._run_id, approval.id)
             case "reject":
-                comment = typed("Why not? The assistant gets to read it; empty for no comment: ")
+                comment = typed("Comment for the assistant (empty for none): ")
                 self._wait_for_others(self._send(approval, "reject", comment=comment or None), approval)
             case "edit":
                 if changed := edits.from_editor(approval):
@@ -202,7 +202,7 @@ class Watch:
             return
         now = find(after, approval.id)
         if now.status == PENDING and now.votes:
-            say(f"{len(now.votes)} of {now.approvers} people have approved {now.id}; it waits for the others.")
+            say(f"{len(now.votes)} of {now.approvers} people have approved {now.id}; the others are pending.")
             self._later.add(_as_shown(now))
 
     def _answer(self, view: Assistant) -> None:
@@ -235,11 +235,11 @@ def watch(client: Client, assistant_id: str, *, as_json: bool, talks: bool = Tru
         view = watching.follow()
     except KeyboardInterrupt:
         tell(
-            f"The run goes on. Come back with `bin/retinue show {assistant_id} --follow`; stop it by `bin/retinue cancel {assistant_id}`."
+            f"The assistant continues. Watch it: `bin/retinue show {assistant_id} --follow`; cancel it: `bin/retinue cancel {assistant_id}`."
         )
         return ExitCode.INTERRUPTED
     except (CommandError, ClientError) as error:
-        error.add_note(f"Come back with `bin/retinue show {assistant_id} --follow`.")
+        error.add_note(f"Watch it again: `bin/retinue show {assistant_id} --follow`.")
         raise
     if as_json:
         print(view.json_text())
@@ -256,7 +256,7 @@ def _outcome(view: Assistant, *, told: bool = False) -> None:
     for line in undo_lines(view.undo):
         say(line)
     if not (view.error or view.reply):
-        say(f"The run has ended: {run_status(view)}.")
+        say(f"The assistant has ended: {run_status(view)}.")
 
 
 def _show_answer(view: Assistant) -> None:
@@ -265,7 +265,7 @@ def _show_answer(view: Assistant) -> None:
     if view.reply:
         say(view.reply)
     elif view.turn_is_over and not view.error:
-        say("(It gave no answer to that.)", "dim")
+        say("(No answer.)", "dim")
 
 
 def show_what_waits(view: Assistant, *, told: bool = False) -> None:
@@ -273,8 +273,8 @@ def show_what_waits(view: Assistant, *, told: bool = False) -> None:
     if view.turn_is_over:
         if not told:
             _show_answer(view)
-        tell(f'Say more: bin/retinue say {view.id} "..."; talk on: bin/retinue show {view.id} --follow')
-        tell(f"A chat waits for ever; end it by: bin/retinue cancel {view.id}")
+        tell(f'Reply: bin/retinue say {view.id} "..."; keep chatting: bin/retinue show {view.id} --follow')
+        tell(f"The chat stays open; cancel it: bin/retinue cancel {view.id}")
         return
     for approval in view.pending:
         show_card(approval, view)
@@ -283,7 +283,7 @@ def show_what_waits(view: Assistant, *, told: bool = False) -> None:
         say("The assistant asks:")
         say(view.question or "")
         say(f'  bin/retinue answer {view.id} "your answer"')
-    say(f"Then come back with `bin/retinue show {view.id} --follow`.")
+    say(f"Then watch it again: `bin/retinue show {view.id} --follow`.")
 
 
 def _exit_code(view: Assistant) -> ExitCode:
@@ -309,5 +309,5 @@ def follow_by_lines(
         if until(view):
             return view
         if view.ended or time.monotonic() > deadline:
-            raise CommandError(f"the run did not come to the expected point; it is {view.status}")
+            raise CommandError(f"the assistant did not reach the expected state; it is {view.status}")
         time.sleep(POLL)

@@ -228,7 +228,7 @@ def _grant(form: Mapping[str, str]) -> dict[str, Any] | None:
 def _count(text: str, about: str, *, most: int) -> int:
     """A number from 1 to `most`. What bounds a permission is never left out because it cannot be read."""
     if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= most:
-        raise Unreadable({"": f"{about}: write a whole number from 1 to {most}, or leave it empty for no bound"})
+        raise Unreadable({"": f"{about}: write a whole number from 1 to {most}, or leave it empty for no limit"})
     return int(text)
 
 
@@ -306,7 +306,7 @@ async def add_key(request: Request, asking: Retinue, form: Form) -> Response:
     """A new API key, shown on the page that answers and nowhere else."""
     scopes = [name for name in ("read", "ask", "decide") if form.get(f"scope-{name}")]
     if not scopes:
-        return await show_account(request, asking, wrong="Choose at least one thing that the key may do.")
+        return await show_account(request, asking, wrong="Choose at least one permission for the key.")
     made = await asking.keys.add(form.get("name", "").strip() or "key", scopes=scopes)
     return await show_account(request, asking, made=made)
 

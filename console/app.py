@@ -86,5 +86,5 @@ async def _nowhere(
 
 async def _unreadable(request: Request, error: Exception) -> Response:
     return await page(
-        request, "problem.html", None, title="A value cannot be read", here="", detail=str(error), again=None, code=422
+        request, "problem.html", None, title="A value is not valid", here="", detail=str(error), again=None, code=422
     )

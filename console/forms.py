@@ -219,7 +219,7 @@ def _json(text: str) -> JsonValue:
     try:
         found: JsonValue = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("this is no JSON") from None
+        raise ValueError("this is not valid JSON") from None
     return found
 
 

@@ -417,7 +417,7 @@ async def grants(request: Request, asking: Retinue, *, everything: Everything = 
     """What may be done without asking."""
     found = (await asking.grants.list(everything=everything)).grants
     return await page(
-        request, "grants.html", asking, title="Permissions", here="/grants", grants=found[::-1], everything=everything
+        request, "grants.html", asking, title="Grants", here="/grants", grants=found[::-1], everything=everything
     )
 
 
@@ -437,7 +437,7 @@ async def capabilities(request: Request, asking: Retinue) -> Response:
         request,
         "capabilities.html",
         asking,
-        title="Services",
+        title="Capabilities",
         here="/capabilities",
         capabilities=found,
         pauses=await _pauses(asking) if answers else [],

@@ -28,23 +28,23 @@ PLACES = (
     ("/", "Talk"),
     ("/approvals", "Decisions"),
     ("/schedules", "Schedules"),
-    ("/grants", "Permissions"),
+    ("/grants", "Grants"),
     ("/budget", "Usage"),
-    ("/capabilities", "Services"),
+    ("/capabilities", "Capabilities"),
 )
 _LINK = re.compile(r"https?://[^\s<>\"'`)\]}]+")
 _PAUSE = "<!-- content -->"
 _SAID = {
-    "approve": ("good", "Your yes is recorded."),
-    "kept": ("warn", "Your decision is recorded. It counts when a workflow worker answers again."),
-    "reject": ("good", "Your no is recorded."),
-    "edit": ("good", "Your changes are recorded, and your yes to them."),
-    "none": ("warn", "Nothing was chosen."),
+    "approve": ("good", "Your approval is recorded."),
+    "kept": ("warn", "Your decision is recorded. It takes effect when a workflow worker is running again."),
+    "reject": ("good", "Your rejection is recorded."),
+    "edit": ("good", "Your changes are recorded and approved."),
+    "none": ("warn", "Nothing was selected."),
     "sent": ("good", "Sent."),
-    "stopped": ("good", "It is being stopped."),
-    "undone": ("good", "What was done is being taken back."),
+    "stopped": ("good", "Cancelling."),
+    "undone": ("good", "Undoing."),
     "revoked": ("good", "Revoked."),
-    "resumed": ("good", "Every language model is asked again."),
+    "resumed": ("good", "All model pauses are ended."),
     "scheduled": ("good", "Scheduled."),
     "changed": ("good", "Done."),
 }

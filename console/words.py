@@ -12,26 +12,26 @@ STATUS: Mapping[str, str] = {
     "running": "Working",
     "awaiting_approval": "Needs your decision",
     "awaiting_input": "Has a question",
-    "awaiting_worker": "Waiting for a service",
+    "awaiting_worker": "Waiting for a worker",
     "completed": "Done",
     "failed": "Failed",
-    "cancelled": "Stopped",
+    "cancelled": "Cancelled",
 }
 """An assistant's status in words."""
 OUTCOME: Mapping[str, str] = {"answered": "Answered", "nothing_changed": "Nothing changed"}
 """The same of a completed assistant that did less than what is called done."""
 STEP: Mapping[str, str] = {
-    "pending": "not yet begun",
+    "pending": "not started",
     "awaiting_approval": "needs a decision",
-    "awaiting_worker": "waits for a service",
-    "running": "working",
+    "awaiting_worker": "waits for a worker",
+    "running": "running",
     "completed": "done",
     "failed": "failed",
     "skipped": "skipped",
     "rejected": "rejected",
-    "cancelled": "stopped",
+    "cancelled": "cancelled",
     "unknown": "unclear whether it happened",
-    "undone": "taken back",
+    "undone": "undone",
 }
 """A step's status in words."""
 MARK: Mapping[str, str] = {
@@ -49,7 +49,7 @@ MARK: Mapping[str, str] = {
 }
 """The same as one sign, which never stands without the words."""
 DECISION: Mapping[str, str] = {
-    "pending": "waits",
+    "pending": "pending",
     "approved": "approved",
     "rejected": "rejected",
     "cancelled": "no longer needed",
@@ -59,14 +59,14 @@ DECISION: Mapping[str, str] = {
 BUTTONS: Mapping[str, tuple[str, str, str]] = {
     "action": ("Approve", "Reject", "Edit"),
     "plan": ("Run this plan", "Do not run it", "Change the plan"),
-    "budget": ("Top up", "Stop here", "Other amounts"),
-    "repeat": ("Do it again", "Leave it", ""),
+    "budget": ("Raise the limit", "Cancel", "Other amounts"),
+    "repeat": ("Do it again", "Do not repeat", ""),
 }
 """What yes, no and something else are called, by the kind of a decision."""
 AT_EXPIRY: Mapping[str, str] = {
-    "deny": "then it is not done",
-    "allow": "then it is done",
-    "wait": "then it goes on waiting",
+    "deny": "it is not done",
+    "allow": "it is done",
+    "wait": "it stays pending",
 }
 OFTEN: Mapping[str, str] = {
     "*": "Every day",

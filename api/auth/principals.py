@@ -87,7 +87,7 @@ class Person:
             NotAllowed: Their roles, or the key they use, do not allow it.
         """
         if not self.may(permission):
-            raise NotAllowed(f"you may not do this: it needs the permission {str(permission)!r}")
+            raise NotAllowed(f"this needs the permission {str(permission)!r}")
 
     @property
     def credential(self) -> Credential | None:

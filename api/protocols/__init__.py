@@ -1,5 +1,5 @@
-"""Doors: protocols that people's tools speak already, all onto the same assistants, approvals, policies and ids.
+"""Protocols of other clients onto the same assistants, approvals, policies and ids.
 
-A door recognises people by `api.deps.caller`, declares permissions and spends rates as every route does, and does its
-work through `api.services.runs.Runs`. Large libraries are imported at a door's first request.
+A protocol authenticates by `api.deps.caller`, declares permissions and rates like every route, and works through
+`api.services.runs.Runs`. Large libraries are imported at the first request.
 """

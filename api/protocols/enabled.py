@@ -1,4 +1,4 @@
-"""Which doors are open."""
+"""Which protocols are enabled."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DOORS: Mapping[str, tuple[APIRouter, ...]] = MappingProxyType(
         "a2a": (a2a.router,),
     }
 )
-"""By the names that `RETINUE_DOORS` knows. A new door is a line here and a name in `api.settings`."""
+"""By the names in `RETINUE_DOORS`. A new protocol is a line here and a name in `api.settings`."""
 
 
 def open_doors(names: set[str]) -> Iterator[APIRouter]:
-    """The routes of the doors with these names."""
+    """Return the routes of the protocols with these names."""
     yield from (router for name, routers in DOORS.items() if name in names for router in routers)
 
 
 def tell_errors(app: FastAPI, names: set[str]) -> None:
-    """Where no route answers at an address of a door, its own protocol's words say so. Call it after `errors.install`."""
+    """Answer unknown addresses of a protocol in its own error format. Call it after `errors.install`."""
     if "openai" in names:
         errors.tell_errors(app)

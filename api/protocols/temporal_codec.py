@@ -1,8 +1,8 @@
 """The codec server: shows operators decrypted payloads in Temporal's Web UI and command line.
 
 It speaks Temporal's remote codec protocol, `POST /codec/{namespace}/decode`, and only decodes. It is off unless
-`RETINUE_CODEC_ORIGIN` names the one site whose pages may ask, the Web UI. It stands before the limits of the front door:
-its requests come from another site by nature, and a payload may be larger than any request of a person.
+`RETINUE_CODEC_ORIGIN` names the one site whose pages may call it, the Web UI. It runs before the limits of the API: its
+requests come from another site by nature, and a payload may be larger than other requests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from retinue.temporal.codec import PayloadEncryption
 
 PREFIX = "/codec/"
 MAX_BODY = 8 * 1024 * 1024
-"""Bytes. A payload of 2 MiB, the most that Temporal takes, is 2.7 MiB in JSON."""
+"""Bytes. Temporal's largest payload, 2 MiB, is 2.7 MiB in JSON."""
 _DEEPEST = 20
 _ALLOWED = {
     "Access-Control-Allow-Methods": "POST",
@@ -46,20 +46,20 @@ router = APIRouter(prefix="/codec/{namespace}")
 def served_namespace(
     namespace: str, state: StateAtRest, named: Annotated[str | None, Header(alias="X-Namespace")] = None
 ) -> None:
-    """Refuse namespaces of others: this process has one, and its keys are for that.
+    """Refuse other namespaces: the keys of this process are for its own.
 
     Raises:
-        NotFound: It is another one.
+        NotFound: It is another namespace.
     """
     if {namespace, named or namespace} != {state.client.namespace}:
         raise NotFound("this codec server serves another namespace")
 
 
 def whole_installation(person: Caller, state: StateAtRest) -> None:
-    """Payloads say not whose they are, so only the organisation that runs the installation may read them.
+    """Check the caller's organisation. Payloads have no owner, so only the installation's organisation may read them.
 
     Raises:
-        NotAllowed: The caller is of another organisation.
+        NotAllowed: The caller belongs to another organisation.
     """
     if person.tenant != state.settings.retinue_codec_tenant:
         raise NotAllowed("only operators of the organisation that runs this installation may decode payloads")
@@ -67,11 +67,11 @@ def whole_installation(person: Caller, state: StateAtRest) -> None:
 
 @router.post("/decode", dependencies=[needs(Permission.DECODE), Depends(whole_installation), Depends(served_namespace)])
 async def decode(request: Request, state: StateAtRest) -> Response:
-    """Decrypt payloads; those that are not encrypted come back as they are.
+    """Decrypt payloads; unencrypted ones are returned unchanged.
 
     Raises:
-        CallerError: The body holds no payloads.
-        Undecipherable: A key is missing, or something was changed.
+        CallerError: The body has no payloads.
+        Undecipherable: A key is missing, or a payload was changed.
     """
     codec = state.client.data_converter.payload_codec
     if not isinstance(codec, PayloadEncryption) or codec.keyring is None:
@@ -99,7 +99,7 @@ def _read(body: bytes) -> Payloads:
 
 
 class CodecServer:
-    """Takes what is below `/codec/` before everything else, and lets pages of one exact origin read the answers."""
+    """Serves `/codec/` before all other middleware; only pages of one exact origin can read the answers."""
 
     def __init__(self, app: ASGIApp, *, front: FastAPI, origin: str) -> None:
         self._app = app
@@ -107,7 +107,7 @@ class CodecServer:
         self._door = _door(front)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass other requests on; of these answer the allowed site's and those that no page sends."""
+        """Pass other requests on; answer those of the allowed origin and those not sent by a page."""
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
             await self._app(scope, receive, send)
             return
@@ -121,7 +121,7 @@ class CodecServer:
             await self._door(_without_cookies(scope), receive, self._readable(headers, send))
 
     def _for_page(self, headers: Headers) -> dict[str, str]:
-        """No cookies: `Access-Control-Allow-Credentials` is left out on purpose, the page sends a token of its own."""
+        """Add CORS headers. `Access-Control-Allow-Credentials` is left out on purpose: the page sends a token, no cookie."""
         return {"Access-Control-Allow-Origin": self._origin, "Vary": "Origin"} if "origin" in headers else {}
 
     def _readable(self, headers: Headers, send: Send) -> Send:
@@ -135,12 +135,12 @@ class CodecServer:
 
 
 def _without_cookies(scope: Scope) -> Scope:
-    """Whoever asks here brings a key or a token: a browser's session never counts."""
+    """Authenticate by key or token; a browser session is not accepted."""
     return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"cookie"]}
 
 
 def _door(front: FastAPI) -> FastAPI:
-    """An application of its own, with the front door's things and its idea of who calls."""
+    """Build a separate application with the API's state and authenticator."""
     door = FastAPI(openapi_url=None)
     door.state = front.state
     door.dependency_overrides = front.dependency_overrides

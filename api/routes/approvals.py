@@ -1,4 +1,4 @@
-"""The inbox: everything that waits for the caller's decision, over all runs."""
+"""The inbox: pending approvals of all assistants of the caller."""
 
 from typing import Annotated
 
@@ -15,12 +15,12 @@ from api.services.schemas import BatchBody, BatchDecision, BatchOutcome, BatchOu
 from retinue.errors import RetinueError
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=PROBLEMS, route_class=IdempotentRoute)
-_KEPT = "no workflow worker answers: the decision is recorded, and counts when one does"
+_KEPT = "no workflow worker answers: the decision is recorded and takes effect when one does"
 
 
 @router.get(
     "",
-    summary="What waits for a decision",
+    summary="List pending approvals",
     response_model=Inbox,
     responses=UNCHANGED,
     dependencies=[needs(Permission.READ)],
@@ -30,18 +30,16 @@ async def inbox(
     state: State,
     me: Caller,
     known: ListVersion,
-    limit: Annotated[
-        int, Query(ge=0, le=MOST, description="assistants on this page; with 0 they are only counted")
-    ] = MOST,
+    limit: Annotated[int, Query(ge=0, le=MOST, description="assistants on this page; 0 only counts them")] = MOST,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
 ) -> Response:
-    """Pending approvals, oldest first, of a page of assistants; those that began last stand on the first page."""
+    """Pending approvals, oldest first, of a page of assistants; the newest assistants are on the first page."""
     return known.or_else(await waiting_for(runs, me, state.links.run, limit=limit, cursor=cursor))
 
 
-@router.post("", summary="Decide several at once", dependencies=[needs(Permission.DECIDE)])
+@router.post("", summary="Decide several approvals", dependencies=[needs(Permission.DECIDE)])
 async def decide_all(body: BatchBody, runs: MyRuns, once: IdempotentAnswer) -> BatchOutcomes:
-    """Each decision is recorded or refused by itself, in the given order."""
+    """Record or refuse each decision separately, in the given order."""
     await once.claim(body)
     return BatchOutcomes(outcomes=[await _decide(runs, decision) for decision in body.decisions])
 

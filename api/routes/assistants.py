@@ -1,4 +1,4 @@
-"""Assistants: start, read, list, talk, decide, stop, undo, fork."""
+"""Assistants: start, read, list, send messages, decide, cancel, undo, fork."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _CANCEL_WAIT = 3.0
 Accept = Annotated[str, Header(max_length=500)]
 StepId = Annotated[str, Path(max_length=100)]
 ApprovalId = Annotated[str, Path(max_length=100)]
-Wait = Annotated[float, Query(ge=0, le=30, description="wait so long for the run to end or to need a person")]
+Wait = Annotated[float, Query(ge=0, le=30, description="wait this long for the assistant to end or to need a person")]
 
 
 @router.post("", status_code=202, summary="Start an assistant", dependencies=[needs(Permission.ASK)])
 async def start(body: StartBody, runs: MyRuns, state: State, once: IdempotentAnswer, response: Response) -> Assistant:
-    """Turn a request in plain language into a run. The same `Idempotency-Key` and body give the same run, always."""
+    """Start an assistant from a message in plain language. The same `Idempotency-Key` and body give the same assistant."""
     try:
         claimed = await once.claim(body, fingerprint="")
     except Repeated as first:
         if (view := await runs.failed_at_once(first.claim.assistant_id)) is None:
             raise
         response.headers[REPLAYED] = "true"
-        return _shown(view, state)  # it was acknowledged and never began, which the first answer could not know
+        return _shown(view, state)  # acknowledged but never started, which the first answer could not know
     view = await runs.start(body, timezone=body.timezone or state.settings.retinue_timezone, claimed=claimed)
     if body.wait_seconds:
         view = await runs.settled(view.id, seconds=body.wait_seconds, mine=claimed is None or not claimed.repeated)
@@ -69,9 +69,11 @@ async def list_assistants(
     status: AssistantStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
-    mine: Annotated[bool, Query(description="for an auditor: only their own; everybody else sees no others")] = False,
+    mine: Annotated[
+        bool, Query(description="for an auditor: only their own assistants; others never see more")
+    ] = False,
 ) -> Response:
-    """The caller's assistants, newest first; an auditor's list has all of their organisation."""
+    """List the caller's assistants, newest first; an auditor sees all of their organisation."""
     executions, next_cursor = await runs.page(status=status, limit=limit, cursor=cursor, mine=mine)
     page = AssistantPage(
         assistants=[
@@ -97,7 +99,7 @@ async def list_assistants(
     "/{assistant_id}",
     summary="Read an assistant",
     response_model=Assistant,
-    responses={304: {"description": "It is as the `If-None-Match` says; the run itself was not asked."}},
+    responses={304: {"description": "Not modified since `If-None-Match`."}},
     dependencies=[needs(Permission.READ)],
 )
 async def read(
@@ -106,9 +108,9 @@ async def read(
     state: State,
     response: Response,
     wait_seconds: Wait = 0,
-    if_none_match: Annotated[str | None, Header(description="an `ETag` that was given with the view before")] = None,
+    if_none_match: Annotated[str | None, Header(description="the `ETag` of an earlier answer")] = None,
 ) -> Assistant | Response:
-    """The whole view: plan, approvals, answer. With `If-None-Match` and no waiting, an unchanged one costs next to nothing."""
+    """Return the view: plan, approvals, answer. With `If-None-Match` an unchanged view costs almost nothing."""
     if wait_seconds:
         return _shown(await runs.settled(assistant_id, seconds=wait_seconds), state)
     description = await runs.readable(assistant_id)
@@ -123,15 +125,15 @@ async def read(
 
 @router.get(
     "/{assistant_id}/receipt",
-    summary="What was done, with whose consent",
+    summary="Read a receipt",
     response_model=Receipt,
     responses={200: {"content": {"text/plain": {}}}},
     dependencies=[needs(Permission.READ)],
 )
 async def receipt(assistant_id: str, runs: MyRuns, accept: Accept = "") -> Receipt | PlainTextResponse:
-    """What the run did, who allowed it, on which data, at what cost, and how to take it back.
+    """Return what the assistant did, who allowed it, on which data, at what cost, and how to undo it.
 
-    JSON by default; `Accept: text/plain` gives the same for reading.
+    JSON by default; `Accept: text/plain` gives text.
     """
     made = make_receipt(await runs.view(assistant_id))
     if "text/plain" in accept:
@@ -139,29 +141,29 @@ async def receipt(assistant_id: str, runs: MyRuns, accept: Accept = "") -> Recei
     return made
 
 
-@router.get("/{assistant_id}/messages", summary="Read a part of a conversation", dependencies=[needs(Permission.READ)])
+@router.get("/{assistant_id}/messages", summary="List messages", dependencies=[needs(Permission.READ)])
 async def messages(
     assistant_id: str,
     runs: MyRuns,
-    before: Annotated[int, Query(ge=0, le=10_000_000, description="position of the message that follows")] = 10_000_000,
+    before: Annotated[int, Query(ge=0, le=10_000_000, description="return messages before this position")] = 10_000_000,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> MessagePage:
-    """The messages before a position, in their order; without one the last messages."""
+    """Return the messages before a position, in order; without a position the last ones."""
     return await runs.messages(assistant_id, before=before, limit=limit)
 
 
 @router.post(
     "/{assistant_id}/messages",
     status_code=202,
-    summary="Say the next thing, or answer a question",
+    summary="Send a message or an answer",
     dependencies=[needs(Permission.ASK)],
 )
 async def send_message(
     assistant_id: str, body: MessageBody, runs: MyRuns, state: State, once: IdempotentAnswer
 ) -> Assistant:
-    """The next message of a chat, or the answer while the status is `awaiting_input`.
+    """Send the next message of a chat, or the answer while the status is `awaiting_input`.
 
-    With an `Idempotency-Key` the same message sent again is read once.
+    With an `Idempotency-Key` a repeated message is read once.
     """
     await once.claim(body)
     await runs.send_message(assistant_id, SendMessage(text=body.message, key=once.key, question_id=body.question_id))
@@ -169,14 +171,14 @@ async def send_message(
 
 
 @router.post(
-    "/{assistant_id}/cancel", status_code=202, summary="Stop an assistant", dependencies=[needs(Permission.ASK)]
+    "/{assistant_id}/cancel", status_code=202, summary="Cancel an assistant", dependencies=[needs(Permission.ASK)]
 )
 async def cancel(
     assistant_id: str, runs: MyRuns, state: State, once: IdempotentAnswer, body: CancelBody | None = None
 ) -> Assistant:
-    """Stop a run. What has not begun never will; what is done stays done unless `undo` asks to take it back.
+    """Cancel an assistant. No further step starts; completed effects stay unless `undo` is set.
 
-    `undo` needs the permission `decide`, since it consents to the actions that take things back.
+    `undo` needs the permission `decide`, since it approves the actions that undo effects.
     """
     await once.claim(body)
     await runs.cancel(assistant_id, undo=body is not None and body.undo)
@@ -186,13 +188,13 @@ async def cancel(
 @router.post(
     "/{assistant_id}/undo",
     status_code=202,
-    summary="Take back what an ended assistant did",
+    summary="Undo an ended assistant",
     dependencies=[needs(Permission.DECIDE)],
 )
 async def undo(
     assistant_id: str, runs: MyRuns, state: State, once: IdempotentAnswer, body: UndoBody | None = None
 ) -> Assistant:
-    """Undo the effects of an ended run, last first. `undo` in the view says what was taken back and what cannot be."""
+    """Undo the effects of an ended assistant, last first. `undo` in the view says what was undone and what cannot be."""
     await once.claim(body)
     return _shown(await runs.undo(assistant_id, seconds=(body or UndoBody()).wait_seconds), state)
 
@@ -200,13 +202,13 @@ async def undo(
 @router.post(
     "/{assistant_id}/fork",
     status_code=202,
-    summary="Go on from a step in a new run",
+    summary="Fork an assistant from a step",
     dependencies=[needs(Permission.ASK)],
 )
 async def fork(
     assistant_id: str, body: ForkBody, runs: MyRuns, state: State, once: IdempotentAnswer, response: Response
 ) -> Assistant:
-    """Start a new run from a step of an old one, keeping finished results without doing them again."""
+    """Start a new assistant from a step of an earlier one. Completed steps are kept and not repeated."""
     claimed = await once.claim(body, fingerprint=f"fork {assistant_id}")
     view = await runs.fork(assistant_id, body, claimed=claimed)
     if body.wait_seconds:
@@ -217,13 +219,13 @@ async def fork(
 
 @router.post(
     "/{assistant_id}/steps/{step_id}",
-    summary="Decide about a step that no worker takes",
+    summary="Decide about a step without a worker",
     dependencies=[needs(Permission.ASK)],
 )
 async def choose(
     assistant_id: str, step_id: StepId, body: ChoiceBody, runs: MyRuns, state: State, once: IdempotentAnswer
 ) -> Assistant:
-    """Wait on, skip the step, or let it fail, while its status is `awaiting_worker`."""
+    """Keep waiting, skip the step or let it fail, while its status is `awaiting_worker`."""
     await once.claim(body)
     await runs.choose(assistant_id, step_id, body.choice)
     return _shown(await runs.view(assistant_id), state)
@@ -233,9 +235,7 @@ async def choose(
     "/{assistant_id}/approvals/{approval_id}",
     summary="Decide an approval",
     tags=["approvals"],
-    responses={
-        202: {"model": Assistant, "description": "Kept until a workflow worker answers: it does not count yet."}
-    },
+    responses={202: {"model": Assistant, "description": "Recorded; it takes effect when a workflow worker answers."}},
     dependencies=[needs(Permission.DECIDE)],
 )
 async def decide(
@@ -249,8 +249,8 @@ async def decide(
 ) -> Assistant:
     """Approve, reject or edit a pending action.
 
-    A 200 says that the decision is recorded. Whether the action is done stands in the step's status. A 202 says that no
-    workflow worker answers: the decision is kept, and counts when one does, or is refused then if it does not fit any more.
+    200: the decision is recorded; the step's status says whether the action is done. 202: no workflow worker answers; the
+    decision is recorded and takes effect when one does, or is refused then if it no longer applies.
     """
     await once.claim(body)
     counts = await runs.decide(assistant_id, approval_id, body)

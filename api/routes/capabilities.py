@@ -1,4 +1,4 @@
-"""What the assistant can do, and whether anybody is there to do it."""
+"""Capabilities and whether their workers are running."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/capabilities", tags=["capabilities"], responses=P
     dependencies=[needs(Permission.READ)],
 )
 async def capabilities(state: State, known: ListVersion) -> Response:
-    """Every capability that was ever announced, with its tools and the workers that poll its queue now."""
+    """List every registered capability, with its tools and the workers that poll its queue now."""
 
     async def health_of(manifest: Manifest) -> CapabilityState:
         pollers = await live_pollers(state.client, manifest.task_queue)

@@ -1,4 +1,4 @@
-"""What happens in a run, told while it happens."""
+"""Events of an assistant, as a stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIRST_LOOK = 5.0
 
 
 def _schema() -> dict[str, Any]:
-    """Of one event as it stands in the stream: its `data` is JSON, described by the kind that `event` names."""
+    """Schema of one event in the stream: its `data` is JSON, described by the kind that `event` names."""
     told = Event.model_json_schema()
     return {
         "type": "object",
@@ -37,7 +37,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "description": "Server-sent events; the event's name is its kind, its data the JSON of `data`.",
         "content": {MEDIA_TYPE: {"schema": _schema()}},
     },
-    204: {"description": "The run has ended and all of it was told. A browser stops asking."},
+    204: {"description": "The assistant has ended and every event was sent. A browser does not reconnect."},
 }
 
 
@@ -52,10 +52,10 @@ async def events(
     assistant_id: str,
     mine: MyEvents,
     last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-ID", description="of the event that was read last; browsers send it")
+        str | None, Header(alias="Last-Event-ID", description="id of the last event that was read; browsers send it")
     ] = None,
 ) -> Response:
-    """First where the run stands, then what changes, until it ends. With `Last-Event-ID` only what changed since."""
+    """Stream the current state, then each change until the end. With `Last-Event-ID` only later changes."""
     if await mine.ended(assistant_id) and last_event_id:
         async with mine.reader(assistant_id, last_event_id) as reader:
             if not await reader.read(_FIRST_LOOK) and reader.fully_delivered:

@@ -18,24 +18,24 @@ from retinue.temporal.proofs import proves
 from retinue.temporal.registry import FRESH
 
 _FRESH = 10.0
-"""Seconds for which an answer of the registry counts."""
+"""Seconds for which an answer of the registry is cached."""
 _TEMPORAL = {"temporal": "Temporal does not answer"}
-_KEYS = {"encryption keys": "the encryption keys of this process do not open what is stored"}
+_KEYS = {"encryption keys": "the encryption keys of this process do not decrypt the stored data"}
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", summary="The process lives")
+@router.get("/healthz", summary="Liveness")
 async def healthz() -> Health:
-    """200 as long as the process answers."""
+    """Return 200 as long as the process answers."""
     return Health(status="ok")
 
 
-@router.get("/readyz", summary="Requests can be taken", responses={503: {"model": Health}})
+@router.get("/readyz", summary="Readiness", responses={503: {"model": Health}})
 async def readyz(state: StateAtRest, response: Response) -> Health:
-    """200 once Temporal answers, workflows are polled, the registry answers, and `RETINUE_WAIT_FOR` has been seen.
+    """Return 200 once Temporal, the workflow worker, the registry and every capability in `RETINUE_WAIT_FOR` answered.
 
-    After that only the API's own database, Temporal, the workflow worker and the registry count: one failing capability
-    must not take the front door down. `detail` then names the capabilities that do not work, and why.
+    After that only the API's database, Temporal, the workflow worker and the registry matter: one failing capability
+    must not make the API unavailable. `detail` then names the capabilities that do not work, and why.
     """
     waiting = await _waiting(state)
     if waiting:
@@ -46,7 +46,7 @@ async def readyz(state: StateAtRest, response: Response) -> Health:
 
 
 async def _waiting(state: AppState) -> dict[str, str]:
-    """What is waited for, with a sentence each; empty when requests can be taken."""
+    """Return what is missing, with a sentence each; empty when ready."""
     if problem := await state.keys.problem():
         return {problem: problem}
     try:
@@ -66,7 +66,7 @@ async def _waiting(state: AppState) -> dict[str, str]:
 
 
 async def _waiting_behind_temporal(state: AppState) -> dict[str, str]:
-    """Temporal answered just now, so what does not answer here is the registry, unless the connection broke meanwhile."""
+    """Query the registry. Temporal has just answered, so an error is the registry's unless the connection broke."""
     try:
         await state.directory.check(max_age=_FRESH)
         return {} if state.ready else await _capabilities_not_seen(state)
@@ -79,7 +79,7 @@ async def _waiting_behind_temporal(state: AppState) -> dict[str, str]:
 
 
 async def _last_start(state: AppState) -> str:
-    """When the workflow worker started, for those who wonder why it does not answer; empty where that is unknown."""
+    """Return when the workflow worker started, as a part of a sentence; empty if unknown."""
     with contextlib.suppress(RPCError):
         await _notice_start(state)
     if state.worker_started is None:
@@ -89,7 +89,7 @@ async def _last_start(state: AppState) -> str:
 
 
 async def _notice_start(state: AppState) -> None:
-    """Remember when the workflow worker started: while it is away, the server does not know."""
+    """Store when the workflow worker started: the server forgets it when the worker stops."""
     started = await last_start(state.client, WORKFLOW_QUEUE)
     if started is not None and started != state.worker_started:
         state.worker_restarted = state.worker_started is not None
@@ -101,14 +101,14 @@ async def _capabilities_not_seen(state: AppState) -> dict[str, str]:
     missing: dict[str, str] = {}
     for name in state.settings.wait_for():
         if name not in known:
-            missing[name] = f"{name} has not announced itself"
+            missing[name] = f"{name} has not registered"
         elif not await live_pollers(state.client, known[name]):
             missing[name] = f"no worker of {name} polls its queue"
     return missing
 
 
 async def _failing_capabilities(state: AppState) -> list[str]:
-    """Return a sentence for each capability whose steps wait; nothing when that is unknown at the moment."""
+    """Return a sentence for each capability whose steps wait; empty if unknown at the moment."""
     try:
         manifests = await state.directory.manifests(max_age=FRESH)
         missing = await _capabilities_not_seen(state)
@@ -120,5 +120,5 @@ async def _failing_capabilities(state: AppState) -> list[str]:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def prometheus() -> Response:
-    """Metrics in Prometheus' text format."""
+    """Return metrics in Prometheus' text format."""
     return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")

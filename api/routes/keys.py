@@ -1,4 +1,4 @@
-"""Who am I, and my API keys."""
+"""The authenticated caller and their API keys."""
 
 from __future__ import annotations
 
@@ -17,30 +17,33 @@ from retinue.errors import InvalidArguments, NotAllowed
 from retinue.times import Moment
 
 router = APIRouter(prefix="/v1", tags=["identity"], responses=PROBLEMS)
-_ALONE = "This is a single-user installation: whoever reaches it is you. It belongs on loopback only."
+_ALONE = "This is a single-user installation: anyone who reaches it acts as you. Serve it on loopback only."
 
 
 class Me(BaseModel):
-    """Whom the front door has recognised."""
+    """The authenticated caller."""
 
     name: str = Field(description="unique within the organisation")
     tenant: str = Field(description="the organisation; empty where there is only one")
     roles: list[Role]
-    permissions: list[Permission] = Field(description="what you may do now, as you came")
+    permissions: list[Permission] = Field(description="what you may do with this credential")
     recognised_by: AuthMethod | None = Field(description="by what")
-    notice: str | None = Field(None, description="what you should know about that")
+    notice: str | None = Field(None, description="a notice about this credential")
 
 
 class MakeKey(BaseModel):
-    """A key to be made."""
+    """A key to create."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="what lists call it")
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="name in lists")
     scopes: list[Permission] | None = Field(
-        None, min_length=1, max_length=20, description="what it may do; without: whatever its person may at the time"
+        None,
+        min_length=1,
+        max_length=20,
+        description="permissions of the key; default: all permissions that its owner has",
     )
-    expires_at: Moment | None = Field(None, description="after this it is worthless; in 90 days, at most 366")
+    expires_at: Moment | None = Field(None, description="expiry; default: in 90 days, at most 366")
 
 
 class ShownKey(BaseModel):
@@ -48,17 +51,17 @@ class ShownKey(BaseModel):
 
     id: str
     name: str
-    prefix: str = Field(description="how the secret begins")
-    scopes: list[Permission] = Field(description="empty where it may do all that its person may")
+    prefix: str = Field(description="first characters of the secret")
+    scopes: list[Permission] = Field(description="empty: all permissions that its owner has")
     created_at: Moment
     expires_at: Moment
-    last_used_at: Moment | None = Field(description="to the hour")
+    last_used_at: Moment | None = Field(description="rounded to the hour")
 
 
 class NewKey(ShownKey):
-    """A key that was just made."""
+    """A new key."""
 
-    key: str = Field(description="the secret; it is shown this once")
+    key: str = Field(description="the secret; it is shown only once")
 
 
 class ShownKeys(BaseModel):
@@ -67,9 +70,9 @@ class ShownKeys(BaseModel):
     keys: list[ShownKey]
 
 
-@router.get("/me", summary="Who am I", dependencies=[needs(Permission.READ)])
+@router.get("/me", summary="Read the caller", dependencies=[needs(Permission.READ)])
 async def me(request: Request, person: Caller) -> Me:
-    """Whom we take you for."""
+    """Return the authenticated caller."""
     found = _recognised(request)
     how = found.how if found else None
     return Me(
@@ -82,15 +85,15 @@ async def me(request: Request, person: Caller) -> Me:
     )
 
 
-@router.get("/keys", summary="List my API keys", dependencies=[needs(Permission.KEYS)])
+@router.get("/keys", summary="List API keys", dependencies=[needs(Permission.KEYS)])
 async def list_keys(state: StateAtRest, person: Caller) -> ShownKeys:
-    """Your keys, newest first, without their secrets."""
+    """List your keys, newest first, without their secrets."""
     return ShownKeys(keys=[ShownKey(**_shown(key)) for key in await ApiKeys(state.keys.store).of(person)])
 
 
-@router.post("/keys", status_code=201, summary="Make an API key", dependencies=[needs(Permission.KEYS)])
+@router.post("/keys", status_code=201, summary="Create an API key", dependencies=[needs(Permission.KEYS)])
 async def make_key(body: MakeKey, request: Request, state: StateAtRest, person: Caller) -> NewKey:
-    """Make a key. Its secret is in this answer and nowhere else."""
+    """Create a key. Its secret is in this answer only."""
     scopes = _scopes(body, person)
     expires = _expiry(body, _recognised(request))
     made, secret = await ApiKeys(state.keys.store).add(person, body.name, scopes, expires)
@@ -99,23 +102,23 @@ async def make_key(body: MakeKey, request: Request, state: StateAtRest, person: 
 
 @router.delete("/keys/{key_id}", status_code=204, summary="Revoke an API key", dependencies=[needs(Permission.KEYS)])
 async def revoke_key(key_id: Annotated[str, Path(max_length=40)], state: StateAtRest, person: Caller) -> None:
-    """End a key at once. Schedules that were made with it do from now on what a key that may not decide may ask for."""
+    """Revoke a key at once. Schedules that it created keep only the rights of a key that may not decide."""
     await ApiKeys(state.keys.store).revoke(person, key_id)
     state.rights_changed.set()
 
 
 def _scopes(body: MakeKey, person: Person) -> frozenset[Permission] | None:
-    """What the new key may do: never more than who makes it."""
+    """Return the permissions of the new key: never more than its creator's."""
     if body.scopes is None:
         return person.scopes
     refused = sorted(scope for scope in body.scopes if not person.may(scope))
     if refused:
-        raise NotAllowed(f"a key cannot do more than you may: you have no permission {', '.join(refused)}")
+        raise NotAllowed(f"a key cannot have more permissions than you; you lack {', '.join(refused)}")
     return frozenset(body.scopes)
 
 
 def _expiry(body: MakeKey, found: Authentication | None) -> datetime:
-    """When the new key ends: never after the key that makes it."""
+    """Return the expiry of the new key: never after the key that creates it."""
     now = datetime.now(UTC)
     last = min(now + LONGEST, found.until if found and found.until else now + LONGEST)
     expires = body.expires_at or min(now + LASTS, last)

@@ -1,4 +1,4 @@
-"""Models that are left alone because their endpoints asked for a pause: see them, and end the pauses."""
+"""Pauses of language models that their endpoints asked for: list them and end them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ANSWER_WITHIN = LONGEST + timedelta(seconds=1)
 
 @router.get("", summary="Pauses of language models", dependencies=[needs(Permission.READ)])
 async def list_pauses(state: State, person: Caller) -> PausesResult:
-    """The models that are not asked now, until when, and how long their endpoints asked for. Up to 15 seconds old."""
+    """List the paused models, until when, and how long their endpoints asked for. Up to 15 seconds old."""
     return await state.pauses.get_or_load("", lambda: _asked(state, person, PausesRequest()))
 
 
 @router.delete("", summary="End the pauses of language models", dependencies=[needs(Permission.OPERATE)])
 async def end_pauses(state: State, person: Caller) -> PausesResult:
-    """Ask every model again at once. Returns what is left, which is nothing unless an endpoint asked again meanwhile."""
+    """End all pauses. Return the remaining ones: none unless an endpoint asked again meanwhile."""
     left = await _asked(state, person, PausesRequest(end=True))
     state.pauses.forget()
     return left

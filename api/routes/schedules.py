@@ -1,4 +1,4 @@
-"""Schedules: make, read, list, pause, resume, run now, delete."""
+"""Schedules: create, read, list, pause, resume, run now, delete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/schedules", tags=["schedules"], responses=PROBLEM
 
 
 def my_schedules(state: State, me: Caller, runs: MyRuns) -> Schedules:
-    """The caller's schedules."""
+    """Return the service for the caller's schedules."""
     return Schedules(state.client, state.links, owner=me.owner, runs=runs)
 
 
@@ -25,14 +25,14 @@ MySchedules = Annotated[Schedules, Depends(my_schedules)]
 ScheduleId = Annotated[str, Path(max_length=100)]
 
 
-@router.post("", status_code=201, summary="Make a schedule", dependencies=[needs(Permission.ASK)])
+@router.post("", status_code=201, summary="Create a schedule", dependencies=[needs(Permission.ASK)])
 async def create(
     body: ScheduleBody, schedules: MySchedules, state: State, once: IdempotentAnswer, response: Response
 ) -> ScheduleView:
-    """Start an assistant again and again at the times of a cron expression, on the clocks of the person's zone.
+    """Start an assistant at the times of a cron expression, in the person's time zone.
 
-    Wall-clock times hold when clocks change. A time that does not exist on such a day is left out, one that exists twice
-    counts once. The same `Idempotency-Key` and body give the same schedule.
+    Times are local, also when clocks change: a time that does not exist on such a day is skipped, one that exists twice
+    is used once. The same `Idempotency-Key` and body give the same schedule.
     """
     claimed = await once.claim(body, fingerprint="schedule")
     timezone = body.timezone or state.settings.retinue_timezone
@@ -51,36 +51,36 @@ async def create(
 async def list_schedules(
     schedules: MySchedules, known: ListVersion, limit: Annotated[int, Query(ge=1, le=200)] = 100
 ) -> Response:
-    """The caller's schedules, by name; there are never more than 200."""
+    """List the caller's schedules by name; at most 200 exist."""
     return known.or_else(SchedulePage(schedules=await schedules.page(limit=limit)))
 
 
 @router.get("/{schedule_id}", summary="Read a schedule", dependencies=[needs(Permission.READ)])
 async def read(schedule_id: ScheduleId, schedules: MySchedules) -> ScheduleView:
-    """The whole view: next runs, recent runs."""
+    """Return a schedule with its next and recent starts."""
     return await schedules.view(schedule_id)
 
 
 @router.post("/{schedule_id}/pause", summary="Pause a schedule", dependencies=[needs(Permission.ASK)])
 async def pause(schedule_id: ScheduleId, schedules: MySchedules, body: PauseBody | None = None) -> ScheduleView:
-    """Start no run until it is resumed; a run that goes on is left alone."""
+    """Pause a schedule. An assistant that is running continues."""
     return await schedules.pause(schedule_id, body.note if body else None)
 
 
 @router.post("/{schedule_id}/resume", summary="Resume a schedule", dependencies=[needs(Permission.ASK)])
 async def resume(schedule_id: ScheduleId, schedules: MySchedules) -> ScheduleView:
-    """Go on with the next time. What the pause left out is not made up for."""
+    """Resume a schedule at its next time. Missed times are not caught up."""
     return await schedules.resume(schedule_id)
 
 
-@router.post("/{schedule_id}/run", status_code=202, summary="Run now", dependencies=[needs(Permission.ASK)])
+@router.post("/{schedule_id}/run", status_code=202, summary="Run a schedule now", dependencies=[needs(Permission.ASK)])
 async def run(schedule_id: ScheduleId, schedules: MySchedules, once: IdempotentAnswer) -> ScheduleView:
-    """Start a run now, paused or not; it is the first of `recent_runs`. While one is going: 409."""
+    """Start an assistant now, even if paused; it is the first of `recent_runs`. 409 while one is running."""
     await once.claim()
     return await schedules.run(schedule_id)
 
 
 @router.delete("/{schedule_id}", status_code=204, summary="Delete a schedule", dependencies=[needs(Permission.ASK)])
 async def delete(schedule_id: ScheduleId, schedules: MySchedules) -> None:
-    """Start no run any more. Runs that it started stay as they are."""
+    """Delete a schedule. Assistants that it started are kept."""
     await schedules.delete(schedule_id)

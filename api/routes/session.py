@@ -1,4 +1,4 @@
-"""Signing in and out of a browser: an API key or a token becomes a cookie that no script can read."""
+"""Browser sessions: exchange an API key or token for a cookie that scripts cannot read."""
 
 from __future__ import annotations
 
@@ -19,23 +19,21 @@ router = APIRouter(prefix="/v1/session", tags=["session"], responses=PROBLEMS)
 
 
 class SignedIn(BaseModel):
-    """A session that has begun."""
+    """A new session."""
 
-    name: str = Field(description="whose it is")
-    expires_at: Moment = Field(description="until then at the longest: it ends with the key or token that began it")
+    name: str = Field(description="the signed-in person")
+    expires_at: Moment = Field(description="latest end; it ends earlier with its key or token")
 
 
-@router.post("", status_code=201, summary="Sign a browser in", dependencies=[needs(Permission.READ)])
+@router.post("", status_code=201, summary="Sign in", dependencies=[needs(Permission.READ)])
 async def sign_in(request: Request, response: Response, state: StateAtRest, me: Caller) -> SignedIn:
-    """Give the cookie `retinue_session` in place of the key or token in `Authorization: Bearer ...`.
+    """Set the cookie `retinue_session` for the key or token in `Authorization: Bearer ...`.
 
-    It comes in that header, as to every other route, since no other site's page can send that without being allowed to.
+    It is sent in that header, as for every other route, since another site's page cannot send it without permission.
     """
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credential.strip():
-        raise InvalidArguments(
-            "there is nothing to sign in with", hint="send the header Authorization: Bearer <key or token>"
-        )
+        raise InvalidArguments("there is no key or token", hint="send the header Authorization: Bearer <key or token>")
     expires = datetime.now(UTC) + LASTS
     hand_out(response, request, await Sessions(state.keys.store).begin(credential.strip()))
     return SignedIn(name=me.name, expires_at=expires)
@@ -43,7 +41,7 @@ async def sign_in(request: Request, response: Response, state: StateAtRest, me: 
 
 @router.delete("", status_code=204, summary="Sign out", dependencies=[needs(Permission.READ)])
 async def sign_out(request: Request, response: Response, state: StateAtRest) -> None:
-    """End the session that the cookie stands for; without one nothing happens."""
+    """End the session of the cookie; without a cookie do nothing."""
     secret = session_of(request.headers)
     if secret is not None:
         await Sessions(state.keys.store).end(secret)

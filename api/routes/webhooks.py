@@ -1,4 +1,4 @@
-"""My webhooks: programs that are told when a run wants something of me, and how it ended."""
+"""Webhooks of the caller: messages when an assistant needs a person and when it ends."""
 
 from __future__ import annotations
 
@@ -24,29 +24,27 @@ from workflows.notification import NOTIFICATION_TYPE, Notification, Occasion
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=PROBLEMS)
 WebhookId = Annotated[str, Path(max_length=40)]
 _OFF = "webhooks are switched off here"
-_HOW_ON = "whoever runs this installation can set RETINUE_WEBHOOKS=true"
+_HOW_ON = "the operator of this installation can set RETINUE_WEBHOOKS=true"
 
 
 class MakeWebhook(BaseModel):
-    """A webhook to be made."""
+    """A webhook to create."""
 
     model_config = ConfigDict(extra="forbid")
 
-    url: str = Field(max_length=2048, description="where messages are posted, as in https://example.com/hook")
-    name: str = Field("", max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", description="what lists call it")
-    events: list[Occasion] = Field(
-        default_factory=list, max_length=20, description="what it wants to hear of; empty: everything"
-    )
+    url: str = Field(max_length=2048, description="receiver of the messages, as in https://example.com/hook")
+    name: str = Field("", max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", description="name in lists")
+    events: list[Occasion] = Field(default_factory=list, max_length=20, description="types of messages; empty: all")
 
 
 class LastDelivery(BaseModel):
-    """The last message that was sent, or tried."""
+    """The last message that was sent or attempted."""
 
     at: Moment
     event: str
     state: Delivered = Field(
-        description="'retrying': it is tried again; 'failed': it was given up; 'gone': the receiver said that it is no "
-        "more (HTTP 410), and nothing is sent any more"
+        description="'retrying': it will be retried; 'failed': all attempts failed; 'gone': the receiver no longer exists "
+        "(HTTP 410), so nothing more is sent"
     )
     attempt: int
     problem: str | None = None
@@ -60,15 +58,15 @@ class ShownWebhook(BaseModel):
     host: str
     events: list[Occasion] = Field(description="empty: everything")
     created_at: Moment
-    disabled_at: Moment | None = Field(None, description="since then nothing is sent; make a new one")
-    failures: int = Field(description="attempts in a row that were not taken")
+    disabled_at: Moment | None = Field(None, description="disabled since then; create a new one")
+    failures: int = Field(description="consecutive failed attempts")
     last_delivery: LastDelivery | None = None
 
 
 class NewWebhook(ShownWebhook):
-    """A webhook that was just made."""
+    """A new webhook."""
 
-    secret: str = Field(description="messages are signed with it, as Standard Webhooks says; it is shown this once")
+    secret: str = Field(description="signs the messages (Standard Webhooks); it is shown only once")
 
 
 class ShownWebhooks(BaseModel):
@@ -78,31 +76,31 @@ class ShownWebhooks(BaseModel):
 
 
 class TestBegun(BaseModel):
-    """A test message is under way."""
+    """A test message is being sent."""
 
-    sent_to: str = Field(description="the webhook; its `last_delivery` says what became of it")
+    sent_to: str = Field(description="the webhook; its `last_delivery` has the result")
 
 
-@router.get("", summary="List my webhooks", dependencies=[needs(Permission.KEYS)])
+@router.get("", summary="List webhooks", dependencies=[needs(Permission.KEYS)])
 async def list_webhooks(state: StateAtRest, person: Caller) -> ShownWebhooks:
-    """Your webhooks, newest first, and how their last delivery went."""
+    """List your webhooks, newest first, with their last delivery."""
     return ShownWebhooks(webhooks=[ShownWebhook(**_shown(webhook)) for webhook in await _table(state).of(person.owner)])
 
 
-@router.post("", status_code=201, summary="Make a webhook", dependencies=[needs(Permission.KEYS)])
+@router.post("", status_code=201, summary="Create a webhook", dependencies=[needs(Permission.KEYS)])
 async def make_webhook(body: MakeWebhook, state: StateAtRest, person: Caller) -> NewWebhook:
-    """Have a program told. Its secret is in this answer and nowhere else."""
+    """Create a webhook. Its secret is in this answer only."""
     if not state.settings.retinue_webhooks:
         raise NotAllowed(_OFF, hint=_HOW_ON)
     if not person.may(Permission.READ):
-        raise NotAllowed("a webhook tells of runs, which this key may not read")
+        raise NotAllowed("a webhook reports on assistants, which this key may not read")
     made = await _table(state).add(person, body.name, _checked(body.url, state), body.events)
     return NewWebhook(**_shown(made), secret=made.secret)
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", dependencies=[needs(Permission.KEYS)])
 async def delete_webhook(webhook_id: WebhookId, state: StateAtRest, person: Caller) -> None:
-    """Send nothing more to it, not even what is under way."""
+    """Delete a webhook. Messages that are still queued are dropped."""
     await _table(state).remove(webhook_id, owner=person.owner)
 
 
@@ -110,7 +108,7 @@ async def delete_webhook(webhook_id: WebhookId, state: StateAtRest, person: Call
     "/{webhook_id}/test", status_code=202, summary="Send a test message", dependencies=[needs(Permission.KEYS)]
 )
 async def test_webhook(webhook_id: WebhookId, state: State, person: Caller) -> TestBegun:
-    """Send one message of type `test` on the way that all messages take."""
+    """Send one message of type `test`, delivered like all messages."""
     if not state.settings.retinue_webhooks:
         raise NotAllowed(_OFF, hint=_HOW_ON)
     webhook = await _table(state).get(webhook_id, owner=person.owner)
@@ -129,11 +127,11 @@ def _table(state: AppState) -> Webhooks:
 
 
 def _checked(text: str, state: AppState) -> str:
-    """The address, if messages may go there. Names are looked up, and their addresses checked, at each delivery.
+    """Return the address if it is allowed. Names are resolved, and their addresses checked, at each delivery.
 
     Raises:
-        InvalidArguments: It is no plain https address.
-        NotAllowed: Its host or its port is closed.
+        InvalidArguments: It is not a plain https address.
+        NotAllowed: Its host or port is not allowed.
     """
     from retinue.network.egress import public, web_address  # see api.settings
 
@@ -142,14 +140,14 @@ def _checked(text: str, state: AppState) -> str:
     if place in state.settings.webhook_places():
         return str(url)
     if url.scheme != "https":
-        raise InvalidArguments("a webhook's address begins with https://, since others could read along")
+        raise InvalidArguments("a webhook's address must begin with https://, or others could read the messages")
     if _is_number(place.host) and not public(place.host):
         raise NotAllowed("that address lies in a private or reserved network", hint="RETINUE_WEBHOOK_ALLOW opens it")
     return str(url)
 
 
 def _is_number(host: str) -> bool:
-    """Whether a host is an address and no name."""
+    """Return whether a host is an IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -1,1 +1,1 @@
-"""What one caller may do, without HTTP: start, say, decide, cancel, undo, fork, list. All entrances call these."""
+"""The operations of one caller, without HTTP: start, send, decide, cancel, undo, fork, list. All protocols call these."""

@@ -1,4 +1,4 @@
-"""Whether the API and Temporal agree about the time: proofs hold for minutes."""
+"""Clock check: proofs are valid for minutes, so the clocks of the API and Temporal must agree."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from retinue.temporal.proofs import check_clock, clock
 
 
 async def check_clocks(client: Client) -> None:
-    """Refuse to go on where this API's clock is far behind Temporal's, before anything is asked for.
+    """Refuse to continue if this API's clock is far behind Temporal's.
 
-    What Temporal's clock says is known from the last poll of a workflow worker, which is up to a minute ago: a clock that
-    is ahead, or behind by little more than proofs bear, is only found when something was started.
+    Temporal's time is taken from the last poll of a workflow worker, up to a minute ago. A clock that is ahead, or behind
+    by little more than proofs tolerate, is only detected at a start.
 
     Raises:
-        ClockIsWrong: It is behind by more than proofs bear.
+        ClockIsWrong: It is behind by more than proofs tolerate.
         RPCError: Temporal does not answer.
     """
     last = await latest_poll(client, WORKFLOW_QUEUE)

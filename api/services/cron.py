@@ -1,4 +1,4 @@
-"""Cron expressions of five fields: checked strictly, so that a schedule never means something else than was thought."""
+"""Strict parser of cron expressions with five fields: ambiguous expressions are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Field:
     words: dict[str, int] = field(default_factory=dict)
 
     def values(self, text: str) -> set[int]:
-        """The values that the text names."""
+        """Return the values that the text selects."""
         return {value for part in text.split(",") for value in self._part(part)}
 
     def _part(self, part: str) -> range:
@@ -31,7 +31,7 @@ class _Field:
         step = int(found[3] or 1)
         first, last = (self.low, self.high) if found[1] == "*" else self._ends(part, found[1], found[2])
         if found[3] and found[1] != "*" and not found[2]:
-            raise self._wrong(part, f"programs read this differently; write {first}-{self.high}/{step}")
+            raise self._wrong(part, f"cron programs differ in its meaning; write {first}-{self.high}/{step}")
         if not 1 <= step <= self.high - self.low:
             raise self._wrong(part, f"a step is between 1 and {self.high - self.low}")
         return range(first, last + 1, step)
@@ -63,15 +63,15 @@ _FIELDS = (
 
 
 def checked(text: str) -> str:
-    """The expression with single blanks and in lower case.
+    """Return the expression in lower case with single blanks.
 
     Raises:
-        ValueError: It cannot be read, can be read in two ways, or names no day at all.
+        ValueError: It is invalid, ambiguous, or selects no day.
     """
     parts = text.lower().split()
     if len(parts) != len(_FIELDS):
         raise ValueError(
-            f"a cron expression has 5 fields and not {len(parts)}: minute, hour, day of the month, month, weekday, "
+            f"a cron expression has 5 fields, not {len(parts)}: minute, hour, day of the month, month, weekday, "
             "as in '0 8 * * mon-fri' for 08:00 on working days"
         )
     _, _, days, months, _ = (known.values(part) for known, part in zip(_FIELDS, parts, strict=True))

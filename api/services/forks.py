@@ -1,4 +1,4 @@
-"""Forks: the input of a new run that goes on from a step of an old one. Pure; nothing finished is done again."""
+"""Forks: build the input of a new run from a step of an earlier one. Pure; completed steps are kept."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from workflows.run.plan_preview import texts
 def forked(
     old: StartAssistant, body: ForkBody, *, undone: Collection[str] = (), through: Credential | None = None
 ) -> StartAssistant:
-    """The new run's input.
+    """Return the new run's input.
 
-    With new arguments, or none, the old plan's steps from `from_step` on run again; with a new message they are planned
-    anew. Either way the finished steps that do not depend on `from_step` are kept with their results.
+    With new arguments, or none, the old plan's steps from `from_step` on run again; with a new message they are
+    planned again. Either way completed steps that do not depend on `from_step` are kept with their results.
 
     Args:
-        old: The old run's input, with what is known of it as `fork`.
-        body: What the person wants.
-        undone: Steps whose effects were taken back after the end; they are not kept.
-        through: The credential with which the fork is asked for.
+        old: The old run's input, with its state as `fork`.
+        body: The request.
+        undone: Steps whose effects were undone after the end; they are not kept.
+        through: The credential of the request.
 
     Raises:
         NotFound: There is no such step.
         InvalidArguments: The new arguments do not fit the step.
     """
     known = old.fork
-    assert known is not None  # the query fills it in
+    assert known is not None  # filled in by the query
     steps = {step.id: step for step in (known.again.steps if known.again else [])}
     if body.from_step not in steps:
         raise NotFound(f"there is no step {body.from_step!r}", hint=f"there are {', '.join(steps) or 'none'}")
@@ -54,7 +54,7 @@ def forked(
 
 
 def _taken_over(known: Fork, through: Credential | None) -> Fork:
-    """What the new run may believe of the old one: through a credential that may not decide nothing is typed any more."""
+    """Return the origins that the new run may trust: a credential that may not decide types nothing in person."""
     if through is None or through.may_decide:
         return known
     messages = [
@@ -76,10 +76,10 @@ def _through(credential: Credential, values: Sequence[str]) -> list[TypedValue]:
 
 
 def _messages(old: StartAssistant, body: ForkBody) -> list[Message]:
-    """The conversation that the new run goes on from.
+    """Return the conversation that the new run continues.
 
-    The old task's answer, which may hold strangers' words, is not shown to a planner; where nothing is planned anew it
-    is dropped, since another takes its place.
+    The old task's answer, which may contain strangers' words, is not shown to a planner. Without new planning it is
+    dropped, since a new answer replaces it.
     """
     messages = list(old.fork.messages) if old.fork else []
     if old.mode is Mode.CHAT or not messages or messages[-1].role is not Role.ASSISTANT:
@@ -90,7 +90,7 @@ def _messages(old: StartAssistant, body: ForkBody) -> list[Message]:
 
 def _planned_anew(body: ForkBody, known: Fork) -> dict[str, object]:
     if body.args is not None:
-        raise InvalidArguments("`args` and `message` exclude each other", hint="a new message is planned anew")
+        raise InvalidArguments("`args` and `message` exclude each other", hint="a new message is planned again")
     return {"round": known.round + 1, "typed": known.typed, "typed_through": known.typed_through}
 
 
@@ -118,7 +118,7 @@ def _run_again(
 
 
 def _from(first: str, steps: Mapping[str, BoundStep]) -> list[str]:
-    """The step and everything that waits for it, directly or not, an agent's own calls left out."""
+    """Return the step and all steps that depend on it, without calls of agents."""
     found = {first}
     while more := {s.id for s in steps.values() if s.id not in found and found & set(s.depends_on)}:
         found |= more
@@ -134,14 +134,14 @@ def _rewired(step: BoundStep, present: set[str]) -> BoundStep:
     missing = {source for source, _ in references(step.args)} - present
     if missing:
         raise InvalidArguments(
-            f"step {step.id} needs the result of {', '.join(sorted(missing))}, which was not finished",
+            f"step {step.id} needs the result of {', '.join(sorted(missing))}, which is not completed",
             hint="fork from that step, or give a new message",
         )
     return step.model_copy(update={"depends_on": [other for other in step.depends_on if other in present]})
 
 
 def _edited(step: BoundStep, args: dict[str, JsonValue], ran: Mapping[str, JsonValue]) -> BoundStep:
-    """The step with new arguments. One that was left as it ran stays what was planned, so that its origin is known."""
+    """Return the step with new arguments. An unchanged argument keeps its planned form, so that its origin is known."""
     if any(references(args)):
         raise InvalidArguments("write the values themselves; new arguments cannot refer to other steps")
     if step.args_schema and (problems := list(check_args(args, step.args_schema))):

@@ -1,4 +1,4 @@
-"""The caller's standing things behind the API: grants, and what a day has used."""
+"""The caller's grants and daily usage."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Answer = TypeVar("Answer")
 
 
 class Grants:
-    """All grants of one caller. Somebody else's do not exist here: they are in another workflow."""
+    """The grants of one caller; another person's grants are in another workflow."""
 
     def __init__(self, client: Client, owner: str) -> None:
         self._client = client
         self._owner = owner
 
     async def all(self) -> list[Grant]:
-        """Every grant that is still remembered, oldest first, ended ones included.
+        """Return every stored grant, oldest first, ended ones included.
 
         Raises:
             ServiceUnavailable: No workflow worker answered in time.
@@ -31,17 +31,17 @@ class Grants:
         return await self._queried(person.GRANTS, list[Grant]) or []
 
     async def add(self, new: NewGrant) -> Grant:
-        """Add a grant. The same id again is the same grant.
+        """Add a grant; idempotent by id.
 
         Raises:
-            InvalidArguments: Its end lies behind, or too far ahead.
-            Conflict: There are too many.
+            InvalidArguments: It expires in the past or too far ahead.
+            Conflict: There are too many grants.
             ServiceUnavailable: No workflow worker answered in time.
         """
         return await person.ask(self._client, self._owner, person.ADD_GRANT, new, answer=Grant)
 
     async def revoke(self, grant_id: str) -> Grant:
-        """End a grant at once; again changes nothing.
+        """Revoke a grant at once; idempotent.
 
         Raises:
             NotFound: There is no such grant.
@@ -50,11 +50,11 @@ class Grants:
         return await person.ask(self._client, self._owner, person.REVOKE, Revoke(grant_id=grant_id), answer=Grant)
 
     async def day(self, day: date) -> DayUsage:
-        """What was used in a day. Errors as for `all`."""
+        """Return the usage of a day. Raise ServiceUnavailable if no workflow worker answers in time."""
         return await self._queried(person.DAY, DayUsage, day) or DayUsage(day=day)
 
     async def _queried(self, query: str, answer: type[Answer], *arguments: object) -> Answer | None:
-        """The answer, or None for a person who has nothing standing yet."""
+        """Return the answer, or None for a person without grants or usage."""
         try:
             return await person.query(self._client, self._owner, query, *arguments, answer=answer)
         except RPCError as error:

@@ -1,4 +1,4 @@
-"""The inbox: everything that waits for one caller's decision, over all runs."""
+"""The inbox: pending approvals of one caller, over all runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST = 200
 
 
 async def waiting_for(runs: Runs, me: Person, links: LinksOf, *, limit: int = MOST, cursor: str | None = None) -> Inbox:
-    """Pending approvals of a page of assistants, oldest first."""
+    """Return the pending approvals of a page of assistants, oldest first."""
     found = await runs.waiting_for_decision(limit=limit, cursor=cursor)
     recorded = await runs.recorded([view.id for view in found.views])
     items = [
@@ -37,6 +37,6 @@ async def waiting_for(runs: Runs, me: Person, links: LinksOf, *, limit: int = MO
 
 
 def _is_for(name: str, view: AssistantView, approval: ApprovalView) -> bool:
-    """Whether it is this person's to decide, and not decided by them already."""
+    """Return whether this person may decide it and has not decided yet."""
     asked = may_decide(name, approval.by or [view.owner], owner=view.owner)
     return asked and name not in {vote.by for vote in approval.votes}

@@ -1,4 +1,4 @@
-"""Where runs and schedules are found: in this API, and in the Temporal Web UI."""
+"""Links of runs and schedules: in this API and in the Temporal Web UI."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LinkMaker:
     namespace: str
 
     def run(self, assistant_id: str) -> Links:
-        """Where a run is found."""
+        """Return the links of a run."""
         return Links(
             self=f"/v1/assistants/{assistant_id}",
             events=f"/v1/assistants/{assistant_id}/events",
@@ -32,7 +32,7 @@ class LinkMaker:
         )
 
     def schedule(self, schedule_id: str) -> Links:
-        """Where a schedule is found."""
+        """Return the links of a schedule."""
         return Links(self=f"/v1/schedules/{schedule_id}", temporal_ui=self._in_the_web_ui("schedules", schedule_id))
 
     def _in_the_web_ui(self, kind: str, name: str) -> str:

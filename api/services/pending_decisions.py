@@ -1,8 +1,8 @@
-"""Decisions that no workflow worker could take when they were made: kept, and delivered when one answers again.
+"""Decisions made while no workflow worker answers: stored, and delivered when one answers again.
 
-Each is one row, with the update's id in Temporal, by which a run takes it once however often it is sent: by several
-processes, or again after a crash. In the mode `proved` a row carries a MAC by the key of decisions, so that whoever can
-write to the API's database decides nothing.
+Each is one row with the update's id in Temporal, by which a run accepts it once, however often it is sent: by several
+processes, or again after a crash. In the mode `proved` a row carries a MAC by the decision key, so that write access to
+the API's database decides nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MOST_PER_RUN = 100
 _AT_ONCE = 20
 _LOOK_EVERY = 1.0
 _CLAIM = timedelta(seconds=30)
-"""Longer than one delivery takes; after it another process may deliver."""
+"""Lease of one delivery; after it another process may deliver."""
 _NEXT_TRY = timedelta(seconds=5)
 _RPC = timedelta(seconds=5)
 _UPDATE = timedelta(seconds=10)
@@ -51,7 +51,7 @@ _log = logging.getLogger("retinue.api")
 
 @dataclass(frozen=True)
 class Kept:
-    """One row, as far as its delivery is concerned."""
+    """The columns of a row that its delivery needs."""
 
     id: str
     assistant_id: str
@@ -62,22 +62,22 @@ class Kept:
 
 
 class PendingDecisions:
-    """The table of them."""
+    """The table of pending decisions."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def keep(self, client: Client, assistant_id: str, decide: Decide, *, update_id: str) -> None:
-        """Keep a decision until it can be delivered.
+        """Store a decision until it can be delivered.
 
         Args:
-            client: Whose keys encrypt and prove it.
+            client: Its keys encrypt and prove the decision.
             assistant_id: The run.
-            decide: By whom, on what, and how.
-            update_id: Under which it was sent already, since that sending may still arrive.
+            decide: The decision.
+            update_id: Id of the first attempt, which may still arrive.
 
         Raises:
-            Conflict: The same person has decided otherwise meanwhile, or too many wait.
+            Conflict: The same person has made another decision, or too many are pending.
         """
         [payload] = await of_workflow(client, assistant_id).encode([decide])
         row = {
@@ -96,16 +96,16 @@ class PendingDecisions:
             connection = await session.connection()
             waiting = list((await connection.execute(_waiting().where(_T.assistant_id == assistant_id))).all())
             if any(one.approval_id == decide.approval_id and one.owner == decide.by for one in waiting):
-                return  # sent twice at once: the first stands
+                return  # sent twice at once: the first one wins
             if len(waiting) >= _MOST_PER_RUN:
-                raise Conflict(f"{_MOST_PER_RUN} decisions of this run wait to be delivered already")
+                raise Conflict(f"{_MOST_PER_RUN} decisions of this assistant are already pending")
             await connection.execute(insert(PENDING_DECISIONS).values(row))
 
     async def is_kept(self, client: Client, assistant_id: str, decide: Decide) -> bool:
-        """Whether this person's decision about this waits already.
+        """Return whether this person's decision about this approval is already pending.
 
         Raises:
-            Conflict: It was another one.
+            Conflict: It is another decision.
         """
         about = _waiting().where(
             _T.assistant_id == assistant_id, _T.approval_id == decide.approval_id, _T.owner == decide.by
@@ -127,7 +127,7 @@ class PendingDecisions:
         return True
 
     async def of(self, *run_ids: str) -> list[tuple[str, RecordedDecision]]:
-        """Those of some runs that wait or were refused, by run."""
+        """Return the pending and refused decisions of some runs, by run."""
         if not run_ids:
             return []
         shown = [str(RecordedState.WAITING), str(RecordedState.REFUSED)]
@@ -137,24 +137,24 @@ class PendingDecisions:
         return [(row.assistant_id, _shown(row)) for row in rows]
 
     async def due(self) -> list[Kept]:
-        """Those that wait and that nobody is delivering, oldest first."""
+        """Return pending decisions that no process is delivering, oldest first."""
         query = _waiting().where(_is_free()).order_by(_T.recorded_at).limit(_AT_ONCE)
         async with self._store.read() as session:
             return [_kept(row) for row in (await (await session.connection()).execute(query)).all()]
 
     async def claim(self, kept: Kept) -> bool:
-        """Whether this process is the one to deliver it now."""
+        """Claim the delivery; return whether this process got it."""
         ours = update(PENDING_DECISIONS).where(_T.id == kept.id, _T.state == str(RecordedState.WAITING), _is_free())
         async with self._store.write() as session:
             claimed = ours.values(claimed_until=datetime.now(UTC) + _CLAIM)
             return (await (await session.connection()).execute(claimed)).rowcount == 1
 
     async def try_later(self, kept: Kept) -> None:
-        """Nobody took it."""
+        """Release the delivery: no worker accepted it."""
         await self._set(kept, claimed_until=datetime.now(UTC) + _NEXT_TRY)
 
     async def settle(self, kept: Kept, state: RecordedState, detail: str | None = None) -> None:
-        """It counts, or is refused in these words. What it said is not kept any longer."""
+        """Mark it as delivered, or as refused with `detail`, and delete its content."""
         await self._set(kept, state=str(state), detail=detail, payload=b"", settled_at=datetime.now(UTC))
 
     async def _set(self, kept: Kept, **values: Any) -> None:
@@ -187,10 +187,10 @@ def _shown(row: Row[Any]) -> RecordedDecision:
 
 
 async def _decoded(client: Client, kept: Kept) -> Decide | None:
-    """What was decided; None where that cannot be read, since somebody changed it.
+    """Return the decision; None if it was changed in the database.
 
     Raises:
-        Undecipherable: It is encrypted, and the keys here do not open it.
+        Undecipherable: The keys of this process do not decrypt it.
     """
     try:
         payload = Payload.FromString(kept.payload)
@@ -201,21 +201,21 @@ async def _decoded(client: Client, kept: Kept) -> Decide | None:
 
 
 def words(one: RecordedDecision, *, reader: str) -> str:
-    """What a person reads about it."""
+    """Return the notice for a person."""
     whose = "Your decision" if one.by == reader else f"The decision of {one.by}"
     what = f"{whose} ({one.decision} {one.approval_id})"
     if one.state is RecordedState.WAITING:
-        return f"{what} is recorded and counts when a workflow worker answers again."
-    return f"{what} was recorded and could not count: {one.detail}."
+        return f"{what} is recorded and takes effect when a workflow worker answers again."
+    return f"{what} was recorded but refused: {one.detail}."
 
 
 def with_recorded(view: AssistantView, recorded: Sequence[RecordedDecision], *, reader: str) -> AssistantView:
-    """The view with what is recorded and does not count yet, or never did.
+    """Return the view with pending and refused decisions.
 
     Args:
-        view: Of the run. A decision that counts in it already is not told as waiting.
-        recorded: About it.
-        reader: Who sees it.
+        view: The run. A decision that already took effect in it is not shown as pending.
+        recorded: Decisions about it.
+        reader: The person who sees it.
     """
     told = [one for one in recorded if one.state is RecordedState.REFUSED or not _counts(view, one)]
     if not told:
@@ -227,7 +227,7 @@ def with_recorded(view: AssistantView, recorded: Sequence[RecordedDecision], *, 
 
 
 def _counts(view: AssistantView, one: RecordedDecision) -> bool:
-    """Whether a run has heard of a decision: its sender was not told so, or is about to be."""
+    """Return whether a run has already received a decision."""
     found = next((approval for approval in view.approvals if approval.id == one.approval_id), None)
     return found is not None and (
         found.status is not ApprovalStatus.PENDING or one.by in {vote.by for vote in found.votes}
@@ -235,7 +235,7 @@ def _counts(view: AssistantView, one: RecordedDecision) -> bool:
 
 
 async def deliver_for_ever(pending: PendingDecisions, client: Client, connected: Callable[[], Awaitable[None]]) -> None:
-    """Deliver what waits whenever a workflow worker answers, as long as the process lives."""
+    """Deliver pending decisions whenever a workflow worker answers, as long as the process lives."""
     while True:
         try:
             if due := await pending.due():
@@ -243,7 +243,7 @@ async def deliver_for_ever(pending: PendingDecisions, client: Client, connected:
                 if await live_pollers(client, WORKFLOW_QUEUE, workflows=True):
                     await asyncio.gather(*[_deliver(pending, client, one) for one in due])
         except (ServiceUnavailable, RPCError) as error:
-            _log.warning("recorded decisions wait: %s", error.message)
+            _log.warning("recorded decisions are pending: %s", error.message)
         await asyncio.sleep(_LOOK_EVERY)
 
 
@@ -271,7 +271,7 @@ async def _send(pending: PendingDecisions, client: Client, kept: Kept, decide: D
         if error.status is not RPCStatusCode.NOT_FOUND:
             await pending.try_later(kept)
             raise
-        await pending.settle(kept, RecordedState.REFUSED, "the assistant had ended before; nothing was changed")
+        await pending.settle(kept, RecordedState.REFUSED, "the assistant had already ended; nothing was changed")
     else:
         await pending.settle(kept, RecordedState.COUNTED)
 
@@ -279,7 +279,7 @@ async def _send(pending: PendingDecisions, client: Client, kept: Kept, decide: D
 async def _refused(pending: PendingDecisions, client: Client, kept: Kept, decide: Decide, cause: BaseException) -> None:
     kind = cause.type if isinstance(cause, ApplicationError) else None
     if kind == "NotProved":
-        await pending.try_later(kept)  # says nothing about the decision: keys or clocks are wrong at the moment
+        await pending.try_later(kept)  # not the decision's fault: keys or clocks are wrong at the moment
     elif kind == "ApprovalDecided" and await _stands(client, kept, decide):
         await pending.settle(kept, RecordedState.COUNTED)
     else:
@@ -288,7 +288,7 @@ async def _refused(pending: PendingDecisions, client: Client, kept: Kept, decide
 
 
 async def _stands(client: Client, kept: Kept, decide: Decide) -> bool:
-    """Whether what was decided is this: it was delivered before, to a run that has gone on as new since."""
+    """Return whether the run already has this decision: delivered before a continue-as-new."""
     try:
         content = await client.get_workflow_handle(kept.assistant_id).query(
             "view", result_type=dict[str, Any], rpc_timeout=_RPC

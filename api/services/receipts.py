@@ -1,4 +1,4 @@
-"""Receipts: what a run did, with whose consent, on which data, at what cost, and how to take it back. By code alone."""
+"""Receipts: what a run did, with whose consent, on which data, at what cost, and how to undo it. Built by code only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Consent(BaseModel):
     """Who or what allowed an effect."""
 
     how: str = Field(description="'automatic', 'grant' or 'approval'")
-    says: str = Field(description="the same in words")
+    says: str = Field(description="the consent in words")
     by: list[str] = Field(default_factory=list, description="the people who approved")
     at: Moment | None = None
     rule: str | None = None
@@ -41,17 +41,17 @@ class Deed(BaseModel):
 
     step_id: str
     tool: str
-    status: StepStatus = Field(description="'completed', 'undone', or 'unknown' where nobody knows whether it happened")
+    status: StepStatus = Field(description="'completed', 'undone', or 'unknown' if its outcome is unknown")
     args: dict[str, JsonValue]
     result: JsonValue = None
     at: Moment | None = None
     consent: Consent | None = None
-    undo: str = Field(description="how it is taken back, in words")
-    done_by_run: str | None = Field(None, description="the run that did it, where this one was forked from it")
+    undo: str = Field(description="how to undo it, in words")
+    done_by_run: str | None = Field(None, description="the earlier assistant that did it, if this one is its fork")
 
 
 class Reading(BaseModel):
-    """One look at data."""
+    """One read-only call."""
 
     step_id: str
     tool: str
@@ -68,11 +68,11 @@ class Refusal(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What became of a run."""
+    """What an assistant did."""
 
     assistant_id: str
     status: AssistantStatus
-    final: bool = Field(description="false while the run goes on")
+    final: bool = Field(description="false while the assistant is running")
     request: str
     owner: str
     did: list[Deed]
@@ -83,9 +83,9 @@ class Receipt(BaseModel):
 
 
 def make_receipt(view: AssistantView) -> Receipt:
-    """The receipt of a run as its view stands."""
+    """Build the receipt from a run's view."""
     steps = view.plan.steps if view.plan else []
-    # reversed: of several approvals of one step the first allowed it, later ones only its repeats
+    # reversed: the first approval of a step allowed it, later ones only its repeats
     approvals = {approval.step_id: approval for approval in reversed(view.approvals) if approval.step_id}
     return Receipt(
         assistant_id=view.id,
@@ -113,7 +113,7 @@ def make_receipt(view: AssistantView) -> Receipt:
 
 
 def _earlier(view: AssistantView) -> Iterator[StepView]:
-    """What a chat did in turns that its plan does not show any more."""
+    """Return the effects of earlier turns of a chat, which its plan no longer shows."""
     shown = {step.id for step in view.plan.steps} if view.plan else set()
     undone = {step.step_id for step in view.undo if step.status == "undone"}
     for effect in view.effects:
@@ -159,10 +159,10 @@ def _deed(step: StepView, approval: ApprovalView | None, assistant_id: str) -> D
 
 def _how_to_undo(step: StepView, assistant_id: str) -> str:
     if step.status is StepStatus.UNDONE:
-        return "it was taken back"
+        return "already undone"
     if step.undo is None:
-        return "nothing takes it back"
-    return f"POST /v1/assistants/{step.reused_from or assistant_id}/undo takes it back by {step.undo}"
+        return "it cannot be undone"
+    return f"POST /v1/assistants/{step.reused_from or assistant_id}/undo undoes it with {step.undo}"
 
 
 def _consent(step: StepView, approval: ApprovalView | None) -> Consent | None:
@@ -172,9 +172,7 @@ def _consent(step: StepView, approval: ApprovalView | None) -> Consent | None:
     if how.how == "approval" and approval is not None:
         return _approved(approval)
     if how.how == "grant":
-        return Consent(
-            how="grant", says=f"the standing permission {how.grant_id}", rule=how.rule, grant_id=how.grant_id
-        )
+        return Consent(how="grant", says=f"the grant {how.grant_id}", rule=how.rule, grant_id=how.grant_id)
     return Consent(how="automatic", says=f"automatic by the policy's rule {how.rule!r}", rule=how.rule)
 
 
@@ -182,7 +180,7 @@ def _approved(approval: ApprovalView) -> Consent:
     people = list(dict.fromkeys([vote.by for vote in approval.votes] or [approval.decided_by or "nobody"]))
     edited = ", who had changed the arguments" if approval.decision == "edit" else ""
     lapsed = approval.status is ApprovalStatus.APPROVED and approval.decided_by == "policy"
-    says = "nobody decided in time, and the policy then says yes" if lapsed else f"{' and '.join(people)}{edited}"
+    says = "no decision in time, which the policy treats as approved" if lapsed else f"{' and '.join(people)}{edited}"
     return Consent(
         how="approval",
         says=says,
@@ -194,7 +192,7 @@ def _approved(approval: ApprovalView) -> Consent:
 
 
 def as_text(receipt: Receipt) -> str:
-    """The receipt for reading. Texts of people and strangers are made harmless and stand indented."""
+    """Return the receipt as text. Texts of people and strangers are sanitized and indented."""
     return "\n".join(_lines(receipt)) + "\n"
 
 
@@ -220,8 +218,8 @@ def _lines(receipt: Receipt) -> Iterator[str]:
 
 def _of_deed(deed: Deed) -> Iterator[str]:
     when = f", {deed.at:%Y-%m-%d %H:%M} UTC" if deed.at else ""
-    doubt = " - NOBODY KNOWS WHETHER IT HAPPENED" if deed.status is StepStatus.UNKNOWN else ""
-    before = f", done by run {deed.done_by_run}" if deed.done_by_run else ""
+    doubt = " - OUTCOME UNKNOWN" if deed.status is StepStatus.UNKNOWN else ""
+    before = f", done by {deed.done_by_run}" if deed.done_by_run else ""
     yield f"  - {deed.tool} ({deed.step_id}{when}{before}){doubt}"
     yield from (f"    {line}" for line in _indented(listed("with", deed.args)))
     if deed.consent:

@@ -1,4 +1,4 @@
-"""Whose runs somebody may read, decide about or change. A run of somebody else looks like one that does not exist."""
+"""Access to runs: who may read, decide or change which. A foreign run looks like one that does not exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RPC = timedelta(seconds=5)
 
 
 class Access(Enum):
-    """What somebody wants with a run, and thereby whose it may be."""
+    """The kind of access to a run."""
 
     CHANGE = "their own"
     DECIDE = "their own, or one in which they may decide"
@@ -32,7 +32,7 @@ class RunAccess:
     """Finds runs for one caller.
 
     Args:
-        client: Of Temporal.
+        client: The Temporal client.
         owner: The caller, as `Person.owner` names them.
         audits: The caller reads, and only reads, all runs of their organisation.
     """
@@ -44,19 +44,19 @@ class RunAccess:
         self._audits = audits
 
     def are_of(self, owner: str) -> bool:
-        """Whether the caller is that owner."""
+        """Return whether the caller is that owner."""
         return owner == self._owner
 
     async def readable(self, assistant_id: str) -> WorkflowExecutionDescription:
-        """The run as Temporal sees it, if the caller may read it.
+        """Return Temporal's description of the run, if the caller may read it.
 
         Raises:
-            NotFound: There is none, or it is not for them to see. Nothing tells the two apart.
+            NotFound: It does not exist, or the caller may not read it; the answers are equal.
         """
         return await self._describe(assistant_id, to=Access.READ)
 
     async def _describe(self, assistant_id: str, *, to: Access = Access.CHANGE) -> WorkflowExecutionDescription:
-        """The run as Temporal sees it, if the caller may do that to it. What is unknown costs the same one question."""
+        """Return Temporal's description of the run, if the caller has this access. An unknown run costs the same one call."""
         try:
             description = await self._handle(assistant_id).describe(rpc_timeout=RPC)
         except RPCError as error:
@@ -69,7 +69,7 @@ class RunAccess:
         return description
 
     def _may(self, run: WorkflowExecution, to: Access) -> bool:
-        """Whether the caller may do that to a run: by exact names, since servers compare them less exactly."""
+        """Return whether the caller has this access, by exact names: servers compare less exactly."""
         found = run.typed_search_attributes
         owner = found.get(OWNER)
         if owner is None or organisation(owner) != self._tenant:
@@ -84,5 +84,5 @@ class RunAccess:
 
 
 def no_such_assistant(assistant_id: str) -> NotFound:
-    """The answer to an id that nobody has, and to one of somebody else's."""
+    """Return the error for an unknown or foreign id."""
     return NotFound(f"there is no assistant {assistant_id[:80]!r}", hint="GET /v1/assistants lists yours")

@@ -1,4 +1,4 @@
-"""Lists of runs, newest first, and of those that wait for a decision; cursors; what lists show of a run."""
+"""Lists of runs: newest first, or with pending approvals; their cursors and summaries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workflows.messages import AssistantStatus, AssistantView, RunOutcome
 
 _SECOND = timedelta(seconds=1)
 _WINDOWS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1), None)
-"""How far back a list looks at once: little when many runs were started lately, everything when there were few."""
+"""Time windows of a list: short when many runs were started recently, unlimited when few were."""
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _LISTED = {status: f"ExecutionStatus = 'Running' AND {STATUS.name} = '{status}'" for status in AssistantStatus} | {
     AssistantStatus.PLANNING: f"ExecutionStatus = 'Running' AND {STATUS.name} = 'running'",
@@ -29,18 +29,18 @@ _LISTED = {status: f"ExecutionStatus = 'Running' AND {STATUS.name} = '{status}'"
     AssistantStatus.FAILED: "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')",
     AssistantStatus.CANCELLED: "ExecutionStatus = 'Canceled'",
 }
-"""Search conditions. Of ended runs only Temporal knows all: one that was terminated had no time to say so itself."""
+"""Search conditions. Ended runs are listed by Temporal's status: a terminated run could not publish its own."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A page of runs that wait for a decision."""
+    """A page of runs with pending approvals."""
 
     views: Sequence[AssistantView]
     unreadable: Sequence[str]
-    """Ids of those that cannot show what for."""
+    """Ids of runs whose approvals cannot be read."""
     assistants: int
-    """How many wait in all, as exactly as the server compares names."""
+    """Total number of such runs, as exactly as the server compares names."""
     next_cursor: str | None
 
 
@@ -50,10 +50,10 @@ class RunList(RunReader):
     async def page(
         self, *, status: AssistantStatus | None, limit: int, cursor: str | None, mine: bool = True
     ) -> tuple[list[WorkflowExecution], str | None]:
-        """A page of runs, newest first, and the cursor of the next. With `mine` unset, of all that the caller audits.
+        """Return a page of runs, newest first, and the next cursor. Without `mine`: all runs that the caller audits.
 
         Raises:
-            InvalidArguments: The cursor is not one of ours.
+            InvalidArguments: The cursor is not valid.
         """
         position = _position(cursor)
         access = Access.CHANGE if mine or not self._audits else Access.READ
@@ -67,7 +67,7 @@ class RunList(RunReader):
         return shown, _cursor(shown[-1]) if len(found) > limit else None
 
     async def _windows(self, query: str, *, until: datetime) -> AsyncIterator[list[WorkflowExecution]]:
-        """Runs by time of start, latest window first. The server itself can only order by the time of the end."""
+        """Yield runs by start time, latest window first: the server can only order by close time."""
         latest = end = until.replace(microsecond=0) + _SECOND
         for width in _WINDOWS:
             since = None if width is None else latest - width
@@ -79,14 +79,14 @@ class RunList(RunReader):
             end = since or end
 
     async def waiting_for_decision(self, *, limit: int, cursor: str | None = None) -> Waiting:
-        """Runs that have approvals which wait for the caller, those that began last coming first.
+        """Return runs with approvals for the caller, newest first.
 
         Args:
-            limit: How many to read. The others are counted only, which costs next to nothing.
-            cursor: Where an earlier page ended.
+            limit: How many to read. The others are only counted, which is cheap.
+            cursor: The next cursor of an earlier page.
 
         Raises:
-            InvalidArguments: The cursor is not one of ours.
+            InvalidArguments: The cursor is not valid.
         """
         position = _position(cursor)
         names = [is_exactly(APPROVERS.name, name) for name in (self._owner, anybody(self._owner))]
@@ -117,7 +117,7 @@ class RunList(RunReader):
         )
 
     async def _latest(self, query: str, position: tuple[datetime, str] | None, limit: int) -> list[WorkflowExecution]:
-        """So many running runs and one more, those that began last first: so servers list what has not ended."""
+        """Return up to `limit + 1` running runs, newest first, which is the server's order of open workflows."""
         if not limit:
             return []
         before = f" AND StartTime <= '{position[0].isoformat()}'" if position else ""
@@ -138,18 +138,18 @@ class RunList(RunReader):
 
 
 def pending_approvals(execution: WorkflowExecution) -> int:
-    """How many approvals a listed run waits for."""
+    """Return the number of pending approvals of a listed run."""
     waiting = execution.typed_search_attributes.get(PENDING_APPROVALS) or 0
     return waiting if execution.status is WorkflowExecutionStatus.RUNNING else 0
 
 
 def listed_status(execution: WorkflowExecution) -> AssistantStatus:
-    """The status of a listed run."""
+    """Return the status of a listed run."""
     return execution_status(execution.status, execution.typed_search_attributes.get(STATUS))
 
 
 def listed_outcome(execution: WorkflowExecution) -> RunOutcome | None:
-    """What a listed run did, once it has completed."""
+    """Return the outcome of a listed run; None before it has completed."""
     if listed_status(execution) is not AssistantStatus.COMPLETED:
         return None
     said = execution.typed_search_attributes.get(STATUS)
@@ -157,12 +157,12 @@ def listed_outcome(execution: WorkflowExecution) -> RunOutcome | None:
 
 
 def listed_owner(execution: WorkflowExecution) -> str:
-    """Whose run a listed one is."""
+    """Return the owner of a listed run."""
     return execution.typed_search_attributes.get(OWNER) or ""
 
 
 async def listed_message(execution: WorkflowExecution) -> str:
-    """The beginning of a listed run's request."""
+    """Return the beginning of a listed run's message."""
     message: str = await execution.memo_value(MESSAGE_MEMO, "", type_hint=str)
     return message
 

@@ -1,4 +1,4 @@
-"""What a run shows: its view from a worker, from its history, or from what is known without either."""
+"""Reads the view of a run: from a worker, from its history, or from the server alone."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RunReader(RunAccess):
         client: Of Temporal.
         owner: The caller.
         keys: The table of idempotency keys.
-        known: Views that were read before, by whomever.
+        known: Cached views.
         audits: As for `RunAccess`.
     """
 
@@ -79,15 +79,15 @@ class RunReader(RunAccess):
         return description
 
     async def _check(self, assistant_id: str, *, to: Access) -> None:
-        """Refuse what the caller may not do to a run; without a question to Temporal where it is known to be theirs."""
+        """Check the caller's access to a run; without a call to Temporal if it is known to be theirs."""
         if self._known.owner(assistant_id) != self._owner:
             await self._describe(assistant_id, to=to)
 
     async def view(self, assistant_id: str) -> AssistantView:
-        """The assistant as it stands, with decisions that wait for a workflow worker.
+        """Return the assistant's current view, with pending decisions.
 
         Raises:
-            NotFound: There is none, or it is somebody else's.
+            NotFound: It does not exist, or belongs to another person.
         """
         return await self.view_of(await self._describe(assistant_id, to=Access.READ))
 
@@ -100,7 +100,7 @@ class RunReader(RunAccess):
         return with_recorded(view, recorded, reader=self._owner)
 
     async def recorded(self, run_ids: Sequence[str]) -> dict[tuple[str, str], str]:
-        """By run and approval: what is recorded of the caller's own decisions and does not count yet, in words."""
+        """Return the notices of the caller's own pending decisions, by run and approval."""
         found = await self._pending.of(*run_ids)
         return {
             (assistant_id, one.approval_id): words(one, reader=self._owner)
@@ -114,14 +114,18 @@ class RunReader(RunAccess):
         return await self._with_recorded(await self._view_without_worker(description))
 
     async def _view(self, description: WorkflowExecutionDescription) -> AssistantView:
-        """One look at a run: the server's description, and the run's own view unless nothing happened since the last."""
+        """Read a run once: the server's description, and the run's view unless it is unchanged."""
         if description.status is not WorkflowExecutionStatus.RUNNING:
             return await self._with_undo(await self._known.of(description, self._final_view))
         try:
             view = await self._known.of(description, self._live_view)
         except UNREADABLE as error:
             view = await self._view_without_worker(description)
-            told = [f"the run cannot show itself: {error}"] if isinstance(error, WorkflowQueryFailedError) else []
+            told = (
+                [f"the assistant's state could not be read: {error}"]
+                if isinstance(error, WorkflowQueryFailedError)
+                else []
+            )
             return view.model_copy(update={"notices": [*view.notices, *told]})
         notices = [*view.notices, *retrying_notices(description, view)]
         return with_pending(view, description).model_copy(update={"notices": notices})
@@ -133,14 +137,14 @@ class RunReader(RunAccess):
         return view, True
 
     async def _with_undo(self, view: AssistantView) -> AssistantView:
-        """Add what was undone after the run's end, if anything was."""
+        """Add the effects that were undone after the run's end."""
         return with_undo(view, await self._undo_steps(view.id)) if view.status in ENDED else view
 
     async def _undo_steps(self, assistant_id: str) -> list[UndoStep]:
         return await undo_steps(self._client, assistant_id, await self._keys.undoings(assistant_id))
 
     async def failed_at_once(self, assistant_id: str) -> AssistantView | None:
-        """The view of a run that failed before it began to work; None where it is any other, or nobody knows."""
+        """Return the view of a run that failed at its start; None for any other run, or if unknown."""
         try:
             description = await self._describe(assistant_id, to=Access.READ)
         except (NotFound, RPCError):
@@ -166,21 +170,21 @@ class RunReader(RunAccess):
 
         Raises:
             ServiceUnavailable: No workflow worker answers.
-            Conflict: It is a run that cannot say such a thing.
+            Conflict: The run has no such query.
         """
         try:
             return await self._handle(assistant_id).query(query, args=arguments, result_type=answer, rpc_timeout=RPC)
         except WorkflowQueryFailedError:
-            raise Conflict("this kind of run has nothing of that sort") from None
+            raise Conflict("this run does not support that") from None
         except (RPCError, RPCTimeoutOrCancelledError) as error:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 raise no_such_assistant(assistant_id) from None
             raise ServiceUnavailable("no workflow worker answered in time") from None
 
     async def _view_without_worker(self, description: WorkflowExecutionDescription) -> AssistantView:
-        """What can be said while no workflow worker answers: the run is safe and waits for one.
+        """Return a view while no workflow worker answers: the run is safe and waits for one.
 
-        Where this process has seen what it asks for, and the server says that it still asks, that is shown.
+        Approvals are shown if this process has cached them and the server says that they are still pending.
         """
         asks = description.typed_search_attributes.get(PENDING_APPROVALS) or 0
         if asks and (last := self._known.last(description)) and asks == sum(map(_waits, last.approvals)):
@@ -188,15 +192,15 @@ class RunReader(RunAccess):
         return await view_by_server(description)
 
     async def settled(self, assistant_id: str, *, seconds: float, mine: bool = False) -> AssistantView:
-        """The view once the run has ended or needs a person, or after `seconds` as it then stands.
+        """Return the view once the run has ended or needs a person, at the latest after `seconds`.
 
         Args:
             assistant_id: The assistant.
             seconds: How long to wait at most.
-            mine: The caller has just started or changed it, so whose it is need not be asked again.
+            mine: The caller has just started or changed it, so its owner need not be checked.
 
         Raises:
-            NotFound: There is none, or it is somebody else's.
+            NotFound: It does not exist, or belongs to another person.
         """
         if not mine:
             await self._check(assistant_id, to=Access.READ)
@@ -208,7 +212,7 @@ class RunReader(RunAccess):
         return await self.view(assistant_id)
 
     async def _until_settled(self, assistant_id: str, closing: asyncio.Future[None], *, seconds: float) -> None:
-        """Wait for the run's last event, which costs one long poll, and look only now and then whether it asks."""
+        """Wait for the run's last event by one long poll, and check rarely whether it needs a person."""
         deadline = asyncio.get_running_loop().time() + seconds
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait([closing], timeout=min(_LOOK_EVERY, left))
@@ -216,7 +220,7 @@ class RunReader(RunAccess):
                 return
 
     async def _closed(self, assistant_id: str) -> None:
-        """Return when the run has ended; a long poll on its history, so nobody's worker is asked."""
+        """Return when the run has ended: a long poll on its history, without a worker."""
         events = self._handle(assistant_id).fetch_history_events(
             wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
         )
@@ -227,10 +231,10 @@ class RunReader(RunAccess):
         return (await self._describe(assistant_id, to=Access.READ)).typed_search_attributes.get(STATUS)
 
     async def messages(self, assistant_id: str, *, before: int, limit: int) -> MessagePage:
-        """A part of a conversation: at most `limit` messages before the one at position `before`.
+        """Return at most `limit` messages before position `before`.
 
         Raises:
-            Conflict: It is a run that holds no conversation.
+            Conflict: The run has no conversation.
         """
         await self._describe(assistant_id, to=Access.READ)
         page: MessagePage = await self._asked(assistant_id, "said", MessagePage, SaidBefore(before=before, limit=limit))

@@ -1,4 +1,4 @@
-"""Views of runs: from the run's own history when it has ended, from its query while it lives."""
+"""Views of runs: from its history after the end, from its query before."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ MESSAGE_MEMO = "message"
 UNREADABLE = (RPCError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError, ServiceUnavailable)
 """Why a run does not show itself: no worker answers, or its query fails."""
 RPC = timedelta(seconds=5)
-NOBODY_ANSWERS = "No workflow worker answers at the moment. The run is kept and goes on when one is back."
-"""A notice."""
+NOBODY_ANSWERS = "No workflow worker answers at the moment. The assistant is safe and continues when one is back."
+"""Notice for a view without a worker."""
 _BY_EXECUTION = {
     WorkflowExecutionStatus.COMPLETED: AssistantStatus.COMPLETED,
     WorkflowExecutionStatus.CANCELED: AssistantStatus.CANCELLED,
@@ -89,7 +89,7 @@ async def view_by_server(description: WorkflowExecutionDescription) -> Assistant
 
 
 async def recorded_view(history: WorkflowHistory, converter: DataConverter) -> AssistantView | None:
-    """The final view that an ended run left in its last event; None if it left none (cancelled, terminated, too large)."""
+    """Return the final view in the last event of an ended run; None if there is none (cancelled, terminated, too large)."""
     payload = _final_payload(history.events[-1])
     if payload is None:
         return None
@@ -102,7 +102,7 @@ async def recorded_view(history: WorkflowHistory, converter: DataConverter) -> A
 
 
 async def with_results(view: AssistantView, history: WorkflowHistory, converter: DataConverter) -> AssistantView:
-    """Fill in each completed step's result from the event that brought it, unless a person's choice changed it since."""
+    """Fill in each completed step's result from its event, unless a person's choice has changed it."""
     step_ids = _activity_ids(history)
     kept = {step.id for step in (view.plan.steps if view.plan else []) if step.picked or step.looked_up}
     results: dict[str, dict[str, Any]] = {}
@@ -115,7 +115,7 @@ async def with_results(view: AssistantView, history: WorkflowHistory, converter:
 
 
 def _activity_ids(history: WorkflowHistory) -> dict[int, str]:
-    """Step ids by the event that scheduled the step's activity, which has the same id, and `s1~1` for a repeat."""
+    """Return step ids by scheduling event; the activity id is the step id, or `s1~1` for a repeat."""
     return {
         event.event_id: event.activity_task_scheduled_event_attributes.activity_id.partition("~")[0]
         for event in history.events
@@ -135,7 +135,7 @@ def _final_payload(event: HistoryEvent) -> Payload | None:
 
 
 def with_attempts(view: AssistantView, history: WorkflowHistory) -> AssistantView:
-    """Fill in when each step was started and how often it was tried, which only the history knows."""
+    """Fill in start times and attempts of steps, which only the history has."""
     step_ids = _activity_ids(history)
     found: dict[str, dict[str, Any]] = {}
     for event in history.events:
@@ -148,7 +148,7 @@ def with_attempts(view: AssistantView, history: WorkflowHistory) -> AssistantVie
 
 
 def with_pending(view: AssistantView, description: WorkflowExecutionDescription) -> AssistantView:
-    """Add what the server knows of running activities: attempts, the last failure, and whether a worker has it."""
+    """Add the server's data about running activities: attempts, last failure, whether a worker has it."""
     by_id = {pending.activity_id: pending for pending in description.raw_description.pending_activities}
     changes: dict[str, dict[str, Any]] = {}
     for step in view.plan.steps if view.plan else []:
@@ -158,9 +158,9 @@ def with_pending(view: AssistantView, description: WorkflowExecutionDescription)
 
 
 def _taken_up(view: AssistantView, description: WorkflowExecutionDescription) -> AssistantView:
-    """The run itself learns of a worker only by its result; the server knows when one has taken a waiting activity.
+    """Correct which steps wait: the server knows when a worker has taken an activity, the run only by its result.
 
-    A description that was made while the run was about to ask again names no activity, and so says nothing.
+    A description made between two attempts names no activity and changes nothing.
     """
     pending = description.raw_description.pending_activities
     waiting = [one for one in pending if one.state != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED]
@@ -171,7 +171,7 @@ def _taken_up(view: AssistantView, description: WorkflowExecutionDescription) ->
 
 
 def with_undo(view: AssistantView, steps: Sequence[UndoStep]) -> AssistantView:
-    """Add what was taken back after the end to what the run itself took back."""
+    """Add the effects undone after the end to those undone by the run itself."""
     if not steps:
         return view
     undone = {step.step_id for step in steps if step.status == "undone"}
@@ -192,14 +192,16 @@ def _pending_changes(step: StepView, pending: Any) -> dict[str, Any]:
 
 
 def retrying_notices(description: WorkflowExecutionDescription, view: AssistantView | None = None) -> list[str]:
-    """What the person should know of work outside the plan that is being retried, such as the planning itself."""
+    """Return notices about retried work outside the plan, such as the planning."""
     steps = {step.id for step in view.plan.steps} if view and view.plan else set()
     tries = description.raw_description.pending_workflow_task.attempt
-    own = [f"The run could not go on in {tries - 1} tries; the log of the workflow worker says why. It is tried again."]
+    own = [
+        f"The assistant could not continue in {tries - 1} attempts; see the log of the workflow worker. It is retried."
+    ]
     return [
         *(own if tries > 2 else []),
         *(
-            f"{pending.activity_type.name} failed {pending.attempt - 1} times and is tried again: "
+            f"{pending.activity_type.name} failed {pending.attempt - 1} times and is retried: "
             f"{pending.last_failure.message}"
             for pending in description.raw_description.pending_activities
             if pending.activity_id not in steps and pending.HasField("last_failure")
@@ -215,10 +217,10 @@ def _with_steps(view: AssistantView, changes: Mapping[str, Mapping[str, Any]]) -
 
 
 async def failure_of(history: WorkflowHistory, converter: DataConverter) -> StepError | None:
-    """Why a run failed, by its last event; None if it did not.
+    """Return why a run failed, by its last event; None if it did not.
 
     Raises:
-        Undecipherable: That is encrypted, and cannot be read here.
+        Undecipherable: The keys of this process do not decrypt it.
     """
     event = history.events[-1]
     if event.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
@@ -232,12 +234,12 @@ async def failure_of(history: WorkflowHistory, converter: DataConverter) -> Step
 def closed_from_outside(
     view: AssistantView, status: WorkflowExecutionStatus | None, problem: StepError | None = None
 ) -> AssistantView:
-    """Correct the view of a run that did not end by its workflow's doing: it was terminated, or failed at its start.
+    """Correct the view of a run that its workflow did not end: terminated, or failed at its start.
 
     Args:
-        view: As the run, or Temporal alone, shows itself.
-        status: Of the execution.
-        problem: Why it failed, where that is known.
+        view: The view of the run, or of Temporal alone.
+        status: The status of the execution.
+        problem: Why it failed, if known.
     """
     if status is None or status not in _BY_EXECUTION:
         return view
@@ -247,13 +249,13 @@ def closed_from_outside(
     return view.model_copy(
         update={
             "status": _BY_EXECUTION[status],
-            "error": problem or StepError(type="Ended", message=f"the run was {word} in Temporal"),
+            "error": problem or StepError(type="Ended", message=f"the assistant was {word} in Temporal"),
         }
     )
 
 
 def execution_status(status: WorkflowExecutionStatus | None, published: str | None) -> AssistantStatus:
-    """The status of a run in a list: what Temporal says of ended ones, what the run itself published otherwise."""
+    """Return the status of a listed run: Temporal's if it has ended, otherwise the one that the run published."""
     if status in _BY_EXECUTION:
         return _BY_EXECUTION[status]
     return AssistantStatus(published) if published else AssistantStatus.PLANNING

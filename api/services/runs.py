@@ -1,4 +1,4 @@
-"""Runs behind the API: start, say, decide, cancel, fork and undo assistants through the Temporal client."""
+"""The service of runs: start, send, decide, cancel, fork and undo through the Temporal client."""
 
 from __future__ import annotations
 
@@ -74,27 +74,27 @@ _REFUSALS: dict[str, type[RetinueError]] = {
     "NotWaiting": Conflict,
     "InvalidArguments": InvalidArguments,
 }
-_UNDO_CONSENTS = "whoever takes back what was done consents to the actions that do it"
+_UNDO_CONSENTS = "undo approves the actions that undo effects"
 
 
 class _NobodyAnswered(ServiceUnavailable):
-    """No workflow worker took an update in time."""
+    """No workflow worker accepted an update in time."""
 
 
 class Runs(RunList):
-    """All assistants of one caller. A run of somebody else looks like one that does not exist.
+    """The assistants of one caller. Another person's run looks like one that does not exist.
 
     Args:
-        client: Of Temporal.
+        client: The Temporal client.
         owner: The caller, as `Person.owner` names them.
-        policies: By name.
+        policies: The policies by name.
         keys: The table of idempotency keys.
-        known: Views that were read before, by whomever.
-        turns_per_run: After so many a chat continues as a new run.
+        known: Cached views.
+        turns_per_run: Turns after which a chat continues as a new run.
         audits: The caller reads, and only reads, all runs of their organisation.
-        notifies: New runs tell people's webhooks what they want.
-        credential: With which the caller came. Runs carry it with everything that the caller says.
-        day_timezone: In whose days the day's budget is counted.
+        notifies: New runs send messages to webhooks.
+        credential: The caller's credential. Runs store it with each message.
+        day_timezone: The time zone of daily budgets.
     """
 
     def __init__(
@@ -116,16 +116,16 @@ class Runs(RunList):
         self._policies = policies
         self._turns_per_run = turns_per_run
         self._nobody_answers = False
-        """Within this request: further decisions are kept at once instead of each waiting for a worker."""
+        """Within this request: store further decisions at once instead of waiting for a worker each time."""
         self._credential = credential
         self._day_timezone = day_timezone
 
     def input_for(self, body: StartBody, *, timezone: str, schedule_id: str | None = None) -> StartAssistant:
-        """The workflow's input for a request. What is not special is left out, since each run's history carries it.
+        """Return the workflow's input for a request, without defaults, since each history stores it.
 
         Raises:
             InvalidArguments: There is no policy of that name.
-            NotAllowed: The policy or the budget may let pass more than the caller's own, and they may not decide.
+            NotAllowed: The policy or budget may allow more than the caller's own, and the caller may not decide.
         """
         name = body.policy or DEFAULT_POLICY.name
         if name not in self._policies:
@@ -137,7 +137,7 @@ class Runs(RunList):
         is_strict = self._is_strict(policy, budget)
         if not is_strict:
             what = f"the policy {name!r}" if body.policy else "this budget"
-            self.check_decides(f"{what} may let more happen without a question than your own policy does")
+            self.check_decides(f"{what} may allow more without an approval than your own policy")
         special = {
             "mode": body.mode if body.mode is not Mode.TASK else None,
             "preview": body.preview or None,
@@ -163,45 +163,45 @@ class Runs(RunList):
         return ScheduleTerms(**{name: value for name, value in chosen.items() if value is not None})
 
     def _is_strict(self, policy: Policy, budget: Limits | None) -> bool:
-        """Whether a run under these asks about everything that one under the caller's own policy of today asks about."""
+        """Return whether these are at least as strict as the caller's own policy of today."""
         own = self._policies[DEFAULT_POLICY.name]
         return is_at_least_as_strict(policy, own) and (
             budget is None or own.run_budget is None or within(budget, own.run_budget)
         )
 
     def _check_adds(self, old: StartAssistant) -> None:
-        """Refuse whoever may not decide what adds to a run, or goes on from one, that may let pass more than theirs.
+        """Check that a caller who may not decide does not use a run whose policy allows more than their own.
 
-        The file of policies may have become stricter since it began, so what it was started under is compared anew.
+        The policy file may have become stricter since the run started, so its policy is compared again.
 
         Raises:
-            NotAllowed: It may, and they may not.
+            NotAllowed: It allows more, and the caller may not decide.
         """
         if old.only_deciders or not self._is_strict(old.policy or DEFAULT_POLICY, old.budget):
-            self.check_decides("that run has a policy or budget that lets more happen than your own policy does")
+            self.check_decides("that assistant has a policy or budget that allows more than your own policy")
 
     def check_decides(self, why: str) -> None:
-        """Refuse what lets more happen without a question, where the caller may not decide.
+        """Check that the caller may decide.
 
         Args:
-            why: What it would do, as the beginning of a sentence.
+            why: The first part of the error's sentence.
 
         Raises:
-            NotAllowed: They may not.
+            NotAllowed: The caller may not decide.
         """
         if not decides(self._credential):
             raise NotAllowed(f"{why}, and this key may not decide", hint="use a key that has the permission 'decide'")
 
     @property
     def may_decide(self) -> bool:
-        """Whether the caller's credential may approve actions."""
+        """Return whether the caller's credential may approve actions."""
         return decides(self._credential)
 
     async def start(self, body: StartBody, *, timezone: str, claimed: Claim | None = None) -> AssistantView:
-        """Start an assistant and return its first view. With a claimed key, the same run whatever the timing.
+        """Start an assistant and return its first view. With a claimed key, always the same run.
 
         Raises:
-            Conflict: The key's run is no longer kept.
+            Conflict: The key's run is no longer stored.
             InvalidArguments: There is no such policy or plan.
         """
         if body.plan is not None:
@@ -212,11 +212,11 @@ class Runs(RunList):
         return await self._start_once(TYPE, self.input_for(body, timezone=timezone), body.message, claimed)
 
     async def begin(self, given: StartAssistant, *, claimed: Claim | None = None) -> AssistantView:
-        """Start an assistant whose input a door has made out of `input_for`. Errors as for `start`."""
+        """Start an assistant with an input that a protocol built from `input_for`. Errors as for `start`."""
         return await self._start_once(TYPE, self._marked(given), given.message, claimed)
 
     def _marked(self, given: StartAssistant) -> StartAssistant:
-        """With the caller's credential at everything that their client says was said before."""
+        """Return the input with the caller's credential on every message that their client sent as history."""
         if given.continued is None or self._credential is None:
             return given
         mark = {"through": self._credential}
@@ -247,7 +247,7 @@ class Runs(RunList):
         )
 
     async def _start(self, assistant_id: str, kind: str, given: Any, message: str, *, new: bool) -> None:
-        """Start a run. Where proofs are needed, a `new` one is only said to be started if its proof holds.
+        """Start a run. In the mode `proved`, report a `new` one as started only if its proof is valid.
 
         Raises:
             ClockIsWrong: The clocks of this machine and of Temporal's differ too much.
@@ -274,19 +274,19 @@ class Runs(RunList):
             check_clock((await handle.describe(rpc_timeout=RPC)).start_time, at=at)
 
     def search_attributes(self) -> TypedSearchAttributes:
-        """By these a new run of the caller's is found."""
+        """Return the search attributes of a new run of the caller."""
         tenant = [SearchAttributePair(TENANT, self._tenant)] if self._tenant else []
         return TypedSearchAttributes(
             [SearchAttributePair(OWNER, self._owner), SearchAttributePair(STATUS, AssistantStatus.RUNNING), *tenant]
         )
 
     async def fork(self, assistant_id: str, body: ForkBody, *, claimed: Claim | None) -> AssistantView:
-        """Start a new run that goes on from a step of an old one, keeping its finished results.
+        """Start a new run from a step of an earlier one, keeping completed results.
 
         Raises:
             NotFound: There is no such assistant or step.
-            InvalidArguments: The new arguments do not fit.
-            NotAllowed: It has a policy or budget of its own, and the caller may not decide.
+            InvalidArguments: The new arguments are invalid.
+            NotAllowed: It has its own policy or budget, and the caller may not decide.
         """
         await self._refuse_while_it_works(assistant_id)
         old: StartAssistant = await self._asked(assistant_id, "fork_point", StartAssistant)
@@ -296,26 +296,26 @@ class Runs(RunList):
         return await self._start_once(TYPE, new, new.message, claimed)
 
     async def _refuse_while_it_works(self, assistant_id: str) -> None:
-        """A fork of a run that works could do a second time what that run is about to do."""
+        """Refuse to fork a running run: the fork could repeat an effect that is about to happen."""
         description = await self._describe(assistant_id)
         if description.status is WorkflowExecutionStatus.RUNNING and (
             (await self._queried(assistant_id)).status is not AssistantStatus.AWAITING_INPUT
         ):
-            raise Conflict("the assistant is still at work", hint="fork it when it has ended, or cancel it first")
+            raise Conflict("the assistant is still running", hint="fork it when it has ended, or cancel it first")
 
     async def undo(self, assistant_id: str, *, seconds: float) -> AssistantView:
-        """Take back what an ended run did, last effect first. Asked again, it is the same undoing.
+        """Undo the effects of an ended run, last first. A repeated call is the same undo.
 
         Raises:
-            NotAllowed: The caller may not decide: whoever undoes consents to what that does.
-            Conflict: It has not ended, or did nothing.
+            NotAllowed: The caller may not decide; undo approves the actions that undo effects.
+            Conflict: It has not ended, or had no effects.
         """
         self.check_decides(_UNDO_CONSENTS)
         description = await self._describe(assistant_id)
         if description.status is WorkflowExecutionStatus.RUNNING:
-            raise Conflict("the assistant has not ended", hint='POST .../cancel with {"undo": true} stops and undoes')
+            raise Conflict("the assistant has not ended", hint='POST .../cancel with {"undo": true} cancels and undoes')
         point: StartUndo = await self._asked(assistant_id, "undo_point", StartUndo)
-        # first which undoing it will be: one that ends before its steps are read has then told what it took back
+        # find the undo's number first: one that ends before its steps are read has already published its result
         number = await self._undo_number(assistant_id)
         taken_back = {step.step_id for step in await self._undo_steps(assistant_id) if step.status == "undone"}
         left = [effect for effect in point.effects if effect.step_id not in taken_back]
@@ -328,12 +328,12 @@ class Runs(RunList):
         return await self.view(assistant_id)
 
     async def _undo_number(self, assistant_id: str) -> int:
-        """The undoing that is running, or else the next one, for what the ended ones left."""
+        """Return the number of the running undo, otherwise of the next one."""
         number = max(1, await self._keys.undoings(assistant_id))
         return number + 1 if await self._has_ended(undo_id(assistant_id, number)) else number
 
     async def _start_undo(self, start: StartUndo, number: int) -> WorkflowHandle[Any, Any]:
-        """Start the undoing of this number, or find it where it was started before."""
+        """Start the undo with this number, or find it if it was started before."""
         await self._keys.note_undo(start.assistant_id, number)
         try:
             return await self._client.start_workflow(
@@ -364,18 +364,18 @@ class Runs(RunList):
             return await self.view(claim.assistant_id)
         except NotFound:
             raise Conflict(
-                f"this {claim.named} was used on {claim.used_at:%Y-%m-%d} and its run is no longer kept",
+                f"this {claim.named} was used on {claim.used_at:%Y-%m-%d} and its assistant is no longer stored",
                 hint=f"use a new {claim.named} to ask again",
             ) from None
 
     async def decide(self, assistant_id: str, approval_id: str, body: DecisionBody | BatchDecision) -> bool:
-        """Decide an approval; whether it counts already. If not, it is kept, and counts when a workflow worker answers.
+        """Decide an approval; return whether it has taken effect. If not, it is stored until a workflow worker answers.
 
         Raises:
             NotFound: No such run or approval.
             Conflict: Already decided, stale, or the run has ended.
-            InvalidArguments: An edit that does not fit the tool.
-            ServiceUnavailable: No workflow worker answered, and the run has not asked for anything.
+            InvalidArguments: The edited arguments are invalid.
+            ServiceUnavailable: No workflow worker answered, and the run has no pending approval.
         """
         given = body.model_dump(exclude={"wait_seconds", "assistant_id", "approval_id"}, exclude_unset=True)
         decide = Decide(approval_id=approval_id, by=self._owner, **given, **self._mark())
@@ -413,10 +413,10 @@ class Runs(RunList):
         return await self.view(assistant_id)
 
     async def send_message(self, assistant_id: str, message: SendMessage) -> None:
-        """Say the next thing of a chat, or answer the assistant's question. Errors as for `decide`.
+        """Send the next message of a chat, or the answer to a question. Errors as for `decide`.
 
         Raises:
-            NotAllowed: The run may let pass more than the caller's own policy, and they may not decide.
+            NotAllowed: The run may allow more than the caller's own policy, and the caller may not decide.
         """
         description = await self._describe(assistant_id)
         if not self.may_decide and description.workflow_type == TYPE:
@@ -427,7 +427,7 @@ class Runs(RunList):
         return {"through": self._credential} if self._credential else {}
 
     async def choose(self, assistant_id: str, step_id: str, choice: WorkerChoice) -> None:
-        """Say what to do about a step that no worker takes. Errors as for `decide`."""
+        """Decide about a step without a worker. Errors as for `decide`."""
         await self._describe(assistant_id)
         await self._update(assistant_id, "choose", ChooseForStep(step_id=step_id, choice=choice, by=self._owner))
 
@@ -447,17 +447,17 @@ class Runs(RunList):
             raise
 
     async def cancel(self, assistant_id: str, *, undo: bool = False) -> None:
-        """Ask a run to stop, and where `undo` says so to take back what it has done.
+        """Cancel a run, with `undo` also undo its effects.
 
         Raises:
-            Conflict: It has ended already.
-            NotAllowed: It is to be undone, and the caller may not decide.
+            Conflict: It has already ended.
+            NotAllowed: `undo` is set, and the caller may not decide.
         """
         if undo:
             self.check_decides(_UNDO_CONSENTS)
         description = await self._describe(assistant_id)
         if description.status is not WorkflowExecutionStatus.RUNNING:
-            raise Conflict("the assistant has ended already; there is nothing to cancel")
+            raise Conflict("the assistant has already ended; there is nothing to cancel")
         await self._handle(assistant_id).cancel(reason=UNDO if undo else "", rpc_timeout=RPC)
 
 
@@ -468,6 +468,6 @@ def _refusal(cause: BaseException) -> RetinueError:
 
 
 def _completed(budget: Limits, policy: Limits | None) -> Limits:
-    """A budget that lifts none of the policy's limits: those that it does not name stay."""
+    """Return the budget within the policy's limits: limits that it does not name stay."""
     kept = policy.model_dump(exclude_none=True) if policy else {}
     return Limits.model_validate(kept | budget.model_dump(exclude_none=True))

@@ -1,7 +1,7 @@
-"""Recurring assistants as Temporal Schedules: the server keeps the clock, so nothing of ours has to be running.
+"""Recurring assistants as Temporal Schedules: the server starts them, without a process of ours.
 
-A schedule belongs to one owner and keeps what it was made from in its memo, since Temporal translates a cron expression
-and does not give it back.
+A schedule belongs to one owner and stores its request in its memo, since Temporal translates a cron expression and
+does not return it.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ _RPC = timedelta(seconds=5)
 _MEMO = "schedule"
 _RUN_MEMO = "message"
 _KEY_IS_FRESH = timedelta(hours=1)
-"""So long a repeated request makes a schedule that is not there: its first try may have failed halfway."""
+"""Period in which a repeated request creates a missing schedule: its first attempt may have failed halfway."""
 _SEEN_WITHIN = 5.0
 _LOOK_EVERY = 0.2
 Note = Annotated[str, Field(max_length=500)]
 
 
 def _either_planned_or_in_code() -> dict[str, JsonValue]:
-    """What the schema must say: a request, or a plan in code with its arguments and nothing that belongs to a request."""
+    """Describe the alternatives in the schema: a message, or a plan in code with its arguments."""
     nothing: dict[str, JsonValue] = {"type": "null"}
     planned: JsonValue = {
         "required": ["message"],
@@ -82,28 +82,24 @@ def _either_planned_or_in_code() -> dict[str, JsonValue]:
 
 
 class ScheduleBody(BaseModel):
-    """What is to be done again and again, and when."""
+    """A schedule to create: what to start, and when."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_either_planned_or_in_code())
 
-    message: Text | None = Field(None, description="a request in plain language, planned anew each time")
-    plan: PlanName | None = Field(None, description="or a plan in code, as in 'briefing'")
+    message: Text | None = Field(None, description="the message in plain language, planned at each start")
+    plan: PlanName | None = Field(None, description="a plan in code instead of `message`, as in 'briefing'")
     plan_args: Arguments = Field(default_factory=dict, description="arguments of that plan")
-    name: str | None = Field(
-        None, min_length=1, max_length=120, description="what lists call it; the request if absent"
-    )
-    timezone: Zone | None = Field(
-        None, description="IANA zone on whose clocks the times are", examples=["Europe/Lisbon"]
-    )
+    name: str | None = Field(None, min_length=1, max_length=120, description="name in lists; default: the message")
+    timezone: Zone | None = Field(None, description="IANA time zone of the times", examples=["Europe/Lisbon"])
     cron: Annotated[str, Field(max_length=200), AfterValidator(checked)] = Field(
         description="minute, hour, day of the month, month, weekday", examples=["0 8 * * mon-fri"]
     )
     policy: str | None = Field(None, max_length=40, description="the name of a policy in the policy file")
-    budget: Limits | None = Field(None, description="of each run, in place of the policy's")
+    budget: Limits | None = Field(None, description="budget of each assistant, instead of the policy's")
     catch_up_seconds: Annotated[int, Field(ge=10, le=7 * 86_400), PLAIN_NUMBER] = Field(
-        3600, description="a run that Temporal's outage delayed for longer is left out"
+        3600, description="starts delayed for longer by an outage of Temporal are skipped"
     )
-    ends_at: Moment | None = Field(None, description="no run after this time")
+    ends_at: Moment | None = Field(None, description="no starts after this time")
 
     @model_validator(mode="after")
     def _asks_for_one_thing(self) -> ScheduleBody:
@@ -119,7 +115,7 @@ class ScheduleBody(BaseModel):
 
     @property
     def request(self) -> str:
-        """What its runs are called."""
+        """Return the title of its runs."""
         return self.message or PLANS[self.plan or ""].title
 
 
@@ -134,7 +130,7 @@ def _check_plan(name: str, args: dict[str, JsonValue]) -> None:
 
 
 class Kept(BaseModel):
-    """What a schedule remembers of its making. Read without checks: a plan or policy may be gone since."""
+    """The request stored in a schedule. Read without validation: a plan or policy may have been removed."""
 
     message: str = ""
     plan: str | None = None
@@ -146,26 +142,26 @@ class Kept(BaseModel):
     budget: dict[str, JsonValue] | None = None
     catch_up_seconds: int = 3600
     ends_at: Moment | None = None
-    asked_only: bool = Field(False, description="it was made through a credential that may not decide")
+    asked_only: bool = Field(False, description="created through a credential that may not decide")
 
 
 class PauseBody(BaseModel):
-    """Why it pauses."""
+    """The reason of a pause."""
 
     model_config = ConfigDict(extra="forbid")
 
-    note: Note | None = Field(None, description="shown as long as it is paused")
+    note: Note | None = Field(None, description="shown while it is paused")
 
 
 class RunTime(BaseModel):
-    """A time of a run, on two clocks."""
+    """The time of a start, in UTC and local."""
 
     utc: Moment
-    local: Moment = Field(description="on the clock of the schedule's zone, with the offset of that day")
+    local: Moment = Field(description="in the schedule's time zone, with the UTC offset of that day")
 
 
 class ScheduledRun(BaseModel):
-    """A run that the schedule started."""
+    """An assistant that the schedule started."""
 
     assistant_id: str
     scheduled_at: Moment
@@ -179,13 +175,13 @@ class ScheduleSummary(BaseModel):
 
     id: str
     name: str
-    message: str = Field(description="the request, or the plan's title")
+    message: str = Field(description="the message, or the plan's title")
     plan: str | None = None
     cron: str
     timezone: str
     paused: bool
     note: str | None = Field(None, description="why it is paused")
-    next_run: RunTime | None = Field(None, description="null when it is paused or over")
+    next_run: RunTime | None = Field(None, description="null if it is paused or has ended")
     links: Links
 
 
@@ -199,8 +195,8 @@ class ScheduleView(ScheduleSummary):
     ends_at: Moment | None = None
     next_runs: list[RunTime] = Field(description=f"the next {_NEXT}, whether paused or not")
     recent_runs: list[ScheduledRun] = Field(description="at most 10, latest first")
-    skipped: int = Field(description="runs left out because the one before had not ended")
-    missed: int = Field(description="runs left out because Temporal was away for longer than `catch_up_seconds`")
+    skipped: int = Field(description="starts skipped because the assistant before was still running")
+    missed: int = Field(description="starts missed because Temporal was unavailable for longer than `catch_up_seconds`")
     created_at: Moment
 
 
@@ -211,7 +207,7 @@ class SchedulePage(BaseModel):
 
 
 class Schedules:
-    """All schedules of one caller. One of somebody else looks like one that does not exist."""
+    """The schedules of one caller. Another person's schedule looks like one that does not exist."""
 
     def __init__(self, client: Client, links: LinkMaker, *, owner: str, runs: Runs) -> None:
         self._client = client
@@ -220,11 +216,11 @@ class Schedules:
         self._runs = runs
 
     async def create(self, body: ScheduleBody, *, timezone: str, claimed: Claim | None) -> ScheduleView:
-        """Make a schedule. With a claimed key, the same one whatever the timing.
+        """Create a schedule. With a claimed key, always the same one.
 
         Raises:
-            InvalidArguments: Temporal or the policies know a value to be wrong.
-            NotAllowed: Its policy or budget may let pass more than the caller's own, and they may not decide.
+            InvalidArguments: Temporal or the policies reject a value.
+            NotAllowed: Its policy or budget may allow more than the caller's own, and the caller may not decide.
             Conflict: There are too many, or the key's schedule was deleted.
         """
         if claimed and claimed.repeated and (made := await self._made_before(claimed)):
@@ -246,7 +242,7 @@ class Schedules:
             return await self.view(schedule_id)
         except RPCError as error:
             if error.status is RPCStatusCode.INVALID_ARGUMENT:
-                raise InvalidArguments(f"Temporal does not take this: {error.message[:200]}") from None
+                raise InvalidArguments(f"Temporal rejects this: {error.message[:200]}") from None
             raise
         return await self.view(schedule_id)
 
@@ -262,17 +258,17 @@ class Schedules:
             if datetime.now(UTC) - claim.used_at < _KEY_IS_FRESH:
                 return None
             raise Conflict(
-                f"this Idempotency-Key was used on {claim.used_at:%Y-%m-%d} and its schedule is no longer there",
+                f"this Idempotency-Key was used on {claim.used_at:%Y-%m-%d} and its schedule no longer exists",
                 hint="use a new key for a new schedule",
             ) from None
 
     async def _check_room(self) -> None:
         if len([entry async for entry in self._entries()]) >= MAX_SCHEDULES:
-            raise Conflict(f"there are {MAX_SCHEDULES} schedules already", hint="delete one that is no longer needed")
+            raise Conflict(f"you already have {MAX_SCHEDULES} schedules", hint="delete one that is no longer needed")
 
     def _schedule(self, schedule_id: str, body: ScheduleBody, timezone: str) -> Schedule:
         if body.ends_at and body.ends_at.year >= _ENDLESS:
-            raise InvalidArguments(f"`ends_at` must be before the year {_ENDLESS}", hint="leave it out for no end")
+            raise InvalidArguments(f"`ends_at` must be before the year {_ENDLESS}", hint="omit it for no end")
         if body.ends_at and body.ends_at <= datetime.now(UTC):
             raise InvalidArguments("`ends_at` has passed already")
         return Schedule(
@@ -290,7 +286,7 @@ class Schedules:
     def _action_of(
         self, schedule_id: str, kind: str, given: BaseModel, *, request: str, timezone: str
     ) -> ScheduleActionStartWorkflow:
-        """A start like `Runs` makes it. Temporal puts each run's time behind the workflow's id."""
+        """Return the start action, like `Runs` builds it. Temporal appends each start's time to the workflow id."""
         summary = static_summary(request)
         return ScheduleActionStartWorkflow(
             kind,
@@ -345,7 +341,7 @@ class Schedules:
     async def _entries(self) -> AsyncIterator[ScheduleListDescription]:
         mine = is_exactly(OWNER.name, self._owner)
         async for entry in await self._client.list_schedules(mine, page_size=100, rpc_timeout=_RPC):
-            if entry.typed_search_attributes.get(OWNER) == self._owner:  # some servers ignore upper and lower case
+            if entry.typed_search_attributes.get(OWNER) == self._owner:  # some servers compare without case
                 yield entry
 
     async def _summary(self, entry: ScheduleListDescription) -> ScheduleSummary:
@@ -374,7 +370,7 @@ class Schedules:
         )
 
     async def view(self, schedule_id: str) -> ScheduleView:
-        """The schedule as it stands.
+        """Return the current schedule.
 
         Raises:
             NotFound: There is none, or it is somebody else's.
@@ -416,14 +412,14 @@ class Schedules:
         )
 
     async def pause(self, schedule_id: str, note: str | None) -> ScheduleView:
-        """Start no run until it is resumed."""
+        """Pause until it is resumed."""
         await self._describe(schedule_id)
         kept = await sealed_text(self._client.data_converter, note or f"paused by {self._owner}")
         await self._handle(schedule_id).pause(note=kept, rpc_timeout=_RPC)
         return await self.view(schedule_id)
 
     async def resume(self, schedule_id: str) -> ScheduleView:
-        """Go on with the next time; what was left out meanwhile is not made up for.
+        """Resume at the next time; missed times are not caught up.
 
         Raises:
             NotAllowed: Its maker may decide, and the caller may not.
@@ -433,7 +429,7 @@ class Schedules:
         return await self.view(schedule_id)
 
     async def run(self, schedule_id: str) -> ScheduleView:
-        """Start a run now, whether paused or not.
+        """Start a run now, even if paused.
 
         Raises:
             Conflict: The run before has not ended.
@@ -443,19 +439,19 @@ class Schedules:
         await self._check_may_start(before)
         if before.info.running_actions:
             going = ", ".join(_run_id(action) for action in before.info.running_actions)
-            raise Conflict(f"a run of this schedule has not ended: {going}", hint="wait for it, or cancel it")
+            raise Conflict(f"an assistant of this schedule is still running: {going}", hint="wait for it, or cancel it")
         known = {_run_id(result.action) for result in before.info.recent_actions}
         await self._handle(schedule_id).trigger(overlap=ScheduleOverlapPolicy.SKIP, rpc_timeout=_RPC)
         return await self._once_started(schedule_id, known)
 
     async def _check_may_start(self, found: ScheduleDescription) -> None:
-        """Whoever starts a schedule's run has it do what its maker allowed. A plan in code does nothing that is asked."""
+        """Check that the caller may start it: its runs do what its creator allowed. Plans in code need no approval."""
         kept = await _kept(found)
         if not kept.asked_only and kept.plan is None:
-            self._runs.check_decides("its runs do what was allowed to whoever made this schedule")
+            self._runs.check_decides("its assistants do what the creator of this schedule may allow")
 
     async def _once_started(self, schedule_id: str, known: set[str]) -> ScheduleView:
-        """The schedule once it has a run more, or as it stands when that takes long."""
+        """Return the schedule once the new run is listed, or unchanged if that takes too long."""
         deadline = asyncio.get_running_loop().time() + _SEEN_WITHIN
         while True:
             view = await self.view(schedule_id)
@@ -465,7 +461,7 @@ class Schedules:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def delete(self, schedule_id: str) -> None:
-        """Delete a schedule. A run that it started goes on."""
+        """Delete a schedule. A run that it started continues."""
         await self._describe(schedule_id)
         await self._handle(schedule_id).delete(rpc_timeout=_RPC)
 

@@ -1,4 +1,4 @@
-"""Bodies of the HTTP API, in and out. What the workflows define (`workflows.messages`) is used as it is."""
+"""Bodies of the HTTP API. Models of the workflows (`workflows.messages`) are used unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _known_zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{name!r} is no IANA time zone; use one like 'Europe/Lisbon' or 'UTC'") from error
+        raise ValueError(f"{name!r} is not an IANA time zone; use one like 'Europe/Lisbon' or 'UTC'") from error
     return name
 
 
@@ -43,7 +43,7 @@ def _says_something(text: str) -> str:
 
 
 def _is_json(args: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Python's parser lets pass what JSON cannot carry, and what could not be stored later."""
+    """Reject values that Python's parser accepts but JSON or the database cannot store."""
     try:
         json.dumps(args, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
@@ -61,7 +61,7 @@ Text = Annotated[
 
 
 def _either_planned_or_in_code() -> dict[str, JsonValue]:
-    """What the schema of a start must say of `plan` and what goes with it."""
+    """Describe `plan` and its alternatives in the schema of a start."""
     nothing: dict[str, JsonValue] = {"type": "null"}
     free: JsonValue = {"properties": {"plan": nothing, "plan_args": {"maxProperties": 0}}}
     fixed: dict[str, JsonValue] = {
@@ -78,9 +78,9 @@ def _either_planned_or_in_code() -> dict[str, JsonValue]:
 
 
 def plan_args(name: str) -> dict[str, JsonValue]:
-    """The schema of the arguments of a plan in code."""
+    """Return the schema of the arguments of a plan in code."""
     schema: dict[str, JsonValue] = PLANS[name].args.model_json_schema()
-    assert "$defs" not in schema  # they would have to stand elsewhere in the document
+    assert "$defs" not in schema  # they would belong elsewhere in the document
     return schema
 
 
@@ -88,19 +88,19 @@ PlanName = Annotated[str, Field(max_length=40, json_schema_extra={"enum": sorted
 
 
 class StartBody(BaseModel):
-    """What the person wants."""
+    """An assistant to start."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_either_planned_or_in_code())
 
-    message: Text = Field(description="the request in plain language", examples=["What is on my calendar tomorrow?"])
-    timezone: Zone | None = Field(None, description="IANA zone of the person", examples=["Europe/Lisbon"])
+    message: Text = Field(description="the message in plain language", examples=["What is on my calendar tomorrow?"])
+    timezone: Zone | None = Field(None, description="IANA time zone of the person", examples=["Europe/Lisbon"])
     mode: Mode = Field(Mode.TASK, description="a task ends with its answer, a chat waits for the next message")
-    preview: StrictBool = Field(False, description="stop before anything runs and ask about the plan as a whole")
+    preview: StrictBool = Field(False, description="ask for an approval of the whole plan before it runs")
     policy: str | None = Field(None, max_length=40, description="the name of a policy in the policy file")
-    budget: Limits | None = Field(None, description="in place of the policy's budget of a run")
+    budget: Limits | None = Field(None, description="budget instead of the policy's")
     plan: PlanName | None = Field(None, description="a plan in code, such as 'briefing', instead of planning")
     plan_args: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of that plan")
-    wait_seconds: Seconds = Field(0, description="wait so long for the run to end or to need a person")
+    wait_seconds: Seconds = Field(0, description="wait this long for the assistant to end or to need a person")
 
     @model_validator(mode="after")
     def _plan_is_known(self) -> StartBody:
@@ -129,35 +129,35 @@ class MessageBody(BaseModel):
 
 
 class CancelBody(BaseModel):
-    """How to stop."""
+    """Options of a cancel."""
 
     model_config = ConfigDict(extra="forbid")
 
-    undo: StrictBool = Field(False, description="take back what is done, last effect first")
+    undo: StrictBool = Field(False, description="also undo completed effects, last first")
 
 
 class UndoBody(BaseModel):
-    """How to undo."""
+    """Options of an undo."""
 
     model_config = ConfigDict(extra="forbid")
 
-    wait_seconds: Seconds = Field(5, description="wait so long for it to be done")
+    wait_seconds: Seconds = Field(5, description="wait this long for the undo to finish")
 
 
 class ForkBody(BaseModel):
-    """Where a new run goes on from."""
+    """The step to fork from, with changes."""
 
     model_config = ConfigDict(extra="forbid")
 
-    from_step: str = Field(max_length=40, description="this step, and what depends on it, runs again")
-    message: Text | None = Field(None, description="another request: the rest is planned anew")
-    args: Arguments | None = Field(None, description="other arguments of `from_step`, all of them")
+    from_step: str = Field(max_length=40, description="this step and those that depend on it run again")
+    message: Text | None = Field(None, description="another message: the remaining steps are planned again")
+    args: Arguments | None = Field(None, description="all arguments of `from_step`, changed")
     preview: StrictBool = False
     wait_seconds: Seconds = 0
 
 
 class ChoiceBody(BaseModel):
-    """What to do about a step that no worker takes."""
+    """The choice for a step without a worker."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -179,7 +179,7 @@ class BatchDecision(BaseModel):
 
 
 class BatchBody(BaseModel):
-    """Several decisions at once. Each stands for itself: one that is refused does not hold up the others."""
+    """Several decisions. Each is handled separately: a refused one does not affect the others."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -187,36 +187,38 @@ class BatchBody(BaseModel):
 
 
 class BatchOutcome(BaseModel):
-    """What became of one decision."""
+    """The result of one decision."""
 
     assistant_id: str
     approval_id: str
     recorded: bool
-    status: int = Field(description="the HTTP status that this decision alone would have had")
-    detail: str | None = Field(None, description="why it was refused, or counts later")
+    status: int = Field(description="the HTTP status of this decision alone")
+    detail: str | None = Field(None, description="why it was refused, or takes effect later")
 
 
 class BatchOutcomes(BaseModel):
-    """In the order of the decisions."""
+    """Results in the order of the decisions."""
 
     outcomes: list[BatchOutcome]
 
 
 class DecisionBody(BaseModel):
-    """A decision, bound to the arguments that the person saw by their hash."""
+    """A decision, bound by a hash to the arguments that the person saw."""
 
     model_config = ConfigDict(extra="forbid")
 
     decision: DecisionKind
     args_hash: str = Field(max_length=64, description="`args_hash` of the approval as shown")
-    args: Arguments | None = Field(None, description="for `edit`: the new arguments, all of them")
+    args: Arguments | None = Field(None, description="for `edit`: all arguments, changed")
     comment: str | None = Field(None, max_length=2000)
-    grant: GrantRequest | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
+    grant: GrantRequest | None = Field(
+        None, description="with `approve` or `edit`: also create a grant for similar actions"
+    )
     wait_seconds: Seconds = 0
 
 
 class Links(BaseModel):
-    """Where to go from here."""
+    """Links of an assistant."""
 
     self: str
     events: str | None = None
@@ -234,12 +236,12 @@ class AssistantSummary(BaseModel):
 
     id: str
     status: AssistantStatus
-    message: str = Field(description="the first 120 characters of the request")
+    message: str = Field(description="the first 120 characters of the message")
     pending_approvals: int
     started_at: Moment
     finished_at: Moment | None = None
-    owner: str = Field("", description="whose it is; others than the caller's are listed for auditors only")
-    outcome: RunOutcome | None = Field(None, description="of a completed one: what it did")
+    owner: str = Field("", description="owner; assistants of others are listed for auditors only")
+    outcome: RunOutcome | None = Field(None, description="what a completed assistant did")
     links: Links
 
 
@@ -251,23 +253,23 @@ class AssistantPage(BaseModel):
 
 
 class InboxItem(ApprovalView):
-    """A pending approval and the run that it belongs to."""
+    """A pending approval and its assistant."""
 
     assistant_id: str
-    request: str = Field(description="what the person had asked for")
+    request: str = Field(description="the person's message")
     links: Links
 
 
 class Inbox(BaseModel):
-    """All approvals that wait for the caller."""
+    """Pending approvals of the caller."""
 
     approvals: list[InboxItem]
     unreadable: list[str] = Field(
-        default_factory=list, description="assistants that wait too but cannot show what for at the moment"
+        default_factory=list, description="assistants whose pending approvals cannot be read at the moment"
     )
     waiting: int = Field(
         0,
-        description="assistants that wait for a decision, those of other pages included",
+        description="number of assistants with pending approvals, over all pages",
     )
     next_cursor: str | None = None
 
@@ -280,7 +282,7 @@ class CapabilityState(Manifest):
 
 
 class Capabilities(BaseModel):
-    """All capabilities that were ever announced."""
+    """All registered capabilities."""
 
     capabilities: list[CapabilityState]
 
@@ -290,6 +292,4 @@ class Health(BaseModel):
 
     status: Literal["ok", "waiting"]
     waiting_for: list[str] = Field(default_factory=list)
-    detail: str | None = Field(
-        None, description="what is waited for, in words; of a service that is ready, which capabilities do not work"
-    )
+    detail: str | None = Field(None, description="what is missing, in words; if ready, which capabilities do not work")

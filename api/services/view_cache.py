@@ -1,4 +1,4 @@
-"""Views that were read before: a run of which the server says that nothing happened since is not asked again."""
+"""Cache of views: a run without new events is not queried again."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from api.services.view_version import RunVersion, run_version
 from workflows.messages import AssistantView
 
 _MOST = 64
-"""Views that are kept. One may hold some hundred kilobytes."""
+"""Number of cached views. One may have several hundred kilobytes."""
 _MOST_OWNERS = 10_000
 
 
 class KnownViews:
-    """The views that were read last. Whoever asks for one has made sure that its run may be read."""
+    """The views that were read last. Callers check access before they use it."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[RunVersion, AssistantView, bool]] = OrderedDict()
@@ -32,9 +32,9 @@ class KnownViews:
         """Return the run's own view of itself.
 
         Args:
-            description: Of the run, from just now: what happens after it shows in the next one.
-            read: Asks the run; says with the view whether the run itself told it, so that it may be kept.
-            with_attempts: The view has the numbers of attempts, which costs a look at the run's history.
+            description: The run's current description; later changes appear in the next one.
+            read: Queries the run; returns the view and whether the run itself returned it, so that it may be cached.
+            with_attempts: Include the numbers of attempts, which need the run's history.
         """
         found = self._known.get(description.id)
         if found is not None and found[0] == run_version(description) and (found[2] or not with_attempts):
@@ -54,7 +54,7 @@ class KnownViews:
         return found[1] if found is not None and found[0][0] == description.run_id else None
 
     def note_owner(self, assistant_id: str, owner: str) -> None:
-        """Keep whose a run is, as Temporal said: that never changes."""
+        """Cache the owner of a run, which never changes."""
         self._owners[assistant_id] = owner
         if len(self._owners) > _MOST_OWNERS:
             self._owners.popitem(last=False)

@@ -1,7 +1,7 @@
-"""The `ETag` of a view, by what the server knows of the run without asking the run itself.
+"""The `ETag` of a view, from the server's data without a query to the run.
 
-A view changes only with the run's history, with the tries of what runs at the moment, or with an undoing after the end.
-The tag is made before the view is read: what happens in between shows as another tag the next time, never as none.
+A view changes only with the run's history, with attempts of running activities, or with an undo after the end. The tag
+is built before the view is read: a change in between gives another tag next time.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from workflows.undo import undo_id
 
 _RPC = timedelta(seconds=5)
 _FORM = 1
-"""Of the view: raise it when views of the same run look otherwise, so that nobody keeps an old one."""
+"""Version of the view's form: increment it when views of the same run change."""
 
 
 async def tag(client: Client, keys: IdempotencyKeys, description: WorkflowExecutionDescription) -> str:
-    """The tag of a run's view.
+    """Return the tag of a run's view.
 
     Args:
-        client: Asks for undoings.
-        keys: Knows how many there were, and which decisions wait for a workflow worker.
-        description: Of the run, as it was before its view was read.
+        client: Finds undo workflows.
+        keys: Has the number of undos and the pending decisions.
+        description: The run's description from before its view was read.
     """
     recorded = await PendingDecisions(keys.store).of(description.id)
     parts: list[Any] = [
@@ -46,11 +46,11 @@ async def tag(client: Client, keys: IdempotencyKeys, description: WorkflowExecut
 
 
 RunVersion = list[Any]
-"""How far a run is, for comparing alone."""
+"""The version of a run; for comparison only."""
 
 
 def run_version(description: WorkflowExecutionDescription) -> RunVersion:
-    """How far a run is, by what the server knows of it."""
+    """Return the version of a run, from the server's data."""
     raw = description.raw_description
     tries = [
         (
@@ -83,9 +83,6 @@ async def _undoings(client: Client, keys: IdempotencyKeys, assistant_id: str) ->
 
 
 def says_everything(view: AssistantView) -> bool:
-    """Whether a view may be kept under its tag: not one that a missing workflow worker could not fill in.
-
-    Such a one has no plan, and a status that Temporal alone could tell.
-    """
+    """Return whether a view may be cached under its tag: not one that was built without a workflow worker."""
     told_by_server = (AssistantStatus.AWAITING_WORKER, AssistantStatus.FAILED, AssistantStatus.CANCELLED)
     return NOBODY_ANSWERS not in view.notices and (view.plan is not None or view.status not in told_by_server)

@@ -87,7 +87,7 @@ START_BODIES = {
     "wait is a word": ({"message": "hi", "wait_seconds": "soon"}, 422, "/wait_seconds: must be a number"),
     "a list": ([], 422, "/: Input should be a valid dictionary"),
     "a text": ("hi", 422, "/: Input should be a valid dictionary"),
-    "null": (None, 422, "some values are wrong"),
+    "null": (None, 422, "some values are invalid"),
 }
 
 
@@ -294,7 +294,7 @@ async def test_a_wrong_decision_changes_nothing(
         ("AP-S1", 404, "waiting: ap-s1"),
         ("ü%00", 404, "waiting: ap-s1"),
         ("x" * 101, 422, "/path/approval_id: String should have at most 100 characters"),
-        ("..%2fap-s1", 404, "nothing at this address"),
+        ("..%2fap-s1", 404, "no such address"),
     ],
 )
 async def test_an_unknown_approval_changes_nothing(
@@ -401,11 +401,11 @@ async def test_a_bad_idempotency_key_is_refused_and_starts_nothing(stack: Stack,
 @pytest.mark.parametrize(
     ("method", "path", "status", "says"),
     [
-        ("PUT", ASSISTANTS, 405, "does not take this method"),
-        ("DELETE", f"{ASSISTANTS}/a-1", 405, "does not take this method"),
-        ("GET", f"{ASSISTANTS}/a-1/approvals/ap-s1", 405, "does not take this method"),
-        ("GET", "/v1/nothing", 404, "nothing at this address"),
-        ("GET", "/%2e%2e/etc/passwd", 404, "nothing at this address"),
+        ("PUT", ASSISTANTS, 405, "does not support this method"),
+        ("DELETE", f"{ASSISTANTS}/a-1", 405, "does not support this method"),
+        ("GET", f"{ASSISTANTS}/a-1/approvals/ap-s1", 405, "does not support this method"),
+        ("GET", "/v1/nothing", 404, "no such address"),
+        ("GET", "/%2e%2e/etc/passwd", 404, "no such address"),
     ],
 )
 async def test_a_wrong_address_or_method_is_a_problem_too(

@@ -149,5 +149,5 @@ async def test_a_capability_that_is_gone_is_named_and_the_door_stays_ready(stack
         found = await asyncio.to_thread(doctor.api, url)
     assert (before.status_code, before.json()["waiting_for"]) == (503, ["ghost"])
     assert (ready.status_code, ready.json()["waiting_for"]) == (200, [])
-    assert ready.json()["detail"] == "ghost has not announced itself; its steps wait"
+    assert ready.json()["detail"] == "ghost has not registered; its steps wait"
     assert (found.level, ready.json()["detail"] in found.found) == (Level.WARN, True)

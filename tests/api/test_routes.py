@@ -156,7 +156,7 @@ async def test_a_terminated_run_says_so(stack: Stack, fresh: Fresh) -> None:
     view = await run(stack, fresh("Mail team@example.com"), ASKING)
     await stack.temporal.get_workflow_handle(view["id"]).terminate()
     ended = await stack.ended(view["id"])
-    assert (ended["status"], ended["error"]["message"]) == ("failed", "the run was terminated in Temporal")
+    assert (ended["status"], ended["error"]["message"]) == ("failed", "the assistant was terminated in Temporal")
     refused(await stack.decide(view), 409, "has ended")
 
 
@@ -225,7 +225,7 @@ async def test_not_ready_before_what_was_waited_for_has_been_seen(stack: Stack) 
         assert response.json() == {
             "status": "waiting",
             "waiting_for": ["nobody"],
-            "detail": "nobody has not announced itself",
+            "detail": "nobody has not registered",
         }
         assert (await http.get(ASSISTANTS)).status_code == 200
 

@@ -315,7 +315,7 @@ WRONG: dict[str, tuple[Json, str]] = {
     "no such plan": ({"plan": "world-domination"}, "there are briefing"),
     "wrong argument of a plan": ({"plan": "briefing", "plan_args": {"town": "x"}}, "plan_args/town"),
     "arguments without a plan": ({"message": "x", "plan_args": {"place": "x"}}, "belong to `plan`"),
-    "no such zone": ({"message": "x", "timezone": "Mars/Olympus"}, "no IANA time zone"),
+    "no such zone": ({"message": "x", "timezone": "Mars/Olympus"}, "not an IANA time zone"),
     "no such policy": ({"message": "x", "policy": "none-such"}, "there is no policy"),
     "over already": ({"message": "x", "ends_at": "2020-01-01T00:00:00Z"}, "has passed"),
     "over before time began": ({"message": "x", "ends_at": "0001-01-01T00:00:00+14:00"}, "has passed"),
@@ -339,11 +339,11 @@ async def test_an_odd_id_is_unknown(stack: Stack, schedule_id: str) -> None:
 
 
 CRONS = {
-    "* * *": "has 5 fields and not 3",
-    "@daily": "has 5 fields and not 1",
-    "*/10 * * * * *": "has 5 fields and not 6",
-    "CRON_TZ=UTC 0 8 * * *": "has 5 fields and not 6",
-    "0 8 * * * # x": "has 5 fields and not 7",
+    "* * *": "has 5 fields, not 3",
+    "@daily": "has 5 fields, not 1",
+    "*/10 * * * * *": "has 5 fields, not 6",
+    "CRON_TZ=UTC 0 8 * * *": "has 5 fields, not 6",
+    "0 8 * * * # x": "has 5 fields, not 7",
     "60 * * * *": "the minute '60' cannot be read: it goes from 0 to 59",
     "0 24 * * *": "hour",
     "0 8 0 * *": "day of the month",

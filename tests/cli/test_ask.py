@@ -96,12 +96,12 @@ def test_an_api_that_is_not_there_ends_with_4_and_says_what_to_do(retinue: Run) 
 
 
 def test_a_refusal_is_shown_as_its_detail(retinue: Run, api: FakeApi) -> None:
-    api.refusal = (422, "some values are wrong: /timezone: no IANA time zone")
+    api.refusal = (422, "some values are invalid: /timezone: no IANA time zone")
 
     result = retinue("ask", "say hello", "--timezone", "Mars")
 
     assert result.exit_code == 1
-    assert result.stderr == "some values are wrong: /timezone: no IANA time zone\n"
+    assert result.stderr == "some values are invalid: /timezone: no IANA time zone\n"
 
 
 def test_json_is_the_api_s_own(retinue: Run, api: FakeApi) -> None:

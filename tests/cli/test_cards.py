@@ -51,15 +51,15 @@ def test_origins_are_told_in_words(origin: View, alone: bool, words: str) -> Non
     ("more", "said"),
     [
         ({"approvers": 2, "votes": [{"by": "anna", "at": FAR}]}, "1 of 2 people have approved: anna."),
-        ({"by": ["anna", "ben"], "not_the_requester": True}, "May decide: anna, ben, but not whoever asked for it."),
-        ({"by": ["*"]}, "May decide: anybody."),
+        ({"by": ["anna", "ben"], "not_the_requester": True}, "May decide: anna, ben, but not the requester."),
+        ({"by": ["*"]}, "May decide: anyone."),
         ({"expires_at": FAR, "at_expiry": "allow"}, "then it is allowed."),
-        ({"expires_at": "2026-11-22T12:00:00Z", "overdue": True}, "it waits all the same"),
+        ({"expires_at": "2026-11-22T12:00:00Z", "overdue": True}, "still pending"),
         ({"reminders": 2, "reminded_at": "2026-11-22T12:00:00Z"}, "Reminders so far: 2, the last "),
         ({"escalated_at": "2026-11-22T12:00:00Z"}, "Escalated "),
         ({}, "to ana@example.com: chosen by the model; you did not type it"),
         ({}, "It cannot be undone."),
-        ({"offer": OFFER}, "You approved the like 3 times; --from-now-on allows: email.send, to exactly "),
+        ({"offer": OFFER}, "You have approved this 3 times. --from-now-on will allow: email.send, to exactly "),
         ({"offer": OFFER}, f"bin/retinue approve a-1 ap-s1 --args-hash {'a' * 64} --from-now-on"),
     ],
 )
@@ -80,14 +80,14 @@ def test_a_grant_goes_with_the_approval_and_is_printed(retinue: Run, api: FakeAp
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"status": "pending", "held_until": FAR}, "a cancel still stops it"),
+        ({"status": "pending", "held_until": FAR}, "can still be cancelled"),
         ({"effect": True, "consent": {"how": "grant", "grant_id": "g-1"}}, "by the grant (g-1); cannot be undone"),
         ({"effect": True, "undo": "a.b", "consent": {"how": "automatic", "rule": "mine"}}, "automatic (mine)"),
         (
             {"consent": {"how": "approval", "approval_id": "ap-s1"}, "reused_from": "a-0"},
             "approved (ap-s1); done by a-0",
         ),
-        ({"status": "undone", "consent": {"how": "automatic"}}, "taken back"),
+        ({"status": "undone", "consent": {"how": "automatic"}}, "undone"),
     ],
 )
 def test_a_step_says_what_happened_with_it(more: View, words: str) -> None:

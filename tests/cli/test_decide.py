@@ -123,4 +123,4 @@ def test_the_inbox_shows_every_preview_and_how_to_decide(retinue: Run) -> None:
 
 def test_an_empty_inbox_says_so(retinue: Run, api: FakeApi) -> None:
     api.views = [done()]
-    assert retinue("approvals").stdout == "Nothing waits for you.\n"
+    assert retinue("approvals").stdout == "No pending approvals.\n"

@@ -69,7 +69,7 @@ def test_tools_that_cannot_be_used_are_named(monkeypatch: pytest.MonkeyPatch) ->
 
     assert [(finding.level, finding.found) for finding in found] == [
         (Level.OK, "1 on queue files"),
-        (Level.WARN, "this tool of its server cannot be used: files.paint: its arguments are odd"),
+        (Level.WARN, "a tool of its server cannot be used: files.paint: its arguments are odd"),
     ]
 
 
@@ -123,12 +123,12 @@ def test_a_pause_of_a_model_is_told_and_cleared(retinue: Run, api: FakeApi) -> N
 
     [shown] = [check for check in _checks(retinue("doctor", "--json")) if check["check"] == "pauses of models"]
     assert shown["level"] == "warn"
-    assert "m@models.example/v1 is not asked before" in shown["found"]
+    assert "m@models.example/v1 is not called before" in shown["found"]
     assert "since its endpoint asked for 3,650 days" in shown["found"]
     assert "--clear-pauses" in shown["advice"]
 
     checks = {check["check"]: check["found"] for check in _checks(retinue("doctor", "--clear-pauses", "--json"))}
-    assert checks["clear pauses"] == "every language model is asked again at once"
+    assert checks["clear pauses"] == "all model pauses are ended"
     assert checks["pauses of models"] == "none"
 
 

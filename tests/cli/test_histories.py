@@ -90,7 +90,7 @@ async def test_a_run_is_replayed_exported_and_replayed_from_the_file(
 
 async def test_a_run_that_temporal_does_not_know_is_wrong_usage(on_stack: Run) -> None:
     unknown = await on_stack("replay", "a-none")
-    assert (unknown.exit_code, "there is no run 'a-none'" in unknown.stderr) == (2, True)
+    assert (unknown.exit_code, "there is no assistant 'a-none'" in unknown.stderr) == (2, True)
 
 
 async def test_runs_are_taken_along_whole_and_no_file_is_overwritten(

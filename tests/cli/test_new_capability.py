@@ -24,7 +24,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     copy = copied(tmp_path_factory.mktemp("checkout"))
     done = copy.run(f"bin/retinue new capability {NAME}")
     assert done.returncode == 0, done.stderr
-    assert "It works as it is" in done.stdout
+    assert "It works as generated" in done.stdout
     return copy
 
 
@@ -80,7 +80,7 @@ def test_nothing_else_was_touched(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("name", "words", "code"),
     [
-        (NAME, "is there already; nothing was written", 1),
+        (NAME, "exists already; nothing was written", 1),
         ("calendar", "activities/calendar is there already", 1),
         ("class", "means something else already", 2),
         ("workflows", "means something else already", 2),

@@ -139,7 +139,7 @@ async def test_at_a_terminal_a_chat_keeps_talking_and_is_left_by_an_empty_line(
     os.write(leader, b"And now?\n")
     assert "Still here" in await asyncio.to_thread(_read_until, leader, "You (empty to leave): ")
     os.write(leader, b"\n")
-    told = await asyncio.to_thread(_read_until, leader, "end it by: bin/retinue cancel")
+    told = await asyncio.to_thread(_read_until, leader, "cancel it: bin/retinue cancel")
     assert await asyncio.to_thread(process.wait, 10) == 0
     os.close(leader)
     [chat, *_] = re.findall(r"a-[0-9a-f]{32}", told)
@@ -164,7 +164,7 @@ async def test_what_a_run_did_is_receipted_undone_and_forked(stack: Stack, fresh
     assert f"done by {old}" in shown.stdout
     assert f"Forked from {old}." in shown.stdout
     undone = await retinue("undo", old)
-    assert (undone.exit_code, undone.stdout) == (0, "s1 calendar.create_event: taken back by calendar.delete_event\n")
+    assert (undone.exit_code, undone.stdout) == (0, "s1 calendar.create_event: undone by calendar.delete_event\n")
     assert "undone" in (await retinue("show", old)).stdout
     nothing = await retinue("undo", assistant_id(forked))
     assert nothing.exit_code == 1
@@ -181,8 +181,8 @@ async def test_cancel_with_undo_says_what_stays_done(stack: Stack, fresh: Fresh,
     await stack.until(assistant_id(asked), lambda v: any(a["id"] == "ap-s3" for a in v["approvals"]))
     stopped = await retinue("cancel", assistant_id(asked), "--undo")
     assert stopped.exit_code == 1
-    assert "s2 email.send: CANNOT be taken back" in stopped.stdout
-    assert "s1 calendar.create_event: taken back by calendar.delete_event" in stopped.stdout
+    assert "s2 email.send: CANNOT be undone" in stopped.stdout
+    assert "s1 calendar.create_event: undone by calendar.delete_event" in stopped.stdout
 
 
 async def test_a_missing_worker_is_named_with_the_choices(
@@ -194,7 +194,7 @@ async def test_a_missing_worker_is_named_with_the_choices(
     run = assistant_id(started)
     await stack.until(run, lambda v: bool(v["waiting_for"]), seconds=20)
     shown = await retinue("show", run)
-    assert re.search(rf"No worker of {lonely} since [\d:]+: step s1 waits, until .+ at most\.", shown.stdout)
+    assert re.search(rf"No worker of {lonely} since [\d:]+: step s1 waits, times out .+\.", shown.stdout)
     assert f"bin/retinue choose {run} s1 wait|skip|fail" in shown.stdout
     assert (await retinue("choose", run, "s1", "perhaps")).exit_code == 2
     chosen = await retinue("choose", run, "s1", "skip")
@@ -211,10 +211,10 @@ async def test_several_people_must_approve_and_the_card_says_who_and_until_when(
     stack.model.script(message, plan_answer([mail("s1")]))
     asked = await retinue("ask", message, "--policy", "two")
     assert "0 of 2 people have approved." in asked.stdout
-    assert "May decide: anybody." in asked.stdout
+    assert "May decide: anyone." in asked.stdout
     assert re.search(r"Expires in 2 hours \(.+\); then it is denied\.", asked.stdout)
     voted = await retinue("approve", assistant_id(asked))
-    assert "is approved by 1 of 2 people; it waits for the others" in voted.stdout
+    assert "is approved by 1 of 2 people; the others are pending" in voted.stdout
     assert "1 of 2 people have approved: local." in (await retinue("show", assistant_id(asked))).stdout
     again = await retinue("approve", assistant_id(asked))
     assert again.exit_code == 1
@@ -238,13 +238,13 @@ async def test_the_like_is_allowed_from_now_on_until_it_is_revoked(stack: Stack,
     held = assistant_id(await ask("--no-wait"))
     await stack.until(held, lambda v: bool(v["plan"] and v["plan"]["steps"][0]["held_until"]))
     shown = await retinue("show", held)
-    assert "a cancel still stops it" in shown.stdout
-    assert f"What is held is stopped by `bin/retinue cancel {held}`." in shown.stdout
+    assert "can still be cancelled" in shown.stdout
+    assert f"Cancel held steps: `bin/retinue cancel {held}`." in shown.stdout
     await retinue("cancel", held)
     assert grant_id in (await retinue("grants")).stdout
     assert (await retinue("grants", "revoke", grant_id)).exit_code == 0
     assert grant_id not in (await retinue("grants", "list")).stdout
-    assert f"{grant_id}  (over)" in (await retinue("grants", "list", "--all")).stdout
+    assert f"{grant_id}  (ended)" in (await retinue("grants", "list", "--all")).stdout
 
 
 async def test_a_grant_is_added_and_offered_by_its_own_words(stack: Stack, fresh: Fresh, retinue: Run) -> None:
@@ -262,8 +262,8 @@ async def test_a_grant_is_added_and_offered_by_its_own_words(stack: Stack, fresh
     [
         (("grants", "add", "email.send"), "--any-arguments"),
         (("grants", "add", "email.send", "--arg", "to"), "NAME=PATTERN"),
-        (("grants", "add", "email.send", "--any-arguments", "--until", "soon"), "is no date"),
-        (("grants", "add", "email.send", "--any-arguments", "--until", "2027-01-31T08:00"), "its offset"),
+        (("grants", "add", "email.send", "--any-arguments", "--until", "soon"), "is not a date"),
+        (("grants", "add", "email.send", "--any-arguments", "--until", "2027-01-31T08:00"), "no UTC offset"),
         (("approve", "a-1", "--uses", "2"), "--from-now-on"),
         (("fork", "a-1", "s1", "--message", "x", "--args", "{}"), "not both"),
     ],

@@ -104,8 +104,8 @@ def test_adding_says_what_was_understood(run: Run, sent: Sent) -> None:
     body = {"message": "What is on?", "cron": "0 8 * * *", "timezone": "Europe/Berlin"}
     assert sent == [("POST", "", body)]
     assert "next  Sun 28 Mar 2027 08:00 +0200" in result.stdout
-    assert "Sat 27 Mar 2027 08:00 +0100  a-s-1-2027-03-27T07:00:00Z  goes on" in result.stdout
-    assert "2 left out" in result.stdout
+    assert "Sat 27 Mar 2027 08:00 +0100  a-s-1-2027-03-27T07:00:00Z  running" in result.stdout
+    assert "2 skipped" in result.stdout
 
 
 def test_a_plan_in_code_gets_its_arguments(run: Run, sent: Sent) -> None:

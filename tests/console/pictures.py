@@ -30,7 +30,7 @@ async def _page(browser: Browser, url: str, *, phone: bool = False, dark: bool =
 
 
 async def _ask(page: Page, request: str = REQUEST) -> None:
-    await page.get_by_label("Your request").fill(request)
+    await page.get_by_label("What you want").fill(request)
     await page.keyboard.press("Enter")
     await page.locator(".decision:not(.settled)").wait_for(timeout=60_000)
     await page.wait_for_timeout(800)

@@ -134,7 +134,7 @@ async def test_live_news_neither_take_the_focus_nor_move_what_is_read(desk: Desk
         "window.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(e => window.shift += e.value))"
         ".observe({type: 'layout-shift', buffered: true})"
     )
-    await waiting(page).get_by_text("Say why, or allow it from now on").click()
+    await waiting(page).get_by_text("Comment or grant").click()
     comment = waiting(page).get_by_label("Comment")
     await comment.fill("half a")
     await asked(desk, fresh("Mail two"), mail("s1"))

@@ -55,7 +55,7 @@ async def test_an_edit_in_the_form_is_what_is_sent(desk: Desk, fresh: Fresh) -> 
     page = await desk.open(f"/assistants/{assistant_id}")
     await waiting(page).get_by_role("link", name="Edit").click()
     await page.get_by_label("Body").fill("Lunch is at one.\nBring cake.")
-    await page.get_by_role("button", name="Approve as written here").click()
+    await page.get_by_role("button", name="Approve with these changes").click()
     await expect(page).to_have_url(re.compile(f"/assistants/{assistant_id}"))
     await ended(desk, assistant_id)
     assert sent_mails(desk.stack, assistant_id) == [(TEAM, "Lunch is at one.\nBring cake.")]
@@ -67,7 +67,7 @@ async def test_a_wrong_value_is_said_beside_its_field_and_nothing_typed_is_lost(
     page = await desk.open(f"/approvals/{assistant_id}/ap-s1?edit=1")
     await page.get_by_label("To", exact=True).fill("nobody at all")
     await page.get_by_label("Body").fill("A long text that took a while.")
-    await page.get_by_role("button", name="Approve as written here").click()
+    await page.get_by_role("button", name="Approve with these changes").click()
     await expect(page.get_by_label("Body")).to_have_value("A long text that took a while.")
     await expect(page.locator(".field.wrong, .banner.bad")).not_to_have_count(0)
     assert sent_mails(desk.stack, assistant_id) == []
@@ -77,7 +77,7 @@ async def test_a_wrong_value_is_said_beside_its_field_and_nothing_typed_is_lost(
 async def test_a_rejection_with_its_reason_sends_nothing(desk: Desk, fresh: Fresh) -> None:
     assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
     page = await desk.open("/approvals")
-    await waiting(page).get_by_text("Say why, or allow it from now on").click()
+    await waiting(page).get_by_text("Comment or grant").click()
     await waiting(page).get_by_label("Comment").fill("They know already.")
     await waiting(page).get_by_role("button", name="Reject").click()
     await expect(page.locator(".empty")).to_be_visible()
@@ -86,11 +86,11 @@ async def test_a_rejection_with_its_reason_sends_nothing(desk: Desk, fresh: Fres
     assert sent_mails(desk.stack, assistant_id) == []
 
 
-async def test_what_is_allowed_from_now_on_is_not_asked_again_until_revoked(desk: Desk, fresh: Fresh) -> None:
+async def test_what_a_grant_allows_is_not_asked_again_until_revoked(desk: Desk, fresh: Fresh) -> None:
     await asked(desk, fresh("Mail the team"), mail("s1"))
     page = await desk.open("/approvals")
-    await waiting(page).get_by_text("Say why, or allow it from now on").click()
-    await waiting(page).get_by_label("Do the like without asking").check()
+    await waiting(page).get_by_text("Comment or grant").click()
+    await waiting(page).get_by_label("Allow similar actions without asking").check()
     await waiting(page).get_by_label("How often").fill("3")
     await waiting(page).get_by_role("button", name="Approve").click()
     await expect(page.locator(".empty")).to_be_visible()
@@ -112,7 +112,7 @@ async def test_equal_actions_are_decided_at_once(desk: Desk, fresh: Fresh) -> No
     ids = [await asked(desk, fresh(f"Mail {number}"), mail("s1")) for number in range(3)]
     page = await desk.open("/approvals")
     await expect(waiting(page)).to_have_count(3)
-    await page.get_by_role("button", name="Choose all 3: Send a mail").click()
+    await page.get_by_role("button", name="Select all 3: Send a mail").click()
     await page.locator("#batch").get_by_role("button", name="Approve").click()
     await expect(waiting(page)).to_have_count(0)
     for assistant_id in ids:
@@ -173,12 +173,12 @@ async def test_without_scripts_people_read_approve_reject_and_edit(desk: Desk, f
     page = await desk.open("/approvals", java_script_enabled=False)
     await expect(waiting(page)).to_have_count(3)
     await waiting(page).first.get_by_role("button", name="Approve").click()
-    await expect(page.get_by_text("Your yes is recorded.")).to_be_visible()
+    await expect(page.get_by_text("Your approval is recorded.")).to_be_visible()
     await waiting(page).first.get_by_role("button", name="Reject").click()
-    await expect(page.get_by_text("Your no is recorded.")).to_be_visible()
+    await expect(page.get_by_text("Your rejection is recorded.")).to_be_visible()
     await waiting(page).first.get_by_role("link", name="Edit").click()
     await page.get_by_label("Body").fill("Without a script")
-    await page.get_by_role("button", name="Approve as written here").click()
+    await page.get_by_role("button", name="Approve with these changes").click()
     outcomes = [(await ended(desk, assistant_id))["approvals"][0]["status"] for assistant_id in ids]
     assert outcomes == ["approved", "rejected", "approved"]
     assert sent_mails(desk.stack, ids[2]) == [(TEAM, "Without a script")]
@@ -189,9 +189,9 @@ async def test_a_plan_that_was_to_be_seen_first_loses_a_step_and_gets_another_va
     assistant_id = await asked(desk, message, event("s1", title="Dentist"), mail("s2"), preview=True)
     page = await desk.open(f"/assistants/{assistant_id}")
     await waiting(page).get_by_role("link", name="Change the plan").click()
-    await page.get_by_label("Do this step").nth(1).uncheck()
+    await page.get_by_label("Run this step").nth(1).uncheck()
     await page.get_by_label("Title").fill("Dentist, second floor")
-    await page.get_by_role("button", name="Run this plan as written here").click()
+    await page.get_by_role("button", name="Run this plan with these changes").click()
     view = await ended(desk, assistant_id)
     assert [step["id"] for step in view["plan"]["steps"]] == ["s1"]
     assert steps(view)["s1"]["args"]["title"] == "Dentist, second floor"
@@ -207,7 +207,7 @@ async def test_a_question_is_answered_where_it_stands_and_the_talk_goes_on(desk:
     model.script(message, plan_answer(question="Whom do you mean?"))
     model.script(answer, plan_answer([mail("s1")]))
     page = await desk.open("/")
-    await page.get_by_label("Your request").fill(message)
+    await page.get_by_label("What you want").fill(message)
     await page.get_by_role("button", name="Ask", exact=True).click()
     await expect(page.locator(".question")).to_contain_text("Whom do you mean?")
     await page.get_by_label("Your answer").fill(answer)
@@ -221,7 +221,7 @@ async def test_one_says_more_without_leaving_the_field_and_each_message_counts_o
     for one in said:
         desk.stack.model.script(one, plan_answer(reply=f"You said: {one}"))
     page = await desk.open("/")
-    await page.get_by_label("Your request").fill(said[0])
+    await page.get_by_label("What you want").fill(said[0])
     await page.keyboard.press("Enter")
     field = page.get_by_label("Your message")
     await field.focus()
@@ -269,7 +269,7 @@ async def test_an_answer_is_read_while_it_is_written(desk: Desk, fresh: Fresh) -
 
     desk.stack.model.script(message, plan_answer([forecast()]), replies=[Answer(pieces=pieces)])
     page = await desk.open("/")
-    await page.get_by_label("Your request").fill(message)
+    await page.get_by_label("What you want").fill(message)
     await page.keyboard.press("Enter")
     await expect(page.locator("#writing")).to_contain_text("Once upon a time <b>😀</b> there was a tide")
     async with page.expect_response(page.url) as looked:
@@ -288,7 +288,7 @@ async def test_conversations_are_listed_and_found(desk: Desk, fresh: Fresh) -> N
     await ended(desk, str((await desk.ask(fresh("About the ferry")))["id"]))
     page = await desk.open("/")
     await expect(page.locator(".runs li")).to_have_count(2)
-    await page.get_by_label("Search conversations").fill("LIGHTHOUSE")
+    await page.get_by_label("Search assistants").fill("LIGHTHOUSE")
     await page.get_by_role("button", name="Search").click()
     await expect(page.locator(".runs li")).to_have_count(1)
     await expect(page.locator(".runs")).to_contain_text("lighthouse")
@@ -301,12 +301,12 @@ async def test_a_conversation_at_its_limit_goes_on_when_it_is_topped_up(desk: De
     assistant_id = await asked(desk, fresh("Three forecasts"), *plan, budget={"steps": 1})
     page = await desk.open("/approvals")
     await expect(waiting(page)).to_contain_text("1 of 1 steps of this run")
-    await waiting(page).get_by_role("button", name="Top up").click()
+    await waiting(page).get_by_role("button", name="Raise the limit").click()
     await page.goto(f"{desk.site}/assistants/{assistant_id}")
     await expect(waiting(page)).to_contain_text("2 of 2 steps of this run")
     await waiting(page).get_by_role("link", name="Other amounts").click()
     await page.get_by_label("Steps").fill("5")
-    await page.get_by_role("button", name="Top up as written here").click()
+    await page.get_by_role("button", name="Raise the limit with these changes").click()
     view = await ended(desk, assistant_id)
     assert [step["status"] for step in view["plan"]["steps"]] == ["completed"] * 3
     assert view["budget"]["limits"]["steps"] == 2 + 5
@@ -315,14 +315,14 @@ async def test_a_conversation_at_its_limit_goes_on_when_it_is_topped_up(desk: De
 # --- afterwards
 
 
-async def test_what_was_done_is_taken_back(desk: Desk, fresh: Fresh) -> None:
+async def test_what_was_done_is_undone(desk: Desk, fresh: Fresh) -> None:
     assistant_id = str((await desk.ask(fresh("Enter the dentist"), event("s1")))["id"])
     await ended(desk, assistant_id)
     page = await desk.open(f"/assistants/{assistant_id}")
     page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
-    await page.get_by_role("button", name="Take back what was done").click()
-    await expect(page.locator(".undo")).to_contain_text("taken back")
-    await expect(page.get_by_role("button", name="Take back what was done")).to_have_count(0)
+    await page.get_by_role("button", name="Undo").click()
+    await expect(page.locator(".undo")).to_contain_text("undone")
+    await expect(page.get_by_role("button", name="Undo")).to_have_count(0)
     assert (await desk.view(assistant_id))["undo"][0]["status"] == "undone"
 
 
@@ -354,8 +354,8 @@ async def test_receipt_and_export_hold_what_was_done(desk: Desk, fresh: Fresh) -
     await page.get_by_role("link", name="Receipt").click()
     await expect(page.locator(".receipt .card")).to_contain_text("team@example.com")
     await expect(page.locator(".receipt .card")).to_contain_text(f"Approved by {desk.name}")
-    await page.get_by_role("link", name="The conversation").click()
-    await expect(page.get_by_role("heading", name="What happens")).to_be_visible()
+    await page.get_by_role("link", name="The assistant").click()
+    await expect(page.get_by_role("heading", name="Steps")).to_be_visible()
     async with page.expect_download() as download:
         await page.get_by_role("link", name="Export").click()
     content = json.loads(Path(await (await download.value).path()).read_text())
@@ -372,7 +372,7 @@ async def test_a_schedule_is_made_paused_run_and_deleted(desk: Desk, fresh: Fres
     page = await desk.open("/schedules")
     page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
     await page.get_by_label("Name").fill("Morning")
-    await page.get_by_label("What to ask for each time").fill(message)
+    await page.get_by_label("Message to send each time").fill(message)
     await page.get_by_label("How often").select_option(label="Monday to Friday")
     await page.get_by_label("At", exact=True).fill("07:30")
     await page.get_by_role("button", name="Schedule it").click()
@@ -416,7 +416,7 @@ async def test_a_decision_expires_before_the_eyes_of_whoever_looks(
         assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
         page = await desk.open(f"/approvals/{assistant_id}/ap-s1")
         await expect(page.locator(".left")).to_contain_text("expires in")
-        await expect(page.get_by_role("heading", name="This was decided")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Already decided")).to_be_visible()
         await expect(page.locator(".outcome")).to_contain_text("Expired")
         assert sent_mails(stack, assistant_id) == []
 
@@ -430,7 +430,7 @@ async def test_two_people_decide_and_each_sees_the_other(
         by = (await desk.view(assistant_id))["approvals"][0]["by"]
         pages = [await desk.open(f"/assistants/{assistant_id}", name=name) for name in by[:2]]
         await waiting(pages[0]).get_by_role("button", name="Approve").click()
-        await expect(waiting(pages[1])).to_contain_text("1 said yes so far")
+        await expect(waiting(pages[1])).to_contain_text("1 approved so far")
         await waiting(pages[1]).get_by_role("button", name="Approve").click()
         await expect(waiting(pages[0])).to_have_count(0)
         await ended(desk, assistant_id)

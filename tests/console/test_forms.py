@@ -129,7 +129,7 @@ PAGES = (
 FILLED = {"credential": "rtn_x", "cron": "30 7 1 * *", "comment": "Because.", "q": "mail", "message": "Do it"}
 """What a person writes where a form has nothing yet; everything else gets its name."""
 
-NOT_CHOSEN = "Choose at least one thing that the key may do."
+NOT_CHOSEN = "Choose at least one permission for the key."
 
 
 @dataclass

@@ -51,7 +51,7 @@ def kill(whole: PrivateStack, process: str) -> None:
 
 async def ask(page: Page, whole: PrivateStack, to: str) -> None:
     await page.goto(whole.url)
-    await page.get_by_label("Your request").fill(f"Email {to} saying hello")
+    await page.get_by_label("What you want").fill(f"Email {to} saying hello")
     await page.keyboard.press("Enter")
     await expect(page.locator(".decision:not(.settled)")).to_be_visible(timeout=LONG)
 
@@ -95,12 +95,12 @@ async def test_a_service_that_nobody_serves_is_named_and_its_step_may_be_skipped
     ]
     page = await desk.open(f"/assistants/{assistant_id}")
     banner = page.locator(".banner.warn", has_text=lonely)
-    await expect(banner).to_contain_text("has taken the work since", timeout=LONG)
+    await expect(banner).to_contain_text("has been available since", timeout=LONG)
     await banner.get_by_role("button", name="Skip s1").click()
     await expect(page.locator("#step-s1 .meta")).to_contain_text("skipped")
     await expect(banner).to_have_count(0)
     await page.goto(f"{desk.site}/capabilities")
-    await expect(page.locator(".card", has_text=lonely)).to_contain_text("Away")
+    await expect(page.locator(".card", has_text=lonely)).to_contain_text("Unavailable")
 
 
 async def test_an_inbox_that_cannot_be_filled_says_so_in_its_place(
@@ -122,7 +122,7 @@ async def test_an_inbox_that_cannot_be_filled_says_so_in_its_place(
         await expect(page.locator("#inbox-count")).to_contain_text("1")
     await page.get_by_role("link", name="Try again").click()
     await expect(page.locator(".decision")).to_have_count(1)
-    await page.get_by_text("Say why, or allow it from now on").click()
+    await page.get_by_text("Comment or grant").click()
     await page.get_by_label("Comment").fill("half a")
     with monkeypatch.context() as patch:
         patch.setattr(Runs, "waiting_for_decision", lost)

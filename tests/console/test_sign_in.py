@@ -80,7 +80,7 @@ async def test_a_key_is_made_shown_once_and_revoked(gate: Gate) -> None:
     page = await gate.open("/account")
     await sign_in(page, gate.key)
     await page.get_by_label("Name").fill("laptop")
-    await page.get_by_role("button", name="Make it").click()
+    await page.get_by_role("button", name="Create key").click()
     key = await page.locator(".secret").inner_text()
     assert key.startswith("rtn_")
     await page.goto(f"{gate.url}/account")

@@ -272,7 +272,7 @@ async def test_a_rejection_counts_too(house: House, outage: Outage) -> None:
 @pytest.mark.parametrize("way", ["approve", "reject", "edit"])
 async def test_it_is_answered_as_kept_and_the_view_says_so(way: str, outage: Outage) -> None:
     answer, view = outage.answers[way], outage.meanwhile[way]
-    told = f"Your decision ({way} ap-s1) is recorded and counts when a workflow worker answers again."
+    told = f"Your decision ({way} ap-s1) is recorded and takes effect when a workflow worker answers again."
     assert answer.status_code == 202
     assert told in answer.json()["notices"]
     assert told in view["notices"]
@@ -290,12 +290,12 @@ async def test_the_batch_the_console_and_the_command_line_say_so(outage: Outage)
     assert "recorded" in one["detail"]
     assert outage.answers["console"].status_code == 200
     assert "is recorded" in outage.answers["console"].text
-    assert "is recorded and counts when" in outage.answers["cli"]
+    assert "is recorded and takes effect when" in outage.answers["cli"]
 
 
 @pytest.mark.parametrize("way", ["mcp", "a2a"])
 async def test_the_doors_say_so(way: str, outage: Outage) -> None:
-    assert "Your decision (approve ap-s1) is recorded and counts when a workflow worker" in outage.answers[way]
+    assert "Your decision (approve ap-s1) is recorded and takes effect when a workflow worker" in outage.answers[way]
 
 
 async def test_the_same_again_is_the_same_and_another_one_comes_too_late(outage: Outage) -> None:

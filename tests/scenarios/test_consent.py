@@ -265,5 +265,5 @@ async def test_a_running_assistant_is_not_forked(stack: Stack, fresh: Fresh) -> 
     stack.model.script(message, plan_answer([mail("s1")]))
     view = await stack.asked((await stack.start(message))["id"])
     response = await stack.http.post(f"/v1/assistants/{view['id']}/fork", json={"from_step": "s1"})
-    assert (response.status_code, "still at work" in response.json()["detail"]) == (409, True)
+    assert (response.status_code, "still running" in response.json()["detail"]) == (409, True)
     await stack.decide(view, "reject")

@@ -325,7 +325,7 @@ async def test_the_receipt_says_what_was_done_with_whose_consent(stack: Stack, f
         "grant_id": None,
         "approval_id": "ap-s3",
     }
-    assert by_step["s3"]["undo"] == "nothing takes it back"
+    assert by_step["s3"]["undo"] == "it cannot be undone"
     assert [reading["tool"] for reading in made["read"]] == ["weather.forecast"]
     assert made["usage"]["requests"] == 2
     text = await stack.http.get(f"/v1/assistants/{view['id']}/receipt", headers={"Accept": "text/plain"})

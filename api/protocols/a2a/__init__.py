@@ -1,1 +1,1 @@
-"""The A2A door: other agents ask this one. A task is an assistant, under the same id, checks and limits."""
+"""The A2A protocol, for other agents. A task is an assistant, with the same id, checks and limits."""

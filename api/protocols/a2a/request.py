@@ -1,4 +1,4 @@
-"""What another agent does here, without its SDK: it asks, answers, decides and stops as people do by the routes."""
+"""Requests of other agents, without the SDK: start, answer, decide and cancel, like the routes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from retinue.errors import Conflict, InvalidArguments, NotFound
 from workflows.messages import ENDED, AssistantStatus, AssistantView, ContinuedState, DecisionKind, SendMessage
 
 WAIT = 25.0
-"""Seconds for which a call that wants the outcome waits; whoever wants it later reads the task, or subscribes."""
+"""Seconds for which a blocking call waits; later the caller reads the task or subscribes."""
 _ID = 200
 
 
 class Decided(BaseModel):
-    """A decision as a part of a message: the only words that approve anything."""
+    """A decision as a data part of a message; text never approves."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,14 +38,14 @@ class Decided(BaseModel):
 
 @dataclass(frozen=True)
 class Said:
-    """What another agent says.
+    """A message of another agent.
 
     Args:
-        message_id: Its own id of the message, by which a repeated one is known.
-        text: In words.
-        data: The JSON values that came with it.
-        task_id: What it belongs to; empty where it asks for something new.
-        context_id: What it goes on from; empty where it begins anew.
+        message_id: Its id, by which a repeated message is recognised.
+        text: The text.
+        data: The JSON data parts.
+        task_id: The task it belongs to; empty for a new task.
+        context_id: The context it continues; empty for a new context.
     """
 
     message_id: str
@@ -56,21 +56,21 @@ class Said:
 
     @property
     def decides(self) -> bool:
-        """Whether a data part is meant as a decision."""
+        """Return whether a data part is a decision."""
         return any(isinstance(value, dict) and "decision" in value for value in self.data)
 
     @property
     def words(self) -> str:
-        """The text, then each JSON value, for an assistant that reads words; sorted, since the SDK shuffles members."""
+        """Return the text, then each JSON value as text; keys sorted, since the SDK shuffles them."""
         values = [json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) for value in self.data]
         return "\n\n".join(part for part in (self.text, *values) if part.strip())
 
 
 class MessageReceiver:
-    """Does what another agent's messages want.
+    """Handles the messages of another agent.
 
     Args:
-        call: Who sends them.
+        call: The caller's context.
     """
 
     def __init__(self, call: CallContext) -> None:
@@ -78,13 +78,13 @@ class MessageReceiver:
         self.runs = call.runs
 
     async def take(self, said: Said) -> str:
-        """Do what a message wants; gives the id of its task. Once it returns, it is durable.
+        """Handle a message and return the id of its task. On return the change is durable.
 
         Raises:
             NotFound: There is no such task.
             NotAllowed: The caller may not do this.
-            InvalidArguments: It says nothing that can be acted on.
-            Conflict: The task does not wait for that.
+            InvalidArguments: The message is empty or invalid.
+            Conflict: The task does not wait for such a message.
         """
         if not 0 < len(said.message_id) <= _ID or len(said.context_id) > _ID:
             raise InvalidArguments(f"messageId must have 1 to {_ID} characters, contextId at most {_ID}")
@@ -98,14 +98,14 @@ class MessageReceiver:
         return said.task_id
 
     async def _check_context(self, said: Said) -> None:
-        """A caller that takes a task for another one's must not answer it."""
+        """Check that the message names the task's own context."""
         if said.context_id:
             view = await self.runs.view(said.task_id)
             if said.context_id != await self.context_of(view.id):
-                raise InvalidArguments("the task belongs to another context", hint="leave contextId out, or correct it")
+                raise InvalidArguments("the task belongs to another context", hint="omit contextId, or correct it")
 
     async def _begin(self, said: Said) -> str:
-        """A new assistant; the same message again is the same one."""
+        """Start an assistant; idempotent by the message's id."""
         self.call.person.check(Permission.ASK)
         if said.decides:
             raise InvalidArguments("a decision belongs to a task", hint="name the task that asked in taskId")
@@ -132,19 +132,19 @@ class MessageReceiver:
                 body = DecisionBody.model_validate(wanted.model_dump(exclude={"approval_id"}, exclude_unset=True))
             except ValidationError as error:
                 wrong = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
-                raise InvalidArguments(f"the data part is no decision: {wrong}"[:1000]) from None
+                raise InvalidArguments(f"the data part is not a valid decision: {wrong}"[:1000]) from None
             await self.runs.decide(said.task_id, wanted.approval_id, body)
 
     async def _answer(self, said: Said) -> None:
-        """Words to a task answer its question. They approve nothing: who relays them may have been told what to say."""
+        """Answer the task's question. Text never approves: the relaying agent may have been manipulated."""
         view = await self.runs.view(said.task_id)
         self.call.person.check(Permission.ASK)
         words = _checked(said.words)
         if view.status in ENDED:
-            raise Conflict("the task has ended", hint="send a message with its contextId and no taskId to go on")
+            raise Conflict("the task has ended", hint="to continue, send a message with its contextId and no taskId")
         if view.status is not AssistantStatus.AWAITING_INPUT and waiting(view):
             raise Conflict(
-                "the task waits for a decision, and words decide nothing",
+                "the task waits for a decision, and text decides nothing",
                 hint='send a data part {"decision", "approval_id", "args_hash"} as the task\'s status shows them',
             )
         key = hashlib.sha256(said.message_id.encode("utf-8", "surrogatepass")).hexdigest()
@@ -152,11 +152,11 @@ class MessageReceiver:
         await self.runs.send_message(said.task_id, message)
 
     async def cancel(self, task_id: str) -> AssistantView:
-        """Stop a task.
+        """Cancel a task.
 
         Raises:
             NotFound: There is no such task.
-            Conflict: It has ended already.
+            Conflict: It has already ended.
         """
         view = await self.runs.view(task_id)
         self.call.person.check(Permission.ASK)
@@ -166,7 +166,7 @@ class MessageReceiver:
         return await self.runs.settled(task_id, seconds=WAIT, mine=True)
 
     async def _before(self, context_id: str) -> list[Message]:
-        """What was said in a context, as far as it is carried on. Answers may hold strangers' words."""
+        """Return the messages of a context for the next task. Answers may contain strangers' words."""
         place = await self._places.find(self._name("latest", context_id))
         if place is None:
             return []
@@ -177,7 +177,7 @@ class MessageReceiver:
         return last_said(view.messages)
 
     async def context_of(self, task_id: str) -> str:
-        """The context of a task; where none is known it is a context by itself."""
+        """Return the context of a task; an unknown one is its own context."""
         place = await self._places.find(self._name("context", task_id))
         return place.assistant_id if place else task_id
 
@@ -199,13 +199,13 @@ class MessageReceiver:
 
 
 def _checked(words: str) -> str:
-    """The words of a message, if they are any and not too many.
+    """Return the text of a message.
 
     Raises:
-        InvalidArguments: They are not.
+        InvalidArguments: It is empty or too long.
     """
     if not words.strip():
-        raise InvalidArguments("the message says nothing", hint="send a text part or a data part")
+        raise InvalidArguments("the message is empty", hint="send a text part or a data part")
     if len(words) > MAX_MESSAGE:
-        raise InvalidArguments(f"text and data have more than {MAX_MESSAGE} characters together; say it shorter")
+        raise InvalidArguments(f"text and data have more than {MAX_MESSAGE} characters together; shorten it")
     return words

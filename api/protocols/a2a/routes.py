@@ -1,6 +1,6 @@
-"""`/.well-known/agent-card.json` says what this agent is; `/a2a` takes JSON-RPC of the protocol's versions 1.0 and 0.3.
+"""`/.well-known/agent-card.json` is the agent card; `/a2a` takes JSON-RPC of the protocol's versions 1.0 and 0.3.
 
-The SDK is imported at the first request, so that an installation without other agents does not pay for it.
+The SDK is imported at the first request, so that installations without other agents do not load it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SERVING = "api.protocols.a2a.server"
 
 @router.get(CARD)
 async def card(request: Request, state: StateAtRest) -> Response:
-    """Who this agent is, for whoever asks. What it can reach stands only on the card of those who are recognised."""
+    """Return the public agent card. Capabilities are only on the card for authenticated callers."""
     try:
         alone = (await state.people.caller(request.headers, None)).how is AuthMethod.SINGLE_USER
         if alone and not state.settings.retinue_private_address:
             check_arrival(request.scope)
-    except RetinueError:  # a card is read before anybody signs in: it says how
+    except RetinueError:  # public: the card says how to authenticate
         alone = False
     manifests: Sequence[Manifest] = await _manifests(state) if alone else ()
     serving = await _loaded()
@@ -45,19 +45,19 @@ async def _manifests(state: StateAtRest) -> Sequence[Manifest]:
     try:
         await state.connect()
         return await state.directory.manifests()
-    except RetinueError:  # while Temporal is away, the card says who we are all the same
+    except RetinueError:  # without Temporal the card is still served
         return ()
 
 
 @router.post("/a2a/", dependencies=[needs(Permission.READ)])
 @router.post("/a2a", dependencies=[needs(Permission.READ)])
 async def rpc(request: Request, call: Call) -> Response:
-    """One call of the protocol. Each method asks for a permission of its own."""
+    """Handle one call of the protocol. Each method requires its own permission."""
     serving = await _loaded()
     answer: Response = await serving.answered(call, request)
     return answer
 
 
 async def _loaded() -> Any:
-    """The module that knows the SDK. It takes a second the first time, during which others are answered."""
+    """Import the module with the SDK in a thread: it takes a second the first time."""
     return await asyncio.to_thread(import_module, _SERVING)

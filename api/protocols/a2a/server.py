@@ -1,6 +1,6 @@
-"""What the A2A SDK needs: the card, and a handler made for one request. Imported lazily.
+"""The A2A SDK's parts: the agent card, and a handler for one request. Imported lazily.
 
-The SDK's own task store and queues are not used: a task is read from its run, so there is no second truth.
+The SDK's own task store and queues are not used: a task is read from its run, the single source of truth.
 """
 
 from __future__ import annotations
@@ -77,19 +77,19 @@ VERSIONS = ("1.0", "0.3")
 _MOST_SKILLS = 50
 _TEXT = 500
 _CARD_KEPT = "private, max-age=60"
-"""The card of one's own machine names its capabilities, so no cache that several people share may keep it."""
+"""Not for shared caches: on a single-user machine the card names the capabilities."""
 _MOST_TASKS = 20
 _INVALID_PARAMS = -32602
 _TELLING = frozenset({EventKind.STATUS, EventKind.APPROVAL, EventKind.QUESTION, EventKind.END})
 _log = logging.getLogger("retinue.api")
-logging.getLogger("a2a").setLevel(logging.CRITICAL)  # it would log what callers sent
+logging.getLogger("a2a").setLevel(logging.CRITICAL)  # it would log the callers' content
 Result = TypeVar("Result")
 
 
 def card_answer(
     base: str, manifests: Sequence[Manifest], *, protected: bool, if_none_match: str | None = None
 ) -> Response:
-    """The card as an HTTP answer; 304 without it for a caller that has just this one."""
+    """Return the card as an HTTP answer; 304 if the caller already has it."""
     answer = JSONResponse(agent_card_to_dict(card(base, manifests, protected=protected)))
     tag = f'W/"{hashlib.blake2b(bytes(answer.body), digest_size=16).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": _CARD_KEPT, "Vary": "Authorization, Cookie"}
@@ -100,12 +100,12 @@ def card_answer(
 
 
 def card(base: str, manifests: Sequence[Manifest], *, protected: bool) -> AgentCard:
-    """Who this agent is.
+    """Build the agent card.
 
     Args:
-        base: The front door's address, with a slash at its end.
-        manifests: Of the capabilities that the card names as skills.
-        protected: Callers must bring a key or token.
+        base: The API's address, with a trailing slash.
+        manifests: Manifests of the capabilities that the card names as skills.
+        protected: Callers need a key or token.
     """
     made = AgentCard(
         name="Retinue",
@@ -132,7 +132,7 @@ def _assistant() -> AgentSkill:
     return AgentSkill(
         id="assistant",
         name="Carry out a request",
-        description="Say in plain language what is wanted.",
+        description="Send a request in plain language.",
         tags=["assistant"],
         examples=["What is on my calendar tomorrow?"],
     )
@@ -157,7 +157,7 @@ async def answered(call: CallContext, request: Request) -> Response:
 
 
 async def _wrong_params(request: Request) -> Response | None:
-    """The refusal of a call of version 0.3 whose parameters are wrong: the SDK calls the whole request invalid."""
+    """Return the error for invalid parameters of version 0.3: the SDK calls the whole request invalid."""
     try:
         body = await request.json()
     except ValueError:
@@ -173,7 +173,7 @@ async def _wrong_params(request: Request) -> Response | None:
         wrong = [one for one in found if one["loc"][:1] == ("params",)]
         if wrong and all(one["loc"][:1] in (("params",), ("id",)) for one in found) and _is_id(body.get("id")):
             told = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong[:5])
-            refused = {"code": _INVALID_PARAMS, "message": f"some params are wrong: {told}"[:1000]}
+            refused = {"code": _INVALID_PARAMS, "message": f"some params are invalid: {told}"[:1000]}
             return JSONResponse({"jsonrpc": "2.0", "id": body.get("id"), "error": refused})
     return None
 
@@ -190,16 +190,16 @@ class Assistants(RequestHandler):
         self._receiver = MessageReceiver(call)
 
     async def on_get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Task:
-        """Where a task stands."""
+        """Return a task."""
         history = params.history_length if params.HasField("history_length") else None
         return await _told(lambda: self._task(params.id, history))
 
     async def on_list_tasks(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
-        """The caller's tasks, newest first."""
+        """List the caller's tasks, newest first."""
         return await _told(lambda: self._tasks(params))
 
     async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task:
-        """Stop a task. What is done stays done."""
+        """Cancel a task. Completed effects stay."""
 
         async def stopped() -> Task:
             return await self._shown(await self._receiver.cancel(params.id))
@@ -207,7 +207,7 @@ class Assistants(RequestHandler):
         return await _told(stopped, conflict=TaskNotCancelableError)
 
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Task:
-        """Ask for something, answer a question, or decide; then wait a little for what comes of it."""
+        """Start a task, answer a question or decide; then wait a while for the outcome."""
 
         async def sent() -> Task:
             _refuse_push(params)
@@ -222,7 +222,7 @@ class Assistants(RequestHandler):
     async def on_message_send_stream(
         self, params: SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
-        """The same, and how it goes, until it needs somebody or has ended."""
+        """Handle a message and stream the task until it needs a person or has ended."""
 
         async def sent() -> str:
             _refuse_push(params)
@@ -236,7 +236,7 @@ class Assistants(RequestHandler):
     async def on_subscribe_to_task(
         self, params: SubscribeToTaskRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
-        """How a task goes on."""
+        """Stream a task."""
         view = await _told(lambda: self._call.runs.view(params.id))
         if STATES[view.status] in RESTS - {TaskState.TASK_STATE_INPUT_REQUIRED}:
             raise UnsupportedOperationError("the task has ended; read it with GetTask")
@@ -247,7 +247,7 @@ class Assistants(RequestHandler):
     async def on_get_extended_agent_card(
         self, params: GetExtendedAgentCardRequest, context: ServerCallContext
     ) -> AgentCard:
-        """The card with the capabilities, for whoever is recognised."""
+        """Return the agent card with the capabilities, for authenticated callers."""
         call = self._call
         manifests = await _told(call.state.directory.manifests)
         return card(call.base, manifests, protected=True)
@@ -255,25 +255,25 @@ class Assistants(RequestHandler):
     async def on_create_task_push_notification_config(
         self, params: TaskPushNotificationConfig, context: ServerCallContext
     ) -> TaskPushNotificationConfig:
-        """Not here: webhooks tell of everything that one has."""
+        """Push notifications are not supported; /v1/webhooks replaces them."""
         raise _no_push()
 
     async def on_get_task_push_notification_config(
         self, params: GetTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> TaskPushNotificationConfig:
-        """Not here."""
+        """Push notifications are not supported."""
         raise _no_push()
 
     async def on_list_task_push_notification_configs(
         self, params: ListTaskPushNotificationConfigsRequest, context: ServerCallContext
     ) -> ListTaskPushNotificationConfigsResponse:
-        """Not here."""
+        """Push notifications are not supported."""
         raise _no_push()
 
     async def on_delete_task_push_notification_config(
         self, params: DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> None:
-        """Not here."""
+        """Push notifications are not supported."""
         raise _no_push()
 
     async def _task(self, assistant_id: str, history: int | None) -> Task:
@@ -292,7 +292,7 @@ class Assistants(RequestHandler):
         if params.HasField("page_size"):
             validate_page_size(params.page_size)
         if params.HasField("status_timestamp_after"):
-            raise InvalidParamsError("tasks cannot be listed by time here; they come newest first")
+            raise InvalidParamsError("tasks cannot be filtered by time; they are listed newest first")
         status = None
         if params.status:
             fitting = [name for name, state in STATES.items() if state == params.status]
@@ -314,7 +314,7 @@ class Assistants(RequestHandler):
         return ListTasksResponse(tasks=state, next_page_token=cursor or "", page_size=size, total_size=len(state))
 
     async def _stream(self, assistant_id: str) -> AsyncGenerator[Event]:
-        """The task, then each state that is another, until it rests."""
+        """Yield the task, then each changed state, until it needs a person or has ended."""
         call = self._call
         await _told(lambda: call.events.ended(assistant_id))
         context_id = await self._receiver.context_of(assistant_id)
@@ -336,23 +336,23 @@ class Assistants(RequestHandler):
 
 
 def _mark(view: AssistantView) -> str:
-    """What of a view a state tells."""
+    """Return the parts of a view that a state shows."""
     approvals = [(approval.id, approval.status) for approval in view.approvals]
     return json.dumps([view.status, view.question_id, approvals], default=str)
 
 
 async def _news(reader: Reader) -> None:
-    """Return when something was told that may change the state, or nothing more will be."""
+    """Return at an event that may change the state, or at the end of the events."""
     while not reader.over:
         if any(event.kind in _TELLING for event in await reader.read(15.0)):
             return
 
 
 def _said(message: A2aMessage) -> Said:
-    """A message of the protocol in our words.
+    """Convert a message of the protocol.
 
     Raises:
-        ContentTypeNotSupportedError: There is more in it than words and JSON.
+        ContentTypeNotSupportedError: It has parts other than text and JSON.
     """
     texts: list[str] = []
     data: list[JsonValue] = []
@@ -363,12 +363,12 @@ def _said(message: A2aMessage) -> Said:
         elif kind == "data":
             data.append(_json(part.data))
         else:
-            raise ContentTypeNotSupportedError("only text, and JSON as data, are understood here")
+            raise ContentTypeNotSupportedError("only text parts and JSON data parts are supported")
     return Said(message.message_id, "\n\n".join(texts), tuple(data), message.task_id, message.context_id)
 
 
 def _json(value: struct_pb2.Value) -> JsonValue:
-    """The JSON behind a value of the protocol, which knows no whole numbers."""
+    """Convert a protobuf value to JSON; protobuf has no integers."""
     match value.WhichOneof("kind"):
         case "struct_value":
             return {name: _json(member) for name, member in value.struct_value.fields.items()}
@@ -390,16 +390,16 @@ def _refuse_push(params: SendMessageRequest) -> None:
 
 
 def _no_push() -> PushNotificationNotSupportedError:
-    return PushNotificationNotSupportedError("there are no push notifications for single tasks; see /v1/webhooks")
+    return PushNotificationNotSupportedError("push notifications of single tasks are not supported; see /v1/webhooks")
 
 
 async def _told(
     act: Callable[[], Awaitable[Result]], *, conflict: type[A2AError] = UnsupportedOperationError
 ) -> Result:
-    """What came of it, or in the protocol's words why it could not be. An edge: what is not ours to tell is logged.
+    """Return the result, translating errors to the protocol's. An edge: unexpected errors are logged.
 
     Raises:
-        A2AError: It could not be.
+        A2AError: The call failed.
     """
     try:
         return await act()
@@ -410,11 +410,11 @@ async def _told(
     except RPCError as error:
         _log.warning("temporal: %s", error.status.name)
         raise InternalError(
-            "Temporal does not answer at the moment. What was acknowledged is safe; try again"
+            "Temporal does not answer at the moment. Acknowledged requests are safe; try again"
         ) from None
     except Exception:
-        _log.exception("a call of the A2A door failed unexpectedly")
-        raise InternalError("an error of our own; the API's log has the details") from None
+        _log.exception("an A2A call failed unexpectedly")
+        raise InternalError("internal error (see the API's log)") from None
 
 
 def _refusal(error: RetinueError, conflict: type[A2AError]) -> A2AError:

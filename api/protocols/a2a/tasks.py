@@ -1,4 +1,4 @@
-"""An assistant as a task of the protocol. Pure, but for the SDK's types."""
+"""Converts an assistant to a task of the protocol. Pure, except for the SDK's types."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ RESTS = frozenset(
         TaskState.TASK_STATE_CANCELED,
     }
 )
-"""States after which nothing comes by itself."""
+"""States that only a person changes, and final states."""
 REPLY = "reply"
 _HISTORY = 50
 _TEXT = 16_000
 _HOW = (
     "This waits for a decision and has not been done. To decide, send a message to this task with one data part: "
-    '{"decision": "approve" | "reject", "approval_id": ..., "args_hash": ...}, both as in the data below. Words decide '
-    "nothing. A person can decide here too:"
+    '{"decision": "approve" | "reject", "approval_id": ..., "args_hash": ...}, both as in the data below. Text decides '
+    "nothing. A person can also decide here:"
 )
 
 
 def task_of(view: AssistantView, context_id: str, base: str, *, history: int | None = None) -> Task:
-    """The whole task.
+    """Return the whole task.
 
     Args:
-        view: Of the assistant.
-        context_id: Of the task.
+        view: The assistant.
+        context_id: The task's context.
         base: The front door's address, with a slash at its end.
-        history: How many of the last messages to tell; None for as many as there may be.
+        history: How many of the last messages to include; None for the maximum.
     """
     most = _HISTORY if history is None else max(0, min(history, _HISTORY))
     said = [_message(view, context_id, index) for index in range(len(view.messages))]
@@ -65,12 +65,12 @@ def task_of(view: AssistantView, context_id: str, base: str, *, history: int | N
 
 
 def update_of(view: AssistantView, context_id: str, base: str) -> TaskStatusUpdateEvent:
-    """Where it stands, as an event."""
+    """Return the status as an event."""
     return TaskStatusUpdateEvent(task_id=view.id, context_id=context_id, status=status_of(view, context_id, base))
 
 
 def status_of(view: AssistantView, context_id: str, base: str) -> TaskStatus:
-    """Its state, since when, and in words and data what it needs: the same for everybody who reads it."""
+    """Return the state, since when, and its message; equal for every reader."""
     status = TaskStatus(state=STATES[view.status])
     if view.status_since:
         status.timestamp.FromDatetime(view.status_since)
@@ -88,7 +88,7 @@ def status_of(view: AssistantView, context_id: str, base: str) -> TaskStatus:
 
 
 def reply_of(view: AssistantView, base: str) -> Artifact:
-    """The answer. Strangers' words may stand in it."""
+    """Return the answer as an artifact. It may contain strangers' words."""
     return Artifact(
         artifact_id=REPLY,
         name=REPLY,
@@ -106,7 +106,7 @@ def _parts(view: AssistantView, base: str) -> list[Part]:
     undecided = [approval for approval in waiting(view) if not approval.recorded]
     approvals, left_out = bounded([shown_approval(found, view.id, base) for found in undecided])
     if approvals:
-        more = f"\n{left_out} more wait there." if left_out else ""
+        more = f"\n{left_out} more are pending there." if left_out else ""
         parts.append(Part(text=f"{_HOW} {address(base, view.id)}{more}"))
     for approval in approvals:
         parts += _approval(approval)
@@ -114,7 +114,7 @@ def _parts(view: AssistantView, base: str) -> list[Part]:
 
 
 def _approval(approval: ShownApproval) -> list[Part]:
-    """What would happen, from the true arguments; and the same as data, which a decision must name."""
+    """Return an approval as text and as data; a decision names its `args_hash`."""
     told = {"approval": approval.model_dump(mode="json")}
     return [Part(text=approval.in_whole()), Part(data=_value(told), media_type="application/json")]
 

@@ -1,1 +1,1 @@
-"""AG-UI: a run told as that protocol's events, with approvals and questions as interrupts."""
+"""The AG-UI protocol: a run as a stream of events, with approvals and questions as interrupts."""

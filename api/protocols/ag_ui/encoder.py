@@ -1,7 +1,7 @@
-"""What becomes of a run, as events of the protocol. Knows its SDK, and is imported lazily.
+"""Encodes a run as events of the protocol. Uses its SDK; imported lazily.
 
-A view may hold megabytes, and clients send all that they were told back with every request: so arguments and results are
-cut, the state names steps without them, and only approvals are told whole, in interrupts, which nobody sends back.
+A view may have megabytes, and clients send everything they received back with every request. So arguments and results
+are cut, the state has steps without them, and only approvals are complete, in interrupts, which are not sent back.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _encoder = EventEncoder()
 
 
 def encoded(event: BaseEvent) -> bytes:
-    """One event as it goes over the wire."""
+    """Return one event in wire format."""
     return _encoder.encode(event).encode()
 
 
@@ -81,12 +81,12 @@ class _Told:
     """What a client knows.
 
     Args:
-        ids: Of messages and tool calls, with the words of messages.
-        messages: How many of the conversation.
-        state: As it was told last; None before the first time.
-        open: Names of the steps that were begun and not ended in this run.
-        writing: The message of which pieces are told while a model writes it.
-        whole: False once a piece was missed, or another attempt began anew: what was told cannot be taken back.
+        ids: Ids of messages and tool calls, with the text of messages.
+        messages: Number of messages.
+        state: The last sent state; None before the first.
+        open: Names of the steps that are started and not finished in this run.
+        writing: The message that is streamed while a model writes it.
+        whole: False once a piece was missed or another attempt started: sent text cannot be corrected.
     """
 
     ids: dict[str, str]
@@ -98,12 +98,12 @@ class _Told:
 
 
 class Telling:
-    """Tells one run of the protocol.
+    """Encodes one run of the protocol.
 
     Args:
-        asked: What the client sent.
-        begun: The run behind it.
-        base: The front door's address as the caller reached it, with a slash at its end.
+        asked: The client's request.
+        begun: The turn of the assistant.
+        base: The API's address as the caller reached it, with a trailing slash.
     """
 
     def __init__(self, asked: RunInput, begun: Begun, base: str) -> None:
@@ -114,15 +114,15 @@ class Telling:
 
     @property
     def messages(self) -> int:
-        """How many messages of the conversation the client knows."""
+        """Number of messages that the client knows."""
         return self._told.messages
 
     def start(self) -> BaseEvent:
-        """The first event."""
+        """Return the first event."""
         return RunStartedEvent(**self._ids, protocol_version=PROTOCOL_VERSION)
 
     def news(self, view: AssistantView, messages: dict[int, Message]) -> Iterator[BaseEvent]:
-        """What the client does not know yet, the answer last."""
+        """Yield what is new for the client, the answer last."""
         yield from self._planning(view.status is AssistantStatus.PLANNING)
         for step in view.plan.steps if view.plan else ():
             yield from self._step(step)
@@ -130,7 +130,7 @@ class Telling:
         yield from self._messages(messages)
 
     def end(self, view: AssistantView) -> Iterator[BaseEvent]:
-        """The last events, where the run has come to rest: it has answered, asks, waits for a decision, or has ended."""
+        """Yield the last events once the assistant has answered, asks, waits for a decision, or has ended."""
         if self._begun.refused:
             yield from self.broken_off(*_refusal(self._begun))
         elif interrupts := self._interrupts(view):
@@ -142,13 +142,13 @@ class Telling:
             yield from self._rest(view)
 
     def broken_off(self, message: str, code: str, view: AssistantView | None = None) -> Iterator[BaseEvent]:
-        """The end of a run that did not come to rest, or failed."""
+        """Yield the end of a run that failed."""
         yield from self._closed()
         yield RunErrorEvent(message=safe(message), code=code, usage=self._usage(view) if view else None)
 
     def still_at_work(self, view: AssistantView) -> Iterator[BaseEvent]:
-        """The end for a client that has waited long enough."""
-        told = f"It is still at work. Start a run without a new message to hear how it went, or look at {self._link()}"
+        """Yield the end of a run that reached its time limit."""
+        told = f"The assistant is still running. Start a run without a new message to get the outcome, or see {self._link()}"
         yield from self.broken_off(told, "still-at-work", view)
 
     def _rest(self, view: AssistantView) -> Iterator[BaseEvent]:
@@ -203,7 +203,7 @@ class Telling:
             yield from self._ended(_PLANNING)
 
     def _step(self, step: StepView) -> Iterator[BaseEvent]:
-        """A step as a phase of the run, and as a tool call with its result."""
+        """Yield a step as a phase of the run and as a tool call with its result."""
         call, name = self._call(step.id), f"{step.id}: {step.tool}"
         never_began = step.status in _TO_COME or (step.status is StepStatus.CANCELLED and step.started_at is None)
         if never_began or self._is_old(step, call):
@@ -217,7 +217,7 @@ class Telling:
             yield from self._ended(name)
 
     def _is_old(self, step: StepView, call: str) -> bool:
-        """Whether an earlier run told it to a client that did not keep it."""
+        """Return whether an earlier run sent it to a client that did not keep it."""
         return call not in self._told.ids and step.finished_at is not None and step.finished_at < self._begun.since
 
     def _called(self, call: str, step: StepView) -> Iterator[BaseEvent]:
@@ -234,7 +234,7 @@ class Telling:
         yield ToolCallResultEvent(message_id=name, tool_call_id=call, content=_json(_outcome(step)), role="tool")
 
     def written(self, offset: int, text: str) -> Iterator[BaseEvent]:
-        """A piece of what a model is writing: of the message that comes next."""
+        """Yield a piece of the next message while a model writes it."""
         name = self._told.writing or self._message(self._told.messages)
         have = self._told.ids.get(name, "")
         if self._told.writing is None:
@@ -249,14 +249,14 @@ class Telling:
             yield TextMessageContentEvent(message_id=name, delta=text)
 
     def _messages(self, messages: dict[int, Message]) -> Iterator[BaseEvent]:
-        """What the assistant said. What the person says, here or through another door, the assistant need not repeat."""
+        """Yield new messages of the assistant; the person's own messages are not repeated."""
         for index in sorted(index for index in messages if index >= self._told.messages):
             self._told.messages = index + 1
             if messages[index].role is Role.ASSISTANT:
                 yield from self._said(self._message(index), self._cut(messages[index].text))
 
     def _said(self, name: str, text: str) -> Iterator[BaseEvent]:
-        """A message, or what is missing of one that the client has in part."""
+        """Yield a message, or the rest of one that the client has in part."""
         writing = self._told.writing
         have = self._told.ids.get(writing or name)
         if have is not None and not writing and (have == text or not text.startswith(have)):
@@ -277,7 +277,7 @@ class Telling:
         return safe_excerpt(text, _TEXT, more=f"; see {self._link()}")
 
     def _state(self, view: AssistantView) -> Iterator[BaseEvent]:
-        """Where it stands, whole the first time, then what differs."""
+        """Yield the state: a snapshot first, then deltas."""
         now, before = self._standing(view), self._told.state
         self._told.state = now
         if before is None:
@@ -307,7 +307,7 @@ class Telling:
             yield StepFinishedEvent(step_name=name)
 
     def _closed(self) -> Iterator[BaseEvent]:
-        """Whatever is still open: a run must not end before it."""
+        """Yield the end of everything open, as a run may not end before."""
         if self._told.writing:
             yield TextMessageEndEvent(message_id=self._told.writing)
             self._told.writing = None
@@ -315,7 +315,7 @@ class Telling:
             yield from self._ended(name)
 
     def _usage(self, view: AssistantView) -> list[TokenUsage] | None:
-        """By model, since the run of the protocol began."""
+        """Return the usage by model since this run of the protocol started."""
         before, found = self._begun.before, []
         for name, used in view.usage.models.items():
             known = before.models.get(name)
@@ -336,7 +336,7 @@ class Telling:
 
 
 def _decision_schema(approval: ShownApproval) -> dict[str, Any]:
-    """What answers an approval: it names what was seen, so a form that shows something else decides nothing."""
+    """Return the schema of a decision: it names the hash of what was shown."""
     return {
         "type": "object",
         "properties": {

@@ -33,7 +33,7 @@ LONGEST = 840.0
 _LAST = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 _TELLING = "api.protocols.ag_ui.encoder"
 _HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-_COMMENT = b": the assistant is at work\n\n"
+_COMMENT = b": the assistant is running\n\n"
 _GONE = ("The assistant cannot be followed any more; start a run without a new message to hear how it stands.", "gone")
 
 

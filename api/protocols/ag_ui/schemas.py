@@ -1,4 +1,4 @@
-"""The body of a run, as far as this door reads it. What it does not know it passes over, as the protocol asks."""
+"""The body of a run. Unknown fields are ignored, as the protocol requires."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Part(_Read):
 
 
 class Call(_Read):
-    """A tool call that the client was told of."""
+    """A tool call that the client received."""
 
     id: LongId
 
 
 class Said(_Read):
-    """One message of the conversation as the client has it."""
+    """One message of the client's history."""
 
     id: LongId
     role: str = Field(max_length=40)
@@ -45,14 +45,14 @@ class Said(_Read):
 
     @property
     def text(self) -> str:
-        """Its words; pictures, sounds and files are passed over."""
+        """Return its text; images, audio and files are ignored."""
         if isinstance(self.content, list):
             return "\n\n".join(part.text or "" for part in self.content if part.type == "text")
         return self.content if isinstance(self.content, str) else ""
 
 
 class Answer(_Read):
-    """What a person said to an interrupt."""
+    """A person's answer to an interrupt."""
 
     interrupt_id: LongId
     status: Literal["resolved", "cancelled"]
@@ -60,13 +60,13 @@ class Answer(_Read):
 
 
 class Props(_Read):
-    """What this door reads of `forwardedProps`."""
+    """The supported fields of `forwardedProps`."""
 
     timezone: Zone | None = None
 
 
 class RunInput(_Read):
-    """A request to run. `tools`, `context` and `state` change nothing here: what an application adds was typed by nobody."""
+    """A request to run. `tools`, `context` and `state` are ignored: no person typed them."""
 
     thread_id: Id
     run_id: Id
@@ -84,7 +84,7 @@ class RunInput(_Read):
 
     @property
     def asked(self) -> Said | None:
-        """What the person says now: the last message, if it is theirs and has words.
+        """Return the person's new message: the last one, if it is theirs and has text.
 
         Raises:
             InvalidArguments: It is too long.
@@ -93,16 +93,16 @@ class RunInput(_Read):
         if last is None or last.role != "user" or not last.text.strip():
             return None
         if len(last.text) > MAX_MESSAGE:
-            raise InvalidArguments(f"the last message has more than {MAX_MESSAGE} characters; say it shorter")
+            raise InvalidArguments(f"the last message has more than {MAX_MESSAGE} characters; shorten it")
         return last
 
     @property
     def timezone(self) -> str | None:
-        """The person's zone, if the client names it."""
+        """Return the person's time zone, if the client sends it."""
         return self.forwarded_props.timezone if isinstance(self.forwarded_props, Props) else None
 
     def earlier(self) -> list[Message]:
-        """What was said before, for a run that was not there. Answers may hold strangers' words, or be made up."""
+        """Return the earlier messages for a new run. Answers may contain strangers' words or be invented."""
         roles = {"user": Role.USER, "assistant": Role.ASSISTANT}
         return [
             Message(role=roles[said.role], text=said.text, withheld=said.role == "assistant")
@@ -111,6 +111,6 @@ class RunInput(_Read):
         ]
 
     def known(self) -> dict[str, str]:
-        """Everything that the client has, by id: messages with their words, and tool calls in them."""
+        """Return everything that the client has, by id: the text of messages, and tool calls."""
         calls = {call.id: "" for said in self.messages for call in said.tool_calls or ()}
         return calls | {said.id: said.text for said in self.messages}

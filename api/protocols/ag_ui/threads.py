@@ -1,7 +1,7 @@
-"""Which assistant a thread is, and what a run of it adds: a message, or answers to interrupts.
+"""Maps a thread to its assistant, and adds a run's message or answers to interrupts.
 
-A thread is one assistant in chat mode. Clients of this protocol keep no state here, so a table by hash says which one,
-the same that `api.protocols.openai` uses; that a run is asked for again changes nothing.
+A thread is one assistant in chat mode. Clients of this protocol store no state here, so a table by hash maps it, the
+same that `api.protocols.openai` uses. A repeated run changes nothing.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ Body = TypeVar("Body", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Begun:
-    """A run of the protocol that can be told.
+    """A run of the protocol that was recorded.
 
     Args:
         assistant_id: The assistant behind the thread.
-        told: How many of its messages the client had been told before.
-        since: When it had been told them.
-        after: The event from which on what is told counts: what stood before our own change is no news.
-        before: What the models had been used for.
+        told: How many of its messages the client already has.
+        since: When the client got them.
+        after: The event after which changes are news: earlier ones precede this run's own change.
+        before: The model usage before this run.
         abandoned: Questions that the person does not want to answer.
-        refused: Why answers were not recorded, in words, with the kind of the first.
-        recorded: How many answers were.
+        refused: Why answers were not recorded, with the kind of the first error.
+        recorded: How many answers were recorded.
     """
 
     assistant_id: str
@@ -73,7 +73,7 @@ class Begun:
 
 
 def interrupt_id(assistant_id: str, kind: str, name: str) -> str:
-    """Names an interrupt for ever, so that an answer to an old one is never taken for one to a new one."""
+    """Return a unique id of an interrupt, so that an answer to an old one never applies to a new one."""
     return f"{assistant_id}/{kind}/{name}"
 
 
@@ -93,12 +93,12 @@ class Thread:
         self._name = self._digest("thread")
 
     async def begin(self) -> Begun:
-        """Say what is new to the assistant, or record answers.
+        """Send the new message to the assistant, or record answers.
 
         Raises:
-            InvalidArguments: Nothing is asked, or the run's id was used for another run.
-            NotFound: The thread is not known, and nothing is said to begin it.
-            TooMany: The caller reads too many runs already.
+            InvalidArguments: There is no message, or the run's id was used for another run.
+            NotFound: The thread is unknown, and there is no message to start it.
+            TooMany: The caller already reads too many runs.
         """
         async with self._once():
             place, view, told = await (self._resumed() if self._asked.resume else self._spoken())
@@ -109,14 +109,14 @@ class Thread:
         return replace(begun, **told)
 
     async def reach(self, begun: Begun, told: int) -> None:
-        """Note how far the client has been told, unless the thread has another assistant by now."""
+        """Store how many messages the client has, unless the thread has another assistant by now."""
         known = await self._places.find(self._name)
         if known and known.assistant_id == begun.assistant_id:
             await self._places.reach(self._name, begun.assistant_id, told)
 
     @asynccontextmanager
     async def _once(self) -> AsyncIterator[None]:
-        """One request with this run's id at a time, and always the same."""
+        """Claim this run's id: one request at a time, always with the same body."""
         said = [(said.id, said.text) for said in self._asked.messages[-1:]]
         answers = [answer.model_dump(mode="json") for answer in self._asked.resume or ()]
         keys, key = self._call.state.keys, f"ag-ui {self._digest('run', self._asked.run_id)}"
@@ -128,7 +128,7 @@ class Thread:
             await keys.give_back(claim)
 
     async def _spoken(self) -> tuple[ConversationPosition, AssistantView, dict[str, Any]]:
-        """The person says something, or only wants to hear how it stands."""
+        """Handle a message, or a request without one for the current state."""
         said = self._asked.asked
         name = self._digest("said", said.id, said.text) if said else ""
         known = await self._places.find(name) if said else None
@@ -148,13 +148,11 @@ class Thread:
         return place, view, {}
 
     async def _place(self, thread: ConversationPosition | None, said: Said | None) -> ConversationPosition:
-        """Where the thread goes on; at a new assistant's beginning where there is none that listens."""
+        """Return the thread's position; at the start of a new assistant if none is open."""
         if thread and (said is None or await self._listens(thread)):
             return replace(thread, begins=False)
         if said is None:
-            raise NotFound(
-                "nothing was said in this thread yet", hint="the last message must be the user's, with a text"
-            )
+            raise NotFound("this thread has no messages yet", hint="the last message must be the user's, with a text")
         return ConversationPosition(
             f"a-{uuid.uuid4().hex}", len(self._asked.earlier()), begins=True, at=datetime.now(UTC)
         )
@@ -167,12 +165,12 @@ class Thread:
         return view.status not in ENDED
 
     async def _start(self, said: Said, place: ConversationPosition, *, repeated: bool) -> AssistantView:
-        """Start the assistant; again, it is the same one."""
+        """Start the assistant; idempotent."""
         given = self._given(said, await self._heard_before())
         return await self._runs.begin(given, claimed=Claim(place.assistant_id, place.at, repeated=repeated))
 
     async def _heard_before(self) -> list[Message]:
-        """What the thread's last assistant heard, if it is still known."""
+        """Return the messages of the thread's last assistant, if it is still known."""
         thread = await self._places.find(self._name)
         if thread is None:
             return []
@@ -182,7 +180,7 @@ class Thread:
             return []
 
     def _given(self, said: Said, heard: Sequence[Message]) -> StartAssistant:
-        """A chat that begins with what is said; before it stands what an assistant that is gone had heard."""
+        """Return the input of a new chat, preceded by the messages of the previous assistant."""
         timezone = self._asked.timezone or self._call.state.settings.retinue_timezone
         given = self._runs.input_for(StartBody(message=said.text, mode=Mode.CHAT), timezone=timezone)
         earlier = credited(self._asked.earlier(), heard)
@@ -194,10 +192,10 @@ class Thread:
         return given.model_copy(update={"continued": carried})
 
     async def _resumed(self) -> tuple[ConversationPosition, AssistantView, dict[str, Any]]:
-        """Record the answers, each by itself."""
+        """Record the answers separately."""
         thread = await self._places.find(self._name)
         if thread is None:
-            raise NotFound("nothing waits in this thread")
+            raise NotFound("this thread has no pending interrupt")
         place = await self._places.take(self._digest("run", self._asked.run_id), replace(thread, begins=False))
         view = await self._runs.view(place.assistant_id)
         abandoned: set[str] = set()
@@ -214,11 +212,11 @@ class Thread:
         return place, view, told
 
     async def _answer(self, assistant_id: str, answer: Answer) -> set[str]:
-        """Record one answer. Gives the question that is abandoned with it, if it is one."""
+        """Record one answer. Return the question that it abandons, if any."""
         whose, _, about = answer.interrupt_id.partition("/")
         kind, _, name = about.partition("/")
         if whose != assistant_id or not 0 < len(name) <= _LONGEST.get(kind, 0):
-            raise NotFound(f"nothing waits in this thread under the id {answer.interrupt_id[:80]!r}")
+            raise NotFound(f"this thread has no pending interrupt {answer.interrupt_id[:80]!r}")
         if kind == APPROVAL:
             await self._decide(assistant_id, name, answer)
             return set()
@@ -230,7 +228,7 @@ class Thread:
         return set()
 
     async def _decide(self, assistant_id: str, approval_id: str, answer: Answer) -> None:
-        """Through the same update as everywhere. The same decision of the same person again is the one that stands."""
+        """Decide by the usual update. A repeated decision of the same person is accepted."""
         self._call.person.check(Permission.DECIDE)
         body = await self._decision(assistant_id, approval_id, answer)
         try:
@@ -241,9 +239,9 @@ class Thread:
                 raise
 
     async def _decision(self, assistant_id: str, approval_id: str, answer: Answer) -> DecisionBody:
-        """What the person decided. One who abandons it does not want it done: it is rejected, as it then stands."""
+        """Return the person's decision. An abandoned approval is rejected with its current arguments."""
         if answer.status == "resolved":
-            return _read(DecisionBody, answer.payload, "words approve nothing: send `decision` and `args_hash`")
+            return _read(DecisionBody, answer.payload, "text approves nothing: send `decision` and `args_hash`")
         approval = await self._approval(assistant_id, approval_id)
         return DecisionBody(decision=DecisionKind.REJECT, args_hash=approval.args_hash)
 
@@ -260,7 +258,7 @@ class Thread:
 
 
 def _words(answer: Answer) -> str:
-    """The answer to a question: a text, or an object with it as the schema of the interrupt says."""
+    """Return the answer to a question: a text, or an object as in the interrupt's schema."""
     said = answer.payload.get("answer") if isinstance(answer.payload, dict) else answer.payload
     return _read(MessageBody, {"message": said}, "answer with a text").message
 
@@ -270,11 +268,11 @@ def _read(kind: type[Body], content: object, hint: str) -> Body:
         return kind.model_validate(content)
     except ValidationError as error:
         wrong = "; ".join(f"/{'/'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
-        raise InvalidArguments(f"an answer is wrong: {wrong}"[:1000], hint=hint) from None
+        raise InvalidArguments(f"an answer is invalid: {wrong}"[:1000], hint=hint) from None
 
 
 def _stands(approval: ApprovalView, body: DecisionBody, owner: str) -> bool:
-    """Whether this very decision of this very person is what is recorded."""
+    """Return whether exactly this decision of this person is already recorded."""
     if approval.status is ApprovalStatus.PENDING:
         voted = owner in {vote.by for vote in approval.votes}
         return voted and body.decision is DecisionKind.APPROVE and body.args_hash == approval.args_hash

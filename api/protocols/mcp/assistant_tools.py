@@ -1,4 +1,4 @@
-"""The tools of `/mcp`: assistants and approvals. What they do is what the routes do, under the same permissions."""
+"""The tools of `/mcp`: assistants and approvals, with the behaviour and permissions of the routes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from retinue.errors import NotFound
 from workflows.messages import DecisionKind, SendMessage
 
 KEY = "retinue/idempotency-key"
-"""In a request's `_meta`: the same key and the same call are the same run."""
+"""Idempotency key in a request's `_meta`: the same key and call give the same assistant."""
 _CANCEL_WAIT = 3.0
 
 
@@ -30,58 +30,58 @@ class _Strict(BaseModel):
 
 
 class ReadArgs(_Strict):
-    """Which assistant."""
+    """The assistant to read."""
 
     assistant_id: str = Field(max_length=200)
-    wait_seconds: float = Field(0, ge=0, le=30, description="wait so long for it to end or to need a person")
+    wait_seconds: float = Field(0, ge=0, le=30, description="wait this long for it to end or to need a person")
 
 
 class InboxArgs(_Strict):
-    """Nothing to say."""
+    """No arguments."""
 
 
 class DecideArgs(_Strict):
-    """A decision as the person made it."""
+    """A decision of the person."""
 
     assistant_id: str = Field(max_length=200)
     approval_id: str = Field(max_length=100)
     decision: DecisionKind
     args_hash: str = Field(max_length=64, description="`args_hash` of the approval that the person saw")
-    args: dict[str, Any] | None = Field(None, description="for `edit`: the new arguments, all of them")
+    args: dict[str, Any] | None = Field(None, description="for `edit`: all arguments, changed")
     comment: str | None = Field(None, max_length=2000)
-    wait_seconds: float = Field(0, ge=0, le=30, description="wait so long for it to end or to need a person")
+    wait_seconds: float = Field(0, ge=0, le=30, description="wait this long for it to end or to need a person")
 
     def body(self) -> DecisionBody:
-        """As the route takes it, with the route's checks."""
+        """Return it as the route's body, with the route's validation."""
         return DecisionBody.model_validate(self.model_dump(exclude={"assistant_id", "approval_id"}, exclude_unset=True))
 
 
 class MessageArgs(MessageBody):
-    """What to say to which assistant."""
+    """A message to an assistant."""
 
     assistant_id: str = Field(max_length=200)
 
 
 class CancelArgs(CancelBody):
-    """Which assistant to stop."""
+    """The assistant to cancel."""
 
     assistant_id: str = Field(max_length=200)
 
 
 async def claimed(call: CallContext, key: str | None, said: str, *, seconds: float) -> Claim | None:
-    """The run that belongs to a client's key, claimed for as long as it is begun and waited for.
+    """Claim the run of a client's key while it is started and waited for.
 
-    The answer itself is not kept: whoever repeats a call is told how its run stands by then.
+    The answer is not stored: a repeated call gets the current state of its run.
 
     Args:
-        call: Whose key it is.
-        key: The client's; None without one.
-        said: Everything that makes the call what it is.
+        call: The caller's context.
+        key: The client's key; None without one.
+        said: The fingerprint of the call.
         seconds: How long the call waits.
 
     Raises:
         InvalidArguments: The key was used for another call.
-        InProgress: The same call is being answered.
+        InProgress: The same call is in progress.
     """
     if key is None:
         return None
@@ -90,7 +90,7 @@ async def claimed(call: CallContext, key: str | None, said: str, *, seconds: flo
 
 
 async def given_back(call: CallContext, claim: Claim | None) -> None:
-    """Let the next call with the key go on."""
+    """Release the key for the next call."""
     if claim is not None:
         await call.state.keys.give_back(claim)
 
@@ -139,7 +139,7 @@ async def _cancel(call: CallContext, args: CancelArgs, _: str | None) -> ShownAs
 
 @dataclass(frozen=True)
 class AssistantTool:
-    """One tool of this door."""
+    """One tool."""
 
     name: str
     title: str
@@ -158,7 +158,7 @@ TOOLS = MappingProxyType(
             AssistantTool(
                 "start_assistant",
                 "Start an assistant",
-                "Carry out a request in plain language. It runs durably, whether or not anybody waits; actions with "
+                "Carry out a request in plain language. It runs durably, whether or not the client waits; actions with "
                 "consequences wait for a person's approval. Not final: follow it with assistant_status.",
                 Permission.ASK,
                 StartBody,
@@ -169,7 +169,7 @@ TOOLS = MappingProxyType(
             AssistantTool(
                 "assistant_status",
                 "Read an assistant",
-                "Where an assistant stands: its plan, what waits for approval, its question or its reply.",
+                "The current state of an assistant: its plan, pending approvals, its question or its reply.",
                 Permission.READ,
                 ReadArgs,
                 ShownAssistant,
@@ -178,8 +178,8 @@ TOOLS = MappingProxyType(
             ),
             AssistantTool(
                 "list_approvals",
-                "What waits for a decision",
-                "All actions that wait for this person's decision, oldest first, each with its exact preview.",
+                "List pending approvals",
+                "All pending approvals of this person, oldest first, each with its exact preview.",
                 Permission.READ,
                 InboxArgs,
                 ShownInbox,
@@ -199,8 +199,8 @@ TOOLS = MappingProxyType(
             ),
             AssistantTool(
                 "send_message",
-                "Say something to an assistant",
-                "Answer the assistant's question, or say the next thing in a chat.",
+                "Send a message to an assistant",
+                "Answer the assistant's question, or send the next message of a chat.",
                 Permission.ASK,
                 MessageArgs,
                 ShownAssistant,
@@ -209,8 +209,8 @@ TOOLS = MappingProxyType(
             ),
             AssistantTool(
                 "cancel_assistant",
-                "Stop an assistant",
-                "What has not begun never will; what is done stays done, unless `undo` asks to take it back.",
+                "Cancel an assistant",
+                "No further step starts; completed effects stay unless `undo` is set.",
                 Permission.ASK,
                 CancelArgs,
                 ShownAssistant,
@@ -223,7 +223,7 @@ TOOLS = MappingProxyType(
 
 
 def shown_tools(call: CallContext) -> Iterator[AssistantTool]:
-    """The tools that the caller may use."""
+    """Return the tools that the caller may use."""
     yield from (tool for tool in TOOLS.values() if call.person.may(tool.permission))
 
 
@@ -233,13 +233,13 @@ async def call_tool(call: CallContext, name: str, arguments: dict[str, Any], *, 
     Args:
         call: Who calls.
         name: The tool.
-        arguments: As the client sent them.
+        arguments: The client's arguments.
         key: The client's idempotency key.
 
     Raises:
         NotFound: There is no such tool.
-        NotAllowed: The caller's roles, or their key, do not allow it.
-        ValidationError: Of pydantic: an argument is wrong.
+        NotAllowed: The caller lacks the permission.
+        ValidationError: From pydantic: an argument is invalid.
     """
     tool = TOOLS.get(name)
     if tool is None:

@@ -1,7 +1,7 @@
-"""The tools of `/mcp/{capability}`: a call is a run of one step, so policy, grants, approvals and ledger hold as ever.
+"""The tools of `/mcp/{capability}`: a call is a run of one step, so policy, grants, approvals and ledger apply.
 
-No model takes part. What the caller wrote into arguments is no person's typing: values that decide where data goes count
-as made up unless the person's address book knows them, and policy judges by that.
+No model is involved. The caller's arguments are not typed by the person: destinations count as chosen by a model
+unless the person's address book has them, and the policy judges by that.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _RESULT_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Called:
-    """What became of a call.
+    """The result of a call.
 
     Args:
-        done: Whether the tool did its work.
-        result: What it gave back.
-        words: What else there is to say, for a model.
-        assistant: Its run.
+        done: Whether the tool succeeded.
+        result: The tool's result.
+        words: Further text for a model.
+        assistant: The assistant of the call.
     """
 
     done: bool
@@ -46,7 +46,7 @@ class Called:
 
 
 def capability_tools(call: CallContext, manifest: Manifest) -> Mapping[str, ToolSpec]:
-    """A capability's tools by the names that they have at its own door: `create_event`. Whoever may not ask has none."""
+    """Return a capability's tools by short names such as `create_event`; none without the permission `ask`."""
     if not call.person.may(Permission.ASK):
         return {}
     return {spec.name.partition(".")[2]: spec for spec in manifest.tools if spec.plannable}
@@ -61,22 +61,22 @@ async def call_capability(
         call: Who calls.
         manifest: The capability.
         name: The tool, without the capability's name.
-        arguments: As the client sent them.
-        key: The client's idempotency key: the same call again is the same run, and tells how it stands by then.
+        arguments: The client's arguments.
+        key: The client's idempotency key: a repeated call returns the current state of the same run.
         seconds: How long to wait.
 
     Raises:
-        NotAllowed: The caller may not ask for anything.
+        NotAllowed: The caller lacks the permission `ask`.
         NotFound: There is no such tool.
-        InvalidArguments: The arguments do not fit, or the key was used for another call.
+        InvalidArguments: The arguments are invalid, or the key was used for another call.
     """
     call.person.check(Permission.ASK)
     step = _bound(manifest, name, arguments)
     said = f"mcp {step.tool} {json.dumps(arguments, sort_keys=True)}"
     claim = await claimed(call, key, said, seconds=seconds)
     try:
-        # the arguments must not stand in the message: what a message holds counts as typed by the person
-        body = StartBody(message=f"{step.tool}, called through the MCP door")
+        # the arguments must not be in the message: its content counts as typed by the person
+        body = StartBody(message=f"{step.tool}, called through MCP")
         given = call.runs.input_for(body, timezone=call.state.settings.retinue_timezone)
         view = await call.runs.begin(given.model_copy(update={"call": step}), claimed=claim)
         view = await call.runs.settled(view.id, seconds=seconds)
@@ -92,7 +92,7 @@ def _bound(manifest: Manifest, name: str, arguments: dict[str, Any]) -> BoundSte
     try:
         plan = Plan(steps=[PlanStep(id=_STEP, tool=f"{manifest.name}.{name}", args=arguments)])
     except ValidationError:
-        raise InvalidArguments("the arguments are no JSON that could be stored") from None
+        raise InvalidArguments("the arguments are not JSON that can be stored") from None
     if problems := check(plan, [manifest]):
         raise InvalidArguments("; ".join(problem.removeprefix(f"step {_STEP}: ") for problem in problems[:5]))
     return bind(plan, [manifest], with_schemas=True).steps[0]
@@ -104,7 +104,7 @@ def _told(view: AssistantView, base: str) -> Called:
     if step is None or step.status is not StepStatus.COMPLETED:
         return Called(False, None, _not_done(about, step.status if step else StepStatus.PENDING), about)
     if json_size(step.result) > _RESULT_BYTES:
-        words = f"It was done. The result is too long to be told here; it stands at {about.links.self}."
+        words = f"Done. The result is too long for this answer; see {about.links.self}."
         return Called(False, None, words, about)
     return Called(True, step.result, "", about)
 
@@ -123,6 +123,6 @@ def _not_done(about: ShownAssistant, status: StepStatus) -> str:
     if status in ended:
         return f"Not done: {status}{f' ({why})' if why else ''}. See {about.links.self}."
     return (
-        f"Not done yet: {status}. It goes on by itself; do not call again. assistant_status of {about.id} at /mcp says "
+        f"Not done yet: {status}. It continues without you; do not call again. assistant_status of {about.id} at /mcp says "
         f"what became of it."
     )

@@ -1,7 +1,7 @@
-"""The MCP door: `/mcp` for assistants and approvals, `/mcp/{capability}` for a capability's own tools.
+"""MCP: `/mcp` for assistants and approvals, `/mcp/{capability}` for a capability's own tools.
 
-Streamable HTTP without sessions: each request is recognised, allowed and counted by itself, as everywhere else. The SDK,
-26 MB of it, is imported at the first request.
+Streamable HTTP without sessions: each request is authenticated, authorized and rate-limited like any other. The SDK,
+26 MB, is imported at the first request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SERVING = "api.protocols.mcp.server"
 
 
 class McpAnswer(Response):
-    """The answer of an MCP server that was made for this one request."""
+    """An answer that a new MCP server for this request writes."""
 
     def __init__(self, server: Server[Any], answered: Any) -> None:
         super().__init__()
@@ -36,21 +36,21 @@ class McpAnswer(Response):
         self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the SDK answer."""
+        """Run the SDK's server."""
         await self._answered(self._server, scope, receive, send)
 
 
 @router.post("/mcp/", dependencies=[needs(Permission.READ)])
 @router.post("/mcp", dependencies=[needs(Permission.READ)])
 async def assistants(call: Call) -> Response:
-    """Assistants and approvals as tools. Each tool asks for a permission of its own."""
+    """Serve assistants and approvals as tools. Each tool requires its own permission."""
     serving = await _loaded()
     return McpAnswer(serving.assistants_server(call), serving.answered)
 
 
 @router.post("/mcp/{capability}", dependencies=[needs(Permission.READ)])
 async def capability_tools(capability: Annotated[str, Path(max_length=40)], call: Call) -> Response:
-    """A capability's tools, each call a run of one step under the caller's policy."""
+    """Serve a capability's tools; each call is a run of one step under the caller's policy."""
     manifest = await _manifest(call.state, capability)
     serving = await _loaded()
     return McpAnswer(serving.capability_server(call, manifest), serving.answered)
@@ -65,5 +65,5 @@ async def _manifest(state: AppState, name: str) -> Manifest:
 
 
 async def _loaded() -> Any:
-    """The module that knows the SDK. It takes a second or two the first time, during which others are answered."""
+    """Import the module with the SDK in a thread: it takes a second or two the first time."""
     return await asyncio.to_thread(import_module, _SERVING)

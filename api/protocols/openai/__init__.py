@@ -1,1 +1,1 @@
-"""The OpenAI-compatible door: any chat client can talk to the assistant."""
+"""The OpenAI-compatible protocols, for any chat client."""

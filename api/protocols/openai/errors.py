@@ -1,4 +1,4 @@
-"""Errors in the shape that clients of OpenAI's protocols read."""
+"""Errors in the format of OpenAI's protocols."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RESOURCES = re.compile(
     r"/v1/(audio|batches|chat|completions|containers|conversations|embeddings|evals|files|fine_tuning|images|models"
     r"|moderations|realtime|responses|threads|uploads|vector_stores|videos)(/|$)"
 )
-"""Where clients of this protocol look for things; `/v1/assistants` is ours."""
+"""Addresses of this protocol; `/v1/assistants` is our own."""
 _KEPT_HEADERS = frozenset({"allow", "retry-after", "www-authenticate"})
 _PROBLEM_SHAPE = (403, 408, 413, 415, 429, 431)
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
@@ -46,10 +46,10 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
 
 
 class OpenAiRoute(APIRoute):
-    """A route whose errors have this protocol's shape."""
+    """A route whose errors have this protocol's format."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Answer, and translate what was refused."""
+        """Return a handler that translates errors."""
         answer = super().get_route_handler()
 
         async def answered(request: Request) -> Response:
@@ -64,7 +64,7 @@ class OpenAiRoute(APIRoute):
 async def refusal(
     request: Request, error: RetinueError | RequestValidationError | HTTPException | RPCError
 ) -> Response:
-    """The refusal that the routes of assistants would give, in this protocol's words."""
+    """Return an error of the services in this protocol's format."""
     told = await errors.translated(request, error)
     status = HTTPStatus(told.status_code)
     content = json.loads(bytes(told.body))
@@ -79,7 +79,7 @@ def _error(status: HTTPStatus, message: str, kind: str) -> dict[str, Any]:
 
 
 def tell_errors(app: FastAPI) -> None:
-    """Answer in this protocol's words at every address under `/v1` that is OpenAI's, whether or not it is here."""
+    """Use this protocol's errors at every OpenAI address under `/v1`, also at unsupported ones."""
     otherwise = app.exception_handlers[HTTPException]
 
     async def told(request: Request, error: Exception) -> Response:

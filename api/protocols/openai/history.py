@@ -1,7 +1,7 @@
-"""The history that a chat client sends, and what it is known by. Pure.
+"""The history that a chat client sends, and its names. Pure.
 
-Clients keep no state at the server: each request brings the whole conversation. So a conversation is found by what was
-said in it, or by the id that the client gives it.
+Clients store no state at the server: each request has the whole conversation. So a conversation is found by its
+content, or by the client's id.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _SAID = {"user": Role.USER, "assistant": Role.ASSISTANT}
 
 @dataclass(frozen=True)
 class History:
-    """A conversation as a client sent it.
+    """A conversation as sent by a client.
 
     Args:
-        earlier: What was said before, by the person and the assistant.
-        asked: What the person says now.
-        named: The id that the client gave the conversation.
-        scope: What else keeps conversations apart: whose it is.
-        schema: In which the client wants the answer; None for plain words.
-        after: The request that this one follows, where the client names it instead of sending what was said before.
-        names_requests: Whether the client may say later that a request follows this one.
+        earlier: Earlier messages of the person and the assistant.
+        asked: The person's new message.
+        named: The client's id of the conversation.
+        scope: Separates conversations of different callers.
+        schema: The schema of the answer; None for plain text.
+        after: The previous request, if the client names it instead of sending earlier messages.
+        names_requests: Whether a later request may name this one as its previous request.
     """
 
     earlier: tuple[Message, ...]
@@ -46,13 +46,13 @@ class History:
 
     @property
     def request(self) -> str:
-        """Names this request: the same conversation up to here, and the same words now."""
+        """Return the name of this request: the same conversation and the same new message."""
         form = [self.schema] if self.schema is not None else []
         return self._digest("request", self.after or self._told(self.earlier), self.asked, *form)
 
     @property
     def place(self) -> str | None:
-        """Names the conversation as it stood before this request; None where it begins with it."""
+        """Return the name of the conversation before this request; None if it starts here."""
         if self.named is not None:
             return self._digest("named")
         if self.after is not None:
@@ -60,7 +60,7 @@ class History:
         return self._digest("after", self._told(self.earlier)) if self.earlier else None
 
     def places_after(self, answer: str) -> list[str]:
-        """Name the conversation as the next request may name or send it, with this answer."""
+        """Return the name of the conversation with this answer, as the next request has it."""
         here = [_answered(self.request)] if self.names_requests else []
         return here if self.after is not None else [*here, self._place_after(answer)]
 
@@ -71,14 +71,14 @@ class History:
         return self._digest("after", self._told((*self.earlier, *both)))
 
     def for_planners(self) -> list[Message]:
-        """What was said before, for a run that was not there. Answers may hold strangers' words, or be made up."""
+        """Return the earlier messages for a new run. Answers may contain strangers' words or be invented."""
         return [
             Message(role=said.role, text=said.text, withheld=True) if said.role is Role.ASSISTANT else said
             for said in self.earlier
         ]
 
     def _told(self, messages: Sequence[Message]) -> list[list[str]]:
-        """What counts of a history: words, not their spacing. With an id the assistant's words count for nothing."""
+        """Return the identifying part of a history: words without spacing; with an id, only the person's."""
         return [
             [said.role, " ".join(said.text.split())]
             for said in messages
@@ -97,27 +97,27 @@ def read(
     named: str | None = None,
     schema: Mapping[str, Any] | None = None,
 ) -> History:
-    """Read what a client sent.
+    """Read a client's messages.
 
     Raises:
-        InvalidArguments: The last words are not the person's, are none, or are too long; or there is more than text.
+        InvalidArguments: The last message is not the person's, empty or too long; or there is more than text.
     """
     said = _said(messages)
     if not said or said[-1].role is not Role.USER:
         raise InvalidArguments("the last message must be the user's, with a text")
     asked = said[-1].text
     if len(asked) > MAX_MESSAGE:
-        raise InvalidArguments(f"the last message has more than {MAX_MESSAGE} characters; say it shorter")
+        raise InvalidArguments(f"the last message has more than {MAX_MESSAGE} characters; shorten it")
     return History(tuple(said[:-1]), asked, named, scope, schema)
 
 
 def _answered(request: str) -> str:
-    """Names the conversation as it stood after the answer to a request."""
+    """Return the name of the conversation after the answer to a request."""
     return hashlib.sha256(f"answered {request}".encode()).hexdigest()
 
 
 def _said(messages: Sequence[ChatMessage]) -> list[Message]:
-    """The words of the two, those of one in a row as one message. Other roles are not for this assistant."""
+    """Return the messages of both, consecutive ones merged. Other roles are ignored."""
     found: list[Message] = []
     for message in messages:
         role = _SAID.get(message.role)
@@ -135,5 +135,5 @@ def _text(message: ChatMessage) -> str:
     if not isinstance(message.content, list):
         return message.content or message.refusal or ""
     if message.role == "user" and any(part.type not in _TEXTS for part in message.content):
-        raise InvalidArguments("only text is understood here; leave pictures, sounds and files out")
+        raise InvalidArguments("only text is supported; omit images, audio and files")
     return "\n\n".join(part.text or part.refusal or "" for part in message.content if part.type in _TEXTS)

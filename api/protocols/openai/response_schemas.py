@@ -1,4 +1,4 @@
-"""Bodies of the Responses API, as far as this door reads and writes them. What it does not know it passes over."""
+"""Bodies of the Responses API. Unknown fields are ignored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.services.schemas import Text
 
 
 class InputItem(BaseModel):
-    """One item of the input. Only messages are read: items of other types change nothing."""
+    """One item of the input. Items other than messages are ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -22,7 +22,7 @@ class InputItem(BaseModel):
 
 
 class TextFormat(BaseModel):
-    """The form in which the answer is wanted."""
+    """The format of the answer."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -31,7 +31,7 @@ class TextFormat(BaseModel):
 
 
 class TextConfig(BaseModel):
-    """How the answer is to be written."""
+    """Options of the answer's text."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -39,7 +39,7 @@ class TextConfig(BaseModel):
 
 
 class ResponseBody(BaseModel):
-    """A request. Parameters that are not listed are accepted and change nothing."""
+    """A request. Other parameters are accepted and ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -48,23 +48,21 @@ class ResponseBody(BaseModel):
         Annotated[Text, Field(title="Words")] | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_MESSAGES)]
     )
     stream: StrictBool | None = False
-    background: StrictBool | None = Field(False, description="answer at once; retrieve tells how it went")
-    previous_response_id: str | None = Field(
-        None, min_length=1, max_length=200, description="the response that this input follows"
-    )
-    user: str | None = Field(None, max_length=200, description="keeps the conversations of several people apart")
+    background: StrictBool | None = Field(False, description="answer at once; retrieve the response for the outcome")
+    previous_response_id: str | None = Field(None, min_length=1, max_length=200, description="the previous response")
+    user: str | None = Field(None, max_length=200, description="separates the conversations of several people")
     metadata: ChatMetadata | None = None
     text: TextConfig | None = None
 
     @property
     def wanted(self) -> dict[str, JsonValue] | None:
-        """The schema in which the answer is wanted; None where words are."""
+        """Return the schema of the answer; None for text."""
         form = self.text.format if self.text else None
         return wanted_schema(form.type, form.json_schema) if form else None
 
 
 class OutputText(BaseModel):
-    """Words of the answer."""
+    """Text of the answer."""
 
     type: Literal["output_text"] = "output_text"
     text: str
@@ -73,7 +71,7 @@ class OutputText(BaseModel):
 
 
 class OutputRefusal(BaseModel):
-    """Words of an answer that could not be given in the schema of the request."""
+    """Text of an answer that does not follow the requested schema."""
 
     type: Literal["refusal"] = "refusal"
     refusal: str
@@ -117,20 +115,20 @@ class InputItems(BaseModel):
 
 
 class InputDetails(BaseModel):
-    """Nothing is counted apart."""
+    """Details that are not counted."""
 
     cached_tokens: int = 0
     cache_write_tokens: int = 0
 
 
 class OutputDetails(BaseModel):
-    """Nothing is counted apart."""
+    """Details that are not counted."""
 
     reasoning_tokens: int = 0
 
 
 class ResponseUsage(BaseModel):
-    """What the models were used for since the request came."""
+    """Model usage since the request."""
 
     input_tokens: int
     input_tokens_details: InputDetails = InputDetails()
@@ -140,14 +138,14 @@ class ResponseUsage(BaseModel):
 
 
 class ResponseProblem(BaseModel):
-    """Why the assistant has ended without an answer."""
+    """Why the assistant ended without an answer."""
 
     code: Literal["server_error"] = "server_error"
     message: str
 
 
 class Response(BaseModel):
-    """An answer, or where it stands."""
+    """A response, complete or in progress."""
 
     id: str
     object: Literal["response"] = "response"
@@ -172,4 +170,4 @@ class Response(BaseModel):
     truncation: Literal["disabled"] = "disabled"
     usage: ResponseUsage | None = None
     user: str | None = None
-    retinue: ShownAssistant | None = Field(None, description="where the assistant behind the answer stands")
+    retinue: ShownAssistant | None = Field(None, description="the assistant of this answer")

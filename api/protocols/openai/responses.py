@@ -1,4 +1,4 @@
-"""`/v1/responses`: the same turns as Chat Completions, with an id by which they are read again and gone on from."""
+"""`/v1/responses`: the turns of Chat Completions, with an id for retrieval and continuation."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from workflows.messages import AssistantStatus
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)
 _ID = re.compile(r"resp_([0-9a-f]{64})")
 _RESPONSES = "responses"
-"""Keeps these conversations apart from those of Chat Completions, which name no request."""
+"""Separates these conversations from those of Chat Completions, which have no request ids."""
 
 
 @router.post(
     "/responses",
-    summary="Talk to the assistant (Responses)",
+    summary="Create a response",
     response_model=Response,
     responses={
         **DOCUMENTED,
@@ -61,7 +61,7 @@ _RESPONSES = "responses"
 async def create(
     body: ResponseBody, request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller
 ) -> Response | HttpResponse:
-    """The assistant's answer to the last message of the input. `GET /v1/responses/{response_id}` reads it again."""
+    """Return the assistant's answer to the last message of the input. `GET /v1/responses/{response_id}` reads it again."""
     check_model(body.model)
     history = _history(body, me.owner)
     turn = _turn(history, request, runs, events, state)
@@ -77,7 +77,7 @@ async def create(
 
 @router.get(
     "/responses/{response_id}",
-    summary="Read an answer again",
+    summary="Read a response",
     responses=DOCUMENTED,
     dependencies=[needs(Permission.READ)],
 )
@@ -89,7 +89,7 @@ async def retrieve(
     state: State,
     me: Caller,
 ) -> Response:
-    """The answer as far as it is known by now."""
+    """Return the current state of a response."""
     turn = _earlier_turn(request, runs, events, state, me)
     await turn.resume(_request_of(response_id))
     return await _as_it_is(response_id, turn, request)
@@ -205,10 +205,10 @@ def _page(items: Sequence[InputMessage | OutputMessage], after: str | None, limi
 
 
 def _history(body: ResponseBody, owner: str) -> History:
-    """The input as a history.
+    """Convert the input to a history.
 
     Raises:
-        InvalidArguments: Its last words are not the person's.
+        InvalidArguments: The last message is not the person's.
     """
     items = body.input if isinstance(body.input, list) else [{"role": "user", "content": body.input}]
     said = [ChatMessage.model_validate(item, from_attributes=True) for item in items if _is_message(item)]
@@ -227,7 +227,7 @@ def _is_message(item: Any) -> bool:
 
 
 def _request_of(response_id: str) -> str:
-    """The request behind a response; one that cannot be is like one that is not known."""
+    """Return the request of a response; an impossible id is like an unknown one."""
     found = _ID.fullmatch(response_id)
     return found[1] if found else response_id
 
@@ -253,14 +253,14 @@ async def _answer(turn: Turn, seconds: float) -> TurnAnswer:
 
 @dataclass(frozen=True)
 class _Made:
-    """What one response is made of.
+    """The parts of one response.
 
     Args:
-        id: Of the response.
-        turn: Behind it.
+        id: The response's id.
+        turn: The turn of the assistant.
         base: The front door's address, with a slash at its end.
-        asked: The request; None where it is not at hand.
-        structured: Whether the answer is wanted in a schema.
+        asked: The request; None if it is not available.
+        structured: Whether the request has a schema.
     """
 
     id: str
@@ -271,11 +271,11 @@ class _Made:
 
     @property
     def message_id(self) -> str:
-        """Of the one message in its output."""
+        """Id of the one message in its output."""
         return f"msg_{self.id[5:29]}"
 
     def empty(self) -> Response:
-        """As it is before there is an answer."""
+        """Return the response before there is an answer."""
         asked = self.asked
         return Response(
             id=self.id,
@@ -288,7 +288,7 @@ class _Made:
         )
 
     def message(self, told: TurnAnswer) -> OutputMessage:
-        """The answer as an item of the output."""
+        """Return the answer as an output item."""
         working = told.outcome is Outcome.WORKING
         status: Literal["in_progress", "completed"] = "in_progress" if working else "completed"
         return OutputMessage(id=self.message_id, status=status, content=[self._part(told)])
@@ -298,7 +298,7 @@ class _Made:
         return OutputRefusal(refusal=told.text) if words_instead else OutputText(text=told.text)
 
     def response(self, told: TurnAnswer) -> Response:
-        """As it is with an answer, or with the word that there is none yet."""
+        """Return the response with an answer, or as in progress."""
         changes: dict[str, Any] = {"output": [self.message(told)], "retinue": shown(told.view, self.base)}
         if self.asked:
             changes["usage"] = _usage(told)
@@ -328,7 +328,7 @@ def _usage(told: TurnAnswer) -> ResponseUsage:
 
 
 async def _streamed(made: _Made, patience: float) -> AsyncIterator[bytes]:
-    """The response as it begins, comments while the run works, then the answer in pieces and as a whole."""
+    """Stream the new response, comments while the assistant runs, then the answer in pieces and as a whole."""
     writing = _Writing(made)
     yield writing.event("response.created", response=writing.begun)
     yield writing.event("response.in_progress", response=writing.begun)
@@ -349,7 +349,7 @@ async def _streamed(made: _Made, patience: float) -> AsyncIterator[bytes]:
 
 
 class _Writing:
-    """The events of one response, numbered."""
+    """The numbered events of one response."""
 
     def __init__(self, made: _Made) -> None:
         self._made = made
@@ -364,7 +364,7 @@ class _Writing:
         return f"event: {kind}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
     def piece(self, text: str, *, refuses: bool = False) -> list[bytes]:
-        """A further piece of the answer."""
+        """Yield a further piece of the answer."""
         begun = [] if self._sent else self._begin(refuses=refuses)
         self._sent += len(text)
         if refuses:
@@ -372,7 +372,7 @@ class _Writing:
         return [*begun, self.event("response.output_text.delta", **self._place(), delta=text, logprobs=[])]
 
     def end(self, told: TurnAnswer) -> list[bytes]:
-        """What is left of the answer, and the whole of it."""
+        """Yield the rest of the answer, and the whole."""
         rest = [told.text[start : start + PIECE] for start in range(self._sent, len(told.text), PIECE)]
         item = self._made.message(told).model_dump(mode="json")
         [part] = item["content"]
@@ -406,4 +406,4 @@ class _Writing:
 
 
 _LAST = {"incomplete": "incomplete", "failed": "failed"}
-"""The name of the last event; a run that was stopped ends its stream as one that is over."""
+"""Return the name of the last event; a cancelled assistant ends its stream like a completed one."""

@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` and `/v1/models`. Errors have the shape that clients of this protocol read."""
+"""`/v1/chat/completions` and `/v1/models`. Errors have this protocol's format."""
 
 from __future__ import annotations
 
@@ -39,30 +39,30 @@ router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAiRoute)
 
 @router.get(
     "/models",
-    summary="The models of chat clients",
+    summary="List models",
     responses=DOCUMENTED,
     dependencies=[needs(Permission.READ)],
 )
 async def models() -> Models:
-    """The one model: the assistant."""
+    """List the one model: the assistant."""
     return Models(data=[Model(id=MODEL)])
 
 
 @router.get(
     "/models/{model}",
-    summary="One model of chat clients",
+    summary="Read a model",
     responses=DOCUMENTED,
     dependencies=[needs(Permission.READ)],
 )
 async def model(model: Annotated[str, Path(max_length=200)]) -> Model:
-    """It is there, or it is not."""
+    """Return the model, if it is the one that exists."""
     check_model(model)
     return Model(id=MODEL)
 
 
 @router.post(
     "/chat/completions",
-    summary="Talk to the assistant",
+    summary="Create a chat completion",
     response_model=ChatCompletion,
     responses={
         **DOCUMENTED,
@@ -73,7 +73,7 @@ async def model(model: Annotated[str, Path(max_length=200)]) -> Model:
 async def complete(
     body: ChatBody, request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller
 ) -> ChatCompletion | Response:
-    """The assistant's answer to the last message. docs/protocols.md says how a history becomes a conversation."""
+    """Return the assistant's answer to the last message. docs/protocols.md explains how a history maps to an assistant."""
     check_model(body.model)
     named = body.metadata.conversation_id if body.metadata else None
     history = read(body.messages, scope=(me.owner, body.user or ""), named=named, schema=body.wanted)
@@ -112,7 +112,7 @@ def _completion(told: TurnAnswer, history: History, base: str) -> ChatCompletion
 
 
 def _message(told: TurnAnswer, history: History) -> ChatAnswer:
-    """The answer; where another form was asked for and it is in words, as a refusal that clients know."""
+    """Return the answer; a text where a schema was requested is a refusal."""
     if history.schema is None or in_schema(told.text):
         return ChatAnswer(content=told.text)
     return ChatAnswer(content=None, refusal=told.text)
@@ -132,9 +132,9 @@ def _usage(told: TurnAnswer) -> ChatUsage:
 
 
 async def _streamed(turn: Turn, body: ChatBody, history: History, base: str) -> AsyncIterator[bytes]:
-    """The role at once, comments while the run works, then the answer. What goes on meanwhile is no part of it.
+    """Stream the role at once, comments while the assistant runs, then the answer.
 
-    What the model writes of the answer comes piece by piece where it is known to be its beginning, else all at its end.
+    The model's text is streamed in pieces if it is certain to be the beginning of the answer, otherwise at the end.
     """
     made, created = _made(history), int(time.time())
     yield _data(chunk(made, created, delta={"role": "assistant", "content": ""}))
@@ -144,7 +144,7 @@ async def _streamed(turn: Turn, body: ChatBody, history: History, base: str) -> 
         async with aclosing(turn.answer(_patience(body, STREAMED_WAIT), in_pieces=in_pieces)) as answers:
             async for told in answers:
                 if told is None:
-                    yield b": the assistant is at work\n\n"
+                    yield b": the assistant is running\n\n"
                     continue
                 if isinstance(told, str):
                     sent += len(told)

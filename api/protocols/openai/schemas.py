@@ -1,4 +1,4 @@
-"""Bodies of Chat Completions, as far as this door reads and writes them. What it does not know it passes over."""
+"""Bodies of Chat Completions. Unknown fields are ignored."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class StreamOptions(BaseModel):
 
 
 class AnswerSchema(BaseModel):
-    """A schema in which the answer is wanted."""
+    """A schema of the answer."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -47,7 +47,7 @@ class AnswerSchema(BaseModel):
 
 
 class ResponseFormat(BaseModel):
-    """The form in which the answer is wanted."""
+    """The format of the answer."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -56,25 +56,25 @@ class ResponseFormat(BaseModel):
 
     @property
     def wanted(self) -> dict[str, JsonValue] | None:
-        """The schema; None where words are wanted."""
+        """Return the schema; None for text."""
         return wanted_schema(self.type, self.json_schema.json_schema if self.json_schema else None)
 
 
 class ChatMetadata(BaseModel):
-    """What this door reads of `metadata`; other names are passed over."""
+    """The supported fields of `metadata`; others are ignored."""
 
     model_config = ConfigDict(extra="allow")
 
     conversation_id: str | None = Field(
-        None, min_length=1, max_length=200, description="names the conversation, whatever its history says"
+        None, min_length=1, max_length=200, description="id of the conversation; replaces matching by history"
     )
     wait_seconds: float | None = Field(
-        None, ge=0, le=LONGEST_WAIT, description="how long to wait for the answer; a number, also as text"
+        None, ge=0, le=LONGEST_WAIT, description="seconds to wait for the answer; a number, also as text"
     )
 
 
 class ChatBody(BaseModel):
-    """A request. Parameters that are not listed are accepted and change nothing."""
+    """A request. Other parameters are accepted and ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -82,18 +82,18 @@ class ChatBody(BaseModel):
     messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
     stream: StrictBool | None = False
     stream_options: StreamOptions | None = None
-    user: str | None = Field(None, max_length=200, description="keeps the conversations of several people apart")
+    user: str | None = Field(None, max_length=200, description="separates the conversations of several people")
     metadata: ChatMetadata | None = None
     response_format: ResponseFormat | None = None
 
     @property
     def wanted(self) -> dict[str, JsonValue] | None:
-        """The schema in which the answer is wanted; None where words are."""
+        """Return the schema of the answer; None for text."""
         return self.response_format.wanted if self.response_format else None
 
 
 class ChatUsage(BaseModel):
-    """What the models were used for since the request came."""
+    """Model usage since the request."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -101,15 +101,15 @@ class ChatUsage(BaseModel):
 
 
 class ChatAnswer(BaseModel):
-    """What the assistant says."""
+    """The assistant's message."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
-    refusal: str | None = Field(None, description="the answer in words, where it could not be given in the schema")
+    refusal: str | None = Field(None, description="the answer as text, if it does not follow the schema")
 
 
 class ChatChoice(BaseModel):
-    """The one answer."""
+    """The only choice."""
 
     index: Literal[0] = 0
     message: ChatAnswer
@@ -126,11 +126,11 @@ class ChatCompletion(BaseModel):
     model: str = MODEL
     choices: list[ChatChoice]
     usage: ChatUsage
-    retinue: ShownAssistant = Field(description="where the assistant behind the answer stands")
+    retinue: ShownAssistant = Field(description="the assistant of this answer")
 
 
 class Model(BaseModel):
-    """A model of this door."""
+    """A model."""
 
     id: str
     object: Literal["model"] = "model"
@@ -139,7 +139,7 @@ class Model(BaseModel):
 
 
 class Models(BaseModel):
-    """All of them."""
+    """All models."""
 
     object: Literal["list"] = "list"
     data: list[Model]
@@ -155,22 +155,22 @@ class ErrorBody(BaseModel):
 
 
 class Error(BaseModel):
-    """An error as clients of this protocol read it."""
+    """An error in this protocol's format."""
 
     error: ErrorBody
 
 
 def chunk(made: str, created: int, *, delta: dict[str, Any] | None, finish: str | None = None) -> dict[str, Any]:
-    """One piece of a streamed answer; without `delta` one that carries no choice."""
+    """Return one chunk of a streamed answer; without `delta` one without a choice."""
     choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
     return {"id": made, "object": "chat.completion.chunk", "created": created, "model": MODEL, "choices": choices}
 
 
 def wanted_schema(kind: str, schema: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
-    """The schema that a request names; None where words are wanted.
+    """Return the schema of a request; None for text.
 
     Raises:
-        InvalidArguments: Answers cannot be written in it.
+        InvalidArguments: The schema is invalid or not supported.
     """
     if kind == "text":
         return None
@@ -183,7 +183,7 @@ def wanted_schema(kind: str, schema: dict[str, JsonValue] | None) -> dict[str, J
 
 
 def in_schema(text: str) -> bool:
-    """Whether an answer is in the schema that was asked for, and not in words: what a model wrote in it was checked."""
+    """Return whether an answer follows the requested schema; a model's structured answer was validated before."""
     try:
         return isinstance(json.loads(text), dict)
     except ValueError:
@@ -191,10 +191,10 @@ def in_schema(text: str) -> bool:
 
 
 def check_model(name: str) -> None:
-    """Refuse another model than the one that there is.
+    """Refuse any other model.
 
     Raises:
-        NotFound: It is another one.
+        NotFound: It is another model.
     """
     if name != MODEL:
         raise NotFound(f"there is no model {name[:80]!r}", hint=f"there is {MODEL!r}")

@@ -1,4 +1,4 @@
-"""One request of a chat client: find its run, say what is new, wait, and put the answer together."""
+"""One request of a chat client: find its run, send the new message, wait, and build the answer."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ from workflows.messages import (
 )
 
 SAME = timedelta(minutes=10)
-"""So long the same words without a history are a repeated request; later they are said anew."""
+"""Period in which the same message without a history is a repeated request; later it is a new one."""
 ALIVE = 10.0
-"""Seconds of silence after which a streaming client is told that the work goes on."""
+"""Seconds between keep-alive comments of a stream."""
 WAIT = 240.0
-"""Seconds for which an answer that is not streamed is waited for, unless the request says otherwise."""
+"""Default seconds to wait for an answer that is not streamed."""
 STREAMED_WAIT = 840.0
 PIECE = 600
-"""Characters of an answer that are sent at once."""
+"""Characters per chunk of an answer."""
 STREAM = "text/event-stream"
 NO_STORE = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _TELLING = frozenset({EventKind.STATUS, EventKind.MESSAGE, EventKind.APPROVAL, EventKind.QUESTION, EventKind.END})
 _LOOKS_AT_END, _STOP_WAIT = 3, 3.0
 """How often, and for how many seconds each time, the end of a run that was cancelled is waited for."""
 _AGAIN = 1.0
-"""Seconds until a run is looked at again that cannot be followed any more."""
+"""Seconds between two looks at a run that can no longer be followed."""
 
 
 class Outcome(StrEnum):
-    """What a turn came to."""
+    """The outcome of a turn."""
 
     ANSWERED = "answered"
     ENDED = "ended"
@@ -65,11 +65,11 @@ class TurnAnswer:
     """An answer.
 
     Args:
-        outcome: Whether the assistant answered (or asks for something), has ended without, or is still at work.
-        text: What the client shows, with the pieces that it was told before.
+        outcome: Whether the assistant answered (or asks for something), ended without an answer, or is still running.
+        text: The whole text, including pieces that were already sent.
         view: The run behind it.
-        reached: How many of the run's messages the client knows with it.
-        usage: What it cost since the request came.
+        reached: How many of the run's messages the client has with it.
+        usage: The usage since the request.
     """
 
     outcome: Outcome
@@ -83,12 +83,12 @@ class Turn:
     """One request.
 
     Args:
-        history: What the client sent.
-        runs: The caller's.
-        events: Of the caller's runs.
+        history: The client's history.
+        runs: The caller's runs.
+        events: The events of these runs.
         places: The table of conversations.
-        base: The front door's address as the caller reached it, with a slash at its end.
-        timezone: Of a person who names none.
+        base: The API's address as the caller reached it, with a trailing slash.
+        timezone: The default time zone.
     """
 
     def __init__(
@@ -115,10 +115,10 @@ class Turn:
         self._place = ConversationPosition("", 0, begins=False, at=datetime.now(UTC))
 
     async def begin(self) -> None:
-        """Find or start the run, and say to it what is new, unless it waits for a decision.
+        """Find or start the run, and send it the new message, unless it waits for a decision.
 
         Raises:
-            RetinueError: As the routes of assistants do.
+            RetinueError: As for the routes of assistants.
         """
         self._place = await self._found()
         if self._place.begins:
@@ -133,10 +133,10 @@ class Turn:
             await self._runs.send_message(self._place.assistant_id, message)
 
     async def resume(self, request: str) -> AssistantView:
-        """Take up a request that was made before, by its name. Returns the view of its run.
+        """Continue an earlier request, by its name. Return the view of its run.
 
         Raises:
-            NotFound: There is none, or it is somebody else's.
+            NotFound: It does not exist, or belongs to another person.
             Conflict: It is too long ago.
         """
         place = await self._places.find(request)
@@ -174,7 +174,7 @@ class Turn:
     async def _readable(self, place: ConversationPosition) -> AssistantView:
         view = await self._runs.view(place.assistant_id)
         if view.earlier_messages > place.told:
-            raise Conflict("this part of the conversation is too long ago to be gone through again")
+            raise Conflict("this part of the conversation is too old to be read again")
         return view
 
     @property
@@ -183,11 +183,11 @@ class Turn:
         return self._place.at
 
     async def answer(self, seconds: float, *, in_pieces: bool = False) -> AsyncGenerator[TurnAnswer | str | None, None]:
-        """The answer, and None whenever nothing happened for `ALIVE` seconds before it.
+        """Yield the answer, and None after every `ALIVE` seconds without progress.
 
         Args:
-            seconds: After so long the answer says that the work goes on.
-            in_pieces: Before the answer come pieces of its beginning, while the model writes it.
+            seconds: Time limit, after which the answer says that the assistant is still running.
+            in_pieces: Yield pieces of its beginning while the model writes it.
         """
         assistant_id = self._place.assistant_id
         deadline = asyncio.get_running_loop().time() + seconds
@@ -214,18 +214,18 @@ class Turn:
                     view = await self._runs.view(assistant_id)
 
     def _piece(self, view: AssistantView, pieces: Sequence[Event]) -> str:
-        """What the model has written on, where the answer is to begin with just that."""
+        """Return the model's new text, if the answer is certain to begin with it."""
         at = _asked_at(view, self._place.told, self._history.asked)
         if at is None or _unseen(view, self._place.told, at) or _following(view, at):
             return ""
         known = len(self._pieces)
-        for piece in pieces:  # what was sent cannot be taken back when another attempt begins anew
+        for piece in pieces:  # sent text cannot be corrected when another attempt starts
             self._began_anew |= piece.data["offset"] != len(self._pieces)
             self._pieces += "" if self._began_anew else safe(piece.data["text"])
         return self._pieces[known:]
 
     async def _found(self) -> ConversationPosition:
-        """The place of this request: known already, after a known one, or a new run's beginning."""
+        """Return the position of this request: known, after a known one, or the start of a new run."""
         history, now = self._history, datetime.now(UTC)
         known = await self._places.find(history.request)
         past = known if known and self._is_over(known) else None
@@ -238,7 +238,7 @@ class Turn:
         if before and view and view.status not in ENDED:
             place = ConversationPosition(before.assistant_id, before.told, begins=False, at=now)
         else:
-            if view and history.after is not None:  # the client sent nothing of what was said before
+            if view and history.after is not None:  # the client sent no earlier messages
                 history = self._history = replace(history, earlier=tuple(last_said(view.messages)))
             elif view:
                 history = self._history = replace(history, earlier=tuple(credited(history.earlier, view.messages)))
@@ -248,21 +248,21 @@ class Turn:
         return taken
 
     def _is_over(self, known: ConversationPosition) -> bool:
-        """Whether the same words are said anew by now: with a history they would have another before them."""
+        """Return whether the same message counts as new by now: with a history it would follow another one."""
         return not self._history.earlier and self._history.after is None and is_past(known, SAME)
 
     async def _earlier_place(self) -> ConversationPosition | None:
-        """Where the conversation stood before this request."""
+        """Return the position before this request."""
         history = self._history
         if history.place is None:
             return None
         found = await self._places.find(history.place)
-        if found is None and history.after is not None:  # nobody waited for that answer
+        if found is None and history.after is not None:  # no client waited for that answer
             return await self._places.find(history.after)
         return found
 
     async def _view_of(self, place: ConversationPosition) -> AssistantView | None:
-        """A run to go on from. One that the caller may only read is somebody else's words."""
+        """Return the run to continue. A run that the caller may only read is another person's."""
         try:
             view = await self._runs.view(place.assistant_id)
         except NotFound:
@@ -270,13 +270,13 @@ class Turn:
         return view if self._runs.are_of(view.owner) else None
 
     async def _start(self) -> None:
-        """Start the run; again, it is the same one."""
+        """Start the run; idempotent."""
         claim = Claim(self._place.assistant_id, self._place.at, repeated=self._repeated)
         view = await self._runs.begin(self._given(), claimed=claim)
         self._before = view.usage
 
     def _given(self) -> StartAssistant:
-        """A chat that begins with what is asked; before it stands what a run that is not known any more had said."""
+        """Return the input of a new chat, preceded by the client's history of a forgotten run."""
         body = StartBody(message=self._history.asked, mode=Mode.CHAT)
         given = self._runs.input_for(body, timezone=self._timezone)
         if not self._history.earlier:
@@ -287,11 +287,11 @@ class Turn:
 
     @property
     def _form(self) -> dict[str, Any]:
-        """In which form the client wants the answer; what is not special is not sent."""
+        """Return the options of the answer's format, without defaults."""
         return {} if self._history.schema is None else {"answer_schema": dict(self._history.schema)}
 
     def _complete(self, view: AssistantView) -> str | None:
-        """The answer where the run has come to rest: it has answered, asks, or waits for a decision."""
+        """Return the answer once the run has answered, asks, or waits for a decision."""
         at = _asked_at(view, self._place.told, self._history.asked)
         following = [] if at is None else _following(view, at)
         if at is not None and (_was_followed(view, at) or (following and _rests(view))):
@@ -307,7 +307,7 @@ class Turn:
         return [message.text for message in view.messages[first:] if message.role is Role.ASSISTANT]
 
     def _needs(self, view: AssistantView) -> list[str]:
-        """What waits for a decision, in words that cannot be mistaken for the answer."""
+        """Return the pending approvals as text that cannot be mistaken for the answer."""
         approvals, left_out = bounded([shown_approval(found, view.id, self._base) for found in waiting(view)])
         if not approvals:
             return []
@@ -315,14 +315,14 @@ class Turn:
             f"**{approval.title}** (`{approval.tool}`, approval `{approval.id}`)\n\n{_fenced(approval.in_whole())}"
             for approval in approvals
         ]
-        more = [f"{left_out} more wait there."] if left_out else []
+        more = [f"{left_out} more are pending there."] if left_out else []
         return [
-            "This waits for your approval. It has not been done:",
+            "This needs your approval. It has not been done:",
             *told,
             f"Decide here: {address(self._base, view.id)}",
             *more,
-            "Words in this chat approve nothing, and what you write meanwhile is not passed on. Once you have decided, "
-            "write again to hear how it went.",
+            "Messages in this chat approve nothing and are not passed on meanwhile. Once you have decided, write again "
+            "to get the outcome.",
         ]
 
     def _ended(self, view: AssistantView) -> str:
@@ -332,7 +332,7 @@ class Turn:
 
     def _works(self, view: AssistantView) -> str:
         where = address(self._base, view.id)
-        return f"It is still at work ({view.status}). Write again to hear how it went, or look at {where}"
+        return f"The assistant is still running ({view.status}). Write again to get the outcome, or see {where}"
 
     async def _told(self, outcome: Outcome, view: AssistantView, text: str) -> TurnAnswer:
         text = safe(text)
@@ -344,7 +344,7 @@ class Turn:
         return TurnAnswer(outcome, text, view, reached, _less(view.usage, self._before))
 
     def _reached(self, view: AssistantView) -> int:
-        """How many messages are told with the answer: up to the next thing that the person said."""
+        """Return how many messages belong to the answer: up to the person's next one."""
         at = _asked_at(view, self._place.told, self._history.asked)
         if at is None:
             return view.earlier_messages + len(view.messages) if waiting(view) else self._place.told
@@ -352,19 +352,19 @@ class Turn:
 
 
 def _no_response() -> NotFound:
-    return NotFound("there is no response of that id", hint="responses are remembered for 30 days")
+    return NotFound("there is no response with that id", hint="responses are stored for 30 days")
 
 
 @dataclass(frozen=True)
 class _News:
-    """What came: whether it may have brought the answer, and what a model has written on it."""
+    """What was received: whether it may contain the answer, and a model's text of it."""
 
     any: bool = False
     pieces: Sequence[Event] = ()
 
 
 async def _news(reader: Reader, seconds: float) -> _News:
-    """The first that comes within so many seconds."""
+    """Return the first one within this many seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while (left := until - loop.time()) > 0:
@@ -384,7 +384,7 @@ def _at(view: AssistantView, index: int) -> Message | None:
 
 
 def _asked_at(view: AssistantView, told: int, asked: str) -> int | None:
-    """Where in the conversation the request stands; None where it was not read (yet)."""
+    """Return the request's position in the conversation; None if the run has not read it (yet)."""
     end = view.earlier_messages + len(view.messages)
     for index in range(max(told, view.earlier_messages), end):
         message = _at(view, index)
@@ -394,13 +394,13 @@ def _asked_at(view: AssistantView, told: int, asked: str) -> int | None:
 
 
 def _unseen(view: AssistantView, told: int, until: int) -> list[str]:
-    """What the assistant had said before the request, and the client was never told."""
+    """Return the assistant's messages before the request that the client never got."""
     found = (_at(view, index) for index in range(told, until))
     return [message.text for message in found if message and message.role is Role.ASSISTANT]
 
 
 def _following(view: AssistantView, at: int) -> list[str]:
-    """What the assistant said to it, up to the next thing that the person said."""
+    """Return the assistant's messages after the request, up to the person's next one."""
     found: list[str] = []
     index = at + 1
     while (message := _at(view, index)) and message.role is Role.ASSISTANT:
@@ -410,7 +410,7 @@ def _following(view: AssistantView, at: int) -> list[str]:
 
 
 def _was_followed(view: AssistantView, at: int) -> bool:
-    """Whether the person has said something else since, so that nothing is added to the answer."""
+    """Return whether the person has sent another message since, so that the answer is complete."""
     return _at(view, at + 1 + len(_following(view, at))) is not None
 
 
@@ -419,7 +419,7 @@ def _rests(view: AssistantView) -> bool:
 
 
 def _fenced(text: str) -> str:
-    """The text as it is, whatever Markdown stands in it: nobody can end the fence from within."""
+    """Return the text in a code fence that its content cannot close."""
     fence = "```"
     while fence in text:
         fence += "`"

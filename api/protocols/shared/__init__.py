@@ -1,1 +1,1 @@
-"""What several protocols need: runs in a few sentences, conversations by a client's history."""
+"""Shared by several protocols: summaries of runs, conversations by a client's history."""

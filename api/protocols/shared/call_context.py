@@ -1,4 +1,4 @@
-"""Who calls through a protocol, and what they reach."""
+"""The caller of a protocol and the services for them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class CallContext:
         person: The caller.
         runs: The caller's runs.
         events: The events of those runs.
-        state: Of the process.
-        base: The API's address as the caller reached it, with a slash at its end.
+        state: The application state.
+        base: The API's address as the caller reached it, with a trailing slash.
     """
 
     person: Person

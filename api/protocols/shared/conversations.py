@@ -1,4 +1,4 @@
-"""Which run a conversation is: a table by hash, since chat clients name no run."""
+"""Maps conversations to runs: a table by hash, since chat clients send no run id."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ConversationPosition:
 
     Args:
         assistant_id: The run.
-        told: How many of its messages the client had been told by then.
-        begins: Whether the run begins there.
-        at: When it was first reached.
+        told: How many of its messages the client has.
+        begins: Whether the run starts there.
+        at: When the position was first reached.
     """
 
     assistant_id: str
@@ -30,13 +30,13 @@ class ConversationPosition:
 
 
 class ConversationPositions:
-    """The table of places."""
+    """The table of positions."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def find(self, name: str) -> ConversationPosition | None:
-        """The place of that name."""
+        """Return the position with that name."""
         query = select(CONVERSATIONS).where(CONVERSATIONS.c.id == name)
         async with self._store.read() as session:
             row = (await (await session.connection()).execute(query)).one_or_none()
@@ -45,12 +45,12 @@ class ConversationPositions:
     async def take(
         self, name: str, place: ConversationPosition, *, instead_of: ConversationPosition | None = None
     ) -> ConversationPosition:
-        """Note a place, and give what stands there: of several who note it at once, all get that of the first.
+        """Store a position, and return the stored one: of concurrent callers the first one wins.
 
         Args:
-            name: Of the place.
-            place: What to note.
-            instead_of: What stands there and has had its time.
+            name: The position's name.
+            place: The new position.
+            instead_of: The expired position to replace.
         """
         values = {"assistant_id": place.assistant_id, "told": place.told, "begins": place.begins, "at": place.at}
         old = instead_of.assistant_id if instead_of else ""
@@ -65,7 +65,7 @@ class ConversationPositions:
         return place
 
     async def reach(self, name: str, assistant_id: str, told: int) -> None:
-        """Note how far a conversation has come. It never goes back within a run."""
+        """Update the position of a conversation. It never moves back within a run."""
         now = datetime.now(UTC)
         known = await self.take(name, ConversationPosition(assistant_id, told, begins=False, at=now))
         if (known.assistant_id, known.told) == (assistant_id, told):
@@ -80,5 +80,5 @@ class ConversationPositions:
 
 
 def is_past(place: ConversationPosition, lasting: timedelta) -> bool:
-    """Whether it was reached longer ago."""
+    """Return whether it was reached longer ago."""
     return datetime.now(UTC) - place.at > lasting

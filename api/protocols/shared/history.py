@@ -1,4 +1,4 @@
-"""What a client sent of a conversation, and what a run that goes on from another one is told of it. Pure."""
+"""Histories sent by clients, and earlier messages for a run that continues another one. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LAST_MESSAGES, _LAST_TEXT = 20, 16_000
 
 
 def last_said(messages: Sequence[Message]) -> list[Message]:
-    """The last messages of a run, as many as another one may be told; planners do not see what an assistant said.
+    """Return the last messages of a run for a run that continues it; planners do not see the assistant's.
 
-    Each keeps the credential with which it came: whoever goes on from there has not said it.
+    Each keeps its credential: the next caller has not sent it.
     """
     taken: list[Message] = []
     left = _LAST_TEXT
@@ -27,13 +27,13 @@ def last_said(messages: Sequence[Message]) -> list[Message]:
 
 
 def credited(sent: Sequence[Message], known: Sequence[Message]) -> list[Message]:
-    """What a client sent of a conversation, each message as it was heard where the run behind it is known.
+    """Return a client's history, with the stored form of each message that the run has.
 
-    A client's history names nobody. What came with a credential that may not decide must not come back as the person's.
+    A client's history has no senders. A message with a credential that may not decide must not return as the person's.
 
     Args:
-        sent: By the client; what was said in a row stands there as one message.
-        known: The messages of the run.
+        sent: The client's messages; consecutive ones are merged.
+        known: The run's messages.
     """
     asked = [said for said in known if said.role is Role.USER and not decides(said.through)]
 

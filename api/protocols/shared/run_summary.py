@@ -1,6 +1,6 @@
-"""An assistant as other programs are told of it: the view's own field names, in a bounded size, with whole addresses.
+"""Summaries of assistants for other programs: the view's field names, in bounded size, with absolute links.
 
-A view may hold megabytes of results. What is left out here stands behind `links`.
+A view may have megabytes of results. Everything omitted here is available at `links`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _STEPS = 100
 _TEXT = 16_000
 _NOTICES = 10
 _APPROVALS_BYTES = 96 * 1024
-"""Of all approvals that are told at once. The first is always told: what is approved must be seen as a whole."""
+"""Bytes of all approvals together. The first is always complete: an approval must be shown as a whole."""
 
 
 class ShownLinks(BaseModel):
-    """Where to go from here."""
+    """Links of an assistant."""
 
     self: str = Field(description="the whole assistant; its approvals are decided below it")
     events: str | None = None
@@ -47,8 +47,8 @@ class ShownStep(BaseModel):
     id: str
     tool: str
     status: StepStatus
-    args: JsonValue = Field(None, description="cut where it is long")
-    result: JsonValue = Field(None, description="cut where it is long; strangers may have written what stands in it")
+    args: JsonValue = Field(None, description="cut if it is long")
+    result: JsonValue = Field(None, description="cut if it is long; may contain text by strangers")
     error: StepError | None = None
 
 
@@ -69,20 +69,20 @@ class ShownApproval(BaseModel):
     kind: ApprovalKind
     status: ApprovalStatus
     args: dict[str, JsonValue]
-    args_hash: str = Field(description="a decision names it, and so counts for exactly these arguments")
-    preview: str = Field(description="what would happen, written by code from the true arguments")
-    card: Card | None = Field(None, description="of an action: the same in parts, where its values came from, undo")
+    args_hash: str = Field(description="a decision names it and is bound to exactly these arguments")
+    preview: str = Field(description="the action, rendered by code from its real arguments")
+    card: Card | None = Field(None, description="the same as structured data, with origins of values and undo")
     reasons: list[str]
     origins: list[Origin] = Field(default_factory=list, description="where values of the arguments came from")
-    undo: str | None = Field(None, description="the tool that takes the action back; null where nothing can")
+    undo: str | None = Field(None, description="the tool that undoes the action; null if it cannot be undone")
     expires_at: Moment | None = None
-    link: str = Field(description="where a person finds it")
+    link: str = Field(description="its page for people")
     recorded: str | None = Field(
-        None, description="in words: it is decided, which counts when a workflow worker answers again"
+        None, description="notice of a decision that takes effect when a workflow worker answers again"
     )
 
     def in_whole(self) -> str:
-        """All that a person must read before deciding, as text."""
+        """Return everything that a person must read before deciding, as text."""
         return in_whole(self.preview, self.card, self.reasons)
 
 
@@ -92,14 +92,14 @@ class ShownAssistant(BaseModel):
     id: str
     status: AssistantStatus
     message: str
-    reply: str | None = Field(None, description="strangers' words may stand in it")
+    reply: str | None = Field(None, description="may contain text by strangers")
     question: str | None = Field(None, description="what the assistant asks; `send_message` answers it")
     question_id: str | None = None
     error: StepError | None = None
     notices: list[str] = Field(default_factory=list)
     plan: ShownPlan | None = None
-    approvals: list[ShownApproval] = Field(default_factory=list, description="those that wait")
-    approvals_left_out: int = Field(0, description="further ones that wait; decide these first")
+    approvals: list[ShownApproval] = Field(default_factory=list, description="pending approvals")
+    approvals_left_out: int = Field(0, description="further pending approvals; decide these first")
     links: ShownLinks
 
 
@@ -109,22 +109,22 @@ class ShownInbox(BaseModel):
     approvals: list[ShownApproval]
     approvals_left_out: int = 0
     unreadable: list[str] = Field(
-        default_factory=list, description="assistants that wait too but cannot show what for at the moment"
+        default_factory=list, description="assistants whose pending approvals cannot be read at the moment"
     )
 
 
 def address(base: str, assistant_id: str) -> str:
-    """Where an assistant is found.
+    """Return an assistant's address.
 
     Args:
-        base: Of the front door as the caller reached it, with a slash at its end.
+        base: The API's address as the caller reached it, with a trailing slash.
         assistant_id: The assistant.
     """
     return f"{base}v1/assistants/{assistant_id}"
 
 
 def shown(view: AssistantView, base: str) -> ShownAssistant:
-    """An assistant, bounded."""
+    """Return a bounded summary of an assistant."""
     approvals, left_out = bounded([shown_approval(approval, view.id, base) for approval in waiting(view)])
     link = address(base, view.id)
     return ShownAssistant(
@@ -144,13 +144,13 @@ def shown(view: AssistantView, base: str) -> ShownAssistant:
 
 
 def waiting(view: AssistantView) -> list[ApprovalView]:
-    """The approvals that wait, in the order in which they were asked."""
+    """Return the pending approvals, oldest first."""
     pending = [approval for approval in view.approvals if approval.status is ApprovalStatus.PENDING]
     return sorted(pending, key=lambda approval: (approval.asked_at, approval.id))
 
 
 def shown_approval(approval: ApprovalView, assistant_id: str, base: str) -> ShownApproval:
-    """One approval with everything that a person must see."""
+    """Return one approval with everything that a person must see."""
     fields: dict[str, Any] = {name: getattr(approval, name) for name in ShownApproval.model_fields if name in _OWN}
     return ShownApproval(**fields, assistant_id=assistant_id, link=address(base, assistant_id))
 
@@ -159,7 +159,7 @@ _OWN = frozenset(ApprovalView.model_fields)
 
 
 def bounded(approvals: list[ShownApproval]) -> tuple[list[ShownApproval], int]:
-    """As many of them as fit, each whole, and how many did not."""
+    """Return as many as fit, each complete, and the number of the others."""
     taken, size = 0, 0
     for approval in approvals:
         size += len(approval.model_dump_json())
@@ -190,10 +190,10 @@ def _step(step: StepView, share: int) -> ShownStep:
 
 
 def _text(text: str | None) -> str | None:
-    """A text as it may be shown: whoever wrote it, nothing in it is invisible, and it is not endless."""
+    """Return a text for display: invisible characters made visible, and cut."""
     return None if text is None else safe_excerpt(text, _TEXT)
 
 
 def fits(value: JsonValue, limit: int) -> bool:
-    """Whether a value takes at most so many bytes as JSON."""
+    """Return whether a value has at most this many bytes as JSON."""
     return json_size(value) <= limit

@@ -136,7 +136,7 @@ FAULTS: dict[str, Fault] = {
         requests=4,
         error="ServiceBusy",
         says="busy",
-        notice="reasoning.plan failed 1 times and is tried again: the language model is busy",
+        notice="reasoning.plan failed 1 times and is retried: the language model is busy",
         at_least=3,
     ),
     "500 always": Fault(

@@ -202,7 +202,7 @@ async def test_a_retry_is_told_while_it_goes_on(stack: Stack, door: Door, fresh:
     assistant_id = (await stack.start(message))["id"]
     folded = await read(door.http, assistant_id, Folded())
     notices = [notice for status in folded.of("status") for notice in status.get("notices", [])]
-    assert any("is tried again" in notice for notice in notices)
+    assert any("is retried" in notice for notice in notices)
     same(folded, await stack.view(assistant_id))
 
 

@@ -9,7 +9,7 @@ import schemathesis
 
 NO_SCHEMA_CAN_SAY = (
     "this cursor is not valid",  # cursors are made by lists
-    "is no IANA time zone",  # 600 names, and others every year
+    "is not an IANA time zone",  # 600 names, and others every year
     "there is no policy",  # they stand in a file
     "there is no tool",  # they are announced while the stack runs
     "has no argument at",  # likewise
@@ -17,9 +17,9 @@ NO_SCHEMA_CAN_SAY = (
     "ends_at",
     "there is no occasion",  # of cron: it reads like one and names no time that comes
     "cron",
-    "there is nothing to sign in with",  # no header, and none is needed by everybody
+    "there is no key or token",  # no header, and none is needed by everybody
     "the last message must be the user's",  # JSON schemas know no last place
-    "only text is understood here",
+    "only text is supported",
     "holds NaN, Infinity or half of a Unicode character",
     "the patterns are larger than",
     "answers cannot be written in the schema of the request",

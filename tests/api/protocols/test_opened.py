@@ -42,7 +42,7 @@ async def test_a_door_that_is_not_configured_is_not_there(
 
 
 def test_a_door_that_nobody_knows_is_refused_at_start() -> None:
-    with pytest.raises(ValueError, match="there is no door 'telex'"):
+    with pytest.raises(ValueError, match="there is no protocol 'telex'"):
         create_app(ApiSettings(retinue_doors="mcp,telex"))
 
 

@@ -143,7 +143,7 @@ async def test_a_run_that_has_ended_is_named(outbox: Outbox, house: Stack, fresh
     await outbox.keep(decision(view), view["id"])
     await house.temporal.get_workflow_handle(view["id"]).terminate()
     [left] = await outbox.delivered(view["id"])
-    assert left.detail == "the assistant had ended before; nothing was changed"
+    assert left.detail == "the assistant had already ended; nothing was changed"
 
 
 async def test_one_person_keeps_one_decision_about_one_thing(outbox: Outbox, house: Stack, waiting: View) -> None:

@@ -187,7 +187,7 @@ async def test_answers_to_other_threads_interrupts_count_for_nothing(
     [asked] = theirs.interrupts
     run = await mine.run(resume=[approved(asked), approved(asked) | {"interruptId": "a-none/approval/ap-s1"}])
     assert (run.outcome, run.events[-1].code) == ("RUN_ERROR", "NotFound")
-    refused(await client().post(resume=[approved(asked)]), 404, "nothing waits")
+    refused(await client().post(resume=[approved(asked)]), 404, "no pending interrupt")
     assert len(pending(await stack.view(theirs.assistant_id))) == 1
 
 
@@ -332,7 +332,7 @@ async def test_a_key_that_may_not_decide_decides_nothing(
     ("body", "status", "says"),
     [
         ({"messages": []}, 404, "nothing was said in this thread"),
-        ({"messages": [{"id": "1", "role": "user", "content": "x" * 10_001}]}, 422, "say it shorter"),
+        ({"messages": [{"id": "1", "role": "user", "content": "x" * 10_001}]}, 422, "shorten it"),
         ({"messages": [{"id": "1", "role": "user", "content": [{"type": "image", "source": {}}]}]}, 404, "nothing"),
         ({"messages": "x"}, 422, "messages"),
         ({"threadId": ""}, 422, "threadId"),
@@ -389,7 +389,7 @@ async def test_a_stream_shows_that_it_lives_and_ends_before_the_work_if_that_tak
     talk = client()
     talk.said(message)
     answer = await talk.post()
-    assert ": the assistant is at work\n\n" in answer.text
+    assert ": the assistant is running\n\n" in answer.text
     assert '"code":"still-at-work"' in answer.text
     monkeypatch.undo()
     assert (await talk.run()).text == "At last."

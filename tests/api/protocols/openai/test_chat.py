@@ -133,7 +133,7 @@ async def test_a_stream_says_that_the_work_goes_on_and_ends_with_done(
     assert answer.headers["content-type"].startswith("text/event-stream")
     frames = answer.text.split("\n\n")
     assert '"role":"assistant"' in frames[0]
-    assert frames[1] == ": the assistant is at work"
+    assert frames[1] == ": the assistant is running"
     assert frames[-2:] == ["data: [DONE]", ""]
     assert answer.text.count('"content":"Done."') == 1
 
@@ -282,7 +282,7 @@ async def test_whoever_does_not_wait_hears_later(stack: Stack, client: AsyncOpen
     stack.model.script(message, Answer(plan_answer(reply="Slow answer.").text, delay=4))
     stack.model.script(later, plan_answer(reply="That is all."))
     at_once = await text(client, [user(message)], metadata={"wait_seconds": "0"})
-    assert "still at work" in at_once
+    assert "still running" in at_once
     history = [user(message), assistant(at_once), user(later)]
     unread = [await say(client, history, metadata={"wait_seconds": "0"}) for _ in range(2)]
     assert (await text(client, history)).endswith("That is all.")
