@@ -331,9 +331,9 @@ async def test_a_key_that_may_not_decide_decides_nothing(
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        ({"messages": []}, 404, "nothing was said in this thread"),
+        ({"messages": []}, 404, "this thread has no messages"),
         ({"messages": [{"id": "1", "role": "user", "content": "x" * 10_001}]}, 422, "shorten it"),
-        ({"messages": [{"id": "1", "role": "user", "content": [{"type": "image", "source": {}}]}]}, 404, "nothing"),
+        ({"messages": [{"id": "1", "role": "user", "content": [{"type": "image", "source": {}}]}]}, 404, "no messages"),
         ({"messages": "x"}, 422, "messages"),
         ({"threadId": ""}, 422, "threadId"),
         ({"runId": None}, 422, "runId"),
