@@ -56,7 +56,7 @@ from workflows.run import plan_preview
 from workflows.run.conversation import MAX_WAITING, Conversation, said_by_person
 from workflows.run.result import to_result
 from workflows.run.web_ui import current_details
-from workflows.steps.activity import Waiting, run_activity
+from workflows.steps.activity import Waiting, run_activity, stop_if_cancelled
 from workflows.steps.executor import Execution, RunContext
 from workflows.steps.records import outcome_of_run
 from workflows.undo import UNDO, Compensation
@@ -456,7 +456,7 @@ class AssistantWorkflow:
         await self._budget_guard.reserve(requests=1, tokens=0, cost=0)
         name = f"{Reasoning.name}.{tool}"
         try:
-            return await run_activity(
+            result = await run_activity(
                 name,
                 request,
                 task_queue=Reasoning.task_queue(),
@@ -468,9 +468,12 @@ class AssistantWorkflow:
         except ActivityError as error:
             if (used := used_by(error)) is not None:
                 self._use(used)
+            stop_if_cancelled()
             raise
         finally:
             self._reasoning_waits = None
+        stop_if_cancelled()
+        return result
 
     def _reasoning_is_away(self, waiting: Waiting) -> None:
         self._reasoning_waits, self._reasoning_problem = workflow.now(), waiting.reason

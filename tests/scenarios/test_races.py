@@ -20,7 +20,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
-from retinue.testing import plan_answer
+from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.scenarios.test_people import QUORUM, Opened, rule
 from tests.scenarios.test_plans import event
@@ -260,6 +260,43 @@ def locked(stack: Stack, capability: str) -> Iterator[None]:
     finally:
         database.execute("ROLLBACK")
         database.close()
+
+
+async def model_is_asked(stack: Stack, words: str, *, with_field: str = "messages") -> None:
+    """Return when a request in which these words stand, and which has such a field, has reached the model."""
+    for _ in range(600):
+        if any(with_field in asked for asked in stack.model.requests_for(words)):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"the model was not asked about {words}")
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("mode", ["task", "chat"])
+async def test_a_cancel_that_comes_shortly_before_the_plan_is_not_forgotten(
+    stack: Stack, fresh: Fresh, mode: str, status: int
+) -> None:
+    """The model answers, or fails, before its activity hears of the cancel; nothing of the plan is done."""
+    message = fresh("a stand-up")
+    stack.model.script(message, Answer(plan_answer([event("s1", message)]).text, status=status, delay=2))
+    run_id = (await stack.start(message, mode=mode))["id"]
+    await model_is_asked(stack, message)
+    await stack.temporal.get_workflow_handle(run_id).cancel()
+    done = await stack.ended(run_id)
+    assert (done["status"], done["plan"], len(done["messages"])) == ("cancelled", None, 1)
+
+
+async def test_an_agent_that_is_cancelled_while_it_thinks_does_nothing_more(stack: Stack, fresh: Fresh) -> None:
+    message, goal, title = fresh("delegate"), fresh("make an event"), fresh("Stand-up")
+    stack.model.script(message, plan_answer([{"id": "s1", "agent": "calendar", "goal": goal}]))
+    wish = {"tool": "calendar.create_event", "args": event("", title)["args"]}
+    stack.model.agent(goal, Answer(calls=[wish], finish_reason="tool_calls", delay=2), "Done.")
+    run_id = (await stack.start(message))["id"]
+    await model_is_asked(stack, goal, with_field="tools")
+    await stack.temporal.get_workflow_handle(run_id).cancel()
+    done = await stack.ended(run_id)
+    assert done["status"] == "cancelled"
+    assert [step["id"] for step in done["plan"]["steps"]] == ["s1"]
 
 
 @pytest.mark.parametrize("undo", [False, True])

@@ -28,7 +28,7 @@ from workflows.messages import (
 )
 from workflows.run.result import to_result
 from workflows.run.web_ui import current_details
-from workflows.steps.activity import run_activity
+from workflows.steps.activity import run_activity, stop_if_cancelled
 from workflows.steps.unknown_outcome import DOUBTS
 
 Argument = TypeVar("Argument", bound=BaseModel)
@@ -103,11 +103,14 @@ class CodePlanRun:
             )
         except ActivityError as error:
             self._usage += used_by(error) or Usage()
-            raise self._failed(step_id, explain(error, who=name)) from None
+            failed = self._failed(step_id, explain(error, who=name))
+            stop_if_cancelled()
+            raise failed from None
         except asyncio.CancelledError:
             self._set(step_id, status=StepStatus.CANCELLED, finished_at=workflow.now())
             raise
         self._done(step_id, result)
+        stop_if_cancelled()
         return result
 
     def notice(self, text: str) -> None:

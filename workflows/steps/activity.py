@@ -110,6 +110,21 @@ async def run_activity(
             waits = waits[1:]
 
 
+def stop_if_cancelled() -> None:
+    """Raise the cancellation of this task where it was swallowed.
+
+    Temporal's SDK swallows it where what is awaited, and is waited for after a cancel, ends before it hears of it: an
+    activity of `run_activity`, or a child workflow. Its result is returned, or its error raised, as if nothing had been
+    cancelled.
+
+    Raises:
+        asyncio.CancelledError: This task was cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def store_problem(error: ActivityError) -> str:
     """What is wrong with the database of the worker that did not do it; empty where something else went wrong."""
     cause = error.cause

@@ -17,6 +17,7 @@ from workflows.consent import lookups
 from workflows.consent.budget_guard import ReserveBudget
 from workflows.failures import used_by
 from workflows.messages import AgentTurn, StartMicroAgent
+from workflows.steps.activity import stop_if_cancelled
 
 AGENT_TYPE = "MicroAgentWorkflow"
 MAX_TURNS = 8
@@ -101,15 +102,18 @@ class Delegation:
         try:
             answer = await self._child(name, start)
             if answer.waits:
+                stop_if_cancelled()
                 self._context.on_waiting(self._step.id)
                 answer = await self._child(f"{name}/waited", start.model_copy(update={"patient": True}))
                 self._context.on_working(self._step.id)
         except ChildWorkflowError as error:
             # where it does not tell what it used, it counts as all that was set aside
             self._context.on_usage(used_by(error) or Usage(requests=_REQUESTS), _REQUESTS)
+            stop_if_cancelled()
             raise
         assert answer.said is not None
         self._context.on_usage(answer.said.usage, _REQUESTS)
+        stop_if_cancelled()
         return answer.said
 
     async def _child(self, name: str, start: StartMicroAgent) -> AgentTurn:
