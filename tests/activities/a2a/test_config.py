@@ -13,7 +13,7 @@ import pytest
 
 import activities
 from activities.a2a import config
-from activities.a2a.settings import A2aSettings
+from retinue.remote_capability import RemoteSettings
 from retinue.settings import ROOT
 
 AGENT = {"url": "https://agents.example/travel"}
@@ -91,9 +91,9 @@ def test_variables_are_filled_in_and_known_as_secrets(file: Path) -> None:
 
 
 def test_each_agent_has_a_database_of_its_own(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert A2aSettings.of("my-travel").database_url == f"sqlite+aiosqlite:///{tmp_path}/a2a-my-travel.db"
+    assert RemoteSettings.of("my-travel", kind="a2a").database_url == f"sqlite+aiosqlite:///{tmp_path}/a2a-my-travel.db"
     monkeypatch.setenv("MY_TRAVEL_DATABASE_URL", "postgresql+asyncpg://somewhere/travel")
-    assert A2aSettings.of("my-travel").database_url == "postgresql+asyncpg://somewhere/travel"
+    assert RemoteSettings.of("my-travel", kind="a2a").database_url == "postgresql+asyncpg://somewhere/travel"
 
 
 def test_reading_the_names_imports_nothing_heavy(file: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 import activities
 from activities.mcp import config
-from activities.mcp.settings import McpSettings
 from retinue.errors import InvalidArguments
+from retinue.remote_capability import RemoteSettings
 from retinue.settings import ROOT
 
 COMMAND = {"command": "serve", "args": ["--key", "canary-argument"]}
@@ -131,9 +131,9 @@ def test_what_looks_like_a_secret_is_known_as_one(file: Path) -> None:
 
 
 def test_each_server_has_a_database_of_its_own(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert McpSettings.of("my-files").database_url == f"sqlite+aiosqlite:///{tmp_path}/mcp-my-files.db"
+    assert RemoteSettings.of("my-files", kind="mcp").database_url == f"sqlite+aiosqlite:///{tmp_path}/mcp-my-files.db"
     monkeypatch.setenv("MY_FILES_DATABASE_URL", "postgresql+asyncpg://somewhere/files")
-    assert McpSettings.of("my-files").database_url == "postgresql+asyncpg://somewhere/files"
+    assert RemoteSettings.of("my-files", kind="mcp").database_url == "postgresql+asyncpg://somewhere/files"
 
 
 def test_reading_the_names_imports_nothing_heavy(file: Path) -> None:
