@@ -40,6 +40,14 @@ class RetinueSettings(BaseSettings):
         5232, ge=1, le=65535, description="of the calendar server that `up --with radicale` starts"
     )
     worker_concurrency: int = Field(50, ge=1, le=1000, description="activities that one worker process runs at a time")
+    build_id: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_.-]{0,100}$",
+        description="names this build of the workflows; with it every worker is a version that Temporal routes work to",
+    )
+    make_current: bool = Field(
+        False, description="workers make their version the current one when they start, as those of `up` do"
+    )
     log_level: str = "INFO"
     longest_pause: float = Field(
         900, ge=1, le=86_400, description="seconds for which a service that asks for a pause is left alone at most"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
@@ -32,9 +34,10 @@ from retinue.settings import RetinueSettings
 from retinue.temporal.connection import BUILD_ID, connect, ensure_search_attributes
 from retinue.temporal.person import PERSON_QUEUE
 from retinue.temporal.pollers import live_builds
-from retinue.temporal.registry import Directory, announce, check_keys, go_back, is_older
+from retinue.temporal.registry import REGISTRY_TYPE, Directory, announce, check_keys, go_back, is_older
 from retinue.temporal.tenant_header import OrganisationOfWorkers
 from retinue.tenancy import ANY_TENANT
+from workers import deployment
 from workers.workflow_tasks import WatchedRunner, WorkflowTasks
 
 WORKFLOWS = "workflows"
@@ -47,6 +50,7 @@ _DATABASE_LOOK = 1.0
 _PROBLEM_LOOK = 5.0
 _LOOKS, _LOOK_PAUSE = 2, 10.0
 """A worker that starts again is away for a moment; one that is seen twice in a row to be away has gone."""
+_STRANDED_LOOK = 60.0
 _log = logging.getLogger("retinue.worker")
 
 SANDBOX = SandboxedWorkflowRunner(
@@ -62,7 +66,11 @@ payload, which costs a third of a workflow worker's CPU (see docs/decisions/0003
 
 
 def workflows_worker(
-    client: Client, *, workflow_runner: WorkflowRunner | None = None, tasks: WorkflowTasks | None = None
+    client: Client,
+    *,
+    workflow_runner: WorkflowRunner | None = None,
+    tasks: WorkflowTasks | None = None,
+    version: WorkerDeploymentVersion | None = None,
 ) -> Worker:
     """The worker that advances the workflows. It polls no activities; it answers the workflows' own short questions.
 
@@ -70,10 +78,15 @@ def workflows_worker(
         client: Connected to Temporal.
         workflow_runner: In place of one without a sandbox.
         tasks: Told of each workflow task.
+        version: To which runs are pinned that begin on this worker; None for a worker without one.
     """
+    from activities.tasks.contract import REMINDER_WORKFLOW
     from workers.local_activities import LocalActivities
 
-    runner = WatchedRunner(workflow_runner or UnsandboxedWorkflowRunner(), tasks or WorkflowTasks())
+    upgraded = frozenset({REGISTRY_TYPE, REMINDER_WORKFLOW})  # they live long; the rest is pinned
+    runner: WorkflowRunner = WatchedRunner(workflow_runner or UnsandboxedWorkflowRunner(), tasks or WorkflowTasks())
+    people = SimplePlugin("people", run_context=lambda: _people(client, runner, version))
+    pinned = runner if version is None else deployment.AutoUpgradingRunner(runner, upgraded)
     return Worker(
         client,
         task_queue=WORKFLOW_QUEUE,
@@ -81,9 +94,9 @@ def workflows_worker(
         workflows=workflow_types(),
         activities=LocalActivities(client).all(),
         no_remote_activities=True,
-        workflow_runner=runner,
-        plugins=[SimplePlugin("people", run_context=lambda: _people(client, runner))],
-        build_id=BUILD_ID,
+        workflow_runner=pinned,
+        plugins=[people],
+        **deployment.options(version, BUILD_ID, VersioningBehavior.PINNED),
         max_cached_workflows=2000,
         graceful_shutdown_timeout=DRAIN,
     )
@@ -113,7 +126,9 @@ def workflow_types() -> list[type]:
 
 
 @contextlib.asynccontextmanager
-async def _people(client: Client, workflow_runner: WorkflowRunner) -> AsyncIterator[None]:
+async def _people(
+    client: Client, workflow_runner: WorkflowRunner, version: WorkerDeploymentVersion | None
+) -> AsyncIterator[None]:
     """Beside the workflow worker, one that advances what it asks; see `PERSON_QUEUE` for why they share nothing."""
     from workflows.person import PersonWorkflow
 
@@ -122,14 +137,19 @@ async def _people(client: Client, workflow_runner: WorkflowRunner) -> AsyncItera
         task_queue=PERSON_QUEUE,
         workflows=[PersonWorkflow],
         workflow_runner=workflow_runner,
-        build_id=BUILD_ID,
+        **deployment.options(version, BUILD_ID, VersioningBehavior.AUTO_UPGRADE),
         graceful_shutdown_timeout=DRAIN,
     ):
         yield
 
 
 def capability_worker(
-    client: Client, contract: type[Capability], plugin: SimplePlugin, *, concurrency: int = 50
+    client: Client,
+    contract: type[Capability],
+    plugin: SimplePlugin,
+    *,
+    concurrency: int = 50,
+    version: WorkerDeploymentVersion | None = None,
 ) -> Worker:
     """The worker of one capability, polling that capability's queue alone, `concurrency` activities at a time."""
     return Worker(
@@ -138,7 +158,7 @@ def capability_worker(
         interceptors=[OrganisationOfWorkers()],
         plugins=[plugin],
         activities=[] if _serves_any(plugin) else [any_activity(_of_another_version, tenant=ANY_TENANT)],
-        build_id=build_id(contract),
+        **deployment.options(version, build_id(contract)),
         max_concurrent_activities=concurrency,
         graceful_shutdown_timeout=DRAIN,
     )
@@ -275,26 +295,67 @@ async def run(name: str, settings: RetinueSettings) -> None:
             return
         if name == WORKFLOWS:
             await ensure_search_attributes(client)
-            await _work(workflows_worker(client, tasks=tasks), stop)
+            version = deployment.version_of(WORKFLOWS, settings.build_id) if settings.build_id else None
+            worker = workflows_worker(client, tasks=tasks, version=version)
+            leads = functools.partial(_lead, client, version) if version and settings.make_current else None
+            await _work(worker, stop, beside=leads)
             return
         module = activities.load(name)
-        worker = capability_worker(client, module.CONTRACT, module.plugin(), concurrency=settings.worker_concurrency)
-        await _work(worker, stop, beside=lambda: _while_not_lost(_announced(client, module)))
+        contract, plugin = module.CONTRACT, module.plugin()
+        version = deployment.version_of(name, build_id(contract)) if settings.build_id else None
+        worker = capability_worker(client, contract, plugin, concurrency=settings.worker_concurrency, version=version)
+        announced = _announced(client, module, version, leads=settings.make_current)
+        await _work(worker, stop, beside=lambda: _while_not_lost(announced))
 
 
-async def _announced(client: Client, module: Any) -> None:
+async def _lead(client: Client, version: WorkerDeploymentVersion) -> None:
+    """Make this version of the workflows the current one, and take over the runs of versions that have no workers.
+
+    Raises:
+        NotCurrent: It could not be made the current one.
+    """
+    await deployment.make_current(client, version)
+    while True:
+        with contextlib.suppress(RPCError):  # the next look will do it
+            if await deployment.is_current(client, version):
+                await deployment.move_stranded_runs(client, version, WORKFLOW_QUEUE)
+        await asyncio.sleep(_STRANDED_LOOK)
+
+
+async def _announced(client: Client, module: Any, version: WorkerDeploymentVersion | None, *, leads: bool) -> None:
     """Announce what a capability's module serves, and whether it works, for as long as this worker runs.
+
+    Args:
+        client: Connected to Temporal.
+        module: The `worker` module of the capability.
+        version: Of this worker, if it has one: what it serves is announced once steps come to it.
+        leads: Whether this version is made the current one; otherwise that is left to an operator.
 
     Raises:
         InvalidArguments: The registry refused the manifest.
+        NotCurrent: It could not be made the current version.
     """
+    if version is not None:
+        await (deployment.make_current if leads else deployment.until_current)(client, version)
     if hasattr(module, "manifests"):
         announcements = Announcements(client)
         await asyncio.gather(announcements.follow(module.manifests()), announcements.watch_databases())
         return
     manifest = module.CONTRACT.manifest(notice=module.notice() if hasattr(module, "notice") else "")
-    await stay_announced(client, manifest)
-    await Announcements(client, manifest).watch_databases()
+    if version is None or leads:
+        await stay_announced(client, manifest)
+        await Announcements(client, manifest).watch_databases()
+    else:
+        databases = Announcements(client, manifest).watch_databases()
+        await asyncio.gather(_announce_while_current(client, manifest, version), databases)
+
+
+async def _announce_while_current(client: Client, manifest: Manifest, version: WorkerDeploymentVersion) -> None:
+    """Whenever this version becomes the current one, announce it in the place of what another version announced."""
+    while True:
+        await deployment.until_current(client, version)
+        await _until_heard(go_back, client, manifest)
+        await deployment.until_current(client, version, current=False)
 
 
 async def _while_not_lost(beside: Awaitable[None]) -> None:

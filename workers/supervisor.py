@@ -23,6 +23,7 @@ import activities
 from retinue.settings import ROOT, RetinueSettings, encrypts, temporal_address
 from workers import children, temporal_server
 from workers.children import Child, Silence
+from workers.code_version import code_version
 from workers.companions import Companion, StartFailed, companion
 
 _TEMPORAL_WAIT = 600.0
@@ -112,6 +113,8 @@ class Supervisor:
         os.chdir(ROOT)
         os.environ["PYTHONPATH"] = str(ROOT)
         os.environ["RETINUE_DATA_DIR"] = str(self._data)
+        os.environ["RETINUE_BUILD_ID"] = self._settings.build_id or code_version(ROOT)
+        os.environ["RETINUE_MAKE_CURRENT"] = "true"
         embedded = temporal_address() is None
         if embedded:
             self._start_temporal()

@@ -226,7 +226,10 @@ class AssistantWorkflow:
     async def _next_message(self) -> None:
         await self._settle()
         if self._has_grown() and workflow.all_handlers_finished():
-            workflow.continue_as_new(self._start.model_copy(update={"fork": None, "continued": self._carried()}))
+            workflow.continue_as_new(
+                self._start.model_copy(update={"fork": None, "continued": self._carried()}),
+                initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+            )
         self._between_turns = True
         self._publish()
         await workflow.wait_condition(lambda: self._talk.waiting() > 0)
@@ -251,6 +254,7 @@ class AssistantWorkflow:
             turns >= self._start.turns_per_run
             or info.is_continue_as_new_suggested()
             or info.get_current_history_size() > MAX_HISTORY_BYTES
+            or (turns > 0 and info.is_target_worker_deployment_version_changed())
         )
 
     def _carried(self) -> ContinuedState:

@@ -13,7 +13,7 @@ from api.services.clocks import check_clocks
 from api.services.schemas import Health
 from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import ClockIsWrong, ServiceUnavailable, Undecipherable
-from retinue.temporal.pollers import last_start, live_pollers
+from retinue.temporal.pollers import last_start, live_pollers, why_idle
 from retinue.temporal.proofs import proves
 from retinue.temporal.registry import FRESH
 
@@ -52,7 +52,7 @@ async def _waiting(state: AppState) -> dict[str, str]:
     try:
         await state.connect()
         if not await live_pollers(state.client, WORKFLOW_QUEUE, workflows=True):
-            return {"workflow worker": f"no worker polls the workflows{await _last_start(state)}"}
+            return {"workflow worker": await _why_no_worker(state)}
         await _notice_start(state)
         if proves(state.client):
             await check_clocks(state.client)
@@ -76,6 +76,13 @@ async def _waiting_behind_temporal(state: AppState) -> dict[str, str]:
         if error.status == RPCStatusCode.UNAVAILABLE:
             return _TEMPORAL
         return {"registry": f"the registry does not answer{await _last_start(state)}"}
+
+
+async def _why_no_worker(state: AppState) -> str:
+    """What is wrong with the workflow workers: none lives, or Temporal routes no work to those that do."""
+    if idle := await why_idle(state.client, WORKFLOW_QUEUE):
+        return f"no worker of the current version polls the workflows; {idle}"
+    return f"no worker polls the workflows{await _last_start(state)}"
 
 
 async def _last_start(state: AppState) -> str:

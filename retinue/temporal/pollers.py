@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus
-from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus, WorkerVersioningMode
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue, TaskQueueVersioningInfo
 from temporalio.api.worker.v1 import WorkerHeartbeat
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse, ListWorkersRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -18,10 +19,11 @@ _RPC_TIMEOUT = timedelta(seconds=5)
 _SILENT_AFTER = 3 * WORKER_HEARTBEAT.total_seconds()
 _LAST_POLL_WITHIN = 70.0
 """Seconds. A poll lasts up to a minute, so a worker without heartbeats counts as live for that long."""
+Version = tuple[str, str]
 
 
 async def live_pollers(client: Client, task_queue: str, *, workflows: bool = False) -> int:
-    """Count the workers that poll `task_queue` now.
+    """Count the workers that poll `task_queue` now and get new work: those of the current version, if they have versions.
 
     The server remembers pollers for minutes after they are gone. Worker heartbeats tell sooner; for workers that send
     none (other SDKs), the time of the last poll decides.
@@ -31,7 +33,42 @@ async def live_pollers(client: Client, task_queue: str, *, workflows: bool = Fal
     """
     kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
     gone, _ = await _told(client, task_queue)
-    return sum(poller.identity not in gone for poller in await _recent_pollers(client, task_queue, kind))
+    described = await _described(client, task_queue, kind)
+    routed = _routed(described.versioning_info)
+    return sum(poller.identity not in gone and _version(poller) in routed for poller in _recent(described.pollers))
+
+
+async def why_idle(client: Client, task_queue: str) -> str:
+    """Why live workers of a queue of workflows get no new work; empty where none lives. Errors as above."""
+    gone, _ = await _told(client, task_queue)
+    described = await _described(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+    idle = {_version(poller) for poller in _recent(described.pollers) if poller.identity not in gone}
+    if not idle:
+        return ""
+    names = ", ".join(sorted(" ".join(version) or "workers without a version" for version in idle))
+    current = " ".join(_current(described.versioning_info)) or "none"
+    return f"these poll: {names}; the current version is: {current}"
+
+
+def _routed(versioning: TaskQueueVersioningInfo) -> set[Version]:
+    """The versions that get new work."""
+    ramping = versioning.ramping_deployment_version
+    ramped = {(ramping.deployment_name, ramping.build_id)} if versioning.ramping_version_percentage else set()
+    return {_current(versioning)} | ramped
+
+
+def _current(versioning: TaskQueueVersioningInfo) -> Version:
+    """The current version; empty names where work goes to workers without a version."""
+    current = versioning.current_deployment_version
+    return (current.deployment_name, current.build_id)
+
+
+def _version(poller: PollerInfo) -> Version:
+    """Deployment and build; empty names for a worker without a version."""
+    said = poller.deployment_options
+    if said.worker_versioning_mode != WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED:
+        return ("", "")
+    return (said.deployment_name, said.build_id)
 
 
 async def latest_poll(client: Client, task_queue: str) -> datetime | None:
@@ -40,8 +77,8 @@ async def latest_poll(client: Client, task_queue: str) -> datetime | None:
     Raises:
         RPCError: Temporal does not answer.
     """
-    pollers = await _pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
-    return max((poller.last_access_time.ToDatetime(UTC) for poller in pollers), default=None)
+    described = await _described(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+    return max((poller.last_access_time.ToDatetime(UTC) for poller in described.pollers), default=None)
 
 
 async def live_builds(client: Client, task_queue: str) -> set[str]:
@@ -50,8 +87,9 @@ async def live_builds(client: Client, task_queue: str) -> set[str]:
     The list of pollers alone is not enough: the polls of a worker that has just joined others may queue behind theirs.
     """
     gone, live = await _told(client, task_queue)
-    pollers = await _recent_pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
-    polling = {poller.worker_version_capabilities.build_id for poller in pollers if poller.identity not in gone}
+    described = await _described(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+    pollers = [poller for poller in _recent(described.pollers) if poller.identity not in gone]
+    polling = {poller.worker_version_capabilities.build_id for poller in pollers}
     return polling | {beat.deployment_version.build_id for beat in live}
 
 
@@ -64,20 +102,18 @@ async def last_start(client: Client, task_queue: str) -> datetime | None:
     return max((beat.start_time.ToDatetime(tzinfo=UTC) for beat in beats), default=None)
 
 
-async def _recent_pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
+def _recent(pollers: Iterable[PollerInfo]) -> list[PollerInfo]:
     now = time.time()
-    pollers = await _pollers(client, task_queue, kind)
     return [poller for poller in pollers if now - poller.last_access_time.seconds < _LAST_POLL_WITHIN]
 
 
-async def _pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
-    described = await client.workflow_service.describe_task_queue(
+async def _described(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> DescribeTaskQueueResponse:
+    return await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
         ),
         timeout=_RPC_TIMEOUT,
     )
-    return list(described.pollers)
 
 
 async def _told(client: Client, task_queue: str) -> tuple[set[str], list[WorkerHeartbeat]]:
