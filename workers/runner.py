@@ -50,7 +50,7 @@ _DATABASE_LOOK = 1.0
 _PROBLEM_LOOK = 5.0
 _LOOKS, _LOOK_PAUSE = 2, 10.0
 """A worker that starts again is away for a moment; one that is seen twice in a row to be away has gone."""
-_STRANDED_LOOK = 60.0
+_STRANDED_LOOK = 20.0
 _log = logging.getLogger("retinue.worker")
 
 SANDBOX = SandboxedWorkflowRunner(

@@ -45,9 +45,8 @@ async def why_idle(client: Client, task_queue: str) -> str:
     idle = {_version(poller) for poller in _recent(described.pollers) if poller.identity not in gone}
     if not idle:
         return ""
-    names = ", ".join(sorted(" ".join(version) or "workers without a version" for version in idle))
-    current = " ".join(_current(described.versioning_info)) or "none"
-    return f"these poll: {names}; the current version is: {current}"
+    names = ", ".join(sorted(_name(version) for version in idle))
+    return f"these poll: {names}; the current version is: {_name(_current(described.versioning_info))}"
 
 
 def _routed(versioning: TaskQueueVersioningInfo) -> set[Version]:
@@ -61,6 +60,10 @@ def _current(versioning: TaskQueueVersioningInfo) -> Version:
     """The current version; empty names where work goes to workers without a version."""
     current = versioning.current_deployment_version
     return (current.deployment_name, current.build_id)
+
+
+def _name(version: Version) -> str:
+    return " ".join(version).strip() or "none"
 
 
 def _version(poller: PollerInfo) -> Version:
