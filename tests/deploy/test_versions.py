@@ -28,7 +28,7 @@ from retinue.temporal.registry import Directory
 from tests.deploy.rolling import Drawer, NewDrawer
 from tests.faults.conftest import Server, connected
 from workers import deployment
-from workflows.messages import StartAssistant
+from workflows.messages import Mode, StartAssistant
 
 pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.timeout(240)]
 WAITING = 200
@@ -90,13 +90,13 @@ class Installation:
     async def is_ready(self) -> bool:
         return (await self.ready()).status_code == httpx.codes.OK
 
-    async def waiting(self, count: int) -> list[Handle]:
+    async def waiting(self, count: int, mode: Mode = Mode.TASK) -> list[Handle]:
         """New runs, once each waits for a person."""
-        handles = [await self.run() for _ in range(count)]
+        handles = [await self.run(mode) for _ in range(count)]
         await self.until(lambda: self.all_wait(handles))
         return handles
 
-    async def run(self) -> Handle:
+    async def run(self, mode: Mode) -> Handle:
         """A run of one step that gives something away."""
         thing = f"thing {uuid.uuid4().hex}"
         step = PlanStep(id="s1", tool="drawer.give", args={"thing": thing})
@@ -104,7 +104,7 @@ class Installation:
         call = bind_call(step, spec, capability="drawer", task_queue=Drawer.task_queue())
         handle: Handle = await self.client.start_workflow(
             "AssistantWorkflow",
-            StartAssistant(message=thing, call=call),
+            StartAssistant(message=thing, call=call, mode=mode),
             id=f"a-{uuid.uuid4().hex}",
             task_queue="workflows",
             result_type=View,
@@ -198,6 +198,21 @@ async def test_runs_whose_version_has_no_workers_go_on_with_the_next_start(insta
     await installation.approve(handles)
     assert await installation.builds(handles) == {"two"}
     assert installation.given() == sorted(installation.things.values())
+
+
+async def test_a_chat_goes_over_to_the_new_version_after_its_turn(installation: Installation) -> None:
+    installation.start("tests.deploy.rolling", Drawer.version)
+    installation.workflows("one", leads=True)
+    [chat] = await installation.waiting(1, mode=Mode.CHAT)
+    installation.workflows("two", changed=True)
+    await installation.operator_sets("workflows", "two")
+    await chat.signal("approve", {"approval_id": "ap-s1"})
+
+    async def is_on_two() -> bool:
+        return await installation.builds([installation.client.get_workflow_handle(chat.id)]) == {"two"}
+
+    await installation.until(is_on_two)
+    assert installation.given() == [installation.things[chat.id]]
 
 
 async def test_a_worker_killed_before_its_version_was_current_is_made_up_for_by_the_next(
