@@ -1,4 +1,4 @@
-"""`docs/policy.md` against the code: the default that it prints, and what its examples decide."""
+"""`docs/policy.md` and `docs/policy-examples.md` against the code: the default, and what the examples decide."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workflows.rules.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, R
 from workflows.rules.policy_file import parse_policies, to_toml
 from workflows.rules.provenance import Origin, Source
 
-PAGE = (ROOT / "docs/policy.md").read_text(encoding="utf-8")
+PAGE = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("docs/policy.md", "docs/policy-examples.md"))
 BLOCKS = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 EXAMPLES = {re.findall(r"^\[policies\.([a-z-]+)\]", block, re.MULTILINE)[0]: block for block in BLOCKS}
 ANNOTATIONS = {spec.name: spec.annotations for contract in (Calendar, Email) for spec in contract.manifest().tools} | {
@@ -63,7 +63,7 @@ CASES = [
     ("four-eyes", "email.draft", mail(INSIDE), {}, "auto", "reversible-writes"),
     ("office", "email.send", mail(INSIDE), {}, "ask", "mail"),
     ("office", "email.delete", {"message_id": "1"}, {}, "ask", "consequential"),
-    ("careful-mornings", "email.send", mail(INSIDE), {"scheduled": True}, "deny", "not-while-nobody-looks"),
+    ("careful-mornings", "email.send", mail(INSIDE), {"scheduled": True}, "deny", "nothing-outside"),
     ("careful-mornings", "email.send", mail(INSIDE), {}, "ask", "consequential"),
     ("careful-mornings", "email.draft", mail(INSIDE), {"scheduled": True}, "auto", "reversible-writes"),
     ("careful-mornings", "email.search", {}, {"scheduled": True}, "auto", "reads"),
