@@ -40,7 +40,7 @@ _GONE = ("The assistant cannot be followed any more; start a run without a new m
 @router.post("/ag-ui/", dependencies=[needs(Permission.ASK)])
 @router.post("/ag-ui", dependencies=[needs(Permission.ASK)])
 async def run(body: RunInput, call: Call) -> StreamingResponse:
-    """A run of the protocol. docs/protocols.md says how threads and runs become assistants and their turns."""
+    """A run of the protocol. docs/protocol-ag-ui.md says how threads and runs become assistants and their turns."""
     thread = Thread(body, call)
     begun = await thread.begin()
     telling = (await asyncio.to_thread(import_module, _TELLING)).Telling(body, begun, call.base)

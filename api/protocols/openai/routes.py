@@ -73,7 +73,7 @@ async def model(model: Annotated[str, Path(max_length=200)]) -> Model:
 async def complete(
     body: ChatBody, request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller
 ) -> ChatCompletion | Response:
-    """Return the assistant's answer to the last message. docs/protocols.md explains how a history maps to an assistant."""
+    """Return the assistant's answer to the last message. docs/protocol-openai.md explains how a history maps to an assistant."""
     check_model(body.model)
     named = body.metadata.conversation_id if body.metadata else None
     history = read(body.messages, scope=(me.owner, body.user or ""), named=named, schema=body.wanted)

@@ -1,4 +1,4 @@
-"""The examples of docs/protocols.md run as they stand."""
+"""The examples of the pages about protocols run as they are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from retinue.testing import plan_answer
 from tests.api.protocols.conftest import NewKey
 from tests.conftest import Stack
 
-PAGE = Path(__file__).parents[3] / "docs/protocols.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+DOCS = Path(__file__).parents[3] / "docs"
+PAGES = [DOCS / f"{name}.md" for name in ("protocols", "protocol-openai", "protocol-a2a")]
+EXAMPLES = [
+    code for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+]
 
 
 @pytest.mark.parametrize(

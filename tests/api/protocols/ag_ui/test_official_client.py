@@ -16,7 +16,7 @@ from tests.conftest import Stack
 
 pytestmark = [pytest.mark.xdist_group("judges"), pytest.mark.timeout(600)]  # the first one installs them
 TO = "guest@example.org"
-PAGE = Path(__file__).parents[4] / "docs/protocols.md"
+PAGE = Path(__file__).parents[4] / "docs/protocol-ag-ui.md"
 
 
 async def test_the_official_client_resumes_with_the_decision_and_gets_the_result(
