@@ -105,7 +105,7 @@ class RemoteCapability(ABC):
 
     def module(self) -> ModuleType:
         """Return a module as a folder's `worker.py` is one, with `manifests` beside, since these may change."""
-        made = ModuleType(f"activities.{self.kind}.{self.contract.name}", "Made from the configuration.")
+        made = ModuleType(f"{self.kind}.{self.contract.name}", "Made from the configuration.")
         vars(made).update(CONTRACT=self.contract, plugin=self.plugin, manifests=self.manifests, accept=self.accept)
         return made
 

@@ -149,3 +149,15 @@ def _function_lengths(file: Path) -> list[int]:
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
+
+
+_FOLDERS = re.compile(r"\b(api|workflows|activities|workers|console|cli|offline)\.[a-z_]")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "retinue").rglob("*.py")), ids=lambda file: file.stem)
+def test_retinue_names_no_module_above_it(file: Path) -> None:
+    """An import by a string would be one that the import rules do not see. Docstrings may name examples."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    named = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
+    assert [text for text in named if isinstance(text, str) and _FOLDERS.search(text)] == []

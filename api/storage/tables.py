@@ -9,7 +9,7 @@ from sqlalchemy import Boolean, Column, Integer, LargeBinary, String, Table, Tex
 from retinue.database.migrations import migrated
 from retinue.store import UtcDateTime
 
-METADATA = migrated(Path(__file__).parent / "migrations")
+METADATA = migrated(Path(__file__).parent / "migrations", owner="api")
 KEYS = Table(
     "idempotency_keys",
     METADATA,

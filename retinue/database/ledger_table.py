@@ -10,7 +10,7 @@ from retinue.database.migrations import migrated
 
 LEDGER = Table(
     "ledger",
-    migrated(Path(__file__).parent / "ledger_migrations", version_table="alembic_version_ledger"),
+    migrated(Path(__file__).parent / "ledger_migrations", owner="ledger", version_table="alembic_version_ledger"),
     Column("key", String(500), primary_key=True),
     Column("tool", String(100), nullable=False),
     Column("args_hash", String(64), nullable=False),

@@ -7,7 +7,7 @@ after their revision, one after the other without branches. A database says in a
 Scripts only go forward. Until a new version runs everywhere, workers of the old one use the same database, so a script
 adds what the old ones need not know; what is obsolete goes a version later.
 
-A new script: change the models, then `python -P -m retinue.database.migrations calendar "what changes"`, and read what it wrote.
+A new script: change the models, then `python -P -m retinue.database.migrations activities.calendar.models "what changes"`, and read what it wrote.
 
 Alembic costs 18 MB and half a second, so it is imported only where a database is older than the code: one without tables
 is made from the models at once and marked as the newest.
@@ -44,19 +44,20 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 VERSION_TABLE = "alembic_version"
-_FOLDER, _TABLE = "migrations", "version_table"
+_FOLDER, _OWNER, _TABLE = "migrations", "owner", "version_table"
 _SCRIPT = re.compile(r"(?P<revision>[a-z]\w*_\d{4})_\w+\.py", re.ASCII)
 _SMALLEST_KEY = -(2**63)
 
 
-def migrated(folder: Path, *, version_table: str = VERSION_TABLE) -> MetaData:
+def migrated(folder: Path, *, owner: str | None = None, version_table: str = VERSION_TABLE) -> MetaData:
     """Metadata whose tables the scripts in `folder` migrate.
 
     Args:
         folder: Where the scripts are.
+        owner: Begins the scripts' names; by default the name of the folder that holds `folder`.
         version_table: In which table a database says how far it is; two metadata in one database need two.
     """
-    return MetaData(info={_FOLDER: folder, _TABLE: version_table})
+    return MetaData(info={_FOLDER: folder, _OWNER: owner or folder.parent.name, _TABLE: version_table})
 
 
 def up_to_date(connection: Connection, metadata: MetaData) -> bool:
@@ -252,27 +253,23 @@ def upgrade() -> None:
 '''
 
 
-def metadata_of(owner: str) -> MetaData:
-    """The tables of a capability, of `api` or of the `ledger`, by their names alone: this module knows no room.
+def metadata_of(module: str) -> MetaData:
+    """Return the metadata of the module of that name, such as `activities.calendar.models`.
 
     Raises:
         LookupError: It has none that scripts migrate.
     """
-    module = import_module(
-        {"api": "api.storage.tables", "ledger": "retinue.database.ledger_table"}.get(
-            owner, f"activities.{owner}.models"
-        )
-    )
-    for value in vars(module).values():
+    for value in vars(import_module(module)).values():
         found = getattr(value, "metadata", value)
         if isinstance(found, MetaData) and _FOLDER in found.info:
             return found
-    raise LookupError(f"{module.__name__} has no tables on `migrated(...)` metadata")
+    raise LookupError(f"{module} has no tables on `migrated(...)` metadata")
 
 
-def main(owner: str, words: str) -> None:
-    """Write a script for a capability, for `api` or for the `ledger`."""
-    sys.stdout.write(f"{write_script(owner, metadata_of(owner), words)}\n")
+def main(module: str, words: str) -> None:
+    """Write a script for the tables of a module."""
+    metadata = metadata_of(module)
+    sys.stdout.write(f"{write_script(metadata.info[_OWNER], metadata, words)}\n")
 
 
 if __name__ == "__main__":

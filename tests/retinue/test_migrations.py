@@ -33,8 +33,13 @@ OLD = Path(__file__).parent / "databases_before_migrations"
 OF_OLD = sorted(file.stem for file in OLD.glob("*.sql"))
 
 
+def metadata_of(owner: str) -> MetaData:
+    tables = {"api": "api.storage.tables", "ledger": "retinue.database.ledger_table"}
+    return migrations.metadata_of(tables.get(owner, f"activities.{owner}.models"))
+
+
 def store_of(owner: str, url: str) -> Store:
-    return Store(url, migrations.metadata_of(owner), owner=owner, with_ledger=has_ledger(owner))
+    return Store(url, metadata_of(owner), owner=owner, with_ledger=has_ledger(owner))
 
 
 def has_ledger(owner: str) -> bool:
@@ -63,7 +68,7 @@ async def opened_once(owner: str, url: str) -> None:
 
 @pytest.mark.parametrize("owner", [*OWNERS, "ledger"])
 def test_scripts_follow_one_after_the_other_and_are_named_after_their_revision(owner: str) -> None:
-    metadata = migrations.metadata_of(owner)
+    metadata = metadata_of(owner)
     folder = metadata.info["migrations"]
     known = migrations.revisions(folder)
     assert known == [f"{owner}_{number:04}" for number in range(1, len(known) + 1)]
@@ -76,7 +81,7 @@ def test_scripts_follow_one_after_the_other_and_are_named_after_their_revision(o
 @pytest.mark.parametrize("owner", [*OWNERS, "ledger"])
 async def test_all_scripts_together_make_the_models(owner: str, database_url: str) -> None:
     """Whoever changes a model and writes no script sees it here."""
-    metadata = migrations.metadata_of(owner)
+    metadata = metadata_of(owner)
     async with connected(database_url) as run:
         await run(migrations.upgrade, metadata)
         assert await run(migrations.differences, metadata) == []
@@ -85,7 +90,7 @@ async def test_all_scripts_together_make_the_models(owner: str, database_url: st
 @pytest.mark.parametrize("owner", OWNERS)
 async def test_an_empty_database_gets_the_same_tables_at_once(owner: str, database_url: str) -> None:
     await opened_once(owner, database_url)
-    metadata = migrations.metadata_of(owner)
+    metadata = metadata_of(owner)
     async with connected(database_url) as run:
         assert await run(migrations.differences, metadata) == []
         assert await run(migrations.up_to_date, metadata)
@@ -94,8 +99,8 @@ async def test_an_empty_database_gets_the_same_tables_at_once(owner: str, databa
 
 @pytest.mark.parametrize("owner", OWNERS)
 def test_no_capability_has_anothers_table(owner: str) -> None:
-    others = {name for other in {*OWNERS, "ledger"} - {owner} for name in migrations.metadata_of(other).tables}
-    assert set(migrations.metadata_of(owner).tables) & others == set()
+    others = {name for other in {*OWNERS, "ledger"} - {owner} for name in metadata_of(other).tables}
+    assert set(metadata_of(owner).tables) & others == set()
 
 
 @pytest.fixture
@@ -136,8 +141,8 @@ async def test_a_database_from_before_comes_along_with_all_that_is_in_it(
     async with connected(url) as run:
         now = await run(content)
         assert {name: now[name] for name in before} == before
-        assert await run(migrations.differences, migrations.metadata_of(owner)) == []
-        assert await run(migrations.up_to_date, migrations.metadata_of(owner))
+        assert await run(migrations.differences, metadata_of(owner)) == []
+        assert await run(migrations.up_to_date, metadata_of(owner))
     assert sum(map(len, before.values())) >= 1
 
 
@@ -280,7 +285,7 @@ from retinue.database import migrations
 from retinue.store import Store
 
 async def main(url, owner):
-    store = Store(url, migrations.metadata_of(owner), owner=owner)
+    store = Store(url, migrations.metadata_of(f"activities.{owner}.models"), owner=owner)
     await store.open()
     await store.close()
 
@@ -320,4 +325,4 @@ def test_workers_that_start_at_once_on_an_old_database_all_succeed(old_database:
 
 
 def _head(owner: str) -> str:
-    return migrations.newest(migrations.metadata_of(owner).info["migrations"])
+    return migrations.newest(metadata_of(owner).info["migrations"])
