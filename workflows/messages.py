@@ -436,8 +436,9 @@ class RecordedState(StrEnum):
 class RecordedDecision(BaseModel):
     """A decision that the API keeps until a workflow worker answers, or that was refused then."""
 
-    approval_id: str
-    decision: DecisionKind
+    approval_id: str | None = Field(None, description="what was decided; or else `step_id`")
+    step_id: str | None = Field(None, description="of a step that waits for a worker: what was chosen for it")
+    decision: DecisionKind | WorkerChoice
     by: str
     at: Moment
     state: RecordedState

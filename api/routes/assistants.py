@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import PlainTextResponse
@@ -32,6 +32,9 @@ from workflows.messages import AssistantStatus, AssistantView, MessagePage, Send
 
 router = APIRouter(prefix="/v1/assistants", tags=["assistants"], responses=PROBLEMS, route_class=IdempotentRoute)
 _CANCEL_WAIT = 3.0
+_KEPT: dict[int | str, dict[str, Any]] = {
+    202: {"model": Assistant, "description": "Recorded; it takes effect when a workflow worker answers."}
+}
 Accept = Annotated[str, Header(max_length=500)]
 StepId = Annotated[str, Path(max_length=100)]
 ApprovalId = Annotated[str, Path(max_length=100)]
@@ -220,14 +223,26 @@ async def fork(
 @router.post(
     "/{assistant_id}/steps/{step_id}",
     summary="Decide about a step without a worker",
+    responses=_KEPT,
     dependencies=[needs(Permission.ASK)],
 )
 async def choose(
-    assistant_id: str, step_id: StepId, body: ChoiceBody, runs: MyRuns, state: State, once: IdempotentAnswer
+    assistant_id: str,
+    step_id: StepId,
+    body: ChoiceBody,
+    runs: MyRuns,
+    state: State,
+    once: IdempotentAnswer,
+    response: Response,
 ) -> Assistant:
-    """Keep waiting, skip the step or let it fail, while its status is `awaiting_worker`."""
+    """Keep waiting, skip the step or let it fail, while its status is `awaiting_worker`.
+
+    A 202 means that no workflow worker answers: the choice is stored, as a decision about an approval is.
+    """
     await once.claim(body)
-    await runs.choose(assistant_id, step_id, body.choice)
+    if not await runs.choose(assistant_id, step_id, body.choice):
+        response.status_code = HTTPStatus.ACCEPTED
+        return _shown(await runs.view_without_worker(assistant_id), state)
     return _shown(await runs.view(assistant_id), state)
 
 
@@ -235,7 +250,7 @@ async def choose(
     "/{assistant_id}/approvals/{approval_id}",
     summary="Decide an approval",
     tags=["approvals"],
-    responses={202: {"model": Assistant, "description": "Recorded; it takes effect when a workflow worker answers."}},
+    responses=_KEPT,
     dependencies=[needs(Permission.DECIDE)],
 )
 async def decide(

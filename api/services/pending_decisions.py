@@ -1,5 +1,7 @@
 """Decisions made while no workflow worker answers: stored, and delivered when one answers again.
 
+They are about approvals (`Decide`), or about steps without a worker (`ChooseForStep`).
+
 Each is one row with the update's id in Temporal, by which a run accepts it once, however often it is sent: by several
 processes, or again after a crash. In the mode `proved` a row carries a MAC by the decision key, so that write access to
 the API's database decides nothing.
@@ -33,9 +35,19 @@ from retinue.store import Store
 from retinue.temporal.connection import of_workflow
 from retinue.temporal.pollers import live_pollers
 from retinue.temporal.proofs import keeps, kept_mac
-from workflows.messages import ApprovalStatus, AssistantView, Decide, RecordedDecision, RecordedState
+from workflows.messages import (
+    ApprovalStatus,
+    AssistantView,
+    ChooseForStep,
+    Decide,
+    RecordedDecision,
+    RecordedState,
+    StepStatus,
+    WorkerChoice,
+)
 
-UPDATE = "decide"
+Decision = Decide | ChooseForStep
+_UPDATES: dict[str, type[Decision]] = {"decide": Decide, "choose": ChooseForStep}
 _T = PENDING_DECISIONS.c
 _MOST_PER_RUN = 100
 _AT_ONCE = 20
@@ -46,6 +58,8 @@ _NEXT_TRY = timedelta(seconds=5)
 _RPC = timedelta(seconds=5)
 _UPDATE = timedelta(seconds=10)
 _GIVEN_UP = timedelta(days=30)
+_TOO_LATE = frozenset({"ApprovalDecided", "NotWaiting"})
+"""Types of refusals that a decision gets, too, which was delivered before."""
 _log = logging.getLogger("retinue.api")
 
 
@@ -55,6 +69,7 @@ class Kept:
 
     id: str
     assistant_id: str
+    update: str
     owner: str
     payload: bytes
     mac: str
@@ -67,61 +82,61 @@ class PendingDecisions:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def keep(self, client: Client, assistant_id: str, decide: Decide, *, update_id: str) -> None:
+    async def keep(self, client: Client, assistant_id: str, decision: Decision, *, update_id: str) -> None:
         """Store a decision until it can be delivered.
 
         Args:
             client: Its keys encrypt and prove the decision.
             assistant_id: The run.
-            decide: The decision.
+            decision: The decision.
             update_id: Id of the first attempt, which may still arrive.
 
         Raises:
             Conflict: The same person has made another decision, or too many are pending.
         """
-        [payload] = await of_workflow(client, assistant_id).encode([decide])
+        [payload] = await of_workflow(client, assistant_id).encode([decision])
+        update, subject = update_name(decision), _subject(decision)
         row = {
             "id": update_id,
             "assistant_id": assistant_id,
-            "name": UPDATE,
-            "approval_id": decide.approval_id,
-            "owner": decide.by,
-            "decision": str(decide.decision),
+            "name": update,
+            "approval_id": subject,
+            "owner": decision.by,
+            "decision": str(_choice(decision)),
             "payload": payload.SerializeToString(),
-            "mac": kept_mac(client, assistant_id, UPDATE, update_id, [decide]),
+            "mac": kept_mac(client, assistant_id, update, update_id, [decision]),
             "recorded_at": datetime.now(UTC),
             "state": str(RecordedState.WAITING),
         }
         async with self._store.write() as session:
             connection = await session.connection()
             waiting = list((await connection.execute(_waiting().where(_T.assistant_id == assistant_id))).all())
-            if any(one.approval_id == decide.approval_id and one.owner == decide.by for one in waiting):
+            if any((one.name, one.approval_id, one.owner) == (update, subject, decision.by) for one in waiting):
                 return  # sent twice at once: the first one wins
             if len(waiting) >= _MOST_PER_RUN:
                 raise Conflict(f"{_MOST_PER_RUN} decisions of this assistant are already pending")
             await connection.execute(insert(PENDING_DECISIONS).values(row))
 
-    async def is_kept(self, client: Client, assistant_id: str, decide: Decide) -> bool:
-        """Return whether this person's decision about this approval is already pending.
+    async def is_kept(self, client: Client, assistant_id: str, decision: Decision) -> bool:
+        """Return whether this person's decision about this approval or step is already pending.
 
         Raises:
             Conflict: It is another decision.
         """
         about = _waiting().where(
-            _T.assistant_id == assistant_id, _T.approval_id == decide.approval_id, _T.owner == decide.by
+            _T.assistant_id == assistant_id,
+            _T.name == update_name(decision),
+            _T.approval_id == _subject(decision),
+            _T.owner == decision.by,
         )
         async with self._store.read() as session:
             row = (await (await session.connection()).execute(about)).first()
         if row is None:
             return False
         before = await _decoded(client, _kept(row))
-        if before and (before.decision, before.args_hash, before.args) != (
-            decide.decision,
-            decide.args_hash,
-            decide.args,
-        ):
+        if before and _content(before) != _content(decision):
             raise Conflict(
-                f"you have decided {decide.approval_id} already ({before.decision}); that is recorded, may have been "
+                f"you have decided {_subject(decision)} already ({_choice(before)}); that is recorded, may have been "
                 "delivered, and counts when a workflow worker answers again"
             )
         return True
@@ -163,6 +178,27 @@ class PendingDecisions:
             await (await session.connection()).execute(changed.values(values))
 
 
+def update_name(decision: Decision) -> str:
+    """Return the name of the update that delivers it."""
+    return "decide" if isinstance(decision, Decide) else "choose"
+
+
+def _subject(decision: Decision) -> str:
+    """Return the id of the approval or of the step."""
+    return decision.approval_id if isinstance(decision, Decide) else decision.step_id
+
+
+def _choice(decision: Decision) -> str:
+    return decision.decision if isinstance(decision, Decide) else decision.choice
+
+
+def _content(decision: Decision) -> tuple[object, ...]:
+    """Return what two decisions of one person about one thing must have in common to be the same."""
+    if isinstance(decision, Decide):
+        return decision.decision, decision.args_hash, decision.args
+    return (decision.choice,)
+
+
 def _waiting() -> Any:
     return select(PENDING_DECISIONS).where(_T.state == str(RecordedState.WAITING))
 
@@ -172,12 +208,13 @@ def _is_free() -> Any:
 
 
 def _kept(row: Row[Any]) -> Kept:
-    return Kept(row.id, row.assistant_id, row.owner, bytes(row.payload), row.mac, row.recorded_at)
+    return Kept(row.id, row.assistant_id, row.name, row.owner, bytes(row.payload), row.mac, row.recorded_at)
 
 
 def _shown(row: Row[Any]) -> RecordedDecision:
     return RecordedDecision(
-        approval_id=row.approval_id,
+        approval_id=row.approval_id if row.name == "decide" else None,
+        step_id=row.approval_id if row.name == "choose" else None,
         decision=row.decision,
         by=row.owner,
         at=row.recorded_at,
@@ -186,7 +223,7 @@ def _shown(row: Row[Any]) -> RecordedDecision:
     )
 
 
-async def _decoded(client: Client, kept: Kept) -> Decide | None:
+async def _decoded(client: Client, kept: Kept) -> Decision | None:
     """Return the decision; None if it was changed in the database.
 
     Raises:
@@ -194,16 +231,16 @@ async def _decoded(client: Client, kept: Kept) -> Decide | None:
     """
     try:
         payload = Payload.FromString(kept.payload)
-        [decide] = await of_workflow(client, kept.assistant_id).decode([payload], [Decide])
-    except (DecodeError, ValueError, TypeError, RuntimeError):
+        [decision] = await of_workflow(client, kept.assistant_id).decode([payload], [_UPDATES[kept.update]])
+    except (DecodeError, ValueError, TypeError, RuntimeError, KeyError):
         return None
-    return decide if isinstance(decide, Decide) else None
+    return decision if isinstance(decision, Decision) else None
 
 
 def words(one: RecordedDecision, *, reader: str) -> str:
     """Return the notice for a person."""
     whose = "Your decision" if one.by == reader else f"The decision of {one.by}"
-    what = f"{whose} ({one.decision} {one.approval_id})"
+    what = f"{whose} ({one.decision} {one.approval_id or one.step_id})"
     if one.state is RecordedState.WAITING:
         return f"{what} is recorded and takes effect when a workflow worker answers again."
     return f"{what} was recorded but refused: {one.detail}."
@@ -228,6 +265,9 @@ def with_recorded(view: AssistantView, recorded: Sequence[RecordedDecision], *, 
 
 def _counts(view: AssistantView, one: RecordedDecision) -> bool:
     """Return whether a run has already received a decision."""
+    if one.step_id is not None:
+        steps = view.plan.steps if view.plan else []
+        return any(step.id == one.step_id and step.status is not StepStatus.AWAITING_WORKER for step in steps)
     found = next((approval for approval in view.approvals if approval.id == one.approval_id), None)
     return found is not None and (
         found.status is not ApprovalStatus.PENDING or one.by in {vote.by for vote in found.votes}
@@ -250,21 +290,21 @@ async def deliver_for_ever(pending: PendingDecisions, client: Client, connected:
 async def _deliver(pending: PendingDecisions, client: Client, kept: Kept) -> None:
     if not await pending.claim(kept):
         return
-    decide = await _decoded(client, kept)
-    if decide is None or not keeps(client, kept.mac, kept.assistant_id, UPDATE, kept.id, [decide]):
+    decision = await _decoded(client, kept)
+    if decision is None or not keeps(client, kept.mac, kept.assistant_id, kept.update, kept.id, [decision]):
         await pending.settle(kept, RecordedState.REFUSED, "it was changed in the database; decide again")
     elif datetime.now(UTC) - kept.recorded_at > _GIVEN_UP:
         await pending.settle(kept, RecordedState.REFUSED, f"no workflow worker answered in {_GIVEN_UP.days} days")
     else:
-        await _send(pending, client, kept, decide)
+        await _send(pending, client, kept, decision)
 
 
-async def _send(pending: PendingDecisions, client: Client, kept: Kept, decide: Decide) -> None:
+async def _send(pending: PendingDecisions, client: Client, kept: Kept, decision: Decision) -> None:
     run = client.get_workflow_handle(kept.assistant_id)
     try:
-        await run.execute_update(UPDATE, decide, id=kept.id, rpc_timeout=_UPDATE)
+        await run.execute_update(kept.update, decision, id=kept.id, rpc_timeout=_UPDATE)
     except WorkflowUpdateFailedError as error:
-        await _refused(pending, client, kept, decide, error.cause)
+        await _refused(pending, client, kept, decision, error.cause)
     except RPCTimeoutOrCancelledError:
         await pending.try_later(kept)
     except RPCError as error:
@@ -276,28 +316,43 @@ async def _send(pending: PendingDecisions, client: Client, kept: Kept, decide: D
         await pending.settle(kept, RecordedState.COUNTED)
 
 
-async def _refused(pending: PendingDecisions, client: Client, kept: Kept, decide: Decide, cause: BaseException) -> None:
+async def _refused(
+    pending: PendingDecisions, client: Client, kept: Kept, decision: Decision, cause: BaseException
+) -> None:
     kind = cause.type if isinstance(cause, ApplicationError) else None
     if kind == "NotProved":
         await pending.try_later(kept)  # not the decision's fault: keys or clocks are wrong at the moment
-    elif kind == "ApprovalDecided" and await _stands(client, kept, decide):
+    elif kind in _TOO_LATE and await _stands(client, kept, decision):
         await pending.settle(kept, RecordedState.COUNTED)
     else:
         detail = cause.message if isinstance(cause, ApplicationError) else "the assistant did not accept it"
         await pending.settle(kept, RecordedState.REFUSED, detail)
 
 
-async def _stands(client: Client, kept: Kept, decide: Decide) -> bool:
+async def _stands(client: Client, kept: Kept, decision: Decision) -> bool:
     """Return whether the run already has this decision: delivered before a continue-as-new."""
+    if isinstance(decision, ChooseForStep) and decision.choice is WorkerChoice.WAIT:
+        return True  # a worker took the step
     try:
         content = await client.get_workflow_handle(kept.assistant_id).query(
             "view", result_type=dict[str, Any], rpc_timeout=_RPC
         )
     except (RPCError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError):
         return False
-    approvals = {one.id: one for one in AssistantView.model_validate(content).approvals}
-    found = approvals.get(decide.approval_id)
+    view = AssistantView.model_validate(content)
+    return _is_decided(view, decision) if isinstance(decision, Decide) else _is_chosen(view, decision)
+
+
+def _is_decided(view: AssistantView, decide: Decide) -> bool:
+    found = next((one for one in view.approvals if one.id == decide.approval_id), None)
     if found is None:
         return False
     voted = decide.by in {vote.by for vote in found.votes}
     return voted or (found.decided_by, found.decision) == (decide.by, decide.decision)
+
+
+def _is_chosen(view: AssistantView, chosen: ChooseForStep) -> bool:
+    steps = view.plan.steps if view.plan else []
+    error = next((step.error for step in steps if step.id == chosen.step_id), None)
+    wanted = "ChosenToSkip" if chosen.choice is WorkerChoice.SKIP else "ChosenToFail"
+    return error is not None and error.type == wanted

@@ -105,7 +105,7 @@ class RunReader(RunAccess):
         return {
             (assistant_id, one.approval_id): words(one, reader=self._owner)
             for assistant_id, one in found
-            if one.by == self._owner and one.state is RecordedState.WAITING
+            if one.approval_id and one.by == self._owner and one.state is RecordedState.WAITING
         }
 
     async def view_without_worker(self, assistant_id: str) -> AssistantView:

@@ -28,6 +28,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.http.metrics import ASSISTANTS_STARTED, DECISIONS
 from api.services.clocks import check_clocks
 from api.services.forks import forked
+from api.services.pending_decisions import Decision, update_name
 from api.services.run_access import RPC, TYPE, Access
 from api.services.run_list import RunList
 from api.services.run_views import MESSAGE_MEMO
@@ -379,32 +380,33 @@ class Runs(RunList):
         """
         given = body.model_dump(exclude={"wait_seconds", "assistant_id", "approval_id"}, exclude_unset=True)
         decide = Decide(approval_id=approval_id, by=self._owner, **given, **self._mark())
-        counts = await self._decided(assistant_id, decide)
+        await self._check(assistant_id, to=Access.DECIDE)
+        counts = await self._deliver_or_keep(assistant_id, decide)
         DECISIONS.labels(body.decision).inc()
         return counts
 
-    async def _decided(self, assistant_id: str, decide: Decide) -> bool:
-        await self._check(assistant_id, to=Access.DECIDE)
-        if await self._pending.is_kept(self._client, assistant_id, decide):
+    async def _deliver_or_keep(self, assistant_id: str, decision: Decision) -> bool:
+        """Deliver a decision, or keep it where no workflow worker answers; return whether it counts already."""
+        if await self._pending.is_kept(self._client, assistant_id, decision):
             return False
         update_id = str(uuid.uuid4())
-        if not (self._nobody_answers and await self._asks(assistant_id)):
+        if not (self._nobody_answers and await self._may_wait(assistant_id, decision)):
             try:
-                await self._update(assistant_id, "decide", decide, update_id=update_id)
+                await self._update(assistant_id, update_name(decision), decision, update_id=update_id)
             except _NobodyAnswered:
-                if not await self._asks(assistant_id):
+                if not await self._may_wait(assistant_id, decision):
                     raise
                 self._nobody_answers = True
             else:
                 return True
-        await self._pending.keep(self._client, assistant_id, decide, update_id=update_id)
+        await self._pending.keep(self._client, assistant_id, decision, update_id=update_id)
         return False
 
-    async def _asks(self, assistant_id: str) -> bool:
-        """Whether a run is open and waits for a decision, as far as the server knows."""
-        description = await self._describe(assistant_id, to=Access.DECIDE)
-        asks = description.typed_search_attributes.get(PENDING_APPROVALS)
-        return description.status is WorkflowExecutionStatus.RUNNING and bool(asks)
+    async def _may_wait(self, assistant_id: str, decision: Decision) -> bool:
+        """Whether a run is open and may want this decision, as far as the server knows."""
+        description = await self._describe(assistant_id, to=Access.READ)
+        asks = isinstance(decision, ChooseForStep) or bool(description.typed_search_attributes.get(PENDING_APPROVALS))
+        return asks and description.status is WorkflowExecutionStatus.RUNNING
 
     async def after(self, assistant_id: str, *, seconds: float) -> AssistantView:
         """Return the view of a run that the caller has just changed, once it has settled or `seconds` are over."""
@@ -426,10 +428,16 @@ class Runs(RunList):
     def _mark(self) -> dict[str, Credential]:
         return {"through": self._credential} if self._credential else {}
 
-    async def choose(self, assistant_id: str, step_id: str, choice: WorkerChoice) -> None:
-        """Decide about a step without a worker. Errors as for `decide`."""
+    async def choose(self, assistant_id: str, step_id: str, choice: WorkerChoice) -> bool:
+        """Decide about a step without a worker; return whether that counts already. If not, it is stored.
+
+        Raises:
+            NotFound: No such run.
+            Conflict: The step does not wait, another choice is stored, or the run has ended.
+        """
         await self._describe(assistant_id)
-        await self._update(assistant_id, "choose", ChooseForStep(step_id=step_id, choice=choice, by=self._owner))
+        chosen = ChooseForStep(step_id=step_id, choice=choice, by=self._owner)
+        return await self._deliver_or_keep(assistant_id, chosen)
 
     async def _update(self, assistant_id: str, name: str, argument: Any, *, update_id: str | None = None) -> None:
         try:
@@ -438,7 +446,9 @@ class Runs(RunList):
             raise _refusal(error.cause) from None
         except RPCTimeoutOrCancelledError:
             raise _NobodyAnswered(
-                "no workflow worker answered in time", hint="read the assistant before you send this again"
+                "no workflow worker answered in time, and this was not stored",
+                hint="send it again with the same Idempotency-Key, so that it counts once even if it has arrived; "
+                "without such a key read the assistant first",
             ) from None
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:

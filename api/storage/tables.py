@@ -107,7 +107,7 @@ PENDING_DECISIONS = Table(
     Column("claimed_until", UtcDateTime),
     Column("settled_at", UtcDateTime),
 )
-"""For `api.services.pending_decisions`."""
+"""For `api.services.pending_decisions`: by the update's id. `approval_id` is a step's where `name` is `choose`."""
 UNDONE = Table(
     "undone",
     METADATA,

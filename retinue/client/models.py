@@ -226,9 +226,12 @@ class Approval(Shown):
 class RecordedDecision(Shown):
     """A decision that is kept until a workflow worker answers, or that was refused then."""
 
-    approval_id: str
+    approval_id: str | None = None
+    """What was decided; or else `step_id`."""
+    step_id: str | None = None
+    """Of a step that waits for a worker: what was chosen for it."""
     decision: str
-    """One of approve, reject, edit."""
+    """One of approve, reject, edit; of a step wait, skip, fail."""
     by: str
     at: datetime
     state: str
@@ -500,6 +503,10 @@ class Assistant(Shown):
     def waits_for_worker(self, approval_id: str) -> bool:
         """Whether a decision about this approval is recorded, and counts when a workflow worker answers again."""
         return any(one.approval_id == approval_id and one.state == "waiting" for one in self.recorded_decisions)
+
+    def has_choice(self, step_id: str) -> bool:
+        """Whether a choice about this step is recorded, and counts when a workflow worker answers again."""
+        return any(one.step_id == step_id and one.state == "waiting" for one in self.recorded_decisions)
 
     @property
     def ended(self) -> bool:

@@ -25,7 +25,7 @@ from retinue.settings import ROOT
 from retinue.temporal.registry import announce
 from retinue.testing import ScriptedModel, plan_answer, scripted_model
 from tests.api.protocols.a2a.conftest import request
-from tests.conftest import View, pending
+from tests.conftest import View, pending, steps
 from tests.faults.conftest import Server, connected, kill
 from tests.test_main_job import mail
 from workers import children
@@ -38,7 +38,10 @@ EDITED = {"to": ["team@example.com"], "subject": "Porto", "body": "Hello"}
 SENT_ONCE = dict.fromkeys(("approve", "batch", "console", "cli", "mcp", "a2a", "twice", "changed mind"), "Lisbon") | {
     "edit": "Porto"
 }
-REFUSED = {"stale": "args_hash does not match"}
+CHOSEN = {"skip": ("completed", "skipped")}
+"""What is chosen for a step that no worker takes, and what its run and the step become."""
+NO_STEP = "no such step"
+REFUSED = {"stale": "args_hash does not match", NO_STEP: "step k9 does not wait for a worker"}
 
 
 @dataclass
@@ -114,7 +117,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
                 client = await connected()
                 for child in everybody:
                     child.start()
-                for name in ("email", "reasoning"):
+                for name in ("email", "reasoning", "contacts"):
                     await announce(client, activities.load(name).CONTRACT.manifest())
                 await made.answers(0)
                 await made.answers(1)
@@ -145,7 +148,10 @@ async def outage(house: House) -> Outage:
     asked = {way: await house.until(assistant_id, "awaiting_approval") for way, assistant_id in runs.items()}
     for view in asked.values():
         await house.get(view["id"])  # so that both APIs have seen what is asked
+    waiting = {choice: await awaiting_worker(house, choice) for choice in (*CHOSEN, NO_STEP)}
     kill(house.workflows)
+    chosen = await asyncio.gather(*[choose(house, choice, view) for choice, view in waiting.items()])
+    runs |= {choice: view["id"] for choice, view in waiting.items()}
     decided = await asyncio.gather(*[decide(house, way, view) for way, view in asked.items()])
     meanwhile = {way: await house.get(assistant_id) for way, assistant_id in runs.items()}
     kill(house.apis[0])
@@ -159,7 +165,31 @@ async def outage(house: House) -> Outage:
         if way not in REFUSED
     }
     final |= {way: await noticed(house, runs[way]) for way in REFUSED}
-    return Outage(dict(zip(WAYS, decided, strict=True)), meanwhile, after_restart, final)
+    answers = dict(zip((*WAYS, *waiting), (*decided, *chosen), strict=True))
+    return Outage(answers, meanwhile, after_restart, final)
+
+
+async def awaiting_worker(house: House, choice: str) -> View:
+    """A run whose step waits for a worker of contacts, of which there is none."""
+    message = f"Remember Ada, {choice}"
+    step = {"id": "k1", "tool": "contacts.add", "args": {"name": "Ada", "email": "ada@example.com"}}
+    house.model.script(message, *[plan_answer([step])] * 4)
+    assistant_id = (await house.post("/v1/assistants", {"message": message})).json()["id"]
+    view = await house.until(assistant_id, "awaiting_worker", "awaiting_approval")
+    for approval in pending(view):
+        decision = {"decision": "approve", "args_hash": approval["args_hash"]}
+        await house.post(f"/v1/assistants/{assistant_id}/approvals/{approval['id']}", decision)
+    return await house.until(assistant_id, "awaiting_worker")
+
+
+async def choose(house: House, choice: str, view: View) -> list[httpx.Response]:
+    """Choose twice, and then otherwise."""
+    if choice == NO_STEP:
+        return [await house.post(f"/v1/assistants/{view['id']}/steps/k9", {"choice": "skip"})]
+    path = f"/v1/assistants/{view['id']}/steps/k1"
+    chosen = [await house.post(path, {"choice": choice}, api=api) for api in (0, 1)]
+    said = await house.post(f"/v1/assistants/{view['id']}/messages", {"message": "Hello"})
+    return [*chosen, await house.post(path, {"choice": "wait"}), said]
 
 
 async def noticed(house: House, assistant_id: str) -> View:
@@ -194,7 +224,7 @@ async def decide(house: House, way: str, view: View) -> Any:
             first = await house.post(path, {**said, "decision": "approve"})
             return [first, await house.post(path, {**said, "decision": "reject"}, api=1)]
         case "stale":
-            return await house.post(path, {"args_hash": "0" * 64, "decision": "approve"})
+            return [await house.post(path, {"args_hash": "0" * 64, "decision": "approve"})]
         case _:
             return await house.post(path, {**said, "decision": "approve"})
 
@@ -307,7 +337,30 @@ async def test_the_same_again_is_the_same_and_another_one_comes_too_late(outage:
 
 @pytest.mark.parametrize("way", REFUSED)
 async def test_what_does_not_fit_any_more_is_refused_and_told(way: str, house: House, outage: Outage) -> None:
-    assert outage.answers[way].status_code == 202
+    assert [answer.status_code for answer in outage.answers[way]] == [202]
     assert REFUSED[way] in " ".join(outage.final[way]["notices"])
-    assert outage.final[way]["status"] == "awaiting_approval"
+    assert outage.final[way]["status"] in ("awaiting_approval", "awaiting_worker")
     assert sent(house, way, outage) == []
+
+
+@pytest.mark.parametrize("choice", CHOSEN)
+async def test_a_choice_about_a_step_without_a_worker_is_kept_too_and_counts_once(choice: str, outage: Outage) -> None:
+    told = f"Your decision ({choice} k1) is recorded and takes effect when a workflow worker answers again."
+    first, again, otherwise, _said = outage.answers[choice]
+    assert (first.status_code, again.status_code, otherwise.status_code) == (202, 202, 409)
+    assert f"you have decided k1 already ({choice})" in otherwise.json()["detail"]
+    assert told in first.json()["notices"]
+    [recorded] = outage.meanwhile[choice]["recorded_decisions"]
+    assert (recorded["step_id"], recorded["approval_id"], recorded["decision"]) == ("k1", None, choice)
+    final = outage.final[choice]
+    assert (final["status"], steps(final)["k1"]["status"]) == CHOSEN[choice]
+    assert final["recorded_decisions"] == []
+    assert final["notices"].count(f"local chose to {choice} on k1") == 1
+
+
+@pytest.mark.parametrize("choice", CHOSEN)
+async def test_a_message_is_not_kept_and_its_answer_says_so(choice: str, outage: Outage) -> None:
+    *_, said = outage.answers[choice]
+    assert (said.status_code, said.headers["Retry-After"]) == (503, "2")
+    assert "this was not stored" in said.json()["detail"]
+    assert "send it again with the same Idempotency-Key" in said.json()["detail"]
