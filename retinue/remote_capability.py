@@ -116,13 +116,12 @@ class RemoteCapability(ABC):
         async def opened() -> AsyncIterator[None]:
             for logger in self.loggers:
                 logging.getLogger(logger).setLevel(logging.CRITICAL)
-            await self.store.open()
-            self._opened.set()
-            try:
-                yield
-            finally:
-                await self.close()
-                await self.store.close()
+            async with self.store:
+                self._opened.set()
+                try:
+                    yield
+                finally:
+                    await self.close()
 
         calls = [any_activity(self.tools.call, tenant=self._tenant), close_effect(self.ledger)]
         return SimplePlugin(self.contract.name, activities=calls, run_context=opened)
@@ -153,11 +152,8 @@ class RemoteCapability(ABC):
 
     async def accept(self, names: Sequence[str]) -> list[str]:
         """Accept what the remote side says by now about `names`; without any, say what changed. Lines for the operator."""
-        await self.store.open()
-        try:
+        async with self.store:
             return await (self.accept_named(names) if names else self.changes()) or ["nothing changed"]
-        finally:
-            await self.store.close()
 
     def _warn(self, words: str, *args: object) -> None:
         self._log.warning(words, *args, extra={"capability": self.contract.name})
