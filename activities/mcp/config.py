@@ -42,6 +42,11 @@ class ToolRules(BaseModel):
     sensitive: tuple[Argument, ...] | None = Field(
         None, max_length=50, description="names of the arguments that decide where data goes"
     )
+    lookups: dict[Argument, str] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="by an argument that holds an id: the server's tool that reads what it stands for, for the card",
+    )
     title: str | None = Field(None, min_length=1, max_length=60)
     description: str | None = Field(None, min_length=1, max_length=2000, description="instead of the server's own")
 

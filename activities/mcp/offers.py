@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
@@ -89,7 +89,7 @@ def words(tool: Tool, redaction: Redaction) -> str:
 def offers(
     name: str, server: Server, tools: Mapping[str, Tool], redaction: Redaction, left_out: dict[str, str]
 ) -> Iterator[Offer]:
-    """The tools that can be offered, by our names.
+    """The tools that can be offered, by our names, with the look-ups that the operator names.
 
     Args:
         name: Of the capability.
@@ -98,6 +98,14 @@ def offers(
         redaction: Hides secrets that the server repeats.
         left_out: Gets the others, by our names, with the reason.
     """
+    found = {offer.tool: offer for offer in _usable(server, tools, redaction, left_out)}
+    for offer in found.values():
+        yield _with_lookups(offer, server, found, left_out)
+
+
+def _usable(
+    server: Server, tools: Mapping[str, Tool], redaction: Redaction, left_out: dict[str, str]
+) -> Iterator[Offer]:
     for full_name, tool in tools.items():
         rules = server.rules(tool.name)
         if rules is None:
@@ -108,6 +116,35 @@ def offers(
             left_out[full_name] = f"the schema of its arguments cannot be used: {error}"
         except RecursionError:
             left_out[full_name] = "the schema of its arguments is nested too deeply"
+
+
+def _with_lookups(offer: Offer, server: Server, others: Mapping[str, Offer], left_out: dict[str, str]) -> Offer:
+    """The offer with the operator's look-ups; one that cannot be is named instead."""
+    rules = server.rules(offer.tool)
+    kept: dict[str, str] = {}
+    for argument, tool in (rules.lookups if rules else {}).items():
+        if offer.tool not in server.tools and argument not in offer.spec.args_schema.get("properties", {}):
+            continue  # what "*" says is for those that have it
+        if problem := _problem_of_lookup(offer, argument, others.get(tool)):
+            left_out[offer.spec.name] = f"{tool!r} cannot look up `{argument}`: {problem}"
+        else:
+            kept[argument] = others[tool].spec.name
+    if not kept:
+        return offer
+    annotations = offer.spec.annotations.replace(lookups=kept)
+    return replace(offer, spec=offer.spec.model_copy(update={"annotations": annotations}))
+
+
+def _problem_of_lookup(offer: Offer, argument: str, reading: Offer | None) -> str:
+    if argument not in offer.spec.args_schema.get("properties", {}):
+        return "the tool has no argument of that name"
+    if reading is None:
+        return "there is no such tool"
+    if not reading.spec.annotations.read_only or reading.spec.annotations.open_world:
+        return "it must be `read_only` and not `open_world`, since nobody is asked before it runs"
+    if len(reading.spec.args_schema.get("properties", {})) != 1:
+        return "it must take one argument"
+    return ""
 
 
 def _offer(full_name: str, tool: Tool, server: Server, rules: ToolRules, redaction: Redaction) -> Offer:

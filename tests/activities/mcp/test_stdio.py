@@ -55,6 +55,30 @@ async def test_the_operator_may_trust_a_server_and_outweighs_it(files: Configure
         assert server.manifest.tool(f"{server.name}.slow") is None
 
 
+async def test_the_operator_names_the_tools_that_read_what_an_id_stands_for(files: Configure) -> None:
+    tools = {"size": READ, "readFile": {"read_only": True}, "write-file": {"lookups": {"path": "size"}}}
+    async with running(files(tools=tools)) as server:
+        assert server.tool("write_file").annotations.lookups == {"path": f"{server.name}.size"}
+        assert server.manifest.left_out == []
+
+
+@pytest.mark.parametrize(
+    ("lookups", "why"),
+    [
+        ({"path": "nothing"}, "there is no such tool"),
+        ({"path": "readFile"}, "it must be `read_only` and not `open_world`, since nobody is asked before it runs"),
+        ({"path": "tells"}, "it must take one argument"),
+        ({"name": "size"}, "the tool has no argument of that name"),
+    ],
+)
+async def test_a_look_up_that_cannot_be_is_named(files: Configure, lookups: dict[str, str], why: str) -> None:
+    tools = {"size": READ, "tells": READ, "readFile": {"read_only": True}, "write-file": {"lookups": lookups}}
+    async with running(files(tools=tools)) as server:
+        assert server.tool("write_file").annotations.lookups == {}
+        [(argument, tool)] = lookups.items()
+        assert server.manifest.left_out == [f"{server.name}.write_file: {tool!r} cannot look up `{argument}`: {why}"]
+
+
 async def test_a_list_of_tools_that_are_allowed(files: Configure) -> None:
     async with running(files(tools={"readFile": {**READ, "description": "Ours."}, "*": False})) as server:
         assert [(spec.name, spec.description) for spec in server.manifest.tools] == [

@@ -50,7 +50,8 @@ async def files(stack: Stack, tmp_path: Path) -> AsyncIterator[Served]:
         "command": sys.executable,
         "args": ["-P", str(SERVER), str(state)],
         "env": {"FILES_KEY": "${FILES_SECRET}"},
-        "tools": {tool: {"read_only": True, "open_world": False} for tool in ("size", "tells")},
+        "tools": {tool: {"read_only": True, "open_world": False} for tool in ("size", "tells")}
+        | {"write-file": {"lookups": {"path": "size"}}},
     }
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {name: entry}}))
     environment = {
@@ -90,6 +91,19 @@ async def test_a_tool_of_an_unknown_server_is_asked_and_happens_once(stack: Stac
     view = await stack.ended(view["id"])
     assert (view["status"], steps(view)["s1"]["result"]) == ("completed", {"result": "written"})
     assert files.calls() == ["write-file a.txt 5"]
+
+
+async def test_a_card_shows_what_an_id_of_the_server_stands_for(stack: Stack, fresh: Fresh, files: Served) -> None:
+    """The operator's file names the tool that reads it; what that says was written by others."""
+    message = fresh("Write a file")
+    stack.model.script(message, plan_answer([files.tool("write_file", path="a.txt", text="hello")]))
+    view = await stack.asked((await stack.start(message))["id"])
+    [asked] = pending(view)
+    [thing] = asked["card"]["things"]
+    assert (thing["argument"], thing["id"], thing["by_others"]) == ("path", "a.txt", True)
+    assert thing["facts"] == [{"label": "bytes", "value": "12"}]
+    assert "which is bytes 12 (others may have written this)" in asked["preview"]
+    await stack.http.post(f"/v1/assistants/{view['id']}/cancel")
 
 
 async def test_what_is_refused_is_not_sent(stack: Stack, fresh: Fresh, files: Served) -> None:
