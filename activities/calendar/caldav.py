@@ -96,7 +96,9 @@ class CaldavCalendar(Calendar):
         look = await self._view.look(start, end)
         earliest = start if window.starting else LONG_AGO
         found = [
-            [each for each in times if each.start >= earliest and wanted(each.event.title)][: MOST_EVENTS + 1]
+            [each for each in times if each.start >= earliest and wanted(each.event.title, each.event.attendees)][
+                : MOST_EVENTS + 1
+            ]
             for times in look.found
         ]
         in_order = sorted((times for times in found if times), key=lambda times: times[0].start)

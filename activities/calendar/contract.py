@@ -65,7 +65,9 @@ class Window(BaseModel):
 class ListEvents(Window):
     """Arguments of `calendar.list_events`."""
 
-    query: str | None = Field(None, max_length=200, description="only events whose title contains all these words")
+    query: str | None = Field(
+        None, max_length=200, description="only events whose title or attendees contain all these words"
+    )
     starting: bool = Field(False, description="only events that start in the window, not ones that began before it")
 
 

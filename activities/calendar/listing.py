@@ -50,10 +50,18 @@ def bounds(window: Window) -> tuple[datetime, datetime]:
     return start, end
 
 
-def asks_for(query: str | None) -> Callable[[str], bool]:
-    """Whether a title holds all words of the query. Compared here, because SQLite and servers fold only ASCII letters."""
+def asks_for(query: str | None) -> Callable[[str, Sequence[str]], bool]:
+    """Whether a title and attendees hold all words of the query; the domains of addresses do not count.
+
+    Compared here, because SQLite and servers fold only ASCII letters.
+    """
     words = (query or "").casefold().split()
-    return lambda title: all(word in title.casefold() for word in words)
+
+    def holds(title: str, attendees: Sequence[str]) -> bool:
+        text = " ".join([title, *(attendee.partition("@")[0] for attendee in attendees)]).casefold()
+        return all(word in text for word in words)
+
+    return holds
 
 
 def listing(found: Sequence[Sequence[Timed]], *, skipped: int = 0, named: Sequence[str] = ()) -> ListEventsResult:

@@ -44,7 +44,7 @@ class CalendarTools(Calendar):
         """List occurrences; `match` looks at events, so that many occurrences of one series are one match."""
         start, end = bounds(window)
         wanted = asks_for(window.query)
-        events = [event for event in await self._calendar.between(start, end) if wanted(event.title)]
+        events = [each for each in await self._calendar.between(start, end) if wanted(each.title, each.attendees)]
         earliest = start if window.starting else LONG_AGO
         times = ((each for each in occurrences_of(event, start, end) if each.start >= earliest) for event in events)
         found = [list(islice(each, MOST_EVENTS + 1)) for each in times]

@@ -236,7 +236,7 @@ def _misspelt(word: str) -> bool:
 
 
 def search_words(event: Event) -> str | None:
-    """What to look for among titles: a quoted title as it is, else its telling words; None if there are none."""
+    """What to look for in titles and among attendees: a quoted title as it is, else its telling words; None if there are none."""
     if event.quoted:
         return event.title
     words = [

@@ -179,6 +179,26 @@ async def test_a_query_finds_titles_that_hold_all_its_words(call: Call, query: s
     assert await _titles(call, **DAY, query=query) == expected
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("ana", ["Review"]),
+        ("REVIEW ana", ["Review"]),
+        ("sousa", ["Review"]),
+        ("ben", ["Review"]),
+        ("example", []),
+        ("lunch ana", []),
+    ],
+)
+async def test_a_query_finds_people_too_but_not_the_domains_of_their_addresses(
+    call: Call, query: str, expected: list[str]
+) -> None:
+    attendees = ["Ana Sousa <a.s@example.com>", "ben@example.com"]
+    await call("calendar.create_event", **{**LUNCH, "title": "Review", "attendees": attendees})
+
+    assert await _titles(call, **DAY, query=query) == expected
+
+
 async def test_match_is_the_event_when_exactly_one_was_found(call: Call) -> None:
     lunch = await call("calendar.create_event", **LUNCH)
     await call("calendar.create_event", **{**LUNCH, "title": "Dentist"})
