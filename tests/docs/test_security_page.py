@@ -55,4 +55,4 @@ def test_what_shows_it_is_there(named: str) -> None:
 async def test_a_key_that_only_asks_is_refused_there(door: Door, what: str) -> None:  # noqa: F811  # the fixture
     method, _, path = what.partition(" ")
     answer = await door.asks.http.request(method, re.sub(r"\{\w+\}", "x", path), json={})
-    refused(answer, 403, "it needs the permission 'decide'")
+    refused(answer, 403, "this needs the permission 'decide'")
