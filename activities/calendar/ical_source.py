@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from icalendar import Calendar as ICalendar
 
 from activities.calendar.ical_values import Unreadable, calendars
-from retinue.left_out import LeftOut, quoted
+from retinue.file_import import LeftOut, quoted
 
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _LINE_END = re.compile(rb"\r?\n")

@@ -38,8 +38,8 @@ from activities.calendar.models import StoredEvent
 from activities.calendar.recurrence import LONGEST, first_by_rule, moved_along, normalised, rule_after, rule_before
 from activities.calendar.store import Cancellation, Imported, ImportedSeries, series_of
 from activities.calendar.zones import is_offset, zone_of
-from retinue.errors import InvalidArguments, NotFound
-from retinue.left_out import LeftOut, outcome, quoted
+from retinue.errors import InvalidArguments
+from retinue.file_import import LeftOut, content_of, outcome, quoted
 
 LARGEST_FILE = 5 * 1024 * 1024
 _LONGEST_RULE = 500
@@ -81,11 +81,7 @@ def read_file(path: Path, default_zone: str) -> CalendarFile:
         NotFound: There is no such file.
         InvalidArguments: It is larger than 5 MiB or not iCalendar.
     """
-    if not path.is_file():
-        raise NotFound(f"there is no file {path}")
-    if path.stat().st_size > LARGEST_FILE:
-        raise InvalidArguments(f"{path.name} is larger than {LARGEST_FILE // 1024**2} MiB", hint="export it in parts")
-    return read_calendar(path.read_bytes(), default_zone)
+    return read_calendar(content_of(path, LARGEST_FILE), default_zone)
 
 
 def read_calendar(content: bytes, default_zone: str) -> CalendarFile:

@@ -15,7 +15,7 @@ from activities.calendar.models import StoredEvent
 from activities.calendar.recurrence import LAST_YEAR, Series, check_series, excluded_after_move, normalised, occurrences
 from activities.calendar.zones import is_offset, offset_name, zone_of
 from retinue.errors import Conflict, InvalidArguments, NotFound
-from retinue.left_out import LeftOut
+from retinue.file_import import LeftOut
 from retinue.store import Store
 from retinue.times import present
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from activities.contacts import vcard
 from activities.contacts.models import StoredContact
 from activities.contacts.store import person_called
-from retinue.errors import InvalidArguments, NotFound
-from retinue.left_out import LeftOut, outcome, quoted
+from retinue.errors import InvalidArguments
+from retinue.file_import import LeftOut, content_of, outcome, quoted
 
 LARGEST_FILE = 5 * 1024 * 1024
 _OTHERS = re.compile(
@@ -43,12 +43,9 @@ def read_file(path: Path) -> ContactsFile:
         NotFound: There is no such file.
         InvalidArguments: It is larger than 5 MiB, not text in UTF-8, or holds no card.
     """
-    if not path.is_file():
-        raise NotFound(f"there is no file {path}")
-    if path.stat().st_size > LARGEST_FILE:
-        raise InvalidArguments(f"{path.name} is larger than {LARGEST_FILE // 1024**2} MiB", hint="export it in parts")
+    content = content_of(path, LARGEST_FILE)
     try:
-        return read_cards(path.read_text(encoding="utf-8-sig"))
+        return read_cards(content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"))
     except UnicodeDecodeError:
         raise InvalidArguments(f"{path.name} is not text in UTF-8", hint="export it as vCard 3.0 or 4.0") from None
 

@@ -14,8 +14,8 @@ from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
 from retinue.activity_adapter import build_activities
-from retinue.errors import InvalidArguments, NotFound
-from retinue.left_out import LeftOut, outcome
+from retinue.errors import InvalidArguments
+from retinue.file_import import LeftOut, content_of, outcome
 from retinue.temporal.tenant_header import use_tenant
 from retinue.tenancy import ANY_TENANT
 from retinue.times import present
@@ -101,19 +101,8 @@ async def _delivered(content: bytes, mailbox: MailStore) -> tuple[bool, str]:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-            if is_mbox(content):
-                content += file.read(LARGEST_MBOX + 1 - len(content))
-    except FileNotFoundError:
-        raise NotFound(f"there is no file {path}") from None
-    except OSError as error:
-        raise InvalidArguments(f"{path} cannot be read: {error.strerror}") from None
-    if is_mbox(content):
-        if len(content) > LARGEST_MBOX:
-            raise InvalidArguments(f"{path} is larger than {LARGEST_MBOX // 1024**2} MiB", hint="export it in parts")
-    elif len(content) > MAX_BYTES:
+    content = content_of(path, LARGEST_MBOX)
+    if len(content) > MAX_BYTES and not is_mbox(content):
         raise InvalidArguments(f"{path} is larger than {MAX_BYTES // 1024**2} MiB, which is the most a mail may have")
     return content
 

@@ -154,3 +154,8 @@ async def test_a_missing_file_is_not_found(tmp_path: Path, settings: ContactsSet
 def test_endless_nesting_is_one_unreadable_card() -> None:
     with pytest.raises(vcard.Unreadable):
         vcard.read(_card("FN:Ana", *["BEGIN:X"] * 5000, *["END:X"] * 5000))
+
+
+async def test_a_path_that_cannot_be_opened_is_told(tmp_path: Path, settings: ContactsSettings) -> None:
+    with pytest.raises(InvalidArguments, match="cannot be read: File name too long"):
+        await import_file(tmp_path / f"{'x' * 300}.vcf", settings)

@@ -1,15 +1,36 @@
-"""What an import leaves out of a file, named item by item."""
+"""Files that people import: read within a limit, and what is left out of them, named item by item."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from retinue.errors import InvalidArguments, NotFound
 from retinue.text import one_line
 
 MOST_NAMED = 200
 _LONGEST_NAME = 80
 _LONGEST_REASON = 200
+
+
+def content_of(path: Path, most: int) -> bytes:
+    """Read a file of at most `most` bytes.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidArguments: It cannot be read, or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}") from None
+    except OSError as error:
+        raise InvalidArguments(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > most:
+        raise InvalidArguments(f"{path} is larger than {most // 1024**2} MiB", hint="export it in parts")
+    return content
 
 
 @dataclass(frozen=True)
