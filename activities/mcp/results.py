@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from mcp_types import (
     AudioContent,
     BlobResourceContents,
@@ -19,9 +18,9 @@ from mcp_types import (
     TextResourceContents,
 )
 from pydantic import BaseModel, Field
-from referencing.exceptions import Unresolvable
 
 from retinue.operator_config import Redaction
+from retinue.schemas.validator import Checker
 from retinue.text import clip
 
 _MAX_TEXT_BYTES = 160 * 1024
@@ -35,6 +34,7 @@ _LONGEST_PLACE = 100
 _PLAIN_NAME = re.compile(r"\w{1,40}", re.ASCII)
 _MAX_LISTED = 40
 _MAX_LISTED_TEXT = 500
+_RESULTS = Checker()
 _CUT = " [cut: the rest did not fit]"
 
 
@@ -85,8 +85,8 @@ def _mismatch(content: Any, schema: Mapping[str, Any]) -> str:
     if not isinstance(content, dict):
         return "it has no structured content"
     try:
-        error = next(Draft202012Validator(schema).iter_errors(content), None)
-    except (Unresolvable, re.error, ArithmeticError, RecursionError):
+        error = next(_RESULTS.errors(content, schema), None)
+    except (re.error, ArithmeticError, RecursionError):
         return "its schema cannot be used"
     if error is None:
         return ""

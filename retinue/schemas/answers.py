@@ -6,25 +6,35 @@ and a schema that grows large when its references are followed is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from jsonschema.validators import extend
 
 from retinue.json_values import json_size
+from retinue.schemas.validator import Checker
 
 MAX_BYTES = 16 * 1024
 _MAX_PARTS = 5_000
 _SHOWN = 200
+_REFERRING = ("$ref", "$dynamicRef")
+_NAMING = ("$id", "$schema", "$anchor", "$dynamicAnchor")
+"""Keywords that, inside a schema, change what references mean or which validator is used."""
+_PLAIN_REFERENCE = re.compile(r"#(/[^%~]*)?")
+"""A place in the schema, without escapes: `_followed` and the validator must find the same part."""
+
+
+class _NamesItself(Exception):
+    """A part of a schema has a name or a kind of schema of its own; the argument is the keyword."""
 
 
 def _ignored(*_: Any) -> Iterator[Any]:
     yield from ()
 
 
-_VALIDATOR = extend(Draft202012Validator, {"pattern": _ignored, "patternProperties": _ignored})  # type: ignore[no-untyped-call]  # the library leaves it untyped
+_ANSWERS = Checker({"pattern": _ignored, "patternProperties": _ignored})
 
 
 def problem(schema: Mapping[str, Any]) -> str | None:
@@ -41,6 +51,8 @@ def problem(schema: Mapping[str, Any]) -> str | None:
         return f"the schema is no JSON schema (draft 2020-12): {error.message[:_SHOWN]}"
     except RecursionError:
         return "the schema is nested too deeply"
+    except _NamesItself as error:
+        return f"a part of the schema has a {error} of its own"
     except KeyError as error:
         return f"the schema refers to {str(error)[:_SHOWN]}, which is not in it"
     return None
@@ -49,10 +61,7 @@ def problem(schema: Mapping[str, Any]) -> str | None:
 def misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
     """How a value differs from a schema that `problem` takes; None if it fits."""
     try:
-        error = next(
-            iter(_VALIDATOR({name: part for name, part in schema.items() if name != "$schema"}).iter_errors(value)),
-            None,
-        )
+        error = next(_ANSWERS.errors(value, schema), None)
     except RecursionError:
         return "it is nested too deeply"
     return None if error is None else f"/{'/'.join(map(str, error.absolute_path))}: {error.message[:_SHOWN]}"
@@ -63,20 +72,23 @@ def _parts(part: Any, root: Mapping[str, Any], known: dict[str, int]) -> int:
 
     Raises:
         KeyError: A reference leads nowhere, or out of the schema.
+        _NamesItself: A part has a name of its own, or names its own kind of schema.
     """
     if isinstance(part, list):
         return 1 + sum(_parts(member, root, known) for member in part)
     if not isinstance(part, Mapping):
         return 1
-    followed = _followed(part["$ref"], root, known) if isinstance(part.get("$ref"), str) else 0
-    return 1 + followed + sum(_parts(member, root, known) for name, member in part.items() if name != "$defs")
+    if part is not root and (named := [word for word in _NAMING if isinstance(part.get(word), str)]):
+        raise _NamesItself(named[0])
+    followed = [_followed(part[word], root, known) for word in _REFERRING if isinstance(part.get(word), str)]
+    return 1 + sum(followed) + sum(_parts(member, root, known) for member in part.values())
 
 
 def _followed(reference: str, root: Mapping[str, Any], known: dict[str, int]) -> int:
     if reference not in known:
         known[reference] = 1
         target: Any = root
-        if not reference.startswith("#"):
+        if not _PLAIN_REFERENCE.fullmatch(reference):
             raise KeyError(reference)
         for name in reference.removeprefix("#").split("/")[1:]:
             if not isinstance(target, Mapping) or name not in target:

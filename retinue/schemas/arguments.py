@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from jsonschema import Draft202012Validator, FormatChecker, ValidationError
-from jsonschema.validators import extend
+from jsonschema import FormatChecker, ValidationError
+
+from retinue.schemas.validator import KEYWORDS, Checker, Keyword
 
 FORMATS = FormatChecker(formats=("date",))
 MOST_CHECKS = 30_000
@@ -24,7 +25,6 @@ against a union of a hundred schemas would take ten seconds, and this is called 
 JsonTypes = frozenset[str]
 TypesOf = Callable[[Mapping[str, Any]], JsonTypes | None]
 """The JSON types that a reference may bring, None where nobody can tell."""
-_Keyword = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
 _NOTHING_CERTAIN = frozenset({"not", "if", "contains", "uniqueItems", "enum", "const"})
 """Keywords that say nothing certain of a value in which a reference still stands."""
 _LEAD_ON = frozenset({"anyOf", "oneOf", "allOf", "$ref", "$dynamicRef"})
@@ -84,10 +84,9 @@ def problems(
         schema: Their JSON schema.
         types_of: Tells what a reference may bring.
     """
-    plain = {word: value for word, value in schema.items() if word != "$schema"}  # it would name another validator
     marked = {name: _marked(value, types_of) for name, value in args.items()}
     try:
-        yield from map(_telling, _VALIDATOR(plain, format_checker=_Counting()).iter_errors(marked))
+        yield from map(_telling, _ARGUMENTS.errors(marked, schema, _Counting()))
     except _TooMuch:
         yield ValidationError("these are too many values to be checked; use fewer")
 
@@ -112,7 +111,7 @@ def _holds_reference(value: object) -> bool:
     return isinstance(value, _Reference) or (isinstance(value, list) and any(map(_holds_reference, value)))
 
 
-def _tolerant(word: str, check: _Keyword) -> _Keyword:
+def _tolerant(word: str, check: Keyword) -> Keyword:
     """A keyword's check that knows references. Those that lead to other schemas are followed for references too."""
 
     def tolerant(validator: Any, value: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:
@@ -132,14 +131,10 @@ def _tolerant(word: str, check: _Keyword) -> _Keyword:
 def _one_of(validator: Any, branches: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:
     """Exactly one branch; at least one while a reference stands there, since its value may fit only one of them."""
     word = "anyOf" if _holds_reference(instance) else "oneOf"
-    return Draft202012Validator.VALIDATORS[word](validator, branches, instance, schema) or ()
+    return KEYWORDS[word](validator, branches, instance, schema) or ()
 
 
-_VALIDATOR: type[Draft202012Validator] = extend(  # type: ignore[no-untyped-call]  # the library leaves it untyped
-    Draft202012Validator,
-    validators={word: _tolerant(word, check) for word, check in Draft202012Validator.VALIDATORS.items()}
-    | {"oneOf": _one_of},
-)
+_ARGUMENTS = Checker({word: _tolerant(word, check) for word, check in KEYWORDS.items()} | {"oneOf": _one_of})
 
 
 def _as_types(value: Any) -> JsonTypes:

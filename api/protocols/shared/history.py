@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from retinue.conversation import Message, Role
 from retinue.provenance.credential import decides
@@ -27,19 +27,38 @@ def last_said(messages: Sequence[Message]) -> list[Message]:
 
 
 def credited(sent: Sequence[Message], known: Sequence[Message]) -> list[Message]:
-    """Return a client's history, with the stored form of each message that the run has.
+    """Return a client's history, each message with the credential with which it was sent.
 
-    A client's history has no senders. A message with a credential that may not decide must not return as the person's.
+    A client's history has no senders, and clients change white space. So once a credential that may not decide has sent a
+    message, only messages that are known to be the person's count as theirs.
 
     Args:
         sent: The client's messages; consecutive ones are merged.
         known: The run's messages.
     """
-    asked = [said for said in known if said.role is Role.USER and not decides(said.through)]
+    said = [message for message in known if message.role is Role.USER]
+    others = [message for message in said if not decides(message.through)]
+    own = {_words(message.text) for message in said if decides(message.through)}
 
     def heard(message: Message) -> Message:
-        lines = f"\n\n{message.text}\n\n"
-        found = next((said.through for said in asked if f"\n\n{said.text}\n\n" in lines), None)
-        return message.model_copy(update={"through": found}) if found and message.role is Role.USER else message
+        words = _words(message.text)
+        if message.role is not Role.USER or _is_made_of(words, own):
+            return message
+        named = [other.through for other in others if _words(other.text) in words]
+        return message.model_copy(update={"through": named[0] if named else others[-1].through})
 
-    return [heard(message) for message in sent]
+    return [heard(message) for message in sent] if others else list(sent)
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _is_made_of(words: str, own: Collection[str]) -> bool:
+    """Return whether a text is one of the person's, or several of them in a row."""
+    while words:
+        begun = [text for text in own if text and f"{words} ".startswith(f"{text} ")]
+        if not begun:
+            return False
+        words = words[len(max(begun, key=len)) :].lstrip()
+    return True

@@ -77,18 +77,26 @@ async def over_ag_ui(caller: Stack, thread: str, *said: str) -> None:
 
 @pytest.mark.parametrize("say", [over_openai, over_ag_ui], ids=["openai", "ag-ui"])
 @pytest.mark.parametrize("later", ["person", "decides"])
+@pytest.mark.parametrize(
+    "kept", [lambda said: said, lambda said: " ".join(said.split())], ids=["as said", "blanks lost"]
+)
 async def test_in_a_history_that_somebody_else_brings_along(
-    door: Door, fresh: Fresh, address: str, say: Callable[..., Awaitable[None]], later: str
+    door: Door,
+    fresh: Fresh,
+    address: str,
+    say: Callable[..., Awaitable[None]],
+    later: str,
+    kept: Callable[[str], str],
 ) -> None:
-    """The run that heard it has ended, and the client sends what was said."""
-    first, then, talk = fresh(f"Remember {address}"), fresh("Write to that address"), uuid.uuid4().hex
+    """The run that heard it has ended, and the client sends what was said, perhaps not to the last blank."""
+    first, then, talk = fresh(f"Remember  {address}"), fresh("Write to that address"), uuid.uuid4().hex
     door.person.model.script(first, plan_answer([], reply="I will."))
     door.person.model.script(then, plan_answer([typed(address, "Pay me")]), Answer("It is sent."))
     await say(door.asks, talk, first)
-    chat = await newest(door.person, first)
+    chat = await newest(door.person, " ".join(first.split()))
     assert (await door.person.http.post(f"/v1/assistants/{chat}/cancel")).status_code == 202
     await door.person.ended(chat)
-    await say(getattr(door, later), talk, first, "I will.", then)
+    await say(getattr(door, later), talk, kept(first), "I will.", then)
     assert is_asked_through_the_key(await door.person.asked(await newest(door.person, then)))
 
 
