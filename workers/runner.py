@@ -270,6 +270,17 @@ class Announcements:
             self._manifest = manifest
             await self._announce()
 
+    async def replace(self) -> None:
+        """Announce the capability in the place of another version of it, be that newer."""
+        await self._announce(replace=True)
+
+    async def follow_version(self, version: WorkerDeploymentVersion) -> None:
+        """Do so whenever this version becomes the current one. Never ends."""
+        while True:
+            await deployment.until_current(self._client, version)
+            await self.replace()
+            await deployment.until_current(self._client, version, current=False)
+
     async def watch_databases(self) -> None:
         """Announce the capability again whenever a database of this process stops or starts to work. Never ends."""
         while True:
@@ -279,11 +290,11 @@ class Announcements:
                 self._problem = problem
                 await self._announce()
 
-    async def _announce(self) -> None:
+    async def _announce(self, *, replace: bool = False) -> None:
         async with self._turn:
             if self._manifest is not None:
                 manifest = self._manifest.model_copy(update={"problem": self._problem})
-                await announce_until_heard(self._client, manifest)
+                await _until_heard(go_back if replace else announce, self._client, manifest)
 
 
 async def run(name: str, settings: RetinueSettings) -> None:
@@ -342,20 +353,14 @@ async def _announced(client: Client, module: Any, version: WorkerDeploymentVersi
         await asyncio.gather(announcements.follow(module.manifests()), announcements.watch_databases())
         return
     manifest = module.CONTRACT.manifest(notice=module.notice() if hasattr(module, "notice") else "")
-    if version is None or leads:
+    announcements = Announcements(client, manifest)
+    if version is None:
         await stay_announced(client, manifest)
-        await Announcements(client, manifest).watch_databases()
+    elif leads:
+        await announcements.replace()
     else:
-        databases = Announcements(client, manifest).watch_databases()
-        await asyncio.gather(_announce_while_current(client, manifest, version), databases)
-
-
-async def _announce_while_current(client: Client, manifest: Manifest, version: WorkerDeploymentVersion) -> None:
-    """Whenever this version becomes the current one, announce it in the place of what another version announced."""
-    while True:
-        await deployment.until_current(client, version)
-        await _until_heard(go_back, client, manifest)
-        await deployment.until_current(client, version, current=False)
+        await asyncio.gather(announcements.follow_version(version), announcements.watch_databases())
+    await announcements.watch_databases()
 
 
 async def _while_not_lost(beside: Awaitable[None]) -> None:
@@ -467,6 +472,9 @@ def main(name: str) -> None:
     except StoreLost as error:
         _log.error("%s; this worker ends, and a new one opens what stands there now", error.message)
         code = DATABASE_LOST
+    except deployment.NotCurrent as error:
+        _log.error("%s; this worker ends, and its next start tries again", error.message)
+        code = 1
     except Exception:
         _log.exception("worker died", extra={"worker": name})
         code = 1

@@ -251,6 +251,15 @@ async def test_steps_and_manifests_follow_the_current_version_of_a_capability(in
         assert await workers_of(handle) == {workers[version].pid}
 
 
+async def test_a_worker_that_makes_its_version_current_is_announced_though_a_newer_one_lives(
+    installation: Installation,
+) -> None:
+    installation.workflows("one", leads=True)
+    for version in (NewDrawer.version, Drawer.version):
+        installation.start("tests.deploy.rolling", version, build="any", leads=True)
+        await installation.until(functools.partial(installation.announces, version))
+
+
 async def workers_of(handle: Handle) -> set[int]:
     """The processes that began activities of a run."""
     history = await handle.fetch_history()
