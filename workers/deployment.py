@@ -19,11 +19,13 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio import workflow
 from temporalio.api.batch.v1 import BatchOperationUpdateWorkflowExecutionOptions
-from temporalio.api.enums.v1 import RoutingConfigUpdateState, WorkerDeploymentVersionStatus
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion as ProtoVersion
+from temporalio.api.enums.v1 import WorkerDeploymentVersionStatus
 from temporalio.api.workflow.v1 import WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkerDeploymentRequest,
     DescribeWorkerDeploymentResponse,
+    DescribeWorkerDeploymentVersionRequest,
     SetWorkerDeploymentCurrentVersionRequest,
     StartBatchOperationRequest,
 )
@@ -33,7 +35,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkerDeploymentConfig, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
 from retinue.errors import RetinueError
-from retinue.temporal.pollers import live_builds
+from retinue.temporal.pollers import live_builds, routed_to
 
 WITHIN = 120.0
 """Seconds after which a version that could not be made the current one is given up."""
@@ -132,17 +134,26 @@ async def _try_to_make_current(client: Client, version: WorkerDeploymentVersion)
 
 
 async def is_current(client: Client, version: WorkerDeploymentVersion) -> bool:
-    """Whether new work goes to this version, and all its queues know. False where nobody knows the deployment.
+    """Whether new work goes to this version, and its queues know. False where nobody knows the deployment.
+
+    The queues are asked, since a deployment's `routing_config_update_state` may stay in progress for good (server 1.32).
 
     Raises:
         RPCError: Temporal does not answer, or knows no deployments.
     """
     found = await _described(client, version.deployment_name)
-    if found is None:
+    if found is None or not _is(found.worker_deployment_info.routing_config.current_deployment_version, version):
         return False
-    info = found.worker_deployment_info
-    heard = info.routing_config_update_state != RoutingConfigUpdateState.ROUTING_CONFIG_UPDATE_STATE_IN_PROGRESS
-    return heard and info.routing_config.current_deployment_version.build_id == version.build_id
+    asked = ProtoVersion(deployment_name=version.deployment_name, build_id=version.build_id)
+    described = await client.workflow_service.describe_worker_deployment_version(
+        DescribeWorkerDeploymentVersionRequest(namespace=client.namespace, deployment_version=asked)
+    )
+    queues = [(queue.name, queue.type) for queue in described.version_task_queues]
+    return bool(queues) and all([_is(await routed_to(client, *queue), version) for queue in queues])
+
+
+def _is(found: ProtoVersion, version: WorkerDeploymentVersion) -> bool:
+    return (found.deployment_name, found.build_id) == (version.deployment_name, version.build_id)
 
 
 async def until_current(client: Client, version: WorkerDeploymentVersion, *, current: bool = True) -> None:

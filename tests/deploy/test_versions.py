@@ -249,6 +249,9 @@ async def test_steps_and_manifests_follow_the_current_version_of_a_capability(in
         await installation.until(functools.partial(installation.announces, version))
         await installation.approve([handle])
         assert await workers_of(handle) == {workers[version].pid}
+        for _ in range(8):
+            assert await installation.announces(version)
+            await asyncio.sleep(0.2)
 
 
 async def test_a_worker_that_makes_its_version_current_is_announced_though_a_newer_one_lives(
