@@ -1,6 +1,7 @@
 """Child processes of the supervisor: forked from one server that has the heavy imports done, restarted when they die.
 
-A process that is alive and stuck is replaced too: each tells by a file that it is not (`retinue/runtime/watchdog.py`).
+A process that is alive and stuck is replaced too: each tells by a file that it is not (`retinue/runtime/watchdog.py`), or
+answers HTTP requests.
 
 Forking before any Temporal client or runtime exists shares the imports of all workers: a third of the memory and a
 fifth of the start-up time of separate interpreters.
@@ -8,6 +9,8 @@ fifth of the start-up time of separate interpreters.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import multiprocessing
 import os
 import runpy
@@ -20,6 +23,7 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from retinue.runtime.process import DATABASE_LOST, STUCK
 
@@ -30,6 +34,9 @@ SILENCE = 60.0
 _LONGEST_SILENCE = 16 * SILENCE
 _FIRST_TOUCH = 300.0
 """Seconds until the first touch: on a busy machine a process takes long to start."""
+_ASK_EACH = 5.0
+_ANSWER_WITHIN = 30.0
+"""Seconds that a server may take for its answer: it may be busy."""
 _LONGEST_LOOK = 1.0
 """Between two looks no more than this counts: who looks rarely cannot tell how long another was silent."""
 
@@ -93,11 +100,15 @@ class Child:
     environment: Mapping[str, str]
     log: Path
     silence: Silence | None = None
-    """None for a process that touches no file."""
+    """None for a process that is not watched."""
+    address: str | None = None
+    """Of a server that touches no file itself: `http://...`. The file is touched here whenever it answers."""
     process: BaseProcess | None = None
     _started_at: float = 0.0
     _next_start: float = 0.0
     _pause: float = field(default=0.5)
+    _asking: threading.Thread | None = None
+    _stopping: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         """Start it."""
@@ -110,6 +121,11 @@ class Child:
         )
         self.process.start()
         self._started_at = time.monotonic()
+        if self.address and self.silence and self._asking is None:
+            self._asking = threading.Thread(
+                target=_touch_when_answered, args=(self.address, self.silence.file, self._stopping), daemon=True
+            )
+            self._asking.start()
 
     def keep_alive(self) -> None:
         """Start it again if it died, after a pause that grows while it keeps dying; end it if it is frozen."""
@@ -150,6 +166,7 @@ class Child:
 
     def ask_to_stop(self) -> None:
         """Ask it to drain and end."""
+        self._stopping.set()
         if self.process is not None and self.process.is_alive():
             self.process.terminate()
 
@@ -162,6 +179,26 @@ class Child:
             print(f"{self.name} did not stop in time; killing it", flush=True)
             self.process.kill()
             self.process.join(5)
+
+
+def _touch_when_answered(address: str, file: Path, stopping: threading.Event) -> None:
+    """Touch a server's file whenever it answers, whatever it says."""
+    while not stopping.wait(_ASK_EACH):
+        if _answers(address):
+            file.touch()
+
+
+def _answers(address: str) -> bool:
+    place = urlsplit(address)
+    assert place.hostname is not None
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=_ANSWER_WITHIN)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", place.path or "/")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+    return True
 
 
 def _run(module: str, arguments: list[str], environment: dict[str, str], log: str) -> None:

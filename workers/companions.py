@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from workers import temporal_server
-from workers.children import Child
+from workers.children import Child, Silence
 
 _READY_WAIT = 300.0
 """Seconds; on a busy machine it takes long to start."""
@@ -99,7 +99,8 @@ class Radicale:
             "--logging-level": "warning",
         }
         arguments = ["--config", "", *(part for option in options.items() for part in option)]
-        return Child("radicale", "radicale", arguments, {}, logs / "radicale.log")
+        silence = Silence(self._folder.parent / "alive" / "radicale")
+        return Child("radicale", "radicale", arguments, {}, logs / "radicale.log", silence, self._url)
 
     def furnish(self, stopped: Callable[[], bool]) -> None:
         """Wait until it answers; make its calendar and its address book where they are missing."""

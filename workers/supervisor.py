@@ -43,7 +43,6 @@ _DRAIN = 12.0
 _COMPANION_DRAIN = 5.0
 _NAMESPACE = "default"
 _LONG_LOG = 5 * 1024 * 1024
-_WITHOUT_WATCHDOG = ("offline",)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WEATHER_PROBE = "https://api.open-meteo.com/v1/forecast"
 
@@ -172,7 +171,9 @@ class Supervisor:
         if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
             port = temporal_server.free_port()
             model = _offline_model(port)
-            yield self._child("offline", "offline", ["--host", "127.0.0.1", "--port", str(port)])
+            offline = self._child("offline", "offline", ["--host", "127.0.0.1", "--port", str(port)])
+            offline.address = f"http://127.0.0.1:{port}/healthz"
+            yield offline
         capabilities = activities.names()
         yield self._child("api", "api", [], {"RETINUE_WAIT_FOR": ",".join(activities.folders()), **self._codec()})
         yield self._child("workflows", "workers", ["workflows"])
@@ -190,7 +191,7 @@ class Supervisor:
         return {"RETINUE_CODEC_ORIGIN": f"http://{self._settings.host}:{self._settings.temporal_ui_port}"}
 
     def _child(self, name: str, module: str, arguments: list[str], environment: dict[str, str] | None = None) -> Child:
-        silence = None if module in _WITHOUT_WATCHDOG else Silence(self._data / "alive" / name)
+        silence = Silence(self._data / "alive" / name)
         return Child(name, module, arguments, environment or {}, self._logs / f"{name}.log", silence)
 
     def _table(self, *, embedded: bool, weather: dict[str, str]) -> str:

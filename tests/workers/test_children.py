@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from retinue.settings import RetinueSettings
+from workers import children
 from workers.children import Child, Silence
+from workers.companions import companion
+from workers.supervisor import Supervisor
+from workers.temporal_server import free_port
 
 
 @pytest.fixture
@@ -38,6 +43,53 @@ def test_a_frozen_process_is_replaced(child: Child, capfd: pytest.CaptureFixture
         time.sleep(0.2)
     assert "sleeper is frozen: no sign of life for 8 s; ending it" in capfd.readouterr().out
     assert child.silence.patience == 16
+
+
+def offline(data: Path) -> Child:
+    """The offline model as the supervisor starts it."""
+    supervisor = Supervisor(RetinueSettings(data_dir=data))
+    [child] = [child for child in supervisor._plan_children({}) if child.name == "offline"]
+    return child
+
+
+def radicale(data: Path) -> Child:
+    return companion("radicale", host="127.0.0.1", data=data, radicale_port=free_port()).child(data)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("server", [offline, radicale])
+def test_a_server_that_does_not_answer_is_replaced_and_answers_again(
+    server: Callable[[Path], Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setattr(children, "_ASK_EACH", 0.5)
+    (tmp_path / "logs").mkdir()
+    children.prepare()  # a process with threads, as of what asks the servers, must not fork itself
+    child = server(tmp_path)
+    assert child.silence is not None
+    child.silence.patience = 8
+    child.start()
+    try:
+        until_touched(child)
+        assert child.process is not None
+        frozen = child.process.pid
+        assert frozen is not None
+        os.kill(frozen, signal.SIGSTOP)
+        while child.process is None or child.process.pid == frozen:
+            child.keep_alive()
+            time.sleep(0.2)
+        until_touched(child)
+    finally:
+        child.ask_to_stop()
+        child.wait(time.monotonic())
+    assert f"{child.name} is frozen: no sign of life for 8 s; ending it" in capfd.readouterr().out
+
+
+def until_touched(child: Child) -> None:
+    assert child.silence is not None
+    while not child.silence.file.exists():
+        time.sleep(0.05)
 
 
 @pytest.fixture
