@@ -1,7 +1,7 @@
 """Time zones in words of iCalendar, for readers who do not know them by name.
 
-Not by icalendar's own `Timezone.from_tzinfo` (7.3): it writes a change in the offset after it, where RFC 5545 wants the
-offset before it, so that clocks change an hour late and a year of Casablanca's is read back wrong.
+Not by icalendar's own `Timezone.from_tzinfo` (7.3): it writes the change to summer time an hour late (RFC 5545 wants it in
+the offset before the change), and times of Africa/Casablanca are read back wrong.
 """
 
 from collections.abc import Iterator
