@@ -40,6 +40,12 @@ async def _for_the_docs(browser: Browser, url: str) -> None:
     desk = await _page(browser, url)
     await _ask(desk)
     await desk.screenshot(path=IMAGES / "console-decision.png", full_page=True)
+    link = await desk.get_by_role("link", name="Open in Temporal").get_attribute("href")
+    web_ui = await _page(browser, str(link))
+    await web_ui.set_viewport_size({"width": 1800, "height": 1200})
+    await web_ui.get_by_text("User Metadata").first.click()
+    await web_ui.wait_for_timeout(4000)  # what a workflow says of itself stands in frames, which load later
+    await web_ui.screenshot(path=IMAGES / "waiting-run.png")
     phone = await _page(browser, f"{url}/approvals", phone=True, dark=True)
     await phone.wait_for_timeout(500)
     await phone.screenshot(path=IMAGES / "console-phone.png")
