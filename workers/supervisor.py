@@ -45,6 +45,10 @@ _NAMESPACE = "default"
 _LONG_LOG = 5 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WEATHER_PROBE = "https://api.open-meteo.com/v1/forecast"
+_WEATHER_WAIT = 2.5
+"""Seconds that the start waits for the weather service. Values are simulated until it answers."""
+_WEATHER_TIMEOUT = 10.0
+_WEATHER_AGAIN = 30.0
 
 
 class Supervisor:
@@ -68,6 +72,7 @@ class Supervisor:
             for name in dict.fromkeys(companions)
         ]
         self._beside: list[Child] = []
+        self._weather: _WeatherProbe | None = None
         self._stop = threading.Event()
         self._looked_at = 0.0
         self._registry_wait = _REGISTRY_WAIT
@@ -117,17 +122,18 @@ class Supervisor:
         embedded = temporal_address() is None
         if embedded:
             self._start_temporal()
-        weather = _WeatherProbe()
+        self._weather = _WeatherProbe()
         children.prepare()
         self._start_companions()
         if embedded:
             self._await_temporal()
         if self._stop.is_set():
             return
-        self._children = [*self._plan_children(weather.variables())]
+        weather = self._weather.variables()
+        self._children = [*self._plan_children(weather)]
         for child in self._children:
             child.start()
-        print(self._table(embedded=embedded, weather=weather.variables()), flush=True)
+        print(self._table(embedded=embedded, weather=weather), flush=True)
         self._await_ready()
         if embedded:
             self._retention = temporal_server.keep_finished_runs(
@@ -205,7 +211,7 @@ class Supervisor:
             rows.append(("Temporal Web UI", f"{base}:{self._settings.temporal_ui_port}", "every run, step by step"))
         rows += [
             ("Model", *_model_row()),
-            ("Weather", "simulated" if weather else "Open-Meteo", "the service cannot be reached" if weather else ""),
+            ("Weather", "simulated" if weather else "Open-Meteo", "until the service answers" if weather else ""),
             *(one.row() for one in self._companions),
             ("Data and logs", str(self._data), "kept; the next start finds it"),
         ]
@@ -249,7 +255,19 @@ class Supervisor:
             self._unanswered_since = None
         return health
 
+    def _use_real_weather(self) -> None:
+        """Restart a weather worker that simulates once the service can be reached."""
+        for child in self._children:
+            if child.name == "weather" and child.environment.get("WEATHER_PROVIDER") and self._has_weather():
+                print("The weather service answers: weather is not simulated any more", flush=True)
+                child.environment = {k: v for k, v in child.environment.items() if k != "WEATHER_PROVIDER"}
+                child.ask_to_stop()
+
+    def _has_weather(self) -> bool:
+        return self._weather is not None and self._weather.chooses and not self._weather.variables(wait=0)
+
     def _keep_alive(self) -> None:
+        self._use_real_weather()
         for child in [*self._beside, *self._children]:
             child.keep_alive()
         if self._retention is not None and self._retention.poll() is not None:
@@ -295,29 +313,30 @@ def _encrypts() -> bool:
 
 
 class _WeatherProbe:
-    """Finds out beside the start-up whether the weather service can be reached."""
+    """Asks in the background whether the weather service can be reached, until it answers once."""
 
     def __init__(self) -> None:
-        self._reachable = True
-        self._decided = bool(os.environ.get("WEATHER_PROVIDER"))
-        self._thread = threading.Thread(target=self._probe, daemon=True)
-        if not self._decided:
-            self._thread.start()
+        self._answered = threading.Event()
+        self.chooses = not os.environ.get("WEATHER_PROVIDER")
+        """Whether the provider follows from the answer, since the person chose none."""
+        if self.chooses:
+            threading.Thread(target=self._probe, daemon=True).start()
 
-    def variables(self) -> dict[str, str]:
-        """What the weather worker must be told; empty when the service answers or the person chose a provider."""
-        if self._decided:
-            return {}
-        self._thread.join(2.5)
-        return {} if self._reachable else {"WEATHER_PROVIDER": "simulated"}
+    def variables(self, *, wait: float = _WEATHER_WAIT) -> dict[str, str]:
+        """Return the weather worker's variables; empty once the service has answered, or if the person chose a provider."""
+        return {} if not self.chooses or self._answered.wait(wait) else {"WEATHER_PROVIDER": "simulated"}
 
     def _probe(self) -> None:
-        try:
-            urllib.request.urlopen(os.environ.get("WEATHER_URL") or _WEATHER_PROBE, timeout=2).close()
-        except urllib.error.HTTPError:
-            pass  # it answered, and that is all we ask
-        except (OSError, ValueError):
-            self._reachable = False
+        while not self._answered.is_set():
+            try:
+                urllib.request.urlopen(
+                    os.environ.get("WEATHER_URL") or _WEATHER_PROBE, timeout=_WEATHER_TIMEOUT
+                ).close()
+                self._answered.set()
+            except urllib.error.HTTPError:
+                self._answered.set()  # any answer will do
+            except (OSError, ValueError):
+                time.sleep(_WEATHER_AGAIN)
 
 
 @contextlib.contextmanager

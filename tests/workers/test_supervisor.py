@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +44,11 @@ class Worker:
 
     name: str = "workflows"
     replaced: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    stopped: int = 0
+
+    def ask_to_stop(self) -> None:
+        self.stopped += 1
 
     def replace(self, reason: str) -> None:
         self.replaced.append(reason)
@@ -148,3 +156,39 @@ def test_what_waits_is_read_from_a_503(address: str) -> None:
 
 def test_an_api_that_does_not_answer_says_nothing() -> None:
     assert supervisor._health("http://127.0.0.1:1/readyz") is None
+
+
+def test_weather_is_simulated_only_until_its_service_answers(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a busy start the service may answer too late."""
+    answers = threading.Event()
+    monkeypatch.setattr(supervisor, "time", time)
+    monkeypatch.setattr(supervisor, "_WEATHER_AGAIN", 0.05)
+    monkeypatch.delenv("WEATHER_PROVIDER", raising=False)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: _open(answers))
+    house.supervisor._weather = probe = supervisor._WeatherProbe()
+    chosen = probe.variables(wait=0.2)
+    house.worker.name, house.worker.environment = "weather", dict(chosen)
+    house.supervisor._keep_alive()
+    assert (chosen, house.worker.stopped) == ({"WEATHER_PROVIDER": "simulated"}, 0)
+    answers.set()
+    probe.variables(wait=30)
+    for _ in range(2):
+        house.supervisor._keep_alive()
+    assert (house.worker.environment, house.worker.stopped) == ({}, 1)
+    assert "The weather service answers" in capsys.readouterr().out
+
+
+def test_a_chosen_provider_stays(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEATHER_PROVIDER", "simulated")
+    house.supervisor._weather = probe = supervisor._WeatherProbe()
+    house.worker.name, house.worker.environment = "weather", {"WEATHER_PROVIDER": "simulated"}
+    house.supervisor._keep_alive()
+    assert (probe.variables(), house.worker.stopped) == ({}, 0)
+
+
+def _open(answers: threading.Event) -> io.BytesIO:
+    if not answers.is_set():
+        raise TimeoutError
+    return io.BytesIO()
