@@ -1,7 +1,7 @@
-"""Personal API keys: 256 random bits each, of which the table holds the hash.
+"""Personal API keys: 256 random bits each; the table stores the hash.
 
-A key says who its person is, and may narrow what they may do. What they may at most is looked up anew at each use: for
-people of an identity provider it is what their latest token said.
+A key identifies its owner and may limit their permissions. The owner's permissions are looked up at each use: for people
+of an identity provider they are those of the latest token.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from retinue.store import Store
 PREFIX = "rtn_"
 LASTS, LONGEST = timedelta(days=90), timedelta(days=366)
 MOST = 50
-"""Keys of one person."""
+"""Maximum number of keys per person."""
 _SHOWN = len(PREFIX) + 6
 _COARSE = timedelta(hours=1)
-"""How exactly the last use is noted."""
+"""Resolution of the last use."""
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key without its secret. `scopes` is None where it may do all that its person may."""
+    """A key without its secret. `scopes` is None if it has all permissions of its owner."""
 
     id: str
     name: str
@@ -45,7 +45,7 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class KeyOwner:
-    """Whose a key is that somebody brought along."""
+    """The owner of a presented key."""
 
     name: str
     tenant: str
@@ -53,7 +53,7 @@ class KeyOwner:
 
 
 class ApiKeys:
-    """The table of keys."""
+    """The table of API keys."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -61,10 +61,10 @@ class ApiKeys:
     async def add(
         self, person: Person, name: str, scopes: frozenset[Permission] | None, expires_at: datetime
     ) -> tuple[ApiKey, str]:
-        """Make a key; gives it and its secret, which is kept nowhere.
+        """Create a key; return it with its secret, which is not stored.
 
         Raises:
-            Conflict: They have `MOST` already.
+            Conflict: The owner already has `MOST` keys.
         """
         secret = PREFIX + secrets.token_urlsafe(32)
         made = ApiKey(f"k-{secrets.token_hex(8)}", name, secret[:_SHOWN], scopes, datetime.now(UTC), expires_at)
@@ -89,16 +89,16 @@ class ApiKeys:
         return made, secret
 
     async def of(self, person: Person) -> list[ApiKey]:
-        """Somebody's keys, newest first, expired ones too."""
+        """Return a person's keys, newest first, including expired ones."""
         query = select(API_KEYS).where(API_KEYS.c.owner == person.owner).order_by(API_KEYS.c.created_at.desc())
         async with self._store.read() as session:
             return [_key(row) for row in (await (await session.connection()).execute(query)).all()]
 
     async def revoke(self, person: Person, key_id: str) -> None:
-        """End a key at once.
+        """Revoke a key at once.
 
         Raises:
-            NotFound: They have none of that id.
+            NotFound: The person has no such key.
         """
         gone = delete(API_KEYS).where(API_KEYS.c.id == key_id, API_KEYS.c.owner == person.owner)
         async with self._store.write() as session:
@@ -106,7 +106,7 @@ class ApiKeys:
                 raise NotFound("there is no such key")
 
     async def live(self, key_id: str, owner: str) -> ApiKey | None:
-        """Somebody's key by its id; None where it is unknown, revoked or expired."""
+        """Return a person's key by its id; None if unknown, revoked or expired."""
         query = select(API_KEYS).where(
             API_KEYS.c.id == key_id, API_KEYS.c.owner == owner, API_KEYS.c.expires_at > datetime.now(UTC)
         )
@@ -115,7 +115,7 @@ class ApiKeys:
         return _key(row) if row else None
 
     async def held(self, secret: str) -> KeyOwner | None:
-        """Whose key it is; None where it is unknown, revoked or expired."""
+        """Return the owner of a key; None if unknown, revoked or expired."""
         now = datetime.now(UTC)
         query = select(API_KEYS).where(API_KEYS.c.digest == _digest(secret), API_KEYS.c.expires_at > now)
         async with self._store.read() as session:
@@ -133,14 +133,14 @@ class ApiKeys:
             await (await session.connection()).execute(noted)
 
     async def roles(self, owner: str) -> frozenset[Role] | None:
-        """What somebody's latest token said; None where there never was one."""
+        """Return the roles of a person's latest token; None without any."""
         query = select(PEOPLE.c.roles).where(PEOPLE.c.owner == owner)
         async with self._store.read() as session:
             said: str | None = (await (await session.connection()).execute(query)).scalar_one_or_none()
         return None if said is None else frozenset(Role(role) for role in said.split())
 
     async def note_roles(self, person: Person) -> None:
-        """Remember what somebody's token says about their roles, where that is news."""
+        """Store the roles of a person's token, if they changed."""
         if await self.roles(person.owner) == person.roles:
             return
         row = {"roles": _words(person.roles), "seen_at": datetime.now(UTC)}
@@ -150,7 +150,7 @@ class ApiKeys:
                 connection = await session.connection()
                 if not (await connection.execute(changed)).rowcount:
                     await connection.execute(insert(PEOPLE).values(owner=person.owner, **row))
-        except IntegrityError:  # another request of theirs was first
+        except IntegrityError:  # a concurrent request was first
             async with self._store.write() as session:
                 await (await session.connection()).execute(changed)
 

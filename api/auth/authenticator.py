@@ -1,4 +1,4 @@
-"""Who calls: one place for every door. A credential that somebody brings along is believed or refused, never ignored."""
+"""Authenticates callers of all protocols. A presented credential is accepted or refused, never ignored."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from retinue.provenance.credential import Credential, CredentialKind, decides
 from retinue.store import Store
 
 BY_PROXY = frozenset(Role) - {Role.AUDITOR}
-"""The roles of whom the authenticating proxy names."""
+"""Roles of people named by the authenticating proxy."""
 
 
 class AuthMethod(StrEnum):
-    """By what somebody was recognised."""
+    """The kind of a caller's credential."""
 
     SINGLE_USER = "single-user"
     PROXY = "proxy"
@@ -32,7 +32,7 @@ class AuthMethod(StrEnum):
 
 @dataclass(frozen=True)
 class Authentication:
-    """Somebody, by what we know them, and until when that holds where it is a key."""
+    """An authenticated person, how they were authenticated, and the expiry of their key."""
 
     person: Person
     how: AuthMethod
@@ -40,7 +40,7 @@ class Authentication:
 
 
 class Authenticator:
-    """Recognises callers as this installation is configured."""
+    """Authenticates callers as this installation is configured."""
 
     def __init__(self, settings: IdentitySettings, store: Store, *, user_header: str | None) -> None:
         expected = settings.expected()
@@ -48,12 +48,12 @@ class Authenticator:
         self._keys, self._header = ApiKeys(store), user_header
 
     async def caller(self, headers: Headers, session: str | None) -> Authentication:
-        """Who sent these headers, with this credential behind their session cookie, if they have one.
+        """Authenticate a request by its headers and the credential of its session cookie, if any.
 
         Raises:
-            NotAuthenticated: There is no credential, or a bad one.
-            NotAllowed: The proxy's header names nobody.
-            ServiceUnavailable: The identity provider is away.
+            NotAuthenticated: The credential is missing or invalid.
+            NotAllowed: The proxy's header has no name.
+            ServiceUnavailable: The identity provider does not answer.
         """
         found = _bearer(headers)
         credential = session if found is None else found
@@ -66,9 +66,9 @@ class Authenticator:
         return Authentication(LOCAL, AuthMethod.SINGLE_USER)
 
     def _proxied(self, names: list[str]) -> Person:
-        """Whom the proxy names. A proxy that adds its header behind the caller's own one decides nothing: refused."""
+        """Return the person named by the proxy. Two headers are refused: one may be the caller's own."""
         if len(names) != 1 or not NAME.fullmatch(names[0]) or names[0] in RESERVED:
-            raise NotAllowed(f"the header {self._header} names nobody", hint="an authenticating proxy must set it")
+            raise NotAllowed(f"the header {self._header} has no name", hint="an authenticating proxy must set it")
         return Person(names[0], BY_PROXY, recognised_by=(CredentialKind.PROXY, "", ""))
 
     async def _by(self, credential: str) -> Authentication:
@@ -90,9 +90,9 @@ class Authenticator:
         return Authentication(person, AuthMethod.KEY, held.key.expires_at)
 
     async def still_decides(self, credential: Credential | None, owner: str) -> bool:
-        """Whether whoever once came as `owner` with a credential that could decide could do so with it today.
+        """Return whether `owner` could still decide today with a credential that could decide before.
 
-        A key that was revoked or has expired can nothing any more, so what was allowed with it counts no longer.
+        A revoked or expired key can do nothing, so what was allowed with it no longer applies.
         """
         tenant, _, name = owner.rpartition(":")
         roles = await self._roles(name, tenant)
@@ -107,7 +107,7 @@ class Authenticator:
         return Person(name, roles, tenant, scopes).may(Permission.DECIDE)
 
     async def _roles(self, name: str, tenant: str) -> frozenset[Role] | None:
-        """What the person of a key is now; None where this installation knows nobody of that name."""
+        """Return the current state of a key's owner; None if this installation does not know them."""
         if self._tokens is not None:
             found = await self._keys.roles(Person(name, frozenset(), tenant).owner)
             if found is not None or self._header is None:
@@ -120,7 +120,7 @@ class Authenticator:
 
 
 def _bearer(headers: Headers) -> str | None:
-    """What stands after `Bearer`; empty words count, since somebody meant to sign in. Of two nobody knows which counts."""
+    """Return the value after `Bearer`. An empty one is a failed sign-in; two headers are ambiguous and refused."""
     given = headers.getlist("authorization")
     scheme, _, credential = given[0].partition(" ") if len(given) == 1 else ("bearer" if given else "", "", "")
     return credential.strip() if scheme.lower() == "bearer" else None

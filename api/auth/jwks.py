@@ -1,4 +1,4 @@
-"""The public keys of an identity provider: fetched from where the configuration says, never from where a token does."""
+"""Public keys of an identity provider: fetched from the configured address, never from one in a token."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 FRESH = 600.0
 """Seconds after which the keys are fetched again."""
 STALE = 86_400.0
-"""Seconds for which the last keys serve while the issuer is away."""
+"""Seconds for which the last keys are used while the issuer does not answer."""
 BETWEEN = 60.0
-"""Seconds between two looks for an unknown key, or for new ones."""
+"""Seconds between two fetches for an unknown key."""
 FIRST_AGAIN = 2.0
-"""Seconds between two attempts as long as there were never any keys."""
+"""Seconds between two attempts before the first success."""
 _TIMEOUT = 5.0
 _LARGEST = 256 * 1024
 _MOST_KEYS = 50
@@ -41,23 +41,24 @@ class Jwks:
         self._lock = asyncio.Lock()
 
     async def key(self, kid: str | None) -> PyJWK | None:
-        """The key of that id; without an id the only one. None if the issuer has none such.
+        """Return the key with this id; without an id the only key. None if there is none.
 
         Raises:
-            ServiceUnavailable: The issuer is away, and there are no keys that still serve.
+            ServiceUnavailable: The issuer does not answer, and there are no usable cached keys.
         """
         if not self._serves(kid) or (self._is_due(kid) and not self._lock.locked()):
-            async with self._lock:  # who looks right now looks for everybody
+            async with self._lock:  # one fetch serves all waiting requests
                 if self._is_due(kid):
                     await self._refresh()
         if self._age(self._fetched) > STALE:
             raise ServiceUnavailable(
-                "who you are cannot be checked: the identity provider does not answer", hint="try again in a minute"
+                "the key or token cannot be checked: the identity provider does not answer",
+                hint="try again in a minute",
             )
         return self._found(kid)
 
     def _serves(self, kid: str | None) -> bool:
-        """Whether what we have is good enough while somebody else's request looks for new keys: nobody waits for that."""
+        """Return whether the cached keys suffice while another request fetches new ones."""
         return self._age(self._fetched) <= STALE and self._found(kid) is not None
 
     def _found(self, kid: str | None) -> PyJWK | None:
@@ -75,7 +76,7 @@ class Jwks:
         return float("inf") if since is None else time.monotonic() - since
 
     async def _refresh(self) -> None:
-        """Fetch the keys; what was there stays when that fails."""
+        """Fetch the keys; keep the old ones if that fails."""
         import httpx
 
         self._tried = time.monotonic()
@@ -88,10 +89,10 @@ class Jwks:
         self._keys, self._fetched = found, time.monotonic()
 
     async def _discovered(self, http: Any) -> str:
-        """Where the keys are, as the issuer's discovery document says.
+        """Return the keys' address from the issuer's discovery document.
 
         Raises:
-            ValueError: It is another issuer's, or names no address that can be believed.
+            ValueError: It is another issuer's, or its address is not trustworthy.
         """
         document = await _document(http, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
         url = document.get("jwks_uri")
@@ -101,7 +102,7 @@ class Jwks:
 
 
 async def _document(http: Any, url: str) -> dict[str, Any]:
-    """A JSON object of bounded size; redirects are not followed."""
+    """Fetch a JSON object of bounded size; redirects are not followed."""
     read = bytearray()
     async with http.stream("GET", url) as response:
         if response.status_code != 200:
@@ -112,15 +113,15 @@ async def _document(http: Any, url: str) -> dict[str, Any]:
                 raise ValueError("too large")
     found = json.loads(read)
     if not isinstance(found, dict):
-        raise ValueError("no object")  # it is the issuer's value, not our type
+        raise ValueError("no object")  # the issuer's value may have any type
     return found
 
 
 def _usable(document: dict[str, Any]) -> dict[str, PyJWK]:
-    """The keys that sign by an algorithm of ours; others are passed over.
+    """Return the keys with a supported algorithm; others are ignored.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such key.
     """
     listed = document.get("keys")
     keys: dict[str, PyJWK] = {}

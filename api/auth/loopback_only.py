@@ -1,4 +1,4 @@
-"""The single-user mode: who brings no credential is the one person, so that nobody else may reach the address."""
+"""The single-user mode: a caller without a credential is the user, so only they may reach the address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMES = frozenset({"localhost"})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs of this machine reach that address. Names are not looked up."""
+    """Return whether the address is loopback. Names are not resolved."""
     try:
         address = ip_address(host.strip("[]"))
     except ValueError:
@@ -22,31 +22,31 @@ def is_loopback(host: str) -> bool:
 
 
 def check_address(host: str) -> None:
-    """Before the start.
+    """Check the listen address before the start.
 
     Raises:
         InvalidArguments: Others could reach it.
     """
     if not is_loopback(host):
         raise InvalidArguments(
-            f"RETINUE_HOST={host} would let everybody in the network act as the one person of this installation",
-            hint="tell people apart by RETINUE_OIDC_ISSUER or RETINUE_USER_HEADER, listen on 127.0.0.1, or say "
+            f"RETINUE_HOST={host} would let everyone in the network act as the user of this single-user installation",
+            hint="set RETINUE_OIDC_ISSUER or RETINUE_USER_HEADER, listen on 127.0.0.1, or set "
             "RETINUE_PRIVATE_ADDRESS=true where nobody else reaches the address, as in a container whose port is "
             "published on 127.0.0.1 alone",
         )
 
 
 def check_arrival(scope: Mapping[str, Any]) -> None:
-    """At each request: whoever starts the application in a server of their own chooses the address there.
+    """Check the address of each request: another server may serve the application elsewhere.
 
-    A socket of the file system has a path for an address, and is for this machine alone.
+    A Unix socket has a path as its address and is local.
 
     Raises:
-        NotAllowed: It came to an address that others reach.
+        NotAllowed: It came to an address that others can reach.
     """
     server = scope.get("server")
     if server is not None and not server[0].startswith("/") and not is_loopback(server[0]):
         raise NotAllowed(
-            "this installation tells nobody apart, so it answers on loopback only",
+            "this is a single-user installation, so it answers on loopback only",
             hint="set RETINUE_OIDC_ISSUER, or RETINUE_PRIVATE_ADDRESS=true where nobody else reaches this address",
         )

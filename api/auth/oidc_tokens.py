@@ -1,4 +1,4 @@
-"""Tokens of an identity provider (OIDC): whom a JWT names, if it is meant for us and nobody tampered with it."""
+"""Tokens of an identity provider (OIDC): validates a JWT and returns its person."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from api.auth.principals import HOME, Person, Role
 from api.auth.settings import IdentitySettings
 from retinue.errors import NotAuthenticated
 
-BAD = "the key or token is not valid here: it is unknown, expired, revoked or meant for somebody else"
-"""Every bad credential gets this one sentence, so that nobody learns by trying."""
+BAD = "the key or token is not valid here: it is unknown, expired, revoked or meant for another service"
+"""The same sentence for every invalid credential, so that attempts reveal nothing."""
 _ALGORITHMS = frozenset({"RS256", "ES256", "EdDSA"})
 _LEEWAY = 30
-"""Seconds by which clocks may differ."""
+"""Tolerated clock difference in seconds."""
 _LONGEST = 8192
 
 
 class Tokens:
-    """Recognises people by tokens of one issuer for one audience."""
+    """Authenticates people by tokens of one issuer for one audience."""
 
     def __init__(self, settings: IdentitySettings, issuer: str, audience: str) -> None:
         self._settings, self._issuer, self._audience = settings, issuer, audience
         self._jwks = Jwks(issuer, settings.retinue_oidc_jwks_url)
 
     async def person(self, token: str) -> Person:
-        """Whom it names.
+        """Return the token's person.
 
         Raises:
-            NotAuthenticated: It is no token, not the issuer's, not for us, too old, or names nobody.
-            ServiceUnavailable: The issuer's keys cannot be had.
+            NotAuthenticated: It is not a valid token of the issuer for this audience, is expired, or has no name.
+            ServiceUnavailable: The issuer's keys cannot be fetched.
         """
         return self._named(await self._claims(token))
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        # here, since only who has an identity provider needs it
+        # imported here: only installations with an identity provider need it
         import jwt
 
         unreadable = (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -62,7 +62,7 @@ class Tokens:
                 leeway=_LEEWAY,
                 options={"require": ["exp", "sub", "iss", "aud"]},
             )
-        except unreadable:  # the library expects values of the right type in places
+        except unreadable:  # the library assumes the types of some values
             raise NotAuthenticated(BAD) from None
         return claims
 

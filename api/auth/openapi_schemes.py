@@ -1,4 +1,4 @@
-"""How the OpenAPI document says that callers are recognised. Who they are, `api.auth.authenticator` finds out."""
+"""Security schemes of the OpenAPI document. `api.auth.authenticator` authenticates."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SESSION = APIKeyCookie(
     name=SESSION_COOKIE,
     scheme_name="session",
     auto_error=False,
-    description="what POST /v1/session gives a browser; changes then need an `Origin` that is ours",
+    description="the cookie set by POST /v1/session; changes then need our own `Origin`",
 )
 _PROXY = "proxy"
 
 
 def add_security_schemes(app: FastAPI, *, alone: bool, user_header: str | None) -> None:
-    """Complete the document by what the configuration decides.
+    """Add the configured security schemes to the document.
 
     Args:
-        app: Its routes tell that they want a credential by depending on `BEARER` and `SESSION`.
-        alone: Whether who brings no credential is the one person of this installation.
-        user_header: In which an authenticating proxy names the caller, if there is one.
+        app: Its routes declare that they need a credential by depending on `BEARER` and `SESSION`.
+        alone: Whether this is a single-user installation.
+        user_header: The header of an authenticating proxy, if any.
     """
     plain: Callable[[], dict[str, Any]] = app.openapi
 
@@ -43,14 +43,14 @@ def add_security_schemes(app: FastAPI, *, alone: bool, user_header: str | None) 
 
 
 def _complete(document: dict[str, Any], *, alone: bool, user_header: str | None) -> None:
-    """Add the further ways to be recognised to what wants a credential; say of the rest that it wants none."""
+    """Add the other schemes to operations with a credential; mark the rest as public."""
     more: list[dict[str, list[str]]] = [{_PROXY: []}] if user_header else [{}] if alone else []
     if user_header:
         document["components"]["securitySchemes"][_PROXY] = {
             "type": "apiKey",
             "in": "header",
             "name": user_header,
-            "description": "set by the authenticating proxy; what callers send under this name it removes",
+            "description": "set by the authenticating proxy, which removes the callers' own header",
         }
     for operations in document["paths"].values():
         for operation in operations.values():

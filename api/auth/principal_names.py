@@ -1,4 +1,4 @@
-"""Names from outside as names of ours: reversibly, so that no two people ever become one."""
+"""Encodes external names reversibly, so that two people never get the same name."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + "._@+-")
 _FIRST = frozenset(string.ascii_letters + string.digits)
 _LONGEST = 100
 RESERVED = frozenset({"signal", "policy"})
-"""Names by which the workflows say that nobody is known, or that nobody decided."""
+"""Names that the workflows use for an unknown person or for no decision."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 _OURS = RESERVED | {"local"}
 
 
 def encoded(name: str) -> str | None:
-    """`auth0|7` becomes `auth0~7C7`; None where it is empty or too long. What is plain stays as it is.
+    """Encode a name: `auth0|7` becomes `auth0~7C7`, plain names stay; None if empty or too long.
 
-    `~` itself is encoded as well, and names that mean something to us lose their first letter to the encoding.
+    `~` itself is encoded as well, and so is the first letter of reserved names.
     """
     try:
         parts = [_char(char, first=not index, ours=name in _OURS) for index, char in enumerate(name[: _LONGEST + 1])]

@@ -1,4 +1,4 @@
-"""People at the front door: who somebody is, in which organisation, and what their roles let them do."""
+"""People: name, organisation, roles and their permissions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retinue.provenance.credential import Credential, CredentialKind
 
 
 class Permission(StrEnum):
-    """What a route asks for. Every route names exactly one."""
+    """A permission. Every route requires exactly one."""
 
     READ = "read"
     ASK = "ask"
@@ -22,7 +22,7 @@ class Permission(StrEnum):
 
 
 class Role(StrEnum):
-    """What somebody is in their organisation."""
+    """A role in an organisation."""
 
     OWNER = "owner"
     APPROVER = "approver"
@@ -36,23 +36,23 @@ ALLOWS: Mapping[Role, frozenset[Permission]] = {
     Role.OPERATOR: frozenset({Permission.READ, Permission.OPERATE, Permission.KEYS, Permission.DECODE}),
     Role.AUDITOR: frozenset({Permission.READ, Permission.KEYS}),
 }
-"""An auditor reads every run of the organisation, everybody else their own and what they are asked to decide."""
+"""Permissions by role. An auditor reads every run of the organisation; others read their own and those they decide."""
 
 HOME = ""
-"""The organisation of an installation that has only one."""
+"""The name of the only organisation of an installation."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody whom the front door has recognised.
+    """An authenticated person.
 
     Attributes:
         name: Unique within the organisation, as in `anna` or `anna@example.com`.
-        roles: Of this person.
+        roles: The person's roles.
         tenant: The organisation; empty where there is only one.
-        scopes: What an API key was limited to; None where nothing was.
-        recognised_by: The kind of the credential, with the id and the name of an API key; None for the one person of
-            an installation that tells nobody apart.
+        scopes: The permissions of an API key; None if it has all of its owner's.
+        recognised_by: The kind of the credential, with the id and the name of an API key; None in a single-user
+            installation.
     """
 
     name: str
@@ -62,36 +62,38 @@ class Person:
     recognised_by: tuple[CredentialKind, str, str] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a name that could be read as another's: whoever recognises people must write it otherwise.
+        """Refuse ambiguous names: the authenticator must encode them.
 
         Raises:
-            ValueError: The name or the organisation holds `:` or `*`, or there is no name.
+            ValueError: The name or the organisation contains `:` or `*`, or the name is empty.
         """
         if not self.name or {":", "*"} & {*self.name, *self.tenant}:
-            raise ValueError("a person's name and organisation hold neither ':' nor '*', and the name is not empty")
+            raise ValueError(
+                "a person's name and organisation must not contain ':' or '*', and the name must not be empty"
+            )
 
     @property
     def owner(self) -> str:
-        """Under this name runs, grants, budgets and schedules are kept: unique over all organisations."""
+        """Return the owner name of runs, grants, budgets and schedules: unique over all organisations."""
         return f"{self.tenant}:{self.name}" if self.tenant else self.name
 
     def may(self, permission: Permission) -> bool:
-        """Whether their roles allow it and nothing narrows that."""
+        """Return whether roles and scopes include the permission."""
         allowed = any(permission in ALLOWS[role] for role in self.roles)
         return allowed and (self.scopes is None or permission in self.scopes)
 
     def check(self, permission: Permission) -> None:
-        """Refuse what they may not do.
+        """Check a permission.
 
         Raises:
-            NotAllowed: Their roles, or the key they use, do not allow it.
+            NotAllowed: The roles, or the key in use, do not include it.
         """
         if not self.may(permission):
             raise NotAllowed(f"this needs the permission {str(permission)!r}")
 
     @property
     def credential(self) -> Credential | None:
-        """What they were recognised by, for the runs that they start and talk to."""
+        """Return the credential, for the runs that they start and send messages to."""
         may_decide = self.may(Permission.DECIDE)
         if self.recognised_by is None:
             return None if may_decide else Credential(kind=CredentialKind.TOKEN, may_decide=False)
@@ -100,9 +102,9 @@ class Person:
         return Credential(kind=kind, **known) if may_decide else Credential(kind=kind, **known, may_decide=False)
 
     def audits(self) -> bool:
-        """Whether they read what others of their organisation asked for."""
+        """Return whether they may read all runs of their organisation."""
         return Role.AUDITOR in self.roles and self.may(Permission.READ)
 
 
 LOCAL = Person("local", frozenset(Role) - {Role.AUDITOR})
-"""The one person of a single-user installation on loopback. They see what is theirs, as ever: there is nobody to audit."""
+"""Return the user of a single-user installation on loopback. They see only their own runs: nothing to audit."""

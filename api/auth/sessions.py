@@ -1,8 +1,8 @@
-"""Sessions of browsers: a cookie in place of an API key or a token, for pages that should not keep either.
+"""Browser sessions: a cookie instead of an API key or a token, for pages that should store neither.
 
-The cookie holds 256 random bits. Our table holds their hash, and the credential sealed with them: each request finds the
-credential again and is recognised by it as if it had brought it along, so that a revoked key, an expired token or a lost
-role ends a session at once. Without the cookie the table is worthless.
+The cookie has 256 random bits. The table stores their hash, and the credential encrypted with them. Each request is
+authenticated by that credential, so that a revoked key, an expired token or a lost role ends a session at once. Without
+the cookie the table is useless.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sessions:
         self._store = store
 
     async def begin(self, credential: str) -> str:
-        """A new session for whoever this credential belongs to; gives what the cookie is to hold."""
+        """Create a session for this credential; return the cookie's value."""
         secret = secrets.token_urlsafe(32)
         row = {
             "id": _digest(secret),
@@ -41,7 +41,7 @@ class Sessions:
         return secret
 
     async def credential(self, secret: str) -> str | None:
-        """The credential behind a cookie; None where the session has ended or never was."""
+        """Return the credential of a cookie; None if the session has ended or does not exist."""
         living = select(SESSIONS.c.credential).where(
             SESSIONS.c.id == _digest(secret), SESSIONS.c.expires_at > datetime.now(UTC)
         )
@@ -51,22 +51,22 @@ class Sessions:
         return None if found is None else found.decode()
 
     async def end(self, secret: str) -> None:
-        """End a session; one that was never there is ended too."""
+        """End a session; idempotent."""
         async with self._store.write() as session:
             await (await session.connection()).execute(delete(SESSIONS).where(SESSIONS.c.id == _digest(secret)))
 
 
 async def session_credential(request: Request) -> str | None:
-    """The API key or token that the request's session cookie stands for, if it has one that lives.
+    """Return the API key or token of the request's session cookie, if it has a live session.
 
-    `api.http.same_origin.OwnSite` has refused by now what another site's page made a browser send.
+    `api.http.same_origin` has already refused requests of other sites' pages.
     """
     secret = session_of(request.headers)
     return None if secret is None else await Sessions(request.app.state.house.keys.store).credential(secret)
 
 
 def hand_out(response: Response, request: Request, secret: str) -> None:
-    """Set the cookie: out of reach of scripts, not sent along from other sites' pages, and only by TLS where we have it."""
+    """Set the cookie: HttpOnly, SameSite, and Secure if TLS is in use."""
     response.set_cookie(
         SESSION_COOKIE,
         secret,

@@ -1,4 +1,4 @@
-"""Settings of who is recognised at the front door."""
+"""Settings of authentication."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class IdentitySettings(BaseSettings):
-    """The identity provider whose tokens are taken; without an issuer none are."""
+    """The identity provider whose tokens are accepted; none without an issuer."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    retinue_oidc_issuer: str | None = Field(None, description="exactly as the tokens' `iss` has it")
-    retinue_oidc_audience: str | None = Field(None, description="what the tokens' `aud` must name")
-    retinue_oidc_jwks_url: str | None = Field(None, description="where its keys are; by default as its discovery says")
-    retinue_oidc_name_claim: str = Field(
-        "sub", description="the claim that names the person, unique and for ever theirs"
+    retinue_oidc_issuer: str | None = Field(None, description="exactly the tokens' `iss`")
+    retinue_oidc_audience: str | None = Field(None, description="required in the tokens' `aud`")
+    retinue_oidc_jwks_url: str | None = Field(
+        None, description="address of its keys; default: from its discovery document"
     )
-    retinue_oidc_tenant_claim: str | None = Field(None, description="the claim that names the organisation")
-    retinue_oidc_roles_claim: str | None = Field(None, description="the claim that lists roles; unset: all are owners")
+    retinue_oidc_name_claim: str = Field(
+        "sub", description="the claim with the person's name; unique and never reassigned"
+    )
+    retinue_oidc_tenant_claim: str | None = Field(None, description="the claim with the organisation")
+    retinue_oidc_roles_claim: str | None = Field(
+        None, description="the claim with the roles; unset: everyone is an owner"
+    )
     retinue_oidc_roles: dict[str, Role] = Field(
-        default_factory=lambda: {role.value: role for role in Role}, description="our role for each value of that claim"
+        default_factory=lambda: {role.value: role for role in Role}, description="the role for each value of that claim"
     )
 
     @field_validator("retinue_oidc_issuer", "retinue_oidc_jwks_url")
@@ -35,10 +39,10 @@ class IdentitySettings(BaseSettings):
         return value
 
     def expected(self) -> tuple[str, str] | None:
-        """Issuer and audience of the tokens that are taken; None where none are.
+        """Return issuer and audience of accepted tokens; None if there is no issuer.
 
         Raises:
-            ValueError: There is an issuer and no audience: tokens for other applications would be taken.
+            ValueError: The audience is missing: tokens for other applications would be accepted.
         """
         if self.retinue_oidc_issuer is None:
             return None
@@ -48,7 +52,7 @@ class IdentitySettings(BaseSettings):
 
 
 def may_be_asked(url: str) -> bool:
-    """Whether keys from this address can be believed: nobody on the way could have changed them."""
+    """Return whether keys from this address can be trusted: they are not changed on the way."""
     from urllib.parse import urlsplit
 
     try:

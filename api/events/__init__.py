@@ -1,1 +1,1 @@
-"""What happens in a run, told while it happens."""
+"""Events of a run, sent as they happen."""

@@ -1,7 +1,7 @@
-"""Following runs: many readers of one run share one follower, and each is told what it does not know yet.
+"""Broadcasts runs: all readers of one run share one follower, and each gets what is new to it.
 
-A reader holds no queue. It is told the difference between the run as it stands and what it was told last, so a slow one
-hears of fewer states in between, costs no memory, and never misses where things stand.
+A reader has no queue. It gets the difference between the run's current state and its last one, so a slow reader skips
+states in between, uses no memory, and never misses the current state.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from api.storage.idempotency import IdempotencyKeys
 from retinue.errors import NotFound, TooMany
 
 MAX_STREAMS = 50
-"""Of one person in one process."""
+"""Maximum streams of one person in one process."""
 _QUIET = (1.0, 15.0)
-"""Seconds until the server is asked again about a run whose history stands still while work goes on; and at most."""
+"""First and longest interval in seconds between reads of a run that works without new history."""
 _WRITING = 0.3
-"""Seconds between looks at a text while a model writes it, however many read."""
+"""Seconds between reads of a text while a model writes it."""
 _RECONNECT = (0.5, 5.0)
 IDLE_TTL = 5.0
-"""Seconds for which a run is still followed when its last reader has gone: most who lose a connection come back."""
+"""Seconds for which a run is followed after its last reader left: most lost connections return."""
 _log = logging.getLogger("retinue.events")
 
 
@@ -40,9 +40,9 @@ class RunBroadcaster:
     """Follows one run for all its readers.
 
     Attributes:
-        picture: The run as it stood last; None before the first look.
+        picture: The run's last state; None before the first read.
         reachable: False while Temporal does not answer.
-        gone: Whether it is no longer kept.
+        gone: Whether the run is no longer stored.
     """
 
     def __init__(self, source: RunSource) -> None:
@@ -59,42 +59,42 @@ class RunBroadcaster:
 
     @property
     def texts(self) -> list[RunDraft]:
-        """What models are writing at the moment."""
+        """Return the texts that models are writing at the moment."""
         return self._source.texts
 
     @property
     def done(self) -> bool:
-        """Whether it follows no longer: the run has ended as far as it knows, or it met a bug of ours."""
+        """Return whether the follower has stopped: the run has ended, or an internal error occurred."""
         return self._task.done()
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing more can be known: it is no longer kept, or the process goes down."""
+        """Return whether there is nothing more to read: the run is no longer stored, or the process shuts down."""
         return self.gone or self._task.cancelled()
 
     def stop(self) -> asyncio.Task[None]:
-        """Follow no longer. The task is done a little later."""
+        """Stop following. The task ends a little later."""
         self._task.cancel()
         return self._task
 
     def request_refresh(self) -> int:
-        """Ask for a look that has not begun yet; gives its number for `shows`.
+        """Request a read that has not started yet; return its number for `shows`.
 
-        The first one comes by itself, once the history was read: without it, a run that has ended would be asked too.
+        The first read needs no request: it follows the history, so that an ended run is not queried.
         """
         if self._looks:
             self._source.moved.set()
         return self._looks + 1
 
     def shows(self, look: int) -> bool:
-        """Whether the picture is of that look, or of a later one."""
+        """Return whether the current state is of that read, or of a later one."""
         return self._shown >= look
 
     async def news(self) -> None:
         """Return at the next change.
 
         Raises:
-            BaseException: A bug of ours ended the follower; its readers end with it.
+            BaseException: An internal error stopped the follower; its readers stop, too.
         """
         if self._task.done():
             self._task.cancelled() or self._task.result()
@@ -106,7 +106,7 @@ class RunBroadcaster:
             waiting.cancel()
 
     async def _follow(self) -> None:
-        """Until the run has ended; over all outages of Temporal."""
+        """Follow until the run has ended, over all outages of Temporal."""
         pause = _RECONNECT[0]
         while not (self.gone or (self.snapshot and self.snapshot.ended)):
             try:
@@ -134,7 +134,7 @@ class RunBroadcaster:
             await asyncio.gather(history, return_exceptions=True)
 
     async def _look_on(self, history: asyncio.Task[None]) -> None:
-        """Look whenever the history has moved, and now and then while it stands still and work goes on."""
+        """Read whenever the history has moved, and at intervals while the run works without new history."""
         pause = _QUIET[0]
         while not (self.snapshot and self.snapshot.ended):
             moved = await self._moved(history, pause)
@@ -143,7 +143,7 @@ class RunBroadcaster:
             pause = _QUIET[0] if changed else min(pause * 2, _QUIET[1])
 
     async def _moved(self, history: asyncio.Task[None], pause: float) -> bool:
-        """Whether the run itself is to be asked again; False after a pause in which its history stood still.
+        """Return whether the run must be queried again; False after an interval without new history.
 
         Raises:
             RPCError: Temporal does not answer.
@@ -158,7 +158,7 @@ class RunBroadcaster:
         return moved.done() or history.done() or not self._is_whole or self.snapshot is None
 
     async def _first_of(self, tasks: set[asyncio.Future[Any]], pause: float) -> None:
-        """Wait for one of them, and tell meanwhile what models are writing; after the pause, if it counts, go on."""
+        """Wait for one of them, reading drafts meanwhile; return after the pause at the latest."""
         now = asyncio.get_running_loop().time
         until = now() + pause
         while self._source.writing and now() < until:
@@ -198,22 +198,22 @@ class Reader:
 
     @property
     def over(self) -> bool:
-        """Whether everything was told and nothing follows."""
+        """Return whether everything was delivered and the run has ended."""
         snapshot = self._broadcaster.snapshot
         return self._broadcaster.stopped or (snapshot is not None and snapshot.ended)
 
     @property
     def fully_delivered(self) -> bool:
-        """Whether the run has ended, and all of it was told. A process that goes down is over, and has not told all."""
+        """Return whether the run has ended and everything was delivered; False during shutdown."""
         return self._broadcaster.snapshot is not None and self._broadcaster.snapshot.ended
 
     @property
     def reachable(self) -> bool:
-        """False while Temporal does not answer; what is missed meanwhile is told afterwards."""
+        """Return False while Temporal does not answer; missed changes are delivered afterwards."""
         return self._broadcaster.reachable
 
     async def read(self, within: float | None = None) -> list[Event]:
-        """What is new; nothing, if nothing came within so many seconds, or Temporal went away or came back."""
+        """Return new events; none after a timeout, or when Temporal stops or resumes answering."""
         reachable = self.reachable
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -224,10 +224,10 @@ class Reader:
         return []
 
     async def _catch_up(self) -> None:
-        """Wait until the follower is where the reader was: another process, which told it, may have been ahead.
+        """Wait until the follower has reached the reader's position: another process may have been ahead.
 
-        The history alone does not say so: what was told may count events that were not yet noted here. So the follower
-        looks once more, at once and for all who come at the same time.
+        The history alone does not show that: the reader's state may include events not yet read here. So the follower
+        reads once more, at once and for all concurrent readers.
         """
         if self._look is None and not self._is_caught_up():
             self._look = self._broadcaster.request_refresh()
@@ -250,7 +250,7 @@ class Reader:
 
 
 class RunBroadcasters:
-    """All followers of a process, by run, while somebody reads."""
+    """The followers of a process, by run, while there are readers."""
 
     def __init__(self, client: Client, keys: IdempotencyKeys) -> None:
         self._client = client
@@ -260,11 +260,11 @@ class RunBroadcasters:
         self._closed = False
 
     def has_room(self, owner: str) -> bool:
-        """Whether that person may open another stream."""
+        """Return whether that person may open another stream."""
         return self._streams[owner] < MAX_STREAMS
 
     def readers_by_run(self) -> dict[str, int]:
-        """How many read which run at the moment."""
+        """Return the current number of readers by run."""
         return {
             assistant_id: broadcaster.readers
             for assistant_id, broadcaster in self._broadcasters.items()
@@ -273,7 +273,7 @@ class RunBroadcasters:
 
     @contextlib.asynccontextmanager
     async def reader(self, assistant_id: str, cursor: EventCursor, *, owner: str) -> AsyncIterator[Reader]:
-        """A reader, for as long as it reads."""
+        """Open a reader for the duration of the context."""
         broadcaster = self._following(assistant_id)
         broadcaster.readers += 1
         self._streams[owner] += 1
@@ -299,14 +299,14 @@ class RunBroadcasters:
             del self._streams[owner]
 
     def _rest(self, assistant_id: str) -> None:
-        """Follow no longer, if nobody came back; one who came and went again has a later call of this."""
+        """Stop following if no reader has returned; a later reader has its own call of this."""
         broadcaster = self._broadcasters.get(assistant_id)
         if broadcaster is not None and not broadcaster.readers:
             del self._broadcasters[assistant_id]
             broadcaster.stop()
 
     async def close(self) -> None:
-        """Follow nothing any more: all streams end at once, and their readers go on elsewhere."""
+        """Stop all followers: streams end at once, and their readers resume elsewhere."""
         self._closed = True
         stopped = [broadcaster.stop() for broadcaster in self._broadcasters.values()]
         self._broadcasters.clear()
@@ -314,7 +314,7 @@ class RunBroadcasters:
 
 
 class RunEvents:
-    """The events of one caller's runs. A run of somebody else looks like one that does not exist."""
+    """The events of one caller's runs. Another person's run looks like one that does not exist."""
 
     def __init__(self, runs: Runs, broadcasters: RunBroadcasters, *, owner: str) -> None:
         self._runs = runs
@@ -322,31 +322,31 @@ class RunEvents:
         self._owner = owner
 
     async def ended(self, assistant_id: str) -> bool:
-        """Whether the run has ended; asks whose it is.
+        """Return whether the run has ended, after checking access.
 
         Raises:
-            NotFound: There is none, or it is somebody else's.
-            TooMany: The caller reads too many runs already.
+            NotFound: It does not exist, or belongs to another person.
+            TooMany: The caller already reads too many runs.
         """
         description = await self._runs.readable(assistant_id)
         if not self._broadcasters.has_room(self._owner):
-            raise TooMany(f"you read {MAX_STREAMS} streams of events already; close some", retry_after=30)
+            raise TooMany(f"you already have {MAX_STREAMS} open event streams; close some", retry_after=30)
         return description.status is not WorkflowExecutionStatus.RUNNING
 
     def reader(self, assistant_id: str, after: str | None = None) -> contextlib.AbstractAsyncContextManager[Reader]:
-        """A reader of a run that `ended` was asked about."""
+        """Open a reader of a run that was checked by `ended`."""
         return self._broadcasters.reader(assistant_id, parse_event_id(after), owner=self._owner)
 
     async def follow(self, assistant_id: str, after: str | None = None) -> AsyncIterator[Event]:
-        """All events of a run from now to its end: first where it stands, then what changes.
+        """Yield all events of a run until its end: first its current state, then each change.
 
         Args:
             assistant_id: The assistant.
-            after: The id of the last event that was read; then only what changed since.
+            after: The id of the last event that was read; then only later changes.
 
         Raises:
-            NotFound: There is none, or it is somebody else's.
-            TooMany: The caller reads too many runs already.
+            NotFound: It does not exist, or belongs to another person.
+            TooMany: The caller already reads too many runs.
         """
         await self.ended(assistant_id)
         async with self.reader(assistant_id, after) as reader:

@@ -1,8 +1,8 @@
-"""What a reader was told, small enough to be an event's id.
+"""The state of a reader, small enough to be an event's id.
 
-A reader who comes back may meet another process, or one that was started anew, so nothing is remembered here: the id
-itself says what its reader knows, as short prints of the parts of the view. What differs from the view as it stands
-is what changed since. A changed part is taken for an unchanged one once in four thousand million changes.
+A reader may resume at another or a restarted process, so no state is stored here: the id itself contains what its
+reader has, as short digests of the parts of the view. Parts that differ from the current view have changed since. A
+changed part is missed once in four thousand million changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEY = 3
 _PRINT = 4
 _RUN = 8
 MAX_PRINTS = 400
-"""Of an id, which has ten characters for each. Of a run with more parts a few are told again after a resume."""
+"""Parts in an id, ten characters each. Of a run with more parts a few are sent again after a resume."""
 MAX_ID = 6000
 _START = "-"
 
@@ -31,38 +31,38 @@ def _digest(value: Any, size: int) -> bytes:
 
 @dataclass(frozen=True)
 class Mark:
-    """One state of one part of a view: its name and its content as prints."""
+    """One state of one part of a view: digests of its name and its content."""
 
     key: bytes
     content: bytes
 
     @classmethod
     def of(cls, name: str, content: Any) -> Mark:
-        """The mark of what can be written as JSON."""
+        """Return the mark of a JSON value."""
         return cls(_digest(name, _KEY), _digest(content, _PRINT))
 
 
 def order_of(ids: Iterable[str]) -> str:
-    """The print of an order of steps."""
+    """Return the digest of an order of steps."""
     found = list(ids)
     return _digest(found, _PRINT).hex() if found else _START
 
 
 def beginning(run: str) -> str:
-    """What an id holds of an execution's id."""
+    """Return the part of an execution's id that a cursor contains."""
     return run[:_RUN]
 
 
 @dataclass
 class EventCursor:
-    """What one reader knows.
+    """The state of one reader.
 
     Attributes:
-        run: The beginning of the execution's id that it was told of last.
-        event: That execution's last history event that may count in it.
-        messages: How many messages of the conversation, from its beginning.
-        order: Of the steps, by `order_of`.
-        marks: The last told state of each part.
+        run: The beginning of the last execution's id.
+        event: That execution's last history event that may be included.
+        messages: Number of messages, from the first one.
+        order: The order of the steps, by `order_of`.
+        marks: The last sent state of each part.
     """
 
     run: str = ""
@@ -72,28 +72,28 @@ class EventCursor:
     marks: dict[bytes, bytes] = field(default_factory=dict)
 
     def knows(self, mark: Mark) -> bool:
-        """Whether this state of this part is the one that was told last."""
+        """Return whether this state of this part is the last sent one."""
         return self.marks.get(mark.key) == mark.content
 
     def has_heard_of(self, mark: Mark) -> bool:
-        """Whether any state of this part was told."""
+        """Return whether any state of this part was sent."""
         return mark.key in self.marks
 
     def note(self, marks: Iterable[Mark]) -> None:
-        """Remember the last told states."""
+        """Store the last sent states."""
         self.marks.update((mark.key, mark.content) for mark in marks)
 
     def keep(self, marks: Iterable[Mark]) -> None:
-        """Forget parts that the view no longer has."""
+        """Remove parts that the view no longer has."""
         there = {mark.key for mark in marks}
         self.marks = {key: content for key, content in self.marks.items() if key in there}
 
     def format_event_id(self, run: str, event: int) -> str:
-        """As an event's id.
+        """Format it as an event's id.
 
         Args:
             run: The execution; a chat that continues as new has several.
-            event: Its last history event that may count in what was told.
+            event: Its last history event that may be included.
         """
         self.run, self.event = beginning(run), event
         prints = b"".join(key + content for key, content in list(self.marks.items())[-MAX_PRINTS:])
@@ -102,7 +102,7 @@ class EventCursor:
 
 
 def parse_event_id(event_id: str | None) -> EventCursor:
-    """Read an id back. One that is not ours counts as none: its reader is told everything."""
+    """Parse an event's id. An invalid one counts as none: its reader gets everything."""
     try:
         run, event, messages, order, packed = (event_id or "")[:MAX_ID].split(".")
         prints = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)

@@ -1,7 +1,7 @@
-"""Texts that models are writing for a run at the moment, as the server keeps them beside its history.
+"""Drafts: texts that models are writing for a run at the moment, from activity heartbeats.
 
-They are no part of the run: an activity that ends takes its own away, and what it wrote stands in the view then. So a
-piece of text has no id, nobody resumes at one, and who missed some has missed nothing.
+They are not part of the run: when the activity ends, its draft is gone and the text is in the view. So a piece of text
+has no id, and a reader who missed some pieces has missed nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from retinue.errors import Undecipherable
 
 REPLY = "reply"
 _WRITERS = {"reasoning.reply": REPLY, "reasoning.compose": ""}
-"""Activities that write texts, and what these are called; nothing where it is the step's id."""
+"""Activities that write texts, and the names of these; empty for the step's id."""
 
 
 @dataclass(frozen=True)
 class RunDraft:
-    """What stands of one text.
+    """The current draft of one text.
 
     Args:
         about: `reply`, or the id of the step that writes it.
-        attempt: Which one it is; each begins anew.
-        text: Its beginning.
+        attempt: Number of the attempt; each starts from the beginning.
+        text: The text so far.
     """
 
     about: str
@@ -39,17 +39,17 @@ class RunDraft:
 
 
 def writers(description: WorkflowExecutionDescription) -> list[PendingActivityInfo]:
-    """The activities that write at the moment."""
+    """Return the activities that are writing."""
     pending = description.raw_description.pending_activities
     return [activity for activity in pending if activity.activity_type.name in _WRITERS]
 
 
 async def written(description: WorkflowExecutionDescription, converter: DataConverter) -> list[RunDraft]:
-    """What they have written so far.
+    """Return the current drafts of a run.
 
     Args:
-        description: Of the run.
-        converter: Reads what belongs to the run.
+        description: The run's description.
+        converter: The data converter for the run.
     """
     found = [await _read(activity, converter) for activity in writers(description)]
     return [text for text in found if text is not None]
@@ -70,7 +70,7 @@ async def _read(activity: PendingActivityInfo, converter: DataConverter) -> RunD
 
 
 def _draft(cursor: object) -> Draft | None:
-    """What is told, if it is a draft; heartbeats also carry what was used."""
+    """Return the draft in a heartbeat, if any; heartbeats also carry usage."""
     try:
         return Draft.model_validate(cursor)
     except ValidationError:
@@ -78,13 +78,13 @@ def _draft(cursor: object) -> Draft | None:
 
 
 class DraftCursor:
-    """How far one reader was told, on one connection."""
+    """The position of one reader in drafts, on one connection."""
 
     def __init__(self) -> None:
         self._heard: dict[str, RunDraft] = {}
 
     def new(self, texts: Sequence[RunDraft]) -> Iterator[Event]:
-        """What the reader does not know yet; one that began anew is told from its beginning."""
+        """Return the new pieces; a restarted text is sent from its beginning."""
         self._keep(texts)
         for text in texts:
             known = self._heard.get(text.about)
@@ -94,7 +94,7 @@ class DraftCursor:
                 yield _event(text, offset)
 
     def _keep(self, texts: Iterable[RunDraft]) -> None:
-        """Forget what is finished, and other attempts."""
+        """Remove finished texts and other attempts."""
         current = {text.about: text.attempt for text in texts}
         self._heard = {about: known for about, known in self._heard.items() if current.get(about) == known.attempt}
 

@@ -1,4 +1,4 @@
-"""The events of a run, as every door tells them."""
+"""The events of a run, for all protocols."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 
 class EventKind(StrEnum):
-    """What an event is about; the name of the SSE event."""
+    """The kind of an event; the name of the SSE event."""
 
     PLAN = "plan"
     STEP = "step"
@@ -25,8 +25,6 @@ class EventKind(StrEnum):
 class Event(BaseModel):
     """One event. What `data` holds by kind, and how a reader folds it into a view: docs/events.md."""
 
-    id: str | None = Field(
-        None, description="names the place in the run's history and what was told; a piece of text has none"
-    )
+    id: str | None = Field(None, description="position for Last-Event-ID; empty for a piece of text")
     kind: EventKind
-    data: dict[str, Any] = Field(description="the part of the view that changed, with the view's own field names")
+    data: dict[str, Any] = Field(description="the changed part of the view, with the view's field names")

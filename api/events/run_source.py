@@ -1,6 +1,6 @@
-"""One run as the server and its worker tell it: its history as it grows, and pictures of its view.
+"""The source of one run: its growing history and snapshots of its view.
 
-Nothing here asks whose the run is: that is done before anybody follows it.
+Access is not checked here, but before a run is followed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from retinue.temporal.connection import decode_texts, of_workflow
 from workflows.messages import AssistantView
 
 _LONG_POLL = timedelta(seconds=70)
-"""The server answers a long poll after a minute at the latest, with nothing if nothing came."""
+"""The server answers a long poll after a minute at the latest, empty if there is nothing new."""
 _CATCH_UP = 5.0
 _TELLING = frozenset(
     {
@@ -56,7 +56,7 @@ _TELLING = frozenset(
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
     }
 )
-"""Only a workflow task, or the end, changes what a run says of itself."""
+"""Events that can change a run's own view: workflow tasks and the end."""
 _GOES_ON = frozenset(
     {EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW}
 )
@@ -65,13 +65,13 @@ AWAY = (RPCError, RPCTimeoutOrCancelledError, ServiceUnavailable)
 
 
 class RunSource:
-    """What is known of one run.
+    """Reads one run.
 
     Attributes:
-        moved: Set when the history has come to where the view may be another.
-        restless: Whether the server may learn something new without an event in the history, such as a retry.
-        writing: Whether a model writes a text for the run at the moment.
-        texts: What stands of such texts.
+        moved: Set when the history has reached an event that may change the view.
+        restless: Whether the run may change without a history event, such as by a retry.
+        writing: Whether a model is writing a text for the run.
+        texts: The current drafts.
     """
 
     def __init__(self, client: Client, keys: IdempotencyKeys, assistant_id: str) -> None:
@@ -91,7 +91,7 @@ class RunSource:
         self.texts: list[RunDraft] = []
 
     async def follow(self) -> None:
-        """Note the history while it grows, over all executions of a chat. Returns when the run has ended.
+        """Read the history as it grows, over all executions of a chat. Return when the run has ended.
 
         Raises:
             RPCError: Temporal does not answer.
@@ -100,7 +100,7 @@ class RunSource:
             pass
 
     async def _follow_execution(self) -> bool:
-        """One execution, from its beginning; whether another one follows it."""
+        """Read one execution from its beginning; return whether another one follows."""
         pages = self._handle().fetch_history_events(wait_new_event=True, skip_archival=True, rpc_timeout=_LONG_POLL)
         self._starts, self._last, self._execution = [], 0, ""
         last: HistoryEvent | None = None
@@ -132,7 +132,7 @@ class RunSource:
             self._starts.append(event)
 
     async def look(self) -> RunSnapshot:
-        """The view as it stands, asked of the run itself while it lives.
+        """Read the current view, by a query while the run lives.
 
         Raises:
             RPCError: Temporal does not answer.
@@ -140,13 +140,13 @@ class RunSource:
         self.moved.clear()
         self._seen = (self._execution, self._last)
         self._queried = None
-        if not self._closed:  # an ended run tells by its history, and to ask it costs a replay
+        if not self._closed:  # an ended run is read from its history: a query would cost a replay
             with contextlib.suppress(*AWAY, WorkflowQueryFailedError):
                 self._queried = await self._query()
         return await self.look_again()
 
     async def look_again(self) -> RunSnapshot:
-        """The same, when only what the server knows may have changed: attempts, and whether it goes on at all.
+        """Read only what the server knows: attempts, and whether the run continues.
 
         Raises:
             RPCError: Temporal does not answer.
@@ -165,7 +165,7 @@ class RunSource:
         return self._snapshot(view, description, whole=True)
 
     async def look_at_texts(self) -> bool:
-        """Only at what is being written; whether it goes on.
+        """Read only the drafts; return whether a model is still writing.
 
         Raises:
             RPCError: Temporal does not answer.
@@ -179,7 +179,7 @@ class RunSource:
         self.texts = await written(description, self._converter()) if self.writing else []
 
     async def _catch_up(self, description: WorkflowExecutionDescription) -> None:
-        """Wait until the history that counts in the view was noted too: the numbers of attempts stand only there."""
+        """Wait until the view's history was read, too: only that has the numbers of attempts."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CATCH_UP):
                 while self._execution != description.run_id or self._last < _length(description):
@@ -203,10 +203,10 @@ class RunSource:
         return WorkflowHistory(self.assistant_id, self._starts)
 
     async def describe(self) -> WorkflowExecutionDescription:
-        """The run as the server sees it.
+        """Return the server's description of the run.
 
         Raises:
-            NotFound: It is no longer kept.
+            NotFound: It is no longer stored.
         """
         description = await self._described()
         await decode_texts(description, self._converter())
@@ -217,7 +217,7 @@ class RunSource:
             return await self._handle().describe(rpc_timeout=RPC)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                raise NotFound("the assistant is no longer kept") from None
+                raise NotFound("the assistant is no longer stored") from None
             raise
 
     def _converter(self) -> DataConverter:

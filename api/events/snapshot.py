@@ -1,4 +1,4 @@
-"""A run's view at one moment, cut into the parts of which events tell. Pure."""
+"""A run's view at one moment, split into the parts of events. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from workflows.messages import ENDED, AssistantStatus, AssistantView
 
 _BY_ITS_OWN_KIND = frozenset({"messages", "plan", "approvals", "question", "question_id", "usage", "budget"})
 FIELDS = tuple(name for name in AssistantView.model_fields if name not in _BY_ITS_OWN_KIND)
-"""The fields of a view that `status` events tell of."""
+"""The fields of a view in `status` events."""
 _OF_THE_END = ("status", "reply", "error")
 _WITHOUT_WORKER = ("status", "notices")
-"""What is known of a run while no workflow worker answers."""
+"""The known fields while no workflow worker answers."""
 _QUESTION = ("question", "question_id")
 _USAGE = ("usage", "budget")
 _DEFAULTS: Mapping[str, Any] = AssistantView(
@@ -32,11 +32,11 @@ class RunSnapshot:
     """A view at one moment.
 
     Args:
-        view: As the API shows it, without links.
-        whole: False while no workflow worker answers: then only the status is known.
-        run: The execution that it is of.
-        event: That execution's last history event which may count in it.
-        surely: That execution's last history event which surely counts in it.
+        view: The API's view, without links.
+        whole: False while no workflow worker answers: only the status is known.
+        run: Its execution.
+        event: That execution's last history event that may be included.
+        surely: That execution's last history event that is certainly included.
     """
 
     view: AssistantView
@@ -47,56 +47,56 @@ class RunSnapshot:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing follows by itself."""
+        """Return whether the run has ended."""
         return self.view.status in ENDED
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """The view as JSON."""
+        """Return the view as JSON."""
         return self.view.model_dump(mode="json")
 
     @cached_property
     def steps(self) -> list[Part]:
-        """The steps in the plan's order."""
+        """Return the steps in the plan's order."""
         return [(Mark.of(f"step {step['id']}", step), step) for step in (self.content["plan"] or {}).get("steps", [])]
 
     @cached_property
     def approvals(self) -> list[Part]:
-        """The approvals in the order in which they were asked."""
+        """Return the approvals, oldest first."""
         asked = sorted(self.content["approvals"], key=lambda approval: (approval["asked_at"], approval["id"]))
         return [(Mark.of(f"approval {approval['id']}", approval), approval) for approval in asked]
 
     @cached_property
     def fields(self) -> dict[str, Mark]:
-        """All other fields by name."""
+        """Return all other fields by name."""
         return {name: Mark.of(name, self.content[name]) for name in (*FIELDS, *_QUESTION, *_USAGE)}
 
     @cached_property
     def card(self) -> Part:
-        """The plan card, if the person asked to see one."""
+        """Return the plan card, if the person requested one."""
         card = (self.content["plan"] or {}).get("card")
         return Mark.of("card", card), {"card": card}
 
     @cached_property
     def end(self) -> Part:
-        """How it ended."""
+        """Return the end event's data."""
         names = _OF_THE_END if self.whole else ("status", "error")
         data = {name: self.content[name] for name in names}
         return Mark.of("end", data), data
 
     @cached_property
     def marks(self) -> list[Mark]:
-        """Of all parts."""
+        """Return the marks of all parts."""
         parts = [*self.steps, *self.approvals, self.card, self.end]
         return [*(mark for mark, _ in parts), *self.fields.values()]
 
     def same_as(self, other: RunSnapshot | None) -> bool:
-        """Whether a reader of the other one has nothing new to hear."""
+        """Return whether the other snapshot has nothing new."""
         return other is not None and (self.whole, self.content) == (other.whole, other.content)
 
 
 def diff_events(snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
-    """What a reader does not know yet, in an order in which nothing is spoken of before it exists; `told` follows."""
+    """Yield what is new to a reader, in an order without forward references, and update `told`."""
     if snapshot.whole:
         cursor.keep(snapshot.marks)
         yield from _messages(snapshot, cursor)
@@ -125,7 +125,7 @@ def _messages(snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
 
 
 def _plan(snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
-    """New steps at the plan's end, or a whole new plan where those before are gone, and its card."""
+    """Yield new steps at the plan's end, or a whole new plan if earlier steps are gone, and its card."""
     ids = [step["id"] for _, step in snapshot.steps]
     first = _known_beginning(ids, cursor.order)
     mark, card = snapshot.card
@@ -138,7 +138,7 @@ def _plan(snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
 
 
 def _known_beginning(ids: list[str], order: str) -> int | None:
-    """How many of the steps a reader knows who was told this order; None where it was another plan's."""
+    """Return how many steps a reader with this order has; None if it belongs to another plan."""
     return next((count for count in range(len(ids), -1, -1) if order_of(ids[:count]) == order), None)
 
 
@@ -149,7 +149,7 @@ def _each(kind: EventKind, parts: Iterable[Part], snapshot: RunSnapshot, cursor:
 
 
 def _fields(kind: EventKind, names: Iterable[str], snapshot: RunSnapshot, cursor: EventCursor) -> Iterator[Event]:
-    """One event for all fields of a kind that changed. `question` and `usage` go with what belongs to them."""
+    """Yield one event for all changed fields of a kind. `question` and `usage` have events of their own."""
     new = [name for name in names if not _is_known(name, snapshot.fields[name], snapshot.content[name], cursor)]
     if new:
         data = {name: snapshot.content[name] for name in new}

@@ -15,23 +15,23 @@ from api.events.model import Event
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = 15.0
-"""Seconds of silence after which a comment tells proxies, and the reader, that the stream lives."""
+"""Seconds between keep-alive comments."""
 LIFE = 15 * 60.0
-"""Seconds. Then the reader comes back by itself, and is recognised anew."""
+"""Longest duration of a stream in seconds. The reader then reconnects and authenticates again."""
 SEND = 30.0
-"""Seconds that a reader may leave what was sent unread. Then the connection is dropped; the reader may resume."""
+"""Seconds without reading after which the connection is dropped; the reader may resume."""
 _RETRY = 2000
-"""Milliseconds after which a browser comes back."""
+"""Milliseconds after which a browser reconnects."""
 _HELLO = format_sse_event(retry=_RETRY)
 _ALIVE = format_sse_event(comment="alive")
-_AWAY = format_sse_event(comment="Temporal does not answer; the stream goes on when it does", retry=_RETRY)
+_AWAY = format_sse_event(comment="Temporal does not answer; the stream continues when it does", retry=_RETRY)
 _HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 OpenReader = Callable[[], AbstractAsyncContextManager[Reader]]
 
 
 class EventStream(Response):
-    """The answer. It holds nothing that its reader has not taken, and ends when the reader goes or the run ends."""
+    """The HTTP answer. It buffers nothing, and ends when the reader leaves or the run ends."""
 
     media_type = MEDIA_TYPE
 
@@ -41,7 +41,7 @@ class EventStream(Response):
         self._opened = opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write until the run has ended, the reader goes, or takes nothing for too long."""
+        """Write until the run has ended, or the reader leaves or stops reading."""
         writing = asyncio.create_task(self._write(send))
         going = asyncio.create_task(_gone(receive))
         try:
@@ -62,7 +62,7 @@ class EventStream(Response):
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except (OSError, TimeoutError):
-            return  # nobody reads any more
+            return  # the reader left
 
 
 async def _chunks(reader: Reader) -> AsyncIterator[bytes]:
@@ -80,7 +80,7 @@ async def _chunks(reader: Reader) -> AsyncIterator[bytes]:
 
 
 def encoded(event: Event) -> bytes:
-    """One event as it goes over the wire: its kind, its data as one line of JSON, and its id."""
+    """Return one event in wire format: its kind, its data as one line of JSON, and its id."""
     data = event.model_dump_json(include={"data"})
     return format_sse_event(event=event.kind, data_str=data.removeprefix('{"data":').removesuffix("}"), id=event.id)
 

@@ -1,1 +1,1 @@
-"""What holds for every HTTP request: sizes, rates, origin, headers. Knows no resource and no run."""
+"""Middleware of every HTTP request: sizes, rates, origin, headers. Knows no resource and no run."""

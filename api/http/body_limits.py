@@ -1,4 +1,4 @@
-"""Bounds that hold before anything is parsed, and before anybody is recognised."""
+"""Limits that apply before parsing and authentication."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from api.errors import problem
 from api.http.same_origin import is_own_origin
 
 MAX_BODY = 64 * 1024
-"""Bytes. One update argument of 2 MiB would kill a workflow, so nothing near that may come in."""
+"""Bytes. One update argument of 2 MiB would kill a workflow, so bodies stay far below that."""
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
 MAX_DEPTH = 100
-"""Objects and lists inside each other. Deeper ones cost recursion wherever they are read or written later."""
+"""Nesting levels of objects and lists. Deeper ones cost recursion in later readers and writers."""
 DRAINED = 16 * 1024 * 1024
-"""Bytes of a refused body that are read and dropped: a client that still sends when the line closes loses the answer."""
+"""Bytes of a refused body that are read and dropped: a client still sending at the close would lose the answer."""
 BODY_SECONDS = 10.0
-"""A body must have come by then: a slow one holds a connection and costs its sender nothing."""
+"""Time limit of a body: a slow one holds a connection at no cost for its sender."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _PROGRAMS = ("/v1", "/mcp", "/codec")
-"""What programs call takes JSON alone."""
+"""Addresses for programs accept only JSON."""
 _PARTS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
 class _Refused(Exception):
-    """The request is not passed on. `unread`: (more of) its body may still come."""
+    """The request is refused. `unread`: (more of) its body may still arrive."""
 
     def __init__(self, status: HTTPStatus, detail: str, *, unread: bool = False) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class _Refused(Exception):
 
 
 class BodyLimitMiddleware:
-    """Lets through requests of a bearable size and form, with their whole body."""
+    """Rejects oversized or malformed requests; passes others on with their whole body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -65,7 +65,7 @@ class BodyLimitMiddleware:
 
 
 class _Gone(Exception):
-    """The client hung up before the body was there."""
+    """The client disconnected before the body was complete."""
 
 
 def _check_headers(scope: Scope) -> None:
@@ -73,17 +73,17 @@ def _check_headers(scope: Scope) -> None:
     if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
         raise _Refused(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"there are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES // 1024} KiB of them; send less",
+            f"there are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES // 1024} KiB of headers; send less",
             unread=True,
         )
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    """The body: not packed, not too large, not too slow, JSON and nothing else, not too deep."""
+    """Return the body: uncompressed, small enough, in time, JSON only, not too deep."""
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise _Refused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as it is, without a Content-Encoding", unread=True
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body uncompressed, without a Content-Encoding", unread=True
         )
     declared = headers.get(b"content-length", b"0")
     if not declared.isdigit() or len(declared) > 10 or int(declared) > MAX_BODY:
@@ -92,7 +92,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             body = await _read(receive)
     except TimeoutError:
-        raise _Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {BODY_SECONDS:g} s") from None
+        raise _Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {BODY_SECONDS:g} s") from None
     kind = headers.get(b"content-type", b"").decode("latin-1")
     if body and not is_json(kind) and not (is_form(kind) and _from_own_page(scope, headers)):
         raise _Refused(
@@ -101,26 +101,26 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     if not is_form(kind) and _depth_exceeds(body, MAX_DEPTH):
         raise _Refused(
             HTTPStatus.BAD_REQUEST,
-            f"the body cannot be read as JSON that is not nested too deeply: at most {MAX_DEPTH} levels",
+            f"the body is not JSON, or is nested more than {MAX_DEPTH} levels deep",
         )
     return body
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a Content-Type says JSON. No page can send that to another site unasked."""
+    """Return whether a Content-Type is JSON. Pages cannot send that to another site without permission."""
     kind = content_type.partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def is_form(content_type: str) -> bool:
-    """Whether a Content-Type is that of a plain form."""
+    """Return whether a Content-Type is that of a form."""
     return content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
 
 
 def _from_own_page(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a form is the console's: not for the API, and sent by a page of ours by the browser's own word.
+    """Return whether a form is the console's: not for the API, and from our own page by the browser's headers.
 
-    Any site can make a browser send a form, so here the word must be there: its absence is no excuse.
+    Any site can make a browser send a form, so the header is required here; missing means rejected.
     """
     origin = headers.get(b"origin", b"").decode("latin-1")
     ours = is_own_origin(scope, origin) if origin else headers.get(b"sec-fetch-site") == b"same-origin"
@@ -142,7 +142,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 async def _drain(scope: Scope, receive: Receive) -> None:
-    """Read what is still to come of a refused body, within bounds. Who waits for leave to send it is not given any."""
+    """Drain a refused body within limits. A client that waits for `100 Continue` gets none."""
     if any(name == b"expect" for name, _ in scope["headers"]):
         return
     left = DRAINED
@@ -161,7 +161,7 @@ def _too_large(*, unread: bool) -> _Refused:
 
 
 def _depth_exceeds(body: bytes, most: int) -> bool:
-    """Whether lists and objects are nested deeper, by their brackets alone; in one pass and without recursion."""
+    """Return whether lists and objects are nested deeper, by counting brackets in one pass."""
     if body.count(b"[") + body.count(b"{") <= most:
         return False
     depth, in_text = 0, False

@@ -1,4 +1,4 @@
-"""HEAD wherever GET is: the same answer without its body."""
+"""HEAD for every GET: the same answer without its body."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadMiddleware:
-    """Answers HEAD as GET would be answered, and sends no body. A stream ends right after its headers."""
+    """Answers HEAD like GET, without the body. A stream ends right after its headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -17,7 +17,7 @@ class HeadMiddleware:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        scope.setdefault("state", {})  # shared with the copy: middleware reads from it what the route noted
+        scope.setdefault("state", {})  # shared with the copy: middleware reads what the route stored
         as_get = {**scope, "method": "GET"}
         with anyio.CancelScope() as answering:
 
@@ -27,7 +27,7 @@ class HeadMiddleware:
                 await send(message)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 if not any(name == b"content-length" for name, _ in message["headers"]):
-                    answering.cancel()  # a stream would go on, and nobody hears it
+                    answering.cancel()  # otherwise a stream would continue without a reader
 
             await self._app(as_get, receive, headers_only)
         if "route" in as_get:

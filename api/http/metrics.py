@@ -1,4 +1,4 @@
-"""Prometheus metrics of the front door."""
+"""Prometheus metrics of the API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REQUESTS = Counter(
 )
 _SECONDS = Histogram(
     "retinue_http_request_seconds",
-    "Seconds per HTTP request; of a stream of events, until it began",
+    "Seconds per HTTP request; of an event stream, until it started",
     ["method", "route"],
     registry=REGISTRY,
 )
@@ -23,11 +23,11 @@ DECISIONS = Counter("retinue_decisions", "Decisions accepted", ["decision"], reg
 
 _STREAM = b"text/event-stream"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Anybody may invent further ones, and each would be kept for ever."""
+"""Known methods: callers may invent others, and each label would be stored for ever."""
 
 
 def exposition() -> bytes:
-    """All metrics in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     return generate_latest(REGISTRY)
 
 
@@ -63,5 +63,5 @@ class MetricsMiddleware:
 
 
 def _is_stream(start: Message) -> bool:
-    """A stream lives for minutes by design; how long says nothing of how fast the door answers."""
+    """Return whether it is a stream: its duration says nothing about response times."""
     return any(name == b"content-type" and value.startswith(_STREAM) for name, value in start["headers"])

@@ -1,7 +1,7 @@
-"""`/docs`: the reference of the HTTP API as one page of our own, without scripts.
+"""`/docs`: the reference of the HTTP API as one page without scripts.
 
-The usual Swagger UI comes from somebody else's server and needs inline scripts, which our Content-Security-Policy rightly
-refuses. What it shows comes from the same document; `/openapi.json` opens in any client that sends requests.
+Swagger UI is loaded from another server and needs inline scripts, which our Content-Security-Policy forbids. This page
+shows the same document; `/openapi.json` opens in any API client.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title} API</title><link rel="stylesheet" href="{base}/docs.css"></head>
 <body><header><h1>{title} API</h1><p>{description}</p>
-<p>The same as a document for programs: <a href="{base}/openapi.json">openapi.json</a></p></header>
+<p>For programs: <a href="{base}/openapi.json">openapi.json</a></p></header>
 <nav aria-label="Operations">{contents}</nav><main>{operations}</main></body></html>
 """
 _STYLE = """
@@ -37,18 +37,18 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
-    """Every operation with its parameters, bodies and answers."""
+    """Serve every operation with its parameters, bodies and answers."""
     return HTMLResponse(page(request.app.openapi(), base=request.scope.get("root_path", "")))
 
 
 @router.get("/docs.css")
 async def style() -> Response:
-    """How the page looks."""
+    """Serve the page's style sheet."""
     return Response(_STYLE, media_type="text/css")
 
 
 def page(document: dict[str, Any], *, base: str = "") -> str:
-    """The page of an OpenAPI document. Everything in it is text: nothing in a description becomes markup."""
+    """Render an OpenAPI document. Descriptions are escaped and never become markup."""
     found = [
         (method, path, operations[method])
         for path, operations in document["paths"].items()
@@ -66,7 +66,7 @@ def page(document: dict[str, Any], *, base: str = "") -> str:
 
 
 def hoist(document: dict[str, Any]) -> None:
-    """Put the parts of schemas that we wrote ourselves where their references lead: into the components."""
+    """Move the definitions of hand-written schemas into the components, where references point."""
     named: dict[str, Any] = document["components"]["schemas"]
 
     def moved(node: Any) -> Any:
@@ -141,6 +141,6 @@ def _schemas(title: str, content: dict[str, Any], document: dict[str, Any]) -> s
 
 
 def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> Any:
-    """A schema with its own name replaced by what it is; those inside stay names, which the document explains."""
+    """Return a schema with its own reference resolved; inner references stay."""
     name = schema.get("$ref", "").rpartition("/")[2]
     return document["components"]["schemas"][name] if name else schema

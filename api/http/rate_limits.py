@@ -1,8 +1,7 @@
-"""How often somebody may call: token buckets in the memory of this process.
+"""Rate limits per caller: token buckets in the memory of this process.
 
-Several processes behind one address each count for themselves, so a caller has as many times the quota as there are
-processes. The headers are those of the IETF draft `ratelimit-headers`: `RateLimit-Policy` says what holds, `RateLimit`
-what is left.
+Several processes behind one address count separately, so the quota is multiplied by their number. The headers are those
+of the IETF draft `ratelimit-headers`: `RateLimit-Policy` is the limit, `RateLimit` the remaining requests.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from api.errors import problem
 from retinue.errors import TooMany
 
 RATE_LIMIT_STATE = "allowance"
-"""Under this name the request's state tells what is left."""
+"""Key of the remaining requests in the request's state."""
 _WORDS = re.compile(r"(?P<quota>[1-9]\d{0,8})/(?P<window>[1-9]\d{0,5})", re.ASCII)
 _REMEMBERED = 10_000
 _CREDENTIALS = frozenset({b"authorization", b"cookie"})
@@ -30,7 +29,7 @@ _SIGNING_IN = "/v1/session"
 
 @dataclass(frozen=True)
 class Rate:
-    """So many requests within so many seconds, all at once or spread."""
+    """A number of requests within a number of seconds, at once or spread."""
 
     quota: int
     window: int
@@ -40,28 +39,28 @@ class Rate:
         """Read `1200/60`.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not a valid rate.
         """
         found = _WORDS.fullmatch(words)
         if found is None:
-            raise ValueError(f"{words!r} is no rate; write requests per seconds, as in 1200/60")
+            raise ValueError(f"{words!r} is not a valid rate; use REQUESTS/SECONDS, e.g. 1200/60")
         return cls(int(found["quota"]), int(found["window"]))
 
 
 @dataclass(frozen=True)
 class RateLimitState:
-    """What somebody has left."""
+    """The remaining requests of a caller."""
 
     rate: Rate
     left: float
 
     @property
     def seconds(self) -> int:
-        """Until the next request is possible; 0 where one is now."""
+        """Return the seconds until the next request is possible; 0 if it is now."""
         return 0 if self.left >= 0 else ceil(-self.left * self.rate.window / self.rate.quota)
 
     def headers(self) -> dict[str, str]:
-        """As the draft has them."""
+        """Return the headers of the draft."""
         left = max(0, int(self.left))
         full = ceil((self.rate.quota - self.left) * self.rate.window / self.rate.quota)
         return {
@@ -71,21 +70,21 @@ class RateLimitState:
 
 
 class RateLimiter:
-    """One bucket for everybody who called lately. Whoever was forgotten begins with a full one."""
+    """One bucket per recent caller. Evicted callers start with a full bucket."""
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def peek(self, name: str) -> RateLimitState:
-        """What somebody has, taking nothing; below zero is nothing."""
+        """Return a caller's remaining requests without consuming one."""
         full = float(self.rate.quota)
         tokens, since = self._buckets.get(name, (full, time.monotonic()))
         refilled = tokens + (time.monotonic() - since) * self.rate.quota / self.rate.window
         return RateLimitState(self.rate, min(full, refilled) - 1)
 
     def try_acquire(self, name: str) -> RateLimitState:
-        """Take one from somebody's bucket. Asking too often takes nothing, so that waiting helps."""
+        """Consume a token if there is one. A rejected request consumes no token."""
         state = self.peek(name)
         if state.left >= 0:
             self._buckets[name] = (state.left, time.monotonic())
@@ -95,25 +94,25 @@ class RateLimiter:
         return state
 
     def acquire(self, scope: Scope, name: str) -> None:
-        """Take one for a request, and note for its answer what is left. Every door calls this once per request.
+        """Consume a token for a request and store the rest for its headers. Every protocol calls this once per request.
 
         Raises:
-            TooMany: There is none.
+            TooMany: The bucket is empty.
         """
         state = scope.setdefault("state", {})[RATE_LIMIT_STATE] = self.try_acquire(name)
         if state.seconds:
-            raise TooMany("you ask too often", retry_after=state.seconds, hint="wait as Retry-After says")
+            raise TooMany("rate limit exceeded", retry_after=state.seconds, hint="wait as Retry-After says")
 
 
 class RateLimitMiddleware:
-    """Tells every recognised caller what is left, and stops addresses that fail to sign in again and again."""
+    """Adds the rate-limit headers, and blocks addresses with too many failed sign-ins."""
 
     def __init__(self, app: ASGIApp, *, failures: RateLimiter) -> None:
         self._app = app
         self._failures = failures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 429 before anybody looks at its credentials."""
+        """Pass the request on, or answer 429 before authentication."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -121,7 +120,7 @@ class RateLimitMiddleware:
         if address is not None and (wait := self._failures.peek(address).seconds):
             refusal = problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                "too many failed attempts to sign in came from your address; wait as Retry-After says",
+                "too many failed sign-ins from your address; wait as Retry-After says",
                 headers={"Retry-After": str(wait)},
             )
             await refusal(scope, receive, send)

@@ -1,9 +1,9 @@
-"""Browser safety: which site's pages may call, what they may do, and what a browser may make of our answers.
+"""Browser security: which origins may call, and the security headers of our answers.
 
-A browser sends cookies along with whatever a page makes it send. So a change that comes with our session cookie needs
-the browser's own word that the page is ours (`Origin`, or `Sec-Fetch-Site`), and its body must be JSON, which
-`api.http.body_limits` sees to and no form can send. Without a cookie there is nothing to abuse but a single-user installation:
-there too a foreign page changes nothing.
+A browser sends cookies with every request of any page. So a change with our session cookie needs the browser's header
+that the page is ours (`Origin`, or `Sec-Fetch-Site`), and its body must be JSON, which `api.http.body_limits` checks and
+no form can send. Without a cookie only a single-user installation could be abused: there, too, a foreign page changes
+nothing.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _CORS_ANSWER = "ETag, Idempotency-Replayed, Location, RateLimit, RateLimit-Polic
 
 
 class SecurityHeadersMiddleware:
-    """Puts on every answer what keeps browsers from guessing, framing, storing and leaking it."""
+    """Adds headers against content sniffing, framing, caching and leaking to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; what the answer says itself stays."""
+        """Pass the request on; headers that the answer sets itself stay."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -67,10 +67,9 @@ def _by_kind(scope: Scope, headers: MutableHeaders) -> dict[str, str]:
 
 
 class SameOriginMiddleware:
-    """Refuses what another site's page sends, and names that are not ours; answers those sites that may call.
+    """Refuses requests of other sites' pages and unknown host names; answers allowed origins.
 
-    The `Host` is checked, since a stranger's name may be made to lead to this machine. Probes reach containers by
-    address and read nothing that matters.
+    The `Host` is checked against DNS rebinding. Health probes use the container's address and read nothing sensitive.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str] = ()) -> None:
@@ -79,7 +78,7 @@ class SameOriginMiddleware:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, answer 403, or answer a browser that asks first."""
+        """Pass the request on, answer 403, or answer a preflight request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -93,7 +92,7 @@ class SameOriginMiddleware:
             await self._for_allowed_site(scope, headers, receive, send)
 
     async def _for_allowed_site(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        """Answer with what lets the page read it. Cookies are never allowed: such a site brings its own credentials."""
+        """Answer with CORS headers. Cookies are never allowed: such a site sends its own credentials."""
         answer = {
             "Access-Control-Allow-Origin": headers["origin"],
             "Access-Control-Expose-Headers": _CORS_ANSWER,
@@ -115,7 +114,7 @@ class SameOriginMiddleware:
     def _objection(self, scope: Scope, headers: Headers) -> str | None:
         host, origin = headers.get("host", ""), headers.get("origin")
         if "*" not in self._hosts and scope["path"] not in _PROBES and _name(host) not in self._hosts:
-            return "this host name is not one of ours; add it to RETINUE_ALLOWED_HOSTS if it should be"
+            return "this host name is not allowed; add it to RETINUE_ALLOWED_HOSTS if it should be"
         if scope["method"] in _READS:
             return None
         fetched = headers.get("sec-fetch-site")
@@ -128,9 +127,9 @@ class SameOriginMiddleware:
 
 
 def is_own_origin(scope: Scope, origin: str) -> bool:
-    """Whether a page of this origin is ours: the scheme and the host, with its port, by which this request came.
+    """Return whether this origin is ours: the scheme, host and port of this request.
 
-    Behind a proxy that ends TLS the scheme is what its `X-Forwarded-Proto` says, which uvicorn takes from addresses in
+    Behind a proxy that ends TLS the scheme is its `X-Forwarded-Proto`, which uvicorn accepts from addresses in
     `FORWARDED_ALLOW_IPS` (this machine by default).
     """
     return origin == f"{scope['scheme']}://{Headers(scope=scope).get('host', '')}"
@@ -140,7 +139,7 @@ _FOREIGN = "another site's page may not change anything here"
 
 
 def session_of(headers: Headers) -> str | None:
-    """The session cookie of a request, if it has one."""
+    """Return the session cookie of a request, if any."""
     try:
         found = SimpleCookie(headers.get("cookie", "")).get(SESSION_COOKIE)
     except CookieError:
@@ -160,6 +159,6 @@ async def _allow(send: Send) -> None:
 
 
 def _name(host: str) -> str:
-    """The name in a Host header, without its port; empty where what stands behind the name is none."""
+    """Return the name in a Host header, without its port; empty if the port is invalid."""
     name, colon, port = (host if not host.endswith("]") else f"{host}:0").rpartition(":")
     return host if not colon else name if port.isdigit() or not port else ""

@@ -1,1 +1,1 @@
-"""The API's own database: its tables, their migrations, and what is encrypted in them."""
+"""The API's own database: tables, migrations and encryption."""

@@ -1,7 +1,7 @@
-"""What only the caller can open again: sealed with a secret that they bring along each time and that is kept nowhere.
+"""Encryption with a secret that the caller sends with each request and that is not stored.
 
-A copy of the database alone tells neither what was answered nor who is signed in. Short secrets can be guessed, so an
-Idempotency-Key should be a UUID; the secrets that we make have 256 bits.
+A copy of the database alone reveals neither answers nor sessions. Short secrets can be guessed, so an Idempotency-Key
+should be a UUID; our own secrets have 256 bits.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ def encrypt(secret: str, plain: bytes, *, about: str) -> bytes:
     """Encrypt and authenticate.
 
     Args:
-        secret: Of the caller.
-        plain: What to keep.
-        about: What it belongs to; it opens only for the same.
+        secret: The caller's secret.
+        plain: The data.
+        about: Associated data; decryption needs the same.
     """
-    # here, since it costs 7 MB, which nobody pays who never sends a key
+    # imported here: it costs 7 MB, which only requests with a key need
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = secrets.token_bytes(_NONCE)
@@ -29,7 +29,7 @@ def encrypt(secret: str, plain: bytes, *, about: str) -> bytes:
 
 
 def decrypt(secret: str, sealed: bytes, *, about: str) -> bytes | None:
-    """What was sealed, or None where it is another secret, about something else, or was changed."""
+    """Return the data, or None for another secret, other associated data, or a changed ciphertext."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 

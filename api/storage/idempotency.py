@@ -1,9 +1,9 @@
-"""Idempotency keys: which caller used which key for which request, and what the first answer was.
+"""Idempotency keys: which caller used which key for which request, and the first answer.
 
-A key is claimed before anything is done, and its answer kept afterwards, so that a repeated request gets the same answer
-and does nothing. Ids of runs and schedules come from the key: whoever claims it anew after a crash finds what the first
-had begun, and a claim that ends too early makes nothing twice. Temporal forgets a workflow id after its retention; these
-tables remember keys for `KEPT`.
+A key is claimed before any effect, and its answer stored afterwards, so that a repeated request gets the same answer and
+has no effect. Ids of runs and schedules are derived from the key: a claim after a crash finds what the first request had
+started, and a claim that expires too early creates nothing twice. Temporal forgets a workflow id after its retention;
+these tables store keys for `KEPT`.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _OF_IDS = "ids"
 
 
 KEPT = timedelta(days=30)
-"""After this a key counts as never used."""
+"""After this time a key counts as unused."""
 CLAIM = timedelta(seconds=15)
-"""A claim whose process died can be taken over after this; who waits in the request adds the time of that."""
+"""A claim of a dead process can be taken over after this time, plus the wait time of the request."""
 _PATIENCE = 5.0
 """Seconds that a repeated request waits for the answer of the first."""
 _PROBE_PAUSE = 2.0
@@ -54,7 +54,7 @@ _log = logging.getLogger("retinue.api")
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request was answered."""
+    """The stored answer of a request."""
 
     status: int
     headers: dict[str, str]
@@ -63,7 +63,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Claim:
-    """What belongs to a caller's key. `named` is what the caller's protocol calls the key."""
+    """The claim of a caller's key. `named` is the protocol's name of the key."""
 
     assistant_id: str
     used_at: datetime
@@ -76,7 +76,7 @@ class Claim:
 
 
 class IdempotencyKeys:
-    """The table of keys."""
+    """The tables of idempotency keys."""
 
     def __init__(self, url: str) -> None:
         self._store = Store(url, METADATA, owner="api", with_ledger=False)
@@ -94,11 +94,11 @@ class IdempotencyKeys:
 
     @property
     def store(self) -> Store:
-        """The API's database."""
+        """Return the API's database."""
         return self._store
 
     async def problem(self) -> str:
-        """In words why the API's database cannot be written; empty where it can. Tried every two seconds at most."""
+        """Return why the API's database cannot be written; empty if it can. Checked every two seconds at most."""
         now = asyncio.get_running_loop().time()
         if now >= self._probe_at:
             self._probe_at = now + _PROBE_PAUSE
@@ -113,21 +113,21 @@ class IdempotencyKeys:
     async def claim(
         self, *, owner: str, key: str, body: str, lasting: timedelta = CLAIM, named: str = "Idempotency-Key"
     ) -> Claim:
-        """Claim a caller's key for a request, before anything is done.
+        """Claim a caller's key for a request, before any effect.
 
         Args:
             owner: The caller.
-            key: Theirs.
-            body: Everything that makes the request what it is.
-            lasting: After this others may take the claim over, if it is neither answered nor given back.
-            named: What the caller's protocol calls the key; refusals use this name.
+            key: The caller's key.
+            body: The fingerprint of the request.
+            lasting: Time after which others may take over an unanswered claim.
+            named: The protocol's name of the key, for errors.
 
         Returns:
-            The id that belongs to the key, and the first answer if there is one: then nothing is to be done.
+            The id of the key, and the first answer if there is one: then the request must do nothing.
 
         Raises:
             InvalidArguments: The key was used for another request.
-            InProgress: The first request with this key is still being answered.
+            InProgress: The first request with this key is still in progress.
         """
         key_id, now = _digest(owner, key), datetime.now(UTC)
         assistant_id, until = f"a-{self._hidden(key_id)}", now + lasting
@@ -143,7 +143,7 @@ class IdempotencyKeys:
         return claim
 
     async def _claimed_before(self, claim: Claim, body_hash: str, lasting: timedelta) -> Claim:
-        """The claim of a repeated request, once the first is answered, given back or dead."""
+        """Return the claim of a repeated request, once the first is answered, released or dead."""
         deadline = asyncio.get_running_loop().time() + _PATIENCE
         pause = 0.02
         while True:
@@ -160,7 +160,7 @@ class IdempotencyKeys:
             if await self._taken_over(claim.id, until):
                 return replace(again, until=until)
             if asyncio.get_running_loop().time() > deadline:
-                raise InProgress(f"the first request with this {claim.named} is still being answered", retry_after=2)
+                raise InProgress(f"the first request with this {claim.named} is still in progress", retry_after=2)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.5)
 
@@ -171,7 +171,7 @@ class IdempotencyKeys:
             return (await (await session.connection()).execute(joined)).one()
 
     async def _taken_over(self, key_id: str, until: datetime) -> bool:
-        """Whether nobody works on it, and now we do. A key of an earlier version has no row here yet."""
+        """Take over an abandoned claim; return whether that succeeded. A key of an earlier version has no row here yet."""
         free = or_(ANSWERS.c.claimed_until.is_(null()), ANSWERS.c.claimed_until < datetime.now(UTC))
         ours = update(ANSWERS).where(ANSWERS.c.id == key_id, ANSWERS.c.status.is_(null()), free)
         try:
@@ -188,7 +188,7 @@ class IdempotencyKeys:
         return True
 
     async def keep(self, claim: Claim, answer: Answer) -> None:
-        """Keep the answer for whoever repeats the request. One that is too large is not kept: what it tells of is."""
+        """Store the answer for repeated requests. An answer that is too large is not stored; the id is."""
         if len(answer.body) > _LARGEST_ANSWER:
             await self.give_back(claim)
             return
@@ -200,13 +200,13 @@ class IdempotencyKeys:
             await (await session.connection()).execute(changed)
 
     async def give_back(self, claim: Claim) -> None:
-        """Let the next request with this key try again: this one was refused, or something was away."""
+        """Release the key after a refusal or an outage, so that the request can be retried."""
         mine = update(ANSWERS).where(ANSWERS.c.id == claim.id, ANSWERS.c.claimed_until == claim.until)
         async with self._store.write() as session:
             await (await session.connection()).execute(mine.values(claimed_until=None))
 
     async def prune(self, *, kept: timedelta = KEPT) -> int:
-        """Forget keys, sessions, conversations and settled decisions that are too old, a bounded number at once; how many there were."""
+        """Delete expired keys, sessions, conversations and settled decisions in batches; return how many."""
         now = datetime.now(UTC)
         old = select(KEYS.c.id).where(KEYS.c.used_at < now - kept).limit(_PRUNED_AT_ONCE)
         settled = (
@@ -228,11 +228,11 @@ class IdempotencyKeys:
         return len(ids) + len(ended) + len(silent) + len(told)
 
     def _hidden(self, key_id: str) -> str:
-        """128 bits that nobody can work out who knows a person and their key, and yet the same again for the two."""
+        """Return 128 bits derived from a person and their key; not computable without the stored secret."""
         return hmac.new(self._of_ids, key_id.encode(), hashlib.sha256).hexdigest()[:32]
 
     async def _secret(self, name: str) -> bytes:
-        """The secret of that name; of several processes that make it at once, all get that of the first."""
+        """Return the secret of that name; of concurrent creators the first one wins."""
         row = {"name": name, "value": secrets.token_bytes(32)}
         query = select(SECRETS.c.value).where(SECRETS.c.name == name)
         async with self._store.read() as session:
@@ -246,32 +246,32 @@ class IdempotencyKeys:
             return bytes((await (await session.connection()).execute(query)).scalar_one())
 
     async def note_undo(self, assistant_id: str, number: int) -> None:
-        """Remember that a run is being undone, for the first time or again."""
+        """Count an undo of a run."""
         row = {"assistant_id": assistant_id, "number": number, "asked_at": datetime.now(UTC)}
         with contextlib.suppress(IntegrityError):
             async with self._store.write() as session:
                 await (await session.connection()).execute(insert(UNDONE).values(row))
 
     async def undoings(self, assistant_id: str) -> int:
-        """How often the undoing of a run was asked for."""
+        """Return how often a run was undone."""
         query = select(func.count()).where(UNDONE.c.assistant_id == assistant_id)
         async with self._store.read() as session:
             return int((await (await session.connection()).execute(query)).scalar_one())
 
 
 async def prune_for_ever(keys: IdempotencyKeys) -> None:
-    """Forget what is too old, a little at a time, as long as the process lives."""
+    """Delete expired rows periodically, as long as the process lives."""
     while True:
         try:
             full = await keys.prune() >= _PRUNED_AT_ONCE
         except ServiceUnavailable as error:
             full = False
-            _log.warning("old idempotency keys stay for now: %s", error.message)
+            _log.warning("expired idempotency keys are not deleted now: %s", error.message)
         await asyncio.sleep(_BETWEEN_PRUNINGS / 100 if full else _BETWEEN_PRUNINGS)
 
 
 def _opened(row: Row[Any], claim: Claim) -> Answer | None:
-    """The first answer; None if somebody changed it in the database, and then what stands is shown instead."""
+    """Return the first answer; None if it was changed in the database: then the current state is returned instead."""
     body = decrypt(claim.secret, row.body, about=claim.id)
     return None if body is None else Answer(status=row.status, headers=json.loads(row.headers), body=body)
 

@@ -27,7 +27,7 @@ ANSWERS = Table(
     Column("headers", Text),
     Column("body", LargeBinary),
 )
-"""By key: until when somebody works on the request, or how it was answered (sealed with the key itself)."""
+"""By key: until when the request is in progress, or its answer (encrypted with the key itself)."""
 SESSIONS = Table(
     "sessions",
     METADATA,
@@ -51,7 +51,7 @@ API_KEYS = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime),
 )
-"""For `api.auth.api_keys`: by hash, whose key it is."""
+"""For `api.auth.api_keys`: owner by hash of the key."""
 CONVERSATIONS = Table(
     "conversations",
     METADATA,
@@ -61,7 +61,7 @@ CONVERSATIONS = Table(
     Column("begins", Boolean, nullable=False),
     Column("at", UtcDateTime, nullable=False),
 )
-"""For `api.protocols.openai`: by hash of a conversation as a client sends it, which run it is."""
+"""For `api.protocols.shared.conversations`: the run by hash of a client's conversation."""
 PEOPLE = Table(
     "people",
     METADATA,
@@ -69,7 +69,7 @@ PEOPLE = Table(
     Column("roles", Text, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
 )
-"""What the latest token of somebody said about their roles."""
+"""Roles of each person's latest token."""
 WEBHOOKS = Table(
     "webhooks",
     METADATA,
@@ -115,8 +115,8 @@ UNDONE = Table(
     Column("number", Integer, primary_key=True),
     Column("asked_at", UtcDateTime, nullable=False),
 )
-"""Whose effects were taken back after the end: only their views need a second look at Temporal."""
+"""Runs that were undone after the end: only their views need a second call to Temporal."""
 SECRETS = Table(
     "secrets", METADATA, Column("name", String(40), primary_key=True), Column("value", LargeBinary(32), nullable=False)
 )
-"""Made once and shared by every process on this database."""
+"""Created once and shared by all processes of this database."""

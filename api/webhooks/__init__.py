@@ -1,1 +1,1 @@
-"""Webhooks: people's programs that are told what runs want of them."""
+"""Webhooks: messages to people's programs when a run needs a person or ends."""

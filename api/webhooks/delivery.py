@@ -1,4 +1,4 @@
-"""Delivering: the activities of the queue `webhooks`, and the worker that serves them inside the front door."""
+"""Delivery: the activities of the queue `webhooks`, and their worker inside the API."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from workflows.notification import ADDRESSEES, DELIVER, WEBHOOK_QUEUE, Deliver, 
 
 _SILENCE = 10.0
 _DEADLINE = 15.0
-"""Seconds that one attempt may take in all."""
+"""Time limit of one attempt in seconds."""
 _AT_ONCE = 50
 _PAUSE = 2.0
 _DRAIN = timedelta(seconds=2)
@@ -36,7 +36,7 @@ _log = logging.getLogger("retinue.network.webhooks")
 
 
 class _NotTaken(Exception):
-    """Why an attempt failed, and how long the receiver asked us to wait."""
+    """Why an attempt failed, and the receiver's Retry-After."""
 
     def __init__(self, problem: str, *, retry_after: float = 0, gone: bool = False) -> None:
         super().__init__(problem)
@@ -47,12 +47,12 @@ class _NotTaken(Exception):
 
 @dataclass(frozen=True)
 class Places:
-    """Where people find what a message is about. `base` is an address without a slash at its end."""
+    """Links of messages for people. `base` is an address without a trailing slash."""
 
     base: str
 
     def link(self, told: Notification) -> str | None:
-        """A page for people. To open it changes nothing."""
+        """Return the page of a message's subject. Opening it changes nothing."""
         if told.assistant_id is None:
             return None
         if told.approval_id is None:
@@ -66,8 +66,8 @@ class Deliveries:
     Args:
         webhooks: The table.
         client: For receivers; see `retinue.network.egress.guarded_client`.
-        places: Makes the links.
-        pauses: Seconds between the attempts of one message; after the last attempt it is given up.
+        places: Builds the links.
+        pauses: Seconds between the attempts of one message; after the last one it fails.
     """
 
     def __init__(
@@ -80,15 +80,15 @@ class Deliveries:
 
     @activity.defn(name=ADDRESSEES)
     async def addressees(self, told: Notification) -> list[str]:
-        """The webhooks that hear of something."""
+        """Return the webhooks for a message."""
         return await self._webhooks.addressees(told)
 
     @activity.defn(name=DELIVER)
     async def deliver(self, wish: Deliver) -> None:
-        """Send one message to one webhook. One that was deleted or disabled meanwhile gets nothing.
+        """Send one message to one webhook, unless it was deleted or disabled meanwhile.
 
         Raises:
-            ApplicationError: It was not taken; with the pause before the next attempt, or for good.
+            ApplicationError: It was not accepted; with the pause before the next attempt, or non-retryable.
         """
         webhook = await self._webhooks.kept(wish.webhook_id)
         if webhook is None or webhook.disabled_at:
@@ -112,7 +112,7 @@ class Deliveries:
         except RetinueError as error:
             raise _NotTaken(error.message) from None
         if not 200 <= status < 300:
-            raise _NotTaken(f"the webhook did not take it (HTTP {status})", gone=status == httpx.codes.GONE)
+            raise _NotTaken(f"the webhook did not accept it (HTTP {status})", gone=status == httpx.codes.GONE)
 
     def _content(self, told: Notification) -> Mapping[str, JsonValue]:
         shown = told.model_dump(mode="json", exclude={"occasion", "at", "only", "by"}, exclude_none=True)
@@ -148,7 +148,7 @@ class Deliveries:
 
 
 def _message_id(webhook: WebhookRegistration) -> str:
-    """The same for every attempt, and another one for each webhook."""
+    """Return the message id: equal for all attempts, different for each webhook."""
     told_by = activity.info().workflow_id
     return f"msg_{hashlib.sha256(f'{told_by}/{webhook.id}'.encode()).hexdigest()[:32]}"
 
@@ -156,13 +156,13 @@ def _message_id(webhook: WebhookRegistration) -> str:
 async def serve(
     webhooks: Webhooks, *, egress: Egress, places: Places, pauses: Sequence[float], client: Client | None = None
 ) -> None:
-    """Deliver until cancelled. Temporal may come later, and go away: what waits is kept there."""
+    """Deliver until cancelled, over outages of Temporal, which stores pending messages."""
     async with guarded_client(egress, timeout=_SILENCE, user_agent="retinue-webhooks/1") as http:
         deliveries = Deliveries(webhooks, http, places=places, pauses=pauses)
         while True:
             try:
                 await _worker(client or await connect(), deliveries).run()
-            except (RuntimeError, RPCError):  # RuntimeError is the SDK's word for a connection that failed
+            except (RuntimeError, RPCError):  # the SDK raises RuntimeError when a connection fails
                 _log.warning("webhooks are not delivered now: Temporal cannot be reached")
             await asyncio.sleep(_PAUSE)
 

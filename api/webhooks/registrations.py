@@ -1,6 +1,6 @@
-"""The table of webhooks: whose they are, what they want to hear, and how the last delivery went.
+"""The table of webhooks: owner, message types, last delivery.
 
-Secrets are kept as they are, since each message is signed with one: who reads this database can sign in our name.
+Secrets are stored in plain text, since each message is signed with one: anyone who reads this database can sign.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from retinue.tenancy import anybody, deciders, organisation
 from workflows.notification import Notification, Occasion
 
 MOST = 20
-"""Webhooks of one person."""
+"""Maximum number of webhooks per person."""
 _MOST_TOLD = 200
-"""Webhooks that hear of one thing."""
+"""Maximum number of webhooks for one message."""
 
 
 class Delivered(StrEnum):
-    """How a delivery stands."""
+    """The state of a delivery."""
 
     DELIVERED = "delivered"
     RETRYING = "retrying"
@@ -39,7 +39,7 @@ class Delivered(StrEnum):
 
 @dataclass(frozen=True)
 class Delivery:
-    """The last thing that was sent, or tried."""
+    """The last message that was sent or attempted."""
 
     at: datetime
     occasion: str
@@ -50,7 +50,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class WebhookRegistration:
-    """A webhook. `occasions` is empty where it hears of everything; `failures` counts attempts in a row."""
+    """A webhook. Empty `occasions` means all; `failures` counts consecutive failed attempts."""
 
     id: str
     owner: str
@@ -64,21 +64,21 @@ class WebhookRegistration:
     last: Delivery | None = None
 
     def hears(self, occasion: Occasion) -> bool:
-        """Whether it wants to hear of this. A test is always heard."""
+        """Return whether it gets this message. A test is always sent."""
         return occasion is Occasion.TEST or not self.occasions or occasion in self.occasions
 
 
 class Webhooks:
-    """All webhooks of this installation."""
+    """The webhooks of this installation."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def add(self, person: Person, name: str, url: str, occasions: Collection[Occasion]) -> WebhookRegistration:
-        """Keep a new one, with a secret of its own.
+        """Create a webhook with its own secret.
 
         Raises:
-            Conflict: They have `MOST` already.
+            Conflict: The person already has `MOST` webhooks.
         """
         made = WebhookRegistration(
             id=f"w-{secrets.token_hex(8)}",
@@ -98,15 +98,15 @@ class Webhooks:
         return made
 
     async def of(self, owner: str) -> list[WebhookRegistration]:
-        """Somebody's, newest first."""
+        """Return a person's webhooks, newest first."""
         query = select(WEBHOOKS).where(WEBHOOKS.c.owner == owner).order_by(WEBHOOKS.c.created_at.desc())
         return await self._found(query)
 
     async def get(self, webhook_id: str, *, owner: str) -> WebhookRegistration:
-        """One of somebody's.
+        """Return one of a person's webhooks.
 
         Raises:
-            NotFound: They have none of that id.
+            NotFound: The person has no such webhook.
         """
         found = await self.kept(webhook_id)
         if found is None or found.owner != owner:
@@ -114,15 +114,15 @@ class Webhooks:
         return found
 
     async def kept(self, webhook_id: str) -> WebhookRegistration | None:
-        """Whosoever it is; None where it was deleted."""
+        """Return the webhook with this id, whatever its owner; None if deleted."""
         found = await self._found(select(WEBHOOKS).where(WEBHOOKS.c.id == webhook_id))
         return found[0] if found else None
 
     async def remove(self, webhook_id: str, *, owner: str) -> None:
-        """Forget one. What is under way to it is not sent any more.
+        """Delete a webhook. Its queued messages are dropped.
 
         Raises:
-            NotFound: They have none of that id.
+            NotFound: The person has no such webhook.
         """
         gone = delete(WEBHOOKS).where(WEBHOOKS.c.id == webhook_id, WEBHOOKS.c.owner == owner)
         async with self._store.write() as session:
@@ -130,9 +130,9 @@ class Webhooks:
                 raise NotFound("there is no such webhook")
 
     async def addressees(self, told: Notification) -> list[str]:
-        """The ids of those that hear of something: of the run's owner, and of whoever may decide an approval of theirs.
+        """Return the ids of the webhooks for a message: of the run's owner and of its possible approvers.
 
-        Nobody of another organisation is told, whatever a policy says.
+        Webhooks of other organisations are excluded, whatever a policy says.
         """
         if told.only:
             found = [webhook for webhook in [await self.kept(told.only)] if webhook and webhook.owner == told.owner]
@@ -144,14 +144,14 @@ class Webhooks:
     async def _of_all(self, names: Collection[str], *, anybody_of: str | None) -> list[WebhookRegistration]:
         whose: list[ColumnElement[bool]] = [WEBHOOKS.c.owner.in_(names)]
         if anybody_of is not None:
-            # who is known to have no say hears nothing of it; of people whom a proxy names no roles are known
+            # people without the permission are skipped; for those named by a proxy no roles are known
             known = select(PEOPLE.c.owner, PEOPLE.c.roles)
             silent = [row.owner for row in await self._rows(known) if not _decides(row.owner, row.roles)]
             whose.append((WEBHOOKS.c.tenant == organisation(anybody_of)) & WEBHOOKS.c.owner.not_in(silent))
         return await self._found(select(WEBHOOKS).where(or_(*whose)).order_by(WEBHOOKS.c.id).limit(_MOST_TOLD))
 
     async def note(self, webhook_id: str, delivery: Delivery) -> None:
-        """Remember how a delivery went, for its person to see."""
+        """Store the result of a delivery for its owner."""
         taken = delivery.state is Delivered.DELIVERED
         changes: dict[str, Any] = {
             "last_at": delivery.at,

@@ -20,7 +20,7 @@ from tests.conftest import Stack
 
 ROOT = Path(__file__).parents[3]
 ISSUER = {"RETINUE_OIDC_ISSUER": "https://id.example.com", "RETINUE_OIDC_AUDIENCE": "retinue"}
-SAYS = "would let everybody in the network act as the one person"
+SAYS = "would let everyone in the network act as the user"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "retinue.example.com"])  # nothing listens
@@ -80,8 +80,8 @@ async def test_a_proxy_that_adds_its_header_behind_the_callers_own_is_refused(st
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http,
     ):
         assert (await http.get("/v1/me", headers={"X-Person": "anna"})).json()["name"] == "anna"
-        refused(await http.get("/v1/me", headers=[("X-Person", "ben"), ("X-Person", "anna")]), 403, "names nobody")
-        refused(await http.get("/v1/me", headers={"X-Person": "ben, anna"}), 403, "names nobody")
+        refused(await http.get("/v1/me", headers=[("X-Person", "ben"), ("X-Person", "anna")]), 403, "has no name")
+        refused(await http.get("/v1/me", headers={"X-Person": "ben, anna"}), 403, "has no name")
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def test_while_the_first_request_is_answered_a_repeated_one_is_told_to_wai
     first = asyncio.create_task(ask(stack.http, key, message, wait_seconds=20))
     await eventually(lambda: claims(stack, key), bool)
     early = await ask(stack.http, key, message)
-    refused(early, 409, "still being answered")
+    refused(early, 409, "still in progress")
     assert early.headers["Retry-After"] == "2"
     refused(await ask(stack.http, key, "Something else"), 422, "another request")
     assert (await ask(stack.http, key, message)).status_code in (202, 409)
