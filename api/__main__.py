@@ -29,7 +29,7 @@ _TICKS = 10
 _log = logging.getLogger("retinue.api")
 
 
-class FrontDoor(uvicorn.Server):
+class ApiServer(uvicorn.Server):
     """A server that closes its event streams before it waits for open requests: streams last for minutes.
 
     It also exits when its database file was deleted or replaced, so that the next process opens the current file. A
@@ -61,7 +61,7 @@ def main() -> None:
     load_environment()
     settings = RetinueSettings()
     configure(settings.log_level)
-    server = FrontDoor(
+    server = ApiServer(
         uvicorn.Config(
             _app(),
             host=settings.host,

@@ -21,7 +21,7 @@ from api.http.head_requests import HeadMiddleware
 from api.http.metrics import MetricsMiddleware
 from api.http.rate_limits import Rate, RateLimiter, RateLimitMiddleware
 from api.http.same_origin import SameOriginMiddleware, SecurityHeadersMiddleware
-from api.protocols.enabled import open_doors, tell_errors
+from api.protocols.enabled import add_error_handlers, enabled_routers
 from api.routes import approvals, assistants, capabilities, events, grants, health, pauses, schedules, session, webhooks
 from api.routes import keys as key_routes
 from api.services.links import LinkMaker
@@ -105,9 +105,9 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         webhooks,
     ):
         app.include_router(module.router)
-    for door in open_doors(chosen.doors()):
-        app.include_router(door)
-    tell_errors(app, chosen.doors())
+    for router in enabled_routers(chosen.protocols()):
+        app.include_router(router)
+    add_error_handlers(app, chosen.protocols())
     app.include_router(openapi_page.router)
     add_security_schemes(app, alone=chosen.alone(), user_header=chosen.retinue_user_header)
     console.install(app, user_header=chosen.retinue_user_header)
@@ -126,14 +126,14 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
 
 def _delivering(settings: ApiSettings, keys: IdempotencyKeys, client: Client | None) -> asyncio.Task[None]:
     """Start delivering webhook messages."""
-    from api.webhooks.delivery import Places, serve  # no worker, and no memory for it, without webhooks
+    from api.webhooks.delivery import ConsoleLinks, serve  # no worker, and no memory for it, without webhooks
     from api.webhooks.registrations import Webhooks
 
     return asyncio.create_task(
         serve(
             Webhooks(keys.store),
             egress=settings.webhook_egress(),
-            places=Places(settings.public_url()),
+            links=ConsoleLinks(settings.public_url()),
             pauses=settings.webhook_pauses(),
             client=client,
         )

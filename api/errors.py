@@ -148,8 +148,8 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as JSON, with the header Content-Type: application/json"
         )
     errors = [{"pointer": _pointer(item["loc"]), "detail": item["msg"].removeprefix(_OURS)} for item in found[:20]]
-    told = "; ".join(f"{item['pointer']}: {item['detail']}" for item in errors[:5])
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"some values are invalid: {told}", errors=errors)
+    problems = "; ".join(f"{item['pointer']}: {item['detail']}" for item in errors[:5])
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"some values are invalid: {problems}", errors=errors)
 
 
 def _says_json(request: Request) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         HostPort,
     )
 
-_DOORS = frozenset({"mcp", "openai", "a2a", "ag-ui"})
+_PROTOCOLS = frozenset({"mcp", "openai", "a2a", "ag-ui"})
 
 
 class ApiSettings(BaseSettings):
@@ -112,16 +112,16 @@ class ApiSettings(BaseSettings):
                 )
         return origins
 
-    def doors(self) -> set[str]:
+    def protocols(self) -> set[str]:
         """Return the protocols in `RETINUE_DOORS`; `-` means none, since an empty variable counts as unset.
 
         Raises:
             ValueError: There is no such protocol.
         """
         names = {name.strip() for name in self.retinue_doors.split(",") if name.strip()} - {"-"}
-        if unknown := sorted(names - _DOORS):
+        if unknown := sorted(names - _PROTOCOLS):
             raise ValueError(
-                f"RETINUE_DOORS: there is no protocol {unknown[0]!r}; there are {', '.join(sorted(_DOORS))}"
+                f"RETINUE_DOORS: there is no protocol {unknown[0]!r}; there are {', '.join(sorted(_PROTOCOLS))}"
             )
         return names
 

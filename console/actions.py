@@ -82,12 +82,12 @@ def _is_decision(text: str) -> TypeGuard[Decision]:
 
 
 @router.post("/talk")
-async def ask(asking: Retinue, form: Form) -> Response:
+async def ask(client: Retinue, form: Form) -> Response:
     """Begin a conversation."""
     message = form.get("message", "").strip()
     if not message:
         return _to("/")
-    started = await asking.assistants.start(
+    started = await client.assistants.start(
         message,
         mode="chat",
         timezone=form.get("timezone") or None,
@@ -98,11 +98,11 @@ async def ask(asking: Retinue, form: Form) -> Response:
 
 
 @router.post("/assistants/{assistant_id}/say")
-async def say(asking: Retinue, assistant_id: str, form: Form) -> Response:
+async def say(client: Retinue, assistant_id: str, form: Form) -> Response:
     """Say something more, or answer a question."""
     message = form.get("message", "").strip()
     if message:
-        await asking.assistants.send_message(
+        await client.assistants.send_message(
             assistant_id,
             message,
             question_id=form.get("question_id") or None,
@@ -112,40 +112,40 @@ async def say(asking: Retinue, assistant_id: str, form: Form) -> Response:
 
 
 @router.post("/assistants/{assistant_id}/cancel")
-async def cancel(asking: Retinue, assistant_id: str, form: Form) -> Response:
+async def cancel(client: Retinue, assistant_id: str, form: Form) -> Response:
     """Stop it; with `undo` also take back what is done."""
-    await asking.assistants.cancel(assistant_id, undo=bool(form.get("undo")))
+    await client.assistants.cancel(assistant_id, undo=bool(form.get("undo")))
     return _to(f"/assistants/{assistant_id}", "stopped")
 
 
 @router.post("/assistants/{assistant_id}/undo")
-async def undo(asking: Retinue, assistant_id: str) -> Response:
+async def undo(client: Retinue, assistant_id: str) -> Response:
     """Take back what an ended one did."""
-    await asking.assistants.undo(assistant_id)
+    await client.assistants.undo(assistant_id)
     return _to(f"/assistants/{assistant_id}", "undone")
 
 
 @router.post("/assistants/{assistant_id}/choose")
-async def choose(asking: Retinue, assistant_id: str, form: Form) -> Response:
+async def choose(client: Retinue, assistant_id: str, form: Form) -> Response:
     """What becomes of a step whose service is away."""
     choice = form.get("choice", "")
     if _is_choice(choice):
-        await asking.assistants.choose(assistant_id, form.get("step", ""), choice)
+        await client.assistants.choose(assistant_id, form.get("step", ""), choice)
     return _to(f"/assistants/{assistant_id}")
 
 
 @router.post("/assistants/{assistant_id}/fork")
-async def fork(request: Request, asking: Retinue, assistant_id: str, form: Form) -> Response:
+async def fork(request: Request, client: Retinue, assistant_id: str, form: Form) -> Response:
     """Go on from a step with other words or values."""
-    view = await asking.assistants.get(assistant_id)
+    view = await client.assistants.get(assistant_id)
     step = next((one for one in view.steps if one.id == form.get("step")), None)
     if step is None:
         return _to(f"/assistants/{assistant_id}")
-    tool = (await tools(asking)).get(step.tool)
+    tool = (await tools(client)).get(step.tool)
     message = form.get("message", "").strip()
     try:
         changed = arguments(tool.args_schema, step.args, form) if tool else step.args
-        new = await asking.assistants.fork(
+        new = await client.assistants.fork(
             assistant_id,
             step.id,
             message=message if message and message != view.message else None,
@@ -154,7 +154,7 @@ async def fork(request: Request, asking: Retinue, assistant_id: str, form: Form)
         )
     except (Unreadable, InvalidArguments) as error:
         errors = _by_field(error, "/args")
-        return await show_fork(request, asking, view, step.id, filled=form, errors=errors)
+        return await show_fork(request, client, view, step.id, filled=form, errors=errors)
     return _to(f"/assistants/{new.id}")
 
 
@@ -167,40 +167,40 @@ def _by_field(error: Unreadable | InvalidArguments, root: str = "") -> dict[str,
 
 
 @router.post("/approvals/{assistant_id}/{approval_id}")
-async def decide(request: Request, asking: Retinue, assistant_id: str, approval_id: str, form: Form) -> Response:
+async def decide(request: Request, client: Retinue, assistant_id: str, approval_id: str, form: Form) -> Response:
     """One decision, for exactly the arguments that the page showed."""
     decision = form.get("decision", "")
-    view = await asking.assistants.get(assistant_id) if decision == "edit" else None
+    view = await client.assistants.get(assistant_id) if decision == "edit" else None
     approval = next((one for one in view.approvals if one.id == approval_id), None) if view else None
     if not _is_decision(decision) or (view and approval is None):
-        return await missing(request, asking, "There is no such decision")
+        return await missing(request, client, "There is no such decision")
     try:
-        after = await asking.approvals.decide(
+        after = await client.approvals.decide(
             assistant_id,
             approval_id,
             decision,
             args_hash=form.get("args_hash", ""),
-            args=await _edited(asking, approval, form) if approval and decision == "edit" else None,
+            args=await _edited(client, approval, form) if approval and decision == "edit" else None,
             comment=form.get("comment", "").strip() or None,
             grant=_grant(form) if decision != "reject" else None,
             wait_seconds=_WAIT,
         )
     except NotFound:
-        return await missing(request, asking, "There is no such decision")
+        return await missing(request, client, "There is no such decision")
     except (Unreadable, InvalidArguments) as error:
         if view is None:
             raise
         errors = _by_field(error, "/args")
-        return await show_decision(request, asking, view, approval_id, edit=True, filled=form, errors=errors)
+        return await show_decision(request, client, view, approval_id, edit=True, filled=form, errors=errors)
     recorded = "kept" if after.waits_for_worker(approval_id) else decision
     return _to(form.get("back") or f"/assistants/{assistant_id}", recorded)
 
 
-async def _edited(asking: AsyncClient, approval: Approval, form: Mapping[str, str]) -> dict[str, JsonValue]:
+async def _edited(client: AsyncClient, approval: Approval, form: Mapping[str, str]) -> dict[str, JsonValue]:
     """The arguments as the person filled them in: those of an action, or of the steps of a plan that are to be kept."""
     if approval.kind != "plan":
         return arguments(approval.args_schema, approval.args, form)
-    known = await tools(asking)
+    known = await tools(client)
     steps: list[JsonValue] = []
     for step_id, tool, args in planned_steps(approval):
         if form.get(f"keep-{step_id}"):
@@ -233,7 +233,7 @@ def _count(text: str, about: str, *, most: int) -> int:
 
 
 @router.post("/approvals")
-async def decide_all(request: Request, asking: Retinue) -> Response:
+async def decide_all(request: Request, client: Retinue) -> Response:
     """The same decision for all that were chosen, each for its own arguments."""
     fields = await _fields(request)
     decision = dict(fields).get("decision", "")
@@ -246,14 +246,14 @@ async def decide_all(request: Request, asking: Retinue) -> Response:
             OneDecision(assistant_id=assistant_id, approval_id=approval_id, decision=decision, args_hash=args_hash)
             for assistant_id, approval_id, args_hash in picked[first : first + _AT_ONCE]
         ]
-        outcomes = (await asking.approvals.decide_all(decisions)).outcomes
+        outcomes = (await client.approvals.decide_all(decisions)).outcomes
         refused += [one for one in outcomes if not one.recorded]
     if not refused:
         return _to("/approvals", decision)
     return await page(
         request,
         "problem.html",
-        asking,
+        client,
         title=f"{len(refused)} of {len(picked)} were not recorded",
         here="/approvals",
         detail=" ".join(dict.fromkeys(one.detail or "" for one in refused)),
@@ -264,17 +264,17 @@ async def decide_all(request: Request, asking: Retinue) -> Response:
 
 
 @router.post("/grants/{grant_id}/revoke")
-async def revoke(asking: Retinue, grant_id: str) -> Response:
+async def revoke(client: Retinue, grant_id: str) -> Response:
     """End a permission."""
-    await asking.grants.revoke(grant_id)
+    await client.grants.revoke(grant_id)
     return _to("/grants", "revoked")
 
 
 @router.post("/schedules")
-async def schedule(request: Request, asking: Retinue, form: Form) -> Response:
+async def schedule(request: Request, client: Retinue, form: Form) -> Response:
     """A new schedule."""
     try:
-        await asking.schedules.add(
+        await client.schedules.add(
             name=form.get("name", ""),
             message=form.get("message", ""),
             cron=words.cron(form.get("often", ""), form.get("time", ""), other=form.get("cron", "")),
@@ -282,46 +282,46 @@ async def schedule(request: Request, asking: Retinue, form: Form) -> Response:
             idempotency_key=form.get("key") or None,
         )
     except InvalidArguments as error:
-        return await show_schedules(request, asking, filled=form, errors=_by_field(error))
+        return await show_schedules(request, client, filled=form, errors=_by_field(error))
     return _to("/schedules", "scheduled")
 
 
 @router.post("/schedules/{schedule_id}")
-async def change_schedule(asking: Retinue, schedule_id: str, form: Form) -> Response:
+async def change_schedule(client: Retinue, schedule_id: str, form: Form) -> Response:
     """Pause, resume, run or delete one."""
     match form.get("do"):
         case "pause":
-            await asking.schedules.pause(schedule_id)
+            await client.schedules.pause(schedule_id)
         case "resume":
-            await asking.schedules.resume(schedule_id)
+            await client.schedules.resume(schedule_id)
         case "run":
-            await asking.schedules.run(schedule_id, idempotency_key=form.get("key") or None)
+            await client.schedules.run(schedule_id, idempotency_key=form.get("key") or None)
         case "delete":
-            await asking.schedules.delete(schedule_id)
+            await client.schedules.delete(schedule_id)
     return _to("/schedules", "changed")
 
 
 @router.post("/account/keys")
-async def add_key(request: Request, asking: Retinue, form: Form) -> Response:
+async def add_key(request: Request, client: Retinue, form: Form) -> Response:
     """A new API key, shown on the page that answers and nowhere else."""
     scopes = [name for name in ("read", "ask", "decide") if form.get(f"scope-{name}")]
     if not scopes:
-        return await show_account(request, asking, wrong="Choose at least one permission for the key.")
-    made = await asking.keys.add(form.get("name", "").strip() or "key", scopes=scopes)
-    return await show_account(request, asking, made=made)
+        return await show_account(request, client, wrong="Choose at least one permission for the key.")
+    made = await client.keys.add(form.get("name", "").strip() or "key", scopes=scopes)
+    return await show_account(request, client, made=made)
 
 
 @router.post("/account/keys/{key_id}/revoke")
-async def revoke_key(asking: Retinue, key_id: str) -> Response:
+async def revoke_key(client: Retinue, key_id: str) -> Response:
     """End an API key."""
-    await asking.keys.revoke(key_id)
+    await client.keys.revoke(key_id)
     return _to("/account", "revoked")
 
 
 @router.post("/pauses/end")
-async def end_pauses(asking: Retinue) -> Response:
+async def end_pauses(client: Retinue) -> Response:
     """Ask all language models again at once."""
-    await asking.end_pauses()
+    await client.end_pauses()
     return _to("/capabilities", "resumed")
 
 

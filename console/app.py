@@ -53,12 +53,12 @@ async def _problem(request: Request, error: Exception) -> Response:
     if isinstance(error, NotAuthenticated):
         to = request.url.path if request.method == "GET" else "/"
         return RedirectResponse(f"/signin?to={quote(to)}", 303)
-    title, status = _said(error)
+    title, status = _title_and_status(error)
     again = request.url.path if isinstance(error, Unavailable | Unreachable) and request.method == "GET" else None
     return await page(request, "problem.html", None, title=title, here="", detail=str(error), again=again, code=status)
 
 
-def _said(error: Exception) -> tuple[str, int]:
+def _title_and_status(error: Exception) -> tuple[str, int]:
     status = error.status if isinstance(error, Refused) else 503
     match error:
         case NotFound():

@@ -40,20 +40,20 @@ class AsTheBrowser(httpx.AsyncBaseTransport):
 
 async def client(request: Request) -> AsyncIterator[AsyncClient]:
     """The public client for one request of the browser."""
-    async with AsyncClient(_base(request), "", transport=AsTheBrowser(request), retries=0) as asking:
-        yield asking
+    async with AsyncClient(_base(request), "", transport=AsTheBrowser(request), retries=0) as client:
+        yield client
 
 
 async def exchange(request: Request, credential: str) -> httpx.Response:
     """Ask for a session in place of a key or token. The answer carries the cookie."""
-    async with _plain(request) as asking:
-        return await asking.post("/v1/session", headers={"Authorization": f"Bearer {credential}"})
+    async with _plain(request) as client:
+        return await client.post("/v1/session", headers={"Authorization": f"Bearer {credential}"})
 
 
 async def forget(request: Request) -> httpx.Response:
     """End the session that the browser's cookie stands for."""
-    async with _plain(request) as asking:
-        return await asking.delete("/v1/session")
+    async with _plain(request) as client:
+        return await client.delete("/v1/session")
 
 
 def _plain(request: Request) -> httpx.AsyncClient:

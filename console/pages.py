@@ -51,16 +51,16 @@ def new_key() -> str:
 
 
 @router.get("/")
-async def talk(request: Request, asking: Retinue, q: str = "", cursor: str | None = None, draft: str = "") -> Response:
+async def talk(request: Request, client: Retinue, q: str = "", cursor: str | None = None, draft: str = "") -> Response:
     """A new conversation, and those before."""
     query = q.strip()
     (found, following), me, notices = await asyncio.gather(
-        _conversations(asking, query, cursor), asking.me(), _notices(asking)
+        _conversations(client, query, cursor), client.me(), _notices(client)
     )
     return await page(
         request,
         "talk.html",
-        asking,
+        client,
         title="Talk",
         here="/",
         me=me,
@@ -83,15 +83,15 @@ def _owner(me: Me) -> str:
 
 
 async def _conversations(
-    asking: AsyncClient, query: str, cursor: str | None
+    client: AsyncClient, query: str, cursor: str | None
 ) -> tuple[Sequence[AssistantSummary], str | None]:
     """A page of conversations, or those among the latest that hold the words."""
     if not query:
-        found = await asking.assistants.page(limit=_RUNS, cursor=cursor)
+        found = await client.assistants.page(limit=_RUNS, cursor=cursor)
         return found.assistants, found.next_cursor
     fitting: list[AssistantSummary] = []
     looked = 0
-    async for run in asking.assistants.list():
+    async for run in client.assistants.list():
         looked += 1
         if query.casefold() in run.message.casefold():
             fitting.append(run)
@@ -100,10 +100,10 @@ async def _conversations(
     return fitting, None
 
 
-async def _notices(asking: AsyncClient) -> list[str]:
+async def _notices(client: AsyncClient) -> list[str]:
     """Return what a person should know about the services of this installation; nothing where that is unknown."""
     try:
-        found = await asking.capabilities()
+        found = await client.capabilities()
     except ClientError:
         return []
     told = sorted(found.capabilities, key=lambda one: (one.name != "reasoning", one.name))
@@ -112,22 +112,22 @@ async def _notices(asking: AsyncClient) -> list[str]:
 
 
 @router.get("/assistants/{assistant_id}")
-async def run(request: Request, asking: Retinue, assistant_id: str, *, everything: Everything = False) -> Response:
+async def run(request: Request, client: Retinue, assistant_id: str, *, everything: Everything = False) -> Response:
     """One conversation: what was said, what happens, what waits."""
-    view = await asking.assistants.get(assistant_id)
+    view = await client.assistants.get(assistant_id)
     return await page(
         request,
         "run.html",
-        asking,
+        client,
         title=view.message[:60],
         here="",
         run=view,
         status_text=status_words(view),
-        messages=await asking.assistants.conversation(assistant_id) if everything else view.messages,
+        messages=await client.assistants.conversation(assistant_id) if everything else view.messages,
         first_message=0 if everything else view.earlier_messages,
         all_messages=everything,
         steps={step.id: step for step in view.steps},
-        titles=await titles(request, asking),
+        titles=await titles(request, client),
         drawn=picture(view.steps),
         finished=sum(step.finished_at is not None or step.status in _OVER for step in view.steps),
         may_say=not view.ended and (view.mode == "chat" or view.question is not None),
@@ -148,29 +148,29 @@ def _can_undo(view: Assistant) -> bool:
 
 
 @router.get("/assistants/{assistant_id}/receipt")
-async def receipt(request: Request, asking: Retinue, assistant_id: str) -> Response:
+async def receipt(request: Request, client: Retinue, assistant_id: str) -> Response:
     """What was done, with whose consent, and how to take it back."""
-    found, view = await asyncio.gather(asking.assistants.receipt(assistant_id), asking.assistants.get(assistant_id))
+    found, view = await asyncio.gather(client.assistants.receipt(assistant_id), client.assistants.get(assistant_id))
     return await page(
         request,
         "receipt.html",
-        asking,
+        client,
         title="Receipt",
         here="",
         receipt=found,
         run=view,
         status_text=status_words(view),
-        titles=await titles(request, asking),
+        titles=await titles(request, client),
     )
 
 
 @router.get("/assistants/{assistant_id}/export")
-async def export(asking: Retinue, assistant_id: str) -> Response:
+async def export(client: Retinue, assistant_id: str) -> Response:
     """Everything about one conversation, as JSON."""
     view, said, found = await asyncio.gather(
-        asking.assistants.get(assistant_id),
-        asking.assistants.conversation(assistant_id),
-        asking.assistants.receipt(assistant_id),
+        client.assistants.get(assistant_id),
+        client.assistants.conversation(assistant_id),
+        client.assistants.receipt(assistant_id),
     )
     content = {
         "assistant": json.loads(view.json_text()),
@@ -185,14 +185,14 @@ async def export(asking: Retinue, assistant_id: str) -> Response:
 
 
 @router.get("/assistants/{assistant_id}/fork")
-async def fork(request: Request, asking: Retinue, assistant_id: str, step: str) -> Response:
+async def fork(request: Request, client: Retinue, assistant_id: str, step: str) -> Response:
     """The form to go on from a step with other words or values."""
-    return await show_fork(request, asking, await asking.assistants.get(assistant_id), step)
+    return await show_fork(request, client, await client.assistants.get(assistant_id), step)
 
 
 async def show_fork(
     request: Request,
-    asking: AsyncClient,
+    client: AsyncClient,
     view: Assistant,
     step_id: str,
     *,
@@ -202,40 +202,40 @@ async def show_fork(
     """That form, with what was filled in and found wrong before."""
     step = next((one for one in view.steps if one.id == step_id), None)
     if step is None:
-        return await missing(request, asking, "There is no such step")
-    tool = (await tools(asking)).get(step.tool)
+        return await missing(request, client, "There is no such step")
+    tool = (await tools(client)).get(step.tool)
     given = fields(tool.args_schema, step.args, filled=filled, errors=errors) if tool else []
     return await page(
         request,
         "fork.html",
-        asking,
+        client,
         title="Try again",
         here="",
         run=view,
         step=step,
         message=(filled or {}).get("message", view.message),
         fields=given,
-        titles=await titles(request, asking),
+        titles=await titles(request, client),
         wrong=(errors or {}).get(""),
         key=(filled or {}).get("key") or new_key(),
         code=422 if errors else 200,
     )
 
 
-async def tools(asking: AsyncClient) -> dict[str, Tool]:
+async def tools(client: AsyncClient) -> dict[str, Tool]:
     """All tools that were announced, by name."""
-    found = await asking.capabilities()
+    found = await client.capabilities()
     return {tool.name: tool for one in found.capabilities for tool in one.tools}
 
 
-async def titles(request: Request, asking: AsyncClient) -> Mapping[str, str]:
+async def titles(request: Request, client: AsyncClient) -> Mapping[str, str]:
     """What tools are called, by name; asked for now and then, since it hardly ever changes. Empty where nobody can say."""
     state = request.app.state
     asked_at, found = getattr(state, "console_titles", (-_TITLES_LAST, {}))
     if time.monotonic() - asked_at < _TITLES_LAST:
         return dict(found)
     try:
-        found = {name: tool.title for name, tool in (await tools(asking)).items()}
+        found = {name: tool.title for name, tool in (await tools(client)).items()}
     except ClientError:
         return dict(found)
     state.console_titles = time.monotonic(), found
@@ -246,30 +246,30 @@ _TITLES_LAST = 30.0
 """Seconds."""
 
 
-async def missing(request: Request, asking: AsyncClient | None, title: str) -> Response:
+async def missing(request: Request, client: AsyncClient | None, title: str) -> Response:
     """A page that says that there is nothing here."""
-    return await page(request, "problem.html", asking, title=title, here="", detail="", again=None, code=404)
+    return await page(request, "problem.html", client, title=title, here="", detail="", again=None, code=404)
 
 
 @router.get("/approvals")
-async def inbox(request: Request, asking: Retinue, cursor: str | None = None) -> Response:
-    """All that waits for the person. The frame goes ahead, since asking each run what it wants takes its time."""
+async def inbox(request: Request, client: Retinue, cursor: str | None = None) -> Response:
+    """All that waits for the person. The frame goes ahead, since client each run what it wants takes its time."""
     found = Waiting()
 
     async def fill() -> None:
         try:
-            listed = await asking.approvals.list(limit=_CARDS, cursor=cursor)
+            listed = await client.approvals.list(limit=_CARDS, cursor=cursor)
         except ClientError as error:
             found.trouble = str(error)
         else:
             found.items, found.unreadable, found.more = listed.approvals, listed.unreadable, listed.next_cursor
             found.alike = _alike(listed.approvals)
 
-    waiting = (await asking.approvals.list(limit=0)).waiting
+    waiting = (await client.approvals.list(limit=0)).waiting
     return await page(
         request,
         "inbox.html",
-        asking,
+        client,
         title="Decisions",
         here="/approvals",
         found=found,
@@ -301,11 +301,11 @@ def _alike(items: Sequence[InboxItem]) -> dict[str, tuple[str, int]]:
 
 @router.get("/approvals/{assistant_id}/{approval_id}")
 async def decision(
-    request: Request, asking: Retinue, assistant_id: str, approval_id: str, *, edit: bool = False
+    request: Request, client: Retinue, assistant_id: str, approval_id: str, *, edit: bool = False
 ) -> Response:
     """One decision: where notifications lead. Looking decides nothing."""
-    view = await asking.assistants.get(assistant_id)
-    return await show_decision(request, asking, view, approval_id, edit=edit)
+    view = await client.assistants.get(assistant_id)
+    return await show_decision(request, client, view, approval_id, edit=edit)
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ class PlannedStep:
 
 async def show_decision(
     request: Request,
-    asking: AsyncClient,
+    client: AsyncClient,
     view: Assistant,
     approval_id: str,
     *,
@@ -332,18 +332,18 @@ async def show_decision(
     """The page of one decision, with what was filled in and found wrong before."""
     approval = next((one for one in view.approvals if one.id == approval_id), None)
     if approval is None:
-        return await missing(request, asking, "There is no such decision")
+        return await missing(request, client, "There is no such decision")
     edit = edit and approval.status == "pending"
     own: Sequence[Field] = ()
     planned: Sequence[PlannedStep] = ()
     if edit and approval.kind == "plan":
-        planned = _planned(approval, await tools(asking), filled, errors)
+        planned = _planned(approval, await tools(client), filled, errors)
     elif edit:
         own = fields(approval.args_schema, approval.args, filled=filled, errors=errors)
     return await page(
         request,
         "decide.html",
-        asking,
+        client,
         title=approval.title,
         here="/approvals",
         run=view,
@@ -382,25 +382,25 @@ def planned_steps(approval: Approval) -> list[tuple[str, str, dict[str, JsonValu
 
 
 @router.get("/schedules")
-async def schedules(request: Request, asking: Retinue) -> Response:
+async def schedules(request: Request, client: Retinue) -> Response:
     """What runs by itself."""
-    return await show_schedules(request, asking)
+    return await show_schedules(request, client)
 
 
 async def show_schedules(
     request: Request,
-    asking: AsyncClient,
+    client: AsyncClient,
     *,
     filled: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
     """The page of schedules, with what was filled in and found wrong before."""
-    listed = (await asking.schedules.list()).schedules
-    whole: list[Schedule] = await asyncio.gather(*(asking.schedules.get(one.id) for one in listed))
+    listed = (await client.schedules.list()).schedules
+    whole: list[Schedule] = await asyncio.gather(*(client.schedules.get(one.id) for one in listed))
     return await page(
         request,
         "schedules.html",
-        asking,
+        client,
         title="Schedules",
         here="/schedules",
         schedules=whole,
@@ -413,65 +413,65 @@ async def show_schedules(
 
 
 @router.get("/grants")
-async def grants(request: Request, asking: Retinue, *, everything: Everything = False) -> Response:
-    """What may be done without asking."""
-    found = (await asking.grants.list(everything=everything)).grants
+async def grants(request: Request, client: Retinue, *, everything: Everything = False) -> Response:
+    """What may be done without client."""
+    found = (await client.grants.list(everything=everything)).grants
     return await page(
-        request, "grants.html", asking, title="Grants", here="/grants", grants=found[::-1], everything=everything
+        request, "grants.html", client, title="Grants", here="/grants", grants=found[::-1], everything=everything
     )
 
 
 @router.get("/budget")
-async def budget(request: Request, asking: Retinue) -> Response:
+async def budget(request: Request, client: Retinue) -> Response:
     """What was used today, and of how much."""
-    used = await asking.usage()
-    return await page(request, "budget.html", asking, title="Usage", here="/budget", usage=used)
+    used = await client.usage()
+    return await page(request, "budget.html", client, title="Usage", here="/budget", usage=used)
 
 
 @router.get("/capabilities")
-async def capabilities(request: Request, asking: Retinue) -> Response:
+async def capabilities(request: Request, client: Retinue) -> Response:
     """Which services there are, and how they are."""
-    found = sorted((await asking.capabilities()).capabilities, key=lambda one: one.name)
+    found = sorted((await client.capabilities()).capabilities, key=lambda one: one.name)
     answers = any(one.name == "reasoning" and one.healthy for one in found)
     return await page(
         request,
         "capabilities.html",
-        asking,
+        client,
         title="Capabilities",
         here="/capabilities",
         capabilities=found,
-        pauses=await _pauses(asking) if answers else [],
+        pauses=await _pauses(client) if answers else [],
         refresh="capabilities",
     )
 
 
-async def _pauses(asking: AsyncClient) -> list[ModelPause]:
+async def _pauses(client: AsyncClient) -> list[ModelPause]:
     """The language models that are left alone; none where nobody can say."""
     try:
-        return (await asking.pauses()).pauses
+        return (await client.pauses()).pauses
     except ClientError:
         return []
 
 
 @router.get("/account")
-async def account(request: Request, asking: Retinue) -> Response:
+async def account(request: Request, client: Retinue) -> Response:
     """Who the person is, and their keys."""
-    return await show_account(request, asking)
+    return await show_account(request, client)
 
 
 async def show_account(
-    request: Request, asking: AsyncClient, *, made: NewApiKey | None = None, wrong: str = ""
+    request: Request, client: AsyncClient, *, made: NewApiKey | None = None, wrong: str = ""
 ) -> Response:
     """The page of the account, with a key that was just made, or with what was wrong about the form."""
-    me = await asking.me()
+    me = await client.me()
     try:
-        keys = (await asking.keys.list()).keys
+        keys = (await client.keys.list()).keys
     except NotAllowed:
         keys = []
     return await page(
         request,
         "account.html",
-        asking,
+        client,
         title="Account",
         here="/account",
         me=me,

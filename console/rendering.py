@@ -34,7 +34,7 @@ PLACES = (
 )
 _LINK = re.compile(r"https?://[^\s<>\"'`)\]}]+")
 _PAUSE = "<!-- content -->"
-_SAID = {
+MESSAGES = {
     "approve": ("good", "Your approval is recorded."),
     "kept": ("warn", "Your decision is recorded. It takes effect when a workflow worker is running again."),
     "reject": ("good", "Your rejection is recorded."),
@@ -60,7 +60,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Said:
+class FlashMessage:
     """What the page says of what the person just did."""
 
     kind: str
@@ -195,7 +195,7 @@ def templates() -> Environment:
 async def page(
     request: Request,
     template: str,
-    asking: AsyncClient | None,
+    client: AsyncClient | None,
     *,
     code: int = 200,
     then: Callable[[], Awaitable[None]] | None = None,
@@ -206,7 +206,7 @@ async def page(
     Args:
         request: Of the browser.
         template: Its file.
-        asking: The public client; None on pages for people who are not signed in.
+        client: The public client; None on pages for people who are not signed in.
         code: The HTTP status.
         then: Fills in what only the content shows. Browsers get the frame before, and load what it names meanwhile.
         values: For the template.
@@ -214,7 +214,7 @@ async def page(
     where, now = words.zone(request.cookies.get("retinue_tz")), datetime.now(UTC)
     common: dict[str, Any] = {
         "page": template.removesuffix(".html"),
-        "said": _said(request),
+        "said": _flash(request),
         "stream": None,
         "refresh": None,
         "again": None,
@@ -226,8 +226,8 @@ async def page(
         "moment": lambda at: words.moment(at, where, now=now),
         "time_left": lambda until: words.left(until, now=now),
     }
-    if asking is not None:
-        common |= await _about(asking, values)
+    if client is not None:
+        common |= await _about(client, values)
     pieces = templates().get_template(template).generate({**common, **values})
     headers = {"Referrer-Policy": "same-origin"}
     if then is None:
@@ -242,19 +242,19 @@ async def _in_two(pieces: Iterator[str], then: Callable[[], Awaitable[None]]) ->
     yield "".join(pieces)
 
 
-def _said(request: Request) -> Said | None:
-    found = _SAID.get(request.query_params.get("said", ""))
-    return Said(*found) if found else None
+def _flash(request: Request) -> FlashMessage | None:
+    found = MESSAGES.get(request.query_params.get("said", ""))
+    return FlashMessage(*found) if found else None
 
 
-async def _about(asking: AsyncClient, values: dict[str, Any]) -> dict[str, Any]:
+async def _about(client: AsyncClient, values: dict[str, Any]) -> dict[str, Any]:
     """What every page shows: who the person is, and how much waits for them."""
     found: dict[str, Any] = {}
     try:
         if "me" not in values:
-            found["me"] = await asking.me()
+            found["me"] = await client.me()
         if "count" not in values:
-            found["count"] = (await asking.approvals.list(limit=0)).waiting
+            found["count"] = (await client.approvals.list(limit=0)).waiting
     except ClientError:  # the page itself is worth more than what stands above it
         pass
     return found

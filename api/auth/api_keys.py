@@ -136,8 +136,8 @@ class ApiKeys:
         """Return the roles of a person's latest token; None without any."""
         query = select(PEOPLE.c.roles).where(PEOPLE.c.owner == owner)
         async with self._store.read() as session:
-            said: str | None = (await (await session.connection()).execute(query)).scalar_one_or_none()
-        return None if said is None else frozenset(Role(role) for role in said.split())
+            roles: str | None = (await (await session.connection()).execute(query)).scalar_one_or_none()
+        return None if roles is None else frozenset(Role(role) for role in roles.split())
 
     async def note_roles(self, person: Person) -> None:
         """Store the roles of a person's token, if they changed."""

@@ -76,8 +76,8 @@ class Tokens:
         claim = self._settings.retinue_oidc_roles_claim
         if claim is None:
             return frozenset({Role.OWNER})
-        said = claims.get(claim, [])
-        values = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
+        claimed = claims.get(claim, [])
+        values = claimed.split() if isinstance(claimed, str) else claimed if isinstance(claimed, list) else []
         known = self._settings.retinue_oidc_roles
         return frozenset(known[value] for value in values if isinstance(value, str) and value in known)
 

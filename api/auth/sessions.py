@@ -65,7 +65,7 @@ async def session_credential(request: Request) -> str | None:
     return None if secret is None else await Sessions(request.app.state.house.keys.store).credential(secret)
 
 
-def hand_out(response: Response, request: Request, secret: str) -> None:
+def set_cookie(response: Response, request: Request, secret: str) -> None:
     """Set the cookie: HttpOnly, SameSite, and Secure if TLS is in use."""
     response.set_cookie(
         SESSION_COOKIE,
@@ -78,7 +78,7 @@ def hand_out(response: Response, request: Request, secret: str) -> None:
     )
 
 
-def take_back(response: Response) -> None:
+def remove_cookie(response: Response) -> None:
     """Remove the cookie."""
     response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
 

@@ -113,7 +113,7 @@ class RunBroadcaster:
                 await self._follow_connected()
             except NotFound:
                 self.gone = True
-                self._tell()
+                self._notify()
             except AWAY as error:
                 pause = pause * 2 if not self.reachable else _RECONNECT[0]
                 self._lost(error)
@@ -123,7 +123,7 @@ class RunBroadcaster:
         if self.reachable:
             _log.warning("a run cannot be followed for now: %s", type(error).__name__)
         self.reachable = False
-        self._tell()
+        self._notify()
 
     async def _follow_connected(self) -> None:
         history = asyncio.create_task(self._source.follow())
@@ -166,8 +166,8 @@ class RunBroadcaster:
             if done:
                 return
             if await self._source.look_at_texts():
-                self._tell()
-        counts = self._source.restless or not self._is_whole
+                self._notify()
+        counts = self._source.may_change_without_history or not self._is_whole
         timeout = max(0.0, until - now()) if counts else None
         await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
@@ -178,10 +178,10 @@ class RunBroadcaster:
     def _show(self, snapshot: RunSnapshot) -> bool:
         changed = not self.reachable or not snapshot.same_as(self.snapshot)
         self.reachable, self.snapshot, self._shown = True, snapshot, self._looks
-        self._tell()
+        self._notify()
         return changed
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
@@ -191,8 +191,8 @@ class Reader:
 
     def __init__(self, broadcaster: RunBroadcaster, cursor: EventCursor) -> None:
         self._broadcaster = broadcaster
-        self._told = cursor
-        self._heard = DraftCursor()
+        self._cursor = cursor
+        self._drafts = DraftCursor()
         self._since = (cursor.run, cursor.event)
         self._look: int | None = None
 
@@ -239,14 +239,14 @@ class Reader:
         snapshot = self._broadcaster.snapshot
         if not run or (snapshot and snapshot.ended) or (self._look and self._broadcaster.shows(self._look)):
             return True
-        return snapshot is not None and beginning(snapshot.run) == run and snapshot.surely >= event
+        return snapshot is not None and beginning(snapshot.run) == run and snapshot.confirmed_event >= event
 
     def _new(self) -> list[Event]:
         snapshot = self._broadcaster.snapshot
         if snapshot is None or not self._is_caught_up():
             return []
         self._since = ("", 0)
-        return [*diff_events(snapshot, self._told), *self._heard.new(self._broadcaster.texts)]
+        return [*diff_events(snapshot, self._cursor), *self._drafts.new(self._broadcaster.texts)]
 
 
 class RunBroadcasters:

@@ -75,7 +75,7 @@ class EventCursor:
         """Return whether this state of this part is the last sent one."""
         return self.marks.get(mark.key) == mark.content
 
-    def has_heard_of(self, mark: Mark) -> bool:
+    def has_seen(self, mark: Mark) -> bool:
         """Return whether any state of this part was sent."""
         return mark.key in self.marks
 

@@ -81,22 +81,22 @@ class DraftCursor:
     """The position of one reader in drafts, on one connection."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, RunDraft] = {}
+        self._sent: dict[str, RunDraft] = {}
 
     def new(self, texts: Sequence[RunDraft]) -> Iterator[Event]:
         """Return the new pieces; a restarted text is sent from its beginning."""
         self._keep(texts)
         for text in texts:
-            known = self._heard.get(text.about)
+            known = self._sent.get(text.about)
             offset = len(known.text) if known else 0
             if known is None or text.text != known.text:
-                self._heard[text.about] = text
+                self._sent[text.about] = text
                 yield _event(text, offset)
 
     def _keep(self, texts: Iterable[RunDraft]) -> None:
         """Remove finished texts and other attempts."""
         current = {text.about: text.attempt for text in texts}
-        self._heard = {about: known for about, known in self._heard.items() if current.get(about) == known.attempt}
+        self._sent = {about: known for about, known in self._sent.items() if current.get(about) == known.attempt}
 
 
 def _event(text: RunDraft, offset: int) -> Event:

@@ -69,7 +69,7 @@ class RunSource:
 
     Attributes:
         moved: Set when the history has reached an event that may change the view.
-        restless: Whether the run may change without a history event, such as by a retry.
+        may_change_without_history: Whether the run may change without a history event, such as by a retry.
         writing: Whether a model is writing a text for the run.
         texts: The current drafts.
     """
@@ -86,7 +86,7 @@ class RunSource:
         self._closed = False
         self._starts: list[HistoryEvent] = []
         self._queried: AssistantView | None = None
-        self.restless = True
+        self.may_change_without_history = True
         self.writing = False
         self.texts: list[RunDraft] = []
 
@@ -153,7 +153,7 @@ class RunSource:
         """
         description = await self.describe()
         await self._note_texts(description)
-        self.restless = _may_change_by_itself(description)
+        self.may_change_without_history = _may_change_by_itself(description)
         if description.status is not WorkflowExecutionStatus.RUNNING:
             return await self._ended(description)
         await self._catch_up(description)
@@ -196,8 +196,10 @@ class RunSource:
 
     def _snapshot(self, view: AssistantView, description: WorkflowExecutionDescription, *, whole: bool) -> RunSnapshot:
         execution, seen = self._seen
-        surely = seen if execution == description.run_id else 0
-        return RunSnapshot(view, whole, run=description.run_id, event=_length(description), surely=surely)
+        confirmed_event = seen if execution == description.run_id else 0
+        return RunSnapshot(
+            view, whole, run=description.run_id, event=_length(description), confirmed_event=confirmed_event
+        )
 
     def _noted(self) -> WorkflowHistory:
         return WorkflowHistory(self.assistant_id, self._starts)

@@ -36,14 +36,14 @@ class RunSnapshot:
         whole: False while no workflow worker answers: only the status is known.
         run: Its execution.
         event: That execution's last history event that may be included.
-        surely: That execution's last history event that is certainly included.
+        confirmed_event: That execution's last history event that is certainly included.
     """
 
     view: AssistantView
     whole: bool
     run: str
     event: int
-    surely: int
+    confirmed_event: int
 
     @property
     def ended(self) -> bool:
@@ -157,7 +157,7 @@ def _fields(kind: EventKind, names: Iterable[str], snapshot: RunSnapshot, cursor
 
 
 def _is_known(name: str, mark: Mark, value: Any, cursor: EventCursor) -> bool:
-    if cursor.has_heard_of(mark):
+    if cursor.has_seen(mark):
         return cursor.knows(mark)
     return name not in _ALWAYS_TOLD and value == _DEFAULTS.get(name)
 

@@ -76,10 +76,10 @@ def hoist(document: dict[str, Any]) -> None:
             return node
         for name, schema in node.pop("$defs", {}).items():
             named.setdefault(name, moved(schema))
-        told = {name: moved(value) for name, value in node.items()}
-        if isinstance(told.get("$ref"), str):
-            told["$ref"] = told["$ref"].replace("#/$defs/", "#/components/schemas/")
-        return told
+        copy = {name: moved(value) for name, value in node.items()}
+        if isinstance(copy.get("$ref"), str):
+            copy["$ref"] = copy["$ref"].replace("#/$defs/", "#/components/schemas/")
+        return copy
 
     document["paths"] = moved(document["paths"])
 
@@ -111,12 +111,12 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
 def _parameters(parameters: list[dict[str, Any]]) -> str:
     if not parameters:
         return ""
-    told = "".join(
+    items = "".join(
         f"<dt>{escape(one['name'])} ({escape(one['in'])}{', required' if one.get('required') else ''})</dt>"
         f"<dd>{escape(one.get('description') or one.get('schema', {}).get('description', ''))}</dd>"
         for one in parameters
     )
-    return f"<dl>{told}</dl>"
+    return f"<dl>{items}</dl>"
 
 
 def _answers(responses: dict[str, Any], document: dict[str, Any]) -> str:
@@ -125,11 +125,11 @@ def _answers(responses: dict[str, Any], document: dict[str, Any]) -> str:
         for status, answer in responses.items()
         if status < "3"
     )
-    told = "".join(
+    items = "".join(
         f"<dt>{escape(status)}</dt><dd>{escape(answer.get('description', ''))}</dd>"
         for status, answer in responses.items()
     )
-    return f"{good}<details><summary>Statuses</summary><dl>{told}</dl></details>"
+    return f"{good}<details><summary>Statuses</summary><dl>{items}</dl></details>"
 
 
 def _schemas(title: str, content: dict[str, Any], document: dict[str, Any]) -> str:

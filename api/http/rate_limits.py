@@ -126,7 +126,7 @@ class RateLimitMiddleware:
             await refusal(scope, receive, send)
             return
 
-        async def telling(message: Message) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if address is not None and message["status"] == HTTPStatus.UNAUTHORIZED:
                     self._failures.try_acquire(address)
@@ -135,7 +135,7 @@ class RateLimitMiddleware:
                     MutableHeaders(scope=message).update(state.headers())
             await send(message)
 
-        await self._app(scope, receive, telling)
+        await self._app(scope, receive, with_headers)
 
 
 def _tries_to_sign_in(scope: Scope) -> bool:

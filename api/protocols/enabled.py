@@ -24,12 +24,12 @@ DOORS: Mapping[str, tuple[APIRouter, ...]] = MappingProxyType(
 """By the names in `RETINUE_DOORS`. A new protocol is a line here and a name in `api.settings`."""
 
 
-def open_doors(names: set[str]) -> Iterator[APIRouter]:
+def enabled_routers(names: set[str]) -> Iterator[APIRouter]:
     """Return the routes of the protocols with these names."""
     yield from (router for name, routers in DOORS.items() if name in names for router in routers)
 
 
-def tell_errors(app: FastAPI, names: set[str]) -> None:
+def add_error_handlers(app: FastAPI, names: set[str]) -> None:
     """Answer unknown addresses of a protocol in its own error format. Call it after `errors.install`."""
     if "openai" in names:
-        errors.tell_errors(app)
+        errors.add_error_handlers(app)

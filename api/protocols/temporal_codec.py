@@ -104,7 +104,7 @@ class CodecServer:
     def __init__(self, app: ASGIApp, *, front: FastAPI, origin: str) -> None:
         self._app = app
         self._origin = origin
-        self._door = _door(front)
+        self._codec_app = _codec_app(front)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass other requests on; answer those of the allowed origin and those not sent by a page."""
@@ -118,7 +118,7 @@ class CodecServer:
         elif scope["method"] == "OPTIONS":
             await Response(status_code=204, headers=self._for_page(headers) | _ALLOWED)(scope, receive, send)
         else:
-            await self._door(_without_cookies(scope), receive, self._readable(headers, send))
+            await self._codec_app(_without_cookies(scope), receive, self._readable(headers, send))
 
     def _for_page(self, headers: Headers) -> dict[str, str]:
         """Add CORS headers. `Access-Control-Allow-Credentials` is left out on purpose: the page sends a token, no cookie."""
@@ -139,7 +139,7 @@ def _without_cookies(scope: Scope) -> Scope:
     return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"cookie"]}
 
 
-def _door(front: FastAPI) -> FastAPI:
+def _codec_app(front: FastAPI) -> FastAPI:
     """Build a separate application with the API's state and authenticator."""
     door = FastAPI(openapi_url=None)
     door.state = front.state

@@ -19,15 +19,15 @@ _FIRST_LOOK = 5.0
 
 def _schema() -> dict[str, Any]:
     """Schema of one event in the stream: its `data` is JSON, described by the kind that `event` names."""
-    told = Event.model_json_schema()
+    schema = Event.model_json_schema()
     return {
         "type": "object",
-        "description": told["description"],
+        "description": schema["description"],
         "required": ["event", "data"],
         "properties": {
-            "event": told["$defs"]["EventKind"],
+            "event": schema["$defs"]["EventKind"],
             "data": {"type": "string", "contentMediaType": "application/json"},
-            "id": {"type": "string", "description": told["properties"]["id"]["description"]},
+            "id": {"type": "string", "description": schema["properties"]["id"]["description"]},
         },
     }
 

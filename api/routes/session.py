@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from api.auth.principals import Permission
-from api.auth.sessions import LASTS, Sessions, hand_out, take_back
+from api.auth.sessions import LASTS, Sessions, remove_cookie, set_cookie
 from api.deps import Caller, StateAtRest, needs
 from api.errors import PROBLEMS
 from api.http.same_origin import session_of
@@ -35,7 +35,7 @@ async def sign_in(request: Request, response: Response, state: StateAtRest, me: 
     if scheme.lower() != "bearer" or not credential.strip():
         raise InvalidArguments("there is no key or token", hint="send the header Authorization: Bearer <key or token>")
     expires = datetime.now(UTC) + LASTS
-    hand_out(response, request, await Sessions(state.keys.store).begin(credential.strip()))
+    set_cookie(response, request, await Sessions(state.keys.store).begin(credential.strip()))
     return SignedIn(name=me.name, expires_at=expires)
 
 
@@ -45,4 +45,4 @@ async def sign_out(request: Request, response: Response, state: StateAtRest) -> 
     secret = session_of(request.headers)
     if secret is not None:
         await Sessions(state.keys.store).end(secret)
-    take_back(response)
+    remove_cookie(response)

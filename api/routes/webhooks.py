@@ -75,7 +75,7 @@ class ShownWebhooks(BaseModel):
     webhooks: list[ShownWebhook]
 
 
-class TestBegun(BaseModel):
+class TestSent(BaseModel):
     """A test message is being sent."""
 
     sent_to: str = Field(description="the webhook; its `last_delivery` has the result")
@@ -107,7 +107,7 @@ async def delete_webhook(webhook_id: WebhookId, state: StateAtRest, person: Call
 @router.post(
     "/{webhook_id}/test", status_code=202, summary="Send a test message", dependencies=[needs(Permission.KEYS)]
 )
-async def test_webhook(webhook_id: WebhookId, state: State, person: Caller) -> TestBegun:
+async def test_webhook(webhook_id: WebhookId, state: State, person: Caller) -> TestSent:
     """Send one message of type `test`, delivered like all messages."""
     if not state.settings.retinue_webhooks:
         raise NotAllowed(_OFF, hint=_HOW_ON)
@@ -119,7 +119,7 @@ async def test_webhook(webhook_id: WebhookId, state: State, person: Caller) -> T
         task_queue=WORKFLOW_QUEUE,
         priority=fair_share(person.owner),
     )
-    return TestBegun(sent_to=webhook.id)
+    return TestSent(sent_to=webhook.id)
 
 
 def _table(state: AppState) -> Webhooks:

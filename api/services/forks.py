@@ -58,10 +58,10 @@ def _taken_over(known: Fork, through: Credential | None) -> Fork:
     if through is None or through.may_decide:
         return known
     messages = [
-        said
-        if said.role is not Role.USER or not decides(said.through)
-        else said.model_copy(update={"through": through})
-        for said in known.messages
+        message
+        if message.role is not Role.USER or not decides(message.through)
+        else message.model_copy(update={"through": through})
+        for message in known.messages
     ]
     changes = {
         "messages": messages,

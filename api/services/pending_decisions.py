@@ -64,7 +64,7 @@ _log = logging.getLogger("retinue.api")
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredDecision:
     """The columns of a row that its delivery needs."""
 
     id: str
@@ -117,7 +117,7 @@ class PendingDecisions:
                 raise Conflict(f"{_MOST_PER_RUN} decisions of this assistant are already pending")
             await connection.execute(insert(PENDING_DECISIONS).values(row))
 
-    async def is_kept(self, client: Client, assistant_id: str, decision: Decision) -> bool:
+    async def is_pending(self, client: Client, assistant_id: str, decision: Decision) -> bool:
         """Return whether this person's decision about this approval or step is already pending.
 
         Raises:
@@ -133,7 +133,7 @@ class PendingDecisions:
             row = (await (await session.connection()).execute(about)).first()
         if row is None:
             return False
-        before = await _decoded(client, _kept(row))
+        before = await _decoded(client, _stored(row))
         if before and _content(before) != _content(decision):
             raise Conflict(
                 f"you have decided {_subject(decision)} already ({_choice(before)}); that is recorded, may have been "
@@ -151,29 +151,29 @@ class PendingDecisions:
             rows = (await (await session.connection()).execute(query.order_by(_T.recorded_at))).all()
         return [(row.assistant_id, _shown(row)) for row in rows]
 
-    async def due(self) -> list[Kept]:
+    async def due(self) -> list[StoredDecision]:
         """Return pending decisions that no process is delivering, oldest first."""
         query = _waiting().where(_is_free()).order_by(_T.recorded_at).limit(_AT_ONCE)
         async with self._store.read() as session:
-            return [_kept(row) for row in (await (await session.connection()).execute(query)).all()]
+            return [_stored(row) for row in (await (await session.connection()).execute(query)).all()]
 
-    async def claim(self, kept: Kept) -> bool:
+    async def claim(self, stored: StoredDecision) -> bool:
         """Claim the delivery; return whether this process got it."""
-        ours = update(PENDING_DECISIONS).where(_T.id == kept.id, _T.state == str(RecordedState.WAITING), _is_free())
+        ours = update(PENDING_DECISIONS).where(_T.id == stored.id, _T.state == str(RecordedState.WAITING), _is_free())
         async with self._store.write() as session:
             claimed = ours.values(claimed_until=datetime.now(UTC) + _CLAIM)
             return (await (await session.connection()).execute(claimed)).rowcount == 1
 
-    async def try_later(self, kept: Kept) -> None:
+    async def try_later(self, stored: StoredDecision) -> None:
         """Release the delivery: no worker accepted it."""
-        await self._set(kept, claimed_until=datetime.now(UTC) + _NEXT_TRY)
+        await self._set(stored, claimed_until=datetime.now(UTC) + _NEXT_TRY)
 
-    async def settle(self, kept: Kept, state: RecordedState, detail: str | None = None) -> None:
+    async def settle(self, stored: StoredDecision, state: RecordedState, detail: str | None = None) -> None:
         """Mark it as delivered, or as refused with `detail`, and delete its content."""
-        await self._set(kept, state=str(state), detail=detail, payload=b"", settled_at=datetime.now(UTC))
+        await self._set(stored, state=str(state), detail=detail, payload=b"", settled_at=datetime.now(UTC))
 
-    async def _set(self, kept: Kept, **values: Any) -> None:
-        changed = update(PENDING_DECISIONS).where(_T.id == kept.id, _T.state == str(RecordedState.WAITING))
+    async def _set(self, stored: StoredDecision, **values: Any) -> None:
+        changed = update(PENDING_DECISIONS).where(_T.id == stored.id, _T.state == str(RecordedState.WAITING))
         async with self._store.write() as session:
             await (await session.connection()).execute(changed.values(values))
 
@@ -207,8 +207,8 @@ def _is_free() -> Any:
     return or_(_T.claimed_until.is_(None), _T.claimed_until < datetime.now(UTC))
 
 
-def _kept(row: Row[Any]) -> Kept:
-    return Kept(row.id, row.assistant_id, row.name, row.owner, bytes(row.payload), row.mac, row.recorded_at)
+def _stored(row: Row[Any]) -> StoredDecision:
+    return StoredDecision(row.id, row.assistant_id, row.name, row.owner, bytes(row.payload), row.mac, row.recorded_at)
 
 
 def _shown(row: Row[Any]) -> RecordedDecision:
@@ -223,15 +223,15 @@ def _shown(row: Row[Any]) -> RecordedDecision:
     )
 
 
-async def _decoded(client: Client, kept: Kept) -> Decision | None:
+async def _decoded(client: Client, stored: StoredDecision) -> Decision | None:
     """Return the decision; None if it was changed in the database.
 
     Raises:
         Undecipherable: The keys of this process do not decrypt it.
     """
     try:
-        payload = Payload.FromString(kept.payload)
-        [decision] = await of_workflow(client, kept.assistant_id).decode([payload], [_UPDATES[kept.update]])
+        payload = Payload.FromString(stored.payload)
+        [decision] = await of_workflow(client, stored.assistant_id).decode([payload], [_UPDATES[stored.update]])
     except (DecodeError, ValueError, TypeError, RuntimeError, KeyError):
         return None
     return decision if isinstance(decision, Decision) else None
@@ -254,13 +254,13 @@ def with_recorded(view: AssistantView, recorded: Sequence[RecordedDecision], *, 
         recorded: Decisions about it.
         reader: The person who sees it.
     """
-    told = [one for one in recorded if one.state is RecordedState.REFUSED or not _counts(view, one)]
-    if not told:
+    shown = [one for one in recorded if one.state is RecordedState.REFUSED or not _counts(view, one)]
+    if not shown:
         return view
-    waiting = {one.approval_id: words(one, reader=reader) for one in told if one.state is RecordedState.WAITING}
+    waiting = {one.approval_id: words(one, reader=reader) for one in shown if one.state is RecordedState.WAITING}
     approvals = [approval.model_copy(update={"recorded": waiting.get(approval.id)}) for approval in view.approvals]
-    notices = [*view.notices, *(words(one, reader=reader) for one in told)]
-    return view.model_copy(update={"notices": notices, "approvals": approvals, "recorded_decisions": told})
+    notices = [*view.notices, *(words(one, reader=reader) for one in shown)]
+    return view.model_copy(update={"notices": notices, "approvals": approvals, "recorded_decisions": shown})
 
 
 def _counts(view: AssistantView, one: RecordedDecision) -> bool:
@@ -287,54 +287,54 @@ async def deliver_for_ever(pending: PendingDecisions, client: Client, connected:
         await asyncio.sleep(_LOOK_EVERY)
 
 
-async def _deliver(pending: PendingDecisions, client: Client, kept: Kept) -> None:
-    if not await pending.claim(kept):
+async def _deliver(pending: PendingDecisions, client: Client, stored: StoredDecision) -> None:
+    if not await pending.claim(stored):
         return
-    decision = await _decoded(client, kept)
-    if decision is None or not keeps(client, kept.mac, kept.assistant_id, kept.update, kept.id, [decision]):
-        await pending.settle(kept, RecordedState.REFUSED, "it was changed in the database; decide again")
-    elif datetime.now(UTC) - kept.recorded_at > _GIVEN_UP:
-        await pending.settle(kept, RecordedState.REFUSED, f"no workflow worker answered in {_GIVEN_UP.days} days")
+    decision = await _decoded(client, stored)
+    if decision is None or not keeps(client, stored.mac, stored.assistant_id, stored.update, stored.id, [decision]):
+        await pending.settle(stored, RecordedState.REFUSED, "it was changed in the database; decide again")
+    elif datetime.now(UTC) - stored.recorded_at > _GIVEN_UP:
+        await pending.settle(stored, RecordedState.REFUSED, f"no workflow worker answered in {_GIVEN_UP.days} days")
     else:
-        await _send(pending, client, kept, decision)
+        await _send(pending, client, stored, decision)
 
 
-async def _send(pending: PendingDecisions, client: Client, kept: Kept, decision: Decision) -> None:
-    run = client.get_workflow_handle(kept.assistant_id)
+async def _send(pending: PendingDecisions, client: Client, stored: StoredDecision, decision: Decision) -> None:
+    run = client.get_workflow_handle(stored.assistant_id)
     try:
-        await run.execute_update(kept.update, decision, id=kept.id, rpc_timeout=_UPDATE)
+        await run.execute_update(stored.update, decision, id=stored.id, rpc_timeout=_UPDATE)
     except WorkflowUpdateFailedError as error:
-        await _refused(pending, client, kept, decision, error.cause)
+        await _refused(pending, client, stored, decision, error.cause)
     except RPCTimeoutOrCancelledError:
-        await pending.try_later(kept)
+        await pending.try_later(stored)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
-            await pending.try_later(kept)
+            await pending.try_later(stored)
             raise
-        await pending.settle(kept, RecordedState.REFUSED, "the assistant had already ended; nothing was changed")
+        await pending.settle(stored, RecordedState.REFUSED, "the assistant had already ended; nothing was changed")
     else:
-        await pending.settle(kept, RecordedState.COUNTED)
+        await pending.settle(stored, RecordedState.COUNTED)
 
 
 async def _refused(
-    pending: PendingDecisions, client: Client, kept: Kept, decision: Decision, cause: BaseException
+    pending: PendingDecisions, client: Client, stored: StoredDecision, decision: Decision, cause: BaseException
 ) -> None:
     kind = cause.type if isinstance(cause, ApplicationError) else None
     if kind == "NotProved":
-        await pending.try_later(kept)  # not the decision's fault: keys or clocks are wrong at the moment
-    elif kind in _TOO_LATE and await _stands(client, kept, decision):
-        await pending.settle(kept, RecordedState.COUNTED)
+        await pending.try_later(stored)  # not the decision's fault: keys or clocks are wrong at the moment
+    elif kind in _TOO_LATE and await _stands(client, stored, decision):
+        await pending.settle(stored, RecordedState.COUNTED)
     else:
         detail = cause.message if isinstance(cause, ApplicationError) else "the assistant did not accept it"
-        await pending.settle(kept, RecordedState.REFUSED, detail)
+        await pending.settle(stored, RecordedState.REFUSED, detail)
 
 
-async def _stands(client: Client, kept: Kept, decision: Decision) -> bool:
+async def _stands(client: Client, stored: StoredDecision, decision: Decision) -> bool:
     """Return whether the run already has this decision: delivered before a continue-as-new."""
     if isinstance(decision, ChooseForStep) and decision.choice is WorkerChoice.WAIT:
         return True  # a worker took the step
     try:
-        content = await client.get_workflow_handle(kept.assistant_id).query(
+        content = await client.get_workflow_handle(stored.assistant_id).query(
             "view", result_type=dict[str, Any], rpc_timeout=_RPC
         )
     except (RPCError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError):

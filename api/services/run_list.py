@@ -104,7 +104,7 @@ class RunList(RunReader):
             async with gate:
                 try:
                     description = await self._handle(assistant_id).describe(rpc_timeout=RPC)
-                    return await self._known.of(description, self._told, with_attempts=False)
+                    return await self._known.of(description, self._read_run, with_attempts=False)
                 except UNREADABLE:
                     return assistant_id
 

@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.services.pending_decisions import PendingDecisions, with_recorded, words
 from api.services.run_access import RPC, Access, RunAccess, no_such_assistant
 from api.services.run_views import (
-    NOBODY_ANSWERS,
+    NO_WORKER_NOTICE,
     UNREADABLE,
     ended_view,
     retrying_notices,
@@ -121,17 +121,17 @@ class RunReader(RunAccess):
             view = await self._known.of(description, self._live_view)
         except UNREADABLE as error:
             view = await self._view_without_worker(description)
-            told = (
+            problem = (
                 [f"the assistant's state could not be read: {error}"]
                 if isinstance(error, WorkflowQueryFailedError)
                 else []
             )
-            return view.model_copy(update={"notices": [*view.notices, *told]})
+            return view.model_copy(update={"notices": [*view.notices, *problem]})
         notices = [*view.notices, *retrying_notices(description, view)]
         return with_pending(view, description).model_copy(update={"notices": notices})
 
     async def _live_view(self, description: WorkflowExecutionDescription) -> tuple[AssistantView, bool]:
-        view, _ = await self._told(description)
+        view, _ = await self._read_run(description)
         if view.plan and any(step.status is not StepStatus.PENDING for step in view.plan.steps):
             view = with_attempts(view, await self._handle(description.id).fetch_history(rpc_timeout=RPC))
         return view, True
@@ -158,7 +158,7 @@ class RunReader(RunAccess):
         converter = of_workflow(self._client, assistant_id)
         return await ended_view(description, history, converter, lambda: self._queried(assistant_id))
 
-    async def _told(self, description: WorkflowExecutionDescription) -> tuple[AssistantView, bool]:
+    async def _read_run(self, description: WorkflowExecutionDescription) -> tuple[AssistantView, bool]:
         return await self._queried(description.id), True
 
     async def _queried(self, assistant_id: str) -> AssistantView:
@@ -188,7 +188,7 @@ class RunReader(RunAccess):
         """
         asks = description.typed_search_attributes.get(PENDING_APPROVALS) or 0
         if asks and (last := self._known.last(description)) and asks == sum(map(_waits, last.approvals)):
-            return last.model_copy(update={"notices": [*last.notices, NOBODY_ANSWERS]})
+            return last.model_copy(update={"notices": [*last.notices, NO_WORKER_NOTICE]})
         return await view_by_server(description)
 
     async def settled(self, assistant_id: str, *, seconds: float, mine: bool = False) -> AssistantView:

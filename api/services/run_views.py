@@ -40,7 +40,7 @@ MESSAGE_MEMO = "message"
 UNREADABLE = (RPCError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError, ServiceUnavailable)
 """Why a run does not show itself: no worker answers, or its query fails."""
 RPC = timedelta(seconds=5)
-NOBODY_ANSWERS = "No workflow worker answers at the moment. The assistant is safe and continues when one is back."
+NO_WORKER_NOTICE = "No workflow worker answers at the moment. The assistant is safe and continues when one is back."
 """Notice for a view without a worker."""
 _BY_EXECUTION = {
     WorkflowExecutionStatus.COMPLETED: AssistantStatus.COMPLETED,
@@ -84,7 +84,7 @@ async def view_by_server(description: WorkflowExecutionDescription) -> Assistant
         status=AssistantStatus.AWAITING_WORKER,
         message=message,
         messages=[Message(role=Role.USER, text=message)],
-        notices=retrying_notices(description) or ([NOBODY_ANSWERS] if is_open else []),
+        notices=retrying_notices(description) or ([NO_WORKER_NOTICE] if is_open else []),
     )
 
 

@@ -222,10 +222,10 @@ class Runs(RunList):
             return given
         mark = {"through": self._credential}
         messages = [
-            said if said.through or said.role is not Role.USER else said.model_copy(update=mark)
-            for said in given.continued.messages
+            message if message.through or message.role is not Role.USER else message.model_copy(update=mark)
+            for message in given.continued.messages
         ]
-        inbox = [said.model_copy(update=mark) for said in given.continued.inbox]
+        inbox = [message.model_copy(update=mark) for message in given.continued.inbox]
         carried = given.continued.model_copy(update={"messages": messages, "inbox": inbox})
         return given.model_copy(update={"continued": carried})
 
@@ -387,7 +387,7 @@ class Runs(RunList):
 
     async def _deliver_or_keep(self, assistant_id: str, decision: Decision) -> bool:
         """Deliver a decision, or keep it where no workflow worker answers; return whether it counts already."""
-        if await self._pending.is_kept(self._client, assistant_id, decision):
+        if await self._pending.is_pending(self._client, assistant_id, decision):
             return False
         update_id = str(uuid.uuid4())
         if not (self._nobody_answers and await self._may_wait(assistant_id, decision)):
@@ -479,5 +479,5 @@ def _refusal(cause: BaseException) -> RetinueError:
 
 def _completed(budget: Limits, policy: Limits | None) -> Limits:
     """Return the budget within the policy's limits: limits that it does not name stay."""
-    kept = policy.model_dump(exclude_none=True) if policy else {}
-    return Limits.model_validate(kept | budget.model_dump(exclude_none=True))
+    limits = policy.model_dump(exclude_none=True) if policy else {}
+    return Limits.model_validate(limits | budget.model_dump(exclude_none=True))

@@ -125,11 +125,11 @@ def _check_plan(name: str, args: dict[str, JsonValue]) -> None:
     try:
         PLANS[name].args.model_validate(args)
     except ValidationError as error:
-        told = [f"plan_args/{'/'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise ValueError("; ".join(told[:5])) from None
+        problems = [f"plan_args/{'/'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ValueError("; ".join(problems[:5])) from None
 
 
-class Kept(BaseModel):
+class StoredSchedule(BaseModel):
     """The request stored in a schedule. Read without validation: a plan or policy may have been removed."""
 
     message: str = ""
@@ -228,13 +228,13 @@ class Schedules:
         schedule_id = _id(claimed)
         schedule = self._schedule(schedule_id, body, timezone)
         await self._check_room()
-        said = {"message": body.request, "timezone": timezone, "asked_only": not self._runs.may_decide}
-        kept = Kept(**body.model_dump(exclude_none=True) | said)
+        extra = {"message": body.request, "timezone": timezone, "asked_only": not self._runs.may_decide}
+        stored = StoredSchedule(**body.model_dump(exclude_none=True) | extra)
         try:
             await self._client.create_schedule(
                 schedule_id,
                 schedule,
-                memo={_MEMO: kept.model_dump(mode="json", exclude_defaults=True)},
+                memo={_MEMO: stored.model_dump(mode="json", exclude_defaults=True)},
                 search_attributes=self._search_attributes(),
                 rpc_timeout=_RPC,
             )
@@ -345,27 +345,29 @@ class Schedules:
                 yield entry
 
     async def _summary(self, entry: ScheduleListDescription) -> ScheduleSummary:
-        kept = await _kept(entry)
+        stored = await _stored(entry)
         state, info = (entry.schedule.state if entry.schedule else None), entry.info
         return self._line(
             entry.id,
-            kept,
+            stored,
             paused=bool(state and state.paused),
             note=await opened_text(self._client.data_converter, state.note) if state else None,
             times=info.next_action_times if info else [],
         )
 
-    def _line(self, schedule_id: str, kept: Kept, *, paused: bool, note: str | None, times: Any) -> ScheduleSummary:
+    def _line(
+        self, schedule_id: str, stored: StoredSchedule, *, paused: bool, note: str | None, times: Any
+    ) -> ScheduleSummary:
         return ScheduleSummary(
             id=schedule_id,
-            name=kept.name or static_summary(kept.message),
-            message=kept.message,
-            plan=kept.plan,
-            cron=kept.cron,
-            timezone=kept.timezone,
+            name=stored.name or static_summary(stored.message),
+            message=stored.message,
+            plan=stored.plan,
+            cron=stored.cron,
+            timezone=stored.timezone,
             paused=paused,
             note=note if paused else None,
-            next_run=_run_time(times[0], kept.timezone) if times and not paused else None,
+            next_run=_run_time(times[0], stored.timezone) if times and not paused else None,
             links=self._links.schedule(schedule_id),
         )
 
@@ -378,18 +380,18 @@ class Schedules:
         return await self._shown(await self._describe(schedule_id))
 
     async def _shown(self, found: ScheduleDescription) -> ScheduleView:
-        kept = await _kept(found)
+        stored = await _stored(found)
         times = found.info.next_action_times
         state = found.schedule.state
         note = await opened_text(self._client.data_converter, state.note)
-        line = self._line(found.id, kept, paused=state.paused, note=note, times=times)
+        line = self._line(found.id, stored, paused=state.paused, note=note, times=times)
         return ScheduleView(
             **dict(line),
-            plan_args=kept.plan_args,
-            policy=kept.policy,
-            budget=kept.budget,
-            catch_up_seconds=kept.catch_up_seconds,
-            ends_at=kept.ends_at,
+            plan_args=stored.plan_args,
+            policy=stored.policy,
+            budget=stored.budget,
+            catch_up_seconds=stored.catch_up_seconds,
+            ends_at=stored.ends_at,
             next_runs=[_run_time(moment, line.timezone) for moment in times[:_NEXT]],
             recent_runs=self._recent(found),
             skipped=found.info.num_actions_skipped_overlap,
@@ -414,8 +416,8 @@ class Schedules:
     async def pause(self, schedule_id: str, note: str | None) -> ScheduleView:
         """Pause until it is resumed."""
         await self._describe(schedule_id)
-        kept = await sealed_text(self._client.data_converter, note or f"paused by {self._owner}")
-        await self._handle(schedule_id).pause(note=kept, rpc_timeout=_RPC)
+        sealed = await sealed_text(self._client.data_converter, note or f"paused by {self._owner}")
+        await self._handle(schedule_id).pause(note=sealed, rpc_timeout=_RPC)
         return await self.view(schedule_id)
 
     async def resume(self, schedule_id: str) -> ScheduleView:
@@ -446,8 +448,8 @@ class Schedules:
 
     async def _check_may_start(self, found: ScheduleDescription) -> None:
         """Check that the caller may start it: its runs do what its creator allowed. Plans in code need no approval."""
-        kept = await _kept(found)
-        if not kept.asked_only and kept.plan is None:
+        stored = await _stored(found)
+        if not stored.asked_only and stored.plan is None:
             self._runs.check_decides("its assistants do what the creator of this schedule may allow")
 
     async def _once_started(self, schedule_id: str, known: set[str]) -> ScheduleView:
@@ -484,9 +486,9 @@ def _id(claim: Claim | None) -> str:
     return f"s-{claim.assistant_id.removeprefix('a-') if claim else uuid.uuid4().hex}"
 
 
-async def _kept(found: ScheduleDescription | ScheduleListDescription) -> Kept:
+async def _stored(found: ScheduleDescription | ScheduleListDescription) -> StoredSchedule:
     content: dict[str, Any] = await found.memo_value(_MEMO, {}, type_hint=dict[str, Any])
-    return Kept.model_validate(content)
+    return StoredSchedule.model_validate(content)
 
 
 def _run_id(action: object) -> str:

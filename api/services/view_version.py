@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExec
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.services.pending_decisions import PendingDecisions
-from api.services.run_views import NOBODY_ANSWERS
+from api.services.run_views import NO_WORKER_NOTICE
 from api.storage.idempotency import IdempotencyKeys
 from workflows.messages import AssistantStatus, AssistantView
 from workflows.undo import undo_id
@@ -84,5 +84,5 @@ async def _undoings(client: Client, keys: IdempotencyKeys, assistant_id: str) ->
 
 def says_everything(view: AssistantView) -> bool:
     """Return whether a view may be cached under its tag: not one that was built without a workflow worker."""
-    told_by_server = (AssistantStatus.AWAITING_WORKER, AssistantStatus.FAILED, AssistantStatus.CANCELLED)
-    return NOBODY_ANSWERS not in view.notices and (view.plan is not None or view.status not in told_by_server)
+    server_statuses = (AssistantStatus.AWAITING_WORKER, AssistantStatus.FAILED, AssistantStatus.CANCELLED)
+    return NO_WORKER_NOTICE not in view.notices and (view.plan is not None or view.status not in server_statuses)

@@ -223,9 +223,9 @@ class IdempotencyKeys:
             await connection.execute(delete(SESSIONS).where(SESSIONS.c.id.in_(ended)))
             silent = list((await connection.execute(talks)).scalars())
             await connection.execute(delete(CONVERSATIONS).where(CONVERSATIONS.c.id.in_(silent)))
-            told = list((await connection.execute(settled)).scalars())
-            await connection.execute(delete(PENDING_DECISIONS).where(PENDING_DECISIONS.c.id.in_(told)))
-        return len(ids) + len(ended) + len(silent) + len(told)
+            settled_ids = list((await connection.execute(settled)).scalars())
+            await connection.execute(delete(PENDING_DECISIONS).where(PENDING_DECISIONS.c.id.in_(settled_ids)))
+        return len(ids) + len(ended) + len(silent) + len(settled_ids)
 
     def _hidden(self, key_id: str) -> str:
         """Return 128 bits derived from a person and their key; not computable without the stored secret."""

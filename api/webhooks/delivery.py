@@ -46,18 +46,18 @@ class _NotTaken(Exception):
 
 
 @dataclass(frozen=True)
-class Places:
+class ConsoleLinks:
     """Links of messages for people. `base` is an address without a trailing slash."""
 
     base: str
 
-    def link(self, told: Notification) -> str | None:
+    def link(self, notification: Notification) -> str | None:
         """Return the page of a message's subject. Opening it changes nothing."""
-        if told.assistant_id is None:
+        if notification.assistant_id is None:
             return None
-        if told.approval_id is None:
-            return f"{self.base}/assistants/{quote(told.assistant_id, safe='')}"
-        return f"{self.base}/approvals/{quote(told.assistant_id, safe='')}/{quote(told.approval_id, safe='')}"
+        if notification.approval_id is None:
+            return f"{self.base}/assistants/{quote(notification.assistant_id, safe='')}"
+        return f"{self.base}/approvals/{quote(notification.assistant_id, safe='')}/{quote(notification.approval_id, safe='')}"
 
 
 class Deliveries:
@@ -66,22 +66,22 @@ class Deliveries:
     Args:
         webhooks: The table.
         client: For receivers; see `retinue.network.egress.guarded_client`.
-        places: Builds the links.
+        links: Builds the links.
         pauses: Seconds between the attempts of one message; after the last one it fails.
     """
 
     def __init__(
-        self, webhooks: Webhooks, client: httpx.AsyncClient, *, places: Places, pauses: Sequence[float]
+        self, webhooks: Webhooks, client: httpx.AsyncClient, *, links: ConsoleLinks, pauses: Sequence[float]
     ) -> None:
         self._webhooks = webhooks
         self._outside = ExternalService(client, name="the webhook", deadline=_DEADLINE, most_bytes=MOST_BYTES)
-        self._places = places
+        self._links = links
         self._pauses = pauses
 
     @activity.defn(name=ADDRESSEES)
-    async def addressees(self, told: Notification) -> list[str]:
+    async def addressees(self, notification: Notification) -> list[str]:
         """Return the webhooks for a message."""
-        return await self._webhooks.addressees(told)
+        return await self._webhooks.addressees(notification)
 
     @activity.defn(name=DELIVER)
     async def deliver(self, wish: Deliver) -> None:
@@ -90,23 +90,23 @@ class Deliveries:
         Raises:
             ApplicationError: It was not accepted; with the pause before the next attempt, or non-retryable.
         """
-        webhook = await self._webhooks.kept(wish.webhook_id)
+        webhook = await self._webhooks.find(wish.webhook_id)
         if webhook is None or webhook.disabled_at:
             return
-        told, attempt = wish.notification, activity.info().attempt
+        notification, attempt = wish.notification, activity.info().attempt
         try:
-            await self._send(webhook, told)
+            await self._send(webhook, notification)
         except _NotTaken as error:
             state = self._state(error, attempt)
-            await self._note(webhook, told, state, attempt, error.problem)
+            await self._note(webhook, notification, state, attempt, error.problem)
             raise self._failure(error, state, attempt) from None
-        await self._note(webhook, told, Delivered.DELIVERED, attempt)
+        await self._note(webhook, notification, Delivered.DELIVERED, attempt)
 
-    async def _send(self, webhook: WebhookRegistration, told: Notification) -> None:
+    async def _send(self, webhook: WebhookRegistration, notification: Notification) -> None:
         receiver = Webhook(self._outside, webhook.url, key_of(webhook.secret))
         now = int(datetime.now(UTC).timestamp())
         try:
-            status = await receiver.send(_message_id(webhook), self._content(told), timestamp=now)
+            status = await receiver.send(_message_id(webhook), self._content(notification), timestamp=now)
         except ServiceBusy as error:
             raise _NotTaken(error.message, retry_after=error.retry_after) from None
         except RetinueError as error:
@@ -114,12 +114,12 @@ class Deliveries:
         if not 200 <= status < 300:
             raise _NotTaken(f"the webhook did not accept it (HTTP {status})", gone=status == httpx.codes.GONE)
 
-    def _content(self, told: Notification) -> Mapping[str, JsonValue]:
-        shown = told.model_dump(mode="json", exclude={"occasion", "at", "only", "by"}, exclude_none=True)
-        data: dict[str, JsonValue] = {**shown, "link": self._places.link(told)}
-        if told.by:
-            data["by"] = list(told.by)
-        return {"type": told.occasion, "timestamp": told.at.astimezone(UTC).isoformat(), "data": data}
+    def _content(self, notification: Notification) -> Mapping[str, JsonValue]:
+        shown = notification.model_dump(mode="json", exclude={"occasion", "at", "only", "by"}, exclude_none=True)
+        data: dict[str, JsonValue] = {**shown, "link": self._links.link(notification)}
+        if notification.by:
+            data["by"] = list(notification.by)
+        return {"type": notification.occasion, "timestamp": notification.at.astimezone(UTC).isoformat(), "data": data}
 
     def _state(self, error: _NotTaken, attempt: int) -> Delivered:
         if error.gone:
@@ -139,26 +139,28 @@ class Deliveries:
     async def _note(
         self,
         webhook: WebhookRegistration,
-        told: Notification,
+        notification: Notification,
         state: Delivered,
         attempt: int,
         problem: str | None = None,
     ) -> None:
-        await self._webhooks.note(webhook.id, Delivery(datetime.now(UTC), told.occasion, state, attempt, problem))
+        await self._webhooks.note(
+            webhook.id, Delivery(datetime.now(UTC), notification.occasion, state, attempt, problem)
+        )
 
 
 def _message_id(webhook: WebhookRegistration) -> str:
     """Return the message id: equal for all attempts, different for each webhook."""
-    told_by = activity.info().workflow_id
-    return f"msg_{hashlib.sha256(f'{told_by}/{webhook.id}'.encode()).hexdigest()[:32]}"
+    sender = activity.info().workflow_id
+    return f"msg_{hashlib.sha256(f'{sender}/{webhook.id}'.encode()).hexdigest()[:32]}"
 
 
 async def serve(
-    webhooks: Webhooks, *, egress: Egress, places: Places, pauses: Sequence[float], client: Client | None = None
+    webhooks: Webhooks, *, egress: Egress, links: ConsoleLinks, pauses: Sequence[float], client: Client | None = None
 ) -> None:
     """Deliver until cancelled, over outages of Temporal, which stores pending messages."""
     async with guarded_client(egress, timeout=_SILENCE, user_agent="retinue-webhooks/1") as http:
-        deliveries = Deliveries(webhooks, http, places=places, pauses=pauses)
+        deliveries = Deliveries(webhooks, http, links=links, pauses=pauses)
         while True:
             try:
                 await _worker(client or await connect(), deliveries).run()

@@ -24,7 +24,7 @@ from workflows.notification import Notification, Occasion
 
 MOST = 20
 """Maximum number of webhooks per person."""
-_MOST_TOLD = 200
+_MOST_RECIPIENTS = 200
 """Maximum number of webhooks for one message."""
 
 
@@ -63,7 +63,7 @@ class WebhookRegistration:
     failures: int = 0
     last: Delivery | None = None
 
-    def hears(self, occasion: Occasion) -> bool:
+    def wants(self, occasion: Occasion) -> bool:
         """Return whether it gets this message. A test is always sent."""
         return occasion is Occasion.TEST or not self.occasions or occasion in self.occasions
 
@@ -108,12 +108,12 @@ class Webhooks:
         Raises:
             NotFound: The person has no such webhook.
         """
-        found = await self.kept(webhook_id)
+        found = await self.find(webhook_id)
         if found is None or found.owner != owner:
             raise NotFound("there is no such webhook")
         return found
 
-    async def kept(self, webhook_id: str) -> WebhookRegistration | None:
+    async def find(self, webhook_id: str) -> WebhookRegistration | None:
         """Return the webhook with this id, whatever its owner; None if deleted."""
         found = await self._found(select(WEBHOOKS).where(WEBHOOKS.c.id == webhook_id))
         return found[0] if found else None
@@ -129,17 +129,23 @@ class Webhooks:
             if not (await (await session.connection()).execute(gone)).rowcount:
                 raise NotFound("there is no such webhook")
 
-    async def addressees(self, told: Notification) -> list[str]:
+    async def addressees(self, notification: Notification) -> list[str]:
         """Return the ids of the webhooks for a message: of the run's owner and of its possible approvers.
 
         Webhooks of other organisations are excluded, whatever a policy says.
         """
-        if told.only:
-            found = [webhook for webhook in [await self.kept(told.only)] if webhook and webhook.owner == told.owner]
+        if notification.only:
+            found = [
+                webhook
+                for webhook in [await self.find(notification.only)]
+                if webhook and webhook.owner == notification.owner
+            ]
         else:
-            names = {told.owner, *deciders(told.by, owner=told.owner)}
-            found = await self._of_all(names, anybody_of=told.owner if anybody(told.owner) in names else None)
-        return [webhook.id for webhook in found if webhook.hears(told.occasion) and not webhook.disabled_at]
+            names = {notification.owner, *deciders(notification.by, owner=notification.owner)}
+            found = await self._of_all(
+                names, anybody_of=notification.owner if anybody(notification.owner) in names else None
+            )
+        return [webhook.id for webhook in found if webhook.wants(notification.occasion) and not webhook.disabled_at]
 
     async def _of_all(self, names: Collection[str], *, anybody_of: str | None) -> list[WebhookRegistration]:
         whose: list[ColumnElement[bool]] = [WEBHOOKS.c.owner.in_(names)]
@@ -148,7 +154,7 @@ class Webhooks:
             known = select(PEOPLE.c.owner, PEOPLE.c.roles)
             silent = [row.owner for row in await self._rows(known) if not _decides(row.owner, row.roles)]
             whose.append((WEBHOOKS.c.tenant == organisation(anybody_of)) & WEBHOOKS.c.owner.not_in(silent))
-        return await self._found(select(WEBHOOKS).where(or_(*whose)).order_by(WEBHOOKS.c.id).limit(_MOST_TOLD))
+        return await self._found(select(WEBHOOKS).where(or_(*whose)).order_by(WEBHOOKS.c.id).limit(_MOST_RECIPIENTS))
 
     async def note(self, webhook_id: str, delivery: Delivery) -> None:
         """Store the result of a delivery for its owner."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from api.auth.principals import Permission
 from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.conversations import ConversationPosition, ConversationPositions
-from api.protocols.shared.history import last_said
+from api.protocols.shared.history import last_messages
 from api.protocols.shared.run_summary import waiting
 from api.services.schemas import MAX_MESSAGE, DecisionBody, StartBody
 from retinue.conversation import Message, Role
@@ -37,7 +37,7 @@ class Decided(BaseModel):
 
 
 @dataclass(frozen=True)
-class Said:
+class IncomingMessage:
     """A message of another agent.
 
     Args:
@@ -77,7 +77,7 @@ class MessageReceiver:
         self.call = call
         self.runs = call.runs
 
-    async def take(self, said: Said) -> str:
+    async def take(self, incoming: IncomingMessage) -> str:
         """Handle a message and return the id of its task. On return the change is durable.
 
         Raises:
@@ -86,60 +86,60 @@ class MessageReceiver:
             InvalidArguments: The message is empty or invalid.
             Conflict: The task does not wait for such a message.
         """
-        if not 0 < len(said.message_id) <= _ID or len(said.context_id) > _ID:
+        if not 0 < len(incoming.message_id) <= _ID or len(incoming.context_id) > _ID:
             raise InvalidArguments(f"messageId must have 1 to {_ID} characters, contextId at most {_ID}")
-        if not said.task_id:
-            return await self._begin(said)
-        await self._check_context(said)
-        if said.decides:
-            await self._decide(said)
+        if not incoming.task_id:
+            return await self._start(incoming)
+        await self._check_context(incoming)
+        if incoming.decides:
+            await self._decide(incoming)
         else:
-            await self._answer(said)
-        return said.task_id
+            await self._answer(incoming)
+        return incoming.task_id
 
-    async def _check_context(self, said: Said) -> None:
+    async def _check_context(self, incoming: IncomingMessage) -> None:
         """Check that the message names the task's own context."""
-        if said.context_id:
-            view = await self.runs.view(said.task_id)
-            if said.context_id != await self.context_of(view.id):
+        if incoming.context_id:
+            view = await self.runs.view(incoming.task_id)
+            if incoming.context_id != await self.context_of(view.id):
                 raise InvalidArguments("the task belongs to another context", hint="omit contextId, or correct it")
 
-    async def _begin(self, said: Said) -> str:
+    async def _start(self, incoming: IncomingMessage) -> str:
         """Start an assistant; idempotent by the message's id."""
         self.call.person.check(Permission.ASK)
-        if said.decides:
+        if incoming.decides:
             raise InvalidArguments("a decision belongs to a task", hint="name the task that asked in taskId")
-        words = _checked(said.words)
-        key, body = f"a2a {said.message_id}", f"a2a {json.dumps([words, said.context_id])}"
+        words = _checked(incoming.words)
+        key, body = f"a2a {incoming.message_id}", f"a2a {json.dumps([words, incoming.context_id])}"
         claim = await self.call.state.keys.claim(owner=self.call.person.owner, key=key, body=body, named="messageId")
         try:
             given = self.runs.input_for(StartBody(message=words), timezone=self.call.state.settings.retinue_timezone)
-            before = await self._before(said.context_id) if said.context_id else []
+            before = await self._before(incoming.context_id) if incoming.context_id else []
             if before:
                 asked = Message(role=Role.USER, text=words)
                 given = given.model_copy(update={"continued": ContinuedState(messages=[*before, asked])})
             view = await self.runs.begin(given, claimed=claim)
-            await self._note_context(view.id, said.context_id or view.id)
+            await self._note_context(view.id, incoming.context_id or view.id)
         finally:
             await self.call.state.keys.give_back(claim)
         return view.id
 
-    async def _decide(self, said: Said) -> None:
+    async def _decide(self, incoming: IncomingMessage) -> None:
         self.call.person.check(Permission.DECIDE)
-        for data in said.data:
+        for data in incoming.data:
             try:
                 wanted = Decided.model_validate(data)
                 body = DecisionBody.model_validate(wanted.model_dump(exclude={"approval_id"}, exclude_unset=True))
             except ValidationError as error:
                 wrong = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
                 raise InvalidArguments(f"the data part is not a valid decision: {wrong}"[:1000]) from None
-            await self.runs.decide(said.task_id, wanted.approval_id, body)
+            await self.runs.decide(incoming.task_id, wanted.approval_id, body)
 
-    async def _answer(self, said: Said) -> None:
+    async def _answer(self, incoming: IncomingMessage) -> None:
         """Answer the task's question. Text never approves: the relaying agent may have been manipulated."""
-        view = await self.runs.view(said.task_id)
+        view = await self.runs.view(incoming.task_id)
         self.call.person.check(Permission.ASK)
-        words = _checked(said.words)
+        words = _checked(incoming.words)
         if view.status in ENDED:
             raise Conflict("the task has ended", hint="to continue, send a message with its contextId and no taskId")
         if view.status is not AssistantStatus.AWAITING_INPUT and waiting(view):
@@ -147,9 +147,9 @@ class MessageReceiver:
                 "the task waits for a decision, and text decides nothing",
                 hint='send a data part {"decision", "approval_id", "args_hash"} as the task\'s status shows them',
             )
-        key = hashlib.sha256(said.message_id.encode("utf-8", "surrogatepass")).hexdigest()
+        key = hashlib.sha256(incoming.message_id.encode("utf-8", "surrogatepass")).hexdigest()
         message = SendMessage(text=words, key=key, question_id=view.question_id)
-        await self.runs.send_message(said.task_id, message)
+        await self.runs.send_message(incoming.task_id, message)
 
     async def cancel(self, task_id: str) -> AssistantView:
         """Cancel a task.
@@ -174,7 +174,7 @@ class MessageReceiver:
             view = await self.runs.view(place.assistant_id)
         except NotFound:
             return []
-        return last_said(view.messages)
+        return last_messages(view.messages)
 
     async def context_of(self, task_id: str) -> str:
         """Return the context of a task; an unknown one is its own context."""

@@ -66,7 +66,7 @@ from temporalio.service import RPCError
 from api.events.broker import Reader
 from api.events.model import EventKind
 from api.http.etags import matches
-from api.protocols.a2a.request import WAIT, MessageReceiver, Said
+from api.protocols.a2a.request import WAIT, IncomingMessage, MessageReceiver
 from api.protocols.a2a.tasks import RESTS, STATES, reply_of, task_of, update_of
 from api.protocols.shared.call_context import CallContext
 from retinue.capability import Manifest
@@ -172,8 +172,8 @@ async def _wrong_params(request: Request) -> Response | None:
         found = error.errors(include_input=False, include_url=False)
         wrong = [one for one in found if one["loc"][:1] == ("params",)]
         if wrong and all(one["loc"][:1] in (("params",), ("id",)) for one in found) and _is_id(body.get("id")):
-            told = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong[:5])
-            refused = {"code": _INVALID_PARAMS, "message": f"some params are invalid: {told}"[:1000]}
+            problems = "; ".join(f"/{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong[:5])
+            refused = {"code": _INVALID_PARAMS, "message": f"some params are invalid: {problems}"[:1000]}
             return JSONResponse({"jsonrpc": "2.0", "id": body.get("id"), "error": refused})
     return None
 
@@ -192,11 +192,11 @@ class Assistants(RequestHandler):
     async def on_get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Task:
         """Return a task."""
         history = params.history_length if params.HasField("history_length") else None
-        return await _told(lambda: self._task(params.id, history))
+        return await _result(lambda: self._task(params.id, history))
 
     async def on_list_tasks(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
         """List the caller's tasks, newest first."""
-        return await _told(lambda: self._tasks(params))
+        return await _result(lambda: self._tasks(params))
 
     async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task:
         """Cancel a task. Completed effects stay."""
@@ -204,20 +204,20 @@ class Assistants(RequestHandler):
         async def stopped() -> Task:
             return await self._shown(await self._receiver.cancel(params.id))
 
-        return await _told(stopped, conflict=TaskNotCancelableError)
+        return await _result(stopped, conflict=TaskNotCancelableError)
 
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Task:
         """Start a task, answer a question or decide; then wait a while for the outcome."""
 
         async def sent() -> Task:
             _refuse_push(params)
-            assistant_id = await self._receiver.take(_said(params.message))
+            assistant_id = await self._receiver.take(_incoming(params.message))
             seconds = 0.0 if params.configuration.return_immediately else WAIT
             view = await self._outcome(assistant_id, seconds=seconds)
             history = params.configuration.history_length if params.configuration.HasField("history_length") else None
             return await self._shown(view, history)
 
-        return await _told(sent)
+        return await _result(sent)
 
     async def on_message_send_stream(
         self, params: SendMessageRequest, context: ServerCallContext
@@ -226,9 +226,9 @@ class Assistants(RequestHandler):
 
         async def sent() -> str:
             _refuse_push(params)
-            return await self._receiver.take(_said(params.message))
+            return await self._receiver.take(_incoming(params.message))
 
-        assistant_id = await _told(sent)
+        assistant_id = await _result(sent)
         async with aclosing(self._stream(assistant_id)) as events:
             async for event in events:
                 yield event
@@ -237,7 +237,7 @@ class Assistants(RequestHandler):
         self, params: SubscribeToTaskRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
         """Stream a task."""
-        view = await _told(lambda: self._call.runs.view(params.id))
+        view = await _result(lambda: self._call.runs.view(params.id))
         if STATES[view.status] in RESTS - {TaskState.TASK_STATE_INPUT_REQUIRED}:
             raise UnsupportedOperationError("the task has ended; read it with GetTask")
         async with aclosing(self._stream(params.id)) as events:
@@ -249,7 +249,7 @@ class Assistants(RequestHandler):
     ) -> AgentCard:
         """Return the agent card with the capabilities, for authenticated callers."""
         call = self._call
-        manifests = await _told(call.state.directory.manifests)
+        manifests = await _result(call.state.directory.manifests)
         return card(call.base, manifests, protected=True)
 
     async def on_create_task_push_notification_config(
@@ -316,15 +316,15 @@ class Assistants(RequestHandler):
     async def _stream(self, assistant_id: str) -> AsyncGenerator[Event]:
         """Yield the task, then each changed state, until it needs a person or has ended."""
         call = self._call
-        await _told(lambda: call.events.ended(assistant_id))
+        await _result(lambda: call.events.ended(assistant_id))
         context_id = await self._receiver.context_of(assistant_id)
         async with call.events.reader(assistant_id) as reader:
-            view = await _told(lambda: call.runs.view(assistant_id))
+            view = await _result(lambda: call.runs.view(assistant_id))
             yield task_of(view, context_id, call.base)
             before = _mark(view)
             while STATES[view.status] not in RESTS:
                 await _news(reader)
-                view = await _told(lambda: call.runs.view(assistant_id))
+                view = await _result(lambda: call.runs.view(assistant_id))
                 if (mark := _mark(view)) != before:
                     before = mark
                     if view.status is AssistantStatus.COMPLETED:
@@ -348,7 +348,7 @@ async def _news(reader: Reader) -> None:
             return
 
 
-def _said(message: A2aMessage) -> Said:
+def _incoming(message: A2aMessage) -> IncomingMessage:
     """Convert a message of the protocol.
 
     Raises:
@@ -364,7 +364,7 @@ def _said(message: A2aMessage) -> Said:
             data.append(_json(part.data))
         else:
             raise ContentTypeNotSupportedError("only text parts and JSON data parts are supported")
-    return Said(message.message_id, "\n\n".join(texts), tuple(data), message.task_id, message.context_id)
+    return IncomingMessage(message.message_id, "\n\n".join(texts), tuple(data), message.task_id, message.context_id)
 
 
 def _json(value: struct_pb2.Value) -> JsonValue:
@@ -393,7 +393,7 @@ def _no_push() -> PushNotificationNotSupportedError:
     return PushNotificationNotSupportedError("push notifications of single tasks are not supported; see /v1/webhooks")
 
 
-async def _told(
+async def _result(
     act: Callable[[], Awaitable[Result]], *, conflict: type[A2AError] = UnsupportedOperationError
 ) -> Result:
     """Return the result, translating errors to the protocol's. An edge: unexpected errors are logged.

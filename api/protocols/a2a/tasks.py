@@ -53,13 +53,13 @@ def task_of(view: AssistantView, context_id: str, base: str, *, history: int | N
         history: How many of the last messages to include; None for the maximum.
     """
     most = _HISTORY if history is None else max(0, min(history, _HISTORY))
-    said = [_message(view, context_id, index) for index in range(len(view.messages))]
+    messages = [_message(view, context_id, index) for index in range(len(view.messages))]
     return Task(
         id=view.id,
         context_id=context_id,
         status=status_of(view, context_id, base),
         artifacts=[reply_of(view, base)] if view.status is AssistantStatus.COMPLETED else [],
-        history=said[-most:] if most else [],
+        history=messages[-most:] if most else [],
         metadata=_struct({"retinue": _links(view, base)}),
     )
 
@@ -101,8 +101,8 @@ def _parts(view: AssistantView, base: str) -> list[Part]:
     if view.status is AssistantStatus.FAILED:
         return [Part(text=_cut(view.error.message if view.error else "it failed"))]
     parts = [Part(text=_cut(view.question))] if view.question else []
-    told = view.notices[len(view.notices) - len(view.recorded_decisions) :]
-    parts += [Part(text=_cut(words)) for words in told]
+    notices = view.notices[len(view.notices) - len(view.recorded_decisions) :]
+    parts += [Part(text=_cut(words)) for words in notices]
     undecided = [approval for approval in waiting(view) if not approval.recorded]
     approvals, left_out = bounded([shown_approval(found, view.id, base) for found in undecided])
     if approvals:
@@ -115,18 +115,18 @@ def _parts(view: AssistantView, base: str) -> list[Part]:
 
 def _approval(approval: ShownApproval) -> list[Part]:
     """Return an approval as text and as data; a decision names its `args_hash`."""
-    told = {"approval": approval.model_dump(mode="json")}
-    return [Part(text=approval.in_whole()), Part(data=_value(told), media_type="application/json")]
+    data = {"approval": approval.model_dump(mode="json")}
+    return [Part(text=approval.in_whole()), Part(data=_value(data), media_type="application/json")]
 
 
 def _message(view: AssistantView, context_id: str, index: int) -> Message:
-    said = view.messages[index]
+    message = view.messages[index]
     return Message(
         message_id=f"{view.id}-{view.earlier_messages + index}",
         task_id=view.id,
         context_id=context_id,
-        role=Role.ROLE_USER if said.role is Speaker.USER else Role.ROLE_AGENT,
-        parts=[Part(text=_cut(said.text))],
+        role=Role.ROLE_USER if message.role is Speaker.USER else Role.ROLE_AGENT,
+        parts=[Part(text=_cut(message.text))],
     )
 
 

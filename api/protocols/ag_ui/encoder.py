@@ -38,7 +38,7 @@ from ag_ui.encoder import EventEncoder
 from pydantic import JsonValue
 
 from api.protocols.ag_ui.schemas import RunInput
-from api.protocols.ag_ui.threads import APPROVAL, QUESTION, Begun, interrupt_id
+from api.protocols.ag_ui.threads import APPROVAL, QUESTION, StartedTurn, interrupt_id
 from api.protocols.shared.run_summary import ShownApproval, address, bounded, shown_approval, waiting
 from retinue.conversation import Message, Role
 from retinue.json_values import cut
@@ -77,7 +77,7 @@ def encoded(event: BaseEvent) -> bytes:
 
 
 @dataclass
-class _Told:
+class ClientState:
     """What a client knows.
 
     Args:
@@ -97,25 +97,25 @@ class _Told:
     whole: bool = True
 
 
-class Telling:
+class AgUiEncoder:
     """Encodes one run of the protocol.
 
     Args:
         asked: The client's request.
-        begun: The turn of the assistant.
+        turn: The turn of the assistant.
         base: The API's address as the caller reached it, with a trailing slash.
     """
 
-    def __init__(self, asked: RunInput, begun: Begun, base: str) -> None:
+    def __init__(self, asked: RunInput, turn: StartedTurn, base: str) -> None:
         self._ids = {"thread_id": asked.thread_id, "run_id": asked.run_id}
-        self._begun = begun
+        self._turn = turn
         self._base = base
-        self._told = _Told(asked.known(), begun.told)
+        self._client = ClientState(asked.known(), turn.told)
 
     @property
     def messages(self) -> int:
         """Number of messages that the client knows."""
-        return self._told.messages
+        return self._client.messages
 
     def start(self) -> BaseEvent:
         """Return the first event."""
@@ -131,8 +131,8 @@ class Telling:
 
     def end(self, view: AssistantView) -> Iterator[BaseEvent]:
         """Yield the last events once the assistant has answered, asks, waits for a decision, or has ended."""
-        if self._begun.refused:
-            yield from self.broken_off(*_refusal(self._begun))
+        if self._turn.refused:
+            yield from self.run_error(*_refusal(self._turn))
         elif interrupts := self._interrupts(view):
             yield from self._closed()
             yield RunFinishedEvent(
@@ -141,20 +141,20 @@ class Telling:
         elif view.status in ENDED or view.status is AssistantStatus.AWAITING_INPUT:
             yield from self._rest(view)
 
-    def broken_off(self, message: str, code: str, view: AssistantView | None = None) -> Iterator[BaseEvent]:
+    def run_error(self, message: str, code: str, view: AssistantView | None = None) -> Iterator[BaseEvent]:
         """Yield the end of a run that failed."""
         yield from self._closed()
         yield RunErrorEvent(message=safe(message), code=code, usage=self._usage(view) if view else None)
 
-    def still_at_work(self, view: AssistantView) -> Iterator[BaseEvent]:
+    def run_timeout(self, view: AssistantView) -> Iterator[BaseEvent]:
         """Yield the end of a run that reached its time limit."""
-        told = f"The assistant is still running. Start a run without a new message to get the outcome, or see {self._link()}"
-        yield from self.broken_off(told, "still-at-work", view)
+        message = f"The assistant is still running. Start a run without a new message to get the outcome, or see {self._link()}"
+        yield from self.run_error(message, "still-at-work", view)
 
     def _rest(self, view: AssistantView) -> Iterator[BaseEvent]:
         if view.status is AssistantStatus.FAILED or (view.error and view.status is AssistantStatus.AWAITING_INPUT):
             error = view.error or StepError(type="Failed", message="the assistant failed")
-            yield from self.broken_off(error.message, error.type, view)
+            yield from self.run_error(error.message, error.type, view)
             return
         yield from self._closed()
         stopped = view.status is AssistantStatus.CANCELLED or view.question is not None
@@ -170,7 +170,7 @@ class Telling:
             return []
         approvals, _ = bounded([shown_approval(found, view.id, self._base) for found in waiting(view)])
         asked = [self._approval(approval, view) for approval in approvals]
-        if view.question and view.question_id and view.question_id not in self._begun.abandoned:
+        if view.question and view.question_id and view.question_id not in self._turn.abandoned:
             name = interrupt_id(view.id, QUESTION, view.question_id)
             asked.append(
                 Interrupt(
@@ -185,7 +185,7 @@ class Telling:
 
     def _approval(self, approval: ShownApproval, view: AssistantView) -> Interrupt:
         call = self._call(approval.step_id)
-        is_call = approval.kind is ApprovalKind.ACTION and call in self._told.ids
+        is_call = approval.kind is ApprovalKind.ACTION and call in self._client.ids
         return Interrupt(
             id=interrupt_id(view.id, APPROVAL, approval.id),
             reason="tool_call" if is_call else "confirmation",
@@ -208,9 +208,9 @@ class Telling:
         never_began = step.status in _TO_COME or (step.status is StepStatus.CANCELLED and step.started_at is None)
         if never_began or self._is_old(step, call):
             return
-        if step.status in _AT_WORK or call not in self._told.ids:
+        if step.status in _AT_WORK or call not in self._client.ids:
             yield from self._opened(name)
-        if call not in self._told.ids:
+        if call not in self._client.ids:
             yield from self._called(call, step)
         if step.status not in _AT_WORK:
             yield from self._result(call, step)
@@ -218,52 +218,52 @@ class Telling:
 
     def _is_old(self, step: StepView, call: str) -> bool:
         """Return whether an earlier run sent it to a client that did not keep it."""
-        return call not in self._told.ids and step.finished_at is not None and step.finished_at < self._begun.since
+        return call not in self._client.ids and step.finished_at is not None and step.finished_at < self._turn.since
 
     def _called(self, call: str, step: StepView) -> Iterator[BaseEvent]:
-        self._told.ids[call] = ""
+        self._client.ids[call] = ""
         yield ToolCallStartEvent(tool_call_id=call, tool_call_name=step.tool)
         yield ToolCallArgsEvent(tool_call_id=call, delta=_json(step.args))
         yield ToolCallEndEvent(tool_call_id=call)
 
     def _result(self, call: str, step: StepView) -> Iterator[BaseEvent]:
         name = f"{call}/result"
-        if name in self._told.ids:
+        if name in self._client.ids:
             return
-        self._told.ids[name] = ""
+        self._client.ids[name] = ""
         yield ToolCallResultEvent(message_id=name, tool_call_id=call, content=_json(_outcome(step)), role="tool")
 
     def written(self, offset: int, text: str) -> Iterator[BaseEvent]:
         """Yield a piece of the next message while a model writes it."""
-        name = self._told.writing or self._message(self._told.messages)
-        have = self._told.ids.get(name, "")
-        if self._told.writing is None:
-            if offset or name in self._told.ids:
+        name = self._client.writing or self._message(self._client.messages)
+        have = self._client.ids.get(name, "")
+        if self._client.writing is None:
+            if offset or name in self._client.ids:
                 return
-            self._told.writing, self._told.whole = name, True
+            self._client.writing, self._client.whole = name, True
             yield TextMessageStartEvent(message_id=name, role="assistant")
-        self._told.whole = self._told.whole and offset == len(have) and len(have) + len(text) <= _TEXT
+        self._client.whole = self._client.whole and offset == len(have) and len(have) + len(text) <= _TEXT
         text = safe(text)
-        if self._told.whole:
-            self._told.ids[name] = have + text
+        if self._client.whole:
+            self._client.ids[name] = have + text
             yield TextMessageContentEvent(message_id=name, delta=text)
 
     def _messages(self, messages: dict[int, Message]) -> Iterator[BaseEvent]:
         """Yield new messages of the assistant; the person's own messages are not repeated."""
-        for index in sorted(index for index in messages if index >= self._told.messages):
-            self._told.messages = index + 1
+        for index in sorted(index for index in messages if index >= self._client.messages):
+            self._client.messages = index + 1
             if messages[index].role is Role.ASSISTANT:
-                yield from self._said(self._message(index), self._cut(messages[index].text))
+                yield from self._text_message(self._message(index), self._cut(messages[index].text))
 
-    def _said(self, name: str, text: str) -> Iterator[BaseEvent]:
+    def _text_message(self, name: str, text: str) -> Iterator[BaseEvent]:
         """Yield a message, or the rest of one that the client has in part."""
-        writing = self._told.writing
-        have = self._told.ids.get(writing or name)
+        writing = self._client.writing
+        have = self._client.ids.get(writing or name)
         if have is not None and not writing and (have == text or not text.startswith(have)):
             return
         rest = text.removeprefix(have or "") if text.startswith(have or "") else f"\n\n{text}"
-        name, self._told.writing = writing or name, None
-        self._told.ids[name] = text
+        name, self._client.writing = writing or name, None
+        self._client.ids[name] = text
         if not writing:
             yield TextMessageStartEvent(message_id=name, role="assistant")
         for start in range(0, len(rest), _PIECE):
@@ -271,15 +271,15 @@ class Telling:
         yield TextMessageEndEvent(message_id=name)
 
     def _message(self, index: int) -> str:
-        return f"{self._begun.assistant_id}/m{index}"
+        return f"{self._turn.assistant_id}/m{index}"
 
     def _cut(self, text: str) -> str:
         return safe_excerpt(text, _TEXT, more=f"; see {self._link()}")
 
     def _state(self, view: AssistantView) -> Iterator[BaseEvent]:
         """Yield the state: a snapshot first, then deltas."""
-        now, before = self._standing(view), self._told.state
-        self._told.state = now
+        now, before = self._standing(view), self._client.state
+        self._client.state = now
         if before is None:
             yield StateSnapshotEvent(snapshot={"assistant": now})
         elif patch := list(_patch(before, now)):
@@ -297,26 +297,26 @@ class Telling:
         }
 
     def _opened(self, name: str) -> Iterator[BaseEvent]:
-        if name not in self._told.open:
-            self._told.open[name] = None
+        if name not in self._client.open:
+            self._client.open[name] = None
             yield StepStartedEvent(step_name=name)
 
     def _ended(self, name: str) -> Iterator[BaseEvent]:
-        if name in self._told.open:
-            del self._told.open[name]
+        if name in self._client.open:
+            del self._client.open[name]
             yield StepFinishedEvent(step_name=name)
 
     def _closed(self) -> Iterator[BaseEvent]:
         """Yield the end of everything open, as a run may not end before."""
-        if self._told.writing:
-            yield TextMessageEndEvent(message_id=self._told.writing)
-            self._told.writing = None
-        for name in list(self._told.open):
+        if self._client.writing:
+            yield TextMessageEndEvent(message_id=self._client.writing)
+            self._client.writing = None
+        for name in list(self._client.open):
             yield from self._ended(name)
 
     def _usage(self, view: AssistantView) -> list[TokenUsage] | None:
         """Return the usage by model since this run of the protocol started."""
-        before, found = self._begun.before, []
+        before, found = self._turn.before, []
         for name, used in view.usage.models.items():
             known = before.models.get(name)
             read, written = used.input_tokens, used.output_tokens
@@ -329,10 +329,10 @@ class Telling:
         return found or None
 
     def _call(self, step_id: str) -> str:
-        return f"{self._begun.assistant_id}/{step_id}"
+        return f"{self._turn.assistant_id}/{step_id}"
 
     def _link(self) -> str:
-        return address(self._base, self._begun.assistant_id)
+        return address(self._base, self._turn.assistant_id)
 
 
 def _decision_schema(approval: ShownApproval) -> dict[str, Any]:
@@ -352,10 +352,10 @@ def _decision_schema(approval: ShownApproval) -> dict[str, Any]:
 def _outcome(step: StepView) -> JsonValue:
     if step.status is StepStatus.COMPLETED:
         return step.result
-    told: dict[str, JsonValue] = {"status": step.status.value}
+    shown: dict[str, JsonValue] = {"status": step.status.value}
     if step.error:
-        told["error"] = {"type": step.error.type, "message": step.error.message[:500]}
-    return told
+        shown["error"] = {"type": step.error.type, "message": step.error.message[:500]}
+    return shown
 
 
 def _json(value: JsonValue) -> str:
@@ -379,8 +379,10 @@ def _replaced(steps: Iterable[tuple[int, Any]], before: list[Any]) -> Iterator[d
             yield {"op": "replace", "path": f"/assistant/steps/{place}", "value": step}
 
 
-def _refusal(begun: Begun) -> tuple[str, str]:
+def _refusal(turn: StartedTurn) -> tuple[str, str]:
     """Why answers were not recorded, in words, and the kind of the first reason."""
-    told = "; ".join(f"{error.message} ({error.hint})" if error.hint else error.message for error in begun.refused[:5])
-    recorded = f"{begun.recorded} answers were recorded, others not: " if begun.recorded else ""
-    return f"{recorded}{told}"[:2000], type(begun.refused[0]).__name__
+    problems = "; ".join(
+        f"{error.message} ({error.hint})" if error.hint else error.message for error in turn.refused[:5]
+    )
+    recorded = f"{turn.recorded} answers were recorded, others not: " if turn.recorded else ""
+    return f"{recorded}{problems}"[:2000], type(turn.refused[0]).__name__

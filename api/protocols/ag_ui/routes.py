@@ -21,7 +21,7 @@ from api.events.drafts import REPLY
 from api.events.model import Event, EventKind
 from api.protocols.ag_ui.run_state import Folded
 from api.protocols.ag_ui.schemas import RunInput
-from api.protocols.ag_ui.threads import Begun, Thread
+from api.protocols.ag_ui.threads import StartedTurn, Thread
 from api.protocols.shared.call_context import Call, CallContext
 from retinue.errors import RetinueError
 
@@ -31,7 +31,7 @@ ALIVE = 15.0
 LONGEST = 840.0
 """Seconds. Then the run ends for this client; the assistant goes on."""
 _LAST = frozenset({"RUN_FINISHED", "RUN_ERROR"})
-_TELLING = "api.protocols.ag_ui.encoder"
+_ENCODER = "api.protocols.ag_ui.encoder"
 _HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _COMMENT = b": the assistant is running\n\n"
 _GONE = ("The assistant cannot be followed any more; start a run without a new message to hear how it stands.", "gone")
@@ -42,30 +42,30 @@ _GONE = ("The assistant cannot be followed any more; start a run without a new m
 async def run(body: RunInput, call: Call) -> StreamingResponse:
     """A run of the protocol. docs/protocol-ag-ui.md says how threads and runs become assistants and their turns."""
     thread = Thread(body, call)
-    begun = await thread.begin()
-    telling = (await asyncio.to_thread(import_module, _TELLING)).Telling(body, begun, call.base)
-    return StreamingResponse(_stream(thread, begun, telling, call), media_type="text/event-stream", headers=_HEADERS)
+    turn = await thread.start()
+    encoder = (await asyncio.to_thread(import_module, _ENCODER)).AgUiEncoder(body, turn, call.base)
+    return StreamingResponse(_stream(thread, turn, encoder, call), media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _stream(thread: Thread, begun: Begun, telling: Any, call: CallContext) -> AsyncIterator[bytes]:
-    encoded = import_module(_TELLING).encoded
-    yield encoded(telling.start())
+async def _stream(thread: Thread, turn: StartedTurn, encoder: Any, call: CallContext) -> AsyncIterator[bytes]:
+    encoded = import_module(_ENCODER).encoded
+    yield encoded(encoder.start())
     try:
-        async for event in _told(begun, telling, call):
+        async for event in _events(turn, encoder, call):
             if event is not None and event.type.value in _LAST:
-                await thread.reach(begun, telling.messages)
+                await thread.reach(turn, encoder.messages)
             yield _COMMENT if event is None else encoded(event)
     except (RetinueError, RPCError):
-        for event in telling.broken_off(*_GONE):
+        for event in encoder.run_error(*_GONE):
             yield encoded(event)
 
 
-async def _told(begun: Begun, telling: Any, call: CallContext) -> AsyncIterator[Any]:
+async def _events(turn: StartedTurn, encoder: Any, call: CallContext) -> AsyncIterator[Any]:
     """The events up to the end, and None where nothing happened for a while."""
-    folded = Folded(begun.assistant_id)
+    folded = Folded(turn.assistant_id)
     now = asyncio.get_running_loop().time
     until = now() + LONGEST
-    async with call.events.reader(begun.assistant_id, begun.after) as reader:
+    async with call.events.reader(turn.assistant_id, turn.after) as reader:
         while (left := until - now()) > 0:
             events = await reader.read(min(ALIVE, left))
             if not events:
@@ -74,29 +74,29 @@ async def _told(begun: Begun, telling: Any, call: CallContext) -> AsyncIterator[
                 yield None
                 continue
             last = False
-            for event in _told_of(events, folded, telling):
+            for event in _encoded(events, folded, encoder):
                 last = event.type.value in _LAST
                 yield event
             if last:
                 return
-    ended = telling.broken_off(*_GONE) if left > 0 else telling.still_at_work(folded.view())
+    ended = encoder.run_error(*_GONE) if left > 0 else encoder.run_timeout(folded.view())
     for event in ended:
         yield event
 
 
-def _told_of(events: Sequence[Event], folded: Folded, telling: Any) -> Iterator[Any]:
+def _encoded(events: Sequence[Event], folded: Folded, encoder: Any) -> Iterator[Any]:
     """What these events come to: news of the run, its end, or else pieces of what is being written."""
     kinds = {event.kind for event in events}
     for event in events:
         folded.fold(event)
     if kinds - {EventKind.TEXT}:
         view = folded.view()
-        yield from telling.news(view, folded.messages)
-        last = list(telling.end(view))
+        yield from encoder.news(view, folded.messages)
+        last = list(encoder.end(view))
         yield from last
         if last:
             return
     if EventKind.MESSAGE not in kinds:  # pieces beside a message may be of that very one
         for event in events:
             if event.kind is EventKind.TEXT and event.data["about"] == REPLY:
-                yield from telling.written(event.data["offset"], event.data["text"])
+                yield from encoder.written(event.data["offset"], event.data["text"])

@@ -35,7 +35,7 @@ class Call(_Read):
     id: LongId
 
 
-class Said(_Read):
+class ClientMessage(_Read):
     """One message of the client's history."""
 
     id: LongId
@@ -70,7 +70,7 @@ class RunInput(_Read):
 
     thread_id: Id
     run_id: Id
-    messages: list[Said] = Field(max_length=MAX_MESSAGES)
+    messages: list[ClientMessage] = Field(max_length=MAX_MESSAGES)
     resume: list[Answer] | None = Field(None, max_length=MAX_ANSWERS)
     forwarded_props: Props | JsonValue = Field(None, union_mode="left_to_right")
 
@@ -83,7 +83,7 @@ class RunInput(_Read):
         return self
 
     @property
-    def asked(self) -> Said | None:
+    def asked(self) -> ClientMessage | None:
         """Return the person's new message: the last one, if it is theirs and has text.
 
         Raises:
@@ -105,12 +105,12 @@ class RunInput(_Read):
         """Return the earlier messages for a new run. Answers may contain strangers' words or be invented."""
         roles = {"user": Role.USER, "assistant": Role.ASSISTANT}
         return [
-            Message(role=roles[said.role], text=said.text, withheld=said.role == "assistant")
-            for said in self.messages[:-1]
-            if said.role in roles and said.text.strip()
+            Message(role=roles[message.role], text=message.text, withheld=message.role == "assistant")
+            for message in self.messages[:-1]
+            if message.role in roles and message.text.strip()
         ]
 
     def known(self) -> dict[str, str]:
         """Return everything that the client has, by id: the text of messages, and tool calls."""
-        calls = {call.id: "" for said in self.messages for call in said.tool_calls or ()}
-        return calls | {said.id: said.text for said in self.messages}
+        calls = {call.id: "" for message in self.messages for call in message.tool_calls or ()}
+        return calls | {message.id: message.text for message in self.messages}

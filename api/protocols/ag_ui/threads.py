@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from api.auth.principals import Permission
 from api.events.cursor import EventCursor
-from api.protocols.ag_ui.schemas import Answer, RunInput, Said
+from api.protocols.ag_ui.schemas import Answer, ClientMessage, RunInput
 from api.protocols.shared.call_context import CallContext
 from api.protocols.shared.conversations import ConversationPosition, ConversationPositions
 from api.protocols.shared.history import credited
@@ -48,7 +48,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Begun:
+class StartedTurn:
     """A run of the protocol that was recorded.
 
     Args:
@@ -92,7 +92,7 @@ class Thread:
         self._places = ConversationPositions(call.state.keys.store)
         self._name = self._digest("thread")
 
-    async def begin(self) -> Begun:
+    async def start(self) -> StartedTurn:
         """Send the new message to the assistant, or record answers.
 
         Raises:
@@ -101,26 +101,26 @@ class Thread:
             TooMany: The caller already reads too many runs.
         """
         async with self._once():
-            place, view, told = await (self._resumed() if self._asked.resume else self._spoken())
+            place, view, answered = await (self._resumed() if self._asked.resume else self._spoken())
             await self._call.events.ended(place.assistant_id)
             description = await self._runs.readable(place.assistant_id)
         after = EventCursor().format_event_id(description.run_id or "", int(description.history_length))
-        begun = Begun(place.assistant_id, place.told, place.at, after, view.usage)
-        return replace(begun, **told)
+        turn = StartedTurn(place.assistant_id, place.told, place.at, after, view.usage)
+        return replace(turn, **answered)
 
-    async def reach(self, begun: Begun, told: int) -> None:
+    async def reach(self, turn: StartedTurn, messages: int) -> None:
         """Store how many messages the client has, unless the thread has another assistant by now."""
         known = await self._places.find(self._name)
-        if known and known.assistant_id == begun.assistant_id:
-            await self._places.reach(self._name, begun.assistant_id, told)
+        if known and known.assistant_id == turn.assistant_id:
+            await self._places.reach(self._name, turn.assistant_id, messages)
 
     @asynccontextmanager
     async def _once(self) -> AsyncIterator[None]:
         """Claim this run's id: one request at a time, always with the same body."""
-        said = [(said.id, said.text) for said in self._asked.messages[-1:]]
+        message = [(message.id, message.text) for message in self._asked.messages[-1:]]
         answers = [answer.model_dump(mode="json") for answer in self._asked.resume or ()]
         keys, key = self._call.state.keys, f"ag-ui {self._digest('run', self._asked.run_id)}"
-        body = json.dumps([said, answers])
+        body = json.dumps([message, answers])
         claim = await keys.claim(owner=self._call.person.owner, key=key, body=body, named="runId")
         try:
             yield
@@ -129,29 +129,29 @@ class Thread:
 
     async def _spoken(self) -> tuple[ConversationPosition, AssistantView, dict[str, Any]]:
         """Handle a message, or a request without one for the current state."""
-        said = self._asked.asked
-        name = self._digest("said", said.id, said.text) if said else ""
-        known = await self._places.find(name) if said else None
+        message = self._asked.asked
+        name = self._digest("said", message.id, message.text) if message else ""
+        known = await self._places.find(name) if message else None
         thread = await self._places.find(self._name)
-        place = known or await self._place(thread, said)
-        if said and not known:
+        place = known or await self._place(thread, message)
+        if message and not known:
             taken = await self._places.take(name, place)
             known, place = (None if taken is place else taken), taken
-        if said and place.begins:
-            view = await self._start(said, place, repeated=known is not None)
+        if message and place.begins:
+            view = await self._start(message, place, repeated=known is not None)
             if thread is None or known is None:
                 await self._places.reach(self._name, place.assistant_id, place.told)
             return place, view, {}
         view = await self._runs.view(place.assistant_id)
-        if said and not waiting(view) and view.status not in ENDED:
-            await self._runs.send_message(place.assistant_id, SendMessage(text=said.text, key=name))
+        if message and not waiting(view) and view.status not in ENDED:
+            await self._runs.send_message(place.assistant_id, SendMessage(text=message.text, key=name))
         return place, view, {}
 
-    async def _place(self, thread: ConversationPosition | None, said: Said | None) -> ConversationPosition:
+    async def _place(self, thread: ConversationPosition | None, message: ClientMessage | None) -> ConversationPosition:
         """Return the thread's position; at the start of a new assistant if none is open."""
-        if thread and (said is None or await self._listens(thread)):
+        if thread and (message is None or await self._listens(thread)):
             return replace(thread, begins=False)
-        if said is None:
+        if message is None:
             raise NotFound("this thread has no messages yet", hint="the last message must be the user's, with a text")
         return ConversationPosition(
             f"a-{uuid.uuid4().hex}", len(self._asked.earlier()), begins=True, at=datetime.now(UTC)
@@ -164,12 +164,12 @@ class Thread:
             return False
         return view.status not in ENDED
 
-    async def _start(self, said: Said, place: ConversationPosition, *, repeated: bool) -> AssistantView:
+    async def _start(self, message: ClientMessage, place: ConversationPosition, *, repeated: bool) -> AssistantView:
         """Start the assistant; idempotent."""
-        given = self._given(said, await self._heard_before())
+        given = self._given(message, await self._known_messages())
         return await self._runs.begin(given, claimed=Claim(place.assistant_id, place.at, repeated=repeated))
 
-    async def _heard_before(self) -> list[Message]:
+    async def _known_messages(self) -> list[Message]:
         """Return the messages of the thread's last assistant, if it is still known."""
         thread = await self._places.find(self._name)
         if thread is None:
@@ -179,15 +179,15 @@ class Thread:
         except NotFound:
             return []
 
-    def _given(self, said: Said, heard: Sequence[Message]) -> StartAssistant:
+    def _given(self, message: ClientMessage, known: Sequence[Message]) -> StartAssistant:
         """Return the input of a new chat, preceded by the messages of the previous assistant."""
         timezone = self._asked.timezone or self._call.state.settings.retinue_timezone
-        given = self._runs.input_for(StartBody(message=said.text, mode=Mode.CHAT), timezone=timezone)
-        earlier = credited(self._asked.earlier(), heard)
+        given = self._runs.input_for(StartBody(message=message.text, mode=Mode.CHAT), timezone=timezone)
+        earlier = credited(self._asked.earlier(), known)
         if not earlier:
             return given
         carried = ContinuedState(
-            messages=earlier, inbox=[SendMessage(text=said.text, key=self._digest("said", said.id))]
+            messages=earlier, inbox=[SendMessage(text=message.text, key=self._digest("said", message.id))]
         )
         return given.model_copy(update={"continued": carried})
 
@@ -208,8 +208,12 @@ class Thread:
                 raise
             except RetinueError as error:
                 refused.append(error)
-        told = {"abandoned": frozenset(abandoned), "refused": tuple(refused), "recorded": len(answers) - len(refused)}
-        return place, view, told
+        answered = {
+            "abandoned": frozenset(abandoned),
+            "refused": tuple(refused),
+            "recorded": len(answers) - len(refused),
+        }
+        return place, view, answered
 
     async def _answer(self, assistant_id: str, answer: Answer) -> set[str]:
         """Record one answer. Return the question that it abandons, if any."""
@@ -259,8 +263,8 @@ class Thread:
 
 def _words(answer: Answer) -> str:
     """Return the answer to a question: a text, or an object as in the interrupt's schema."""
-    said = answer.payload.get("answer") if isinstance(answer.payload, dict) else answer.payload
-    return _read(MessageBody, {"message": said}, "answer with a text").message
+    message = answer.payload.get("answer") if isinstance(answer.payload, dict) else answer.payload
+    return _read(MessageBody, {"message": message}, "answer with a text").message
 
 
 def _read(kind: type[Body], content: object, hint: str) -> Body:

@@ -68,7 +68,7 @@ class CancelArgs(CancelBody):
     assistant_id: str = Field(max_length=200)
 
 
-async def claimed(call: CallContext, key: str | None, said: str, *, seconds: float) -> Claim | None:
+async def claimed(call: CallContext, key: str | None, fingerprint: str, *, seconds: float) -> Claim | None:
     """Claim the run of a client's key while it is started and waited for.
 
     The answer is not stored: a repeated call gets the current state of its run.
@@ -76,7 +76,7 @@ async def claimed(call: CallContext, key: str | None, said: str, *, seconds: flo
     Args:
         call: The caller's context.
         key: The client's key; None without one.
-        said: The fingerprint of the call.
+        fingerprint: The fingerprint of the call.
         seconds: How long the call waits.
 
     Raises:
@@ -86,7 +86,7 @@ async def claimed(call: CallContext, key: str | None, said: str, *, seconds: flo
     if key is None:
         return None
     lasting = CLAIM + timedelta(seconds=seconds)
-    return await call.state.keys.claim(owner=call.person.owner, key=key, body=said, lasting=lasting, named=KEY)
+    return await call.state.keys.claim(owner=call.person.owner, key=key, body=fingerprint, lasting=lasting, named=KEY)
 
 
 async def given_back(call: CallContext, claim: Claim | None) -> None:
@@ -96,8 +96,8 @@ async def given_back(call: CallContext, claim: Claim | None) -> None:
 
 
 async def _start(call: CallContext, body: StartBody, key: str | None) -> ShownAssistant:
-    said = body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True)
-    claim = await claimed(call, key, f"mcp start_assistant {said}", seconds=body.wait_seconds)
+    fingerprint = body.model_dump_json(exclude={"wait_seconds"}, exclude_defaults=True)
+    claim = await claimed(call, key, f"mcp start_assistant {fingerprint}", seconds=body.wait_seconds)
     try:
         timezone = body.timezone or call.state.settings.retinue_timezone
         view = await call.runs.start(body, timezone=timezone, claimed=claim)

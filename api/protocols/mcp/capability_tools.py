@@ -72,8 +72,8 @@ async def call_capability(
     """
     call.person.check(Permission.ASK)
     step = _bound(manifest, name, arguments)
-    said = f"mcp {step.tool} {json.dumps(arguments, sort_keys=True)}"
-    claim = await claimed(call, key, said, seconds=seconds)
+    fingerprint = f"mcp {step.tool} {json.dumps(arguments, sort_keys=True)}"
+    claim = await claimed(call, key, fingerprint, seconds=seconds)
     try:
         # the arguments must not be in the message: its content counts as typed by the person
         body = StartBody(message=f"{step.tool}, called through MCP")
@@ -82,7 +82,7 @@ async def call_capability(
         view = await call.runs.settled(view.id, seconds=seconds)
     finally:
         await given_back(call, claim)
-    return _told(view, call.base)
+    return _result_of(view, call.base)
 
 
 def _bound(manifest: Manifest, name: str, arguments: dict[str, Any]) -> BoundStep:
@@ -98,7 +98,7 @@ def _bound(manifest: Manifest, name: str, arguments: dict[str, Any]) -> BoundSte
     return bind(plan, [manifest], with_schemas=True).steps[0]
 
 
-def _told(view: AssistantView, base: str) -> Called:
+def _result_of(view: AssistantView, base: str) -> Called:
     about = shown(view, base)
     step = next((step for step in (view.plan.steps if view.plan else []) if step.id == _STEP), None)
     if step is None or step.status is not StepStatus.COMPLETED:

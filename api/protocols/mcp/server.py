@@ -61,7 +61,7 @@ def assistants_server(call: CallContext) -> Server[Any]:
             key = _key(context)
             return _structured(await call_tool(call, params.name, params.arguments or {}, key=key))
 
-        return await _told(context, act)
+        return await _result(context, act)
 
     return Server("retinue", version=VERSION, instructions=_INSTRUCTIONS, on_list_tools=listed, on_call_tool=called)
 
@@ -81,7 +81,7 @@ def capability_server(call: CallContext, manifest: Manifest) -> Server[Any]:
                 await call_capability(call, manifest, params.name, params.arguments or {}, key=key, seconds=seconds)
             )
 
-        return await _told(context, act)
+        return await _result(context, act)
 
     instructions = f"{manifest.description}\n\n{manifest.instructions}".strip()
     return Server(
@@ -132,7 +132,7 @@ def _hints(title: str, notes: Annotations) -> types.ToolAnnotations:
     )
 
 
-async def _told(context: Context, act: Callable[[], Awaitable[types.CallToolResult]]) -> types.CallToolResult:
+async def _result(context: Context, act: Callable[[], Awaitable[types.CallToolResult]]) -> types.CallToolResult:
     """Return the tool's result, or its error as text: a model can act on that, but not on a protocol error.
 
     This is an edge: unexpected errors are logged and not shown to the client.
@@ -158,11 +158,11 @@ async def _told(context: Context, act: Callable[[], Awaitable[types.CallToolResu
 
 async def _with_progress(context: Context, act: Callable[[], Awaitable[types.CallToolResult]]) -> types.CallToolResult:
     """Return the tool's result; meanwhile send progress, without which clients time out."""
-    acting, told = asyncio.ensure_future(act()), 0
+    acting, progress = asyncio.ensure_future(act()), 0
     try:
         while not (await asyncio.wait({acting}, timeout=PROGRESS))[0]:
-            told += 1
-            await context.session.report_progress(told, message="the assistant is running")
+            progress += 1
+            await context.session.report_progress(progress, message="the assistant is running")
     finally:
         acting.cancel()
     return acting.result()

@@ -65,10 +65,10 @@ async def refusal(
     request: Request, error: RetinueError | RequestValidationError | HTTPException | RPCError
 ) -> Response:
     """Return an error of the services in this protocol's format."""
-    told = await errors.translated(request, error)
-    status = HTTPStatus(told.status_code)
-    content = json.loads(bytes(told.body))
-    headers = {name: value for name, value in told.headers.items() if name in _KEPT_HEADERS}
+    translated = await errors.translated(request, error)
+    status = HTTPStatus(translated.status_code)
+    content = json.loads(bytes(translated.body))
+    headers = {name: value for name, value in translated.headers.items() if name in _KEPT_HEADERS}
     return JSONResponse(_error(status, content["detail"], content["type"]), status_code=status, headers=headers)
 
 
@@ -78,15 +78,15 @@ def _error(status: HTTPStatus, message: str, kind: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": _TYPES.get(status, kinds), "param": None, "code": code}}
 
 
-def tell_errors(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Use this protocol's errors at every OpenAI address under `/v1`, also at unsupported ones."""
     otherwise = app.exception_handlers[HTTPException]
 
-    async def told(request: Request, error: Exception) -> Response:
+    async def translated(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if _RESOURCES.match(request.url.path):
             return await refusal(request, error)
         answer = otherwise(request, error)
         return await answer if isinstance(answer, Awaitable) else answer
 
-    app.add_exception_handler(HTTPException, told)
+    app.add_exception_handler(HTTPException, translated)

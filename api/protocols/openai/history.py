@@ -48,7 +48,7 @@ class History:
     def request(self) -> str:
         """Return the name of this request: the same conversation and the same new message."""
         form = [self.schema] if self.schema is not None else []
-        return self._digest("request", self.after or self._told(self.earlier), self.asked, *form)
+        return self._digest("request", self.after or self._identity(self.earlier), self.asked, *form)
 
     @property
     def place(self) -> str | None:
@@ -57,7 +57,7 @@ class History:
             return self._digest("named")
         if self.after is not None:
             return _answered(self.after)
-        return self._digest("after", self._told(self.earlier)) if self.earlier else None
+        return self._digest("after", self._identity(self.earlier)) if self.earlier else None
 
     def places_after(self, answer: str) -> list[str]:
         """Return the name of the conversation with this answer, as the next request has it."""
@@ -68,21 +68,21 @@ class History:
         if self.named is not None:
             return self._digest("named")
         both = (Message(role=Role.USER, text=self.asked), Message(role=Role.ASSISTANT, text=answer))
-        return self._digest("after", self._told((*self.earlier, *both)))
+        return self._digest("after", self._identity((*self.earlier, *both)))
 
     def for_planners(self) -> list[Message]:
         """Return the earlier messages for a new run. Answers may contain strangers' words or be invented."""
         return [
-            Message(role=said.role, text=said.text, withheld=True) if said.role is Role.ASSISTANT else said
-            for said in self.earlier
+            Message(role=message.role, text=message.text, withheld=True) if message.role is Role.ASSISTANT else message
+            for message in self.earlier
         ]
 
-    def _told(self, messages: Sequence[Message]) -> list[list[str]]:
+    def _identity(self, messages: Sequence[Message]) -> list[list[str]]:
         """Return the identifying part of a history: words without spacing; with an id, only the person's."""
         return [
-            [said.role, " ".join(said.text.split())]
-            for said in messages
-            if self.named is None or said.role is Role.USER
+            [message.role, " ".join(message.text.split())]
+            for message in messages
+            if self.named is None or message.role is Role.USER
         ]
 
     def _digest(self, *parts: object) -> str:
@@ -102,13 +102,13 @@ def read(
     Raises:
         InvalidArguments: The last message is not the person's, empty or too long; or there is more than text.
     """
-    said = _said(messages)
-    if not said or said[-1].role is not Role.USER:
+    dialogue = _messages(messages)
+    if not dialogue or dialogue[-1].role is not Role.USER:
         raise InvalidArguments("the last message must be the user's, with a text")
-    asked = said[-1].text
+    asked = dialogue[-1].text
     if len(asked) > MAX_MESSAGE:
         raise InvalidArguments(f"the last message has more than {MAX_MESSAGE} characters; shorten it")
-    return History(tuple(said[:-1]), asked, named, scope, schema)
+    return History(tuple(dialogue[:-1]), asked, named, scope, schema)
 
 
 def _answered(request: str) -> str:
@@ -116,7 +116,7 @@ def _answered(request: str) -> str:
     return hashlib.sha256(f"answered {request}".encode()).hexdigest()
 
 
-def _said(messages: Sequence[ChatMessage]) -> list[Message]:
+def _messages(messages: Sequence[ChatMessage]) -> list[Message]:
     """Return the messages of both, consecutive ones merged. Other roles are ignored."""
     found: list[Message] = []
     for message in messages:

@@ -245,9 +245,9 @@ def _turn(history: History, request: Request, runs: Runs, events: RunEvents, sta
 
 async def _answer(turn: Turn, seconds: float) -> TurnAnswer:
     async with aclosing(turn.answer(seconds)) as answers:
-        async for told in answers:
-            if isinstance(told, TurnAnswer):
-                return told
+        async for answer in answers:
+            if isinstance(answer, TurnAnswer):
+                return answer
     raise AssertionError("a turn ends with an answer")
 
 
@@ -287,32 +287,32 @@ class _Made:
             user=asked.user if asked else None,
         )
 
-    def message(self, told: TurnAnswer) -> OutputMessage:
+    def message(self, answer: TurnAnswer) -> OutputMessage:
         """Return the answer as an output item."""
-        working = told.outcome is Outcome.WORKING
+        working = answer.outcome is Outcome.WORKING
         status: Literal["in_progress", "completed"] = "in_progress" if working else "completed"
-        return OutputMessage(id=self.message_id, status=status, content=[self._part(told)])
+        return OutputMessage(id=self.message_id, status=status, content=[self._part(answer)])
 
-    def _part(self, told: TurnAnswer) -> OutputText | OutputRefusal:
-        words_instead = self.structured and not in_schema(told.text)
-        return OutputRefusal(refusal=told.text) if words_instead else OutputText(text=told.text)
+    def _part(self, answer: TurnAnswer) -> OutputText | OutputRefusal:
+        words_instead = self.structured and not in_schema(answer.text)
+        return OutputRefusal(refusal=answer.text) if words_instead else OutputText(text=answer.text)
 
-    def response(self, told: TurnAnswer) -> Response:
+    def response(self, answer: TurnAnswer) -> Response:
         """Return the response with an answer, or as in progress."""
-        changes: dict[str, Any] = {"output": [self.message(told)], "retinue": shown(told.view, self.base)}
+        changes: dict[str, Any] = {"output": [self.message(answer)], "retinue": shown(answer.view, self.base)}
         if self.asked:
-            changes["usage"] = _usage(told)
-        return self.empty().model_copy(update={**changes, **_state(told)})
+            changes["usage"] = _usage(answer)
+        return self.empty().model_copy(update={**changes, **_state(answer)})
 
 
-def _state(told: TurnAnswer) -> dict[str, Any]:
-    if told.outcome is Outcome.WORKING:
+def _state(answer: TurnAnswer) -> dict[str, Any]:
+    if answer.outcome is Outcome.WORKING:
         return {"status": "in_progress"}
-    if told.outcome is Outcome.ANSWERED:
+    if answer.outcome is Outcome.ANSWERED:
         return {"status": "completed"}
-    if told.view.status is AssistantStatus.CANCELLED:
+    if answer.view.status is AssistantStatus.CANCELLED:
         return {"status": "cancelled"}
-    why = told.view.error.message if told.view.error else told.text
+    why = answer.view.error.message if answer.view.error else answer.text
     return {"status": "failed", "error": ResponseProblem(message=why[:1000])}
 
 
@@ -321,8 +321,8 @@ def _metadata(asked: ResponseBody | None) -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
-def _usage(told: TurnAnswer) -> ResponseUsage:
-    used = told.usage
+def _usage(answer: TurnAnswer) -> ResponseUsage:
+    used = answer.usage
     both = used.input_tokens + used.output_tokens
     return ResponseUsage(input_tokens=used.input_tokens, output_tokens=used.output_tokens, total_tokens=both)
 
@@ -334,14 +334,14 @@ async def _streamed(made: _Made, patience: float) -> AsyncIterator[bytes]:
     yield writing.event("response.in_progress", response=writing.begun)
     try:
         async with aclosing(made.turn.answer(patience, in_pieces=not made.structured)) as answers:
-            async for told in answers:
-                if told is None:
+            async for answer in answers:
+                if answer is None:
                     yield b": the assistant is at work\n\n"
-                elif isinstance(told, str):
-                    for event in writing.piece(told):
+                elif isinstance(answer, str):
+                    for event in writing.piece(answer):
                         yield event
                 else:
-                    for event in writing.end(told):
+                    for event in writing.end(answer):
                         yield event
     except (RetinueError, RPCError) as error:
         refused = json.loads(bytes((await refusal(Request({"type": "http", "headers": []}), error)).body))["error"]
@@ -371,21 +371,21 @@ class _Writing:
             return [*begun, self.event("response.refusal.delta", **self._place(), delta=text)]
         return [*begun, self.event("response.output_text.delta", **self._place(), delta=text, logprobs=[])]
 
-    def end(self, told: TurnAnswer) -> list[bytes]:
+    def end(self, answer: TurnAnswer) -> list[bytes]:
         """Yield the rest of the answer, and the whole."""
-        rest = [told.text[start : start + PIECE] for start in range(self._sent, len(told.text), PIECE)]
-        item = self._made.message(told).model_dump(mode="json")
+        rest = [answer.text[start : start + PIECE] for start in range(self._sent, len(answer.text), PIECE)]
+        item = self._made.message(answer).model_dump(mode="json")
         [part] = item["content"]
         refuses = part["type"] == "refusal"
         events = [event for piece in rest for event in self.piece(piece, refuses=refuses)]
-        response = self._made.response(told)
-        if told.outcome is Outcome.WORKING:
+        response = self._made.response(answer)
+        if answer.outcome is Outcome.WORKING:
             response, item["status"] = response.model_copy(update={"status": "incomplete"}), "incomplete"
         return [
             *events,
-            self.event("response.refusal.done", **self._place(), refusal=told.text)
+            self.event("response.refusal.done", **self._place(), refusal=answer.text)
             if refuses
-            else self.event("response.output_text.done", **self._place(), text=told.text, logprobs=[]),
+            else self.event("response.output_text.done", **self._place(), text=answer.text, logprobs=[]),
             self.event("response.content_part.done", **self._place(), part=part),
             self.event("response.output_item.done", output_index=0, item=item),
             self.event(

@@ -90,9 +90,9 @@ async def complete(
     if body.stream:
         return StreamingResponse(_streamed(turn, body, history, base), media_type=STREAM, headers=NO_STORE)
     async with aclosing(turn.answer(_patience(body, WAIT))) as answers:
-        async for told in answers:
-            if isinstance(told, TurnAnswer):
-                return _completion(told, history, base)
+        async for answer in answers:
+            if isinstance(answer, TurnAnswer):
+                return _completion(answer, history, base)
     raise AssertionError("a turn ends with an answer")
 
 
@@ -101,29 +101,29 @@ def _patience(body: ChatBody, default: float) -> float:
     return default if wanted is None else wanted
 
 
-def _completion(told: TurnAnswer, history: History, base: str) -> ChatCompletion:
+def _completion(answer: TurnAnswer, history: History, base: str) -> ChatCompletion:
     return ChatCompletion(
         id=_made(history),
         created=int(time.time()),
-        choices=[ChatChoice(message=_message(told, history))],
-        usage=_usage(told),
-        retinue=shown(told.view, base),
+        choices=[ChatChoice(message=_message(answer, history))],
+        usage=_usage(answer),
+        retinue=shown(answer.view, base),
     )
 
 
-def _message(told: TurnAnswer, history: History) -> ChatAnswer:
+def _message(answer: TurnAnswer, history: History) -> ChatAnswer:
     """Return the answer; a text where a schema was requested is a refusal."""
-    if history.schema is None or in_schema(told.text):
-        return ChatAnswer(content=told.text)
-    return ChatAnswer(content=None, refusal=told.text)
+    if history.schema is None or in_schema(answer.text):
+        return ChatAnswer(content=answer.text)
+    return ChatAnswer(content=None, refusal=answer.text)
 
 
 def _made(history: History) -> str:
     return f"chatcmpl-{history.request[:24]}"
 
 
-def _usage(told: TurnAnswer) -> ChatUsage:
-    used = told.usage
+def _usage(answer: TurnAnswer) -> ChatUsage:
+    used = answer.usage
     return ChatUsage(
         prompt_tokens=used.input_tokens,
         completion_tokens=used.output_tokens,
@@ -142,21 +142,21 @@ async def _streamed(turn: Turn, body: ChatBody, history: History, base: str) -> 
     try:
         in_pieces = history.schema is None
         async with aclosing(turn.answer(_patience(body, STREAMED_WAIT), in_pieces=in_pieces)) as answers:
-            async for told in answers:
-                if told is None:
+            async for answer in answers:
+                if answer is None:
                     yield b": the assistant is running\n\n"
                     continue
-                if isinstance(told, str):
-                    sent += len(told)
-                    yield _data(chunk(made, created, delta={"content": told}))
+                if isinstance(answer, str):
+                    sent += len(answer)
+                    yield _data(chunk(made, created, delta={"content": answer}))
                     continue
-                name = "refusal" if _message(told, history).refusal else "content"
-                for start in range(sent, len(told.text), PIECE):
-                    yield _data(chunk(made, created, delta={name: told.text[start : start + PIECE]}))
+                name = "refusal" if _message(answer, history).refusal else "content"
+                for start in range(sent, len(answer.text), PIECE):
+                    yield _data(chunk(made, created, delta={name: answer.text[start : start + PIECE]}))
                 last = chunk(made, created, delta={}, finish="stop")
-                yield _data({**last, "retinue": shown(told.view, base).model_dump(mode="json")})
+                yield _data({**last, "retinue": shown(answer.view, base).model_dump(mode="json")})
                 if body.stream_options and body.stream_options.include_usage:
-                    yield _data({**chunk(made, created, delta=None), "usage": _usage(told).model_dump()})
+                    yield _data({**chunk(made, created, delta=None), "usage": _usage(answer).model_dump()})
     except (RetinueError, RPCError) as error:
         refused = await refusal(Request({"type": "http", "headers": []}), error)
         yield _data(json.loads(bytes(refused.body)))

@@ -16,7 +16,7 @@ from api.events.drafts import REPLY
 from api.events.model import Event, EventKind
 from api.protocols.openai.history import History
 from api.protocols.shared.conversations import ConversationPosition, ConversationPositions, is_past
-from api.protocols.shared.history import credited, last_said
+from api.protocols.shared.history import credited, last_messages
 from api.protocols.shared.run_summary import address, bounded, shown_approval, waiting
 from api.services.runs import Runs
 from api.services.schemas import StartBody
@@ -197,13 +197,13 @@ class Turn:
             while True:
                 left = deadline - asyncio.get_running_loop().time()
                 if (text := self._complete(view)) is not None:
-                    yield await self._told(Outcome.ANSWERED, view, text)
+                    yield await self._turn_answer(Outcome.ANSWERED, view, text)
                     return
                 if view.status in ENDED:
-                    yield await self._told(Outcome.ENDED, view, self._ended(view))
+                    yield await self._turn_answer(Outcome.ENDED, view, self._ended(view))
                     return
                 if left <= 0:
-                    yield await self._told(Outcome.WORKING, view, self._works(view))
+                    yield await self._turn_answer(Outcome.WORKING, view, self._works(view))
                     return
                 news = await _news(reader, min(ALIVE, left))
                 if in_pieces and (piece := self._piece(view, news.pieces)):
@@ -239,7 +239,7 @@ class Turn:
             place = ConversationPosition(before.assistant_id, before.told, begins=False, at=now)
         else:
             if view and history.after is not None:  # the client sent no earlier messages
-                history = self._history = replace(history, earlier=tuple(last_said(view.messages)))
+                history = self._history = replace(history, earlier=tuple(last_messages(view.messages)))
             elif view:
                 history = self._history = replace(history, earlier=tuple(credited(history.earlier, view.messages)))
             place = ConversationPosition(f"a-{uuid.uuid4().hex}", len(history.earlier), begins=True, at=now)
@@ -334,7 +334,7 @@ class Turn:
         where = address(self._base, view.id)
         return f"The assistant is still running ({view.status}). Write again to get the outcome, or see {where}"
 
-    async def _told(self, outcome: Outcome, view: AssistantView, text: str) -> TurnAnswer:
+    async def _turn_answer(self, outcome: Outcome, view: AssistantView, text: str) -> TurnAnswer:
         text = safe(text)
         if not text.startswith(self._pieces):
             text = f"{self._pieces}\n\n{text}"

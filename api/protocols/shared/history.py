@@ -10,7 +10,7 @@ from retinue.provenance.credential import decides
 _LAST_MESSAGES, _LAST_TEXT = 20, 16_000
 
 
-def last_said(messages: Sequence[Message]) -> list[Message]:
+def last_messages(messages: Sequence[Message]) -> list[Message]:
     """Return the last messages of a run for a run that continues it; planners do not see the assistant's.
 
     Each keeps its credential: the next caller has not sent it.
@@ -36,18 +36,18 @@ def credited(sent: Sequence[Message], known: Sequence[Message]) -> list[Message]
         sent: The client's messages; consecutive ones are merged.
         known: The run's messages.
     """
-    said = [message for message in known if message.role is Role.USER]
-    others = [message for message in said if not decides(message.through)]
-    own = {_words(message.text) for message in said if decides(message.through)}
+    own_messages = [message for message in known if message.role is Role.USER]
+    others = [message for message in own_messages if not decides(message.through)]
+    own = {_words(message.text) for message in own_messages if decides(message.through)}
 
-    def heard(message: Message) -> Message:
+    def credited_message(message: Message) -> Message:
         words = _words(message.text)
         if message.role is not Role.USER or _is_made_of(words, own):
             return message
         named = [other.through for other in others if _words(other.text) in words]
         return message.model_copy(update={"through": named[0] if named else others[-1].through})
 
-    return [heard(message) for message in sent] if others else list(sent)
+    return [credited_message(message) for message in sent] if others else list(sent)
 
 
 def _words(text: str) -> str:
@@ -57,8 +57,8 @@ def _words(text: str) -> str:
 def _is_made_of(words: str, own: Collection[str]) -> bool:
     """Return whether a text is one of the person's, or several of them in a row."""
     while words:
-        begun = [text for text in own if text and f"{words} ".startswith(f"{text} ")]
-        if not begun:
+        prefixes = [text for text in own if text and f"{words} ".startswith(f"{text} ")]
+        if not prefixes:
             return False
-        words = words[len(max(begun, key=len)) :].lstrip()
+        words = words[len(max(prefixes, key=len)) :].lstrip()
     return True

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import uvicorn
 
-from api.__main__ import FrontDoor
+from api.__main__ import ApiServer
 from api.app import create_app
 from api.http.metrics import REGISTRY
 from api.settings import ApiSettings
@@ -39,7 +39,7 @@ async def test_readers_are_let_go_when_a_process_stops_and_go_on_at_another(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(ApiSettings(), client=stack.temporal)
         # so long would it wait for open streams: longer than a test may take
-        server = FrontDoor(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=100))
+        server = ApiServer(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=100))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:  # noqa: ASYNC110  # uvicorn offers a flag, no event
             await asyncio.sleep(0.01)

@@ -151,6 +151,6 @@ async def test_one_person_keeps_one_decision_about_one_thing(outbox: Outbox, hou
     await outbox.keep(yes, waiting["id"])
     await outbox.keep(yes, waiting["id"])
     assert len(await outbox.pending.of(waiting["id"])) == 1
-    assert await outbox.pending.is_kept(outbox.client, waiting["id"], yes)
+    assert await outbox.pending.is_pending(outbox.client, waiting["id"], yes)
     with pytest.raises(Conflict, match="you have decided"):
-        await outbox.pending.is_kept(outbox.client, waiting["id"], no)
+        await outbox.pending.is_pending(outbox.client, waiting["id"], no)
