@@ -1,4 +1,4 @@
-"""Who one is to Retinue: logging in and out, and personal API keys."""
+"""Log in and out, and manage personal API keys."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _given_key(*, from_stdin: bool) -> str:
 
 
 def _without_key(url: str) -> Me | None:
-    """Whom the API takes us for without a key; None where it wants one."""
+    """Return the caller without a key; None if the API requires one."""
     try:
         return client_of(url, api_key="").me()
     except (NotAuthenticated, NotAllowed):
@@ -165,7 +165,7 @@ def _asked_key(url: str) -> str:
 
 
 def _check_encrypted(url: str, *, allowed: bool) -> None:
-    """A key is as good as its owner, so it does not travel where others can read it."""
+    """Refuse to send a key unencrypted to another machine."""
     if url.startswith("http://") and not Door.of(url, "").is_this_machine and not allowed:
         raise WrongUsage(
             f"{url} is not encrypted, so others could read your key; use https, or allow it with --plain-http"

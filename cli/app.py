@@ -28,7 +28,7 @@ from cli import (
     scaffold,
     schedules,
 )
-from cli import ask as asking
+from cli.ask import limits, local_timezone, start, start_briefing
 from cli.connection import address, open_client
 from cli.exits import CommandError, ExitCode, code_of, words_of
 from cli.watch import show_what_waits, watch
@@ -117,7 +117,7 @@ def _show_view(view: Assistant, *, as_json: bool) -> None:
         return
     render.show(render.summary(view))
     if view.pending or view.status == "awaiting_input":
-        show_what_waits(view, told=True)
+        show_what_waits(view, answered=True)
 
 
 @app.command()
@@ -168,9 +168,9 @@ def ask(
         "mode": "chat" if chat else None,
         "preview": preview or None,
         "policy": policy,
-        "budget": asking.limits(budget),
+        "budget": limits(budget),
     }
-    started = asking.start(client, message, timezone=timezone or asking.local_timezone(), **options)
+    started = start(client, message, timezone=timezone or local_timezone(), **options)
     _follow(client, started, wait=wait, as_json=as_json)
 
 
@@ -190,7 +190,7 @@ def briefing(
     Example: bin/retinue briefing --place Lisbon
     """
     client = open_client(context)
-    started = asking.start_briefing(client, place=place, timezone=timezone or asking.local_timezone())
+    started = start_briefing(client, place=place, timezone=timezone or local_timezone())
     _end(watch(client, started.id, as_json=as_json))
 
 

@@ -1,4 +1,4 @@
-"""Asking: start a run, once, in the person's own time zone."""
+"""Start a run, once, in the person's time zone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Sent = TypeVar("Sent")
 
 
 def local_timezone() -> str:
-    """The IANA zone of this machine, from `TZ` or /etc/localtime; UTC where neither names one."""
+    """Return the IANA time zone of this machine, from `TZ` or /etc/localtime; UTC if neither has one."""
     linked = str(Path("/etc/localtime").resolve())
     named = [os.environ.get("TZ", "").removeprefix(":"), linked.partition("/zoneinfo/")[2]]
     return next((zone for zone in named if zone and _is_zone(zone)), "UTC")
@@ -35,15 +35,15 @@ def _is_zone(name: str) -> bool:
 
 
 def start(client: Client, message: str, *, timezone: str, **options: Any) -> Assistant:
-    """Start a run; options are those of `client.assistants.start`, errors as for `send_once`."""
+    """Start a run with the options of `client.assistants.start`. Errors as for `send_once`."""
     return send_once(lambda key: client.assistants.start(message, timezone=timezone, idempotency_key=key, **options))
 
 
 def limits(text: str | None) -> dict[str, float] | None:
-    """Read a budget such as `steps=50,requests=20`. Which limits there are is the API's to say.
+    """Parse a budget such as `steps=50,requests=20`. The API validates the names.
 
     Raises:
-        WrongUsage: It is not written like that.
+        WrongUsage: The format is wrong.
     """
     if text is None:
         return None
@@ -57,7 +57,7 @@ def _limit(part: str) -> tuple[str, float]:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise WrongUsage(f"{part!r} is no limit; write NAME=NUMBER, as in steps=50,requests=20")
+        raise WrongUsage(f"{part!r} is not a limit; write NAME=NUMBER, as in steps=50,requests=20")
     return name.strip(), int(number) if number.is_integer() else number
 
 
@@ -68,11 +68,11 @@ def start_briefing(client: Client, *, place: str | None, timezone: str) -> Assis
 
 
 def send_once(send: Callable[[str], Sent]) -> Sent:
-    """Send what starts something, under one key. Whatever happens to the connection, nothing is started twice.
+    """Send a request with an idempotency key, retrying for a minute; it takes effect at most once.
 
     Raises:
-        Unreachable: Nothing listens there, or no answer came for a minute.
-        Unavailable: It answered for a minute that it cannot.
+        Unreachable: The API does not listen, or did not answer for a minute.
+        Unavailable: The API answered 503 for a minute.
     """
     key = str(uuid.uuid4())
     try:
@@ -86,13 +86,13 @@ def send_once(send: Callable[[str], Sent]) -> Sent:
 
 
 class Reconnecting:
-    """Says once that Retinue does not answer and that the command goes on trying."""
+    """Prints once that Retinue does not answer and that the command retries."""
 
     def __init__(self) -> None:
         self._told = False
 
     def __call__(self, why: str) -> None:
-        """Tell it, the first time."""
+        """Print it the first time."""
         if not self._told:
             tell(f"reconnecting: {why}", "yellow")
         self._told = True

@@ -1,4 +1,4 @@
-"""Cards: what a person must see before deciding, from what the API says and nothing that a model phrased about it."""
+"""Cards: everything a person must see before deciding, from the API's data and never a model's description."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AT_EXPIRY = {
 
 
 def show_preview(approval: Approval) -> None:
-    """Print the action as the API gives it: its true arguments, nothing that a model phrased about them."""
+    """Print the API's preview of the action: its real arguments, never a model's description."""
     if OUT.is_terminal:
         OUT.print(Panel(plain(approval.preview), title=plain(f"{approval.id}  {approval.tool}"), expand=False))
     else:
@@ -29,11 +29,11 @@ def show_preview(approval: Approval) -> None:
 
 
 def show_card(approval: Approval, view: Assistant | None = None) -> None:
-    """Print what a person must see before deciding: the action, why it is asked, where its values came from, who decides.
+    """Print an approval: the action, the reasons, the origins of its values, who decides.
 
     Args:
-        approval: What is asked.
-        view: The run, where it is at hand; it says more.
+        approval: The approval.
+        view: Its run, if available, for more details.
     """
     show_preview(approval)
     for line in _why(approval, view):
@@ -61,7 +61,7 @@ def _undo(approval: Approval) -> Iterator[str]:
 
 
 def _people(approval: Approval) -> Iterator[str]:
-    """Who approved, who is needed, who may."""
+    """Yield who approved, how many are needed, who may decide."""
     if approval.approvers > 1:
         named = f": {', '.join(vote.by for vote in approval.votes)}" if approval.votes else ""
         yield f"{len(approval.votes)} of {approval.approvers} people have approved{named}."
@@ -83,8 +83,8 @@ def _times(approval: Approval) -> Iterator[str]:
 
 
 def offer_words(tool: str, offer: Offer) -> str:
-    """What a standing permission that is offered would allow, by the code that will obey it."""
-    # here, since nothing else at the command line needs the rules and their libraries
+    """Describe an offered grant, with the code that will apply it."""
+    # imported here: other commands do not need the rules and their libraries
     from workflows.rules.grants import EQUAL_APPROVALS, Grant, describe
 
     grant = Grant(grant_id="offered", tool=tool, args=offer.args, closed=offer.closed, created_at=datetime.now(UTC))
@@ -93,12 +93,12 @@ def offer_words(tool: str, offer: Offer) -> str:
 
 
 def show_ways_to_decide(assistant_id: str, approval: Approval) -> None:
-    """Print the commands that decide an approval. Approving is bound to the very arguments shown above."""
+    """Print the commands that decide an approval, bound to the arguments shown above."""
     named = f"{assistant_id} {approval.id}"
     say(f"  bin/retinue approve {named} --args-hash {approval.args_hash}")
     if approval.offer:
         say(f"  bin/retinue approve {named} --args-hash {approval.args_hash} --from-now-on")
     say(f'  bin/retinue reject {named} --comment "why not"')
     if approval.kind == "repeat":
-        return  # it can be done again as it was, or left
+        return  # it can only be repeated unchanged, or not
     say(f"  bin/retinue edit {named}{'' if approval.kind == 'plan' else ' --set NAME=VALUE'}")

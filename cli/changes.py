@@ -1,4 +1,4 @@
-"""Saying when a run has changed: by its events while they are to be had, by the clock otherwise."""
+"""Detects changes of a run: by its events if available, otherwise by polling."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import threading
 from retinue.client import Client, ClientError
 
 POLL = 0.3
-"""Seconds between two looks without events."""
+"""Seconds between two polls without events."""
 _LOOK = 2.0
-"""Seconds after which a run is looked at all the same: how often a step is tried again, no event tells."""
+"""Seconds between two polls with events: attempts of a step have no event."""
 _STOP = 2.0
 
 
 class Changes:
-    """Listens to the events of a run in a thread of its own; what they say is read from the run itself.
+    """Listens to the events of a run in a separate thread; the run itself is read afterwards.
 
     Args:
-        client: Where to.
+        client: The client.
         assistant_id: The run.
 
     Attributes:
-        by_events: Events are told at the moment.
+        by_events: Whether events are received at the moment.
     """
 
     def __init__(self, client: Client, assistant_id: str) -> None:
@@ -48,7 +48,7 @@ class Changes:
         """Stop listening."""
         loop, task = self._loop, self._task
         if loop is not None and task is not None and self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # the events ended by themselves at this very moment
+            with contextlib.suppress(RuntimeError):  # the events ended at the same moment
                 loop.call_soon_threadsafe(task.cancel)
             self._thread.join(_STOP)
 
@@ -68,4 +68,4 @@ class Changes:
                     self.by_events = True
                     self._changed.set()
             except ClientError:
-                return  # an API without events, or with none to spare: the clock does as well
+                return  # an API without events, or with too many streams: polling is enough

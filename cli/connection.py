@@ -1,4 +1,4 @@
-"""Which API a command talks to and with whose key: what is given, else what `login` stored, else the local stack."""
+"""The API and the key of a command: the given ones, else those stored by `login`, else the local stack."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from retinue.client import Client, Unavailable, Unreachable
 
 Result = TypeVar("Result")
 PATIENCE = 60.0
-"""Seconds for which a command that watches a run goes on while Retinue does not answer."""
+"""Seconds for which a watching command retries while Retinue does not answer."""
 _PAUSE = 0.5
 
 
 def address(context: typer.Context) -> str:
-    """Where the API is."""
+    """Return the API's address."""
     given: str | None = context.find_root().obj
     stored = credentials.stored()
     return given or (stored.url if stored else local.api_url())
 
 
 def open_client(context: typer.Context, *, timeout: float = 20) -> Client:
-    """A client of the API that is meant."""
+    """Return a client of the selected API."""
     return client_of(address(context), timeout=timeout)
 
 
 def client_of(url: str, *, api_key: str | None = None, timeout: float = 20) -> Client:
-    """A client of an address. A stored key is sent to the address that it was stored for, and nowhere else.
+    """Return a client of an address. A stored key is sent only to the address that it was stored for.
 
-    Nothing is sent twice by the client itself: a command says it when it waits.
+    The client itself does not retry: commands print that they wait.
 
     Raises:
-        WrongUsage: It is no address.
+        WrongUsage: The address is invalid.
     """
     key = api_key if api_key is not None else os.environ.get("RETINUE_API_KEY") or credentials.key_for(url)
     try:
@@ -49,11 +49,11 @@ def client_of(url: str, *, api_key: str | None = None, timeout: float = 20) -> C
 def patiently(
     call: Callable[[], Result], *, on_wait: Callable[[str], None], seconds: float = PATIENCE, pause: float = _PAUSE
 ) -> Result:
-    """Call until Retinue answers, telling `on_wait` why it takes long.
+    """Call until Retinue answers, reporting each failure to `on_wait`.
 
     Raises:
-        Unreachable: It did not for `seconds`.
-        Unavailable: It answered all that time that it cannot.
+        Unreachable: It did not answer for `seconds`.
+        Unavailable: It answered 503 for `seconds`.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -1,4 +1,4 @@
-"""Steering a run: say more, stop it, take back what it did, go on from a step of it, decide about missing workers."""
+"""Control a run: send a message, cancel, undo, fork, decide about missing workers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from retinue.client import Client
 from retinue.client.models import PENDING, Assistant
 
 _WAIT = 15
-"""Seconds for which the API is asked to wait."""
+"""Wait time of an API request in seconds."""
 _PATIENCE = 60.0
 _POLL = 0.5
 
 
 class Choice(StrEnum):
-    """What to do about a step that no worker takes."""
+    """The choice for a step without a worker."""
 
     WAIT = "wait"
     SKIP = "skip"
@@ -29,12 +29,12 @@ class Choice(StrEnum):
 
 
 def say_more(client: Client, assistant_id: str, text: str) -> Assistant:
-    """Send the next message of a chat, or an answer, once."""
+    """Send a message or an answer, once."""
     return send_once(lambda key: client.assistants.send_message(assistant_id, text, idempotency_key=key))
 
 
 def cancel(client: Client, assistant_id: str, *, undo: bool, as_json: bool) -> ExitCode:
-    """Stop a run; with `undo` wait until what it did is taken back, as far as it can be."""
+    """Cancel a run; with `undo` wait until its effects are undone, as far as possible."""
     view = client.assistants.cancel(assistant_id, undo=undo or None)
     if undo:
         view = _settled(client, assistant_id, view, lambda view: view.ended)
@@ -47,7 +47,7 @@ def cancel(client: Client, assistant_id: str, *, undo: bool, as_json: bool) -> E
 
 
 def undo(client: Client, assistant_id: str, *, as_json: bool) -> ExitCode:
-    """Take back what an ended run did. Exit code 1 where something stays done."""
+    """Undo an ended run. Exit code 1 if an effect could not be undone."""
     view = client.assistants.undo(assistant_id, wait_seconds=_WAIT)
     view = _settled(client, assistant_id, view, lambda view: not _unfinished(view))
     if as_json:
@@ -60,7 +60,7 @@ def undo(client: Client, assistant_id: str, *, as_json: bool) -> ExitCode:
 def fork(
     client: Client, assistant_id: str, step_id: str, *, message: str | None, args: Arguments | None, preview: bool
 ) -> Assistant:
-    """Start a new run from a step of an old one, once."""
+    """Start a new run from a step of an earlier one, once."""
     return send_once(
         lambda key: client.assistants.fork(
             assistant_id, step_id, message=message, args=args, preview=preview or None, idempotency_key=key
@@ -69,14 +69,14 @@ def fork(
 
 
 def receipt(client: Client, assistant_id: str, *, as_json: bool) -> str:
-    """What a run did, with whose consent: for reading, or as JSON."""
+    """Return a run's receipt as text or JSON."""
     if as_json:
         return client.assistants.receipt(assistant_id).json_text()
     return client.assistants.receipt_text(assistant_id).rstrip()
 
 
 def _settled(client: Client, assistant_id: str, view: Assistant, done: Callable[[Assistant], bool]) -> Assistant:
-    """Read the run until `done` or for a minute; taking back may have to wait for a worker."""
+    """Read the run until `done`, for a minute at most; an undo may wait for a worker."""
     deadline, telling = time.monotonic() + _PATIENCE, Reconnecting()
     while not done(view) and time.monotonic() < deadline:
         time.sleep(_POLL)

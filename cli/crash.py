@@ -1,7 +1,7 @@
-"""The crash: on a private stack two workers are killed in the middle of a run, and the run is done all the same, once.
+"""The crash demonstration: two workers are killed during a run, which still completes, with each effect once.
 
-The worker of the workflows is killed while the run waits for consent. The worker of the mail capability is killed at the
-worst moment: its mail stands in the store, and nobody has heard of it yet.
+The workflow worker is killed while the run waits for an approval. The mail worker is killed at the worst moment: its
+mail is in the store, and not yet reported.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from retinue.client.models import Approval, Assistant
 
 FAULT = "after_effect:email"
 _TIME = 600.0
-"""Seconds for the run. A worker that dies is missed after ten; on a busy machine everything else takes long too."""
+"""Time limit of the run in seconds. A dead worker is detected after ten; a busy machine is slow."""
 _ANSWER = 60.0
 """Seconds for one answer of the API."""
 _PROCESSES = Path("/proc")
 _LOG = "1"
-"""Every process of the stack writes its log as standard output."""
+"""File descriptor of the log: every process of the stack writes it as standard output."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was seen."""
+    """The result."""
 
     assistant_id: str
     status: str
@@ -50,10 +50,10 @@ class Report:
 
 
 def run(*, keep: bool, as_json: bool) -> ExitCode:
-    """Show it all. Done only if a worker died in the middle and the mail stands in the store, once.
+    """Run the demonstration. It succeeds only if a worker died in between and the mail is in the store once.
 
     Raises:
-        CommandError: It was not so; the message says what.
+        CommandError: It failed; the message says why.
     """
     tell_step: Callable[[str], None] = tell if as_json else say
     with interruptible(), private_stack(keep=keep, prefix="retinue-crash-", RETINUE_FAULT=FAULT) as stack:
@@ -71,19 +71,19 @@ def run(*, keep: bool, as_json: bool) -> ExitCode:
 
 
 def check_report(report: Report) -> None:
-    """Refuse what shows nothing.
+    """Check the result.
 
     Raises:
-        CommandError: No worker died in the middle, or the run did not end well.
+        CommandError: No worker died in between, or the run did not complete.
     """
     if report.status != "completed":
         raise CommandError(f"the assistant is {report.status}, not completed")
-    if report.mail_worker_deaths < 1 or report.attempts < 2:  # the try that died, and the one that found it done
+    if report.mail_worker_deaths < 1 or report.attempts < 2:  # the attempt that died, and the one that found the effect
         raise CommandError("no worker died while it ran, so this proves nothing")
 
 
 class _Crash:
-    """One run with its two deaths."""
+    """One run with two killed workers."""
 
     def __init__(self, stack: PrivateStack, tell_step: Callable[[str], None]) -> None:
         self._stack = stack
@@ -92,7 +92,7 @@ class _Crash:
         self._client: Client = client_of(stack.url, api_key="", timeout=_ANSWER)
 
     def run(self) -> Report:
-        """Ask, kill, approve, let the other one die, and count."""
+        """Start, kill, approve, let the other worker die, and count."""
         self._tell("1. Starting a private stack: Temporal, the workers, the offline model, the API.")
         self._stack.await_ready()
         self._deadline = time.monotonic() + _TIME
@@ -132,7 +132,7 @@ class _Crash:
         raise CommandError(f"the assistant did not get so far in {_TIME:.0f} s")
 
     def _approve(self, assistant_id: str, approval: Approval) -> None:
-        """Approve, as often as it takes until somebody hears it. A second yes to the same thing changes nothing."""
+        """Approve, retrying until a worker answers. A repeated approval changes nothing."""
         self._tell(f"   It asks: {approval.preview.splitlines()[0]} ({approval.id}).")
         with contextlib.suppress(Conflict):
             patiently(
@@ -145,7 +145,7 @@ class _Crash:
             )
 
     def _kill(self, worker: str) -> bool:
-        """Kill a worker by SIGKILL; whether it could be found, which takes Linux."""
+        """Kill a worker by SIGKILL; return whether it was found, which needs Linux."""
         pid = worker_pid(self._stack.data / "logs" / f"{worker}.log")
         if pid is None:
             self._tell("   Its process was not found on this system; the mail worker still dies.")
@@ -156,7 +156,7 @@ class _Crash:
 
 
 def worker_pid(log: Path) -> int | None:
-    """The process that writes a log, which is one worker of one stack and no other; None where it cannot be found."""
+    """Return the process that writes a log, which is one worker of one stack; None if not found."""
     for descriptor in _PROCESSES.glob(f"[0-9]*/fd/{_LOG}"):
         with contextlib.suppress(OSError):
             if descriptor.readlink() == log:

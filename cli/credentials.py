@@ -1,4 +1,4 @@
-"""Where `login` keeps an address and its key: one file in the person's config folder, readable for nobody else."""
+"""Credentials stored by `login`: one file in the person's config folder, readable only by them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cli.exits import CommandError
 
 
 class Login(BaseModel):
-    """What is stored."""
+    """The stored credentials."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,14 +26,14 @@ class Login(BaseModel):
 
 
 def path() -> Path:
-    """The file: `retinue/login.json` in `XDG_CONFIG_HOME`, else in `~/.config`."""
+    """Return the file: `retinue/login.json` in `XDG_CONFIG_HOME`, else in `~/.config`."""
     chosen = os.environ.get("XDG_CONFIG_HOME", "")
     folder = Path(chosen) if Path(chosen).is_absolute() else Path.home() / ".config"
     return folder / "retinue" / "login.json"
 
 
 def stored() -> Login | None:
-    """What was stored; None where nothing was.
+    """Return the stored credentials; None without any.
 
     Raises:
         CommandError: The file cannot be read.
@@ -47,7 +47,7 @@ def stored() -> Login | None:
 
 
 def key_for(url: str) -> str:
-    """The stored key, if it was stored for this very address; else an empty text, which sends none."""
+    """Return the stored key, if it was stored for this address; otherwise an empty text, which sends none."""
     found = stored()
     if found is None or found.api_key is None or found.url != url.rstrip("/"):
         return ""
@@ -55,7 +55,7 @@ def key_for(url: str) -> str:
 
 
 def store(login: Login) -> Path:
-    """Store it, for the person alone (0600), whole or not at all.
+    """Store the credentials atomically, readable only by the person (0600).
 
     Raises:
         CommandError: It cannot be written.
@@ -73,7 +73,7 @@ def store(login: Login) -> Path:
 
 
 def forget() -> bool:
-    """Remove what is stored; whether there was anything."""
+    """Remove the stored credentials; return whether there were any."""
     with contextlib.suppress(FileNotFoundError):
         path().unlink()
         return True

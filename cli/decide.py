@@ -1,4 +1,4 @@
-"""Deciding what waits: find the approval, show it, send a decision that is bound to what was shown."""
+"""Decide approvals: find one, show it, send a decision bound to what was shown."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ WAITS = "Your decision about {} is recorded and takes effect when one does. You 
 
 
 def find(view: Assistant, approval_id: str | None) -> Approval:
-    """The approval that is meant; the id may be left out when exactly one waits.
+    """Return the approval; without an id the only pending one.
 
     Raises:
-        WrongUsage: It was left out and none or several wait.
-        CommandError: There is none of that id.
+        WrongUsage: The id is missing and none or several are pending.
+        CommandError: There is no such approval.
     """
     waiting = ", ".join(approval.id for approval in view.pending) or "none"
     if approval_id is None:
         if len(view.pending) != 1:
-            raise WrongUsage(f"say which approval is meant; waiting: {waiting}")
+            raise WrongUsage(f"name the approval; pending: {waiting}")
         return view.pending[0]
     for approval in view.approvals:
         if approval.id == approval_id:
             return approval
-    raise CommandError(f"there is no approval {approval_id!r} in {view.id}; waiting: {waiting}")
+    raise CommandError(f"there is no approval {approval_id!r} in {view.id}; pending: {waiting}")
 
 
 def decide(
@@ -46,17 +46,17 @@ def decide(
     grant: Mapping[str, JsonValue] | None = None,
     as_json: bool = False,
 ) -> None:
-    """Approve or reject: print what is decided, then send it with the hash of exactly that.
+    """Approve or reject: print the action, then send the decision with its hash.
 
     Args:
-        client: Where to.
+        client: The client.
         assistant_id: The run.
-        approval_id: The approval, or None for the only one that waits.
+        approval_id: The approval, or None for the only pending one.
         decision: `approve` or `reject`.
-        comment: For the run's record; with a rejection the assistant gets to read it.
-        args_hash: Of what the person saw earlier, where that is not what is printed now.
-        grant: With `approve`: allow the like from now on, within these limits.
-        as_json: Print the run as it stands after that, and nothing else.
+        comment: Recorded; the assistant reads it with a rejection.
+        args_hash: The hash that the person saw earlier, if not the one printed now.
+        grant: With `approve`: also create a grant with these limits.
+        as_json: Print only the resulting run.
     """
     view = client.assistants.get(assistant_id)
     if approval_id and args_hash and not view.approvals:
@@ -85,7 +85,7 @@ def _decide_unseen(
     args_hash: str,
     grant: Mapping[str, JsonValue] | None,
 ) -> None:
-    """Decide on what the person saw before: no workflow worker answers, so that nothing can be shown now."""
+    """Decide an approval that was shown before: no workflow worker answers, so it cannot be shown now."""
     after = client.approvals.decide(
         assistant_id, approval_id, decision, args_hash=args_hash, comment=comment, grant=grant
     )
@@ -103,10 +103,10 @@ def edit(
     comment: str | None = None,
     as_json: bool = False,
 ) -> None:
-    """Approve with other arguments, from JSON, from pairs, or from the person's editor.
+    """Approve with changed arguments, from JSON, from pairs, or from the person's editor.
 
     Raises:
-        WrongUsage: The new arguments cannot be read.
+        WrongUsage: The arguments are invalid.
     """
     view = client.assistants.get(assistant_id)
     approval = find(view, approval_id)
@@ -132,7 +132,7 @@ def send_edit(
     comment: str | None = None,
     as_json: bool = False,
 ) -> None:
-    """Send new arguments and print the action, or the run as JSON, as it stands after that."""
+    """Send changed arguments and print the resulting action, or the run as JSON."""
     after = client.approvals.decide(
         assistant_id, approval.id, "edit", args_hash=approval.args_hash, args=args, comment=comment
     )
@@ -145,7 +145,7 @@ def send_edit(
 
 
 def confirm(after: Assistant, approval: Approval, word: str) -> None:
-    """Say what is recorded: the decision. Whether the action is done is the step's matter."""
+    """Print the recorded decision. The step's status says whether the action is done."""
     if after.waits_for_worker(approval.id):
         say(f"No workflow worker answers at the moment. {WAITS.format(approval.id)}", "yellow")
         return

@@ -28,16 +28,16 @@ Result = TypeVar("Result")
 RECIPIENT = "team@example.com"
 REQUEST = f"What's the weather in Lisbon tomorrow, what's on my calendar tomorrow, and email both to {RECIPIENT}"
 _TIME = 600.0
-"""Seconds for the run. A few are enough; on a busy machine each takes long."""
+"""Time limit of the run in seconds; a few are enough unless the machine is busy."""
 _ANSWER = 60.0
 """Seconds for one answer of the API."""
 
 
 def run(*, keep: bool) -> ExitCode:
-    """Show it all. Done only if the mail stands in the store, once.
+    """Run the demonstration. It succeeds only if the mail is in the store once.
 
     Raises:
-        CommandError: Something on the way did not come about; the message says what.
+        CommandError: It failed; the message says why.
     """
     with interruptible(), private_stack(keep=keep) as stack:
         try:
@@ -52,7 +52,7 @@ def run(*, keep: bool) -> ExitCode:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Meanwhile SIGTERM ends us as Ctrl-C does, so that the stack is stopped and its folder removed."""
+    """Handle SIGTERM like Ctrl-C, so that the stack is stopped and its folder removed."""
     before = signal.signal(signal.SIGTERM, _interrupted)
     try:
         yield
@@ -82,7 +82,7 @@ def _show(stack: PrivateStack) -> None:
 
 
 def _carried_out(client: Client, assistant_id: str, deadline: float) -> Assistant:
-    """Print the run as it advances, approve what it asks, and return how it ended."""
+    """Print the run's progress, approve its actions, and return the final view."""
     lines = Lines(say)
     while time.monotonic() < deadline:
         view = persistently(lambda: client.assistants.get(assistant_id))
@@ -99,14 +99,14 @@ def _carried_out(client: Client, assistant_id: str, deadline: float) -> Assistan
 
 
 def _approve(client: Client, assistant_id: str, approval: Approval) -> None:
-    with contextlib.suppress(Conflict):  # an earlier try, which was not answered in time, has approved it
+    with contextlib.suppress(Conflict):  # an earlier attempt without an answer has approved it
         persistently(
             lambda: client.approvals.decide(assistant_id, approval.id, "approve", args_hash=approval.args_hash),
         )
 
 
 def persistently(call: Callable[[], Result]) -> Result:
-    """Call until Retinue answers: on a busy machine it may say for a while that it cannot. Errors as for `patiently`."""
+    """Call until Retinue answers: on a busy machine that may take a while. Errors as for `patiently`."""
     return patiently(call, on_wait=lambda _: None, seconds=_TIME)
 
 
@@ -117,24 +117,24 @@ def _as_hoped(view: Assistant) -> Assistant:
     raise CommandError(f"the assistant is {view.status.replace('_', ' ')}: {reason}")
 
 
-def check_mailbox(database: Path, told: Callable[[str], None] = say) -> tuple[int, int]:
-    """Look into the capability's own store: one mail to the team, one row in the ledger. Returns how many there are.
+def check_mailbox(database: Path, write: Callable[[str], None] = say) -> tuple[int, int]:
+    """Check the capability's store: one mail to the team, one row in the ledger. Return both numbers.
 
     Raises:
-        CommandError: It is not so.
+        CommandError: A number is not one.
     """
     try:
         sent, effects = _counted(database)
     except sqlite3.Error as error:
         raise CommandError(f"{database.name} cannot be read: {error}") from None
-    told(f"In the store: mails to {RECIPIENT}: {sent}; ledger rows of email.send: {effects}.")
+    write(f"In the store: mails to {RECIPIENT}: {sent}; ledger rows of email.send: {effects}.")
     if (sent, effects) != (1, 1):
         raise CommandError("there should be exactly one of each")
     return sent, effects
 
 
 def _counted(database: Path) -> tuple[int, int]:
-    """How many mails to the team stand in the sent folder, and how many effects of sending in the ledger."""
+    """Count the mails to the team in the sent folder and the sending effects in the ledger."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
         [sent] = connection.execute(
             "SELECT count(*) FROM messages, json_each(messages.recipients) AS recipient"

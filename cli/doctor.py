@@ -1,4 +1,4 @@
-"""The doctor: looks at the installation, the running stack and what both depend on, and says what to do."""
+"""The doctor: checks the installation, the running stack and their dependencies, with advice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from retinue.text import safe
 
 _TIMEOUT = 3.0
 _READY_TIMEOUT = 20.0
-"""Seconds: the API waits for Temporal and the registry before it says that these do not answer."""
+"""Seconds: the API waits for Temporal and the registry before it reports them as missing."""
 _MODEL = "https://api.openai.com/v1"
 _WEATHER = "https://api.open-meteo.com/v1/forecast"
 
@@ -41,7 +41,7 @@ _STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
 def run(url: str, *, as_json: bool, clear_pauses: bool = False) -> ExitCode:
-    """Do all checks and print them; fails if any of them does.
+    """Run all checks and print them; fail if any fails.
 
     Args:
         url: The API.
@@ -58,7 +58,7 @@ def run(url: str, *, as_json: bool, clear_pauses: bool = False) -> ExitCode:
 
 
 def examine(url: str) -> Iterator[Finding]:
-    """All checks, the cheap and basic ones first."""
+    """Yield all checks, cheap and basic ones first."""
     yield from (python(), environment(), data_folder(), temporal_program())
     yield from ports(url)
     yield from (temporal(), api(url))
@@ -80,7 +80,7 @@ def _print(findings: list[Finding]) -> None:
 
 
 def python() -> Finding:
-    """The interpreter, against what the project asks for."""
+    """Check the interpreter's version."""
     found, wanted = sys.version.split()[0], local.project()["requires-python"]
     least = tuple(int(part) for part in wanted.removeprefix(">=").split("."))
     if sys.version_info >= least:
@@ -89,7 +89,7 @@ def python() -> Finding:
 
 
 def environment() -> Finding:
-    """The project's own environment."""
+    """Check the project's own environment."""
     own = ROOT / ".venv"
     if not (own / "bin" / "python").exists():
         return Finding("environment", Level.FAIL, f"{own} is missing", "run `make venv`")
@@ -99,7 +99,7 @@ def environment() -> Finding:
 
 
 def data_folder() -> Finding:
-    """Whether state can be kept."""
+    """Check that the data folder is writable."""
     folder = local.data_dir()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -118,7 +118,7 @@ def _temporal_path() -> str | None:
 
 
 def temporal_program() -> Finding:
-    """The Temporal program, which the embedded server needs."""
+    """Check the Temporal program, which the embedded server needs."""
     path = _temporal_path()
     if path:
         return Finding("temporal program", Level.OK, path)
@@ -128,7 +128,7 @@ def temporal_program() -> Finding:
 
 
 def ports(url: str) -> Iterator[Finding]:
-    """The configured ports: free, or used by Retinue itself."""
+    """Check the configured ports: free, or used by Retinue itself."""
     own = local.settings()
     running = _is_retinue(url)
     if url == local.api_url():
@@ -163,7 +163,7 @@ def _is_retinue(url: str) -> bool:
 
 
 def temporal() -> Finding:
-    """Whether the Temporal server answers."""
+    """Check that the Temporal server answers."""
     own = local.settings()
     address = temporal_address() or f"{own.host}:{own.temporal_port}"
     program = _temporal_path()
@@ -185,7 +185,7 @@ def _no_temporal(address: str) -> Finding:
 
 
 def api(url: str) -> Finding:
-    """Whether the front door is open."""
+    """Check that the API is ready."""
     try:
         response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_READY_TIMEOUT, trust_env=False)
         health = Health.model_validate_json(response.content)
@@ -203,7 +203,7 @@ def api(url: str) -> Finding:
 
 
 def capabilities(url: str) -> Iterator[Finding]:
-    """Whether somebody works for every capability."""
+    """Check that every capability has a worker."""
     try:
         known = client_of(url, timeout=10).capabilities().capabilities
     except ClientError as error:
@@ -229,7 +229,7 @@ def capabilities(url: str) -> Iterator[Finding]:
 
 
 def model() -> Finding:
-    """Whether the configured language model can be used. The key is sent to its own endpoint and shown nowhere."""
+    """Check the configured language model. The key is sent only to its endpoint and never shown."""
     key, base = os.environ.get("OPENAI_API_KEY", ""), os.environ.get("OPENAI_BASE_URL", "") or _MODEL
     if not (key or os.environ.get("OPENAI_BASE_URL")):
         return Finding("model", Level.OK, "offline rules; set OPENAI_API_KEY or OPENAI_BASE_URL for a language model")
@@ -253,7 +253,7 @@ def _model_answer(place: str, code: int) -> Finding:
 
 
 def weather() -> Finding:
-    """Whether forecasts are real."""
+    """Check whether forecasts are real."""
     if os.environ.get("WEATHER_PROVIDER") == "simulated":
         return Finding("weather", Level.OK, "simulated, as WEATHER_PROVIDER says")
     address = os.environ.get("WEATHER_URL") or _WEATHER
@@ -269,7 +269,7 @@ def weather() -> Finding:
 
 
 def pauses(url: str) -> Iterator[Finding]:
-    """Which language models are left alone, since when and until when."""
+    """List the paused language models."""
     try:
         found = client_of(url, timeout=20).pauses().pauses
     except ClientError as error:
@@ -280,9 +280,9 @@ def pauses(url: str) -> Iterator[Finding]:
     for one in found:
         asked = f", since its endpoint asked for {_span(one.asked_seconds)}" if one.asked_seconds else ""
         since = f" at {render.when(one.since)}" if one.since and asked else ""
-        told = f"{one.model} is not called before {render.when(one.until)}{asked}{since}"
+        paused = f"{one.model} is not called before {render.when(one.until)}{asked}{since}"
         advice = "wait, or end it with `bin/retinue doctor --clear-pauses`; RETINUE_LONGEST_PAUSE bounds such pauses"
-        yield Finding("pauses of models", Level.WARN, told, advice)
+        yield Finding("pauses of models", Level.WARN, paused, advice)
 
 
 def _span(seconds: float) -> str:
@@ -299,7 +299,7 @@ def cleared(url: str) -> Finding:
 
 
 def databases() -> Iterator[Finding]:
-    """Whether the SQLite files can be written and are sound."""
+    """Check that the SQLite files are writable and sound."""
     for file in sorted(local.data_dir().glob("*.db")):
         check = f"database {file.name}"
         if problem := obstacle(file):

@@ -1,4 +1,4 @@
-"""New arguments for an action: from JSON, from `name=value` pairs typed by the tool's schema, or from an editor."""
+"""Changed arguments of an action: from JSON, from `name=value` pairs typed by the tool's schema, or from an editor."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _DEFAULT_EDITOR = "vi"
 
 
 def from_json(text: str) -> Arguments:
-    """Read all arguments from a JSON object.
+    """Parse all arguments from a JSON object.
 
     Raises:
-        WrongUsage: It is not one.
+        WrongUsage: It is not a JSON object.
     """
     try:
         value = json.loads(text)
@@ -37,7 +37,7 @@ def from_json(text: str) -> Arguments:
 
 
 def from_settings(approval: Approval, settings: Sequence[str]) -> Arguments:
-    """The shown arguments with some of them set anew; each value takes the type that the tool's schema asks for.
+    """Return the shown arguments with changes; each value gets the type of the tool's schema.
 
     Raises:
         WrongUsage: A pair without `=`, an unknown name, or a value of another type.
@@ -56,7 +56,7 @@ def _setting(schema: Mapping[str, Any], pair: str) -> tuple[str, JsonValue]:
 
 
 def _typed(name: str, text: str, wanted: Mapping[str, Any], root: Mapping[str, Any]) -> JsonValue:
-    """Read `text` as one of the wanted types; a text stays a text even where it looks like a number."""
+    """Parse `text` as one of the schema's types; a string stays a string even if it looks like a number."""
     forms = list(_forms(wanted, root))
     types = {form.get("type") for form in forms}
     if types == {"string"}:
@@ -74,7 +74,7 @@ def _typed(name: str, text: str, wanted: Mapping[str, Any], root: Mapping[str, A
 
 
 def _forms(wanted: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The alternatives of a schema with local references followed."""
+    """Yield the alternatives of a schema, with local references resolved."""
     if "$ref" in wanted:
         target: Any = root
         for part in str(wanted["$ref"]).removeprefix("#/").split("/"):
@@ -98,7 +98,7 @@ def _json_or_none(text: str) -> JsonValue:
 
 
 def _type(value: JsonValue) -> set[str | None]:
-    """The names that JSON Schema has for the value's type. Texts are not among them: they are taken as typed."""
+    """Return JSON Schema's names of the value's type, except for strings."""
     if isinstance(value, bool):
         return {"boolean"}
     if isinstance(value, int):
@@ -109,10 +109,10 @@ def _type(value: JsonValue) -> set[str | None]:
 
 
 def from_editor(approval: Approval) -> Arguments | None:
-    """Let the person change the arguments in their editor; None when nothing was changed.
+    """Open the arguments in the person's editor; return None if unchanged.
 
     Raises:
-        WrongUsage: The editor cannot be started or failed, or what it left is no JSON object.
+        WrongUsage: The editor cannot be started or failed, or its file is not a JSON object.
     """
     before = _editable(approval.args)
     with tempfile.TemporaryDirectory(prefix="retinue-edit-") as folder:
@@ -125,7 +125,7 @@ def from_editor(approval: Approval) -> Arguments | None:
 
 
 def _editable(args: Arguments) -> str:
-    """Readable JSON; escaped throughout if it holds characters that an editor might not show."""
+    """Return readable JSON; fully escaped if it has characters that an editor might not show."""
     readable = json.dumps(args, indent=2, ensure_ascii=False) + "\n"
     return readable if safe(readable) == readable else json.dumps(args, indent=2) + "\n"
 

@@ -1,4 +1,4 @@
-"""How a command ends, for the person and for the script that called it."""
+"""Exit codes and error messages of commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from retinue.client import ClientError, NotAllowed, NotAuthenticated, Refused, U
 
 
 class ExitCode(IntEnum):
-    """Exit codes of `retinue`; the same list stands in its `--help` and in docs/client.md."""
+    """Exit codes of `retinue`; also listed in its `--help` and in docs/client.md."""
 
     DONE = 0
     FAILED = 1
@@ -20,19 +20,19 @@ class ExitCode(IntEnum):
 
 
 class CommandError(Exception):
-    """A command cannot go on. The message is for the person and says what to do."""
+    """A command failed. The message is for the person and says what to do."""
 
     exit_code = ExitCode.FAILED
 
 
 class WrongUsage(CommandError):
-    """The command was given something that cannot be used."""
+    """An argument of the command is invalid."""
 
     exit_code = ExitCode.WRONG_USAGE
 
 
 def code_of(error: CommandError | ClientError) -> ExitCode:
-    """The exit code of an expected error, the same for every command."""
+    """Return the exit code of an expected error, the same for every command."""
     if isinstance(error, CommandError):
         return error.exit_code
     if isinstance(error, Unreachable | Unavailable):
@@ -41,7 +41,7 @@ def code_of(error: CommandError | ClientError) -> ExitCode:
 
 
 def words_of(error: CommandError | ClientError) -> str:
-    """What the person reads: the API's own sentence, and what can be done about it here."""
+    """Return the message for the person: the API's sentence, with advice for the command line."""
     if isinstance(error, Unreachable) and error.unsent:
         return f"{error}; start it with `bin/retinue up`, or give its address with --url"
     if isinstance(error, NotAuthenticated):

@@ -1,4 +1,4 @@
-"""Taking one's runs along: each as one line of JSON with all that the API tells about it."""
+"""Export runs: each as one line of JSON with all of the API's data about it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from retinue.client.models import CHAT, Assistant
 
 
 def export(client: Client, run_ids: Sequence[str], output: TextIO) -> int:
-    """Write runs, by default all of the person's, newest first; returns how many.
+    """Write runs, by default all of the person's, newest first; return how many.
 
     Each line is `{"assistant": the view, "receipt": what was done with whose consent, "messages": the conversation}`.
 
     Raises:
-        NotFound: One that was named does not exist.
+        NotFound: A named run does not exist.
     """
     count = 0
     for line in _named(client, run_ids) if run_ids else _all(client):
@@ -28,7 +28,7 @@ def export(client: Client, run_ids: Sequence[str], output: TextIO) -> int:
 
 
 def opened(file: Path) -> TextIO:
-    """A new file. One that exists is not overwritten.
+    """Open a new file without overwriting an existing one.
 
     Raises:
         CommandError: It exists, or cannot be written.
@@ -48,7 +48,7 @@ def _all(client: Client) -> Iterator[str]:
         try:
             yield _line(client, client.assistants.get(run.id))
         except NotFound:
-            continue  # its retention ended between the list and the look
+            continue  # its retention ended in between
 
 
 def _line(client: Client, view: Assistant) -> str:

@@ -1,4 +1,4 @@
-"""Standing permissions: what is allowed from now on, listed, added, revoked."""
+"""The commands of grants: list, add, revoke."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ AlsoKeys = Annotated[
 
 
 class Bounds(TypedDict, total=False):
-    """The bounds of a grant as the API takes them."""
+    """The API's limits of a grant."""
 
     uses: int
     expires_at: str
@@ -136,16 +136,16 @@ def revoke(
 
 
 def limits(uses: int | None, until: str | None, *, schedules: bool, keys: bool) -> Bounds:
-    """What was said of a grant's bounds.
+    """Return the limits of a grant from the options.
 
     Args:
-        uses: How often it may be used.
+        uses: Maximum number of uses.
         until: Its last day or moment.
-        schedules: Whether it counts in scheduled runs too.
-        keys: Whether it counts for other API keys too.
+        schedules: Whether it also applies to scheduled runs.
+        keys: Whether it also applies to other API keys.
 
     Raises:
-        WrongUsage: The date cannot be read.
+        WrongUsage: The date is invalid.
     """
     bounds: Bounds = {}
     if uses is not None:
@@ -159,7 +159,7 @@ def limits(uses: int | None, until: str | None, *, schedules: bool, keys: bool) 
 
 
 def last_moment(text: str) -> str:
-    """The end of a day on this machine's clock, or a time that says its offset."""
+    """Return the end of a local day, or a time with a UTC offset."""
     try:
         if len(text) == len("2027-01-31"):
             return datetime.combine(date.fromisoformat(text), _LAST_MINUTE).astimezone().isoformat()
@@ -186,7 +186,7 @@ def _place(name: str) -> str:
 
 
 def show_given(client: Client, assistant_id: str, approval_id: str) -> None:
-    """Say what a decision allows from now on. It is written down right after the decision, beside the action."""
+    """Print the grant of a decision, which is recorded shortly after it."""
     deadline = time.monotonic() + _RECORDED_WITHIN
     while time.monotonic() < deadline:
         view = client.assistants.get(assistant_id)

@@ -1,4 +1,4 @@
-"""Histories of runs, which Temporal keeps: whether they fit the workflows of this checkout, and as files."""
+"""Temporal histories of runs: replay them with this checkout's workflows, or export them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cli.render import say
 from retinue.settings import ROOT, temporal_address
 
 _TIME = 120.0
-"""Seconds. A history at Temporal's limits replays in a fraction of that."""
+"""Time limit in seconds. A history at Temporal's limits replays in a fraction of that."""
 _UNREADABLE = 2
 
 
 def replay(what: str, *, as_json: bool) -> ExitCode:
-    """Replay a run's history, from Temporal or from a file, and say whether it fits.
+    """Replay a run's history, from Temporal or from a file, and print whether it fits.
 
     Raises:
         WrongUsage: There is no such run or file.
-        CommandError: The replay broke.
+        CommandError: The replay process failed.
     """
     answer = _asked(str(Path(what).resolve()) if what.endswith(".json") else what)
     verdict: dict[str, Any] = json.loads(answer)
@@ -42,7 +42,7 @@ def replay(what: str, *, as_json: bool) -> ExitCode:
 
 
 def history(assistant_id: str) -> str:
-    """A run's history as Temporal's own JSON, which `replay` and Temporal's Web UI read. Errors as for `replay`."""
+    """Return a run's history as Temporal's JSON, which `replay` and Temporal's Web UI read. Errors as for `replay`."""
     return _asked("--export", assistant_id)
 
 
@@ -65,4 +65,4 @@ def _asked(*arguments: str) -> str:
         raise WrongUsage(done.stderr.strip())
     if not done.stdout.strip():
         raise CommandError(f"the replay broke:\n{done.stderr.strip()[-2000:]}")
-    return done.stdout.strip().splitlines()[-1]  # before it Temporal's own log may have come
+    return done.stdout.strip().splitlines()[-1]  # Temporal's log may precede it

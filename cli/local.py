@@ -1,4 +1,4 @@
-"""What belongs to the local stack: its settings, starting it, and putting files into a capability's own store."""
+"""The local stack: its settings, starting it, importing files into a capability's store."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa:
 
 
 def settings() -> RetinueSettings:
-    """The `RETINUE_*` variables.
+    """Return the `RETINUE_*` variables.
 
     Raises:
-        WrongUsage: One of them cannot be used.
+        WrongUsage: One of them is invalid.
     """
     try:
         return RetinueSettings()
@@ -32,46 +32,46 @@ def settings() -> RetinueSettings:
 
 
 def api_url() -> str:
-    """Where the API of the local stack is reached from this machine."""
+    """Return the local address of the local stack's API."""
     local = settings()
     host = _EVERY_ADDRESS.get(local.host, local.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{local.port}"
 
 
 def data_dir() -> Path:
-    """The data folder. A relative one counts from the repository's root, where the stack runs."""
+    """Return the data folder. A relative one is relative to the repository's root, where the stack runs."""
     return (ROOT / settings().data_dir).resolve()
 
 
 def project() -> dict[str, Any]:
-    """What pyproject.toml says about the project."""
+    """Return the project table of pyproject.toml."""
     content: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return content
 
 
 def workers_command(*arguments: str) -> list[str]:
-    """The command line of `python -m workers` with this interpreter."""
+    """Return the command line of `python -m workers` with this interpreter."""
     return [sys.executable, "-P", "-m", "workers", *arguments]
 
 
 def workers_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables with which `python -m workers` finds the project, and nothing but the project."""
+    """Return the environment in which `python -m workers` imports the project, and only the project."""
     return {**environment, "PYTHONPATH": str(ROOT)}
 
 
 def up(companions: Sequence[str] = ()) -> NoReturn:
-    """Become the supervisor of the local stack, with what is to run beside it."""
+    """Replace this process by the supervisor of the local stack, with companion servers."""
     os.chdir(ROOT)
-    # In place of this process, so that Ctrl-C and signals reach the supervisor and nobody stands in between.
+    # execve, so that Ctrl-C and signals reach the supervisor directly.
     options = [part for name in companions for part in ("--with", name)]
     os.execve(sys.executable, workers_command("up", *options), workers_environment(os.environ))  # noqa: S606  # no shell is wanted
 
 
 def import_files(capability: str, files: Sequence[Path]) -> int:
-    """Give files to a capability's own import and return its exit code.
+    """Run a capability's import on files and return its exit code.
 
     Raises:
-        WrongUsage: One of them is not there.
+        WrongUsage: A file does not exist.
     """
     if missing := [str(file) for file in files if not file.is_file()]:
         raise WrongUsage(f"there is no file {', '.join(missing)}")

@@ -1,4 +1,4 @@
-"""Policies: print the rules that hold, check a file of one's own before a stack starts with it. Asks no running stack."""
+"""The commands of policies: print the rules, validate a file before a stack uses it. Needs no running stack."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def show(
 
     Example: bin/retinue policy show > policy.toml
     """
-    from workflows.rules.policy_file import to_toml  # here, so that other commands need not wait for its libraries
+    from workflows.rules.policy_file import to_toml  # imported here: other commands do not need its libraries
 
     known = _read(file)
     if name not in known:

@@ -1,4 +1,4 @@
-"""A whole stack of one's own: free ports, a throw-away data folder, no settings from outside."""
+"""A private stack: free ports, a temporary data folder, no settings from outside."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from retinue.client import ClientError
 from retinue.settings import ROOT
 
 READY_WAIT = 600.0
-"""Seconds that a stack whose processes live may take to get ready: on a busy machine all of it takes long."""
+"""Time limit in seconds for a living stack to get ready; a busy machine is slow."""
 _STOP_WAIT = 20.0
 _IMPORT_WAIT = 300.0
 _ANSWER = 10.0
 _LOG_LINES = 30
 _NEUTRAL = {"TEMPORAL_NAMESPACE": "default", "TEMPORAL_TLS": "false"}
-"""Temporal reads an empty value of these as a choice, not as none."""
+"""Variables whose empty value Temporal does not treat as unset."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class PrivateStack:
     environment: Mapping[str, str]
 
     def await_ready(self) -> None:
-        """Wait until requests are taken.
+        """Wait until the stack is ready.
 
         Raises:
-            CommandError: It ended, or took longer than ten minutes; the message holds the end of its log.
+            CommandError: It ended, or took longer than ten minutes; the message has the end of its log.
         """
         client = client_of(self.url, api_key="", timeout=_ANSWER)
         deadline = time.monotonic() + READY_WAIT
@@ -62,7 +62,7 @@ class PrivateStack:
         raise CommandError(f"the stack did not get ready: {why}\n{self.end_of_logs()}")
 
     def import_files(self, capability: str, files: list[Path]) -> None:
-        """Put files into a capability's store.
+        """Import files into a capability's store.
 
         Raises:
             CommandError: The import failed, or took too long.
@@ -84,17 +84,17 @@ class PrivateStack:
             raise CommandError(f"the import into {capability} did not end in {_IMPORT_WAIT:.0f} s") from None
 
     def deaths(self, worker: str) -> int:
-        """How often a worker was killed, as the supervisor saw it."""
+        """Return how often a worker was killed, from the supervisor's log."""
         killed = f"{worker} ended (exit code -{signal.SIGKILL.value})"
         return self.log.read_text(encoding="utf-8", errors="replace").count(killed)
 
     def end_of_logs(self) -> str:
-        """The last lines of the supervisor's log and of every process that wrote a warning or error."""
+        """Return the last lines of the supervisor's log and of every process with warnings or errors."""
         files = [self.log, *sorted((self.data / "logs").glob("*.log"))]
         return "\n".join(f"--- {file.name}\n{_tail(file)}" for file in files if _tail(file))
 
     def stop(self) -> None:
-        """Ask it to drain as Ctrl-C does; kill what is left after a while."""
+        """Drain it like Ctrl-C; kill remaining processes after a while."""
         if self.process.poll() is None:
             _signal_group(self.process, signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -105,7 +105,7 @@ class PrivateStack:
 
 @contextlib.contextmanager
 def private_stack(*, keep: bool, prefix: str = "retinue-demo-", **variables: str) -> Iterator[PrivateStack]:
-    """Start a stack with `variables`; at the end stop it and remove its folder, unless it is to be kept."""
+    """Start a stack with `variables`; at the end stop it and, unless `keep`, remove its folder."""
     data = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         stack = _started(data, variables)
@@ -143,9 +143,9 @@ def _started(data: Path, variables: Mapping[str, str]) -> PrivateStack:
 
 
 def isolated(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without anything that configures Retinue, neither set directly nor in the `.env` file.
+    """Return the environment without Retinue's variables, neither set directly nor in the `.env` file.
 
-    What stands in `.env` is set to nothing, since every process reads that file for what it does not find set.
+    Variables in `.env` are set to empty, since every process reads that file for unset ones.
     """
     kept = {name: value for name, value in environment.items() if not _configures(name)}
     in_file = filter(_configures, dotenv_values(ROOT / ".env", interpolate=False))
@@ -158,7 +158,7 @@ def _configures(name: str) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody uses at this moment, all different."""
+    """Return different ports that are free at this moment."""
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -1,4 +1,4 @@
-"""Questions to the person at the terminal."""
+"""Prompts at the terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _GRANT = {"g": "grant"}
 
 
 def is_interactive() -> bool:
-    """Whether a person sits at this terminal."""
+    """Return whether this is an interactive terminal."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def choice(*, offered: bool = False) -> str:
-    """One of approve, reject, edit, later, and where a grant is `offered`, from now on.
+    """Prompt for approve, reject, edit or later; if a grant is `offered`, also for grant.
 
-    Nothing is taken for consent but the word itself or its first letter.
+    Only the word itself or its first letter counts as consent.
     """
     meanings = _MEANINGS | (_GRANT if offered else {})
     question = "[a]pprove, [r]eject, [e]dit, [l]ater? "
@@ -29,7 +29,7 @@ def choice(*, offered: bool = False) -> str:
 
 
 def typed(prompt: str, *, end: str = "") -> str:
-    """What the person types now; keys pressed before the prompt was shown do not count. `end` stands for Ctrl-D."""
+    """Read a line typed after the prompt; earlier input is dropped. Ctrl-D returns `end`."""
     termios.tcflush(sys.stdin, termios.TCIFLUSH)
     try:
         return input(prompt).strip()

@@ -1,4 +1,4 @@
-"""What people see: the plan as a table, what a run waits for, and every foreign text made harmless first."""
+"""Terminal output: plans as tables, what runs wait for; foreign text is sanitized first."""
 
 from __future__ import annotations
 
@@ -53,33 +53,33 @@ _STYLES = {
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Foreign text as a renderable: no markup, no escape sequences."""
+    """Return foreign text as a renderable, without markup and escape sequences."""
     return Text(safe(text), style=style)
 
 
 def say(text: str, style: str = "") -> None:
-    """Print a line to standard output; long ones are not cut."""
+    """Print a line to standard output, without cutting it."""
     OUT.print(plain(text, style), soft_wrap=True)
 
 
 def tell(text: str, style: str = "") -> None:
-    """Print a line about what goes on to standard error."""
+    """Print a progress line to standard error."""
     ERR.print(plain(text, style), soft_wrap=True)
 
 
 def show(renderable: RenderableType) -> None:
-    """Print a table or card; into a file or pipe as wide as it needs to be."""
+    """Print a table or card; to a file or pipe in full width."""
     console = OUT if OUT.is_terminal else Console(file=OUT.file, width=_WIDE)
     console.print(renderable)
 
 
 def when(moment: datetime) -> str:
-    """A moment on this machine's clock."""
+    """Return a moment in local time."""
     return _WHEN.format(moment.astimezone())
 
 
 def ahead(moment: datetime) -> str:
-    """How far ahead a moment is, roughly: `in 3 hours`."""
+    """Return the rough time until a moment: `in 3 hours`."""
     seconds = (moment - datetime.now(UTC)).total_seconds()
     for name, size in _SPANS:
         if (count := round(seconds / size)) >= 1:
@@ -88,7 +88,7 @@ def ahead(moment: datetime) -> str:
 
 
 def used_words(usage: Usage) -> str:
-    """What a language model is used for, in words."""
+    """Return a model usage in words."""
     cost = f", cost {usage.cost:g}" if usage.cost else ""
     estimated = f" ({usage.estimated_tokens} of them estimated)" if usage.estimated_tokens else ""
     tokens = f"{usage.input_tokens + usage.output_tokens} tokens{estimated}"
@@ -96,12 +96,12 @@ def used_words(usage: Usage) -> str:
 
 
 def indented_id(step: Step) -> str:
-    """The step's id; that of an agent's call stands further right."""
+    """Return the step's id, indented for an agent's call."""
     return f"  {step.id}" if step.parent else step.id
 
 
 def plan_table(view: Assistant) -> Table:
-    """The plan: each step, where it stands, how often it was tried, what it waits for."""
+    """Return the plan as a table: each step's status, attempts, and what it waits for."""
     table = Table(title_justify="left", header_style="bold", expand=False)
     for name in ("step", "tool", "status"):
         table.add_column(name, no_wrap=True)
@@ -115,18 +115,18 @@ def plan_table(view: Assistant) -> Table:
 
 
 def run_status(run: Assistant | AssistantSummary) -> str:
-    """A run's status in a word; of a completed one that it only answered, or that nothing was changed."""
-    told = run.outcome if run.status == "completed" and run.outcome not in (None, "done") else run.status
-    return str(told).replace("_", " ")
+    """Return a run's status, or the outcome of a completed run without effects."""
+    shown = run.outcome if run.status == "completed" and run.outcome not in (None, "done") else run.status
+    return str(shown).replace("_", " ")
 
 
 def status(word: str) -> Text:
-    """A status in its colour."""
+    """Return a status in its colour."""
     return plain(word.replace("_", " "), _STYLES.get(word, ""))
 
 
 def waits_for(step: Step, done: set[str]) -> str:
-    """What keeps a step from going on, or what happened with it."""
+    """Return what a step waits for, or its result."""
     if step.status == "awaiting_approval":
         return "your decision"
     if step.status == "awaiting_worker":
@@ -144,7 +144,7 @@ def waits_for(step: Step, done: set[str]) -> str:
 
 
 def _how_it_came(step: Step) -> str:
-    """With whose consent an effect happened, whether it can be taken back, and which run did it."""
+    """Return the consent for an effect, whether it can be undone, and which run did it."""
     if step.status == "undone":
         return "undone"
     parts = [consent_words(step.consent)] if step.consent else []
@@ -156,13 +156,13 @@ def _how_it_came(step: Step) -> str:
 
 
 def consent_words(consent: StepConsent) -> str:
-    """How an effect was allowed: `automatic (reversible-writes)`."""
+    """Return how an effect was allowed: `automatic (reversible-writes)`."""
     named = {"automatic": consent.rule, "grant": consent.grant_id, "approval": consent.approval_id}.get(consent.how)
     return f"{_CONSENT.get(consent.how, consent.how)}{f' ({named})' if named else ''}"
 
 
 def remarks(view: Assistant) -> Iterator[str]:
-    """What a person should know beside the plan: missing workers, what is held, the budget, notices."""
+    """Yield further remarks: missing workers, held steps, the budget, notices."""
     for waiting in view.waiting_for:
         yield from _missing_worker(view, waiting)
     if any(step.is_held for step in view.steps):
@@ -175,7 +175,7 @@ def remarks(view: Assistant) -> Iterator[str]:
 def _missing_worker(view: Assistant, waiting: WorkerWait) -> Iterator[str]:
     stuck = [step.id for step in view.steps if step.id in waiting.steps and step.status == "awaiting_worker"]
     if not stuck and (waiting.steps or view.status != "awaiting_worker"):
-        return  # a worker has it by now
+        return  # a worker has taken it
     since, end = _CLOCK.format(waiting.since.astimezone()), when(waiting.times_out_at)
     held_up = f"step {', '.join(stuck)}" if stuck else "planning or the answer"
     if waiting.reason:
@@ -192,7 +192,7 @@ def _amounts(budget: Budget) -> Iterator[str]:
 
 
 def undo_lines(undone: Sequence[UndoStep]) -> Iterator[str]:
-    """What became of taking effects back, last effect first."""
+    """Yield the result of an undo, last effect first."""
     for step in undone:
         words = _UNDO.get(step.status, step.status)
         by = f" by {step.undo}" if step.status == "undone" and step.undo else ""
@@ -201,7 +201,7 @@ def undo_lines(undone: Sequence[UndoStep]) -> Iterator[str]:
 
 
 def progress(view: Assistant, *, note: str = "") -> RenderableType:
-    """The run as it advances: status, plan, remarks."""
+    """Return a run in progress: status, plan, remarks."""
     return Group(*_progress(view, note))
 
 
@@ -215,7 +215,7 @@ def _progress(view: Assistant, note: str) -> Iterator[RenderableType]:
 
 
 def summary(view: Assistant) -> RenderableType:
-    """A whole run, for `show`."""
+    """Return a whole run, for `show`."""
     parts: list[RenderableType] = [*_said(view), progress(view)]
     if view.forked_from:
         parts.append(plain(f"Forked from {view.forked_from}.", "dim"))
@@ -232,7 +232,7 @@ def summary(view: Assistant) -> RenderableType:
 
 
 def _said(view: Assistant) -> Iterator[RenderableType]:
-    """The request; of a chat everything before its last answer."""
+    """Yield the message; of a chat everything before its last answer."""
     if view.mode != CHAT:
         yield plain(view.message, "bold")
         return
@@ -244,7 +244,7 @@ def _said(view: Assistant) -> Iterator[RenderableType]:
 
 
 def runs_table(runs: list[AssistantSummary]) -> Table:
-    """The list of runs. Ids are never cut: they are there to be copied."""
+    """Return the list of runs. Ids are never cut, so that they can be copied."""
     table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
     table.add_column("id", no_wrap=True, min_width=max(len(run.id) for run in runs))
     table.add_column("status", no_wrap=True, min_width=max(len(run_status(run)) for run in runs))
@@ -257,7 +257,7 @@ def runs_table(runs: list[AssistantSummary]) -> Table:
 
 
 def capabilities_table(capabilities: list[Capability]) -> Table:
-    """The capabilities with their tools and workers."""
+    """Return the capabilities with their tools and workers."""
     table = Table(header_style="bold", show_lines=True)
     table.add_column("capability", no_wrap=True)
     table.add_column("workers", justify="right")

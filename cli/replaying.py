@@ -1,8 +1,7 @@
-"""`python -m cli.replaying`, a process of its own: replay one history with the workflows of this checkout.
+"""`python -m cli.replaying`: replay one history with the workflows of this checkout, in a separate process.
 
-It prints one JSON object, `{"workflow_id", "workflow_type", "events", "fits", "why"}`, and exits 0 where the history fits,
-1 where not, 2 where there is none to be read. Not in the process of the command line: one that used Temporal's runtime
-may abort at its end.
+It prints one JSON object, `{"workflow_id", "workflow_type", "events", "fits", "why"}`, and exits 0 if the history fits,
+1 if not, 2 if it cannot be read. A separate process, since one that used Temporal's runtime may abort at its exit.
 """
 
 from __future__ import annotations
@@ -32,25 +31,25 @@ from workflows.reminder import ReminderWorkflow
 from workflows.undo import UndoWorkflow
 
 LARGEST = 256 * 1024 * 1024
-"""Bytes of the largest history that is read: Temporal ends a run at 50 MB."""
+"""Maximum size of a history in bytes: Temporal ends a run at 50 MB."""
 _RPC = 10.0
 
 
 class NoHistory(Exception):
-    """There is none to be read; the message says why."""
+    """The history cannot be read; the message says why."""
 
 
 def workflow_types() -> list[type]:
-    """All workflows of this checkout. A test compares them with those that the workers serve."""
+    """Return all workflows of this checkout. A test compares them with those of the workers."""
     own = [AssistantWorkflow, MicroAgentWorkflow, UndoWorkflow, PersonWorkflow, RegistryWorkflow, ReminderWorkflow]
     return [*own, NotificationWorkflow, ModelPausesWorkflow, *(plan.workflow for plan in PLANS.values())]
 
 
 def from_file(file: Path) -> WorkflowHistory:
-    """A history as `bin/retinue export --history`, Temporal's command line or its Web UI wrote it.
+    """Read a history written by `bin/retinue export --history`, Temporal's command line or its Web UI.
 
     Raises:
-        NoHistory: It holds none.
+        NoHistory: The file has no history.
     """
     try:
         if file.stat().st_size > LARGEST:
@@ -63,19 +62,19 @@ def from_file(file: Path) -> WorkflowHistory:
 
 
 def _under_its_own_id(history: WorkflowHistory) -> WorkflowHistory:
-    """Children are named by their parent's id, so a history replays only under its own."""
+    """Set the history's own workflow id, since ids of children are derived from it."""
     first = history.events[0]
     if not first.HasField("workflow_execution_started_event_attributes"):
-        raise ValueError("it does not begin at the beginning")
+        raise ValueError("the first event is missing")
     started = first.workflow_execution_started_event_attributes
     return WorkflowHistory(started.workflow_id or history.workflow_id, history.events)
 
 
 async def from_temporal(assistant_id: str) -> tuple[WorkflowHistory, DataConverter]:
-    """The history of a run, as it stands.
+    """Fetch the history of a run.
 
     Raises:
-        NoHistory: Temporal cannot be reached, or knows no such run.
+        NoHistory: Temporal cannot be reached, or does not know the run.
     """
     try:
         async with asyncio.timeout(_RPC):
@@ -95,7 +94,7 @@ async def from_temporal(assistant_id: str) -> tuple[WorkflowHistory, DataConvert
 
 
 async def verdict(history: WorkflowHistory, converter: DataConverter) -> dict[str, object]:
-    """Whether a history fits the workflows of this checkout."""
+    """Return whether a history fits the workflows of this checkout."""
     replayer = Replayer(
         workflows=workflow_types(), data_converter=converter, workflow_runner=UnsandboxedWorkflowRunner()
     )
@@ -111,14 +110,14 @@ async def verdict(history: WorkflowHistory, converter: DataConverter) -> dict[st
 
 
 async def replayed(what: str) -> dict[str, object]:
-    """The verdict about a file, whose name ends in `.json`, or else about a run of that id."""
+    """Return the verdict about a `.json` file, or about a run by its id."""
     if (file := Path(what)).suffix == ".json":
         return await verdict(from_file(file), data_converter())
     return await verdict(*await from_temporal(what))
 
 
 async def exported(assistant_id: str) -> str:
-    """A run's history as Temporal's own JSON."""
+    """Return a run's history as Temporal's JSON."""
     history, _ = await from_temporal(assistant_id)
     return history.to_json()
 

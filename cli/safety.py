@@ -1,4 +1,4 @@
-"""What the doctor says about safety: who may call, whose decisions count, what is encrypted, who reaches Temporal."""
+"""The doctor's security checks: authentication, decisions, encryption, access to Temporal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def examine() -> Iterator[Finding]:
-    """All checks of safety. Nothing is asked of anybody."""
+    """Yield all security checks. They call no service."""
     try:
         settings = ProofSettings()
     except ValidationError as error:
@@ -26,13 +26,13 @@ def examine() -> Iterator[Finding]:
     yield callers(settings)
     yield decisions(settings)
     yield encryption()
-    yield doors()
+    yield protocols()
     if temporal_address() is None:
         yield temporal_ports()
 
 
 def callers(settings: ProofSettings) -> Finding:
-    """How the front door knows who calls."""
+    """Check how the API authenticates callers."""
     host = local.settings().host
     if settings.retinue_oidc_issuer:
         return Finding("who calls", Level.OK, f"people sign in at {settings.retinue_oidc_issuer}, or have API keys")
@@ -49,7 +49,7 @@ def callers(settings: ProofSettings) -> Finding:
 
 
 def decisions(settings: ProofSettings) -> Finding:
-    """Whose decisions count at Temporal."""
+    """Check whose decisions Temporal accepts."""
     if settings.mode() is Mode.OPEN:
         apart = settings.retinue_oidc_issuer or settings.retinue_user_header
         advice = "unset RETINUE_DECISIONS, or set it to proved" if apart else ""
@@ -66,7 +66,7 @@ def decisions(settings: ProofSettings) -> Finding:
 
 
 def encryption() -> Finding:
-    """Whether what runs say is encrypted at Temporal."""
+    """Check whether payloads are encrypted at Temporal."""
     try:
         keyring = EncryptionSettings().codec().keyring
     except (ValueError, ValidationError) as error:
@@ -78,15 +78,15 @@ def encryption() -> Finding:
     return Finding("encryption", Level.OK, f"on, written with {keyring.primary}; {len(keyring.keys)} keys can be read")
 
 
-def doors() -> Finding:
-    """Which other protocols are served."""
+def protocols() -> Finding:
+    """List the enabled protocols."""
     named = os.environ.get("RETINUE_DOORS", "").strip()
-    told = "none" if named == "-" else named or "all"
-    return Finding("protocols", Level.OK, f"{told}, besides the API (RETINUE_DOORS; docs/protocols.md)")
+    enabled = "none" if named == "-" else named or "all"
+    return Finding("protocols", Level.OK, f"{enabled}, besides the API (RETINUE_DOORS; docs/protocols.md)")
 
 
 def temporal_ports() -> Finding:
-    """Where the embedded Temporal listens: it asks nobody who they are."""
+    """Check where the embedded Temporal listens, since it has no authentication."""
     host = local.settings().host
     if host in _LOOPBACK:
         return Finding("Temporal's ports", Level.OK, f"on {host} alone")

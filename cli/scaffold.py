@@ -1,7 +1,7 @@
-"""`bin/retinue new capability NAME`: a capability that works, to be made into another one.
+"""`bin/retinue new capability NAME`: scaffold a working capability.
 
-What is written stands as text in `cli/templates`; names are put in, and ruff puts it into the house's form. Nothing that
-exists is overwritten: two files of the project get a line, everything else is new.
+The templates are in `cli/templates`; names are substituted, and ruff formats the result. Nothing is overwritten: two
+files of the project get a line, everything else is new.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from retinue.settings import ROOT
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _ROOMS = {"activities": "capability", "tests/activities": "tests"}
-"""Where the folders go, and what is written into them."""
+"""Target folders and their templates."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _LONGEST = 30
 _RESERVED = {
-    *("api", "cli", "console", "deploy", "offline", "retinue", "tests", "workers", "workflows"),  # rooms and queues
+    *("api", "cli", "console", "deploy", "offline", "retinue", "tests", "workers", "workflows"),  # folders and queues
     *("accept", "import", "new", "up"),  # words of `python -m workers`
-    *("editor", "openai", "postgres", "python", "temporal"),  # the beginnings of others' variables
+    *("editor", "openai", "postgres", "python", "temporal"),  # prefixes of other variables
 }
 _WORDS_OF_THE_CODE = {
     *("Activity", "AddEntry", "Annotations", "AsyncSession", "BaseModel", "BaseSettings", "Capability", "Column"),
@@ -35,11 +35,11 @@ _WORDS_OF_THE_CODE = {
 
 
 def new_capability(name: str, root: Path = ROOT) -> str:
-    """Write the capability `name` into the checkout `root`; tells what was written and what comes next.
+    """Write the capability `name` into the checkout `root`; return a report with next steps.
 
     Raises:
-        WrongUsage: The name cannot be used.
-        CommandError: Something of that name exists already; nothing was written.
+        WrongUsage: The name is invalid.
+        CommandError: The name is taken; nothing was written.
     """
     _check_name(name)
     written = dict(_files(name, root))
@@ -68,7 +68,7 @@ def _class_name(name: str) -> str:
 
 
 def _files(name: str, root: Path) -> Iterator[tuple[Path, str]]:
-    """Every new file and its text."""
+    """Yield every new file and its text."""
     names = {
         "name": name,
         "Name": _class_name(name),
@@ -79,12 +79,12 @@ def _files(name: str, root: Path) -> Iterator[tuple[Path, str]]:
         for template in sorted((_TEMPLATES / kind).rglob("*.txt")):
             path = Template(str(template.relative_to(_TEMPLATES / kind).with_suffix(""))).substitute(names)
             yield root / room / name / path, Template(template.read_text(encoding="utf-8")).substitute(names)
-    # It needs no package of its own yet, as the workflow worker needs none.
+    # It needs no further packages yet, like the workflow worker.
     yield root / f"deploy/locks/{name}.lock", (root / "deploy/locks/workflows.lock").read_text(encoding="utf-8")
 
 
 def _changes(name: str, root: Path) -> Iterator[tuple[Path, str]]:
-    """The files that get a line, with it."""
+    """Yield the files that get a line, with it."""
     yield _with_line(
         root / "docker-compose.yml", r"  - activities/\w+/compose\.yaml", f"  - activities/{name}/compose.yaml"
     )
@@ -93,7 +93,7 @@ def _changes(name: str, root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _with_line(path: Path, like: str, line: str) -> tuple[Path, str]:
-    """The file with one more of those lines, in their order."""
+    """Return the file with one more such line, in order."""
     lines = path.read_text(encoding="utf-8").splitlines()
     places = [number for number, other in enumerate(lines) if re.fullmatch(like, other)]
     if not places or line in lines:
@@ -103,7 +103,7 @@ def _with_line(path: Path, like: str, line: str) -> tuple[Path, str]:
 
 
 def _format(files: list[Path], root: Path) -> None:
-    """Lines break and imports sort by the name's length and letters. Without ruff, `make format` does it later."""
+    """Format the files, since the name changes lines and import order. Without ruff, `make format` does it later."""
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent))
     if ruff is None:
         return

@@ -1,4 +1,4 @@
-"""The commands about schedules: what is to be asked again and again, and when."""
+"""The commands of schedules."""
 
 from __future__ import annotations
 

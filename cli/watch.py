@@ -1,4 +1,4 @@
-"""Watching a run: show it as it advances, and let the person decide and answer in the terminal."""
+"""Watch a run: show its progress, and let the person decide and answer in the terminal."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from retinue.step_order import in_order
 
 
 class Display(Protocol):
-    """Shows a run while it advances."""
+    """Shows a run's progress."""
 
     def update(self, view: Assistant, note: str = "") -> None:
-        """Show the newest view, or that there is none because of `note`."""
+        """Show the newest view, with a note."""
 
     def pause(self) -> None:
-        """Leave the terminal to somebody else until the next update."""
+        """Release the terminal until the next update."""
 
 
 class LiveTable:
-    """The plan as a table that is redrawn in place."""
+    """Shows the plan as a table that is redrawn in place."""
 
     def __init__(self) -> None:
         self._live: Live | None = None
@@ -47,21 +47,21 @@ class LiveTable:
         self._live.update(progress(view, note=note), refresh=True)
 
     def pause(self) -> None:
-        """Leave the table as it stands."""
+        """Stop redrawing the table."""
         if self._live is not None:
             self._live.stop()
         self._live = None
 
 
 class Lines:
-    """One line per change, for pipes and logs. It writes to standard error: standard output is for the answer."""
+    """Prints one line per change, for pipes and logs, to standard error: standard output is for the answer."""
 
     def __init__(self, write: Callable[[str], None] = tell) -> None:
         self._write = write
         self._shown: dict[str, str] = {}
 
     def update(self, view: Assistant, note: str = "") -> None:
-        """Write what is new."""
+        """Print what is new."""
         self._line("", f"{view.id}: {run_status(view)}")
         done = {step.id for step in view.steps if step.status == "completed"}
         for step in in_order(view.steps):
@@ -79,17 +79,17 @@ class Lines:
             self._write(text)
 
     def pause(self) -> None:
-        """Nothing has to be done."""
+        """Do nothing."""
 
 
 class Watch:
-    """Follows one run to its end or to the point where only a person can go on.
+    """Follows one run until it ends or needs a person.
 
     Args:
-        client: Where to.
+        client: The client.
         assistant_id: The run.
-        interactive: A person sits at the terminal, to be asked.
-        talks: In a chat they are also asked for the next message, until they leave.
+        interactive: Whether a person can be prompted at the terminal.
+        talks: Whether to prompt for the next message of a chat.
     """
 
     def __init__(self, client: Client, assistant_id: str, *, interactive: bool, talks: bool = True) -> None:
@@ -107,7 +107,7 @@ class Watch:
         """Watch, prompting at a terminal. Returns the last view.
 
         Raises:
-            Unreachable: Retinue did not answer for a minute. The run goes on all the same.
+            Unreachable: Retinue did not answer for a minute. The run continues.
         """
         try:
             while True:
@@ -140,7 +140,7 @@ class Watch:
         return view.status == "awaiting_approval" and not busy
 
     def _prompted(self, view: Assistant) -> bool:
-        """Ask the person for all that waits and was not put off; whether anything was asked."""
+        """Prompt for everything pending that was not postponed; return whether there was a prompt."""
         if view.turn_is_over:
             return self._talks and self._talked(view)
         asked = [approval for approval in view.pending if _as_shown(approval) not in self._later]
@@ -154,7 +154,7 @@ class Watch:
         return True
 
     def _talked(self, view: Assistant) -> bool:
-        """Show what a chat has answered and ask for the next message; false when the person leaves."""
+        """Show a chat's answer and prompt for the next message; return False if the person leaves."""
         self._display.pause()
         _show_answer(view)
         if text := typed("You (empty to leave): "):
@@ -165,7 +165,7 @@ class Watch:
         send_once(lambda key: self._client.assistants.send_message(self._run_id, text, idempotency_key=key))
 
     def _try(self, action: Callable[[], None]) -> None:
-        """A refused decision is told and asked again as long as it waits; a lost connection is waited for."""
+        """Run an action and print its error; a pending approval is prompted again."""
         try:
             action()
         except (ClientError, CommandError) as error:
@@ -191,11 +191,11 @@ class Watch:
                 self._later.add(_as_shown(approval))
 
     def _send(self, approval: Approval, decision: Decision, **more: Any) -> Assistant:
-        """Decide exactly what was shown."""
+        """Send a decision bound to what was shown."""
         return self._client.approvals.decide(self._run_id, approval.id, decision, args_hash=approval.args_hash, **more)
 
     def _wait_for_others(self, after: Assistant, approval: Approval) -> None:
-        """Where more people must approve, or no worker takes it yet, this one is not asked again."""
+        """Do not prompt again for an approval that needs more people or waits for a worker."""
         if after.waits_for_worker(approval.id):
             confirm(after, approval, "decided")
             self._later.add(_as_shown(approval))
@@ -223,12 +223,12 @@ def _question_id(view: Assistant) -> str:
 
 
 def _as_shown(approval: Approval) -> str:
-    """An approval with what it asks: one that somebody edited is another question."""
+    """Return an approval's identity: an edited one counts as new."""
     return f"{approval.id} {approval.args_hash}"
 
 
 def watch(client: Client, assistant_id: str, *, as_json: bool, talks: bool = True) -> ExitCode:
-    """Follow a run and print how it came out. At a terminal a chat goes on message by message, if it `talks`."""
+    """Follow a run and print its outcome. At a terminal a chat continues message by message, if it `talks`."""
     interactive = is_interactive() and not as_json
     watching = Watch(client, assistant_id, interactive=interactive, talks=talks)
     try:
@@ -244,13 +244,13 @@ def watch(client: Client, assistant_id: str, *, as_json: bool, talks: bool = Tru
     if as_json:
         print(view.json_text())
     else:
-        _outcome(view, told=interactive and talks and view.turn_is_over)
+        _outcome(view, answered=interactive and talks and view.turn_is_over)
     return _exit_code(view)
 
 
-def _outcome(view: Assistant, *, told: bool = False) -> None:
+def _outcome(view: Assistant, *, answered: bool = False) -> None:
     if not view.ended:
-        show_what_waits(view, told=told)
+        show_what_waits(view, answered=answered)
         return
     _show_answer(view)
     for line in undo_lines(view.undo):
@@ -268,10 +268,10 @@ def _show_answer(view: Assistant) -> None:
         say("(No answer.)", "dim")
 
 
-def show_what_waits(view: Assistant, *, told: bool = False) -> None:
-    """Print all that waits for a person and how to go on; `told` is true where a chat's answer was printed before."""
+def show_what_waits(view: Assistant, *, answered: bool = False) -> None:
+    """Print everything pending and how to continue; `answered` is true if a chat's answer was already printed."""
     if view.turn_is_over:
-        if not told:
+        if not answered:
             _show_answer(view)
         tell(f'Reply: bin/retinue say {view.id} "..."; keep chatting: bin/retinue show {view.id} --follow')
         tell(f"The chat stays open; cancel it: bin/retinue cancel {view.id}")
@@ -297,10 +297,10 @@ def _exit_code(view: Assistant) -> ExitCode:
 def follow_by_lines(
     client: Client, assistant_id: str, until: Callable[[Assistant], bool], deadline: float
 ) -> Assistant:
-    """Print the run line by line until a condition holds; `deadline` is a time of `time.monotonic`.
+    """Print the run line by line until a condition is true; `deadline` is a time of `time.monotonic`.
 
     Raises:
-        CommandError: The condition did not hold in time.
+        CommandError: The condition was not true in time.
     """
     lines = Lines(say)
     while True:

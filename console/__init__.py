@@ -1,5 +1,5 @@
-"""The page where people talk, watch and decide.
+"""The web console: chat, progress, approvals.
 
-Server-rendered, served by the front door, and a client of its public API like any other: it knows `retinue.client` and
-nothing else of the house. What it shows may have been written by strangers or models, so everything is text.
+Server-rendered, served by the API process, and a client of the public API like any other: it imports only
+`retinue.client`. Its content may be written by strangers or models, so every value is escaped text.
 """

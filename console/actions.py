@@ -1,7 +1,6 @@
-"""What people do on the pages: plain forms, so that all of it works without scripts, each sent on to the public API.
+"""Form handlers: plain forms that work without scripts, each sent on to the public API.
 
-A form comes from our own pages alone: `api.http.same_origin` has refused what another site made the browser send, and `own_form`
-wants the browser's word for it.
+Forms of other sites' pages are already refused by `api.http.same_origin` and `own_form`.
 """
 
 from __future__ import annotations
@@ -36,16 +35,16 @@ from retinue.client.models import Approval
 router = APIRouter(include_in_schema=False)
 _MOST_FIELDS = 500
 _AT_ONCE = 50
-"""Decisions in one request to the API."""
+"""Maximum decisions in one API request."""
 _MOST_USES = 1000
 _LONGEST_GRANT = 365
 """Days."""
 _WAIT = 1.0
-"""Seconds for which the API may wait for the outcome before the page shows what is going on."""
+"""Seconds to wait for the outcome before the page shows the progress."""
 
 
 async def filled(request: Request) -> dict[str, str]:
-    """The fields of a form."""
+    """Return the fields of a form."""
     return dict(await _fields(request))
 
 
@@ -61,13 +60,13 @@ Form = Annotated[dict[str, str], Depends(filled)]
 
 
 def _to(path: str, said: str = "") -> Response:
-    """On to a page of ours, by GET."""
+    """Redirect to one of our pages, by GET."""
     own = _own(path)
     return RedirectResponse(f"{own}?{urlencode({'said': said})}" if said and "?" not in own else own, 303)
 
 
 def _own(path: str) -> str:
-    """A path of ours, whatever a form or an address says."""
+    """Return a local path; `/` for anything else."""
     found = urlsplit(path)
     is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and not found.scheme and not found.netloc
     return path if is_own and path.isprintable() else "/"
@@ -83,7 +82,7 @@ def _is_decision(text: str) -> TypeGuard[Decision]:
 
 @router.post("/talk")
 async def ask(client: Retinue, form: Form) -> Response:
-    """Begin a conversation."""
+    """Start an assistant."""
     message = form.get("message", "").strip()
     if not message:
         return _to("/")
@@ -99,7 +98,7 @@ async def ask(client: Retinue, form: Form) -> Response:
 
 @router.post("/assistants/{assistant_id}/say")
 async def say(client: Retinue, assistant_id: str, form: Form) -> Response:
-    """Say something more, or answer a question."""
+    """Send a message or an answer."""
     message = form.get("message", "").strip()
     if message:
         await client.assistants.send_message(
@@ -113,21 +112,21 @@ async def say(client: Retinue, assistant_id: str, form: Form) -> Response:
 
 @router.post("/assistants/{assistant_id}/cancel")
 async def cancel(client: Retinue, assistant_id: str, form: Form) -> Response:
-    """Stop it; with `undo` also take back what is done."""
+    """Cancel an assistant; with `undo` also undo its effects."""
     await client.assistants.cancel(assistant_id, undo=bool(form.get("undo")))
     return _to(f"/assistants/{assistant_id}", "stopped")
 
 
 @router.post("/assistants/{assistant_id}/undo")
 async def undo(client: Retinue, assistant_id: str) -> Response:
-    """Take back what an ended one did."""
+    """Undo an ended assistant."""
     await client.assistants.undo(assistant_id)
     return _to(f"/assistants/{assistant_id}", "undone")
 
 
 @router.post("/assistants/{assistant_id}/choose")
 async def choose(client: Retinue, assistant_id: str, form: Form) -> Response:
-    """What becomes of a step whose service is away."""
+    """Decide about a step without a worker."""
     choice = form.get("choice", "")
     if _is_choice(choice):
         await client.assistants.choose(assistant_id, form.get("step", ""), choice)
@@ -136,7 +135,7 @@ async def choose(client: Retinue, assistant_id: str, form: Form) -> Response:
 
 @router.post("/assistants/{assistant_id}/fork")
 async def fork(request: Request, client: Retinue, assistant_id: str, form: Form) -> Response:
-    """Go on from a step with other words or values."""
+    """Fork an assistant from a step, with another message or other arguments."""
     view = await client.assistants.get(assistant_id)
     step = next((one for one in view.steps if one.id == form.get("step")), None)
     if step is None:
@@ -159,7 +158,7 @@ async def fork(request: Request, client: Retinue, assistant_id: str, form: Form)
 
 
 def _by_field(error: Unreadable | InvalidArguments, root: str = "") -> dict[str, str]:
-    """What was wrong, by field; what is about no single one stands under the empty name."""
+    """Return the errors by field; general errors have an empty name."""
     if isinstance(error, Unreadable):
         return error.errors
     found = {one.pointer.removeprefix(root): one.detail for one in error.errors if one.pointer.startswith(f"{root}/")}
@@ -168,7 +167,7 @@ def _by_field(error: Unreadable | InvalidArguments, root: str = "") -> dict[str,
 
 @router.post("/approvals/{assistant_id}/{approval_id}")
 async def decide(request: Request, client: Retinue, assistant_id: str, approval_id: str, form: Form) -> Response:
-    """One decision, for exactly the arguments that the page showed."""
+    """Decide an approval, bound to exactly the arguments that the page showed."""
     decision = form.get("decision", "")
     view = await client.assistants.get(assistant_id) if decision == "edit" else None
     approval = next((one for one in view.approvals if one.id == approval_id), None) if view else None
@@ -197,7 +196,7 @@ async def decide(request: Request, client: Retinue, assistant_id: str, approval_
 
 
 async def _edited(client: AsyncClient, approval: Approval, form: Mapping[str, str]) -> dict[str, JsonValue]:
-    """The arguments as the person filled them in: those of an action, or of the steps of a plan that are to be kept."""
+    """Return the arguments from the form: those of an action, or of the selected steps of a plan."""
     if approval.kind != "plan":
         return arguments(approval.args_schema, approval.args, form)
     known = await tools(client)
@@ -211,7 +210,7 @@ async def _edited(client: AsyncClient, approval: Approval, form: Mapping[str, st
 
 
 def _grant(form: Mapping[str, str]) -> dict[str, Any] | None:
-    """The bounds of what the person allows from now on. Its scope is what was approved, which is also what was offered."""
+    """Return the limits of a grant, if requested. Its scope is the approved action, as offered."""
     if not form.get("grant"):
         return None
     wish: dict[str, Any] = {}
@@ -226,7 +225,7 @@ def _grant(form: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _count(text: str, about: str, *, most: int) -> int:
-    """A number from 1 to `most`. What bounds a permission is never left out because it cannot be read."""
+    """Parse a number from 1 to `most`. An invalid limit is an error and never ignored."""
     if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= most:
         raise Unreadable({"": f"{about}: write a whole number from 1 to {most}, or leave it empty for no limit"})
     return int(text)
@@ -234,7 +233,7 @@ def _count(text: str, about: str, *, most: int) -> int:
 
 @router.post("/approvals")
 async def decide_all(request: Request, client: Retinue) -> Response:
-    """The same decision for all that were chosen, each for its own arguments."""
+    """Make the same decision for all selected approvals, each bound to its own arguments."""
     fields = await _fields(request)
     decision = dict(fields).get("decision", "")
     picked = [value.split("|") for name, value in fields if name == "pick" and value.count("|") == 2]
@@ -265,14 +264,14 @@ async def decide_all(request: Request, client: Retinue) -> Response:
 
 @router.post("/grants/{grant_id}/revoke")
 async def revoke(client: Retinue, grant_id: str) -> Response:
-    """End a permission."""
+    """Revoke a grant."""
     await client.grants.revoke(grant_id)
     return _to("/grants", "revoked")
 
 
 @router.post("/schedules")
 async def schedule(request: Request, client: Retinue, form: Form) -> Response:
-    """A new schedule."""
+    """Create a schedule."""
     try:
         await client.schedules.add(
             name=form.get("name", ""),
@@ -288,7 +287,7 @@ async def schedule(request: Request, client: Retinue, form: Form) -> Response:
 
 @router.post("/schedules/{schedule_id}")
 async def change_schedule(client: Retinue, schedule_id: str, form: Form) -> Response:
-    """Pause, resume, run or delete one."""
+    """Pause, resume, run or delete a schedule."""
     match form.get("do"):
         case "pause":
             await client.schedules.pause(schedule_id)
@@ -303,7 +302,7 @@ async def change_schedule(client: Retinue, schedule_id: str, form: Form) -> Resp
 
 @router.post("/account/keys")
 async def add_key(request: Request, client: Retinue, form: Form) -> Response:
-    """A new API key, shown on the page that answers and nowhere else."""
+    """Create an API key and show it once."""
     scopes = [name for name in ("read", "ask", "decide") if form.get(f"scope-{name}")]
     if not scopes:
         return await show_account(request, client, wrong="Choose at least one permission for the key.")
@@ -313,21 +312,21 @@ async def add_key(request: Request, client: Retinue, form: Form) -> Response:
 
 @router.post("/account/keys/{key_id}/revoke")
 async def revoke_key(client: Retinue, key_id: str) -> Response:
-    """End an API key."""
+    """Revoke an API key."""
     await client.keys.revoke(key_id)
     return _to("/account", "revoked")
 
 
 @router.post("/pauses/end")
 async def end_pauses(client: Retinue) -> Response:
-    """Ask all language models again at once."""
+    """End all pauses of language models."""
     await client.end_pauses()
     return _to("/capabilities", "resumed")
 
 
 @router.post("/signin")
 async def sign_in(request: Request, form: Form) -> Response:
-    """Exchange a key or token for a session of this browser."""
+    """Exchange a key or token for a browser session."""
     credential = form.get("credential", "").strip()
     answer = await exchange(request, credential)
     if answer.status_code != httpx.codes.CREATED:

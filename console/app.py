@@ -1,4 +1,4 @@
-"""The console on the front door: its pages, its files, and what goes wrong on them in words."""
+"""Installs the console in the API application: pages, static files, error pages."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def install(app: FastAPI, *, user_header: str | None = None) -> None:
     """Serve the console at `/`.
 
     Args:
-        app: The front door: what the pages show and do they ask of it, as the person at the browser.
-        user_header: Where a proxy in front says who that is, if one does.
+        app: The API application, which the pages call as the person at the browser.
+        user_header: The header of an authenticating proxy, if any.
     """
     app.state.console_passes_on = (*PASSED_ON, *([user_header.lower()] if user_header else []))
     for router in (_files, pages.router, actions.router):
@@ -41,7 +41,7 @@ def install(app: FastAPI, *, user_header: str | None = None) -> None:
 
 @_files.get("/static/{digest}/{name}")
 async def file(digest: str, name: str) -> Response:
-    """A file of the page. Its address changes with its content; under another one there is none."""
+    """Serve a static file. Its address has a digest of the content; other addresses are unknown."""
     content = files().get(name) if digest == of_files() else None
     if content is None:
         return Response(status_code=404)
@@ -49,7 +49,7 @@ async def file(digest: str, name: str) -> Response:
 
 
 async def _problem(request: Request, error: Exception) -> Response:
-    """A page that says what went wrong and what to do; whoever is not known is sent to sign in."""
+    """Show an error page; redirect unauthenticated people to the sign-in page."""
     if isinstance(error, NotAuthenticated):
         to = request.url.path if request.method == "GET" else "/"
         return RedirectResponse(f"/signin?to={quote(to)}", 303)
@@ -75,7 +75,7 @@ def _title_and_status(error: Exception) -> tuple[str, int]:
 async def _nowhere(
     otherwise: Callable[[Request, Any], Response | Awaitable[Response]], request: Request, error: Exception
 ) -> Response:
-    """A page for whoever typed an address that does not exist; programs get what the API answers."""
+    """Show a page for an unknown address; programs get the API's answer."""
     assert isinstance(error, HTTPException)
     reads = request.method == "GET" and "text/html" in request.headers.get("accept", "")
     if error.status_code == 404 and reads and not request.url.path.startswith("/v1/"):

@@ -1,4 +1,4 @@
-"""The public client, as the person at the browser: what the page asks, it asks as anybody could."""
+"""The public client, with the credentials of the person at the browser."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fastapi import Depends, Request
 from retinue.client import AsyncClient
 
 PASSED_ON = ("cookie", "authorization")
-"""Headers by which the front door recognises the person."""
+"""Headers with the person's credentials."""
 ASKED_BY = "x-retinue-console"
-"""Stands on the console's own requests to the API, for its log."""
+"""Marks the console's own requests in the API's log."""
 
 
 class AsTheBrowser(httpx.AsyncBaseTransport):
-    """Asks the front door of this very process, with what the browser brought along, and from the page's own site."""
+    """Calls the API in this process, with the browser's credentials and the page's own origin."""
 
     def __init__(self, request: Request) -> None:
         names: tuple[str, ...] = request.app.state.console_passes_on
@@ -32,26 +32,26 @@ class AsTheBrowser(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass it on."""
+        """Send a request to the application."""
         for name, value in self._brought.items():
             request.headers.setdefault(name, value)
         return await self._inner.handle_async_request(request)
 
 
 async def client(request: Request) -> AsyncIterator[AsyncClient]:
-    """The public client for one request of the browser."""
+    """Yield the public client for one request of the browser."""
     async with AsyncClient(_base(request), "", transport=AsTheBrowser(request), retries=0) as client:
         yield client
 
 
 async def exchange(request: Request, credential: str) -> httpx.Response:
-    """Ask for a session in place of a key or token. The answer carries the cookie."""
+    """Exchange a key or token for a session. The answer sets the cookie."""
     async with _plain(request) as client:
         return await client.post("/v1/session", headers={"Authorization": f"Bearer {credential}"})
 
 
 async def forget(request: Request) -> httpx.Response:
-    """End the session that the browser's cookie stands for."""
+    """End the session of the browser's cookie."""
     async with _plain(request) as client:
         return await client.delete("/v1/session")
 

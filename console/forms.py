@@ -1,7 +1,7 @@
-"""Forms out of a tool's argument schema, and arguments out of what a person filled in. Pure.
+"""Converts a tool's argument schema to a form, and a filled-in form to arguments. Pure.
 
-A field is named by its JSON pointer. What no field can show (a list of objects that may grow, a free object) is one field
-of JSON text, which is the exception: everyday arguments are words, numbers, times, choices and lists of words.
+A field is named by its JSON pointer. Values without a suitable field (a list of objects, a free object) are one field of
+JSON text; usual arguments are texts, numbers, times, choices and lists of texts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONG_NAMES = frozenset({"body", "text", "description", "content", "instruction"
 
 
 class Kind(StrEnum):
-    """How a field is filled in."""
+    """The kind of a field."""
 
     TEXT = "text"
     LONG = "long"
@@ -50,7 +50,7 @@ class Field:
 
 
 class Unreadable(ValueError):
-    """What was filled in is no arguments. `errors` says why, by field."""
+    """The form's values are not valid arguments. `errors` says why, by field."""
 
     def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__("; ".join(errors.values()))
@@ -71,14 +71,14 @@ def fields(
     filled: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> list[Field]:
-    """The fields for arguments as they stand.
+    """Return the fields for the current arguments.
 
     Args:
         schema: JSON Schema of the arguments, an object.
-        args: Their values.
-        at: What the fields' names begin with, where a form asks for the arguments of several things.
-        filled: By field, what was filled in before.
-        errors: By field, what was wrong with that.
+        args: The current values.
+        at: Prefix of the fields' names, for forms with the arguments of several steps.
+        filled: Values of an earlier attempt, by field.
+        errors: Errors of that attempt, by field.
     """
     before, wrong = filled or {}, errors or {}
     return [
@@ -99,10 +99,10 @@ def fields(
 def arguments(
     schema: Schema, args: Mapping[str, JsonValue], filled: Mapping[str, str], *, at: str = ""
 ) -> dict[str, JsonValue]:
-    """The arguments that a person filled in; what has no field stays as it was. For `at` see `fields`.
+    """Return the arguments from a form; values without a field stay unchanged. `at` is the prefix of the names.
 
     Raises:
-        Unreadable: A field holds no value of its kind.
+        Unreadable: A field has an invalid value.
     """
     result: dict[str, JsonValue] = json.loads(json.dumps(args))
     errors: dict[str, str] = {}
@@ -127,7 +127,7 @@ def arguments(
 def _walk(
     root: Schema, schema: Schema, value: Any, at: str, depth: int
 ) -> Iterator[tuple[str, Schema, Kind, Any, bool]]:
-    """Every field below an object: pointer, schema, kind, value, whether it must be there."""
+    """Yield every field of an object: pointer, schema, kind, value, whether it is required."""
     required = set(schema.get("required", []))
     for name, raw in (schema.get("properties") or {}).items():
         own = _resolved(root, raw)
@@ -140,7 +140,7 @@ def _walk(
 
 
 def _resolved(root: Schema, schema: Schema) -> Schema:
-    """A schema without the reference or the `null` around it."""
+    """Resolve references and remove `null` alternatives of a schema."""
     for _ in range(10):
         reference = schema.get("$ref")
         if isinstance(reference, str) and reference.startswith("#/$defs/"):
@@ -245,5 +245,5 @@ def _remove(args: dict[str, JsonValue], pointer: str) -> None:
 
 
 def names(pointer: str) -> list[str]:
-    """The names in a JSON pointer, from the outside to the inside."""
+    """Return the names in a JSON pointer, outermost first."""
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]

@@ -1,7 +1,7 @@
-"""A plan as a picture: which step stands where, and which lines join them. Pure.
+"""Layout of a plan as a graph: positions of the steps, and the lines between them. Pure.
 
-Steps stand in columns, left to right: each one column after the last of those it waits for, so that what can run at the
-same time stands one below the other.
+Steps are in columns, left to right: each one column after its last dependency, so that steps that can run at the same
+time are in one column.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from dataclasses import dataclass
 from typing import Protocol
 
 WIDTH, HEIGHT = 190, 58
-"""Of a step, in pixels."""
+"""Size of a step in pixels."""
 _ACROSS, _DOWN, _EDGE = 56, 18, 10
 _MOST = 200
 
 
 class Placed(Protocol):
-    """What a picture needs to know of a step."""
+    """The parts of a step that the layout needs."""
 
     @property
     def id(self) -> str:
-        """Its name in the plan."""
+        """Return its id in the plan."""
         ...
 
     @property
     def depends_on(self) -> Sequence[str]:
-        """The steps that it waits for."""
+        """Return the ids of its dependencies."""
         ...
 
     @property
     def parent(self) -> str | None:
-        """The delegated step that it belongs to."""
+        """Return the id of the delegated step that it belongs to."""
         ...
 
 
 @dataclass(frozen=True)
 class Node:
-    """Where a step stands."""
+    """The position of a step."""
 
     id: str
     x: int
@@ -46,7 +46,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Line:
-    """From one step to one that waits for it, as an SVG path."""
+    """A line from one step to a dependent step, as an SVG path."""
 
     start: str
     end: str
@@ -55,7 +55,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Picture:
-    """A plan. `left_out` steps are in the list beside it only."""
+    """The layout of a plan, without `left_out` further steps."""
 
     width: int
     height: int
@@ -86,7 +86,7 @@ def picture(steps: Sequence[Placed]) -> Picture:
 
 
 def _before(step: Placed, steps: Sequence[Placed]) -> list[str]:
-    """The steps that one waits for; a call of a delegated step's agent comes after that step."""
+    """Return a step's dependencies; a call of an agent comes after its delegated step."""
     known = {one.id for one in steps}
     named = [*step.depends_on, *([step.parent] if step.parent else [])]
     return [name for name in dict.fromkeys(named) if name in known and name != step.id]
@@ -107,7 +107,7 @@ def _columns(before: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def _rows(columns: Mapping[str, int], before: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Within a column, steps stand about where those stand that they wait for, so that few lines cross."""
+    """Order each column by the rows of the dependencies, so that few lines cross."""
     rows: dict[str, int] = {}
     for column in sorted(set(columns.values())):
         names = [name for name, at in columns.items() if at == column]

@@ -1,4 +1,4 @@
-"""Pages that show: each asks the public API and fills one template. Looking changes nothing."""
+"""Read-only pages: each calls the public API and fills one template."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ EXAMPLES = (
 _RUNS = 30
 _MOST_SEARCHED = 300
 _CARDS = 6
-"""Assistants whose decisions one page shows: the next ones are a click away, and the page stays quick."""
+"""Assistants per page of the inbox, few enough for a fast page."""
 Everything = Annotated[bool, Query(alias="all")]
 
 
 def new_key() -> str:
-    """Names one filled-in form, so that sending it twice does nothing twice."""
+    """Return an idempotency key for one form, so that sending it twice has one effect."""
     return secrets.token_urlsafe(18)
 
 
 @router.get("/")
 async def talk(request: Request, client: Retinue, q: str = "", cursor: str | None = None, draft: str = "") -> Response:
-    """A new conversation, and those before."""
+    """Show the start page: a new assistant, and the list."""
     query = q.strip()
     (found, following), me, notices = await asyncio.gather(
         _conversations(client, query, cursor), client.me(), _notices(client)
@@ -85,7 +85,7 @@ def _owner(me: Me) -> str:
 async def _conversations(
     client: AsyncClient, query: str, cursor: str | None
 ) -> tuple[Sequence[AssistantSummary], str | None]:
-    """A page of conversations, or those among the latest that hold the words."""
+    """Return a page of assistants, or the latest ones that contain the search text."""
     if not query:
         found = await client.assistants.page(limit=_RUNS, cursor=cursor)
         return found.assistants, found.next_cursor
@@ -101,7 +101,7 @@ async def _conversations(
 
 
 async def _notices(client: AsyncClient) -> list[str]:
-    """Return what a person should know about the services of this installation; nothing where that is unknown."""
+    """Return notices about the capabilities of this installation; empty if unknown."""
     try:
         found = await client.capabilities()
     except ClientError:
@@ -113,7 +113,7 @@ async def _notices(client: AsyncClient) -> list[str]:
 
 @router.get("/assistants/{assistant_id}")
 async def run(request: Request, client: Retinue, assistant_id: str, *, everything: Everything = False) -> Response:
-    """One conversation: what was said, what happens, what waits."""
+    """Show one assistant: messages, steps, approvals."""
     view = await client.assistants.get(assistant_id)
     return await page(
         request,
@@ -149,7 +149,7 @@ def _can_undo(view: Assistant) -> bool:
 
 @router.get("/assistants/{assistant_id}/receipt")
 async def receipt(request: Request, client: Retinue, assistant_id: str) -> Response:
-    """What was done, with whose consent, and how to take it back."""
+    """Show a receipt: what was done, with whose consent, and how to undo it."""
     found, view = await asyncio.gather(client.assistants.receipt(assistant_id), client.assistants.get(assistant_id))
     return await page(
         request,
@@ -166,7 +166,7 @@ async def receipt(request: Request, client: Retinue, assistant_id: str) -> Respo
 
 @router.get("/assistants/{assistant_id}/export")
 async def export(client: Retinue, assistant_id: str) -> Response:
-    """Everything about one conversation, as JSON."""
+    """Return everything about one assistant as JSON."""
     view, said, found = await asyncio.gather(
         client.assistants.get(assistant_id),
         client.assistants.conversation(assistant_id),
@@ -186,7 +186,7 @@ async def export(client: Retinue, assistant_id: str) -> Response:
 
 @router.get("/assistants/{assistant_id}/fork")
 async def fork(request: Request, client: Retinue, assistant_id: str, step: str) -> Response:
-    """The form to go on from a step with other words or values."""
+    """Show the form for a fork from a step."""
     return await show_fork(request, client, await client.assistants.get(assistant_id), step)
 
 
@@ -199,7 +199,7 @@ async def show_fork(
     filled: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
-    """That form, with what was filled in and found wrong before."""
+    """Render the form, with the values and errors of an earlier attempt."""
     step = next((one for one in view.steps if one.id == step_id), None)
     if step is None:
         return await missing(request, client, "There is no such step")
@@ -223,13 +223,13 @@ async def show_fork(
 
 
 async def tools(client: AsyncClient) -> dict[str, Tool]:
-    """All tools that were announced, by name."""
+    """Return all registered tools by name."""
     found = await client.capabilities()
     return {tool.name: tool for one in found.capabilities for tool in one.tools}
 
 
 async def titles(request: Request, client: AsyncClient) -> Mapping[str, str]:
-    """What tools are called, by name; asked for now and then, since it hardly ever changes. Empty where nobody can say."""
+    """Return the titles of tools by name, cached since they rarely change; empty if unknown."""
     state = request.app.state
     asked_at, found = getattr(state, "console_titles", (-_TITLES_LAST, {}))
     if time.monotonic() - asked_at < _TITLES_LAST:
@@ -243,17 +243,17 @@ async def titles(request: Request, client: AsyncClient) -> Mapping[str, str]:
 
 
 _TITLES_LAST = 30.0
-"""Seconds."""
+"""Seconds for which titles are cached."""
 
 
 async def missing(request: Request, client: AsyncClient | None, title: str) -> Response:
-    """A page that says that there is nothing here."""
+    """Show a page for something that does not exist."""
     return await page(request, "problem.html", client, title=title, here="", detail="", again=None, code=404)
 
 
 @router.get("/approvals")
 async def inbox(request: Request, client: Retinue, cursor: str | None = None) -> Response:
-    """All that waits for the person. The frame goes ahead, since client each run what it wants takes its time."""
+    """Show the pending approvals. The frame is sent first, since reading all runs takes a while."""
     found = Waiting()
 
     async def fill() -> None:
@@ -281,7 +281,7 @@ async def inbox(request: Request, client: Retinue, cursor: str | None = None) ->
 
 @dataclass
 class Waiting:
-    """What the inbox shows, once it is known."""
+    """The content of the inbox, filled in later."""
 
     items: Sequence[InboxItem] = ()
     unreadable: Sequence[str] = ()
@@ -291,7 +291,7 @@ class Waiting:
 
 
 def _alike(items: Sequence[InboxItem]) -> dict[str, tuple[str, int]]:
-    """Tools of which several decisions wait: what they do, and how many there are."""
+    """Return tools with several pending approvals: title and number."""
     found: dict[str, tuple[str, int]] = {}
     for item in items:
         if item.kind == "action":
@@ -303,14 +303,14 @@ def _alike(items: Sequence[InboxItem]) -> dict[str, tuple[str, int]]:
 async def decision(
     request: Request, client: Retinue, assistant_id: str, approval_id: str, *, edit: bool = False
 ) -> Response:
-    """One decision: where notifications lead. Looking decides nothing."""
+    """Show one approval, the target of notifications. Opening it decides nothing."""
     view = await client.assistants.get(assistant_id)
     return await show_decision(request, client, view, approval_id, edit=edit)
 
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One step of a plan that waits for a decision, as a part of a form."""
+    """One step of a pending plan, as a part of a form."""
 
     id: str
     tool: str
@@ -329,7 +329,7 @@ async def show_decision(
     filled: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
-    """The page of one decision, with what was filled in and found wrong before."""
+    """Render the page of one approval, with the values and errors of an earlier attempt."""
     approval = next((one for one in view.approvals if one.id == approval_id), None)
     if approval is None:
         return await missing(request, client, "There is no such decision")
@@ -371,7 +371,7 @@ def _planned(
 
 
 def planned_steps(approval: Approval) -> list[tuple[str, str, dict[str, JsonValue]]]:
-    """Of a plan that waits for a decision: id, tool and arguments of each step."""
+    """Return id, tool and arguments of each step of a pending plan."""
     steps = approval.args.get("steps")
     found = []
     for step in steps if isinstance(steps, list) else []:
@@ -383,7 +383,7 @@ def planned_steps(approval: Approval) -> list[tuple[str, str, dict[str, JsonValu
 
 @router.get("/schedules")
 async def schedules(request: Request, client: Retinue) -> Response:
-    """What runs by itself."""
+    """Show the schedules."""
     return await show_schedules(request, client)
 
 
@@ -394,7 +394,7 @@ async def show_schedules(
     filled: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
-    """The page of schedules, with what was filled in and found wrong before."""
+    """Render the page of schedules, with the values and errors of an earlier attempt."""
     listed = (await client.schedules.list()).schedules
     whole: list[Schedule] = await asyncio.gather(*(client.schedules.get(one.id) for one in listed))
     return await page(
@@ -414,7 +414,7 @@ async def show_schedules(
 
 @router.get("/grants")
 async def grants(request: Request, client: Retinue, *, everything: Everything = False) -> Response:
-    """What may be done without client."""
+    """Show the grants."""
     found = (await client.grants.list(everything=everything)).grants
     return await page(
         request, "grants.html", client, title="Grants", here="/grants", grants=found[::-1], everything=everything
@@ -423,14 +423,14 @@ async def grants(request: Request, client: Retinue, *, everything: Everything = 
 
 @router.get("/budget")
 async def budget(request: Request, client: Retinue) -> Response:
-    """What was used today, and of how much."""
+    """Show the usage of today and its limits."""
     used = await client.usage()
     return await page(request, "budget.html", client, title="Usage", here="/budget", usage=used)
 
 
 @router.get("/capabilities")
 async def capabilities(request: Request, client: Retinue) -> Response:
-    """Which services there are, and how they are."""
+    """Show the capabilities and their state."""
     found = sorted((await client.capabilities()).capabilities, key=lambda one: one.name)
     answers = any(one.name == "reasoning" and one.healthy for one in found)
     return await page(
@@ -446,7 +446,7 @@ async def capabilities(request: Request, client: Retinue) -> Response:
 
 
 async def _pauses(client: AsyncClient) -> list[ModelPause]:
-    """The language models that are left alone; none where nobody can say."""
+    """Return the paused language models; empty if unknown."""
     try:
         return (await client.pauses()).pauses
     except ClientError:
@@ -455,14 +455,14 @@ async def _pauses(client: AsyncClient) -> list[ModelPause]:
 
 @router.get("/account")
 async def account(request: Request, client: Retinue) -> Response:
-    """Who the person is, and their keys."""
+    """Show the account and its API keys."""
     return await show_account(request, client)
 
 
 async def show_account(
     request: Request, client: AsyncClient, *, made: NewApiKey | None = None, wrong: str = ""
 ) -> Response:
-    """The page of the account, with a key that was just made, or with what was wrong about the form."""
+    """Render the account, with a new key or the form's error."""
     me = await client.me()
     try:
         keys = (await client.keys.list()).keys
@@ -485,5 +485,5 @@ async def show_account(
 
 @router.get("/signin")
 async def signin(request: Request, to: str = "/") -> Response:
-    """Where somebody who is not known yet signs in."""
+    """Show the sign-in page."""
     return await page(request, "signin.html", None, title="Sign in", here="", to=to, wrong=None)

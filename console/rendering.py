@@ -1,4 +1,4 @@
-"""How a page is made: templates with every value escaped, the person's clock, and what goes wrong in words."""
+"""Renders pages: templates with escaped values, times in the person's time zone, messages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MESSAGES = {
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a text; with an address where it is a link."""
+    """A piece of a text; with an address if it is a link."""
 
     text: str
     url: str = ""
@@ -61,14 +61,14 @@ class Part:
 
 @dataclass(frozen=True)
 class FlashMessage:
-    """What the page says of what the person just did."""
+    """A message about the person's last action."""
 
     kind: str
     text: str
 
 
 def with_links(text: str) -> Iterator[Part]:
-    """A text as pieces. Links are made only of plain web addresses, and say whose they are; nothing else becomes markup."""
+    """Split a text into pieces. Only plain web addresses become links, with their host; nothing else becomes markup."""
     end = 0
     for match in _LINK.finditer(text):
         url = match.group().rstrip(".,;:!?")
@@ -90,12 +90,12 @@ def _host(url: str) -> str | None:
 
 
 def as_json(value: Any) -> str:
-    """A value as readable JSON."""
+    """Return a value as readable JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2, default=str)
 
 
 def title_of(step: Any, titles: Mapping[str, str]) -> str:
-    """What a step does, in words; where nobody told its tool's title, its name without the capability."""
+    """Return the title of a step's tool; if unknown, its name without the capability."""
     if step.tool in titles:
         return titles[step.tool]
     name = step.tool.partition(".")[2] or step.tool or "goal"
@@ -104,7 +104,7 @@ def title_of(step: Any, titles: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Leaf:
-    """When an event takes place, as a leaf of a calendar has it, on the clock that the action names."""
+    """The date and time of an event as a calendar leaf, in the action's own UTC offset."""
 
     month: str
     day: str
@@ -113,7 +113,7 @@ class Leaf:
 
 
 def leaf_of(approval: Approval) -> Leaf | None:
-    """The leaf of an action that enters or moves an event; None for all others."""
+    """Return the leaf of an action that creates or moves an event; None for others."""
     if approval.card is None or approval.card.form != "event":
         return None
     start, end = _moment(approval.args.get("start")), _moment(approval.args.get("end"))
@@ -133,20 +133,20 @@ def _moment(value: Any) -> datetime | None:
 
 
 def status_words(run: Assistant | AssistantSummary) -> str:
-    """An assistant's status in words."""
+    """Return an assistant's status in words."""
     over = isinstance(run, Assistant) and run.turn_is_over
     return words.chat_status(run.status, turn_is_over=over, outcome=run.outcome)
 
 
 @cache
 def files() -> dict[str, bytes]:
-    """The page's own files, by name."""
+    """Return the static files by name."""
     return {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir()) if path.is_file()}
 
 
 @cache
 def digest() -> str:
-    """A print of all of them: modules name each other, so that they are of one version or do not work."""
+    """Return a digest of all files: modules import each other, so they must be of one version."""
     found = hashlib.sha256()
     for name, content in files().items():
         found.update(f"{name} {len(content)}\n".encode() + content)
@@ -154,13 +154,13 @@ def digest() -> str:
 
 
 def static(name: str) -> str:
-    """The address of a file, which changes whenever one of them does, so that browsers may keep it."""
+    """Return the address of a file, which changes with any file, so that browsers may cache it."""
     return f"/static/{digest()}/{name}"
 
 
 @cache
 def templates() -> Environment:
-    """The templates. Whatever is put into them is escaped."""
+    """Return the template environment, which escapes every value."""
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -201,15 +201,15 @@ async def page(
     then: Callable[[], Awaitable[None]] | None = None,
     **values: Any,
 ) -> Response:
-    """A page.
+    """Render a page.
 
     Args:
-        request: Of the browser.
-        template: Its file.
+        request: The browser's request.
+        template: The template's file name.
         client: The public client; None on pages for people who are not signed in.
         code: The HTTP status.
-        then: Fills in what only the content shows. Browsers get the frame before, and load what it names meanwhile.
-        values: For the template.
+        then: Loads the content. Browsers get the frame before, and load its files in the meantime.
+        values: Variables of the template.
     """
     where, now = words.zone(request.cookies.get("retinue_tz")), datetime.now(UTC)
     common: dict[str, Any] = {
@@ -236,7 +236,7 @@ async def page(
 
 
 async def _in_two(pieces: Iterator[str], then: Callable[[], Awaitable[None]]) -> AsyncIterator[str]:
-    """The frame, and what stands in it: templates are rendered piece by piece."""
+    """Yield the frame, then the content: templates are rendered piece by piece."""
     yield "".join(iter(lambda: next(pieces), _PAUSE))
     await then()
     yield "".join(pieces)
@@ -248,13 +248,13 @@ def _flash(request: Request) -> FlashMessage | None:
 
 
 async def _about(client: AsyncClient, values: dict[str, Any]) -> dict[str, Any]:
-    """What every page shows: who the person is, and how much waits for them."""
+    """Return the variables of every page: the person, and the number of pending approvals."""
     found: dict[str, Any] = {}
     try:
         if "me" not in values:
             found["me"] = await client.me()
         if "count" not in values:
             found["count"] = (await client.approvals.list(limit=0)).waiting
-    except ClientError:  # the page itself is worth more than what stands above it
+    except ClientError:  # the page is more important than its header
         pass
     return found

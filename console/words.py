@@ -1,4 +1,4 @@
-"""Words and times as people read them. Pure."""
+"""Words and times for people. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUS: Mapping[str, str] = {
 }
 """An assistant's status in words."""
 OUTCOME: Mapping[str, str] = {"answered": "Answered", "nothing_changed": "Nothing changed"}
-"""The same of a completed assistant that did less than what is called done."""
+"""The status of a completed assistant without effects."""
 STEP: Mapping[str, str] = {
     "pending": "not started",
     "awaiting_approval": "needs a decision",
@@ -47,7 +47,7 @@ MARK: Mapping[str, str] = {
     "unknown": "!",
     "undone": "↶",
 }
-"""The same as one sign, which never stands without the words."""
+"""A step's status as one sign, always shown with the words."""
 DECISION: Mapping[str, str] = {
     "pending": "pending",
     "approved": "approved",
@@ -62,7 +62,7 @@ BUTTONS: Mapping[str, tuple[str, str, str]] = {
     "budget": ("Raise the limit", "Cancel", "Other amounts"),
     "repeat": ("Do it again", "Do not repeat", ""),
 }
-"""What yes, no and something else are called, by the kind of a decision."""
+"""Labels of the buttons approve, reject and edit, by the kind of approval."""
 AT_EXPIRY: Mapping[str, str] = {
     "deny": "it is not done",
     "allow": "it is done",
@@ -77,23 +77,23 @@ OFTEN: Mapping[str, str] = {
     "month": "On the first of each month",
     "cron": "At other times (cron)",
 }
-"""How often something runs, as the weekday of a cron expression; or the first of the month, or an expression."""
+"""Choices of a schedule: the weekday of a cron expression, the first of the month, or any expression."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def chat_status(status: str, *, turn_is_over: bool, outcome: str | None = None) -> str:
-    """An assistant's status; a chat that has answered waits for nothing but the next message.
+    """Return an assistant's status in words.
 
     Args:
-        status: As the API says it.
-        turn_is_over: It is such a chat.
-        outcome: What a completed one did.
+        status: The API's status.
+        turn_is_over: Whether it is a chat that waits for the next message.
+        outcome: The outcome of a completed assistant.
     """
     return "Answered" if turn_is_over else OUTCOME.get(outcome or "", STATUS.get(status, status.replace("_", " ")))
 
 
 def zone(name: str | None) -> ZoneInfo:
-    """The zone of that name, as a cookie holds it; UTC where there is none such."""
+    """Return the time zone in a cookie; UTC if it is unknown."""
     try:
         return ZoneInfo(unquote(name or "UTC"))
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -101,7 +101,7 @@ def zone(name: str | None) -> ZoneInfo:
 
 
 def moment(at: datetime, where: ZoneInfo, *, now: datetime) -> str:
-    """A time on the person's clock, as short as it can be: `14:05`, `Tue 14:05`, `3 Dec 14:05`, `3 Dec 2027 14:05`."""
+    """Return a time in the person's time zone, as short as possible: `14:05`, `Tue 14:05`, `3 Dec 14:05`, `3 Dec 2027 14:05`."""
     local, today = at.astimezone(where), now.astimezone(where)
     clock = f"{local:%H:%M}"
     if local.date() == today.date():
@@ -113,7 +113,7 @@ def moment(at: datetime, where: ZoneInfo, *, now: datetime) -> str:
 
 
 def cron(often: str, at: str, *, other: str) -> str:
-    """The cron expression for one of `OFTEN` at a time of day such as `07:30`; `other` where that is not enough."""
+    """Return the cron expression for a choice of `OFTEN` at a time such as `07:30`; otherwise `other`."""
     hour, _, minute = at.partition(":")
     if often == "cron" or often not in OFTEN or not (hour.isdecimal() and minute.isdecimal()):
         return other
@@ -122,7 +122,7 @@ def cron(often: str, at: str, *, other: str) -> str:
 
 
 def when_runs(expression: str) -> str:
-    """A cron expression as such a choice, or as it stands where it is none."""
+    """Return a cron expression in words, or unchanged if no choice fits."""
     parts = expression.split()
     if len(parts) == 5 and parts[0].isdecimal() and parts[1].isdecimal() and parts[3] == "*":
         often = "month" if parts[2] == "1" and parts[4] == "*" else parts[4] if parts[2] == "*" else ""
@@ -132,14 +132,14 @@ def when_runs(expression: str) -> str:
 
 
 def took(started: datetime | None, finished: datetime | None) -> str:
-    """How long something took: `0.4 s`, `12 s`, `3 min 5 s`; empty where it has not ended."""
+    """Return a duration: `0.4 s`, `12 s`, `3 min 5 s`; empty if it has not ended."""
     if started is None or finished is None:
         return ""
     return lasting((finished - started).total_seconds())
 
 
 def lasting(seconds: float) -> str:
-    """A length of time."""
+    """Return a duration in words."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"
     if seconds < _MINUTE:
@@ -156,12 +156,12 @@ def lasting(seconds: float) -> str:
 
 
 def left(until: datetime, *, now: datetime | None = None) -> str:
-    """How much time is left: `expires in 5 min`, or `expired`."""
+    """Return the remaining time: `expires in 5 min`, or `expired`."""
     seconds = (until - (now or datetime.now(UTC))).total_seconds()
     return f"expires in {lasting(seconds)}" if seconds > 0 else "expired"
 
 
 def amount(number: float) -> str:
-    """A number with thin spaces between thousands."""
+    """Return a number with thin spaces between thousands."""
     text = f"{number:,.4f}".rstrip("0").rstrip(".") if isinstance(number, float) and number % 1 else f"{int(number):,}"
     return text.replace(",", "\u202f")
