@@ -77,7 +77,7 @@ class GrantList(BaseModel):
 
 
 class UsageToday(BaseModel):
-    """What the caller has used today."""
+    """The caller's usage of today."""
 
     day: str = Field(description="ISO date")
     timezone: str = Field(description="the installation's time zone, which defines the days of all budgets")

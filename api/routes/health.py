@@ -79,7 +79,7 @@ async def _waiting_behind_temporal(state: AppState) -> dict[str, str]:
 
 
 async def _why_no_worker(state: AppState) -> str:
-    """What is wrong with the workflow workers: none lives, or Temporal routes no work to those that do."""
+    """Return the problem of the workflow workers: none is running, or Temporal routes no work to them."""
     if idle := await why_idle(state.client, WORKFLOW_QUEUE):
         return f"no worker of the current version polls the workflows; {idle}"
     return f"no worker polls the workflows{await _last_start(state)}"

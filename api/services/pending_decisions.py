@@ -193,7 +193,7 @@ def _choice(decision: Decision) -> str:
 
 
 def _content(decision: Decision) -> tuple[object, ...]:
-    """Return what two decisions of one person about one thing must have in common to be the same."""
+    """Return the part of a decision that repeated decisions have in common."""
     if isinstance(decision, Decide):
         return decision.decision, decision.args_hash, decision.args
     return (decision.choice,)

@@ -25,7 +25,7 @@ _DONE = frozenset({StepStatus.COMPLETED, StepStatus.UNDONE, StepStatus.UNKNOWN})
 
 
 class Consent(BaseModel):
-    """Who or what allowed an effect."""
+    """The consent for an effect."""
 
     how: str = Field(description="'automatic', 'grant' or 'approval'")
     says: str = Field(description="the consent in words")

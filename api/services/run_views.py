@@ -57,13 +57,13 @@ async def ended_view(
     converter: DataConverter,
     query: Callable[[], Awaitable[AssistantView]],
 ) -> tuple[AssistantView, bool]:
-    """Return the view of an ended run, and whether the run itself told it.
+    """Return the view of an ended run, and whether the run itself returned it.
 
     Args:
-        description: Of the run.
-        history: The whole of it.
-        converter: For this run's payloads.
-        query: Asks the run, which costs a replay; for runs that left no view in their last event.
+        description: The run's description.
+        history: Its whole history.
+        converter: The converter of its payloads.
+        query: Queries the run, which costs a replay; for runs without a view in their last event.
     """
     if recorded := await recorded_view(history, converter):
         return recorded, True
@@ -76,7 +76,7 @@ async def ended_view(
 
 
 async def view_by_server(description: WorkflowExecutionDescription) -> AssistantView:
-    """Return what the server alone knows of a run: it is kept, and waits for a workflow worker while it is open."""
+    """Return the view that the server alone has: an open run is safe and waits for a workflow worker."""
     message = await description.memo_value(MESSAGE_MEMO, "", type_hint=str)
     is_open = description.status is WorkflowExecutionStatus.RUNNING
     return AssistantView(
@@ -262,12 +262,12 @@ def execution_status(status: WorkflowExecutionStatus | None, published: str | No
 
 
 async def undo_steps(client: Client, assistant_id: str, undoings: int) -> list[UndoStep]:
-    """Return what became of the effects that were to be undone after a run's end; of each the last try.
+    """Return the result of undoing effects after a run's end; the last attempt of each.
 
     Args:
-        client: Of Temporal.
+        client: The Temporal client.
         assistant_id: The run.
-        undoings: How many undoings were noted. One that never began, since Temporal was away, is left out.
+        undoings: The number of recorded undos. One that never started, in an outage of Temporal, is ignored.
 
     Raises:
         ServiceUnavailable: No workflow worker answers.

@@ -386,7 +386,7 @@ class Runs(RunList):
         return counts
 
     async def _deliver_or_keep(self, assistant_id: str, decision: Decision) -> bool:
-        """Deliver a decision, or keep it where no workflow worker answers; return whether it counts already."""
+        """Deliver a decision, or store it if no workflow worker answers; return whether it has taken effect."""
         if await self._pending.is_pending(self._client, assistant_id, decision):
             return False
         update_id = str(uuid.uuid4())
@@ -403,7 +403,7 @@ class Runs(RunList):
         return False
 
     async def _may_wait(self, assistant_id: str, decision: Decision) -> bool:
-        """Whether a run is open and may want this decision, as far as the server knows."""
+        """Return whether a run is open and may need this decision, as far as the server knows."""
         description = await self._describe(assistant_id, to=Access.READ)
         asks = isinstance(decision, ChooseForStep) or bool(description.typed_search_attributes.get(PENDING_APPROVALS))
         return asks and description.status is WorkflowExecutionStatus.RUNNING
@@ -429,7 +429,7 @@ class Runs(RunList):
         return {"through": self._credential} if self._credential else {}
 
     async def choose(self, assistant_id: str, step_id: str, choice: WorkerChoice) -> bool:
-        """Decide about a step without a worker; return whether that counts already. If not, it is stored.
+        """Decide about a step without a worker; return whether it has taken effect. If not, it is stored.
 
         Raises:
             NotFound: No such run.

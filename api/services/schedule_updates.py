@@ -1,7 +1,7 @@
-"""Schedules follow the policy file and the rights of who made them: what was allowed at the making may be so no longer.
+"""Updates schedules to the current policy file and to the current rights of their creators.
 
-Temporal starts a schedule's runs with arguments that it keeps, whether the API is there or not. So the API looks at all of
-them when it starts, since it reads the policy file then, when a key is revoked, and every hour.
+Temporal starts a schedule's runs with stored arguments, whether or not the API is running. So the API checks all
+schedules at its start, when it reads the policy file, when a key is revoked, and every hour.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _log = logging.getLogger("retinue.api")
 
 @dataclass(frozen=True)
 class ScheduleUpdates:
-    """Brings schedules up to date.
+    """Updates schedules.
 
     Args:
-        client: Of Temporal.
-        people: Know what credentials may do now.
-        schedules_of: The schedules of an owner, as the API serves them to whoever comes with a credential.
-        soon: Set when there is a reason to look now.
+        client: The Temporal client.
+        people: The authenticator, for the current rights of credentials.
+        schedules_of: Returns the service for an owner's schedules, as reached with a credential.
+        soon: Set to check now.
     """
 
     client: Client

@@ -309,7 +309,7 @@ class Schedules:
         return TYPE, self._runs.input_for(wish, timezone=timezone, schedule_id=schedule_id)
 
     async def update_start(self, schedule_id: str, old: StartAssistant, terms: ScheduleTerms) -> None:
-        """Let a schedule's runs have what of its terms holds now, for the caller with this credential."""
+        """Update a schedule's policy and budget to what this credential may use now."""
         new = self._start_now(schedule_id, old, terms)
         if new == old:
             return
@@ -375,7 +375,7 @@ class Schedules:
         """Return the current schedule.
 
         Raises:
-            NotFound: There is none, or it is somebody else's.
+            NotFound: It does not exist, or belongs to another person.
         """
         return await self._shown(await self._describe(schedule_id))
 

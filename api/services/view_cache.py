@@ -29,7 +29,7 @@ class KnownViews:
         *,
         with_attempts: bool = True,
     ) -> AssistantView:
-        """Return the run's own view of itself.
+        """Return the run's view, cached or read.
 
         Args:
             description: The run's current description; later changes appear in the next one.
@@ -49,7 +49,7 @@ class KnownViews:
         return view
 
     def last(self, description: WorkflowExecutionDescription) -> AssistantView | None:
-        """Return the last view of the same execution, for when nobody can be asked: newer or not, nobody knows."""
+        """Return the last view of the same execution, possibly stale, for when no worker answers."""
         found = self._known.get(description.id)
         return found[1] if found is not None and found[0][0] == description.run_id else None
 

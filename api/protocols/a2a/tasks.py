@@ -49,7 +49,7 @@ def task_of(view: AssistantView, context_id: str, base: str, *, history: int | N
     Args:
         view: The assistant.
         context_id: The task's context.
-        base: The front door's address, with a slash at its end.
+        base: The API's address, with a trailing slash.
         history: How many of the last messages to include; None for the maximum.
     """
     most = _HISTORY if history is None else max(0, min(history, _HISTORY))

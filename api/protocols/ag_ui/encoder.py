@@ -78,7 +78,7 @@ def encoded(event: BaseEvent) -> bytes:
 
 @dataclass
 class ClientState:
-    """What a client knows.
+    """The data that a client has.
 
     Args:
         ids: Ids of messages and tool calls, with the text of messages.
@@ -363,7 +363,7 @@ def _json(value: JsonValue) -> str:
 
 
 def _patch(before: dict[str, Any], now: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What differs, as JSON Patch below `/assistant`: steps one by one while their number stays, else all of them."""
+    """Return the difference as JSON Patch below `/assistant`: single steps if their number is unchanged, otherwise all."""
     for name, value in now.items():
         if value == before[name]:
             continue

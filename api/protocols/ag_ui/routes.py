@@ -1,7 +1,7 @@
 """`POST /ag-ui`: one run of a thread, as server-sent events.
 
-What is refused before the run begins is a problem detail, as everywhere; what goes wrong later ends the stream with
-`RUN_ERROR`. The protocol's SDK is imported at the first request.
+An error before the run starts is a problem detail, as everywhere; a later one ends the stream with `RUN_ERROR`.
+ The protocol's SDK is imported at the first request.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from retinue.errors import RetinueError
 
 router = APIRouter(tags=["doors"], include_in_schema=False)
 ALIVE = 15.0
-"""Seconds of silence after which a comment says that the stream lives."""
+"""Seconds between keep-alive comments."""
 LONGEST = 840.0
-"""Seconds. Then the run ends for this client; the assistant goes on."""
+"""Time limit of a run in seconds; the assistant continues."""
 _LAST = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 _ENCODER = "api.protocols.ag_ui.encoder"
 _HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _COMMENT = b": the assistant is running\n\n"
-_GONE = ("The assistant cannot be followed any more; start a run without a new message to hear how it stands.", "gone")
+_GONE = ("The assistant can no longer be followed; start a run without a new message to get its state.", "gone")
 
 
 @router.post("/ag-ui/", dependencies=[needs(Permission.ASK)])
 @router.post("/ag-ui", dependencies=[needs(Permission.ASK)])
 async def run(body: RunInput, call: Call) -> StreamingResponse:
-    """A run of the protocol. docs/protocol-ag-ui.md says how threads and runs become assistants and their turns."""
+    """Stream a run of the protocol. docs/protocol-ag-ui.md explains how threads and runs become assistants and their turns."""
     thread = Thread(body, call)
     turn = await thread.start()
     encoder = (await asyncio.to_thread(import_module, _ENCODER)).AgUiEncoder(body, turn, call.base)
@@ -61,7 +61,7 @@ async def _stream(thread: Thread, turn: StartedTurn, encoder: Any, call: CallCon
 
 
 async def _events(turn: StartedTurn, encoder: Any, call: CallContext) -> AsyncIterator[Any]:
-    """The events up to the end, and None where nothing happened for a while."""
+    """Yield the events up to the end, and None after a while without any."""
     folded = Folded(turn.assistant_id)
     now = asyncio.get_running_loop().time
     until = now() + LONGEST
@@ -85,7 +85,7 @@ async def _events(turn: StartedTurn, encoder: Any, call: CallContext) -> AsyncIt
 
 
 def _encoded(events: Sequence[Event], folded: Folded, encoder: Any) -> Iterator[Any]:
-    """What these events come to: news of the run, its end, or else pieces of what is being written."""
+    """Encode these events: changes of the run, its end, or pieces of a draft."""
     kinds = {event.kind for event in events}
     for event in events:
         folded.fold(event)

@@ -1,4 +1,4 @@
-"""The events of a run, folded back into what they tell of (docs/events.md). Pure."""
+"""Builds a run's view from its events (docs/events.md). Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ITS_OWN_KIND = frozenset({EventKind.MESSAGE, EventKind.PLAN, EventKind.STEP, Ev
 
 
 class Folded:
-    """A run as far as it was told.
+    """The view of a run, built from its events.
 
     Attributes:
-        messages: Of the conversation, by their places in it.
+        messages: The messages by position.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -25,7 +25,7 @@ class Folded:
         self._approvals: dict[str, dict[str, Any]] = {}
 
     def fold(self, event: Event) -> None:
-        """Take what an event tells in place of what was known."""
+        """Apply an event."""
         data = event.data
         if event.kind is EventKind.MESSAGE:
             self.messages[data["index"]] = Message.model_validate(data)
@@ -39,7 +39,7 @@ class Folded:
             self._fields |= data
 
     def view(self) -> AssistantView:
-        """The view so far. The conversation stands in `messages`, with its places."""
+        """Return the view so far. The messages are in `messages`, by position."""
         approvals = list(self._approvals.values())
         plan = {"steps": self._steps} if self._steps else None
         return AssistantView.model_validate({**self._fields, "messages": [], "plan": plan, "approvals": approvals})

@@ -81,8 +81,8 @@ class Thread:
     """One run of one thread.
 
     Args:
-        asked: What the client sent.
-        call: Who calls.
+        asked: The client's request.
+        call: The caller's context.
     """
 
     def __init__(self, asked: RunInput, call: CallContext) -> None:

@@ -231,7 +231,7 @@ async def call_tool(call: CallContext, name: str, arguments: dict[str, Any], *, 
     """Call a tool.
 
     Args:
-        call: Who calls.
+        call: The caller's context.
         name: The tool.
         arguments: The client's arguments.
         key: The client's idempotency key.

@@ -58,7 +58,7 @@ async def call_capability(
     """Call a tool as a run of one step, and wait for it.
 
     Args:
-        call: Who calls.
+        call: The caller's context.
         manifest: The capability.
         name: The tool, without the capability's name.
         arguments: The client's arguments.

@@ -42,7 +42,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
     }
     for code in (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 431, 503)
 }
-"""What is refused before anybody looks at the path is a problem detail here too."""
+"""Answer of errors before routing: a problem detail, as elsewhere."""
 
 
 class OpenAiRoute(APIRoute):

@@ -95,7 +95,7 @@ class InputText(BaseModel):
 
 
 class InputMessage(BaseModel):
-    """What the person said."""
+    """A message of the person."""
 
     type: Literal["message"] = "message"
     id: str
@@ -105,7 +105,7 @@ class InputMessage(BaseModel):
 
 
 class InputItems(BaseModel):
-    """A page of what an answer was made from."""
+    """A page of the input of an answer."""
 
     object: Literal["list"] = "list"
     data: list[InputMessage | OutputMessage]

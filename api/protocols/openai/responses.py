@@ -112,7 +112,7 @@ async def input_items(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> InputItems:
-    """What was said in the conversation up to the words that were answered, with them."""
+    """Return the messages up to the answered one, including it."""
     turn = _earlier_turn(request, runs, events, state, me)
     view = await turn.resume(_request_of(response_id))
     items = [_item(view.id, index, message) for index, message in turn.heard(view)]
@@ -258,7 +258,7 @@ class _Made:
     Args:
         id: The response's id.
         turn: The turn of the assistant.
-        base: The front door's address, with a slash at its end.
+        base: The API's address, with a trailing slash.
         asked: The request; None if it is not available.
         structured: Whether the request has a schema.
     """

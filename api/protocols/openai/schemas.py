@@ -33,7 +33,7 @@ class ChatMessage(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """How to stream."""
+    """Options of a stream."""
 
     include_usage: StrictBool | None = False
 
@@ -146,7 +146,7 @@ class Models(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """What went wrong."""
+    """The body of an error."""
 
     message: str
     type: str

@@ -47,7 +47,7 @@ STREAM = "text/event-stream"
 NO_STORE = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _TELLING = frozenset({EventKind.STATUS, EventKind.MESSAGE, EventKind.APPROVAL, EventKind.QUESTION, EventKind.END})
 _LOOKS_AT_END, _STOP_WAIT = 3, 3.0
-"""How often, and for how many seconds each time, the end of a run that was cancelled is waited for."""
+"""Number of waits, and seconds of each, for the end of a cancelled run."""
 _AGAIN = 1.0
 """Seconds between two looks at a run that can no longer be followed."""
 
@@ -153,7 +153,7 @@ class Turn:
         return view
 
     def heard(self, view: AssistantView) -> list[tuple[int, Message]]:
-        """What was said up to this request and with it, by its place in the conversation, as far as the view has it."""
+        """Return the messages up to this request, including it, by position, as far as the view has them."""
         at = _asked_at(view, self._place.told, self._history.asked)
         until = self._place.told if at is None else at + 1
         found = ((index, _at(view, index)) for index in range(until))

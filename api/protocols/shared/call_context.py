@@ -33,7 +33,7 @@ class CallContext:
 
 
 def call_context(request: Request, runs: MyRuns, events: MyEvents, state: State, me: Caller) -> CallContext:
-    """Gather what one call needs, as a dependency of a route."""
+    """Build the context of one call, as a dependency of a route."""
     return CallContext(me, runs, events, state, str(request.base_url))
 
 

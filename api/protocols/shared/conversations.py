@@ -14,7 +14,7 @@ from retinue.store import Store
 
 @dataclass(frozen=True)
 class ConversationPosition:
-    """A place in a conversation.
+    """A position in a conversation.
 
     Args:
         assistant_id: The run.
