@@ -1,5 +1,5 @@
-"""A stand-in model server: it speaks OpenAI's protocol and plans by rules instead of by a neural network.
+"""The offline model server: it speaks OpenAI's protocol and plans by rules instead of a neural network.
 
-The room is an outside server as a hosted model would be, so it imports nothing of the rest of the project: all that it
-knows about agents and tools arrives in the request.
+It is an external server like a hosted model, so it imports nothing of the rest of the project: everything about agents
+and tools is in the request.
 """

@@ -1,4 +1,4 @@
-"""Tells the kinds of requests apart and answers each: a plan, a loop over tools, a final answer, a text."""
+"""Dispatches the kinds of requests: a plan, a loop over tools, a final answer, a text."""
 
 import json
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def _values(messages: list[Message]) -> dict[str, Any]:
 
 
 def _text(messages: list[Message]) -> str:
-    """The final answer or a composed text; for anything else, what this server is."""
+    """Return the final answer or a composed text; for anything else, a description of this server."""
     asked = next((message.text for message in reversed(messages) if message.role == "user"), "")
     task = _json_object(asked)
     if task.get("task") == "reply":
@@ -86,7 +86,7 @@ def _plan(messages: list[Message]) -> dict[str, Any]:
 
 
 def _is_planned(messages: list[Message]) -> bool:
-    """Whether steps were made since the person last said something: the first round plans all that these rules read."""
+    """Return whether there are steps since the person's last message: the first round plans everything these rules read."""
     for message in reversed(messages):
         if message.role == "user":
             return False
@@ -117,7 +117,7 @@ def _offered(text: str) -> dict[str, dict[str, Any]]:
 
 
 def _functions(request: ChatRequest) -> dict[str, dict[str, Any]]:
-    """The functions of an agent's loop, under the names that plans use. What they return is not told there."""
+    """Return the functions of an agent's loop, by the names in plans; without their result schemas."""
     tools = [tool.function for tool in request.tools or []]
     return {tool.name.replace("__", "."): {"args": tool.parameters, "result": {}} for tool in tools}
 

@@ -1,6 +1,6 @@
-"""Reads values out of a mail: the time of the one meeting that it speaks of, what it is about, and whom it is from.
+"""Extracts values from a mail: the time of its one meeting, its subject and its sender.
 
-The grammar of requests reads the sentences. A text that speaks of two times states none clearly, so nothing is given.
+The grammar of requests reads the sentences. A text with two times is ambiguous, so nothing is returned.
 """
 
 import re

@@ -1,7 +1,7 @@
 """An agent's loop: the same planner with one agent's tools, one round of calls at a time.
 
-The server keeps nothing between requests. Each time it makes the same plan from the goal again, looks which of its calls
-are answered in the conversation, and asks for those whose inputs are there.
+The server is stateless. Each time it builds the same plan from the goal, finds the answered calls in the conversation,
+and requests those whose inputs are available.
 """
 
 import json
@@ -36,7 +36,7 @@ def continue_loop(messages: Sequence[Message], setting: Setting, *, may_call: bo
 
 
 def _results(steps: Sequence[Step], messages: Sequence[Message]) -> dict[str, Any]:
-    """What each step gave. Ids of calls may have been renamed on the way, so a call is known by its function and place."""
+    """Return the result of each step. Ids of calls may have been renamed, so a call is matched by function and position."""
     found: dict[str, Any] = {}
     answers = {message.tool_call_id: message.text for message in messages if message.role == "tool"}
     for message in messages:

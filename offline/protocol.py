@@ -1,4 +1,4 @@
-"""The part of OpenAI's Chat Completions that this server speaks: what it reads, what it answers, its errors."""
+"""The supported part of OpenAI's Chat Completions: requests, answers, errors."""
 
 import json
 import time
@@ -75,7 +75,7 @@ class Tool(BaseModel):
 
 
 class JsonSchema(BaseModel):
-    """The schema that a structured answer must follow; its name says what is wanted."""
+    """The schema of a structured answer; its name is the kind of the request."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -92,7 +92,7 @@ class ResponseFormat(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """What a stream carries besides text."""
+    """Options of a stream."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -100,7 +100,7 @@ class StreamOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """A request for a completion. What a rule-based server has no use for (temperature and so on) is ignored."""
+    """A request for a completion. Parameters without meaning here (temperature and so on) are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -140,7 +140,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True)
 class Completion:
-    """What is answered: text, or calls of tools."""
+    """The answer: text, or calls of tools."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()

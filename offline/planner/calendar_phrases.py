@@ -53,7 +53,7 @@ def _checked(event: Event) -> Event:
 
 
 def create(match: Match, draft: Draft) -> None:
-    """Plan a new event; what is missing of title, day and time is asked for."""
+    """Plan a new event; ask for a missing title, day or time."""
     draft.require("calendar.create_event")
     event = match.get("event_rest", Event) or Event(match.when)
     _check_list(event, match)
@@ -147,7 +147,7 @@ def _search(event: Event, match: Match, draft: Draft, *, instead: When | None = 
 
 
 def _check_single(event: Event) -> None:
-    """Only a title, a day and a time can be searched for; whatever else was said must not be passed over."""
+    """Refuse other words: only a title, a day and a time can be searched, and nothing may be ignored."""
     words = set(event.title.casefold().split())
     if not event.quoted and words & _MANY:
         raise Refuse("I can change or delete only one event at a time, named by its title or its time.")
@@ -198,7 +198,7 @@ def delete(match: Match, draft: Draft) -> None:
 
 
 def _check_kind(event: Event, match: Match, draft: Draft) -> None:
-    """What is deleted without a word that it is an event may be a task, or nothing that can be deleted here."""
+    """Refuse a deletion that does not say it is an event: it may be a task, or something else."""
     if event.in_calendar or not event.title or _NO_EVENT & set(event.title.casefold().split()):
         return
     title = event.title.replace('"', "'")

@@ -1,4 +1,4 @@
-"""Cuts a request into clauses and has each read as a whole. What is not read stops everything."""
+"""Splits a request into clauses; each is read as a whole, and an unread one rejects the request."""
 
 import re
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ _ALL_READERS: dict[str, Reader] = {
 
 @dataclass(frozen=True)
 class Clause:
-    """A clause that was read: what it matched, and the rule that says what it means."""
+    """A parsed clause: its match and its rule."""
 
     match: Match
     rule: Rule
@@ -184,7 +184,7 @@ def _first(matcher: Matcher, start: int, end: int) -> Clause | None:
 
 
 def _unread_piece(scan: Scan, start: int, end: int) -> str:
-    """The part behind the longest beginning that would be a clause by itself, else the whole clause."""
+    """Return the part after the longest prefix that is a clause, otherwise the whole clause."""
     for stop in range(end - 1, start, -1):
         if _connectors(scan, stop) and _first(Matcher(scan.until(stop), _ALL_READERS), start, stop):
             return scan.typed(_connectors(scan, stop) or stop, end)

@@ -27,7 +27,7 @@ PART_HOURS = {Part.MORNING: (9, 12), Part.AFTERNOON: (12, 18), Part.EVENING: (18
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A time of day as it was said; `half_day` is "am" or "pm", or empty where it is open and `exact` is false."""
+    """A time of day as written; `half_day` is "am" or "pm", or empty if it is open and `exact` is false."""
 
     hour: int
     minute: int
@@ -38,7 +38,7 @@ class Spoken:
     doubt: Doubt | None = None
 
     def with_half_day(self, half_day: str) -> "Spoken":
-        """The same time with what another word of the sentence says about it."""
+        """Return the time with the half day from another word of the sentence."""
         return self if self.exact or self.half_day else replace(self, half_day=half_day)
 
     def settle(self) -> time | Doubt:

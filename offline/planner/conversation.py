@@ -1,4 +1,4 @@
-"""From a conversation to a plan: the request, the questions that were asked about it, and the answers."""
+"""Converts a conversation to a plan: the request, the questions about it, and the answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ _NEVER_MIND = {"never mind", "nevermind", "forget it", "no", "nothing", "stop", 
 
 @dataclass(frozen=True)
 class Answer:
-    """What becomes of a request: steps, a question, or a reply."""
+    """The result of a request: steps, a question, or a reply."""
 
     steps: tuple[Step, ...] = ()
     question: str | None = None
@@ -40,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a request is read against: the moment, the zone and the tools that may be used."""
+    """The context of a request: the moment, the time zone and the available tools."""
 
     now: datetime
     zone: ZoneInfo
@@ -121,10 +121,10 @@ def _not_understood(unread: Unread) -> str:
 
 
 def _worked_in(text: str, result: Answer, given: str, setting: Setting) -> tuple[str, Answer]:
-    """The request with an answer worked in. An answer that is a request of its own replaces it.
+    """Return the request with an answer inserted. An answer that is a complete request replaces it.
 
-    What the assistant said last may end with a question mark without being a question about the request (a mail that was
-    read aloud, for instance). Then nothing is open, and what the person says next stands alone.
+    The assistant's last message may end with a question mark without being a question about the request (a mail that was
+    read aloud, for instance). Then nothing is open, and the person's next message is a new request.
     """
     if result.ask is None:
         return given, _try(given, setting)

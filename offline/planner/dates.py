@@ -1,7 +1,7 @@
 """Reads days: `tomorrow`, `Friday`, `5 December`, `next week`, `from Monday to Wednesday`.
 
-Strict on purpose. What has two readings comes back with a `Doubt` that names both; what has none comes back as None, and
-the caller then asks.
+Strict on purpose. A text with two readings returns a `Doubt` that names both; one with none returns None, and the
+caller then asks.
 """
 
 import calendar
@@ -20,12 +20,12 @@ _SHORT_MONTHS = {name.casefold(): number for number, name in enumerate(calendar.
 _COUNTS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 COUNTS = {word: number for number, word in enumerate(_COUNTS, 1)} | {"a": 1, "an": 1}
 FAR = 366 * 5
-"""A date further away than this many days is taken for a slip and asked about."""
+"""A date further away than this many days is treated as a typo and asked about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """One day or several in a row, where they stand in the text, and what is doubtful about them."""
+    """One day or consecutive days, their position in the text, and their doubt."""
 
     first: date
     last: date
@@ -52,7 +52,7 @@ def read_days(scan: Scan, at: int) -> Reading | None:
 
 
 def read_day(scan: Scan, at: int) -> Reading | None:
-    """What is written at a place up to the next day, never a stretch from one day to another."""
+    """Parse a single day at a position, never a range of days."""
     return _single(scan, scan.skip(at, "on", "the end of") if scan.low(at) == "on" else at)
 
 
@@ -134,7 +134,7 @@ def _relative(scan: Scan, at: int) -> Reading | None:
 
 
 def weekday_number(scan: Scan, at: int) -> int | None:
-    """The weekday that stands at a place, 0 for Monday. `Sat` and `Sun` are words too, so only written with a capital."""
+    """Return the weekday at a position, 0 for Monday. `Sat` and `Sun` are also words, so they need a capital."""
     word = _bare(scan.low(at))
     if word in ("sat", "sun") and scan.tokens[at].capital:
         return {"sat": 5, "sun": 6}[word]
@@ -179,7 +179,7 @@ def _which(scan: Scan, at: int, end: int, days: list[date]) -> Doubt:
 
 
 def month_number(scan: Scan, at: int) -> int | None:
-    """The month whose name stands at a place."""
+    """Return the month at a position."""
     word = _bare(scan.low(at))
     return MONTHS.get(word, _SHORT_MONTHS.get(word))
 

@@ -1,4 +1,4 @@
-"""Collects the steps of a plan while clauses are read, and remembers what they give, so that later ones can use it."""
+"""Collects the steps of a plan while clauses are read, with their results for later clauses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Json = Any
 
 
 class Gives(StrEnum):
-    """What a step's result is to a person."""
+    """The kind of a step's result."""
 
     FORECAST = "forecast"
     EVENTS = "events"
@@ -27,7 +27,7 @@ class Gives(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an earlier clause gives: which step, what it is, and how to name it in a subject."""
+    """The result of an earlier clause: its step, its kind, and its name in a subject."""
 
     step: str
     gives: Gives
@@ -45,7 +45,7 @@ class Step:
     why: str
 
     def as_json(self) -> dict[str, Json]:
-        """The step as it stands in a plan."""
+        """Return the step in a plan's format."""
         return {
             "id": self.id,
             "tool": self.tool,
@@ -88,10 +88,10 @@ class Draft:
         return name
 
     def require(self, tool: str) -> None:
-        """Make sure that a tool may be used, before anything is asked about its arguments.
+        """Check that a tool is available, before asking about its arguments.
 
         Raises:
-            Refuse: It may not, since its agent is not there.
+            Refuse: Its agent is not available.
         """
         if tool in self.schemas:
             return
@@ -116,11 +116,11 @@ class Draft:
         return list(result.get("properties", {}))
 
     def note(self, step: str, gives: Gives, label: str) -> None:
-        """Remember what a step gives."""
+        """Store the result of a step."""
         self.outcomes.append(Outcome(step, gives, label))
 
     def last(self, *kinds: Gives) -> list[Outcome]:
-        """What earlier clauses give of these kinds, in their order."""
+        """Return the results of earlier clauses of these kinds, in order."""
         return [outcome for outcome in self.outcomes if outcome.gives in kinds]
 
 

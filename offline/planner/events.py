@@ -1,4 +1,4 @@
-"""Reads what is said about an event: its title, time, place and people in any order, to the end of a clause."""
+"""Parses an event: its title, time, place and people in any order, to the end of a clause."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ KINDS = frozenset(
         "vacation|birthday|anniversary|wedding|yoga|workout"
     )
 )
-"""Words that say that something stands in a calendar. Anything else could as well be a task, a subscription or a thing."""
+"""Words for calendar entries. Anything else could be a task, a subscription or a thing."""
 _ADVERBS = ("daily", "weekly", "monthly", "yearly")
 _VAGUE = {"every", "each", "until", "till", "next", "last", "fortnight", "sometime", "soon", "later", "asap", "someday"}
 _VAGUE |= {"eventually", "lunchtime", "dinnertime", "o'clock", "am", "pm", "tonite", "yesterday", "whenever"}
@@ -41,13 +41,13 @@ _VAGUE_PLACES = {"lunchtime", "dinnertime", "night", "dawn", "dusk", "breakfast"
 
 @dataclass
 class Event:
-    """What a clause says about an event.
+    """The data about an event in a clause.
 
     Attributes:
         title: As typed, without articles at its beginning; empty if none.
-        quoted: Whether the title stood in quotes.
-        generic: Whether only a word like "meeting" stands for it.
-        in_calendar: Whether the words say that it stands in the calendar: its kind, a time, or "from my calendar".
+        quoted: Whether the title was in quotes.
+        generic: Whether it is only a word like "meeting".
+        in_calendar: Whether the words say that it is in the calendar: its kind, a time, or "from my calendar".
         unread: A piece that does not belong to an event.
     """
 
@@ -100,7 +100,7 @@ def read_event(scan: Scan, at: int, end: int) -> Event | None:
 
 
 def _known(scan: Scan, at: int, event: Event) -> int | None:
-    """Take what is not the title at a place, and give the place behind it."""
+    """Parse anything but the title at a position; return the position after it."""
     if end := scan.phrase(at, *_IN_CALENDAR):
         return end
     if scan.low(at) == "," and (at + 1 == scan.size or read_when(scan, at + 1) or scan.phrase(at + 1, *_IN_CALENDAR)):
@@ -112,7 +112,7 @@ def _known(scan: Scan, at: int, event: Event) -> int | None:
 
 
 def _quoted_field(scan: Scan, at: int, event: Event) -> int | None:
-    """`called "X"`, `with the note "Y"`: what follows such words is data when it stands in quotes."""
+    """`called "X"`, `with the note "Y"`: quoted text after such words is data."""
     for name, words in (("title", _CALLED), ("description", _NOTE), ("location", _LOCATION)):
         end = scan.phrase(at, *words)
         end = scan.skip(end, ":") if end else None
@@ -236,7 +236,7 @@ def _misspelt(word: str) -> bool:
 
 
 def search_words(event: Event) -> str | None:
-    """What to look for in titles and among attendees: a quoted title as it is, else its telling words; None if there are none."""
+    """Return the search text for titles and attendees: a quoted title unchanged, else its significant words; or None."""
     if event.quoted:
         return event.title
     words = [
@@ -250,7 +250,7 @@ def event_slot(scan: Scan, at: int, end: int) -> Iterable[tuple[int, object]]:
     """An event up to a word that may follow one, or up to the end of the clause."""
     words = ("to", "into", "as", "until", "by", "from", "for")
     stops = [stop for stop in range(at + 1, min(end, at + MAX_WORDS)) if scan.low(stop) in words]
-    # Each candidate is read anew, so few of them are tried: a title seldom holds more such words.
+    # Each candidate is parsed again, so only a few are tried: a title rarely has more such words.
     for stop in stops[:8]:
         event = read_event(scan, at, stop)
         if event and not event.unread:

@@ -1,4 +1,4 @@
-"""Reads what a mail shall say: subject, text, and whether results of other steps belong in it."""
+"""Parses the content of a mail: subject, text, and whether it includes results of other steps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -62,7 +62,7 @@ class Back:
 
 @dataclass
 class Content:
-    """What a mail shall say."""
+    """The content of a mail."""
 
     subject: str = ""
     body: str = ""

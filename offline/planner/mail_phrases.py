@@ -33,7 +33,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Thing:
-    """What is to be mailed: data that this clause itself asks for."""
+    """Return the data to mail that this clause itself requests."""
 
     match: Match
     build: Callable[[Match, Draft], None]
@@ -166,10 +166,10 @@ def _body(gathered: list[Outcome], content: Content, draft: Draft) -> Json:
 
 
 def _input(outcome: Outcome, draft: Draft) -> Json:
-    """What a step gives, for a text.
+    """Return a step's result for a text.
 
-    Of the weather all but the name that the place has at the service: that is a text from outside, and the person's own
-    name for the place says as much.
+    Weather is passed without the service's name of the place: that is a text from outside, and the person's own name
+    is enough.
     """
     [step] = [step for step in draft.steps if step.id == outcome.step]
     fields = draft.result_fields(step.tool)
@@ -251,7 +251,7 @@ def _put_away(match: Match, draft: Draft, tool: str, why: str) -> None:
 
 
 def _is_event(draft: Draft) -> bool:
-    """Whether "it" is an event, since that is what was spoken of last."""
+    """Return whether "it" refers to an event, the last result."""
     kinds = (Gives.MAIL, Gives.MAILS, Gives.EVENT, Gives.EVENTS)
     known = draft.last(*kinds)
     return bool(known) and known[-1].gives in kinds[2:]

@@ -1,4 +1,4 @@
-"""Phrases about meetings that stand in mails: into the calendar with them, and an answer to who wrote."""
+"""Phrases about meetings in mails: add them to the calendar, and reply to the sender."""
 
 from offline.planner.draft import Draft, Gives, Json, reference
 from offline.planner.mail_phrases import newest

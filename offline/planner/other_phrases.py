@@ -1,4 +1,4 @@
-"""Phrases for web pages, and what is said about the server itself."""
+"""Phrases for web pages, and for the server's description of itself."""
 
 from offline.planner.draft import Draft, Gives
 from offline.planner.outcomes import Refuse
@@ -27,7 +27,7 @@ def fetch(match: Match, draft: Draft) -> None:
 
 
 def abilities(match: Match, draft: Draft) -> None:
-    """Say what is understood."""
+    """Reply with the supported requests."""
     del match, draft
     raise Refuse(f"{ABILITIES} {REAL_MODEL}")
 

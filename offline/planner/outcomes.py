@@ -1,4 +1,4 @@
-"""How reading a request can end without steps: a question to the person, or a plain refusal."""
+"""Outcomes of parsing without steps: a question to the person, or a refusal."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ class Doubt:
     """A piece of the text with more than one reading, or with none.
 
     Attributes:
-        question: What to ask; ends with a question mark.
+        question: The question; ends with a question mark.
         start: Where the piece begins in the text.
         end: Where it ends.
-        closed: Whether only a choice may replace the piece, since any other text would change what is done.
-        choices: Pairs of what the question offers and the unmistakable text that may replace the piece.
+        closed: Whether only a choice may replace the piece, since any other text would change the action.
+        choices: Pairs of an offered choice and the unambiguous text that replaces the piece.
     """
 
     question: str
@@ -23,11 +23,11 @@ class Doubt:
 
 
 class Ask(Exception):
-    """Something is missing or doubtful, so the person is asked.
+    """A value is missing or ambiguous, so the person is asked.
 
     Attributes:
         doubt: The question, and the stretch of text that the answer replaces (empty where something is missing).
-        template: How an answer is worked into the text; `{}` stands for it.
+        template: The text for an answer, which replaces `{}`.
     """
 
     def __init__(self, doubt: Doubt, *, template: str = "{}") -> None:

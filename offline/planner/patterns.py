@@ -27,7 +27,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place for what a reader of that kind accepts."""
+    """A slot for a value that a reader of this kind accepts."""
 
     kind: str
 
@@ -81,7 +81,7 @@ Reader = Callable[[Scan, int, int], Iterable[tuple[int, object]]]
 
 @dataclass
 class Matcher:
-    """Matches patterns against a stretch of a sentence, and remembers how far any of them came."""
+    """Matches patterns against a part of a sentence, and stores the furthest position."""
 
     scan: Scan
     readers: Mapping[str, Reader]
@@ -148,7 +148,7 @@ class Match:
 
     @property
     def ending(self) -> int:
-        """Where in the text the clause ends: an answer to what is missing belongs there."""
+        """Return the end of the clause in the text, where an answer is inserted."""
         return self.scan.close(self.end)
 
     @property

@@ -33,13 +33,13 @@ def add(match: Match, draft: Draft) -> None:
 
 
 def show(match: Match, draft: Draft) -> None:
-    """Plan a list of everybody."""
+    """Plan a list of all contacts."""
     del match
     draft.note(draft.add("contacts.list", {}, "lists the address book"), Gives.CONTACTS, "my contacts")
 
 
 def remove(match: Match, draft: Draft) -> None:
-    """Plan to remove one person, who is looked up by name."""
+    """Plan to remove one contact, looked up by name."""
     name = match.need("name", str)
     draft.require("contacts.remove")
     found = draft.add("contacts.find", {"name": name}, f"looks up {name}; it must be exactly one")

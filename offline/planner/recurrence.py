@@ -15,7 +15,7 @@ _LENGTHS = {"times": None, "days": "DAILY", "weeks": "WEEKLY", "months": "MONTHL
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How an event repeats, without its beginning and its end."""
+    """The repetition of an event, without its start and end."""
 
     frequency: str
     weekdays: tuple[int, ...] = ()
@@ -25,7 +25,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """How often or how long: `for 10 weeks`, `5 times`."""
+    """The number or duration of repetitions: `for 10 weeks`, `5 times`."""
 
     amount: int
     unit: str
@@ -70,7 +70,7 @@ def _interval(scan: Scan, at: int) -> tuple[int, int]:
 
 
 def _plural(scan: Scan, at: int) -> tuple[Rule, int] | None:
-    """`Mondays` says by itself that it repeats."""
+    """Parse a plural such as `Mondays`, which is a repetition."""
     word = scan.low(at)
     number = _plural_number(word)
     if number is None:
@@ -97,7 +97,7 @@ def _weekdays(scan: Scan, at: int) -> tuple[tuple[int, ...], int] | None:
 
 
 def _with_days(scan: Scan, at: int, rule: Rule) -> tuple[Rule, int]:
-    """What may follow a unit: `every week on Monday`, `monthly on the 5th`."""
+    """Parse the rest after a unit: `every week on Monday`, `monthly on the 5th`."""
     begin = scan.phrase(at, "on the", "on")
     if begin is None:
         return rule, at

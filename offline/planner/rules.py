@@ -9,7 +9,7 @@ from offline.planner.patterns import Match
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Phrases of one meaning.
+    """Phrases with one meaning.
 
     Attributes:
         patterns: The phrases.

@@ -33,7 +33,7 @@ class Scan:
 
     @property
     def size(self) -> int:
-        """How many tokens there are."""
+        """Return the number of tokens."""
         return len(self.tokens)
 
     def low(self, at: int) -> str:
@@ -43,11 +43,11 @@ class Scan:
         return self.tokens[at].low
 
     def kind(self, at: int) -> Kind | None:
-        """What the token is, or None past the end."""
+        """Return the token's kind, or None past the end."""
         return self.tokens[at].kind if 0 <= at < self.size else None
 
     def phrase(self, at: int, *choices: str) -> int | None:
-        """The place after the longest of the given phrases that stands here, or None."""
+        """Return the position after the longest given phrase here, or None."""
         for choice in sorted(choices, key=len, reverse=True):
             words = choice.split()
             if all(self.low(at + index) == word for index, word in enumerate(words)):
@@ -55,7 +55,7 @@ class Scan:
         return None
 
     def skip(self, at: int, *choices: str) -> int:
-        """The place after one of the phrases, or the same place where none stands."""
+        """Return the position after one of the phrases, or the same position."""
         return self.phrase(at, *choices) or at
 
     def typed(self, start: int, end: int) -> str:

@@ -100,7 +100,7 @@ _ME = ("me", "myself", "us")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A recipient: a typed address, a name to look up, or words that name nobody in an address book."""
+    """A recipient: a typed address, a name to look up, or words that are not a person's name."""
 
     address: str = ""
     name: str = ""
@@ -231,7 +231,7 @@ def _person(scan: Scan, at: int, end: int) -> Iterable[tuple[int, Person]]:
 
 
 def _stranger(scan: Scan, at: int) -> int | None:
-    """`me`, `my team`, `everyone`: nobody whom an address book knows under these words."""
+    """Parse `me`, `my team`, `everyone`: words that are not a name in an address book."""
     if scan.low(at) in (*_ME, "everyone", "everybody", "them", "him", "her"):
         return at + 1
     if scan.low(at) in ("my", "the", "our"):

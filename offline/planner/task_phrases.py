@@ -91,7 +91,7 @@ def show_all(match: Match, draft: Draft) -> None:
 
 
 def show_due(match: Match, draft: Draft) -> None:
-    """Plan a list of what is due by the end of a day."""
+    """Plan a list of tasks due by the end of a day."""
     draft.require("tasks.list")
     when = match.when.sure()
     if when.days is None or when != When(when.scan, days=when.days, place=when.place):

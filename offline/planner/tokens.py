@@ -1,4 +1,4 @@
-"""Cuts a text into tokens that keep their place, so that every answer can quote what was typed."""
+"""Splits a text into tokens with positions, so that every answer can quote the text."""
 
 import re
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_TOKENS = 600
-"""A longer request is refused: nobody types it, and the grammar's work grows with it."""
+"""Maximum length of a request: the grammar's work grows with it."""
 
 _STRAIGHT = str.maketrans("‘’“”„«»–—\u00a0", '\'\'"""""-- ')
 
 
 class Kind(StrEnum):
-    """What a token is."""
+    """The kind of a token."""
 
     QUOTED = "quoted"
     URL = "url"
@@ -46,7 +46,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of a text: what it is, as typed, in lower case, and where it stands."""
+    """A piece of a text: its kind, its text as typed and in lower case, and its position."""
 
     kind: Kind
     text: str

@@ -1,6 +1,6 @@
-"""Everything that a sentence says about time, collected piece by piece, and what follows from it.
+"""Collects everything about time in a sentence, piece by piece, and derives times from it.
 
-A piece is never weighed against another: two days, two times or two lengths in one clause are a `Doubt`.
+Pieces never compete: two days, two times or two durations in one clause are a `Doubt`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -47,7 +47,7 @@ Piece = Days | Clock | int | Part | Rule | Repeats | Until | Starting | Bound | 
 
 @dataclass(frozen=True)
 class When:
-    """What is known about time. `start` and `end` say where in the text it stands."""
+    """The known data about time. `start` and `end` are its position in the text."""
 
     scan: Scan
     days: Days | None = None
@@ -85,7 +85,7 @@ class When:
         return changed
 
     def merged(self, other: "When") -> "When":
-        """What two stretches of the same clause say together."""
+        """Combine the data of two parts of one clause."""
         if other.empty:
             return self
         if self.days and other.days and (both := _dated(self.days, other.days)):
@@ -154,7 +154,7 @@ def _slot(piece: Piece) -> tuple[str, object]:
 
 
 def read_when(scan: Scan, at: int, *, repeated: bool = False) -> tuple[When, int] | None:
-    """As many pieces as stand in a row from a place on; `repeated` says that a repetition was read before them."""
+    """Parse consecutive pieces from a position; `repeated`: a repetition was read before them."""
     when, end = When(scan, place=scan.begin(at)), at
     while found := _next(scan, end, when, repeated):
         piece, behind = found
@@ -242,7 +242,7 @@ def _fold(moment: datetime, spoken: Spoken) -> Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """When an event happens: times with offsets, its rule, and what had to be assumed."""
+    """The time of an event: times with offsets, its rule, and assumptions."""
 
     start: datetime
     end: datetime
@@ -393,10 +393,10 @@ def _at(when: When, day: date) -> datetime:
 
 
 def window(when: When, length: int = 7) -> tuple[datetime, datetime, str]:
-    """The stretch of time in which to list events, and what had to be assumed.
+    """Return the range of time in which to list events, and the assumptions.
 
     Raises:
-        Ask: A piece is doubtful, or it names a time without a day.
+        Ask: A piece is ambiguous, or it has a time without a day.
     """
     when.sure()
     if when.instant:
@@ -438,7 +438,7 @@ def _hour(day: date, hour: int, scan: Scan) -> datetime:
 
 
 def free_windows(when: When, ending: int) -> list[tuple[datetime, datetime]]:
-    """Where to look for free time: one stretch per named day, without what is already past.
+    """Return the ranges of free time to search: one per named day, without the past.
 
     Raises:
         Ask: No day is named, too many are, or nothing of them is left.

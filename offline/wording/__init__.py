@@ -1,4 +1,4 @@
 """Writes plain English from what tools returned: final answers and the texts of mails.
 
-Only what a result says is written. Nothing is claimed that did not complete, and simulated values are called so.
+It writes only what a result contains: nothing is claimed that did not complete, and simulated values are marked.
 """

@@ -9,7 +9,7 @@ from offline.wording.times import span_text, time_text, zone_of
 
 Report = Mapping[str, Any]
 _REJECTED = "you rejected it"
-"""How a run begins to say that the person themselves said no; a comment follows after a colon."""
+"""Beginning of the reason of a rejection by the person; a comment follows after a colon."""
 _DOING = {
     "calendar.create_event": "creating the event",
     "calendar.list_events": "looking up the events",
@@ -63,7 +63,7 @@ def reply(task: Mapping[str, Any]) -> str:
 
 
 def report_steps(steps: Sequence[Report], timezone: str) -> str:
-    """What became of each step, in their order; what only served another step is left out."""
+    """Return the result of each step, in order, without steps that only served another one."""
     zone = zone_of(timezone)
     missing = dict.fromkeys(_not_found(step) for step in steps)
     shown = [step for step in steps if not _in_between(step, steps) and not _is_told_by(missing, step)]
@@ -72,13 +72,13 @@ def report_steps(steps: Sequence[Report], timezone: str) -> str:
 
 
 def _not_found(step: Report) -> str:
-    """What a skipped step needed and nobody found, in a sentence; else nothing."""
+    """Return a sentence about what a skipped step needed and was not found; otherwise nothing."""
     error = str(step.get("error") or "").strip().rstrip(".")
     return error if step.get("status") == "skipped" and error.startswith(_NO_FIND) else ""
 
 
 def _is_told_by(missing: Mapping[str, None], step: Report) -> bool:
-    """Whether what became of a step is said by what was not found: the empty search, and what was waiting for it."""
+    """Return whether a step is explained by an empty search: the search itself, and steps that waited for it."""
     if not any(missing):
         return False
     result = step.get("result")
@@ -94,7 +94,7 @@ def _nothing_found(missing: Mapping[str, None], steps: Sequence[Report]) -> str:
 
 
 def _in_between(step: Report, steps: Sequence[Report]) -> bool:
-    """Whether a completed step only fed another one, whose own report says what matters."""
+    """Return whether a completed step only served another one, whose report is enough."""
     if step.get("status") != "completed":
         return False
     tool = str(step.get("tool"))
@@ -104,7 +104,7 @@ def _in_between(step: Report, steps: Sequence[Report]) -> bool:
 
 
 def _fed(step: Report, other: Report) -> bool:
-    """Whether the other step completed with just what this one found."""
+    """Return whether the other step completed with exactly this one's result."""
     result, after = step.get("result"), other.get("result")
     if other.get("status") != "completed" or not isinstance(result, Mapping) or not isinstance(after, Mapping):
         return False
@@ -154,7 +154,7 @@ def _outcome(step: Report, steps: Sequence[Report], zone: tzinfo | None) -> str:
 
 
 def _refused(doing: str, error: str) -> str:
-    """Who refused it, and in whose words: a comment is quoted only where the person wrote one."""
+    """Return who rejected it; a comment is quoted only if the person wrote one."""
     yours, _, comment = error.partition(": ")
     if yours in ("", _REJECTED):
         return f"You rejected {doing}, so it was not done." + (f" Your comment: {comment}." if comment else "")

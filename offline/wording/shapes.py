@@ -1,4 +1,4 @@
-"""Writes one result in English, told apart by its fields, since a text is written from data of unknown origin."""
+"""Writes one result in English, recognised by its fields, since texts are composed from data of unknown origin."""
 
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
@@ -28,7 +28,7 @@ def _number(value: Any) -> str:
 
 
 def weather_note(data: Data) -> str:
-    """What a reader must know about the source of weather values; empty for real ones without a notice."""
+    """Return the notice about the source of weather values; empty for real ones without a notice."""
     notice = str(data.get("notice") or "")
     if data.get("source") == "simulated" and "simulated" not in notice.casefold():
         return f"{notice} {_SIMULATED}".strip()

@@ -29,7 +29,7 @@ def day_text(day: date) -> str:
 
 
 def date_text(value: Any) -> str:
-    """An ISO date in words; what is none stays as it is."""
+    """Return an ISO date in words; any other text unchanged."""
     try:
         return day_text(date.fromisoformat(str(value)[:10]))
     except ValueError:
