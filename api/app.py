@@ -48,7 +48,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     identity.expected()
     chosen.check_address()
     if chosen.retinue_webhooks:
-        chosen.webhook_places()
+        chosen.webhook_destinations()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

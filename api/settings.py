@@ -146,7 +146,7 @@ class ApiSettings(BaseSettings):
         if self.alone() and not self.retinue_private_address:
             check_address(RetinueSettings().host)
 
-    def webhook_places(self) -> set[HostPort]:
+    def webhook_destinations(self) -> set[HostPort]:
         """Return the destinations in `RETINUE_WEBHOOK_ALLOW`.
 
         Raises:
@@ -160,7 +160,7 @@ class ApiSettings(BaseSettings):
         """Return the egress rules of webhooks. Raise ValueError for a wrong `RETINUE_WEBHOOK_ALLOW`."""
         from retinue.network.egress import Egress
 
-        return Egress(allow=self.webhook_places(), hint="RETINUE_WEBHOOK_ALLOW opens single places")
+        return Egress(allow=self.webhook_destinations(), hint="RETINUE_WEBHOOK_ALLOW opens single places")
 
     def webhook_pauses(self) -> list[float]:
         """Return the seconds in `RETINUE_WEBHOOK_RETRIES`."""

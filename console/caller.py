@@ -16,14 +16,14 @@ ASKED_BY = "x-retinue-console"
 """Marks the console's own requests in the API's log."""
 
 
-class AsTheBrowser(httpx.AsyncBaseTransport):
+class BrowserTransport(httpx.AsyncBaseTransport):
     """Calls the API in this process, with the browser's credentials and the page's own origin."""
 
     def __init__(self, request: Request) -> None:
         names: tuple[str, ...] = request.app.state.console_passes_on
-        self._brought = {name: request.headers[name] for name in names if name in request.headers}
+        self._headers = {name: request.headers[name] for name in names if name in request.headers}
         site = f"{request.url.scheme}://{request.headers.get('host', '')}"
-        self._brought |= {"origin": site, "sec-fetch-site": "same-origin", ASKED_BY: "1"}
+        self._headers |= {"origin": site, "sec-fetch-site": "same-origin", ASKED_BY: "1"}
         client = request.client
         self._inner = httpx.ASGITransport(
             app=request.app,
@@ -33,14 +33,14 @@ class AsTheBrowser(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the application."""
-        for name, value in self._brought.items():
+        for name, value in self._headers.items():
             request.headers.setdefault(name, value)
         return await self._inner.handle_async_request(request)
 
 
 async def client(request: Request) -> AsyncIterator[AsyncClient]:
     """Yield the public client for one request of the browser."""
-    async with AsyncClient(_base(request), "", transport=AsTheBrowser(request), retries=0) as client:
+    async with AsyncClient(_base(request), "", transport=BrowserTransport(request), retries=0) as client:
         yield client
 
 
@@ -57,7 +57,7 @@ async def forget(request: Request) -> httpx.Response:
 
 
 def _plain(request: Request) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=AsTheBrowser(request), base_url=_base(request), timeout=20)
+    return httpx.AsyncClient(transport=BrowserTransport(request), base_url=_base(request), timeout=20)
 
 
 def _base(request: Request) -> str:

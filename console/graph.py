@@ -16,7 +16,7 @@ _ACROSS, _DOWN, _EDGE = 56, 18, 10
 _MOST = 200
 
 
-class Placed(Protocol):
+class GraphStep(Protocol):
     """The parts of a step that the layout needs."""
 
     @property
@@ -54,7 +54,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PlanGraph:
     """The layout of a plan, without `left_out` further steps."""
 
     width: int
@@ -64,7 +64,7 @@ class Picture:
     left_out: int = 0
 
 
-def picture(steps: Sequence[Placed]) -> Picture:
+def layout(steps: Sequence[GraphStep]) -> PlanGraph:
     """Lay out a plan."""
     shown = steps[:_MOST]
     before = {step.id: _before(step, shown) for step in shown}
@@ -76,7 +76,7 @@ def picture(steps: Sequence[Placed]) -> Picture:
     ]
     places = {node.id: node for node in nodes}
     lines = [_line(places[first], places[name]) for name, waits_for in before.items() for first in waits_for]
-    return Picture(
+    return PlanGraph(
         width=max((node.x for node in nodes), default=0) + WIDTH + _EDGE,
         height=max((node.y for node in nodes), default=0) + HEIGHT + _EDGE,
         nodes=nodes,
@@ -85,7 +85,7 @@ def picture(steps: Sequence[Placed]) -> Picture:
     )
 
 
-def _before(step: Placed, steps: Sequence[Placed]) -> list[str]:
+def _before(step: GraphStep, steps: Sequence[GraphStep]) -> list[str]:
     """Return a step's dependencies; a call of an agent comes after its delegated step."""
     known = {one.id for one in steps}
     named = [*step.depends_on, *([step.parent] if step.parent else [])]

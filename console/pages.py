@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from console import words
 from console.caller import Retinue
 from console.forms import Field, fields
-from console.graph import picture
+from console.graph import layout
 from console.rendering import page, status_words
 from retinue.client import AsyncClient, ClientError, NotAllowed
 from retinue.client.models import (
@@ -128,7 +128,7 @@ async def run(request: Request, client: Retinue, assistant_id: str, *, everythin
         all_messages=everything,
         steps={step.id: step for step in view.steps},
         titles=await titles(request, client),
-        drawn=picture(view.steps),
+        drawn=layout(view.steps),
         finished=sum(step.finished_at is not None or step.status in _OVER for step in view.steps),
         may_say=not view.ended and (view.mode == "chat" or view.question is not None),
         can_undo=_can_undo(view),

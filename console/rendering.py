@@ -24,7 +24,7 @@ from retinue.provenance.wording import undo_words
 from retinue.text import clip, safe
 
 HERE = Path(__file__).parent
-PLACES = (
+NAVIGATION = (
     ("/", "Talk"),
     ("/approvals", "Decisions"),
     ("/schedules", "Schedules"),
@@ -173,7 +173,7 @@ def templates() -> Environment:
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.globals |= {
         "static": static,
-        "places": PLACES,
+        "navigation": NAVIGATION,
         "with_links": with_links,
         "clip": clip,
         "as_json": as_json,

@@ -137,7 +137,7 @@ def _checked(text: str, state: AppState) -> str:
 
     url = web_address(text)
     place = state.settings.webhook_egress().check(url)
-    if place in state.settings.webhook_places():
+    if place in state.settings.webhook_destinations():
         return str(url)
     if url.scheme != "https":
         raise InvalidArguments("a webhook's address must begin with https://, or others could read the messages")

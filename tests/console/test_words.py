@@ -12,7 +12,7 @@ import pytest
 import activities
 from console import words
 from console.forms import Kind, Unreadable, arguments, fields
-from console.graph import HEIGHT, WIDTH, picture
+from console.graph import HEIGHT, WIDTH, layout
 from console.rendering import with_links
 from retinue.capability import ToolSpec
 from retinue.text import clip, safe
@@ -183,7 +183,7 @@ class Step:
 
 
 def overlap(steps: list[Step]) -> bool:
-    nodes = picture(steps).nodes
+    nodes = layout(steps).nodes
     return any(
         abs(one.x - other.x) < WIDTH and abs(one.y - other.y) < HEIGHT
         for index, one in enumerate(nodes)
@@ -192,7 +192,7 @@ def overlap(steps: list[Step]) -> bool:
 
 
 def test_what_can_run_at_the_same_time_stands_one_below_the_other() -> None:
-    drawn = picture([Step("a"), Step("b"), Step("c", ["a", "b"]), Step("d", ["c"]), Step("e", parent="a")])
+    drawn = layout([Step("a"), Step("b"), Step("c", ["a", "b"]), Step("d", ["c"]), Step("e", parent="a")])
     columns = {node.id: node.x for node in drawn.nodes}
     assert columns["a"] == columns["b"] < columns["c"] == columns["e"] < columns["d"]
     assert {(line.start, line.end) for line in drawn.lines} == {("a", "c"), ("b", "c"), ("c", "d"), ("a", "e")}
@@ -211,14 +211,14 @@ def test_what_can_run_at_the_same_time_stands_one_below_the_other() -> None:
     ids=["none", "one", "wide", "long", "circles", "dense"],
 )
 def test_no_step_hides_another(steps: list[Step]) -> None:
-    drawn = picture(steps)
+    drawn = layout(steps)
     assert len(drawn.nodes) == len(steps)
     assert not overlap(steps)
     assert all(node.x + WIDTH <= drawn.width and node.y + HEIGHT <= drawn.height for node in drawn.nodes)
 
 
 def test_a_very_large_plan_is_drawn_in_part_and_says_so() -> None:
-    drawn = picture([Step(f"s{number}") for number in range(250)])
+    drawn = layout([Step(f"s{number}") for number in range(250)])
     assert (len(drawn.nodes), drawn.left_out) == (200, 50)
 
 

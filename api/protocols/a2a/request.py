@@ -167,7 +167,7 @@ class MessageReceiver:
 
     async def _before(self, context_id: str) -> list[Message]:
         """Return the messages of a context for the next task. Answers may contain strangers' words."""
-        place = await self._places.find(self._name("latest", context_id))
+        place = await self._positions.find(self._name("latest", context_id))
         if place is None:
             return []
         try:
@@ -178,23 +178,23 @@ class MessageReceiver:
 
     async def context_of(self, task_id: str) -> str:
         """Return the context of a task; an unknown one is its own context."""
-        place = await self._places.find(self._name("context", task_id))
+        place = await self._positions.find(self._name("context", task_id))
         return place.assistant_id if place else task_id
 
     async def _note_context(self, task_id: str, context_id: str) -> None:
         now = datetime.now(UTC)
         of_task = ConversationPosition(context_id, 0, begins=True, at=now)
-        await self._places.take(self._name("context", task_id), of_task)
+        await self._positions.take(self._name("context", task_id), of_task)
         latest = self._name("latest", context_id)
-        known = await self._places.find(latest)
-        await self._places.take(latest, ConversationPosition(task_id, 0, begins=True, at=now), instead_of=known)
+        known = await self._positions.find(latest)
+        await self._positions.take(latest, ConversationPosition(task_id, 0, begins=True, at=now), instead_of=known)
 
     def _name(self, *parts: str) -> str:
         text = json.dumps(["a2a", self.call.person.owner, *parts])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
-    def _places(self) -> ConversationPositions:
+    def _positions(self) -> ConversationPositions:
         return ConversationPositions(self.call.state.keys.store)
 
 

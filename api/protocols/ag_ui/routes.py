@@ -19,7 +19,7 @@ from api.auth.principals import Permission
 from api.deps import needs
 from api.events.drafts import REPLY
 from api.events.model import Event, EventKind
-from api.protocols.ag_ui.run_state import Folded
+from api.protocols.ag_ui.run_state import RunState
 from api.protocols.ag_ui.schemas import RunInput
 from api.protocols.ag_ui.threads import StartedTurn, Thread
 from api.protocols.shared.call_context import Call, CallContext
@@ -62,7 +62,7 @@ async def _stream(thread: Thread, turn: StartedTurn, encoder: Any, call: CallCon
 
 async def _events(turn: StartedTurn, encoder: Any, call: CallContext) -> AsyncIterator[Any]:
     """Yield the events up to the end, and None after a while without any."""
-    folded = Folded(turn.assistant_id)
+    state = RunState(turn.assistant_id)
     now = asyncio.get_running_loop().time
     until = now() + LONGEST
     async with call.events.reader(turn.assistant_id, turn.after) as reader:
@@ -74,24 +74,24 @@ async def _events(turn: StartedTurn, encoder: Any, call: CallContext) -> AsyncIt
                 yield None
                 continue
             last = False
-            for event in _encoded(events, folded, encoder):
+            for event in _encoded(events, state, encoder):
                 last = event.type.value in _LAST
                 yield event
             if last:
                 return
-    ended = encoder.run_error(*_GONE) if left > 0 else encoder.run_timeout(folded.view())
+    ended = encoder.run_error(*_GONE) if left > 0 else encoder.run_timeout(state.view())
     for event in ended:
         yield event
 
 
-def _encoded(events: Sequence[Event], folded: Folded, encoder: Any) -> Iterator[Any]:
+def _encoded(events: Sequence[Event], state: RunState, encoder: Any) -> Iterator[Any]:
     """Encode these events: changes of the run, its end, or pieces of a draft."""
     kinds = {event.kind for event in events}
     for event in events:
-        folded.fold(event)
+        state.fold(event)
     if kinds - {EventKind.TEXT}:
-        view = folded.view()
-        yield from encoder.news(view, folded.messages)
+        view = state.view()
+        yield from encoder.news(view, state.messages)
         last = list(encoder.end(view))
         yield from last
         if last:

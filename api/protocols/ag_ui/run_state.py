@@ -11,7 +11,7 @@ from workflows.messages import AssistantStatus, AssistantView
 _ITS_OWN_KIND = frozenset({EventKind.MESSAGE, EventKind.PLAN, EventKind.STEP, EventKind.APPROVAL, EventKind.TEXT})
 
 
-class Folded:
+class RunState:
     """The view of a run, built from its events.
 
     Attributes:

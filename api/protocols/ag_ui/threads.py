@@ -89,7 +89,7 @@ class Thread:
         self._asked = asked
         self._call = call
         self._runs = call.runs
-        self._places = ConversationPositions(call.state.keys.store)
+        self._positions = ConversationPositions(call.state.keys.store)
         self._name = self._digest("thread")
 
     async def start(self) -> StartedTurn:
@@ -110,9 +110,9 @@ class Thread:
 
     async def reach(self, turn: StartedTurn, messages: int) -> None:
         """Store how many messages the client has, unless the thread has another assistant by now."""
-        known = await self._places.find(self._name)
+        known = await self._positions.find(self._name)
         if known and known.assistant_id == turn.assistant_id:
-            await self._places.reach(self._name, turn.assistant_id, messages)
+            await self._positions.reach(self._name, turn.assistant_id, messages)
 
     @asynccontextmanager
     async def _once(self) -> AsyncIterator[None]:
@@ -131,16 +131,16 @@ class Thread:
         """Handle a message, or a request without one for the current state."""
         message = self._asked.asked
         name = self._digest("said", message.id, message.text) if message else ""
-        known = await self._places.find(name) if message else None
-        thread = await self._places.find(self._name)
+        known = await self._positions.find(name) if message else None
+        thread = await self._positions.find(self._name)
         place = known or await self._place(thread, message)
         if message and not known:
-            taken = await self._places.take(name, place)
+            taken = await self._positions.take(name, place)
             known, place = (None if taken is place else taken), taken
         if message and place.begins:
             view = await self._start(message, place, repeated=known is not None)
             if thread is None or known is None:
-                await self._places.reach(self._name, place.assistant_id, place.told)
+                await self._positions.reach(self._name, place.assistant_id, place.told)
             return place, view, {}
         view = await self._runs.view(place.assistant_id)
         if message and not waiting(view) and view.status not in ENDED:
@@ -171,7 +171,7 @@ class Thread:
 
     async def _known_messages(self) -> list[Message]:
         """Return the messages of the thread's last assistant, if it is still known."""
-        thread = await self._places.find(self._name)
+        thread = await self._positions.find(self._name)
         if thread is None:
             return []
         try:
@@ -193,10 +193,10 @@ class Thread:
 
     async def _resumed(self) -> tuple[ConversationPosition, AssistantView, dict[str, Any]]:
         """Record the answers separately."""
-        thread = await self._places.find(self._name)
+        thread = await self._positions.find(self._name)
         if thread is None:
             raise NotFound("this thread has no pending interrupt")
-        place = await self._places.take(self._digest("run", self._asked.run_id), replace(thread, begins=False))
+        place = await self._positions.take(self._digest("run", self._asked.run_id), replace(thread, begins=False))
         view = await self._runs.view(place.assistant_id)
         abandoned: set[str] = set()
         refused: list[RetinueError] = []

@@ -237,7 +237,7 @@ def _turn(history: History, request: Request, runs: Runs, events: RunEvents, sta
         history,
         runs=runs,
         events=events,
-        places=ConversationPositions(state.keys.store),
+        positions=ConversationPositions(state.keys.store),
         base=str(request.base_url),
         timezone=state.settings.retinue_timezone,
     )

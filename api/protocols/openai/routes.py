@@ -82,7 +82,7 @@ async def complete(
         history,
         runs=runs,
         events=events,
-        places=ConversationPositions(state.keys.store),
+        positions=ConversationPositions(state.keys.store),
         base=base,
         timezone=state.settings.retinue_timezone,
     )

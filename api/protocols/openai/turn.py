@@ -86,7 +86,7 @@ class Turn:
         history: The client's history.
         runs: The caller's runs.
         events: The events of these runs.
-        places: The table of conversations.
+        positions: The table of conversations.
         base: The API's address as the caller reached it, with a trailing slash.
         timezone: The default time zone.
     """
@@ -97,14 +97,14 @@ class Turn:
         *,
         runs: Runs,
         events: RunEvents,
-        places: ConversationPositions,
+        positions: ConversationPositions,
         base: str,
         timezone: str,
     ) -> None:
         self._history = history
         self._runs = runs
         self._events = events
-        self._places = places
+        self._positions = positions
         self._base = base
         self._timezone = timezone
         self._before = Usage()
@@ -139,7 +139,7 @@ class Turn:
             NotFound: It does not exist, or belongs to another person.
             Conflict: It is too long ago.
         """
-        place = await self._places.find(request)
+        place = await self._positions.find(request)
         if place is None:
             raise _no_response()
         self._place, self._notes = place, False
@@ -227,7 +227,7 @@ class Turn:
     async def _found(self) -> ConversationPosition:
         """Return the position of this request: known, after a known one, or the start of a new run."""
         history, now = self._history, datetime.now(UTC)
-        known = await self._places.find(history.request)
+        known = await self._positions.find(history.request)
         past = known if known and self._is_over(known) else None
         if known and not past:
             return known
@@ -243,7 +243,7 @@ class Turn:
             elif view:
                 history = self._history = replace(history, earlier=tuple(credited(history.earlier, view.messages)))
             place = ConversationPosition(f"a-{uuid.uuid4().hex}", len(history.earlier), begins=True, at=now)
-        taken = await self._places.take(history.request, place, instead_of=past)
+        taken = await self._positions.take(history.request, place, instead_of=past)
         self._repeated = taken is not place
         return taken
 
@@ -256,9 +256,9 @@ class Turn:
         history = self._history
         if history.place is None:
             return None
-        found = await self._places.find(history.place)
+        found = await self._positions.find(history.place)
         if found is None and history.after is not None:  # no client waited for that answer
-            return await self._places.find(history.after)
+            return await self._positions.find(history.after)
         return found
 
     async def _view_of(self, place: ConversationPosition) -> AssistantView | None:
@@ -340,7 +340,7 @@ class Turn:
             text = f"{self._pieces}\n\n{text}"
         reached = self._reached(view)
         for place in self._history.places_after(text) if self._notes else ():
-            await self._places.reach(place, view.id, reached)
+            await self._positions.reach(place, view.id, reached)
         return TurnAnswer(outcome, text, view, reached, _less(view.usage, self._before))
 
     def _reached(self, view: AssistantView) -> int:
