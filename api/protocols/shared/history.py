@@ -36,9 +36,9 @@ def credited(sent: Sequence[Message], known: Sequence[Message]) -> list[Message]
         sent: The client's messages; consecutive ones are merged.
         known: The run's messages.
     """
-    own_messages = [message for message in known if message.role is Role.USER]
-    others = [message for message in own_messages if not decides(message.through)]
-    own = {_words(message.text) for message in own_messages if decides(message.through)}
+    of_user = [message for message in known if message.role is Role.USER]
+    others = [message for message in of_user if not decides(message.through)]
+    own = {_words(message.text) for message in of_user if decides(message.through)}
 
     def credited_message(message: Message) -> Message:
         words = _words(message.text)
