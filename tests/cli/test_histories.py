@@ -64,7 +64,7 @@ def test_a_history_that_does_not_fit_says_why(retinue: Fake, tmp_path: Path) -> 
 def test_what_holds_no_history_is_not_replayed(tmp_path: Path, content: str) -> None:
     file = tmp_path / "odd.json"
     file.write_text(content)
-    with pytest.raises(NoHistory, match="holds no history"):
+    with pytest.raises(NoHistory, match="holds no workflow history"):
         from_file(file)
 
 
