@@ -79,7 +79,7 @@ async def test_an_approval_is_a_refusal_for_a_program(stack: Stack, client: Any,
         final = await stream.get_final_response()
     assert {"response.refusal.delta", "response.refusal.done"} <= kinds
     [part] = final.output[0].content
-    assert "waits for your approval" in part.refusal
+    assert "needs your approval" in part.refusal
     await stack.http.post(f"/v1/assistants/{run_of(final)}/cancel")
 
 
