@@ -1,8 +1,7 @@
-"""The hall of the capabilities: which there are, and how to load one. It imports none of them.
+"""Lists the capabilities and loads one. Importing this package imports none of them.
 
-Each folder with a `worker.py` is one capability, a microservice of its own; so is each MCP server and each A2A agent of
-the configuration, which has no folder (docs/decisions/0016, 0022). `names()` only looks at the disk, so a front door or
-a supervisor can ask without paying for anybody's imports.
+Each folder with a `worker.py` is one capability, a microservice; so is each configured MCP server and A2A agent, which has
+no folder (docs/decisions/0016, 0022). `names()` only reads the disk, so it costs no imports.
 """
 
 from importlib import import_module
@@ -10,11 +9,11 @@ from pathlib import Path
 from types import ModuleType
 
 _CONFIGURED = ("mcp", "a2a")
-"""Folders that serve what is configured. Where two claim a name, the first has it."""
+"""Folders that serve configured capabilities. If two claim a name, the first one serves it."""
 
 
 def names() -> list[str]:
-    """The capabilities of this installation, sorted: those of this checkout (or image) and the configured ones."""
+    """Return the capabilities of this installation, sorted: those of this checkout (or image) and the configured ones."""
     found = folders()
     for kind in _kinds():
         found += import_module(f"activities.{kind}.config").names(found)
@@ -22,20 +21,20 @@ def names() -> list[str]:
 
 
 def _kinds() -> list[str]:
-    """The image of one capability holds no other."""
+    """Return the folders of `_CONFIGURED` that exist, since the image of one capability contains no other."""
     return [kind for kind in _CONFIGURED if (Path(__file__).parent / kind).is_dir()]
 
 
 def folders() -> list[str]:
-    """The capabilities that this checkout (or image) contains, sorted; a folder counts when it has a `worker.py`."""
+    """Return the capabilities in this checkout (or image), sorted: folders with a `worker.py`."""
     return sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/worker.py"))
 
 
 def load(name: str) -> ModuleType:
-    """Import one capability's `worker` module; for a configured one, make a module of the same form.
+    """Import one capability's `worker` module; for a configured one, create a module of the same form.
 
     Raises:
-        LookupError: There is no such capability, or its configuration is wrong; the message says which there are.
+        LookupError: There is no such capability, or its configuration is wrong; the message names the existing ones.
     """
     if name in folders():
         return import_module(f"activities.{name}.worker")

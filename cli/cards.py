@@ -88,7 +88,7 @@ def offer_words(tool: str, offer: Offer) -> str:
     from workflows.rules.grants import EQUAL_APPROVALS, Grant, describe
 
     grant = Grant(grant_id="offered", tool=tool, args=offer.args, closed=offer.closed, created_at=datetime.now(UTC))
-    allowed = describe(grant).removeprefix("From now on: ")
+    allowed = describe(grant).removeprefix("Allowed: ")
     return f"You have approved this {EQUAL_APPROVALS} times. --from-now-on will allow: {allowed}."
 
 

@@ -1,5 +1,5 @@
-"""The ground floor: what every room of Retinue stands on.
+"""Shared code that every other package imports.
 
-It holds the types of capabilities, tools, manifests and plans, the error tree, settings, the connection to Temporal
-and the effect ledger. It knows no capability, no workflow and no route, and imports no other room.
+It contains the types of capabilities, tools, manifests and plans, the errors, settings, the connection to Temporal and the
+effect ledger. It imports no other package of Retinue.
 """

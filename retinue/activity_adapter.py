@@ -1,7 +1,7 @@
-"""The edge between Temporal and a capability's Python code.
+"""Adapts a capability's Python methods to Temporal activities.
 
-Here arguments become models, expected errors become `ApplicationError`s, results are bounded, and a running tool sends
-heartbeats so that a dead worker is noticed in seconds.
+It validates arguments, translates expected errors into `ApplicationError`s, bounds results, and sends heartbeats while a
+tool runs, so that a dead worker is noticed in seconds.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Activity = Callable[..., Awaitable[dict[str, Any]]]
 
 
 def build_activities(tools: Capability, *, tenant: str = HOME) -> list[Activity]:
-    """The Temporal activities of one capability: each contract method, bound to `tools` and wrapped at the edge.
+    """Return the Temporal activities of one capability: each contract method, bound to `tools` and adapted.
 
-    Tools that keep a ledger also answer what became of an effect whose run was stopped.
+    Tools with a ledger also serve `ledger.close`, the query for an effect whose run was stopped.
 
     Args:
         tools: The implementation.
-        tenant: The organisation that is served, all others being refused: an account elsewhere has one owner. `EACH`
-            where everything personal is in a `Store`, which keeps organisations apart, or where nothing is. By default
-            those people who are of no organisation, so that what says nothing shows nothing to anybody else.
+        tenant: The only organisation that is served, since an external account has one owner. `EACH` if all personal
+            data is in a `Store`, which separates organisations, or if there is none. The default serves only people
+            without an organisation.
     """
     calls = [_wrap(name, getattr(tools, method.__name__), method, tenant) for name, method in tools.tool_methods()]
     return calls if tools.ledger is None else [*calls, close_effect(tools.ledger)]
@@ -62,7 +62,7 @@ def keep_open(*things: AbstractAsyncContextManager[Any] | None) -> Callable[[], 
 
 
 def close_effect(ledger: EffectLedger) -> Activity:
-    """The activity `ledger.close` over one ledger."""
+    """Return the activity `ledger.close` of one ledger."""
 
     @activity.defn(name=CLOSE_EFFECT)
     async def run(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -86,17 +86,17 @@ def _wrap(
         async with _heartbeats(options.heartbeat / 3), _translated(name):
             _check_served(name, tenant)
             result = await (call(_read(arguments_type, arguments)) if arguments_type else call())
-        # what only workflows read may be short; a plan's references count on every field being there
+        # results that only workflows read may omit fields; a plan's references need every field
         return _bounded(name, result.model_dump(mode="json", by_alias=True, exclude_defaults=not plannable))
 
     return run
 
 
 def any_activity(call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]], *, tenant: str = HOME) -> Activity:
-    """One activity for all tools of a worker, for capabilities whose tools are known only when it runs.
+    """Return one activity for all tools of a worker, for capabilities whose tools are known only at run time.
 
     Args:
-        call: Gets the tool's full name and its arguments, and checks them.
+        call: Takes the tool's full name and its arguments, and validates them.
         tenant: As in `build_activities`.
     """
 
@@ -112,16 +112,16 @@ def any_activity(call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]
 
 
 def _check_served(name: str, tenant: str) -> None:
-    """Refuse those to whom the account behind a capability does not belong.
+    """Refuse organisations that do not own the account behind a capability.
 
-    Not in `close_effect`: what became of a step is only told to the run that made it.
+    `close_effect` does not need it: it answers only the run that made the effect.
     """
     if tenant in (ANY_TENANT, current_tenant()):
         return
     capability = name.partition(".")[0]
     raise ServiceRefused(
         f"{capability} is connected to an account that does not belong to your organisation",
-        hint=f"whoever runs Retinue says whose it is, by {variable_of(capability)}",
+        hint=f"the operator sets its organisation in {variable_of(capability)}",
     )
 
 
@@ -129,9 +129,9 @@ def _read_raw(raw: Sequence[RawValue]) -> dict[str, Any]:
     try:
         arguments = activity.payload_converter().from_payload(raw[0].payload) if raw else None
     except (ValueError, RuntimeError, NotImplementedError):
-        raise InvalidArguments("the arguments are no JSON") from None
+        raise InvalidArguments("the arguments are not valid JSON") from None
     if not isinstance(arguments, dict | None):
-        raise InvalidArguments("the arguments are no JSON object")
+        raise InvalidArguments("the arguments are not a JSON object")
     return arguments or {}
 
 
@@ -145,30 +145,30 @@ async def _translated(name: str) -> AsyncIterator[None]:
     except (ApplicationError, asyncio.CancelledError):
         raise
     except Exception:
-        # The one place where an unexpected error is translated: its text may hold secrets or strangers' words, so
-        # history gets only this sentence and the log gets the trace.
+        # The text of an unexpected error may contain secrets or strangers' words, so the history gets only this
+        # sentence and the log gets the trace.
         _log.exception("tool failed unexpectedly", extra={"tool": name})
         raise ApplicationError(
-            f"{name} failed by an error of its own; the worker's log has the details",
+            f"{name} failed with an internal error; the worker's log has the details",
             type="InternalError",
             non_retryable=_only_store(),
         ) from None
 
 
 def _only_store() -> bool:
-    """Whether the running activity is tried for as long as its database does not work, see `store_options`."""
+    """Whether the running activity is retried while its database does not work, see `store_options`."""
     policy = activity.info().retry_policy
     return policy is not None and policy.maximum_attempts == STORE_ATTEMPTS
 
 
 def _read(model: type[BaseModel], arguments: dict[str, Any] | None) -> BaseModel:
-    """Validate here and not in Temporal's decoding, whose failures are retried."""
+    """Validate the arguments here, since Temporal retries failures of its own decoding."""
     try:
         return model.model_validate(arguments or {})
     except ValidationError as error:
         if {e["type"] for e in error.errors()} == {"extra_forbidden"}:
-            # What a plan holds was checked against the announced schema, so a newer version has announced it.
-            raise NotServedHere("this worker is of a version that does not know all of the arguments") from None
+            # A plan's arguments were checked against the announced schema, so a newer version has announced it.
+            raise NotServedHere("this worker's version does not know all of the arguments") from None
         wrong = "; ".join(f"{'/'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()[:5])
         raise non_retryable("InvalidArguments", f"wrong arguments: {wrong}") from None
 
@@ -184,17 +184,17 @@ def _bounded(name: str, result: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Pulse:
-    """The heartbeats of one activity. Temporal keeps what the last one carried, so each carries what was told last."""
+    """The heartbeats of one activity. Temporal keeps only the last one's details, so each carries the latest progress."""
 
     def __init__(self) -> None:
         self._told: dict[type[BaseModel], BaseModel] = {}
 
     def beat(self) -> None:
-        """Say that the activity lives."""
+        """Send a heartbeat."""
         activity.heartbeat(*self._told.values())
 
     def tell(self, progress: BaseModel) -> None:
-        """Carry this from the next heartbeat on, in place of what was told before of the same type."""
+        """Add progress to the next heartbeats; it replaces earlier progress of the same type."""
         self._told[type(progress)] = progress
 
 
@@ -202,12 +202,12 @@ _PULSE: ContextVar[_Pulse] = ContextVar("pulse")
 
 
 def tell_progress(progress: BaseModel, *, at_once: bool = True) -> None:
-    """Let the running activity's heartbeats carry this from now on: beside the history, and gone when it ends.
+    """Report progress in the running activity's heartbeats, which are not part of the history.
 
-    The SDK writes what it carries into its log at the level DEBUG, so fields that hold content need `repr=False`.
+    The SDK logs heartbeat details at the level DEBUG, so fields with content need `repr=False`.
 
     Args:
-        progress: Replaces what was told before of the same type; another attempt finds it in its `heartbeat_details`.
+        progress: Replaces earlier progress of the same type; the next attempt finds it in its `heartbeat_details`.
         at_once: Whether to send a heartbeat now; otherwise the next regular one carries it.
     """
     pulse = _PULSE.get()

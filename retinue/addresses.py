@@ -1,4 +1,4 @@
-"""Addresses of mail and of the web, checked strictly: what decides where data goes must not be open to two readings."""
+"""Strict checks of mail and web addresses, since a destination must not be ambiguous."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ADDRESS = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
 _NAMED = re.compile(r"(?:[^<>@]*<)?(?:mailto:)?([^\s<>@]+)@([^\s<>@]+?)>?", re.IGNORECASE)
-"""One address, with or without a display name, as tools of other makers take it."""
+"""One address, with or without a display name, as third-party tools accept it."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _ENCODED = "xn--"
 _ASIAN = frozenset({"LATIN", "CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "HANGUL", "IDEOGRAPHIC"})
@@ -25,8 +25,8 @@ def check_address(value: str) -> str:
     """Return `value` if it is one bare ASCII address (`ana@example.com`).
 
     Raises:
-        ValueError: It is not; display names, several addresses and control characters are refused, and so is a domain
-            that imitates another one.
+        ValueError: It is not. Display names, several addresses, control characters and a domain that imitates another
+            one are refused.
     """
     if not _ADDRESS.fullmatch(value) or ".." in value or value.startswith(".") or ".@" in value:
         raise ValueError(f"{value[:_SHOWN]!r} is not a mail address like ana@example.com")
@@ -36,18 +36,18 @@ def check_address(value: str) -> str:
 
 
 def misleading(value: str) -> str | None:
-    """Why an address or web address may be taken for another one; None when it cannot, or is neither.
+    """Return why a mail or web address may be mistaken for another one; None if it cannot, or if it is no address.
 
-    Names of several scripts in one part imitate others: the Latin `paypal` with one Cyrillic letter. Looked at are the
-    local part and each label of the domain, also where they are encoded (`xn--...`). Several addresses may stand in one
-    text, separated by commas or semicolons. Other texts are nobody's address.
+    A name that mixes scripts imitates others: `paypal` with one Cyrillic letter. The local part and each label of the
+    domain are checked, also if encoded (`xn--...`). A text may contain several addresses, separated by commas or
+    semicolons.
     """
     for piece in re.split(r"[,;]", value):
         one = piece.strip()
         parts = list(_parts(one))
         hidden = next((char for char in one if is_invisible(char)), None) if parts else None
         if hidden:
-            return f"{safe(one[:_SHOWN])!r} holds a character that nobody sees ({mark(hidden)}), so it is not what it looks like"
+            return f"{safe(one[:_SHOWN])!r} contains an invisible character ({mark(hidden)}), so it is not what it looks like"
         among_latin = any(char.isalpha() and char.isascii() for part in parts for char in _decoded_or_same(part))
         problems = (_imitates(part, among_latin=among_latin) for part in parts)
         if problem := next((found for found in problems if found), None):
@@ -56,7 +56,7 @@ def misleading(value: str) -> str | None:
 
 
 def readable_domain(value: str) -> str:
-    """What an encoded domain (`xn--...`) in an address says; empty where there is none."""
+    """Return the readable form of an encoded domain (`xn--...`) in an address; empty if there is none."""
     if _ENCODED not in value.casefold():
         return ""
     try:
@@ -67,7 +67,7 @@ def readable_domain(value: str) -> str:
 
 
 def _parts(one: str) -> Iterator[str]:
-    """The pieces of an address that are names: of the local part, of the domain."""
+    """Yield the names in an address: of the local part and of the domain."""
     if _URL.fullmatch(one):
         try:
             yield from (urlsplit(one).hostname or "").split(".")
@@ -104,10 +104,10 @@ def _decoded_or_same(label: str) -> str:
 
 
 def _decoded(label: str) -> str:
-    """A label as people read it.
+    """Return a label in readable form.
 
     Raises:
-        ValueError: It says that it is encoded, and is not.
+        ValueError: It has the prefix of an encoded label, but is not one.
     """
     if not label.casefold().startswith(_ENCODED):
         return label

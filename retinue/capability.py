@@ -1,8 +1,8 @@
-"""What a capability is: its contract in Python, and the manifest in which it announces itself to everyone else.
+"""Capabilities: the contract in Python, and the manifest that it announces.
 
-A contract is an abstract class. Each tool is a method that carries two decorators: `@activity.defn(name=...)`, so that
-typed workflows can schedule it, and `@tool(...)`, which adds what planning, consent and scheduling have to know. A
-capability written in another language announces the same `Manifest` as JSON and needs no Python class.
+A contract is an abstract class. Each tool is a method with two decorators: `@activity.defn(name=...)`, so that typed
+workflows can schedule it, and `@tool(...)`, which adds what planning, consent and scheduling need. A capability in another
+language announces the same `Manifest` as JSON and needs no Python class.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ToolMethod = TypeVar("ToolMethod", bound=Callable[..., Awaitable[Any]])
 
 
 class Annotations(BaseModel):
-    """What a tool does to the world, in the words of MCP. The defaults are the careful ones: say nothing, be asked."""
+    """The effects of a tool, in MCP's terms. The defaults are careful: an undeclared tool needs approval."""
 
     model_config = ConfigDict(frozen=True)
 
     read_only: bool = Field(False, description="It changes nothing.")
-    destructive: bool = Field(True, description="It may overwrite or remove what nobody can bring back.")
+    destructive: bool = Field(True, description="It may overwrite or remove data irreversibly.")
     idempotent: bool = Field(False, description="The same call twice has no further effect.")
     open_world: bool = Field(True, description="It reaches people or systems outside the capability's own store.")
     sensitive: tuple[Annotated[str, Field(pattern=r"^(/[^/]+)+$")], ...] = Field(
@@ -43,28 +43,28 @@ class Annotations(BaseModel):
         "Where it is false, the result schema may still say so of single fields (`x-origin`).",
     )
     own_errors: bool = Field(
-        False, description="What it says when it fails quotes nothing but its arguments, though its result may."
+        False, description="Its error messages quote nothing but its arguments, though its result may."
     )
     known_destinations: tuple[str, ...] = Field(
         (),
-        description="Names of result fields that hold addresses of people the person knows, as an address book's "
-        "`email`: only what stands in these counts as a known destination.",
+        description="Names of result fields with addresses of people whom the person knows, as an address book's "
+        "`email`: only these values count as known destinations.",
     )
     picks: tuple[str, str] | None = Field(
         None,
-        description="Names of two result fields of a look-up: the one thing that was meant, null unless it is clear, and "
-        "the list of all that fit. Where a later step needs the one and several fit, the person is asked which.",
+        description="Names of two result fields of a look-up: the only match, else null, and the list of all matches. If a "
+        "later step needs the match and there are several, the person is asked which.",
     )
     finds: str = Field(
         "",
         max_length=40,
-        description="What a look-up looks for, as a noun: 'event'. Where a later step needs it and there is none, the run "
-        "says 'I found no event' and has not failed.",
+        description="What a look-up searches, as a noun: 'event'. If a later step needs it and there is none, the run says "
+        "'I found no event' and does not fail.",
     )
     lookups: dict[str, str] = Field(
         default_factory=dict,
-        description="By argument that holds an id: the read-only tool of the same capability that reads what it stands "
-        "for now, called with the id alone. It is read and shown when a person is asked.",
+        description="By argument with an id: the read-only tool of the same capability that reads the thing it refers to, "
+        "called with the id alone. An approval shows the result.",
     )
     undo: str | None = Field(None, description="The tool that compensates this one.")
 
@@ -84,9 +84,9 @@ DESTRUCTIVE = Annotations(read_only=False, destructive=True, idempotent=True, op
 
 
 OwnText = Annotated[str, Field(json_schema_extra={KEYWORD: "own"})]
-"""In a result: a text of the capability's own words, or one that only repeats its arguments."""
+"""Type of a result's text that is the capability's own, or only repeats its arguments."""
 Id = Annotated[str, Field(json_schema_extra={KEYWORD: "id"})]
-"""In a result: an id that the capability made of hexadecimal digits. Any other text in such a field counts as strangers'."""
+"""Type of a result's id that the capability made of hexadecimal digits. Any other text there counts as strangers'."""
 
 
 class ToolOptions(BaseModel):
@@ -132,16 +132,16 @@ def activity_options(options: ToolOptions, *, schedule_to_start: float) -> Activ
 
 
 STORE_ATTEMPTS = 1_000_000
-"""So many attempts are only given to what waits for its worker's own database; `retinue.activity_adapter` ends them on other errors."""
+"""Attempts of an activity that waits for its worker's database; `retinue.activity_adapter` ends them on other errors."""
 _STORE_CYCLE = timedelta(hours=1)
 
 
 def store_options(options: ToolOptions, left: timedelta) -> ActivityOptions:
-    """How a tool is tried while its worker's own database does not work: by the server, without events in the history.
+    """Return Temporal's options while a worker's own database does not work: the server retries without history events.
 
     Args:
         options: Of the tool.
-        left: How long the step may still wait; after an hour the workflow looks again in any case.
+        left: How long the step may still wait; after an hour the workflow checks again.
     """
     lasting = max(timedelta(seconds=1), min(_STORE_CYCLE, left))
     return ActivityOptions(
@@ -168,7 +168,7 @@ class ToolSpec(BaseModel):
         "",
         max_length=200,
         pattern=r"^([^{}]|\{[a-z_][a-z0-9_]*\})*$",
-        description="One line about a call; '{to}' stands for the argument `to`.",
+        description="One line about a call; '{to}' is replaced by the argument `to`.",
     )
     args_schema: dict[str, Any]
     result_schema: dict[str, Any] = Field(default_factory=dict)
@@ -183,7 +183,7 @@ LONGEST_PROBLEM = 300
 
 
 class Manifest(BaseModel):
-    """What a capability says about itself when its worker starts."""
+    """What a capability announces when its worker starts."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
     version: str = Field(min_length=1, max_length=40)
@@ -194,21 +194,21 @@ class Manifest(BaseModel):
     notice: str = Field(
         "",
         max_length=300,
-        description="What people should know about how it works in this installation, such as that its values are made up.",
+        description="What people should know about it in this installation, such as that its values are simulated.",
     )
     problem: str = Field(
         "",
         max_length=LONGEST_PROBLEM,
-        description="Why its steps wait at the moment, such as that its database cannot be written; empty while it works.",
+        description="Why its steps wait now, such as a database that cannot be written; empty while it works.",
     )
     left_out: list[Annotated[str, Field(max_length=300)]] = Field(
         default_factory=list,
         max_length=MOST_LEFT_OUT,
-        description="Tools of a service outside that cannot be used, each with the reason.",
+        description="Tools of an external service that cannot be used, each with the reason.",
     )
 
     def tool(self, name: str) -> ToolSpec | None:
-        """The tool of that full name (`calendar.create_event`), or None."""
+        """Return the tool with this full name (`calendar.create_event`), or None."""
         return next((spec for spec in self.tools if spec.name == name), None)
 
 
@@ -239,7 +239,7 @@ def tool(
 
 
 class Capability(ABC):
-    """Base of every contract: names the capability and derives its manifest from the methods marked with `@tool`."""
+    """Base class of contracts; derives the manifest from the methods marked with `@tool`."""
 
     name: ClassVar[str]
     version: ClassVar[str]
@@ -250,12 +250,12 @@ class Capability(ABC):
 
     @classmethod
     def task_queue(cls) -> str:
-        """The Temporal task queue that only this capability's workers poll."""
+        """Return the Temporal task queue that only this capability's workers poll."""
         return cls.name
 
     @classmethod
     def tool_methods(cls) -> Iterator[tuple[str, Callable[..., Awaitable[Any]]]]:
-        """Full tool name and contract method, in the order in which the contract declares them."""
+        """Yield full tool names and contract methods, in the order of declaration."""
         for owner in reversed(cls.__mro__):
             for method in vars(owner).values():
                 if hasattr(method, "__retinue_tool__"):
@@ -266,13 +266,13 @@ class Capability(ABC):
 
     @classmethod
     def options(cls, method_name: str) -> ToolOptions:
-        """The scheduling options of one contract method, for typed workflows."""
+        """Return the scheduling options of one contract method, for typed workflows."""
         options: ToolOptions = getattr(cls, method_name).__retinue_tool__["options"]
         return options
 
     @classmethod
     def manifest(cls, *, notice: str = "") -> Manifest:
-        """The manifest as announced to the registry; with what people should know about how it works here."""
+        """Return the manifest; `notice` is what people should know about this installation's capability."""
         return Manifest(
             name=cls.name,
             version=cls.version,
@@ -296,7 +296,7 @@ def _spec(name: str, method: Callable[..., Awaitable[Any]]) -> ToolSpec:
 
 
 def signature_models(method: Callable[..., Awaitable[Any]]) -> tuple[type[BaseModel] | None, type[BaseModel]]:
-    """The argument model (None for a tool without arguments) and the result model of a contract method."""
+    """Return the argument model (None for a tool without arguments) and the result model of a contract method."""
     hints = get_type_hints(method)
     result = hints.pop("return")
     models = list(hints.values())
@@ -312,7 +312,7 @@ def _schema(model: type[BaseModel], *, mode_is_result: bool = False) -> dict[str
 
 
 def _drop_titles(node: Any) -> None:
-    """Pydantic titles every field with its own name; they cost tokens and history and say nothing."""
+    """Remove the titles that pydantic gives every field: they only repeat its name and cost tokens and history."""
     if isinstance(node, dict):
         for fields in (node.get("properties"), node.get("$defs")):
             for field in (fields or {}).values():

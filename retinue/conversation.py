@@ -13,7 +13,7 @@ MAX_SUBSTITUTIONS = 20
 
 
 class Role(StrEnum):
-    """Who said something in a conversation."""
+    """The sender of a message."""
 
     USER = "user"
     ASSISTANT = "assistant"

@@ -1,6 +1,6 @@
-"""What became of an effect whose step was stopped: the one question to a ledger that a workflow asks.
+"""The status of an effect whose step was stopped: the query that a workflow sends to a capability's ledger.
 
-A light module of its own, since workflow workers load no database.
+It is a separate, light module, since workflow workers load no database.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _REPEAT = re.compile(r"~\d+\Z")
 
 
 def repeat_key(step_id: str, number: int) -> str:
-    """Return the key under which a step is done again, after a person said so: the ledger would refuse the first key."""
+    """Return the key of an approved repeat of a step, since the ledger refuses the first key."""
     return f"{step_id}~{number}"
 
 
 def first_key(key: str) -> str:
-    """Return the key of the effect that `key` repeats; `key` itself where it repeats none."""
+    """Return the key of the effect that `key` repeats, or `key` itself."""
     return _REPEAT.sub("", key)
 
 
 class Outcome(StrEnum):
-    """What a ledger can say."""
+    """The outcome of an effect."""
 
     NOTHING = "nothing"
     DONE = "done"
@@ -37,21 +37,21 @@ class Outcome(StrEnum):
 
 
 class EffectId(BaseModel):
-    """Names an effect of the asking workflow by the id of the activity that was to make it."""
+    """An effect of the calling workflow, by the id of its activity."""
 
     activity_id: str
 
 
 class EffectStatus(BaseModel):
-    """The answer: nothing happened and nothing will; it was done, with this result; or an attempt has never reported."""
+    """An effect's status: nothing happened and nothing will; done, with this result; or an attempt never reported."""
 
     outcome: Outcome
     result: JsonValue = None
 
 
 class EffectLedger(Protocol):
-    """What answers: the ledger of one capability."""
+    """The ledger of one capability."""
 
     async def close(self, activity_id: str) -> EffectStatus:
-        """Say what became of an effect of the asking workflow; what has not begun can never begin from now on."""
+        """Return the status of an effect of the calling workflow, and prevent one that has not begun."""
         ...

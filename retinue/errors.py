@@ -1,7 +1,7 @@
 """The errors of Retinue, split by who can act on them.
 
     RetinueError
-    |-- CallerError            whoever asked can mend it; never retried
+    |-- CallerError            the caller can fix it; never retried
     |   |-- InvalidArguments   a value is wrong; the message says which and what is right
     |   |-- NotFound           the thing that was named does not exist (or is not yours)
     |   |-- Ambiguous          the name fits several things
@@ -9,29 +9,29 @@
     |   |   `-- InProgress     the same request is being answered; ask again after `retry_after` seconds
     |   |-- TooMany            more often than is allowed; ask again after `retry_after` seconds
     |   |-- NotAuthenticated   no credential, or a bad one
-    |   |-- NotAllowed         somebody else may do this, the caller may not
+    |   |-- NotAllowed         the caller may not do this
     |   `-- BrokenReference    a step refers to what another step did not return
     |-- ServiceError           an outer service or store did not do its part
     |   |-- ServiceUnavailable it may work later; retried
-    |   |   |-- AnswerTooLong  it said more than is read
-    |   |   |-- StoreUnavailable  the own database is full, read-only or away; waited for as for a missing worker
+    |   |   |-- AnswerTooLong  its answer exceeds the limit
+    |   |   |-- StoreUnavailable  the own database is full, read-only or unavailable; waited for as for a missing worker
     |   |   |   `-- StoreLost  its file was deleted, replaced or damaged; its worker ends, so that a new one starts
     |   |   |-- ClockIsWrong   this machine's clock is so far from Temporal's that its proofs do not hold
-    |   |   `-- Undecipherable what a run says is encrypted, and the keys here do not open it
+    |   |   `-- Undecipherable a payload is encrypted with a key that is missing here
     |   |-- ServiceBusy        it asked for a pause (`retry_after` seconds); retried after it
     |   |   |-- OutcomeOpen    an attempt may have acted and may still report; looked into again, then a person is asked
     |   |   |   `-- OutcomeNotRecorded  the own database does not work; waited for as for a missing worker
     |   |   `-- NotServedHere  this worker's version cannot do it, a newer one can; retried, then waited for
-    |   |-- ServiceRefused     it will not, however often (wrong key, bad request); never retried
-    |   `-- OutcomeUnknown     it may have acted or not, and no look can tell; never retried, a person is asked
+    |   |-- ServiceRefused     a permanent refusal (wrong key, bad request); never retried
+    |   `-- OutcomeUnknown     it may have acted, and no check can tell; never retried, a person is asked
     `-- ModelError             the language model's answer cannot be used
         |-- MalformedAnswer    not the JSON that was asked for; goes back to the model
         |-- RefusedAnswer      the model declines; never retried, and no other model is asked instead
-        |-- UnusableAnswer     it stayed so after it went back; never retried, each try is paid
+        |-- UnusableAnswer     still malformed after a repair; never retried, since each try costs money
         `-- CutAnswer          too long or cut off; never retried, the same question gives the same answer
 
-Everything else is a bug: it is not caught in the middle. There are two translations and no third: `to_application_error`
-at an activity's edge, and `api.errors` (problem details) at the edge of the HTTP API.
+Everything else is a bug and is not caught in between. Two places translate errors: `to_application_error` for activities,
+and `api.errors` (problem details) for the HTTP API.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from temporalio.exceptions import ApplicationError
 
 LONGEST_WAIT = 120.0
-"""Seconds. A service that wants a longer pause is reported to the person instead of waited for in silence."""
+"""Seconds. A service that asks for a longer pause is reported to the person instead of waited for silently."""
 
 
 class RetinueError(Exception):
-    """Base of all expected errors. `message` is written for the person; it holds no secret and no stranger's text."""
+    """Base of all expected errors. `message` is for the person; it contains no secret and no stranger's text."""
 
     retryable = False
 
@@ -57,11 +57,11 @@ class RetinueError(Exception):
         self.message = message
         self.hint = hint
         self.details: tuple[BaseModel, ...] = ()
-        """For workflows: they travel with the failure of an activity."""
+        """Details for workflows, sent with the failure of an activity."""
 
 
 class CallerError(RetinueError):
-    """Whoever asked can mend it."""
+    """The caller can fix it."""
 
 
 class InvalidArguments(CallerError):
@@ -69,7 +69,7 @@ class InvalidArguments(CallerError):
 
 
 class NotFound(CallerError):
-    """What was named does not exist."""
+    """The named thing does not exist."""
 
 
 class Ambiguous(CallerError):
@@ -97,11 +97,11 @@ class TooMany(CallerError):
 
 
 class NotAuthenticated(CallerError):
-    """Nobody was recognised: there is no credential, or a bad one."""
+    """The caller is not authenticated: there is no credential, or a bad one."""
 
 
 class NotAllowed(CallerError):
-    """Somebody else may do this."""
+    """The caller may not do this."""
 
 
 class BrokenReference(CallerError):
@@ -119,23 +119,23 @@ class ServiceUnavailable(ServiceError):
 
 
 class AnswerTooLong(ServiceUnavailable):
-    """It said more than is read; who can ask for less at once does so."""
+    """The answer exceeds the limit; a caller that can ask for less does so."""
 
 
 class StoreUnavailable(ServiceUnavailable):
-    """The capability's own database is full, read-only or away: nothing was changed, and the step waits for it."""
+    """The capability's own database is full, read-only or unavailable: nothing changed, and the step waits for it."""
 
 
 class StoreLost(StoreUnavailable):
-    """The database's file was deleted, replaced or damaged while it was open; this process cannot use it any more."""
+    """The database's file was deleted, replaced or damaged while open; this process cannot use it any more."""
 
 
 class ClockIsWrong(ServiceUnavailable):
-    """This machine's clock is so far from Temporal's that its proofs do not hold; who runs it can mend that."""
+    """This machine's clock is so far from Temporal's that its proofs do not hold; the operator must set it."""
 
 
 class Undecipherable(ServiceUnavailable):
-    """What a run says is encrypted, and the keys here do not open it; whoever runs this installation can mend that."""
+    """A payload is encrypted with a key that is missing here; the operator must add it."""
 
 
 class ServiceBusy(ServiceError):
@@ -154,22 +154,22 @@ class OutcomeOpen(ServiceBusy):
 
 
 class OutcomeNotRecorded(OutcomeOpen):
-    """An attempt acted, or may have, and the own database is full, read-only or away; waited for as `StoreUnavailable` is."""
+    """An attempt acted or may have, and the own database is unavailable; waited for like `StoreUnavailable`."""
 
 
 class NotServedHere(ServiceBusy):
-    """The registry knows more than this worker: it is of an older version, and another one will take the step."""
+    """This worker's version is older than the registered one; another worker will take the step."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retry_after=2)
 
 
 class ServiceRefused(ServiceError):
-    """It will not, however often it is asked."""
+    """The service refuses permanently."""
 
 
 class OutcomeUnknown(ServiceError):
-    """It may have acted or not. Inside `Ledger.once_outside` it is looked into first; what leaves it is for a person."""
+    """It may have acted or not. `Ledger.once_outside` checks first; if it still raises this, a person decides."""
 
 
 class ModelError(RetinueError):
@@ -187,7 +187,7 @@ class RefusedAnswer(ModelError):
 
 
 class UnusableAnswer(ModelError):
-    """It stayed useless after it was sent back to the model."""
+    """Still malformed after it was sent back to the model."""
 
 
 class CutAnswer(ModelError):
@@ -195,13 +195,13 @@ class CutAnswer(ModelError):
 
 
 def to_application_error(error: RetinueError, *, only_store: bool = False) -> ApplicationError:
-    """Translate at an activity's edge: the type's name, whether to retry, and after which pause.
+    """Translate an error for Temporal: the type's name, whether to retry, and after which pause.
 
     Args:
-        error: What was raised.
-        only_store: The activity is tried for as long as its database does not work, and not because of anything else.
+        error: The expected error.
+        only_store: Whether the activity is retried only because its database does not work.
     """
-    # here, since it costs the supervisor and the command line 20 MB, which translate nothing
+    # imported here, since it costs 20 MB in the supervisor and the command line, which do not need it
     from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
     retryable = error.retryable and (not only_store or isinstance(error, StoreUnavailable | OutcomeNotRecorded))

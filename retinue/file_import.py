@@ -35,7 +35,7 @@ def content_of(path: Path, most: int) -> bytes:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One thing that an import did not take, or took only in part. `what` holds words of the file, `why` is ours."""
+    """An item that an import skipped or took in part. `what` quotes the file, `why` is Retinue's text."""
 
     what: str
     why: str
@@ -45,12 +45,12 @@ class LeftOut:
 
 
 def quoted(line: str) -> str:
-    """A line of a file, short enough to stand inside a reason."""
+    """Return a line of a file, short enough to quote in a reason."""
     return f"'{one_line(line, _LONGEST_NAME)}'"
 
 
 def outcome(sentence: str, left_out: Sequence[LeftOut]) -> str:
-    """The sentence, followed by a line for each thing that was left out; what exceeds `MOST_NAMED` is counted."""
+    """Return the sentence, followed by a line for each skipped item, up to `MOST_NAMED`, and the number of others."""
     if not left_out:
         return sentence
     lines = [f"{sentence}, {len(left_out)} left out:", *(f"  - {each}" for each in left_out[:MOST_NAMED])]

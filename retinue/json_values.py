@@ -1,4 +1,4 @@
-"""JSON values: how large they are, how a large one is cut, what is equal for equal ones. Pure."""
+"""JSON values: size, shortening, canonical form and hash. Pure."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from retinue.text import whole
 
 
 def json_size(value: Any) -> int:
-    """How many bytes a value takes as JSON."""
+    """Return the size of a value as JSON, in bytes."""
     return len(json.dumps(value, ensure_ascii=False).encode())
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no blanks: the same text for equal values."""
+    """Return JSON with sorted keys and no blanks: the same text for equal values."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def json_sha256(value: Any) -> str:
-    """SHA-256 (hex) of a value's canonical JSON."""
+    """Return the SHA-256 (hex) of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode(errors="surrogatepass")).hexdigest()
 
 
 def map_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """A JSON value with every text and every name in it changed."""
+    """Return a JSON value with every text and every name in it mapped."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
@@ -37,13 +37,13 @@ def map_texts(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def whole_values(value: JsonValue) -> JsonValue:
-    """A JSON value in which every text and every name is `whole`."""
+    """Return a JSON value in which every text and every name is `whole`."""
     changed: JsonValue = map_texts(value, whole)
     return changed
 
 
 def cut(value: JsonValue, limit: int) -> JsonValue:
-    """The value, or the beginning of its JSON text with a mark when it takes more than `limit` bytes."""
+    """Return the value, or the marked beginning of its JSON text if it exceeds `limit` bytes."""
     text = json.dumps(value, ensure_ascii=False)
     if len(text.encode()) <= limit:
         return value

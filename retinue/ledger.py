@@ -1,8 +1,8 @@
-"""The effect ledger: what makes every effect happen once although activities run at least once.
+"""The effect ledger makes every effect happen once, although activities run at least once.
 
-Each capability's database has one table `ledger`, with one row for each effect. The row's key is `workflow id / step id`,
-which stays the same over retries, worker crashes, resets and continue-as-new. A second attempt, later or at the same
-time, finds the row and returns the recorded result.
+Each capability's database has a table `ledger` with one row per effect. The row's key is `workflow id / step id`, which
+stays the same over retries, worker crashes, resets and continue-as-new. A later or concurrent attempt finds the row and
+returns the recorded result.
 
 An effect in the capability's own database is committed together with its row (`once`). One at an outer service shares no
 transaction with it (`once_outside`), so its row goes through states:
@@ -11,12 +11,11 @@ transaction with it (`once_outside`), so its row goes through states:
         ^                    |
         `--nothing happened--'
 
-Only one attempt at a time can pass from `intended` to `acting`, whoever is alive meanwhile: that is what a worker that
-was frozen and wakes up again runs into. What was left in `acting` is looked into before anything is done again, and
-where no look can tell, a person decides.
+Only one attempt at a time can pass from `intended` to `acting`; this also stops a worker that was frozen and wakes up. A
+row left in `acting` is verified before anything is repeated, and if no check can tell, a person decides.
 
-When a run is stopped between two attempts its ledger is asked (`close`): what had not begun is closed for ever, so that
-not even an attempt that was frozen meanwhile can make it.
+When a run is stopped between two attempts, it queries the ledger (`close`): an effect that has not begun is closed for
+ever, so that not even a frozen attempt can make it.
 """
 
 from __future__ import annotations
@@ -61,35 +60,34 @@ if TYPE_CHECKING:
 Result = TypeVar("Result", bound=BaseModel)
 
 SETTLE = 40.0
-"""Seconds after which an attempt that said it acts, and nothing since, counts as dead. Before that it may still report."""
+"""Seconds after which an attempt in `acting` that has not reported counts as dead."""
 _LOOK_AGAIN = 12.0
 _ASK_AGAIN = 5.0
-"""Seconds until the own database, or the service that could not be asked, is tried again."""
+"""Seconds until the own database, or an unavailable service, is tried again."""
 _RECORD_AGAIN = 2.0
-"""Seconds until what was done and could not be recorded is written again."""
+"""Seconds until recording a done effect is tried again."""
 _MOST_OPEN = 1000
 
 
 def effect_key(activity_id: str | None = None) -> str:
-    """The idempotency key of the running activity, or of another one of its workflow: workflow id and activity id.
+    """Return the idempotency key of the running activity, or of another one of its workflow: workflow id and activity id.
 
-    An activity's id is that of its step. One that runs without a workflow has an id that is unique by itself.
+    An activity's id is that of its step. An activity without a workflow has a unique id.
     """
     info = activity.info()
     return f"{info.workflow_id or 'standalone'}/{activity_id or info.activity_id}"
 
 
 def lasting_key() -> str:
-    """The key from which ids are made that others see: of mails, events, contacts, messages.
+    """Return the key for deriving visible ids: of mails, events, contacts, messages.
 
-    It is that of the step's first effect, also when a person had it done again: then a receiver who has the first one
-    can tell that the second is the same.
+    It is the key of the step's first effect even in a repeat, so that a receiver of both can tell that they are the same.
     """
     return first_key(effect_key())
 
 
 class EffectState(StrEnum):
-    """How far an effect at an outer service has come."""
+    """State of an effect at an outer service."""
 
     INTENDED = "intended"
     ACTING = "acting"
@@ -98,20 +96,20 @@ class EffectState(StrEnum):
 
 
 class Commit(Protocol):
-    """Passes the point of no return: call it right before the outer service is made to act, and once only."""
+    """Passes the point of no return: call it once, right before the outer service acts."""
 
     def __call__(self) -> Awaitable[None]:
         """Record that this attempt acts now.
 
         Raises:
-            OutcomeOpen: Another attempt has taken this step over, so this one must not act.
+            OutcomeOpen: Another attempt has taken over this step, so this one must not act.
             asyncio.CancelledError: The step was cancelled before anything happened.
         """
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """What stands in the ledger about an effect that is not done."""
+class _Incomplete:
+    """The ledger's record of an effect that is not done."""
 
     state: EffectState
     attempt: str
@@ -124,7 +122,7 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._open: dict[str, BaseModel | None] = {}
-        """Effects that were begun here and could not be recorded, with what came of them where that is known."""
+        """Effects of this process that are not yet recorded, with their results if known."""
         self._recording: dict[str, asyncio.Future[None]] = {}
 
     async def once(
@@ -132,9 +130,8 @@ class Ledger:
     ) -> Result:
         """Run `effect` in one transaction with its ledger row, or return what an earlier attempt recorded.
 
-        `effect` must only touch the session that it is given: whatever it does elsewhere is not undone with it.
-
-        A cancelled attempt waits for its transaction: whoever cancelled is told what really happened.
+        `effect` must only use its session, since nothing else is rolled back with it. A cancelled attempt waits for its
+        transaction, so that the caller learns what happened.
 
         Raises:
             Conflict: The same step already ran with other arguments.
@@ -173,25 +170,26 @@ class Ledger:
     ) -> Result:
         """Make an outer service act once, or return what an earlier attempt recorded.
 
-        A cancel before `commit` stops the effect. After it the attempt is waited for, since only it knows the outcome.
+        A cancel before `commit` stops the effect. After `commit` the cancel waits for the attempt to end, since only the
+        attempt knows the outcome.
 
         Args:
-            arguments: Of the step; a second attempt must come with the same.
-            result_type: What is recorded.
-            act: Acts, and awaits the `commit` that it is given right before the point of no return. A `RetinueError`
-                that it raises means that nothing happened, except `OutcomeUnknown`. It must end by itself.
-            verify: Looks whether an attempt that never reported has acted: the result if it has; None only where acting
-                again can do no harm, whatever that attempt still does; else it raises `OutcomeUnknown`. That it cannot
-                look (`ServiceError`) leaves the outcome open.
-            settle: Seconds for which an earlier attempt may still be about to report.
+            arguments: Of the step; every attempt must pass the same.
+            result_type: Of the recorded result.
+            act: Acts, and awaits its argument `commit` right before the point of no return. A `RetinueError` from it
+                means that nothing happened, except `OutcomeUnknown`. It must have its own timeout.
+            verify: Checks whether an attempt that never reported has acted. It returns the result if so; None only if
+                acting again is harmless, whatever that attempt still does; otherwise it raises `OutcomeUnknown`. If it
+                cannot check (`ServiceError`), the outcome stays open.
+            settle: Seconds for which an earlier attempt may still report.
 
         Raises:
             Conflict: The same step already ran with other arguments.
-            OutcomeOpen: An attempt may have acted: it may still report, nobody could look, or it was not recorded.
-            OutcomeNotRecorded: The same, and the database is full, read-only or away. This process records what was done
-                as soon as it can, and a later attempt gets it.
-            OutcomeUnknown: Nobody can tell whether it happened, or the ledger was lost after it had. It will not be done
-                again under this key.
+            OutcomeOpen: An attempt may have acted: it may still report, could not be verified, or was not recorded.
+            OutcomeNotRecorded: An attempt may have acted, and the database is unavailable. This process records the
+                outcome as soon as it can, and a later attempt returns it.
+            OutcomeUnknown: It is unknown whether it happened, or the ledger was lost after it had. It will not be
+                repeated under this key.
             ServiceUnavailable: The database does not answer; as far as this worker knows, nothing happened.
         """
         cancelled = asyncio.Event()
@@ -217,7 +215,7 @@ class Ledger:
             found = await self._begin(key, args_hash, attempt, result_type)
         except ServiceUnavailable as error:
             raise self._still_open(key, error) from None
-        if isinstance(found, _Begun):
+        if isinstance(found, _Incomplete):
             known = self._open.get(key)
             happened = known if isinstance(known, result_type) else await self._look(found, verify, settle)
             if happened is not None:
@@ -236,7 +234,7 @@ class Ledger:
             result = await act(commit)
         except OutcomeUnknown as problem:
             self._keep_open(key, None)
-            happened = await self._look(_Begun(EffectState.ACTING, attempt, 0), verify, settle)
+            happened = await self._look(_Incomplete(EffectState.ACTING, attempt, 0), verify, settle)
             if happened is None:
                 await self._nothing_happened(key, attempt)
                 raise OutcomeOpen(problem.message, retry_after=1) from None
@@ -250,7 +248,7 @@ class Ledger:
         return result
 
     async def close(self, activity_id: str) -> EffectStatus:
-        """Say what became of an effect of the asking workflow; what has not begun can never begin from now on.
+        """Return the status of an effect of the calling workflow, and prevent one that has not begun.
 
         Raises:
             ServiceUnavailable: The database does not answer.
@@ -274,8 +272,10 @@ class Ledger:
             return await self.close(activity_id)
         return EffectStatus(outcome=Outcome.OPEN if key in self._open else Outcome.NOTHING)
 
-    async def _begin(self, key: str, args_hash: str, attempt: str, result_type: type[Result]) -> Result | _Begun | None:
-        """Record the intent, or take over one that never acted: None then. Else what stands there."""
+    async def _begin(
+        self, key: str, args_hash: str, attempt: str, result_type: type[Result]
+    ) -> Result | _Incomplete | None:
+        """Record the intent, or take over one that never acted, and return None; else return the existing record."""
         try:
             async with self._store.write() as session:
                 connection = await session.connection()
@@ -287,14 +287,14 @@ class Ledger:
                 if row.state == EffectState.DONE:
                     return result_type.model_validate_json(row.result)
                 if row.state == EffectState.ACTING:
-                    return _Begun(EffectState.ACTING, row.attempt, _seconds_since(row.recorded_at))
+                    return _Incomplete(EffectState.ACTING, row.attempt, _seconds_since(row.recorded_at))
                 await connection.execute(_set(key, attempt=attempt))
                 return None
         except _DoneMeanwhile:
             return await self._begin(key, args_hash, attempt, result_type)
 
     async def _look(
-        self, found: _Begun, verify: Callable[[], Awaitable[Result | None]], settle: float
+        self, found: _Incomplete, verify: Callable[[], Awaitable[Result | None]], settle: float
     ) -> Result | None:
         try:
             return await verify()
@@ -310,13 +310,13 @@ class Ledger:
     async def _move(
         self, key: str, attempt: str, before: EffectState, after: EffectState, *, to_attempt: str | None = None
     ) -> None:
-        """Compare and set: only the attempt that holds the row in that state may move it on."""
+        """Change the row's state by compare-and-set: only the attempt that holds the row in that state may do it."""
         async with self._store.write() as session:
             connection = await session.connection()
             held = (LEDGER.c.attempt == attempt) & (LEDGER.c.state == before)
             moved = await connection.execute(_set(key, state=after, attempt=to_attempt or attempt).where(held))
         if moved.rowcount != 1:
-            raise OutcomeOpen("another attempt has taken this step over", retry_after=1)
+            raise OutcomeOpen("another attempt has taken over this step", retry_after=1)
 
     async def _nothing_happened(self, key: str, attempt: str) -> None:
         async with self._store.write() as session:
@@ -330,7 +330,7 @@ class Ledger:
             del self._open[next(iter(self._open))]
 
     def _still_open(self, key: str, error: RetinueError) -> RetinueError:
-        """What to say of an attempt that failed: after one that may have acted the step has not simply failed."""
+        """Return the error of a failed attempt: if an earlier one may have acted, the outcome stays open."""
         if key not in self._open or isinstance(error, OutcomeOpen):
             return error
         if self._open[key] is None:
@@ -343,7 +343,7 @@ class Ledger:
         return kind(said, retry_after=getattr(error, "retry_after", _ASK_AGAIN))
 
     async def _receipt(self, key: str, result: Result) -> Result:
-        """Record what happened; where that fails, this process tries again until it succeeds.
+        """Record the outcome; if that fails, this process retries until it succeeds.
 
         Raises:
             OutcomeOpen: The database does not answer.
@@ -359,7 +359,7 @@ class Ledger:
         return recorded
 
     def _record_later(self, key: str, result: BaseModel) -> None:
-        """Record it as soon as the database works again: the next attempt may be another process's, which knows nothing."""
+        """Record the outcome as soon as the database works, since the next attempt may run in another process."""
         if key not in self._recording:
             self._recording[key] = asyncio.ensure_future(self._record_again(key, result))
             self._recording[key].add_done_callback(lambda _: self._recording.pop(key, None))
@@ -373,7 +373,7 @@ class Ledger:
                     self._open.pop(key, None)
 
     async def _recorded_as(self, key: str, result: Result) -> Result:
-        """Where another attempt recorded it first, that stands."""
+        """Return the recorded result; if another attempt recorded first, its result."""
         async with self._store.write() as session:
             connection = await session.connection()
             open_ = LEDGER.c.state != EffectState.DONE
@@ -406,7 +406,7 @@ class Ledger:
         state: EffectState = EffectState.DONE,
         attempt: str = "",
     ) -> None:
-        """Insert the row. Where a concurrent attempt was first, the key refuses and our whole transaction is undone."""
+        """Insert the row. If a concurrent attempt was first, the key conflicts and the transaction is rolled back."""
         values = {
             "key": key,
             "tool": activity.info().activity_type,
@@ -429,7 +429,7 @@ def _hash(arguments: BaseModel) -> str:
 
 def _check_same(row: Any, args_hash: str) -> None:
     if row.state == EffectState.CLOSED:
-        raise Conflict("its run was stopped before this was done; it is not done any more")
+        raise Conflict("its run was stopped before this was done, so it cannot be done any more")
     if row.args_hash != args_hash:
         raise Conflict("this step was already done with other arguments; it is not done again")
 
@@ -439,16 +439,16 @@ def _set(key: str, **values: Any) -> Update:
 
 
 def _seconds_since(moment: datetime) -> float:
-    """SQLite forgets the zone, which is UTC."""
+    """Return the seconds since a stored time, which is UTC, though SQLite drops the zone."""
     return (datetime.now(UTC) - moment.replace(tzinfo=moment.tzinfo or UTC)).total_seconds()
 
 
 @contextlib.contextmanager
 def _while_unavailable() -> Iterator[None]:
-    """Pass over a database that may work later.
+    """Ignore errors of a database that may work later.
 
     Raises:
-        StoreLost: It will not.
+        StoreLost: It cannot work any more.
     """
     try:
         yield
@@ -459,4 +459,4 @@ def _while_unavailable() -> Iterator[None]:
 
 
 class _DoneMeanwhile(Exception):
-    """A concurrent attempt committed the same key between our look and our record."""
+    """A concurrent attempt committed the same key between this attempt's read and write."""

@@ -1,6 +1,6 @@
-"""Plans: what a model writes, how it is checked, and how references between steps are resolved.
+"""Plans: reads and checks what a model writes, and resolves references between steps.
 
-Everything here is pure, so that workflows, the reasoning worker and tests share one reading of a plan.
+Pure, so that workflows, the reasoning worker and tests share it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ MAX_STEPS = 100
 MAX_CHAIN = 25
 """The longest chain of steps that wait for each other."""
 MAX_FAN_OUT = 50
-"""How many steps may wait for one and the same step."""
+"""How many steps may depend on the same step."""
 AGENT_VERB = "agent"
-"""A step that is delegated to a capability's own agent appears as the tool `<capability>.agent`."""
+"""The tool name of a step that is delegated to a capability's own agent: `<capability>.agent`."""
 _GOAL_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["goal"],
@@ -52,7 +52,7 @@ class PlanStep(BaseModel):
     args: dict[str, JsonValue] = Field(
         default_factory=dict, description="of the tool; for an agent the data that it may use"
     )
-    agent: str | None = Field(None, description="the capability whose own agent works towards `goal`")
+    agent: str | None = Field(None, description="the capability whose own agent works on `goal`")
     goal: str | None = Field(None, min_length=1, max_length=4000)
     depends_on: list[str] = Field(default_factory=list)
     why: str = Field("", max_length=500)
@@ -60,7 +60,7 @@ class PlanStep(BaseModel):
     @field_validator("args", mode="before")
     @classmethod
     def _object_or_json_text(cls, value: object) -> object:
-        """Providers with strict schemas cannot express a free object, so a JSON string that holds one is accepted."""
+        """Accept a JSON string that contains an object, since providers with strict schemas cannot express a free object."""
         if isinstance(value, str):
             try:
                 value = whole_values(json.loads(value))
@@ -82,7 +82,7 @@ class Plan(BaseModel):
 
 
 class BoundStep(BaseModel):
-    """A step with everything that a workflow needs to run it, copied from the manifest at planning time."""
+    """A step with all that a workflow needs to run it, copied from the manifest at planning time."""
 
     id: str
     tool: str
@@ -96,12 +96,12 @@ class BoundStep(BaseModel):
     annotations: Annotations
     options: ToolOptions
     args_schema: dict[str, Any] | None = Field(
-        None, description="only for steps that may be asked: edits are checked by it"
+        None, description="only for steps that may need approval, to check edits"
     )
     agent: bool = Field(False, description="a goal for the capability's own agent, not a tool call")
     steered: bool = Field(False, description="an agent chose it after it had read strangers' words")
     result_fields: FieldOrigins = Field(
-        default_factory=dict, description="whose text each field of its result is (`retinue.provenance.fields`)"
+        default_factory=dict, description="the origin of each result field's text (`retinue.provenance.fields`)"
     )
 
 
@@ -137,8 +137,8 @@ class Round:
         number: 1 for the first plan. The steps of later ones are renamed, `s1` to `2.s1`, since a step's id is part of
             its effect's key.
         earlier: The steps of earlier rounds that a reference may name: their ids and tools.
-        last: No further round will follow, so the plan must be final.
-        may_be_empty: Something was done for this message already, so an empty plan says that it was enough.
+        last: Whether no further round will follow, so that the plan must be final.
+        may_be_empty: Whether steps were already done for this message, so that an empty plan means "enough".
     """
 
     number: int = 1
@@ -147,7 +147,7 @@ class Round:
     may_be_empty: bool = False
 
     def renamed(self, step_id: str, own: Collection[str]) -> str:
-        """The id in the run of a step that the plan names; the plan's own steps hide earlier ones of the same name."""
+        """Return the run-wide id of a step that the plan names; its own steps hide earlier ones with the same name."""
         return f"{self.number}.{step_id}" if self.number > 1 and step_id in own else step_id
 
 
@@ -155,7 +155,7 @@ FIRST_ROUND = Round()
 
 
 def check(plan: Plan, manifests: Iterable[Manifest], this_round: Round = FIRST_ROUND) -> list[str]:
-    """All that is wrong with a plan, in sentences that a model can act on; empty when it may run."""
+    """Return all problems of a plan, in sentences that a model can act on; empty if it may run."""
     known = list(manifests)
     tools = {spec.name: spec for manifest in known for spec in manifest.tools if spec.plannable}
     problems = [*_check_outline(plan, this_round), *_check_order(plan, this_round)]
@@ -172,13 +172,13 @@ def check(plan: Plan, manifests: Iterable[Manifest], this_round: Round = FIRST_R
 def bind(
     plan: Plan, manifests: Iterable[Manifest], this_round: Round = FIRST_ROUND, *, with_schemas: bool = False
 ) -> BoundPlan:
-    """Attach queue, options and annotations to each step of a plan that `check` found right.
+    """Attach queue, options and annotations to each step of a plan that passed `check`.
 
     Args:
         plan: The plan.
         manifests: What the capabilities announced.
-        this_round: Decides what the steps are called in the run.
-        with_schemas: Attach the argument schemas of all steps, not only of those that are asked by default.
+        this_round: Determines the steps' ids in the run.
+        with_schemas: Attach the argument schemas of all steps, not only of those that need approval by default.
     """
     known = {manifest.name: manifest for manifest in manifests}
     own = {step.id for step in plan.steps}
@@ -217,14 +217,14 @@ def _bind_step(step: PlanStep, known: Mapping[str, Manifest], *, with_schemas: b
         return _bind_goal(step, known[step.agent])
     manifest = known[(step.tool or "").partition(".")[0]]
     spec = manifest.tool(step.tool or "")
-    assert spec is not None  # `check` found it
+    assert spec is not None  # `check` has found it
     return bind_call(step, spec, capability=manifest.name, task_queue=manifest.task_queue, with_schema=with_schemas)
 
 
 def bind_call(
     step: PlanStep, spec: ToolSpec, *, capability: str, task_queue: str, with_schema: bool = False
 ) -> BoundStep:
-    """One tool call with its binding."""
+    """Return one tool call as a bound step."""
     return BoundStep(
         id=step.id,
         tool=spec.name,
@@ -243,7 +243,7 @@ def bind_call(
 
 
 def _bind_goal(step: PlanStep, manifest: Manifest) -> BoundStep:
-    """A delegated goal. It does nothing by itself: each call that the agent wants becomes a step of its own."""
+    """Return a delegated goal as a bound step. It reads only: each call that the agent requests becomes another step."""
     return BoundStep(
         id=step.id,
         tool=f"{manifest.name}.{AGENT_VERB}",
@@ -262,13 +262,13 @@ def _bind_goal(step: PlanStep, manifest: Manifest) -> BoundStep:
 
 
 def _may_be_asked(step: PlanStep, annotations: Annotations) -> bool:
-    """Whether a person may have to decide on it, and so edit it. Only then is its schema worth its bytes in a history."""
+    """Whether a person may have to decide on it and may edit it; only then does the history need its schema."""
     consequential = not annotations.read_only and (annotations.open_world or annotations.destructive)
     return consequential or any(pointer.split("/")[1] in step.args for pointer in annotations.sensitive)
 
 
 def _needs(step: PlanStep) -> list[str]:
-    """What a step waits for: what it says, and every step that its arguments refer to."""
+    """Return a step's dependencies: the declared ones, and every step that its arguments refer to."""
     return list(dict.fromkeys([*step.depends_on, *(source for source, _ in references(step.args))]))
 
 
@@ -287,7 +287,7 @@ def _check_outline(plan: Plan, this_round: Round) -> Iterator[str]:
     for twice in sorted({name for name in ids if ids.count(name) > 1}):
         yield f"two steps have the id {twice}"
     for dotted in sorted({name for name in ids if "." in name}):
-        yield f"step {dotted}: an id has no dot; ids with dots are given by the run"
+        yield f"step {dotted}: an id must have no dot; the run assigns ids with dots"
 
 
 def _check_order(plan: Plan, this_round: Round) -> Iterator[str]:
@@ -316,7 +316,7 @@ def _check_fan_out(needs: Mapping[str, Collection[str]]) -> Iterator[str]:
 
 
 def _result_schemas(plan: Plan, tools: Mapping[str, ToolSpec], this_round: Round) -> dict[str, Mapping[str, Any]]:
-    """What each step that a reference may name gives back; absent where its tool is unknown."""
+    """Return the result schema of each step that a reference may name; absent if its tool is unknown."""
     named = dict(this_round.earlier) | {
         step.id: f"{step.agent}.{AGENT_VERB}" if step.agent is not None else step.tool or "" for step in plan.steps
     }
@@ -346,14 +346,14 @@ def _check_call(
 
 
 def _types_of(reference: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> frozenset[str] | None:
-    """The JSON types that a reference may bring, by the result schema of its step."""
+    """Return the JSON types that a reference may have, by the result schema of its step."""
     source = str(reference["$from"])
     return types_at(results[source], pointer_parts(str(reference.get("path") or ""))) if source in results else None
 
 
 def _check_shape(step: PlanStep, results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if "$from" in step.args:
-        yield "args is an object of arguments; a reference may stand for one argument, not for all of them"
+        yield "args must be an object of arguments; a reference may replace one argument, not all of them"
     elif json_size(step.args) > MAX_ARGS_BYTES:
         yield f"the arguments are larger than {MAX_ARGS_BYTES // 1024} KiB"
     elif _depth(step.args) > MAX_DEPTH:
@@ -361,27 +361,27 @@ def _check_shape(step: PlanStep, results: Mapping[str, Mapping[str, Any]]) -> It
     else:
         for source, path in references(step.args):
             if source in results and not _schema_has(results[source], path):
-                yield f"{path!r} is no field of the result of {source}"
+                yield f"{path!r} is not a field of the result of {source}"
 
 
 def check_args(args: Mapping[str, Any], schema: Mapping[str, Any], types_of: TypesOf | None = None) -> Iterator[str]:
-    """What is wrong with arguments by their JSON schema. A reference is right wherever a value may stand.
+    """Yield what is wrong with arguments by their JSON schema. A reference is valid wherever a value is.
 
     Args:
-        args: The arguments, as planned or as they are to run.
+        args: The arguments, as planned or resolved.
         schema: Their JSON schema.
-        types_of: Tells what a reference may bring; one that brings another type than is wanted there is a problem.
+        types_of: Returns the JSON types that a reference may have; a type that the schema does not allow is a problem.
     """
     try:
         for error in arguments.problems(args, schema, types_of or (lambda _: None)):
             yield f"{arguments.place(error)}: {error.message[:300]}"
     except (Unresolvable, re.error, ArithmeticError) as error:
-        # a schema that its capability got wrong in a way that only shows in use, or a number beyond all measure
+        # an invalid schema that fails only in use, or a huge number
         yield f"the schema of these arguments cannot be used: {type(error).__name__}"
 
 
 def references(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
-    """Every `{"$from": step, "path": pointer}` inside a value, at any depth, as (step, pointer)."""
+    """Yield every `{"$from": step, "path": pointer}` inside a value, at any depth, as (step, pointer)."""
     if isinstance(value, Mapping):
         if "$from" in value:
             yield str(value["$from"]), str(value.get("path") or "")
@@ -394,7 +394,7 @@ def references(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[tuple[str
 
 
 def resolve(value: JsonValue, results: Mapping[str, JsonValue]) -> JsonValue:
-    """Replace every reference inside `value` by what it points to.
+    """Return `value` with every reference replaced by its value.
 
     Raises:
         BrokenReference: A step has no result, or no such field.
@@ -409,7 +409,11 @@ def resolve(value: JsonValue, results: Mapping[str, JsonValue]) -> JsonValue:
 
 
 def resolve_args(args: dict[str, JsonValue], results: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Resolve every reference inside a step's arguments. Errors as for `resolve`."""
+    """Return a step's arguments with every reference resolved.
+
+    Raises:
+        BrokenReference: A step has no result, or no such field.
+    """
     return {name: resolve(value, results) for name, value in args.items()}
 
 
@@ -423,10 +427,10 @@ def _follow(source: str, path: str, results: Mapping[str, JsonValue]) -> JsonVal
 
 
 def pointer(value: JsonValue, path: str) -> JsonValue:
-    """Follow a JSON pointer (RFC 6901).
+    """Return the value at a JSON pointer (RFC 6901).
 
     Raises:
-        LookupError: There is nothing at that place.
+        LookupError: There is no value there.
     """
     for part in pointer_parts(path):
         if isinstance(value, dict) and part in value:
@@ -439,10 +443,10 @@ def pointer(value: JsonValue, path: str) -> JsonValue:
 
 
 def pointer_parts(path: str) -> list[str]:
-    """The names and places of a JSON pointer.
+    """Return the names and indexes of a JSON pointer.
 
     Raises:
-        LookupError: It is none.
+        LookupError: It is not a JSON pointer.
     """
     if not path:
         return []
@@ -460,7 +464,7 @@ def _schema_has(schema: Mapping[str, Any], path: str) -> bool:
 
 
 def _walk(node: Mapping[str, Any], root: Mapping[str, Any], parts: list[str]) -> bool:
-    """Whether a value of schema `node` can have something at `parts`. What a schema leaves open is allowed."""
+    """Whether a value of schema `node` can have a value at `parts`; a schema allows what it does not describe."""
     if "$ref" in node:
         return _walk(root.get("$defs", {}).get(node["$ref"].rsplit("/", 1)[-1], {}), root, parts)
     if choices := node.get("anyOf") or node.get("oneOf"):
@@ -477,7 +481,7 @@ def _walk(node: Mapping[str, Any], root: Mapping[str, Any], parts: list[str]) ->
 
 
 def declared(shape: JsonValue, schema: Mapping[str, Any]) -> JsonValue:
-    """A result's shape (`workflows.steps.progress.shape`) without the fields that its schema does not name."""
+    """Return a result's shape without the fields that its schema does not name."""
     return _declared(shape, schema, schema)
 
 

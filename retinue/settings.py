@@ -1,7 +1,7 @@
-"""Settings that more than one room reads. Capabilities and the API have their own classes beside their code.
+"""Settings that several packages read. Capabilities and the API have their own classes.
 
-Every entry point calls `load_environment()` once and builds its settings; what it builds is passed down, never looked up
-again. Secrets are `SecretStr`, so that no log and no traceback shows them.
+Every entry point calls `load_environment()` once, builds its settings and passes them down. Secrets are `SecretStr`, so
+that no log and no traceback shows them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def load_environment() -> None:
 
 
 class RetinueSettings(BaseSettings):
-    """`RETINUE_*`: where state is kept and which addresses the local stack uses."""
+    """`RETINUE_*`: where state is stored and which addresses the local stack uses."""
 
     model_config = SettingsConfigDict(env_prefix="RETINUE_", env_ignore_empty=True)
 
@@ -50,31 +50,33 @@ class RetinueSettings(BaseSettings):
     )
     log_level: str = "INFO"
     longest_pause: float = Field(
-        900, ge=1, le=86_400, description="seconds for which a service that asks for a pause is left alone at most"
+        900, ge=1, le=86_400, description="the longest pause in seconds that a service may ask for"
     )
-    liveness_file: Path | None = Field(None, description="touched every few seconds while this process is not stuck")
+    liveness_file: Path | None = Field(
+        None, description="file that is touched every few seconds while this process is not stuck"
+    )
     mcp_config: Path | None = Field(None, description="MCP servers; by default `mcp.json` in the data folder, if any")
     a2a_config: Path | None = Field(None, description="A2A agents; by default `a2a.json` in the data folder, if any")
 
     def blobs(self) -> Path:
-        """The folder of large payloads. All processes of an installation need the same."""
+        """Return the folder of large payloads, the same for all processes of an installation."""
         return (self.blob_dir or self.data_dir / "blobs").resolve()
 
     def sqlite_url(self, name: str) -> str:
-        """The address of the SQLite file `name`.db in the data folder."""
+        """Return the address of the SQLite file `name`.db in the data folder."""
         return f"sqlite+aiosqlite:///{self.data_dir.resolve() / name}.db"
 
 
 def encrypts() -> bool:
-    """Whether keys are set, by which runs are encrypted; `retinue.temporal.codec` reads them, which costs more than this look."""
+    """Whether encryption keys are set, without the cost of reading them (see `retinue.temporal.codec`)."""
     return any(os.environ.get(f"RETINUE_ENCRYPTION_{name}") for name in ("KEYS", "KEY_FILE", "REQUIRED"))
 
 
 def in_the_clear(scheme: str, host: str | None, password: SecretStr) -> bool:
-    """Whether a password would cross the network without encryption: anywhere but on this machine itself."""
+    """Whether a password would cross the network without encryption; this machine itself does not count."""
     return scheme == "http" and bool(password.get_secret_value()) and host not in _LOOPBACK
 
 
 def temporal_address() -> str | None:
-    """`TEMPORAL_ADDRESS`, or None when the embedded server is to be used."""
+    """Return `TEMPORAL_ADDRESS`, or None to use the embedded server."""
     return os.environ.get("TEMPORAL_ADDRESS") or None

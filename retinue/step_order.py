@@ -18,7 +18,7 @@ AnyStep = TypeVar("AnyStep", bound=_Step)
 
 
 def in_order(steps: Sequence[AnyStep]) -> list[AnyStep]:
-    """The steps with an agent's calls right after the step that was delegated."""
+    """Return the steps with an agent's calls right after the delegated step."""
     calls: dict[str | None, list[AnyStep]] = {}
     known = {step.id for step in steps}
     for step in steps:

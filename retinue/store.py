@@ -3,8 +3,8 @@
 SQLite by default (one file each, WAL), PostgreSQL by `<CAPABILITY>_DATABASE_URL=postgresql+asyncpg://...`. On both, one
 transaction of a capability writes at a time, so that what it reads stays true until it commits; readers never wait.
 
-Each organisation has a database of its own: an SQLite file of the same name in a folder beside, or a PostgreSQL schema.
-People who are of no organisation have the one at the address itself.
+Each organisation has its own database: an SQLite file of the same name in a folder beside, or a PostgreSQL schema. People
+without an organisation use the one at the address itself.
 """
 
 from __future__ import annotations
@@ -41,31 +41,31 @@ from retinue.tenancy import HOME, folder_of, schema_of
 
 CONNECT_TIMEOUT = 5.0
 _PATIENCE = 5.0
-"""Seconds that a transaction waits for others' locks."""
+"""Seconds that a transaction waits for locks."""
 _MIGRATING_PATIENCE = 15.0
-"""The same where another worker may be migrating."""
+"""Seconds that a transaction waits for locks while another worker may be migrating."""
 _STATEMENT_TIMEOUT = 15.0
 _SILENCE = 20.0
-"""Seconds after which PostgreSQL counts as gone, and after which it ends a transaction whose worker was frozen."""
+"""Seconds after which PostgreSQL counts as unreachable, and after which it ends a frozen worker's transaction."""
 _CONNECTIONS = 5
 _MORE_CONNECTIONS = 10
 _POOL_TIMEOUT = 10.0
 _WRITES = "retinue_write"
 _MIGRATIONS = "migrations"
-"""The lock of whoever makes tables: stores of several owners may share a database."""
+"""The lock for creating tables, since stores of several owners may share a database."""
 ORGANISATIONS = "organisations"
-"""The folder beside the SQLite files in which each organisation has one of its own."""
+"""The folder beside the SQLite files that contains one folder per organisation."""
 MOST_OPEN = 16
-"""Organisations whose database a worker keeps open while nobody asks for it: a thread and up to four handles each."""
+"""Unused databases of organisations that a worker keeps open: a thread and up to four handles each."""
 _LARGEST_CHECKED = 100 * 1024 * 1024
-"""Bytes of an SQLite file that is looked through when it is opened, which takes up to a second."""
+"""The largest SQLite file, in bytes, that is checked when opened, which takes up to a second."""
 _FILES = "retinue_files"
 _DELETED = "was deleted or replaced while it was in use"
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite forgets time zones, so what comes back gets its zone here."""
+    """A time in UTC. SQLite drops time zones, so reading adds UTC again."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -79,17 +79,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back UTC."""
+        """Return a time in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Store:
-    """The databases of one capability: the installation's own, and one for each organisation that has data here.
+    """The databases of one capability: the installation's own, and one for each organisation with data.
 
-    Which one is meant is known from the running activity, see `retinue.temporal.tenant_header`: who reads or writes never says so, and
-    cannot reach another's. Open it once per process; every method is safe to call concurrently.
+    The running activity determines which one is used, see `retinue.temporal.tenant_header`, so that callers cannot reach
+    another organisation's. Open it once per process; every method is safe to call concurrently.
     """
 
     def __init__(self, url: str, metadata: MetaData, *, owner: str, with_ledger: bool = True) -> None:
@@ -101,11 +101,11 @@ class Store:
 
     @property
     def owner(self) -> str:
-        """The capability whose data this is."""
+        """The capability that owns the data."""
         return self._owner
 
     def shared(self) -> Store:
-        """The same, without organisations: for what belongs to a whole capability, such as its account elsewhere."""
+        """Return the store without organisations, for data of a whole capability, such as its external account."""
         everybodys = copy.copy(self)
         everybodys._is_shared = True
         return everybodys
@@ -113,12 +113,12 @@ class Store:
     async def open(self) -> None:
         """Create the engine and the SQLite file's folder, and bring the tables up to date.
 
-        Workers that start at the same time do so one after the other; all or nothing is done. The databases of
-        organisations are opened in the same way when they are first needed.
+        Workers that start at the same time do so one after the other, each in one transaction. Databases of
+        organisations are opened in the same way at first use.
 
         Raises:
             ServiceUnavailable: The database does not answer.
-            ServiceRefused: It was made by a newer version, or belongs to somebody else.
+            ServiceRefused: It belongs to a newer version or another owner.
         """
         async with self._translated():
             await self._own.open()
@@ -139,7 +139,7 @@ class Store:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session for reading.
+        """Yield a session for reading.
 
         Raises:
             ServiceUnavailable: The database does not answer.
@@ -153,14 +153,14 @@ class Store:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """One transaction for writing: commits at the end, rolls back on any error.
+        """Yield a session for one writing transaction: it commits at the end and rolls back on any error.
 
-        It takes the capability's write lock at once, so that what it reads cannot change before it writes.
+        It takes the capability's write lock first, so that what it reads cannot change before it writes.
 
         Raises:
             ServiceUnavailable: The database does not answer, or stayed locked.
-            StoreLost: Its file was deleted or replaced; nobody will find what was written.
-            InvalidArguments: A text holds a character, or a length, that the database does not keep.
+            StoreLost: Its file was deleted or replaced, so the write is lost.
+            InvalidArguments: A text has a character or a length that the database cannot store.
         """
         async with (
             self._translated(),
@@ -173,7 +173,7 @@ class Store:
             await session.flush()
 
     async def probe(self) -> None:
-        """Write to the installation's own database what stands there already.
+        """Test whether the installation's own database can be written.
 
         Raises:
             ServiceUnavailable: It cannot be written; the message says why.
@@ -197,7 +197,7 @@ class Store:
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
-        """Words for what databases raise. Theirs are not shown: they may repeat rows, addresses or passwords."""
+        """Translate database errors; their texts are not shown, since they may contain rows, addresses or passwords."""
         try:
             yield
         except RetinueError:
@@ -215,7 +215,7 @@ class Store:
 
 
 class _Database:
-    """One database, or one schema in it: an engine, and whose tables it holds."""
+    """One database, or one schema in it: an engine and its owner."""
 
     def __init__(
         self, url: URL, tables: Sequence[MetaData], owner: str, *, schema: str = "", few: bool = False
@@ -233,13 +233,13 @@ class _Database:
         self._is_open = False
         self.schema = schema
         self.lock = schema or owner
-        """Of whoever writes."""
+        """Held by the writer."""
 
     async def of_organisation(self, name: str) -> _Database:
-        """Where an organisation's data are: a file of the same name in a folder of its own, or a schema.
+        """Return an organisation's database: a file of the same name in its own folder, or a schema.
 
         Raises:
-            ServiceRefused: Such a database has no place for a second one.
+            ServiceRefused: This kind of database cannot separate organisations.
         """
         if self._url.get_backend_name() == "postgresql":
             async with _transaction(self.opened(), lock=_MIGRATIONS) as connection:
@@ -248,14 +248,14 @@ class _Database:
         file = _file(self._url)
         if file is None:
             raise ServiceRefused(
-                f"the database of {self._owner} cannot keep organisations apart",
-                hint=f"whoever runs Retinue can set {self._owner.upper()}_DATABASE_URL to PostgreSQL or an SQLite file",
+                f"the database of {self._owner} cannot separate organisations",
+                hint=f"the operator can set {self._owner.upper()}_DATABASE_URL to PostgreSQL or an SQLite file",
             )
         beside = file.parent / ORGANISATIONS / folder_of(name) / file.name
         return _Database(self._url.set(database=str(beside)), self._tables, self._owner, few=True)
 
     async def open(self) -> None:
-        """Connect, and bring the tables up to date, unless that is done; raises what the database raises."""
+        """Connect and bring the tables up to date, once; raises the database's errors."""
         async with self._opening:
             if not self._is_open:
                 self._files, self._lost = None, ""
@@ -278,7 +278,7 @@ class _Database:
         return engine
 
     async def _check_soundness(self, connection: AsyncConnection) -> None:
-        """Look through an SQLite file before it is used; one that is too large for that is believed to be sound.
+        """Check an SQLite file before it is used, unless it is too large.
 
         Raises:
             StoreUnavailable: It is damaged.
@@ -298,13 +298,13 @@ class _Database:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """The right to write among this process's own writers, in the order in which they came.
+        """Wait for this process's earlier writers, first come, first served.
 
-        Without it they would wait for each other's locks in the database: SQLite's are given to whoever happens to ask
-        next, and every waiting writer holds a connection, so that under load some fail who only had to wait.
+        Otherwise they would wait for locks in the database: SQLite does not queue, and every waiting writer holds a
+        connection, so that under load some fail that only had to wait.
 
         Raises:
-            ServiceUnavailable: Those before took too long.
+            ServiceUnavailable: The earlier writers took too long.
         """
         try:
             async with asyncio.timeout(_POOL_TIMEOUT):
@@ -318,7 +318,7 @@ class _Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction for writing. What it committed stands where others find it.
+        """Yield a transaction for writing; after it the file is verified to be still the one at its path.
 
         Raises:
             StoreLost: The file was deleted or replaced before the end of the commit.
@@ -331,13 +331,13 @@ class _Database:
         self._problem = ""
 
     def lost(self) -> str:
-        """In words that its file was deleted, replaced or damaged since it was opened; else nothing."""
+        """Return in words that its file was deleted, replaced or damaged since it was opened; else empty."""
         if not self._lost and self._files is not None and not self._files.same_database():
             self._lost = _DELETED
         return f"the database file of {self._owner} {self._lost}" if self._lost else ""
 
     async def problem(self) -> str:
-        """Return in words why it cannot be written; else nothing. See `OpenDatabase`."""
+        """Return in words why it cannot be written; else empty. See `OpenDatabase`."""
         file = _file(self._url)
         if self._problem or (file is not None and obstacle(file)):
             with contextlib.suppress(SQLAlchemyError, OSError, RetinueError):
@@ -345,7 +345,7 @@ class _Database:
         return self._problem
 
     async def probe(self) -> None:
-        """Write what stands there already; raises what the database raises."""
+        """Test whether the database can be written; raises the database's errors."""
         async with self.turn(), self.transaction() as connection:
             await connection.run_sync(migrations.touch, self._tables[-1])
 
@@ -354,7 +354,7 @@ class _Database:
         return StoreLost(self.lost())
 
     def _watch(self, engine: AsyncEngine) -> None:
-        """Drop connections that are of no use any more, and use none whose files nobody else finds."""
+        """Drop unusable connections, and use none whose files were deleted or replaced."""
         event.listen(engine.sync_engine, "handle_error", self._on_error)
         if _file(self._url) is not None:
             event.listen(engine.sync_engine, "connect", self._on_connect)
@@ -381,7 +381,7 @@ class _Database:
             raise self._deleted()
 
     def opened(self) -> AsyncEngine:
-        """The engine.
+        """Return the engine.
 
         Raises:
             StoreLost: The file that it writes to was deleted, replaced or damaged.
@@ -417,7 +417,7 @@ async def _transaction(engine: AsyncEngine, *, lock: str) -> AsyncIterator[Async
 
 
 def _make_schema(connection: Connection, organisation: str, owner: str) -> str:
-    """The schema of an organisation, made if need be. Who must not make schemas may find it made."""
+    """Create the schema of an organisation if missing; without the right to create it, it must exist."""
     around = connection.execute(select(func.current_schema())).scalar_one_or_none() or ""
     name = schema_of(organisation, owner, around=around)
     if not inspect(connection).has_schema(name):
@@ -436,7 +436,7 @@ def _make_folder(url: URL, owner: str) -> None:
 
 
 def _file(url: URL) -> Path | None:
-    """The file of an SQLite database that has one of its own name."""
+    """Return the file of an SQLite database, or None."""
     name = url.database or ""
     return None if url.get_backend_name() != "sqlite" or not name or name.startswith(("file:", ":")) else Path(name)
 
@@ -447,19 +447,19 @@ def _files_of(connection: Connection | None) -> OpenFiles | None:
 
 
 def _address(url: str) -> URL:
-    """The address with the driver that speaks asyncio, where it names none."""
+    """Return the address, with an asyncio driver if it names none."""
     address = make_url(url)
     return address.set(drivername=_DRIVERS.get(address.drivername, address.drivername))
 
 
 def _create_engine(url: URL, patience: float, *, schema: str = "", few: bool = False) -> AsyncEngine:
-    """An engine that shows no values in its errors, and whose transactions wait `patience` seconds for others.
+    """Return an engine that shows no values in its errors, and whose transactions wait `patience` seconds for locks.
 
     Args:
         url: Of the database.
         patience: In seconds.
-        schema: Where PostgreSQL looks for tables, if not in the usual place.
-        few: Keep one connection open instead of several, for a database that is one of many.
+        schema: Where PostgreSQL looks for tables, instead of the default.
+        few: Keep only one connection open, for one of many databases.
     """
     pool: dict[str, Any] = (
         {"pool_size": 1, "max_overflow": _CONNECTIONS - 1, "pool_timeout": _POOL_TIMEOUT} if few else {}
@@ -480,7 +480,7 @@ def _create_engine(url: URL, patience: float, *, schema: str = "", few: bool = F
 
 
 def _postgresql(patience: float, schema: str) -> dict[str, Any]:
-    """What asyncpg is told: bounds for everything that could wait for ever, on both sides of the wire."""
+    """Return asyncpg's arguments: timeouts for all that could wait for ever, on both sides."""
     migrates = patience > _PATIENCE
     return {
         "timeout": CONNECT_TIMEOUT,
@@ -500,7 +500,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _prepare_sqlite(patience: float, connection: Any, _record: object) -> None:
-    """Leave BEGIN to us (the driver's own is deferred and comes too late) and set the usual pragmas."""
+    """Disable the driver's BEGIN, which is deferred and too late, and set the usual pragmas."""
     connection.isolation_level = None
     connection.run_async(partial(_prepare, patience))
 
@@ -512,12 +512,12 @@ async def _prepare(patience: float, connection: aiosqlite.Connection) -> None:
 
 
 async def _open_all_files(connection: aiosqlite.Connection) -> None:
-    """Read something: SQLite opens the files beside the database when it first needs them."""
+    """Read once, since SQLite opens the files beside the database at first use."""
     await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
 
 
 async def _use_wal(patience: float, connection: aiosqlite.Connection) -> None:
-    """Where two open a new file at once, SQLite refuses one of them the change without waiting; so we wait."""
+    """Switch to WAL, with retries: if two processes open a new file at once, SQLite refuses one without waiting."""
     now = asyncio.get_running_loop().time
     until = now() + patience
     while True:

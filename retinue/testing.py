@@ -1,7 +1,7 @@
 """Fakes for tests: a scripted language model behind a real HTTP port.
 
-The model is an OpenAI-compatible server, so tests use the whole path through the SDK. It answers only what it was told to
-for a conversation that starts with a given message, and fails loudly when its script is exhausted.
+The model is an OpenAI-compatible server, so tests use the whole path through the SDK. It gives the scripted answers of a
+conversation that starts with a given message, and fails when its script is exhausted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from starlette.routing import Route
 class Answer:
     """One answer of the model: a text or calls; for faults another status, raw body, headers or a delay in seconds.
 
-    With `pieces` it comes as a stream of them, whether one was asked for or not.
+    With `pieces` it is streamed in these pieces, whether or not a stream was requested.
     """
 
     text: str = ""
@@ -39,7 +39,7 @@ class Answer:
     pieces: Callable[[], AsyncIterator[str]] | None = None
 
     def response(self) -> Response:
-        """The HTTP response."""
+        """Return the HTTP response."""
         if self.raw is not None:
             return Response(self.raw, self.status, self.headers, media_type="application/json")
         if self.status != 200:
@@ -50,26 +50,25 @@ class Answer:
 
 
 def plan_answer(steps: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Answer:
-    """A plan as the model would write it."""
+    """Return a plan as the model would write it."""
     written = [{"depends_on": [], "why": "", **step} for step in steps]
     return Answer(json.dumps({"steps": written, "question": None, "reply": None, "final": True, **fields}))
 
 
 Wish = Mapping[str, Any]
-"""A call that an agent wants: `{"tool": "calendar.list_events", "args": {...}}`; `args` may be text, to be broken."""
+"""A call that an agent requests: `{"tool": "calendar.list_events", "args": {...}}`; `args` may be invalid text."""
 Turn = str | Sequence[Wish] | Answer
-"""What an agent says in one turn: its final text, the calls that it wants, or any answer."""
+"""An agent's output in one turn: its final text, calls, or any answer."""
 TurnMaker = Callable[[Mapping[str, Any]], Turn]
-"""Makes a turn from the request, so that a test can have a model that obeys what it reads."""
+"""Builds a turn from the request, so that a test's model can obey what it reads."""
 PROGRESS = "Progress (JSON):"
 
 
 class ScriptedModel:
     """The scripted model. One serves many tests at once.
 
-    Scripts of plans are found by the last message of a conversation, else by its first; those of agents by the goal that
-    stands in a request. A script of plans that is exhausted ends a run that goes into a further round; everything else that nobody
-    scripted is refused.
+    It finds scripts of plans by the last message of a conversation, else by its first; those of agents by the goal in a
+    request. An exhausted script of plans ends a run in its next round; any other request without a script is refused.
     """
 
     def __init__(self) -> None:
@@ -84,24 +83,24 @@ class ScriptedModel:
         self._agents: dict[str, list[Turn | TurnMaker]] = {}
 
     def script(self, message: str, *plans: Answer, replies: Sequence[Answer] = ()) -> None:
-        """Answer planning for `message` by these in turn, and its final answer by `replies`, else by a fixed text."""
+        """Script the plans for `message`, in turn, and its final answers, by default a fixed text."""
         self._scripts[message] = list(plans)
         self._replies[message] = list(replies)
 
     def structured(self, message: str, *answers: Answer) -> None:
-        """Answer `message`, the last one of its conversation, in the form that a program wants, by these in turn."""
+        """Script the structured answers to `message`, the last one of its conversation, in turn."""
         self._structured[message] = list(answers)
 
     def extraction(self, instruction: str, *values: Mapping[str, Any]) -> None:
-        """Answer the reading of values for `instruction` by these in turn."""
+        """Script the extracted values for `instruction`, in turn."""
         self._extractions[instruction] = [Answer(json.dumps(found)) for found in values]
 
     def agent(self, goal: str, *turns: Turn | TurnMaker) -> None:
-        """Answer the loop of the agent that works towards `goal` by these turns; the last one stays, if it is made."""
+        """Script the turns of the agent with this `goal`; a callable as the last turn is repeated."""
         self._agents[goal] = list(turns)
 
     def requests_for(self, message: str) -> list[dict[str, Any]]:
-        """The requests in which `message` stands."""
+        """Return the requests that contain `message`."""
         return [request for request in self.requests if message in json.dumps(request, ensure_ascii=False)]
 
     async def answer(self, request: Request) -> Response:
@@ -162,7 +161,7 @@ def _spoken(turn: Turn) -> Answer:
 
 
 def _call(number: int, wish: Wish) -> dict[str, Any]:
-    """A call as the model writes it, with an id that comes again in each turn: some endpoints do that."""
+    """Return a call as the model writes it, with an id that repeats in each turn, as some endpoints do."""
     args = wish.get("args", {})
     written = args if isinstance(args, str) else json.dumps(args)
     function = {"name": wish["tool"].replace(".", "__"), "arguments": written}
@@ -184,7 +183,7 @@ def _completion(text: str, finish_reason: str, calls: Sequence[Wish]) -> dict[st
 
 
 async def _streamed(pieces: AsyncIterator[str], finish_reason: str) -> AsyncIterator[str]:
-    """The same as server-sent events; without a reason to finish, the stream breaks off."""
+    """Yield the answer as server-sent events; without a finish reason the stream breaks off."""
     head = {
         "id": "chatcmpl-scripted",
         "object": "chat.completion.chunk",
@@ -203,13 +202,13 @@ async def _streamed(pieces: AsyncIterator[str], finish_reason: str) -> AsyncIter
 
 
 def activities_by_name(activities: Any) -> dict[str, Callable[..., Any]]:
-    """The activities of a plugin or a capability, by their Temporal names."""
+    """Return the activities of a plugin or a capability by their Temporal names."""
     return {getattr(run, "__temporal_activity_definition").name: run for run in activities}  # typed as a plain function
 
 
 @contextlib.asynccontextmanager
 async def scripted_model() -> AsyncIterator[ScriptedModel]:
-    """A running scripted model on a free port; `url` is its base URL."""
+    """Run a scripted model on a free port; `url` is its base URL."""
     model = ScriptedModel()
     app = Starlette(routes=[Route("/v1/chat/completions", model.answer, methods=["POST"])])
     async with serving(app) as address:
@@ -219,7 +218,7 @@ async def scripted_model() -> AsyncIterator[ScriptedModel]:
 
 @contextlib.asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
-    """Serve an ASGI application on a free loopback port of this process; gives its address."""
+    """Serve an ASGI application on a free loopback port of this process; yields its address."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))

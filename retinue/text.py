@@ -1,13 +1,11 @@
-"""Foreign text made safe to look at: the one place that knows which characters nobody sees, or takes for others.
+"""Sanitizes untrusted text: marks or removes invisible and confusable characters, and shortens long texts.
 
-Pages, the command line, the doors of other protocols and the logs mark them (`safe`); where a text is only read by
-models, or the character means nothing to the format, they are left out (`without_invisible`, `without_controls`). Long
-texts are cut here too. Imports nothing but the standard library.
+Console, command line, protocols and logs mark them (`safe`). Text for models, or for a format in which the character has
+no meaning, loses them (`without_invisible`, `without_controls`). Imports only the standard library.
 
-Invisible are controls, Unicode's default-ignorable characters (zero-width characters, variation selectors, tags,
-direction marks), private and impossible characters, and letters that are blank. Those that a script or an emoji needs
-stay where it needs them. Confusable are letters of other scripts that look like Latin ones, in a word that has Latin
-letters too.
+Invisible characters are controls, Unicode's default-ignorable characters (zero-width characters, variation selectors, tags,
+direction marks), private and unassigned characters, and blank letters; those that a script or an emoji needs are kept.
+Confusable characters are letters of other scripts that look like Latin ones, in a word that also has Latin letters.
 """
 
 from __future__ import annotations
@@ -17,14 +15,14 @@ import unicodedata
 
 _CONTROLS = frozenset({"Cc", "Cs"})
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-"""Categories of characters without a shape of their own."""
+"""Categories of invisible characters."""
 _BLANK = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufdd0-\ufdef"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 """Default-ignorable characters (Unicode 16, DerivedCoreProperties.txt), the blank of Braille, and noncharacters."""
 _SIGNS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
-"""Formatting characters that everybody sees: signs before Arabic, Syriac and Kaithi numbers."""
+"""Visible formatting characters: signs before Arabic, Syriac and Kaithi numbers."""
 _NOT_PLAIN = re.compile(r"[^ -~\n\t]")
 _JOINERS = "\u200c\u200d"
 _EMOJI_STYLES = "\ufe0e\ufe0f"
@@ -46,32 +44,32 @@ _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 
 
 def safe(text: str) -> str:
-    """The text with a visible mark in place of what nobody sees, and behind letters that are taken for others.
+    """Return the text with a visible mark in place of each invisible character and after each confusable letter.
 
     Escape sequences could repaint the terminal, direction marks could make an address read backwards, a Cyrillic letter
-    could make it somebody else's. Line feeds and tabs stay.
+    could imitate another address. Line feeds and tabs stay.
     """
     text = text.replace("\r\n", "\n")
     return _confusables_marked(_NOT_PLAIN.sub(_marked, text))
 
 
 def safe_line(text: str, limit: int) -> str:
-    """`safe` text on one line of at most `limit` characters."""
+    """Return `safe` text on one line of at most `limit` characters."""
     return clip(safe(" ".join(text.split())), limit)
 
 
 def safe_excerpt(text: str, limit: int, *, more: str = "") -> str:
-    """`safe` text of at most `limit` characters, then how long all of it is where it was cut, and `more`."""
+    """Return `safe` text of at most `limit` characters; if it was cut, its full length and `more` follow."""
     return safe(text) if len(text) <= limit else f"{safe(text[:limit])}… [cut: {len(text)} characters in all{more}]"
 
 
 def one_line(text: str, limit: int) -> str:
-    """Text without invisible characters on one line of at most `limit` characters."""
+    """Return text without invisible characters on one line of at most `limit` characters."""
     return clip(" ".join(without_invisible(text).split()), limit)
 
 
 def clip(text: str, limit: int) -> str:
-    """At most `limit` characters; the last one is "…" where something was cut."""
+    """Return at most `limit` characters; the last one is "…" if the text was cut."""
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
@@ -84,35 +82,35 @@ def whole(text: str) -> str:
 
 
 def without_invisible(text: str) -> str:
-    """The text without characters that nobody sees, which hide words from people and show them to models."""
+    """Return the text without invisible characters, which hide words from people and show them to models."""
     return _NOT_PLAIN.sub(lambda found: "" if _hides(found) else found[0], text)
 
 
 def without_controls(text: str) -> str:
-    """The text without control characters and halves of characters, which no file format takes."""
+    """Return the text without control characters and lone surrogates, which no file format accepts."""
     return "".join(char for char in text if unicodedata.category(char) not in _CONTROLS)
 
 
 def lookalikes(word: str) -> list[str]:
-    """The letters of a word that look like Latin ones and are none; none where it has no Latin letter."""
+    """Return the letters of a word that look like Latin ones but are not; empty if it has no Latin letter."""
     return _LOOKALIKE.findall(word) if _LATIN.search(word) else []
 
 
 def looks_latin(word: str) -> bool:
-    """Whether each letter of a word looks like a Latin one and none is one."""
+    """Whether each letter of a word looks like a Latin one but is not."""
     letters = [char for char in word if char.isalpha()]
     return bool(letters) and all(char in _LOOKALIKES for char in letters)
 
 
 def is_invisible(char: str) -> bool:
-    """Whether nobody sees this character, wherever it stands."""
+    """Whether this character is invisible everywhere."""
     if char in _SIGNS:
         return False
     return unicodedata.category(char) in _INVISIBLE or _BLANK.match(char) is not None or ord(char) & 0xFFFE == 0xFFFE
 
 
 def mark(char: str) -> str:
-    """What stands in a text for a character that nobody sees."""
+    """Return the mark for an invisible character."""
     code = ord(char)
     return chr(0x2400 + code) if code < 0x20 else f"<U+{code:04X}>"
 
@@ -126,7 +124,7 @@ def _hides(found: re.Match[str]) -> bool:
 
 
 def _is_needed(text: str, at: int) -> bool:
-    """Whether a character without a shape of its own changes how its neighbours look, as their script or emoji wants."""
+    """Whether an invisible character changes how its neighbours look, as their script or emoji needs."""
     char, before, after = text[at], text[at - 1] if at else "", text[at + 1 : at + 2]
     if char in _JOINERS:
         return _takes_joiners(before) and _takes_joiners(after)

@@ -1,4 +1,4 @@
-"""Times as Retinue writes them: ISO 8601 with an offset, always. And which day it is today."""
+"""Times in ISO 8601, always with an offset, and the present day."""
 
 import os
 from datetime import UTC, date, datetime, time, timedelta
@@ -35,21 +35,21 @@ def present() -> datetime:
 
 
 def on_the_calendar(moment: datetime) -> datetime:
-    """Return what `present` was at a moment of the server's clock. Workflows give it `workflow.now()`."""
+    """Return the value of `present` at a time of the server's clock; workflows pass `workflow.now()`."""
     return moment + _OFFSET
 
 
 def utc(value: datetime) -> datetime:
-    """The same moment in UTC."""
+    """Return the same time in UTC."""
     return value.astimezone(UTC)
 
 
 def local(value: datetime, zone: str) -> datetime:
-    """The same moment on the clock of an IANA zone, to the second."""
+    """Return the same time in an IANA zone, to the second."""
     return value.astimezone(ZoneInfo(zone)).replace(microsecond=0)
 
 
 def whole_day(day: date, zone: str) -> tuple[datetime, datetime]:
-    """A day from midnight to midnight on the clock of an IANA zone: 23 or 25 hours where clocks change."""
+    """Return the two midnights of a day in an IANA zone, 23 to 25 hours apart."""
     midnights = (datetime.combine(day + timedelta(days=more), time.min, ZoneInfo(zone)) for more in (0, 1))
     return next(midnights), next(midnights)

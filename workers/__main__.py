@@ -2,11 +2,11 @@
 
 python -m workers workflows              the worker that advances the workflows
 python -m workers calendar               one capability's worker
-python -m workers calendar --check       build it, say what it would serve, and end
+python -m workers calendar --check       build it, print what it would serve, and end
 python -m workers up [--with radicale]   the whole local stack in the foreground, with a calendar server beside it
 python -m workers import email a.eml ..  put files into a capability's own store
-python -m workers accept files [TOOL ..] accept what an MCP server says by now about its tools; without TOOL, show it
-python -m workers accept travel [card]   the same for the card of an A2A agent
+python -m workers accept files [TOOL ..] accept an MCP server's changed tool descriptions; without TOOL, show them
+python -m workers accept travel [card]   accept an A2A agent's changed card; without `card`, show it
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from retinue.settings import load_environment
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the arguments say; returns the exit code."""
+    """Run the command line; returns the exit code."""
     load_environment()
     match arguments:
         case ["up", *options] if options[0::2] == ["--with"] * (len(options) // 2) and len(options) % 2 == 0:
@@ -45,11 +45,11 @@ def main(arguments: list[str]) -> int:
 
 
 def accept(name: str, tools: list[str]) -> int:
-    """Accept the changed words of an MCP server about some of its tools, or of an A2A agent, or show what changed."""
+    """Accept changed texts of an MCP server's tools or of an A2A agent, or show what changed."""
     try:
         module = activities.load(name)
         if not hasattr(module, "accept"):
-            raise LookupError(f"{name} is no MCP server and no A2A agent; there is nothing to accept")
+            raise LookupError(f"{name} is neither an MCP server nor an A2A agent, so there is nothing to accept")
         print("\n".join(asyncio.run(module.accept(tools))))
     except (LookupError, RetinueError) as error:
         print(f"workers: {error.args[0]}", file=sys.stderr)
@@ -58,7 +58,7 @@ def accept(name: str, tools: list[str]) -> int:
 
 
 def check(name: str) -> int:
-    """Build a worker without starting it. What is missing in an image fails here, with its trace."""
+    """Build a worker without starting it, so that a missing part of an image fails here, with its trace."""
     from workers import check as checking
 
     try:
@@ -70,7 +70,7 @@ def check(name: str) -> int:
 
 
 def import_files(name: str, files: list[Path]) -> int:
-    """Put each file into the store of capability `name` by its own code; says what became of each."""
+    """Import each file into the store of capability `name`; prints the result of each."""
     try:
         module = activities.load(name)
         if not hasattr(module, "import_file"):

@@ -1,6 +1,6 @@
-"""`python -m workers NAME --check`: builds all of a worker short of its connection, to see that nothing is missing.
+"""`python -m workers NAME --check`: builds a worker without its connection, to check that nothing is missing.
 
-The build of an image runs it, so that a package that its lock lacks, or code that was not copied, is found there.
+The build of an image runs it, so that it fails if a package or code is missing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from workers.runner import WORKFLOWS, workflow_types
 
 
 def check(name: str) -> str:
-    """Build the worker `name` and say in one line what it would serve.
+    """Build the worker `name` and return in one line what it would serve.
 
     Raises:
-        LookupError: There is nothing of that name.
+        LookupError: There is no such worker.
         ImportError: A package or a module is missing.
         TypeError: Contract and tools do not fit together.
     """
@@ -50,7 +50,7 @@ def _check_capability(name: str) -> str:
 
 
 def _check_modules(name: str) -> str:
-    """A folder that serves what is configured later, as MCP servers are: all its modules can be imported."""
+    """Import all modules of a folder that serves configured capabilities, such as MCP servers."""
     package = f"activities.{name}"
     if importlib.util.find_spec(package) is None:
         raise LookupError(f"there is no capability {name!r} in this installation")

@@ -1,4 +1,4 @@
-"""Child processes of the supervisor: forked from one server that has the heavy imports done, restarted when they die.
+"""Child processes of the supervisor: forked from a server with the heavy imports, restarted when they die.
 
 A process that is alive and stuck is replaced too: each tells by a file that it is not (`retinue/runtime/watchdog.py`), or
 answers HTTP requests.
@@ -30,7 +30,7 @@ from retinue.runtime.process import DATABASE_LOST, STUCK
 _LONGEST_PAUSE = 10.0
 _STABLE_AFTER = 30.0
 SILENCE = 60.0
-"""Seconds. A process whose file was not touched for so long is frozen."""
+"""Seconds without a touch after which a process counts as frozen."""
 _LONGEST_SILENCE = 16 * SILENCE
 _FIRST_TOUCH = 300.0
 """Seconds until the first touch: on a busy machine a process takes long to start."""
@@ -38,12 +38,12 @@ _ASK_EACH = 5.0
 _ANSWER_WITHIN = 30.0
 """Seconds that a server may take for its answer: it may be busy."""
 _LONGEST_LOOK = 1.0
-"""Between two looks no more than this counts: who looks rarely cannot tell how long another was silent."""
+"""The most seconds that count between two checks, since rare checks cannot tell how long a process was silent."""
 
 
 def prepare() -> None:
-    """Start the process that children are forked from. What it imports takes a second; it does so meanwhile."""
-    # glibc gives each thread a heap of its own, and each worker's runtime has many threads: 1 to 2 MB a process
+    """Start the process that children are forked from; it imports for a second in the background."""
+    # glibc gives each thread its own heap, and each worker's runtime has many threads: 1 to 2 MB per process
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     multiprocessing.set_start_method("forkserver" if sys.platform == "linux" else "spawn", force=True)
     if sys.platform == "linux":
@@ -53,9 +53,9 @@ def prepare() -> None:
 
 @dataclass
 class Silence:
-    """How long a process has not touched its file. Patience doubles with each process that was replaced for it.
+    """How long a process has not touched its file. Its limit doubles with each replacement.
 
-    So a machine on which even the touching takes minutes does not replace its processes again and again.
+    So a very slow machine does not replace its processes again and again.
     """
 
     file: Path
@@ -65,13 +65,13 @@ class Silence:
     _looked_at: float = 0.0
 
     def begin(self, now: float) -> None:
-        """A process has just been started."""
+        """Restart the count for a new process."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.unlink(missing_ok=True)
         self._touched, self._seconds, self._looked_at = 0, 0.0, now
 
     def is_too_long(self, now: float) -> bool:
-        """Look at the file; true once the process must count as frozen."""
+        """Check the file; True if the process counts as frozen."""
         self._seconds += min(now - self._looked_at, _LONGEST_LOOK)
         self._looked_at = now
         touched = self._read()
@@ -80,7 +80,7 @@ class Silence:
         return self._seconds > (self.patience if self._touched else max(self.patience, _FIRST_TOUCH))
 
     def be_more_patient(self) -> None:
-        """The process is being replaced; give the next one more time."""
+        """Double the limit, since the process is being replaced."""
         self.patience = min(self.patience * 2, _LONGEST_SILENCE)
 
     def _read(self) -> int:
@@ -92,7 +92,7 @@ class Silence:
 
 @dataclass
 class Child:
-    """One supervised process: `python -m module *arguments`, with variables of its own."""
+    """One supervised process: `python -m module *arguments`, with its own variables."""
 
     name: str
     module: str
@@ -111,7 +111,7 @@ class Child:
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process."""
         environment = dict(self.environment)
         if self.silence:
             environment["RETINUE_LIVENESS_FILE"] = str(self.silence.file)
@@ -128,7 +128,7 @@ class Child:
             self._asking.start()
 
     def keep_alive(self) -> None:
-        """Start it again if it died, after a pause that grows while it keeps dying; end it if it is frozen."""
+        """Restart the process if it died, after a growing pause; end it if it is frozen."""
         now = time.monotonic()
         if self.process is not None and self.process.is_alive():
             if self.silence and self.silence.is_too_long(now):
@@ -141,7 +141,7 @@ class Child:
             self.start()
 
     def replace(self, reason: str) -> None:
-        """End it at once; the next `keep_alive` starts another. What it had begun, Temporal gives to that one."""
+        """End the process at once; the next `keep_alive` starts another, which gets its unfinished work from Temporal."""
         if self.process is not None and self.process.is_alive():
             print(f"{self.name} {reason}; ending it", flush=True)
             self.process.kill()
@@ -171,7 +171,7 @@ class Child:
             self.process.terminate()
 
     def wait(self, deadline: float) -> None:
-        """Wait for its end until `deadline` (monotonic seconds), then kill it."""
+        """Wait for the process to end until `deadline` (monotonic seconds), then kill it."""
         if self.process is None:
             return
         self.process.join(max(0.0, deadline - time.monotonic()))
@@ -202,7 +202,7 @@ def _answers(address: str) -> bool:
 
 
 def _run(module: str, arguments: list[str], environment: dict[str, str], log: str) -> None:
-    """In the child: own environment, own log, end with the parent, then be `python -m module`."""
+    """Run `python -m module` in the child, with its own environment and log; it ends with the parent."""
     os.environ.update(environment)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(output, 1)

@@ -1,7 +1,7 @@
-"""Servers beside the local stack that stand in for those of a person: `python -m workers up --with radicale`.
+"""Local servers that the stack can start in place of a person's own: `python -m workers up --with radicale`.
 
-A companion is a process like the others: watched, started again when it dies, stopped last. What it keeps lies in the
-data folder, and the capabilities learn of it by the same variables by which they learn of any other server.
+A companion server is supervised like the other processes and stopped last. Its data is in the data folder, and the
+capabilities find it by the same variables as any other server.
 """
 
 from __future__ import annotations
@@ -38,43 +38,43 @@ class StartFailed(Exception):
 
 
 class Companion(Protocol):
-    """A server beside the stack."""
+    """A companion server of the stack."""
 
     port: int
     port_variable: str
 
     def child(self, logs: Path) -> Child:
-        """Its process."""
+        """Return the server's process."""
 
     def furnish(self, stopped: Callable[[], bool]) -> None:
-        """Wait until it answers, and put there what the capabilities need.
+        """Wait until the server answers, and create what the capabilities need.
 
         Raises:
-            StartFailed: It does not answer.
+            StartFailed: The server does not answer.
         """
 
     def variables(self, capability: str) -> Mapping[str, str]:
-        """What a capability's worker must be told to use it; nothing where the person has chosen a provider."""
+        """Return the variables by which a capability uses it; empty if the person has chosen a provider."""
 
     def row(self) -> tuple[str, str, str]:
-        """Its line in the table of addresses."""
+        """Return its line in the table of addresses."""
 
 
 def companion(name: str, *, host: str, data: Path, radicale_port: int) -> Companion:
-    """The companion of that name.
+    """Return the companion server with this name.
 
     Raises:
-        StartFailed: There is none, or it is not installed.
+        StartFailed: It is unknown or not installed.
     """
     if name != "radicale":
-        raise StartFailed(f"there is nothing called {name!r} to start beside the stack; there is: radicale")
+        raise StartFailed(f"there is no companion server {name!r}; there is: radicale")
     if importlib.util.find_spec("radicale") is None:
         raise StartFailed("--with radicale needs Radicale in this environment; run `make venv`, or install `radicale`")
     return Radicale(host, radicale_port, data / "radicale")
 
 
 class Radicale:
-    """A calendar and an address book on a real CalDAV and CardDAV server, which other devices can use too."""
+    """A real CalDAV and CardDAV server with a calendar and an address book, which other devices can use too."""
 
     port_variable = "RETINUE_RADICALE_PORT"
 
@@ -86,7 +86,7 @@ class Radicale:
         self._password = ""
 
     def child(self, logs: Path) -> Child:
-        """`python -m radicale` on our own data, with our own user alone, and no settings of this machine."""
+        """Return `python -m radicale` with its own data and user, and without settings of this machine."""
         self._folder.mkdir(parents=True, exist_ok=True)
         users = self._folder / "users"
         self._password = _password(users)
@@ -103,7 +103,7 @@ class Radicale:
         return Child("radicale", "radicale", arguments, {}, logs / "radicale.log", silence, self._url)
 
     def furnish(self, stopped: Callable[[], bool]) -> None:
-        """Wait until it answers; make its calendar and its address book where they are missing."""
+        """Wait until the server answers; create its calendar and address book if missing."""
         deadline = time.monotonic() + _READY_WAIT
         while not temporal_server.answers(self._host, self.port):
             if stopped():
@@ -142,7 +142,7 @@ class Radicale:
         return f"{self._url}/{_USER}/{name}/"
 
     def variables(self, capability: str) -> Mapping[str, str]:
-        """The collection of that capability, unless the person's own settings name a provider."""
+        """Return the variables of a capability's collection, unless the person's settings name a provider."""
         prefix = capability.upper()
         if capability not in _COLLECTIONS or os.environ.get(f"{prefix}_PROVIDER"):
             return {}
@@ -154,14 +154,14 @@ class Radicale:
         }
 
     def row(self) -> tuple[str, str, str]:
-        """Where it is, for whom, and where other devices' users find the password."""
+        """Return its address, its capabilities, and where to find the password."""
         used = [name for name in _COLLECTIONS if self.variables(name)]
         whose = " and ".join(used) or "not used, since your settings name other providers"
         return "Radicale", self._url, f"{whose}; user {_USER}, password in {self._folder / 'users'}"
 
 
 def _password(users: Path) -> str:
-    """The password that stands in the file of users; made at the first start, for nobody else to read."""
+    """Return the password in the file of users, created at the first start and readable only by this user."""
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(users, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
         with os.fdopen(descriptor, "w") as file:

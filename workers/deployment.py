@@ -53,7 +53,7 @@ class NotCurrent(RetinueError):
 
 
 def version_of(name: str, build_id: str) -> WorkerDeploymentVersion:
-    """The version `build_id` of the workers called `name`: a capability, or `workflows`."""
+    """Return the version `build_id` of the workers called `name`: a capability, or `workflows`."""
     return WorkerDeploymentVersion(deployment_name=f"retinue-{name}", build_id=build_id)
 
 
@@ -90,7 +90,7 @@ class AutoUpgradingRunner(WorkflowRunner):
         self._inner.prepare_workflow(defn)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """An instance of the inner runner."""
+        """Return an instance of the inner runner."""
         if det.info.workflow_type in self._types:
             defn = dataclasses.replace(det.defn, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
             det = dataclasses.replace(det, defn=defn)

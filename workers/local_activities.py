@@ -1,6 +1,6 @@
-"""Short questions of workflows, answered in the workflow worker itself: local activities, called by `workflows/consent/lookups.py`.
+"""Local activities of the workflow worker: short requests of workflows, called by `workflows/consent/lookups.py`.
 
-They hold no data. Each asks Temporal something and is done in milliseconds, or says in typed words why not.
+They store no data. Each asks Temporal within milliseconds or raises a typed error.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from workflows.consent.lookups import (
 from workflows.rules.grants import CheckGrant, CheckGrantResult, DayUsage, Grant, RecordApproval, RecordUsage
 
 _AT_ONCE = 5
-"""Questions about one person. Temporal refuses the 11th update in flight, and what waits here is answered sooner than
-what must try again (200 at once: 139 had no answer in time)."""
+"""Concurrent requests about one person. Temporal refuses the 11th update in flight, and queueing here is faster than
+retries (of 200 at once, 139 had no answer in time)."""
 Answer = TypeVar("Answer")
 
 
 class LocalActivities:
-    """The answers, with one reading of the registry for all of them."""
+    """The local activities, with one cached view of the registry."""
 
     def __init__(self, client: Client) -> None:
         self._directory = Directory(client)
@@ -51,11 +51,11 @@ class LocalActivities:
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def all(self) -> list[Callable[..., Awaitable[Any]]]:
-        """What a worker registers."""
+        """Return the activities to register."""
         return [
-            self.consult,
-            self.approved,
-            self.spend,
+            self.check_grant,
+            self.record_approval,
+            self.record_usage,
             self.tools,
             self.agent,
             self.gather,
@@ -64,30 +64,30 @@ class LocalActivities:
         ]
 
     @activity.defn(name=CHECK_GRANT)
-    async def consult(self, owner: str, question: CheckGrant) -> CheckGrantResult:
-        """Whether a grant covers a step."""
+    async def check_grant(self, owner: str, question: CheckGrant) -> CheckGrantResult:
+        """Return whether a grant covers a step."""
         return await self._ask(owner, person.CHECK_GRANT, question, CheckGrantResult)
 
     @activity.defn(name=RECORD_APPROVAL)
-    async def approved(self, owner: str, approval: RecordApproval) -> Grant | None:
-        """Count an approval; the grant that came with it."""
+    async def record_approval(self, owner: str, approval: RecordApproval) -> Grant | None:
+        """Count an approval; returns the grant created with it."""
         return await self._ask(owner, person.RECORD_APPROVAL, approval, Grant)
 
     @activity.defn(name=RECORD_USAGE)
-    async def spend(self, owner: str, spent: RecordUsage) -> DayUsage:
-        """Add to a day; its totals."""
-        return await self._ask(owner, person.RECORD_USAGE, spent, DayUsage)
+    async def record_usage(self, owner: str, usage: RecordUsage) -> DayUsage:
+        """Add to a day's usage; returns its totals."""
+        return await self._ask(owner, person.RECORD_USAGE, usage, DayUsage)
 
     @activity.defn(name=TOOLS)
     async def tools(self, names: list[str]) -> list[FoundTool]:
-        """The tools of these names, in that order; unknown ones are left out."""
+        """Return the tools with these names, in this order, without unknown ones."""
         async with _edge():
             known = await self._known(lambda manifests: all(_tool(manifests, name) for name in names))
         return [tool for name in names if (tool := _tool(known, name))]
 
     @activity.defn(name=AGENT)
     async def agent(self, capability: str) -> list[FoundTool]:
-        """The plannable tools of a capability."""
+        """Return the plannable tools of a capability."""
         async with _edge():
             known = await self._known(lambda manifests: any(manifest.name == capability for manifest in manifests))
         manifests = [manifest for manifest in known if manifest.name == capability]
@@ -95,17 +95,17 @@ class LocalActivities:
 
     @activity.defn(name=DEBOUNCE)
     async def gather(self) -> None:
-        """Wait a moment, in which the results of many steps arrive together."""
+        """Wait briefly, so that the results of many steps arrive together."""
         await asyncio.sleep(DEBOUNCE_SECONDS)
 
     @activity.defn(name=PROVED)
     async def proved(self, workflow_id: str, reason: str, at: datetime) -> bool:
-        """Whether a cancellation came through the front door."""
+        """Return whether a cancellation came through the API."""
         return is_proved_cancellation(activity.client(), workflow_id, reason, at=at)
 
     @activity.defn(name=SCHEMAS)
     async def check_schemas(self, manifest: Manifest) -> str | None:
-        """What is wrong with a manifest's schemas; in a thread, since it can take half a second of CPU."""
+        """Return what is wrong with a manifest's schemas; runs in a thread, since it can take half a second of CPU."""
         return await asyncio.to_thread(check_schemas, manifest)
 
     async def _ask(self, owner: str, update: str, argument: Any, answer: type[Answer]) -> Answer:
@@ -114,7 +114,7 @@ class LocalActivities:
             return await person.ask(activity.client(), owner, update, argument, answer=answer)
 
     async def _known(self, suffices: Callable[[list[Manifest]], bool]) -> list[Manifest]:
-        """The manifests as read lately, or read again before something counts as unknown."""
+        """Return the cached manifests, read again before a name counts as unknown."""
         async with self._reading:
             manifests = await self._directory.manifests(max_age=FRESH)
             return manifests if suffices(manifests) else await self._directory.manifests()
@@ -130,7 +130,7 @@ def _found(manifest: Manifest, spec: ToolSpec) -> FoundTool:
 
 @contextlib.asynccontextmanager
 async def _edge() -> AsyncIterator[None]:
-    """Expected errors become Temporal's; those that may pass are tried again within the caller's short patience."""
+    """Translate expected errors for Temporal, which retries transient ones within the caller's short timeout."""
     try:
         yield
     except RetinueError as error:

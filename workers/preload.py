@@ -1,7 +1,7 @@
-"""Imported once, by the process that children are forked from: everything heavy that any of them needs.
+"""Imports everything heavy once, in the process that children are forked from.
 
-What stands in memory here is shared by all children. Nothing imported here may start a thread, a Temporal client or a
-runtime, since a fork would copy it half.
+All children share this memory. Nothing imported here may start a thread, a Temporal client or a runtime, since a fork
+would copy it only partly.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""The one runner: a Temporal worker for the workflows or for one capability, from start to drained stop."""
+"""Runs a Temporal worker for the workflows or for one capability, from start to drained stop."""
 
 from __future__ import annotations
 
@@ -42,14 +42,15 @@ from workers.workflow_tasks import WatchedRunner, WorkflowTasks
 
 WORKFLOWS = "workflows"
 DRAIN = timedelta(seconds=8)
-"""How long running activities may go on after a stop was asked for."""
+"""How long running activities may continue after a stop."""
 _ANNOUNCE_PAUSE = 1.0
 _CONNECT_PAUSE = 0.5
 _KEYS_PAUSE = 5.0
 _DATABASE_LOOK = 1.0
 _PROBLEM_LOOK = 5.0
 _LOOKS, _LOOK_PAUSE = 2, 10.0
-"""A worker that starts again is away for a moment; one that is seen twice in a row to be away has gone."""
+"""How often and at which interval in seconds other workers are checked: a restarting worker is away briefly; two missed
+checks mean it is gone."""
 _STRANDED_LOOK = 20.0
 _log = logging.getLogger("retinue.worker")
 
@@ -60,9 +61,9 @@ SANDBOX = SandboxedWorkflowRunner(
         *("dotenv", "pydantic_settings", "google", "urllib"),
     )
 )
-"""Under this the tests replay runs of every shape: types and pure checks pass through, workflow code is watched for clocks,
-randomness and I/O. Workers run the same code without it, since the sandbox imports it anew for each run and walks every
-payload, which costs a third of a workflow worker's CPU (see docs/decisions/0003)."""
+"""The sandbox in which tests replay runs of every kind: types and pure checks pass through; it detects clocks, randomness
+and I/O in workflow code. Workers run without it, since it imports the code again for each run and walks every payload,
+which costs a third of a workflow worker's CPU (see docs/decisions/0003)."""
 
 
 def workflows_worker(
@@ -72,12 +73,12 @@ def workflows_worker(
     tasks: WorkflowTasks | None = None,
     version: WorkerDeploymentVersion | None = None,
 ) -> Worker:
-    """The worker that advances the workflows. It polls no activities; it answers the workflows' own short questions.
+    """Return the worker of the workflows and their local activities.
 
     Args:
         client: Connected to Temporal.
-        workflow_runner: In place of one without a sandbox.
-        tasks: Told of each workflow task.
+        workflow_runner: By default one without a sandbox.
+        tasks: Notified of each workflow task.
         version: To which runs are pinned that begin on this worker; None for a worker without one.
     """
     from activities.tasks.contract import REMINDER_WORKFLOW
@@ -103,7 +104,7 @@ def workflows_worker(
 
 
 def workflow_types() -> list[type]:
-    """The workflows of that worker."""
+    """Return the workflow classes of the workflow worker."""
     from workflows.assistant import AssistantWorkflow
     from workflows.code_plans import PLANS
     from workflows.microagent import MicroAgentWorkflow
@@ -129,7 +130,7 @@ def workflow_types() -> list[type]:
 async def _people(
     client: Client, workflow_runner: WorkflowRunner, version: WorkerDeploymentVersion | None
 ) -> AsyncIterator[None]:
-    """Beside the workflow worker, one that advances what it asks; see `PERSON_QUEUE` for why they share nothing."""
+    """Return the worker of `PERSON_QUEUE`; see there why it is separate."""
     from workflows.person import PersonWorkflow
 
     async with Worker(
@@ -151,7 +152,7 @@ def capability_worker(
     concurrency: int = 50,
     version: WorkerDeploymentVersion | None = None,
 ) -> Worker:
-    """The worker of one capability, polling that capability's queue alone, `concurrency` activities at a time."""
+    """Return the worker of one capability, which polls only its queue, with `concurrency` concurrent activities."""
     return Worker(
         client,
         task_queue=contract.task_queue(),
@@ -165,12 +166,12 @@ def capability_worker(
 
 
 def build_id(capability: Manifest | type[Capability]) -> str:
-    """By this the server's list of pollers tells versions apart."""
+    """Return the build id, which distinguishes versions in the server's list of pollers."""
     return f"{capability.name}-{capability.version}"
 
 
 def _serves_any(plugin: SimplePlugin) -> bool:
-    """Whether it takes every tool by itself, as those do whose tools are known only when they run."""
+    """Whether the worker serves any tool name, as for tools known only at run time."""
     names = [activity._Definition.must_from_callable(run).name for run in _activities(plugin)]
     return None in names
 
@@ -181,27 +182,31 @@ def _activities(plugin: SimplePlugin) -> Sequence[Callable[..., Any]]:
 
 
 async def _of_another_version(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """While a capability is rolled to a new version, its old workers get steps that only the new ones can do."""
-    raise NotServedHere(f"this worker is of a version that has no {name}")
+    """Refuse a tool that only a newer version serves, since during a rollout old workers get such steps."""
+    raise NotServedHere(f"this worker's version has no {name}")
 
 
 async def announce_until_heard(client: Client, manifest: Manifest) -> None:
-    """Announce the capability, trying again until the registry answers. It works meanwhile all the same.
+    """Announce the capability, retrying until the registry answers; the worker already works meanwhile.
 
     Raises:
-        InvalidArguments: The registry refused the manifest: nothing would ever call this worker.
+        InvalidArguments: The registry refused the manifest, so no step would reach this worker.
     """
     await _until_heard(announce, client, manifest)
 
 
 async def stay_announced(client: Client, manifest: Manifest) -> None:
-    """Announce the capability; where a newer version of it stands, go back to this one once it is alone. Errors as above."""
+    """Announce the capability; if a newer version is registered, replace it once this version's workers are alone.
+
+    Raises:
+        InvalidArguments: The registry refused the manifest.
+    """
     await announce_until_heard(client, manifest)
     await _return_when_alone(client, manifest)
 
 
 async def _return_when_alone(client: Client, manifest: Manifest) -> None:
-    """Where the registry kept a newer version, put this one back once no worker of that one lives any more."""
+    """If a newer version is registered, replace it once none of its workers is alive."""
     directory = Directory(client)
     alone = 0
     while alone < _LOOKS:
@@ -211,15 +216,15 @@ async def _return_when_alone(client: Client, manifest: Manifest) -> None:
                 return
             lives = build_id(newer) in await live_builds(client, newer.task_queue)
         except RPCError:
-            lives = True  # nobody can tell; look again
+            lives = True  # unknown; check again
         alone = 0 if lives else alone + 1
         await asyncio.sleep(_LOOK_PAUSE)
-    _log.warning("no worker of the newer version lives; going back", extra={"capability": manifest.name})
+    _log.warning("no worker of the newer version is alive; replacing it", extra={"capability": manifest.name})
     await _until_heard(go_back, client, manifest)
 
 
 async def _newer(directory: Directory, manifest: Manifest) -> Manifest | None:
-    """What the registry holds of the same capability, if that is of a newer version."""
+    """Return the registered manifest of the same capability if its version is newer."""
     held = next((held for held in await directory.manifests() if held.name == manifest.name), manifest)
     return held if is_older(manifest.version, held.version) else None
 
@@ -233,7 +238,7 @@ async def _until_heard(
         try:
             revision = await put(client, manifest, update_id)
         except ServiceUnavailable as error:
-            _log.warning("announcement not heard yet: %s", error.message, extra={"capability": manifest.name})
+            _log.warning("announcement not answered yet: %s", error.message, extra={"capability": manifest.name})
             await asyncio.sleep(_ANNOUNCE_PAUSE)
         else:
             _log.info("announced", extra={"capability": manifest.name, "revision": revision})
@@ -241,7 +246,7 @@ async def _until_heard(
 
 
 async def _check(manifest: Manifest) -> None:
-    """Check a manifest here, where it costs the registry nothing.
+    """Check a manifest before announcing it, to save the registry's CPU.
 
     Raises:
         InvalidArguments: The registry would refuse it.
@@ -251,10 +256,10 @@ async def _check(manifest: Manifest) -> None:
 
 
 class Announcements:
-    """Keep what the registry holds of one capability true: its manifest, and whether its databases work."""
+    """Keeps the registered manifest of one capability up to date, including whether its databases work."""
 
     def __init__(self, client: Client, manifest: Manifest | None = None) -> None:
-        """Begin with a manifest that is announced already, or with none."""
+        """Begin with an announced manifest, or with none."""
         self._client = client
         self._manifest = manifest
         self._problem = ""
@@ -282,7 +287,7 @@ class Announcements:
             await deployment.until_current(self._client, version, current=False)
 
     async def watch_databases(self) -> None:
-        """Announce the capability again whenever a database of this process stops or starts to work. Never ends."""
+        """Announce the capability again whenever a database of this process stops or resumes working. Never returns."""
         while True:
             await asyncio.sleep(_PROBLEM_LOOK)
             problem = (await file_watch.problem())[:LONGEST_PROBLEM]
@@ -334,7 +339,7 @@ async def _lead(client: Client, version: WorkerDeploymentVersion) -> None:
 
 
 async def _announced(client: Client, module: Any, version: WorkerDeploymentVersion | None, *, leads: bool) -> None:
-    """Announce what a capability's module serves, and whether it works, for as long as this worker runs.
+    """Announce a capability and its state while this worker runs.
 
     Args:
         client: Connected to Temporal.
@@ -364,10 +369,10 @@ async def _announced(client: Client, module: Any, version: WorkerDeploymentVersi
 
 
 async def _while_not_lost(beside: Awaitable[None]) -> None:
-    """Do what is to be done beside the worker, and watch its databases.
+    """Await a coroutine while watching the databases.
 
     Raises:
-        StoreLost: The file of one was deleted, replaced or damaged. No effect may be recorded in it any more.
+        StoreLost: A database file was deleted, replaced or damaged, so no effect may be recorded in it any more.
     """
     await asyncio.gather(beside, _until_lost())
 
@@ -381,7 +386,7 @@ async def _until_lost() -> None:
 
 @contextlib.contextmanager
 def _watched(settings: RetinueSettings, *checks: Check) -> Iterator[None]:
-    """End this process when its event loop or one of `checks` is stuck, so that it is replaced."""
+    """Run the watchdog, which ends this process when its event loop or one of `checks` is stuck."""
     watchdog = Watchdog([LoopCheck(asyncio.get_running_loop()), *checks], settings.liveness_file)
     watchdog.start()
     try:
@@ -391,7 +396,7 @@ def _watched(settings: RetinueSettings, *checks: Check) -> Iterator[None]:
 
 
 def _stop_signal() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT. Installed first: as process 1 of a container nothing else would stop us."""
+    """Return an event set by SIGTERM and SIGINT; as process 1 of a container, nothing else would stop it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -400,7 +405,7 @@ def _stop_signal() -> asyncio.Event:
 
 
 async def _connected(stop: asyncio.Event) -> Client | None:
-    """Connect to Temporal, waiting for it and for the right keys as long as it takes; None when stopped before."""
+    """Connect to Temporal, waiting for it and for the right keys without limit; None if stopped before."""
     while not stop.is_set():
         pause = _CONNECT_PAUSE
         try:
@@ -410,7 +415,7 @@ async def _connected(stop: asyncio.Event) -> Client | None:
         except RuntimeError as error:
             _log.warning("waiting for Temporal: %s", str(error)[:200])
         except Undecipherable as error:
-            _log.error("not working before the encryption keys are right: %s", error.message)
+            _log.error("waiting for the right encryption keys: %s", error.message)
             pause = _KEYS_PAUSE
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
@@ -418,9 +423,9 @@ async def _connected(stop: asyncio.Event) -> Client | None:
 
 
 async def _work(worker: Worker, stop: asyncio.Event, *, beside: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Work until the stop, then drain.
+    """Run the worker until the stop, then drain.
 
-    Not by `async with worker`: where a plugin cannot begin (its database is away), that waits for ever at its end.
+    It does not use `async with worker`, which never ends if a plugin cannot start (its database is unavailable).
     """
     running = asyncio.ensure_future(worker.run())
     waiting = asyncio.ensure_future(_until(stop, beside))
@@ -436,7 +441,7 @@ async def _work(worker: Worker, stop: asyncio.Event, *, beside: Callable[[], Awa
 
 
 async def _drained(worker: Worker, running: asyncio.Future[None]) -> None:
-    """Let the worker finish what it has begun; raises what ended it, if it ended by itself."""
+    """Let the worker finish its running work; raises its error if it failed."""
     shutdown = asyncio.ensure_future(worker.shutdown())
     if not running.done():
         _log.info("draining", extra={"queue": worker.task_queue})
@@ -446,7 +451,7 @@ async def _drained(worker: Worker, running: asyncio.Future[None]) -> None:
 
 
 async def _until(stop: asyncio.Event, beside: Callable[[], Awaitable[None]] | None) -> None:
-    """Wait for the stop; what runs beside it must not fail unseen."""
+    """Wait for the stop; raises the error of a concurrent task that fails."""
     stopping = asyncio.ensure_future(stop.wait())
     task = asyncio.ensure_future(beside()) if beside else stopping
     try:
@@ -460,7 +465,7 @@ async def _until(stop: asyncio.Event, beside: Callable[[], Awaitable[None]] | No
 
 
 def main(name: str) -> None:
-    """Entry of a worker process. Never returns."""
+    """Run a worker process. Never returns."""
     settings = RetinueSettings()
     configure(settings.log_level)
     code = 0
@@ -470,7 +475,7 @@ def main(name: str) -> None:
         print(f"workers: {error.args[0]}", file=sys.stderr)
         code = 2
     except StoreLost as error:
-        _log.error("%s; this worker ends, and a new one opens what stands there now", error.message)
+        _log.error("%s; this worker ends, and a new one opens the present file", error.message)
         code = DATABASE_LOST
     except deployment.NotCurrent as error:
         _log.error("%s; this worker ends, and its next start tries again", error.message)

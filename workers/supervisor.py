@@ -27,17 +27,17 @@ from workers.code_version import code_version
 from workers.companions import Companion, StartFailed, companion
 
 _TEMPORAL_WAIT = 600.0
-"""Seconds. Temporal's process lives and does not listen yet: on a busy machine that takes long."""
+"""Seconds until Temporal listens; on a busy machine it takes long."""
 _IMPATIENT = 10.0
-"""Seconds within which the stack is ready on a machine that is not busy."""
+"""Seconds until the stack is ready on an idle machine."""
 _TOLD_EACH = 60.0
-"""Seconds between two lines that say what is still waited for."""
+"""Seconds between two messages about what the start waits for."""
 _LOOK = 10.0
-"""Seconds between two looks at `/readyz` once it was ready."""
+"""Seconds between two requests of `/readyz` once the stack was ready."""
 _HEALTH_TIMEOUT = 8.0
 _REGISTRY_WAIT = 120.0
-"""Seconds that the registry may go without an answer, while Temporal answers, before its worker is replaced; doubled by
-each replacement, so that a machine that is merely slow is left alone."""
+"""Seconds without an answer of the registry, while Temporal answers, after which its worker is replaced; doubled by each
+replacement, so that a slow machine does not replace it again and again."""
 _REGISTRY_WAIT_AT_MOST = 16 * _REGISTRY_WAIT
 _DRAIN = 12.0
 _COMPANION_DRAIN = 5.0
@@ -52,13 +52,13 @@ _WEATHER_AGAIN = 30.0
 
 
 class Supervisor:
-    """One local stack. Its state lives in the data folder; two stacks with two folders and ports do not meet."""
+    """One local stack, with its state in the data folder; stacks with different folders and ports are independent."""
 
     def __init__(self, settings: RetinueSettings, companions: Sequence[str] = ()) -> None:
-        """Name the stack.
+        """Configure the stack.
 
         Raises:
-            StartFailed: One of the companions cannot be had.
+            StartFailed: A companion server is not installed.
         """
         self._settings = settings
         self._data = settings.data_dir.resolve()
@@ -83,7 +83,7 @@ class Supervisor:
         if self._settings.host not in _LOOPBACK:
             raise StartFailed(
                 f"RETINUE_HOST={self._settings.host} would open a stack without login to the network; "
-                "use 127.0.0.1, or the containers behind a door of your own"
+                "use 127.0.0.1, or the containers behind your own reverse proxy"
             )
         self._logs.mkdir(parents=True, exist_ok=True)
         _put_long_logs_aside(self._logs)
@@ -141,7 +141,7 @@ class Supervisor:
             )
 
     def _start_companions(self) -> None:
-        """Before the workers, which ask for what stands there as soon as they run."""
+        """Start the companion servers before the workers, which use them at once."""
         for one in self._companions:
             child = one.child(self._logs)
             self._beside.append(child)
@@ -163,7 +163,7 @@ class Supervisor:
         self._temporal = temporal_server.start(self._temporal_command, log=self._logs / "temporal.log")
 
     def _await_temporal(self) -> None:
-        deadline = time.monotonic() + _TEMPORAL_WAIT  # by then something else is wrong
+        deadline = time.monotonic() + _TEMPORAL_WAIT  # after that another problem is likely
         while not temporal_server.answers(self._settings.host, self._settings.temporal_port):
             assert self._temporal is not None
             if self._temporal.poll() is not None or time.monotonic() > deadline:
@@ -172,7 +172,7 @@ class Supervisor:
                 return
 
     def _plan_children(self, weather: dict[str, str]) -> Iterator[Child]:
-        """The processes of the stack. Capabilities are whatever folders there are."""
+        """Create the processes of the stack, one per capability folder."""
         model: dict[str, str] = {}
         if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
             port = temporal_server.free_port()
@@ -191,7 +191,7 @@ class Supervisor:
             yield self._child(name, "workers", [name], variables)
 
     def _codec(self) -> dict[str, str]:
-        """Where runs are encrypted, the Web UI of this stack may have them decoded."""
+        """Return the address at which the Web UI decodes encrypted payloads; None without encryption."""
         if not _encrypts() or os.environ.get("RETINUE_CODEC_ORIGIN") or not self._temporal_command:
             return {}
         return {"RETINUE_CODEC_ORIGIN": f"http://{self._settings.host}:{self._settings.temporal_ui_port}"}
@@ -213,13 +213,13 @@ class Supervisor:
             ("Model", *_model_row()),
             ("Weather", "simulated" if weather else "Open-Meteo", "until the service answers" if weather else ""),
             *(one.row() for one in self._companions),
-            ("Data and logs", str(self._data), "kept; the next start finds it"),
+            ("Data and logs", str(self._data), "kept for the next start"),
         ]
         width = max(len(row[1]) for row in rows)
         return "\n".join(["Retinue", *(f"  {name:<16} {value:<{width}}  {note}" for name, value, note in rows)])
 
     def _await_ready(self) -> None:
-        """Wait for as long as it takes; say meanwhile what is waited for."""
+        """Wait until the stack is ready; print meanwhile what it waits for."""
         started = told_at = time.monotonic()
         while not self._stop.is_set():
             health = self._look()
@@ -230,7 +230,7 @@ class Supervisor:
                 told_at = time.monotonic()
                 print(f"Not ready after {told_at - started:.0f} s: {_what_waits(health)}; see {self._logs}", flush=True)
             self._keep_alive()
-            # a look costs the API and Temporal CPU that the others need to get ready
+            # a request costs CPU that the others need to get ready
             self._stop.wait(0.1 if time.monotonic() - started < _IMPATIENT else 1)
 
     def _watch(self) -> None:
@@ -240,7 +240,7 @@ class Supervisor:
                 self._look()
 
     def _look(self) -> dict[str, Any] | None:
-        """Ask the API what waits, None where it does not answer; replace a workflow worker that leaves the registry mute."""
+        """Return the API's health, None without an answer; replace a workflow worker that does not serve the registry."""
         health = _health(f"http://{self._settings.host}:{self._settings.port}/readyz")
         now = self._looked_at = time.monotonic()
         if health is None or health.get("waiting_for") != ["registry"]:
@@ -280,8 +280,8 @@ class Supervisor:
             self._stop.wait(1)
 
     def _shut_down(self) -> None:
-        """Drain the API and the workers first; then what they use, and Temporal last, so that it still hears of the end."""
-        print("Stopping: running steps may finish.", flush=True)
+        """Drain the API and the workers first, then what they use, and Temporal last, so that it records the end."""
+        print("Stopping after running steps have finished.", flush=True)
         for child in self._children:
             child.ask_to_stop()
         deadline = time.monotonic() + _DRAIN
@@ -296,14 +296,14 @@ class Supervisor:
 
 
 def _encrypts() -> bool:
-    """Whether keys are set for this stack.
+    """Whether encryption keys are set for this stack.
 
     Raises:
-        StartFailed: They cannot be used.
+        StartFailed: The keys are invalid.
     """
     if not encrypts():
         return False
-    # here, since it costs the supervisor 20 MB, which nobody pays who does not encrypt
+    # imported here, since it costs 20 MB that only encryption needs
     from retinue.temporal.codec import EncryptionSettings
 
     try:
@@ -341,7 +341,7 @@ class _WeatherProbe:
 
 @contextlib.contextmanager
 def _only_one(data: Path) -> Iterator[None]:
-    """Hold the data folder: two stacks on the same files would lose both."""
+    """Lock the data folder, since two stacks on the same files would damage them."""
     with (data / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -373,7 +373,7 @@ def _model_row() -> tuple[str, str]:
 
 
 def _health(url: str) -> dict[str, Any] | None:
-    """What `/readyz` answers; None where nothing answers."""
+    """Return the answer of `/readyz`; None without an answer."""
     try:
         with urllib.request.urlopen(url, timeout=_HEALTH_TIMEOUT) as response:
             found = json.load(response)
@@ -401,7 +401,7 @@ def _stop_process(process: subprocess.Popen[bytes]) -> None:
 
 
 def main(companions: Sequence[str] = ()) -> int:
-    """Entry of `python -m workers up`, with what is to run beside the stack."""
+    """Run `python -m workers up` with these companion servers."""
     try:
         return Supervisor(RetinueSettings(), companions).run()
     except StartFailed as error:

@@ -16,21 +16,21 @@ DYNAMIC_CONFIG = (
     "matching.enableFairness=true",
     "matching.numTaskqueueWritePartitions=1",
 )
-"""What the server is told beyond its defaults.
+"""Dynamic configuration of the server.
 
-The transfer queue's poll limit matters: with the default every hop of a run waits for a 50 ms tick. Shares are fair
-within one partition of a queue only, so each queue has one; the default's other three go on being read, since a server
-of an earlier version may have left work in them.
+With the default poll limit of the transfer queue, every hop of a run waits for a 50 ms tick. Fairness works only within one
+partition, so each queue has one for writing; the default's four are still read, since a server of an earlier version may
+have left work in them.
 """
 _RETENTION = "720h"
 _PR_SET_PDEATHSIG = 1
 
 
 def binary() -> Path:
-    """The `temporal` program of this environment.
+    """Return the path of this environment's `temporal` program.
 
     Raises:
-        FileNotFoundError: The environment lacks it.
+        FileNotFoundError: It is not installed.
     """
     path = Path(sys.executable).parent / "temporal"
     if not path.exists():
@@ -41,10 +41,10 @@ def binary() -> Path:
 def command(
     *, host: str, port: int, ui_port: int, http_port: int, database: Path | None, codec: str | None = None
 ) -> list[str]:
-    """The command line of a dev server.
+    """Return the command line of a dev server.
 
-    The pragmas make a file as fast as memory. The HTTP API takes unauthenticated posts, so its port is set and bound to
-    `host` too. `codec` is the address that the Web UI has payloads decoded at.
+    The pragmas make a file as fast as memory. The HTTP API accepts unauthenticated requests, so it is bound to `host` too.
+    `codec` is the address at which the Web UI decodes payloads.
     """
     attributes = [f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
     pragmas = ["journal_mode=WAL", "synchronous=NORMAL"] if database else []
@@ -60,7 +60,7 @@ def command(
 
 
 def start(arguments: list[str], *, log: Path) -> subprocess.Popen[bytes]:
-    """Start it in a session of its own, so that Ctrl-C reaches it last, through us; it dies with us in any case."""
+    """Start the server in its own session, so that Ctrl-C does not reach it before the workers; it ends with this process."""
     with log.open("ab") as output:
         return subprocess.Popen(
             arguments,
@@ -91,7 +91,7 @@ def keep_finished_runs(address: str, *, log: Path) -> subprocess.Popen[bytes]:
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether something listens there."""
+    """Whether a server listens there."""
     try:
         with socket.create_connection((host, port), timeout=0.3):
             return True
@@ -100,7 +100,7 @@ def answers(host: str, port: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody uses at this moment."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]

@@ -1,10 +1,10 @@
-"""The workflow tasks of a worker, watched: which run, which never end, and how much CPU each took.
+"""Watches the workflow tasks of a worker: which ones run, which never end, and how much CPU each took.
 
-A `WatchedRunner` goes around the SDK's runner of workflows. It also mends what temporalio 1.35 does to a workflow whose
-task takes longer than two seconds, as one of a few milliseconds may on a busy machine. The SDK fails the task and takes the
-workflow out of its cache, so that it is replayed; but it does so while the late task still runs in its thread. The workflow
-can then never be taken out ("continually retrying eviction") and is blocked for good. Under this runner the late task first
-comes to its end. What really never ends is found by the watchdog (`retinue/runtime/watchdog.py`), which asks `WorkflowTasks.stuck`.
+A `WatchedRunner` wraps the SDK's workflow runner. It also works around a bug of temporalio 1.35 with workflow tasks of more
+than two seconds, which happen on a busy machine. The SDK fails such a task and evicts the workflow from its cache, while the
+late task still runs in its thread; then the eviction never succeeds ("continually retrying eviction") and the workflow is
+blocked for good. Under this runner the late task ends first. The watchdog (`retinue/runtime/watchdog.py`) finds tasks that
+never end by `WorkflowTasks.stuck`.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from temporalio.worker._command_aware_visitor import CommandInfo
 from retinue.runtime.watchdog import PATIENCE
 
 _EVICTIONS = 5
-"""So many failed attempts to take a workflow out of the cache in a row, two seconds apart, and it will never succeed."""
+"""The number of consecutive failed evictions, two seconds apart, after which an eviction counts as stuck."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One workflow task that was worked on."""
+    """One finished workflow task."""
 
     workflow_type: str
     cpu: float
-    """Seconds of its thread."""
+    """CPU seconds of its thread."""
 
 
 class WorkflowTasks:
-    """What the workflow workers of a process work on. Used by many threads.
+    """The running workflow tasks of a process. Thread-safe.
 
     Args:
-        on_end: Called with each task that ended, in its thread.
+        on_end: Called with each finished task, in its thread.
     """
 
     def __init__(self, on_end: Callable[[Task], None] | None = None) -> None:
         self._on_end = on_end
         self._lock = threading.Lock()
         self._looks: dict[tuple[str, int], int] = {}
-        """Of each task that runs, by workflow type and thread: how often the watchdog has seen it."""
+        """How often the watchdog has seen each running task, by workflow type and thread."""
         self._failed_evictions: Counter[str] = Counter()
 
     @contextlib.contextmanager
     def working(self, workflow_type: str) -> Iterator[None]:
-        """Work on a task in this thread."""
+        """Track a task in this thread."""
         key = (workflow_type, threading.get_ident())
         with self._lock:
             self._looks[key] = 0
@@ -70,7 +70,7 @@ class WorkflowTasks:
 
     @contextlib.contextmanager
     def evicting(self, run_id: str) -> Iterator[None]:
-        """Take a workflow out of the cache."""
+        """Track an eviction of a workflow from the cache."""
         try:
             yield
         except BaseException:
@@ -81,12 +81,12 @@ class WorkflowTasks:
             self._failed_evictions.pop(run_id, None)
 
     def running(self) -> int:
-        """How many tasks are worked on."""
+        """Return the number of running tasks."""
         with self._lock:
             return len(self._looks)
 
     def stuck(self) -> str | None:
-        """A check of the watchdog."""
+        """Return what is stuck, or None; a check of the watchdog."""
         with self._lock:
             for key in self._looks:
                 self._looks[key] += 1
@@ -100,27 +100,27 @@ class WorkflowTasks:
 
 
 class WatchedRunner(WorkflowRunner):
-    """Runs workflows by another runner, and lets `tasks` know of each task."""
+    """Runs workflows by another runner and tracks each task in `tasks`."""
 
     def __init__(self, inner: WorkflowRunner, tasks: WorkflowTasks) -> None:
         self._inner = inner
         self._tasks = tasks
 
     def prepare_workflow(self, defn: workflow._Definition) -> None:
-        """As the inner runner."""
+        """Delegate to the inner runner."""
         self._inner.prepare_workflow(defn)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """An instance of the inner runner, watched."""
+        """Return a watched instance of the inner runner."""
         return _WatchedInstance(self._inner.create_instance(det), self._tasks)
 
     def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
-        """As the inner runner."""
+        """Delegate to the inner runner."""
         self._inner.set_worker_level_failure_exception_types(types)
 
 
 class _WatchedInstance(WorkflowInstance):
-    """One activation at a time. It has no thread id, and what has none the SDK does not interrupt in the middle."""
+    """Runs one activation at a time. It has no thread id, so the SDK does not interrupt it."""
 
     def __init__(self, inner: WorkflowInstance, tasks: WorkflowTasks) -> None:
         self._inner = inner

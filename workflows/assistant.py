@@ -17,7 +17,7 @@ from retinue.conversation import Message, Usage
 from retinue.plan import BoundPlan, BoundStep
 from retinue.provenance.credential import Credential, decides, key_of
 from retinue.temporal.failures import non_retryable
-from retinue.temporal.proofs import began_proved, wish
+from retinue.temporal.proofs import began_proved, reason_without_proof
 from retinue.temporal.search_keys import APPROVERS, PENDING_APPROVALS, STATUS
 from retinue.times import local, on_the_calendar
 from workflows.consent.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quoted
@@ -90,7 +90,7 @@ class AssistantWorkflow:
             answer_schema=start.answer_schema,
         )
         self._approvals = Approvals(requester=start.owner, on_change=self._publish, continued=continued.approvals)
-        self._notifier = Notifier(owner=start.owner, told=continued.approvals) if start.notify else None
+        self._notifier = Notifier(owner=start.owner, notified=continued.approvals) if start.notify else None
         self._consent = Consent(start, self._approvals, asked_through=self._keys, on_notice=self._notice)
         self._budget_guard = BudgetGuard(start, self._approvals)
         self._execution = self._new_execution(start.fork.kept if start.fork else continued.kept)
@@ -120,7 +120,7 @@ class AssistantWorkflow:
         self._compensation = Compensation([], start.policy or DEFAULT_POLICY, caller=start.owner)
 
     def _new_execution(self, kept: Sequence[Any]) -> Execution:
-        around = RunContext(
+        context = RunContext(
             consent=self._consent,
             reserve=self._budget_guard.reserve,
             words=self._words,
@@ -130,7 +130,7 @@ class AssistantWorkflow:
             choose=self._choose,
             timezone=self._start.timezone,
         )
-        return Execution(around, kept)
+        return Execution(context, kept)
 
     def _words(self) -> Words:
         return Words(said=self._talk.said(), typed=self._typed, typed_through=self._typed_through)
@@ -152,10 +152,10 @@ class AssistantWorkflow:
             raise
         if failure:
             failed = self._failed(failure)
-            await self._tell_end()
+            await self._notify_end()
             raise failed
         view = self._end(AssistantStatus.COMPLETED)
-        await self._tell_end()
+        await self._notify_end()
         return view
 
     async def _work(self) -> StepError | None:
@@ -181,7 +181,7 @@ class AssistantWorkflow:
         plan = await self._forked_plan() or await self._plan()
         while plan.steps:
             await self._execute(plan)
-            if not self._goes_on(plan):
+            if not self._plans_again(plan):
                 break
             plan = await self._plan()
         await self._answer(plan)
@@ -196,7 +196,7 @@ class AssistantWorkflow:
         again = self._start.fork.again if self._start.fork else None
         return await self._previewed(again, PlanResult()) if again else None
 
-    def _goes_on(self, plan: BoundPlan) -> bool:
+    def _plans_again(self, plan: BoundPlan) -> bool:
         """Whether to make another plan for the rest."""
         self._rounds_left -= 1
         wanted = not plan.final or self._execution.met_setback()
@@ -213,28 +213,28 @@ class AssistantWorkflow:
             try:
                 await self._turn()
             except (ActivityError, ApplicationError) as error:
-                self._tell_failure(explain(error, who="the language model"))
+                self._report_failure(explain(error, who="the language model"))
             except BudgetStopped:
-                self._tell_failure(StepError(type="BudgetExhausted", message="the budget is used up"))
+                self._report_failure(StepError(type="BudgetExhausted", message="the budget is used up"))
             self._turns += 1
             await self._next_message()
 
-    def _tell_failure(self, error: StepError) -> None:
+    def _report_failure(self, error: StepError) -> None:
         self._error = error
         self._say(f"That did not work: {error.message}.")
 
     async def _next_message(self) -> None:
         await self._settle()
-        if self._has_grown() and workflow.all_handlers_finished():
+        if self._must_continue_as_new() and workflow.all_handlers_finished():
             workflow.continue_as_new(
-                self._start.model_copy(update={"fork": None, "continued": self._carried()}),
+                self._start.model_copy(update={"fork": None, "continued": self._continued_state()}),
                 initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
             )
         self._between_turns = True
         self._publish()
         await workflow.wait_condition(lambda: self._talk.waiting() > 0)
         self._between_turns = False
-        self._hear()
+        self._read_message()
         self._begin_turn()
 
     def _begin_turn(self) -> None:
@@ -247,7 +247,7 @@ class AssistantWorkflow:
         self._budget_guard.begin_turn()
         self._publish()
 
-    def _has_grown(self) -> bool:
+    def _must_continue_as_new(self) -> bool:
         info = workflow.info()
         turns = self._turns - (self._start.continued.turns if self._start.continued else 0)
         return (
@@ -257,7 +257,7 @@ class AssistantWorkflow:
             or (turns > 0 and info.is_target_worker_deployment_version_changed())
         )
 
-    def _carried(self) -> ContinuedState:
+    def _continued_state(self) -> ContinuedState:
         return ContinuedState.model_validate(
             {
                 **self._talk.continued(),
@@ -307,14 +307,14 @@ class AssistantWorkflow:
             timezone=self._start.timezone,
             now=self._now(),
             refused=refused,
-            **self._of_later_rounds(),
+            **self._optional_fields(),
         )
         result: PlanResult = await self._reason("plan", request, PlanResult, again=len(refused))
-        self._talk.told()
+        self._talk.mark_transcribed()
         self._use(result.usage)
         return result
 
-    def _of_later_rounds(self) -> dict[str, Any]:
+    def _optional_fields(self) -> dict[str, Any]:
         """Return the optional fields of a planning request; unset fields cost no bytes."""
         said: dict[str, Any] = {"last_round": self._rounds_left <= 1}
         if self._round > 1:
@@ -386,7 +386,7 @@ class AssistantWorkflow:
         if self._talk.receive(message):
             self._read_answer()
 
-    def _hear(self, *, only: Callable[[SendMessage], bool] = lambda _: True) -> bool:
+    def _read_message(self, *, only: Callable[[SendMessage], bool] = lambda _: True) -> bool:
         """Read the next message.
 
         After a message from a key that may not decide, values that the person wrote earlier count as that key's.
@@ -400,7 +400,7 @@ class AssistantWorkflow:
         return True
 
     def _read_answer(self) -> None:
-        if self._question is not None and self._hear(only=self._may_answer):
+        if self._question is not None and self._read_message(only=self._may_answer):
             self._question = None
             self._publish()
 
@@ -518,7 +518,7 @@ class AssistantWorkflow:
         if status is not self._since[0]:
             self._since = (status, workflow.now())
         self._budget_guard.works(self._is_working(status))
-        told = self._told_to_lists(status)
+        told = self._listed_status(status)
         published = (told, len(self._approvals.pending()), self._approvals.others())
         if published != self._published:
             changes: list[Any] = [STATUS.value_set(published[0])]
@@ -532,7 +532,7 @@ class AssistantWorkflow:
             self._notifier.look(self._approvals.views(), self._question_id())
         self._describe_soon()
 
-    def _told_to_lists(self, status: AssistantStatus) -> str:
+    def _listed_status(self, status: AssistantStatus) -> str:
         """Return the status for lists; for a completed run that did less than was asked, its outcome."""
         outcome = self._outcome()
         if outcome in (RunOutcome.ANSWERED, RunOutcome.NOTHING_CHANGED):
@@ -567,12 +567,12 @@ class AssistantWorkflow:
             await self._compensation.run()
         await self._settle()
         self._end(AssistantStatus.CANCELLED)
-        await self._tell_end()
+        await self._notify_end()
 
     async def _undo_is_wanted(self) -> bool:
         """Whether the person who cancelled the run also wants an undo. In a run that began proved, that needs a proof too."""
         reason = workflow.cancellation_reason()
-        if wish(reason) != UNDO:
+        if reason_without_proof(reason) != UNDO:
             return False
         if not began_proved() or await proved_cancellation(reason or ""):
             return True
@@ -603,7 +603,7 @@ class AssistantWorkflow:
         if self._notifier:
             await self._notifier.settle()
 
-    async def _tell_end(self) -> None:
+    async def _notify_end(self) -> None:
         """Send the notifications about the end. A cancel that arrives now is too late."""
         if self._notifier:
             self._notifier.end(self._phase)
@@ -725,7 +725,7 @@ class AssistantWorkflow:
     def _check_message(self, message: SendMessage) -> None:
         self._refuse_if_ended()
         try:
-            if self._talk.took(message):
+            if self._talk.received(message):
                 return
         except ValueError as error:
             raise non_retryable("InvalidArguments", str(error)) from None
@@ -816,7 +816,7 @@ class AssistantWorkflow:
 
     def _refuse_signal(self, what: str) -> None:
         """Count a refused signal separately, so that many of them cannot displace other notices."""
-        self._refused_signals = self._refused_signals.and_this(what, at=workflow.now())
+        self._refused_signals = self._refused_signals.with_signal(what, at=workflow.now())
         self._describe_soon()
 
     def _record(self, decide: Decide) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What goes in and out of the workflows: starts, decisions, messages and views.
+"""Inputs and outputs of the workflows: starts, decisions, messages and views.
 
-The names are the same in the HTTP API, the Temporal CLI and the Web UI. Models here are built once and never changed in
-place (see `retinue.temporal.connection.CompactPayloadConverter`).
+The names are the same in the HTTP API, the Temporal CLI and the Web UI. Never change these models in place (see
+`retinue.temporal.connection.CompactPayloadConverter`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from workflows.rules.rejections import Rejection
 
 
 class AssistantStatus(StrEnum):
-    """Where an assistant stands."""
+    """Status of an assistant."""
 
     PLANNING = "planning"
     RUNNING = "running"
@@ -43,7 +43,7 @@ ENDED = frozenset({AssistantStatus.COMPLETED, AssistantStatus.FAILED, AssistantS
 
 
 class StepStatus(StrEnum):
-    """Where a step stands."""
+    """Status of a step."""
 
     PENDING = "pending"
     AWAITING_APPROVAL = "awaiting_approval"
@@ -63,13 +63,13 @@ class RunOutcome(StrEnum):
 
     DONE = "done"
     ANSWERED = "answered"
-    """It gave an answer, and had nothing to do."""
+    """It answered and had no steps."""
     NOTHING_CHANGED = "nothing_changed"
-    """Something was planned and not done, and nothing was changed."""
+    """It had steps, but changed nothing."""
 
 
 class ApprovalStatus(StrEnum):
-    """What became of an approval."""
+    """Status of an approval."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -79,13 +79,13 @@ class ApprovalStatus(StrEnum):
 
 
 class ApprovalKind(StrEnum):
-    """What is being decided."""
+    """The kind of thing to decide."""
 
     ACTION = "action"
     PLAN = "plan"
     BUDGET = "budget"
     REPEAT = "repeat"
-    """Whether to do again what may have happened already."""
+    """Whether to repeat an action that may already have happened."""
 
 
 class Mode(StrEnum):
@@ -104,7 +104,7 @@ class WorkerChoice(StrEnum):
 
 
 class DecisionKind(StrEnum):
-    """What a person says about a pending action."""
+    """A person's decision on a pending approval."""
 
     APPROVE = "approve"
     REJECT = "reject"
@@ -112,36 +112,37 @@ class DecisionKind(StrEnum):
 
 
 class KeptStep(BaseModel):
-    """A finished step that a later turn, or a fork of the run, goes on from."""
+    """A finished step that a later turn or a fork of the run builds on."""
 
     bound: BoundStep
     args: dict[str, JsonValue] = Field(default_factory=dict, description="as they ran, references resolved")
     result: JsonValue = None
     consent: StepConsent | None = None
     at: Moment | None = None
-    assistant_id: str | None = Field(None, description="the run that did it, where that is another one")
+    assistant_id: str | None = Field(None, description="the run that did it, if it is another one")
 
 
 class Fork(BaseModel):
-    """What a run takes over from the one that it was forked from."""
+    """What a fork takes over from the run it was forked from."""
 
     assistant_id: str
     from_step: str
     messages: list[Message]
     kept: list[KeptStep] = Field(default_factory=list, description="finished steps, not done again")
-    again: BoundPlan | None = Field(None, description="the steps to run; None to plan them anew")
+    again: BoundPlan | None = Field(None, description="the steps to run; None: make a new plan")
     typed: list[str] = Field(default_factory=list, description="values that the person wrote into the arguments")
     typed_through: list[TypedValue] = Field(
-        default_factory=list, description="values that were written there through credentials that may not decide"
+        default_factory=list,
+        description="values that were written into the arguments with credentials that may not decide",
     )
     ran: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="by step, the arguments as they ran; only to compare new ones with"
     )
-    round: int = Field(1, description="the last planning round that the ids of taken-over steps speak of")
+    round: int = Field(1, description="the last planning round of the steps that were taken over")
 
 
 class ContinuedState(BaseModel):
-    """What a chat carries over when it continues as new: everything that a person or a later turn may need."""
+    """The state of a chat when it continues as new."""
 
     messages: list[Message]
     inbox: list[SendMessage] = Field(default_factory=list)
@@ -182,7 +183,7 @@ class StartAssistant(BaseModel):
     mode: Mode = Mode.TASK
     preview: bool = False
     policy: Policy | None = Field(None, description="None: the default policy")
-    budget: Limits | None = Field(None, description="in place of the policy's budget of a run")
+    budget: Limits | None = Field(None, description="instead of the policy's budget of a run")
     schedule_id: str | None = None
     schedule_terms: ScheduleTerms | None = Field(
         None, description="of a schedule's run; `policy`, `budget` and `through` are what holds of them now"
@@ -193,20 +194,20 @@ class StartAssistant(BaseModel):
     continued: ContinuedState | None = None
     day_timezone: str = Field(
         "UTC",
-        description="in whose days the day's budget of the person is counted: the installation's, whatever a run's is",
+        description="time zone of the person's daily budget: the installation's, not the run's",
     )
     call: BoundStep | None = Field(
-        None, description="one tool call in place of a plan, as a door was asked for it: no model takes part"
+        None, description="one tool call instead of a plan, as a protocol client requested it: no model takes part"
     )
-    notify: bool = Field(False, description="people's webhooks are told what the run wants of them")
+    notify: bool = Field(False, description="send approvals, questions and the end to people's webhooks")
     answer_schema: dict[str, JsonValue] | None = Field(
-        None, description="the JSON schema in which a program wants the answer to `message`, instead of words"
+        None, description="the JSON schema of the answer to `message`, if a program wants one instead of words"
     )
-    through: Credential | None = Field(None, description="the credential with which the person asked for it")
+    through: Credential | None = Field(None, description="the credential with which the person started it")
     only_deciders: bool = Field(
         False,
-        description="its policy or budget may let pass more than the person's own, so only credentials that may decide "
-        "may add to what it does",
+        description="its policy or budget may allow more than the person's own, so only credentials that may decide may "
+        "send it messages",
     )
 
 
@@ -222,7 +223,7 @@ class Decide(BaseModel):
     comment: str | None = Field(None, max_length=2000)
     by: str = Field("local", max_length=200)
     through: Credential | None = Field(None, description="the credential with which the person decides")
-    grant: GrantRequest | None = Field(None, description="with `approve` or `edit`: allow the like from now on")
+    grant: GrantRequest | None = Field(None, description="with `approve` or `edit`: allow similar actions in future")
 
 
 class SaidBefore(BaseModel):
@@ -263,11 +264,13 @@ class SendMessage(BaseModel):
 
     text: str
     key: str | None = Field(None, max_length=200, description="the same key again is the same message")
-    question_id: str | None = Field(None, max_length=40, description="the question that this answers, if it must be it")
-    answer_schema: dict[str, JsonValue] | None = Field(
-        None, description="the JSON schema in which a program wants the answer, instead of words"
+    question_id: str | None = Field(
+        None, max_length=40, description="the question that this answers; refused if another one is open"
     )
-    through: Credential | None = Field(None, description="the credential with which the person says it")
+    answer_schema: dict[str, JsonValue] | None = Field(
+        None, description="the JSON schema of the answer, if a program wants one instead of words"
+    )
+    through: Credential | None = Field(None, description="the credential with which the person sent it")
 
 
 class StartMicroAgent(BaseModel):
@@ -278,27 +281,27 @@ class StartMicroAgent(BaseModel):
     inputs: JsonValue = None
     timezone: str
     transcript: Transcript
-    outcomes: list[CallOutcome] = Field(default_factory=list, description="of the calls of the turn before")
+    outcomes: list[CallOutcome] = Field(default_factory=list, description="of the previous turn's calls")
     last_turn: bool = Field(False, description="no more calls: the agent must answer")
-    patient: bool = Field(False, description="wait for a worker for as long as the model's patience lasts")
+    patient: bool = Field(False, description="wait for a worker up to the tool's `patience`")
 
 
 class AgentTurn(BaseModel):
-    """What an agent said in one turn; or that no worker was there to let it think."""
+    """What an agent's model returned in one turn, or that no worker took the turn."""
 
     said: ConverseResult | None = None
     waits: bool = False
 
 
 class StepError(BaseModel):
-    """Why a step did not do its work."""
+    """Why a step failed or did not run."""
 
     type: str
     message: str
 
 
 class StepConsent(BaseModel):
-    """With whose consent an effect happened."""
+    """How an effect was allowed."""
 
     how: str = Field(description="'automatic' by a rule of the policy, by a 'grant', or by an 'approval'")
     rule: str | None = None
@@ -321,15 +324,15 @@ class StepView(BaseModel):
     error: StepError | None = None
     started_at: Moment | None = None
     finished_at: Moment | None = None
-    parent: str | None = Field(None, description="the delegated step whose agent wanted this call")
-    effect: bool = Field(False, description="it changes something")
-    undo: str | None = Field(None, description="the tool that takes it back; null where nothing can")
+    parent: str | None = Field(None, description="the delegated step whose agent requested this call")
+    effect: bool = Field(False, description="whether it changes something")
+    undo: str | None = Field(None, description="the tool that undoes it; null if it cannot be undone")
     consent: StepConsent | None = Field(None, description="of an effect: how it was allowed")
-    held_until: Moment | None = Field(None, description="until then a cancel still stops it")
-    waiting_since: Moment | None = Field(None, description="since when no worker takes it")
+    held_until: Moment | None = Field(None, description="a cancel before this still stops it")
+    waiting_since: Moment | None = Field(None, description="since when it waits for a worker")
     reused_from: str | None = Field(None, description="the run that did it, when this one was forked from it")
-    picked: bool = Field(False, description="several were found, and the person said which is meant")
-    looked_up: bool = Field(False, description="it was stopped, and its ledger told that it had been done")
+    picked: bool = Field(False, description="it found several, and the person chose one")
+    looked_up: bool = Field(False, description="it was stopped, and its ledger says that it had been done")
 
 
 class CardStep(BaseModel):
@@ -340,15 +343,15 @@ class CardStep(BaseModel):
     title: str
     external: bool
     can_be_undone: bool
-    asks: list[str] = Field(default_factory=list, description="why a person would be asked before it; empty: automatic")
+    asks: list[str] = Field(default_factory=list, description="why it would need an approval; empty: automatic")
     denied: bool = False
 
 
 class PlanCard(BaseModel):
-    """What a plan would do, by code: shown before anything runs."""
+    """What a plan would do, computed by code and shown before anything runs."""
 
     steps: list[CardStep]
-    worst_case: Usage = Field(Usage(), description="the model's use at most, replanning included")
+    worst_case: Usage = Field(Usage(), description="the model usage at most, replanning included")
 
 
 class PlanView(BaseModel):
@@ -359,7 +362,7 @@ class PlanView(BaseModel):
 
 
 class Vote(BaseModel):
-    """One person's yes to an action that needs several."""
+    """One person's approval of an action that needs several."""
 
     by: str
     at: Moment
@@ -367,7 +370,7 @@ class Vote(BaseModel):
 
 
 class WorkerWait(BaseModel):
-    """A capability that a run waits for: no worker of it takes the work, or its database does not work."""
+    """A capability that a run waits for: no worker takes its work, or its database does not work."""
 
     capability: str
     since: Moment
@@ -377,7 +380,7 @@ class WorkerWait(BaseModel):
 
 
 class BudgetView(BaseModel):
-    """What the run may use and has used."""
+    """A run's limits and usage."""
 
     limits: Limits
     used: dict[str, float]
@@ -393,8 +396,8 @@ class ApprovalView(BaseModel):
     args: dict[str, JsonValue]
     args_hash: str
     args_schema: dict[str, Any] = Field(default_factory=dict, description="for edits; empty once decided")
-    preview: str = Field(description="the card as text; for what is no action, what it is")
-    card: Card | None = Field(None, description="of an action: what would happen, in the order that matters")
+    preview: str = Field(description="the card as text; for another kind, its description")
+    card: Card | None = Field(None, description="of an action: what would happen, most important first")
     reasons: list[str]
     origins: list[Origin]
     asked_at: Moment
@@ -405,28 +408,28 @@ class ApprovalView(BaseModel):
     decided_at: Moment | None = None
     comment: str | None = None
     kind: ApprovalKind = ApprovalKind.ACTION
-    rule: str | None = Field(None, description="the rule of the policy that asks")
-    undo: str | None = Field(None, description="the tool that takes the action back; null where nothing can")
+    rule: str | None = Field(None, description="the rule of the policy that requires it")
+    undo: str | None = Field(None, description="the tool that undoes the action; null if it cannot be undone")
     approvers: int = Field(1, description="how many different people must approve")
     votes: list[Vote] = Field(default_factory=list, description="who approved so far")
-    by: list[str] = Field(default_factory=list, description="who may decide; empty: the person whose run it is")
+    by: list[str] = Field(default_factory=list, description="who may decide; empty: the owner")
     not_the_requester: bool = False
     at_expiry: AtExpiry | None = Field(None, description="what happens at `expires_at`")
-    reminders: int = Field(0, description="how often it was reminded of")
+    reminders: int = Field(0, description="how many reminders were sent")
     reminded_at: Moment | None = None
     escalated_at: Moment | None = None
-    overdue: bool = Field(False, description="it has expired, and waits all the same")
+    overdue: bool = Field(False, description="it has expired and still waits")
     offer: Scope | None = Field(
-        None, description="the scope of a grant, offered since the like was approved several times"
+        None, description="the scope of a grant, offered because similar actions were approved several times"
     )
-    grant_id: str | None = Field(None, description="the standing permission that was given with the decision")
+    grant_id: str | None = Field(None, description="the grant that was created with the decision")
     recorded: str | None = Field(
-        None, description="in words, by the API: a decision that counts when a workflow worker answers again"
+        None, description="in words, by the API: a decision that takes effect when a workflow worker is back"
     )
 
 
 class RecordedState(StrEnum):
-    """What became of a decision that was made while no workflow worker answered."""
+    """Status of a decision that was made while no workflow worker was running."""
 
     WAITING = "waiting"
     COUNTED = "counted"
@@ -434,7 +437,7 @@ class RecordedState(StrEnum):
 
 
 class RecordedDecision(BaseModel):
-    """A decision that the API keeps until a workflow worker answers, or that was refused then."""
+    """A decision that the API stores until a workflow worker is back, or that was then refused."""
 
     approval_id: str | None = Field(None, description="what was decided; or else `step_id`")
     step_id: str | None = Field(None, description="of a step that waits for a worker: what was chosen for it")
@@ -446,7 +449,7 @@ class RecordedDecision(BaseModel):
 
 
 class DoneEffect(BaseModel):
-    """An effect that happened, with what is needed to take it back."""
+    """An effect that happened, with what is needed to undo it."""
 
     step_id: str
     tool: str
@@ -457,19 +460,17 @@ class DoneEffect(BaseModel):
     result: JsonValue = None
     consent: StepConsent | None = None
     at: Moment | None = None
-    unknown: bool = Field(False, description="nobody knows whether it happened")
+    unknown: bool = Field(False, description="it is unknown whether it happened")
 
 
 class UndoStep(BaseModel):
-    """What became of taking one effect back."""
+    """Undo status of one effect."""
 
     step_id: str
     tool: str
     title: str
     undo: str | None = None
-    status: str = Field(
-        "pending", description="'pending', 'undone', 'failed', or 'impossible' where nothing takes it back"
-    )
+    status: str = Field("pending", description="'pending', 'undone', 'failed', or 'impossible' if it cannot be undone")
     error: str | None = None
 
 
@@ -479,11 +480,11 @@ class StartUndo(BaseModel):
     assistant_id: str
     effects: list[DoneEffect]
     by: str = "local"
-    policy: Policy | None = Field(None, description="what it forbids is not done to undo something either")
+    policy: Policy | None = Field(None, description="an undo does nothing that it denies")
 
 
 class UndoView(BaseModel):
-    """The undoing of a run; result and query `view` of `UndoWorkflow`."""
+    """The undo of a run; result and query `view` of `UndoWorkflow`."""
 
     assistant_id: str
     by: str
@@ -504,38 +505,38 @@ class AssistantView(BaseModel):
     reply: str | None = None
     error: StepError | None = Field(None, description="why the assistant as a whole failed")
     notices: list[str] = Field(
-        default_factory=list, description="what else a person should know, such as a refused signal"
+        default_factory=list, description="other messages for the person, such as about a refused signal"
     )
     usage: Usage = Usage()
     mode: Mode = Mode.TASK
-    question_id: str | None = Field(None, description="names the question that waits for an answer")
-    waiting_for: list[WorkerWait] = Field(default_factory=list, description="capabilities that no worker serves")
+    question_id: str | None = Field(None, description="id of the open question")
+    waiting_for: list[WorkerWait] = Field(default_factory=list, description="capabilities without a working worker")
     budget: BudgetView | None = None
-    undo: list[UndoStep] = Field(default_factory=list, description="what was taken back, and what could not be")
+    undo: list[UndoStep] = Field(default_factory=list, description="what was undone, and what could not be")
     schedule_id: str | None = None
     forked_from: str | None = None
     turns: int = Field(0, description="of a chat: how many messages it has answered")
-    earlier_messages: int = Field(0, description="how many messages came before those shown; /messages has them")
+    earlier_messages: int = Field(0, description="how many messages came before those shown; /messages returns them")
     effects: list[DoneEffect] = Field(
         default_factory=list, description="of a chat: what all its turns did; the plan shows the last turns only"
     )
     owner: str = "local"
     outcome: RunOutcome | None = Field(None, description="of a completed run: what it did")
-    status_since: Moment | None = Field(None, description="since when it has had this status, where that is known")
+    status_since: Moment | None = Field(None, description="since when it has had this status, if known")
     recorded_decisions: list[RecordedDecision] = Field(
         default_factory=list,
-        description="by the API: made while no workflow worker answered, and waiting for one, or refused then",
+        description="by the API: made while no workflow worker was running, and waiting for one, or then refused",
     )
 
 
 def plain_conversation(message: str, reply: str | None) -> list[dict[str, str]]:
-    """The messages of a run that asked nothing: the request and its answer. A run's result need not repeat them."""
+    """Return the messages of a run without questions: the request and its answer. A run's result need not repeat them."""
     said = [{"role": str(Role.USER), "text": message}]
     return said if reply is None else [*said, {"role": str(Role.ASSISTANT), "text": reply}]
 
 
 class RegistryState(BaseModel):
-    """Input of `RegistryWorkflow`: what it carries over when it continues as new."""
+    """Input of `RegistryWorkflow`: its state when it continues as new."""
 
     revision: int = 0
     manifests: dict[str, Manifest] = Field(default_factory=dict)

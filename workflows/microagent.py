@@ -1,8 +1,8 @@
-"""One capability's own agent at work on a goal: a child workflow that thinks, and can do nothing else.
+"""A child workflow that runs one turn of a capability's own agent and can do nothing else.
 
-A child runs one turn of the agent's loop and returns what its model wishes. The parent binds each wish from the registry,
-judges it by the run's policy, asks people, runs it as a step of its own, and starts the next turn with what came of it.
-So a child can neither approve nor act, and since wishes come as its result, and not by signals, nobody can forge them.
+The child returns the calls that the model requests. The parent looks each call up in the registry, judges it by the run's
+policy, asks people, runs it as a step, and starts the next turn with the outcomes. So a child can neither approve nor act.
+Since requests are the child's result and not signals, they cannot be forged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class MicroAgentWorkflow:
 
     @workflow.run
     async def run(self, start: StartMicroAgent) -> AgentTurn:
-        """Think once. A first try that no worker takes says so, so that the parent can tell the person and wait on."""
+        """Run one turn. If no worker takes an impatient first try, return `waits`, so that the parent can show it and wait."""
         options = Reasoning.options("converse")
         request = ConverseRequest(
             agent=start.agent,

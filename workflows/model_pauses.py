@@ -1,4 +1,4 @@
-"""Which models are left alone, asked of the reasoning capability on behalf of somebody who looks, or who ends the pauses."""
+"""Lists or ends the pauses of models, by asking the reasoning capability."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from activities.reasoning.contract import PausesRequest, PausesResult, Reasoning
 
 MODEL_PAUSES_TYPE = "ModelPausesWorkflow"
 LONGEST = timedelta(seconds=4)
-"""For all of it: somebody waits for the answer."""
+"""For the whole workflow, since a caller waits for the answer."""
 
 
 @workflow.defn(name=MODEL_PAUSES_TYPE)
 class ModelPausesWorkflow:
-    """One question to the reasoning capability."""
+    """One request to the reasoning capability."""
 
     @workflow.run
     async def run(self, request: PausesRequest) -> PausesResult:
-        """Ask once more where the first attempt fails; no worker in time is a failure."""
+        """Try twice at most; fails if no worker answers in time."""
         found: PausesResult = await workflow.execute_activity(
             f"{Reasoning.name}.pauses",
             request,

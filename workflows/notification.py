@@ -1,8 +1,7 @@
-"""Telling people's programs what a run wants of them, beside the run: a workflow of its own for each thing to tell.
+"""Notifications to people's webhooks: one workflow per notification, separate from the run.
 
-A run only starts them, and only where its start says so (`StartAssistant.notify`). To whom a thing is told, and how, is
-known at the queue `webhooks`, which the front door serves where webhooks are switched on. So a receiver that is slow or
-away holds up nobody. Why so: docs/decisions/0023.
+A run starts them if its start says so (`StartAssistant.notify`). The API serves the queue `webhooks` if webhooks are
+switched on; it knows the receivers. So a slow receiver delays no run. Why: docs/decisions/0023.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ WEBHOOK_QUEUE = "webhooks"
 ADDRESSEES = "webhooks.addressees"
 DELIVER = "webhooks.deliver"
 _LONGEST = timedelta(days=14)
-"""The receiver's side gives up after `RETINUE_WEBHOOK_RETRIES`; this only bounds what nobody serves any more."""
+"""The delivery gives up after `RETINUE_WEBHOOK_RETRIES`; this bounds a queue that no worker serves."""
 _ONE_TRY = timedelta(seconds=30)
 _RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=5)
@@ -33,7 +32,7 @@ _RETRY = RetryPolicy(
 
 
 class Occasion(StrEnum):
-    """What there is to tell; the `type` of a message. Durable: receivers compare them."""
+    """The `type` of a notification. Durable: receivers compare them."""
 
     APPROVAL_NEEDED = "approval.needed"
     APPROVAL_REMINDED = "approval.reminded"
@@ -57,15 +56,15 @@ class Notification(BaseModel):
 
     occasion: Occasion
     at: Moment
-    owner: str = Field(description="whose run it is")
+    owner: str = Field(description="the owner of the run")
     assistant_id: str | None = None
     approval_id: str | None = None
     tool: str | None = None
     kind: str | None = None
-    by: list[str] = Field(default_factory=list, description="who may decide, beside the owner; `*`: anybody")
+    by: list[str] = Field(default_factory=list, description="who may decide besides the owner; `*`: anybody")
     expires_at: Moment | None = None
     question_id: str | None = None
-    only: str | None = Field(None, description="one webhook, and no other: for a test")
+    only: str | None = Field(None, description="the only webhook to send it to, for a test")
 
 
 class Deliver(BaseModel):
@@ -76,7 +75,7 @@ class Deliver(BaseModel):
 
 
 class NotificationResult(BaseModel):
-    """Result of `NotificationWorkflow`: how many webhooks took it, and how many did not until the end."""
+    """Result of `NotificationWorkflow`: how many webhooks accepted it, and how many did not."""
 
     delivered: int = 0
     failed: int = 0
@@ -84,11 +83,11 @@ class NotificationResult(BaseModel):
 
 @workflow.defn(name=NOTIFICATION_TYPE)
 class NotificationWorkflow:
-    """Tells one thing to every webhook that wants to hear it, each at its own pace."""
+    """Delivers one notification to every subscribed webhook, concurrently."""
 
     @workflow.run
     async def run(self, notification: Notification) -> NotificationResult:
-        """Look up who wants to hear of it, now and not when the run began; then deliver until it is taken or given up."""
+        """Look up the current subscribers, then deliver to each until it accepts or the retries are used up."""
         webhooks: list[str] = await workflow.execute_activity(
             ADDRESSEES,
             notification,
@@ -103,7 +102,7 @@ class NotificationWorkflow:
 
 
 async def _delivered(webhook_id: str, notification: Notification) -> bool:
-    """Whether it was taken in the end. The pauses between attempts are set by the activity's own errors."""
+    """Return whether the webhook accepted it. The activity's errors set the pauses between attempts."""
     try:
         await workflow.execute_activity(
             DELIVER,
@@ -119,32 +118,32 @@ async def _delivered(webhook_id: str, notification: Notification) -> bool:
 
 
 class Notifier:
-    """What of a run was told already, and what is to be told now. It costs nothing where nobody is told.
+    """Sends each notification of a run once.
 
     Args:
-        owner: Whose run it is.
-        told: Approvals that were told before the run continued as new.
+        owner: The owner of the run.
+        notified: Approvals that were notified before the run continued as new.
     """
 
-    def __init__(self, *, owner: str, told: Sequence[ApprovalView] = ()) -> None:
+    def __init__(self, *, owner: str, notified: Sequence[ApprovalView] = ()) -> None:
         self._owner = owner
-        self._told = {mark for approval in told for mark, _ in _occasions(approval)}
+        self._notified = {mark for approval in notified for mark, _ in _occasions(approval)}
         self._starting: set[asyncio.Task[None]] = set()
 
     def look(self, approvals: Sequence[ApprovalView], question_id: str | None) -> None:
-        """Tell what has come about since the last look."""
+        """Notify of what is new in these approvals and this question."""
         for approval in approvals:
             for mark, occasion in _occasions(approval):
-                self._tell_once(mark, self._of_approval(occasion, approval))
+                self._notify_once(mark, self._of_approval(occasion, approval))
         if question_id:
-            self._tell_once(question_id, self._new(Occasion.QUESTION_ASKED, question_id=question_id))
+            self._notify_once(question_id, self._new(Occasion.QUESTION_ASKED, question_id=question_id))
 
     def end(self, status: AssistantStatus) -> None:
-        """Tell how the run ended."""
-        self._tell_once("end", self._new(_ENDS[status]))
+        """Notify how the run ended."""
+        self._notify_once("end", self._new(_ENDS[status]))
 
     async def settle(self) -> None:
-        """Wait until all of it has been handed over to workflows of its own, whoever wants to stop this run meanwhile."""
+        """Wait until every notification's workflow has started, also when the run is cancelled meanwhile."""
         stopped: asyncio.CancelledError | None = None
         while self._starting:
             try:
@@ -173,16 +172,16 @@ class Notifier:
         }
         return Notification.model_validate({**base, **{name: value for name, value in more.items() if value}})
 
-    def _tell_once(self, mark: str, notification: Notification) -> None:
-        if mark not in self._told:
-            self._told.add(mark)
-            task = asyncio.get_running_loop().create_task(_hand_over(notification))
+    def _notify_once(self, mark: str, notification: Notification) -> None:
+        if mark not in self._notified:
+            self._notified.add(mark)
+            task = asyncio.get_running_loop().create_task(_start_delivery(notification))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
 
 
 def _occasions(approval: ApprovalView) -> Iterator[tuple[str, Occasion]]:
-    """What there is or was to tell of an approval. What was decided before anybody heard of it is told no more."""
+    """Yield an approval's occasions so far, each with a unique mark; none once it is decided."""
     if approval.status is not ApprovalStatus.PENDING:
         return
     yield f"{approval.id} needed", Occasion.APPROVAL_NEEDED
@@ -192,8 +191,8 @@ def _occasions(approval: ApprovalView) -> Iterator[tuple[str, Occasion]]:
         yield f"{approval.id} escalated", Occasion.APPROVAL_ESCALATED
 
 
-async def _hand_over(notification: Notification) -> None:
-    """Start the workflow that tells it. It outlives this run, and its id says nothing."""
+async def _start_delivery(notification: Notification) -> None:
+    """Start the workflow that delivers it. It outlives this run, and its id reveals nothing."""
     try:
         await workflow.start_child_workflow(
             NOTIFICATION_TYPE,

@@ -1,6 +1,6 @@
-"""A person's standing things: one execution per owner, for ever.
+"""A person's grants, approval counts and daily usage: one execution per owner, for ever.
 
-Everything kept here is bounded, so that the whole of it fits into the next run's input whatever comes.
+All state is bounded, so that it always fits into the next run's input.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ from workflows.rules.grants import (
     Revoke,
     Scope,
     Use,
-    check_wish,
+    check_expiry,
     covers,
     describe,
     digest,
     fits,
     is_live,
+    requested_scope,
     sameness,
     scope_of,
-    wished_scope,
 )
 
 _UPDATES_PER_RUN = 500
 """Temporal refuses the 2,000th update of one run."""
 _LIVE_GRANTS = 500
 _LIVE_SIZE = 512 * 1024
-"""Bytes of all live grants, their logs left out. With the numbers below the state stays under Temporal's 2 MiB."""
+"""Bytes of all live grants without their logs. With the limits below the state stays under Temporal's 2 MiB."""
 _ENDED_GRANTS = 200
 _ENDED_SIZE = 256 * 1024
 _LOGGED_USES = 1000
-"""Uses that are carried over, of all grants together."""
+"""Logged uses of all grants together that continue as new keeps."""
 _KEYS = 5000
 _APPROVALS = 1000
 _DAYS = 7
 _DAYS_OFF = timedelta(days=2)
-"""The day of a person anywhere on earth is at most one off; one more for a question that was late."""
+"""Any time zone's date is at most one day off; one more for a late request."""
 
 
 @workflow.defn(name=PERSON_TYPE)
 class PersonWorkflow:
-    """Holds grants, counts equal approvals, adds up days. Every update can be sent again and counts once."""
+    """Holds grants, counts equal approvals, sums daily usage. Every update is idempotent by its key."""
 
     @workflow.init
     def __init__(self, state: PersonState | None = None) -> None:
@@ -78,7 +78,7 @@ class PersonWorkflow:
 
     @workflow.run
     async def run(self, state: PersonState | None = None) -> None:
-        """Answer until the history has grown, then go on in a fresh run."""
+        """Serve updates until the history has grown, then continue as new."""
         await workflow.wait_condition(self._has_grown)
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(self._carried())
@@ -96,8 +96,8 @@ class PersonWorkflow:
         )
 
     @workflow.update(name=CHECK_GRANT)
-    def consult(self, question: CheckGrant) -> CheckGrantResult:
-        """Use a grant for a step if one covers it; else say whether one could be offered."""
+    def check_grant(self, question: CheckGrant) -> CheckGrantResult:
+        """Use a grant for a step if one covers it; else return whether one could be offered."""
         self._updates += 1
         key = digest(CHECK_GRANT, question.key)
         if key in self._keys:
@@ -109,11 +109,11 @@ class PersonWorkflow:
         ]
         if not live:
             return CheckGrantResult(offer=self._offer(question))
-        grant = min(live, key=lambda grant: grant.uses is not None)  # spare those whose uses are counted
+        grant = min(live, key=lambda grant: grant.uses is not None)  # prefer unlimited grants
         return self._used(key, grant, question)
 
     def _answered(self, key: str, question: CheckGrant) -> CheckGrantResult:
-        """The same answer again, but not for other arguments, and not once the grant was revoked."""
+        """Return the earlier answer for this key, unless the grant was revoked or the arguments differ."""
         grant = self._grants.get(self._keys[key])
         if (
             grant is None
@@ -142,8 +142,8 @@ class PersonWorkflow:
         return scope if often else None
 
     @workflow.update(name=RECORD_APPROVAL)
-    def approved(self, approval: RecordApproval) -> Grant | None:
-        """Count an approval; make and return the grant that the person wanted with it."""
+    def record_approval(self, approval: RecordApproval) -> Grant | None:
+        """Count an approval; create and return the grant that the person requested with it."""
         self._updates += 1
         key = digest(RECORD_APPROVAL, approval.key)
         if key not in self._keys:
@@ -154,12 +154,14 @@ class PersonWorkflow:
             self._remember(key, grant.grant_id if grant else "")
         return self._grants.get(self._keys[key])
 
-    @approved.validator
-    def _check_approved(self, approval: RecordApproval) -> None:
+    @record_approval.validator
+    def _check_approval(self, approval: RecordApproval) -> None:
         if approval.wish is None or digest(RECORD_APPROVAL, approval.key) in self._keys:
             return
-        if wished_scope(approval.wish, approval.args, approval.sensitive) is None:
-            raise non_retryable("InvalidArguments", "there are too many values to allow them for good; name `args`")
+        if requested_scope(approval.wish, approval.args, approval.sensitive) is None:
+            raise non_retryable(
+                "InvalidArguments", "the action has too many values for a grant of all of them; name `args`"
+            )
         self._check_new(approval.wish.expires_at)
 
     def _count(self, approval: RecordApproval) -> None:
@@ -171,7 +173,7 @@ class PersonWorkflow:
 
     @workflow.update(name=ADD_GRANT)
     def add_grant(self, new: NewGrant) -> Grant:
-        """Add a grant that came with no approval. The same id again is the same grant."""
+        """Add a grant without an approval. The same id again returns the same grant."""
         self._updates += 1
         if new.grant_id not in self._grants:
             self._keep(
@@ -187,20 +189,22 @@ class PersonWorkflow:
             self._check_new(new.expires_at)
 
     def _check_new(self, expires_at: datetime | None) -> None:
-        if problem := check_wish(expires_at, workflow.now()):
+        if problem := check_expiry(expires_at, workflow.now()):
             raise non_retryable("InvalidArguments", problem)
         live = [grant for grant in self._grants.values() if is_live(grant, workflow.now())]
         if len(live) >= _LIVE_GRANTS or sum(map(_size, live)) >= _LIVE_SIZE:
-            raise non_retryable("TooManyGrants", f"{len(live)} grants are as many as can be kept; revoke some first")
+            raise non_retryable(
+                "TooManyGrants", f"there are already {len(live)} grants, as many as can be stored; revoke some first"
+            )
 
     @workflow.update(name=REVOKE)
     def revoke(self, revoke: Revoke) -> Grant:
-        """End a grant at once. Again changes nothing."""
+        """Revoke a grant at once; idempotent."""
         self._updates += 1
         grant = self._grants[revoke.grant_id]
         if grant.revoked_at is None:
             self._grants[grant.grant_id] = grant.model_copy(update={"revoked_at": workflow.now()})
-            self._approvals.pop(sameness(grant.tool, grant), None)  # who has just said no is not offered it again
+            self._approvals.pop(sameness(grant.tool, grant), None)  # do not offer again what was just revoked
         return self._grants[grant.grant_id]
 
     @revoke.validator
@@ -209,34 +213,34 @@ class PersonWorkflow:
             raise non_retryable("GrantUnknown", f"there is no grant {revoke.grant_id!r}")
 
     @workflow.update(name=RECORD_USAGE)
-    def spend(self, spent: RecordUsage) -> DayUsage:
+    def record_usage(self, usage: RecordUsage) -> DayUsage:
         """Add to a day and return its totals."""
         self._updates += 1
-        key = digest(RECORD_USAGE, spent.key)
+        key = digest(RECORD_USAGE, usage.key)
         if key not in self._keys:
             self._remember(key, "")
-            total = self.day(spent.day).plus(spent.delta)
-            self._days[spent.day.isoformat()] = DayUsage(day=spent.day, **dict(total))
+            total = self.day(usage.day).plus(usage.delta)
+            self._days[usage.day.isoformat()] = DayUsage(day=usage.day, **dict(total))
             self._days = {day: self._days[day] for day in sorted(self._days)[-_DAYS:]}
-        return self.day(spent.day)
+        return self.day(usage.day)
 
-    @spend.validator
-    def _check_spend(self, spent: RecordUsage) -> None:
-        if abs(spent.day - on_the_calendar(workflow.now()).date()) > _DAYS_OFF:
-            raise non_retryable("InvalidArguments", f"{spent.day} is no day that anybody has now")
+    @record_usage.validator
+    def _check_usage(self, usage: RecordUsage) -> None:
+        if abs(usage.day - on_the_calendar(workflow.now()).date()) > _DAYS_OFF:
+            raise non_retryable("InvalidArguments", f"{usage.day} is not today in any time zone")
 
     @workflow.query(name=GRANTS)
     def grants(self) -> list[Grant]:
-        """All grants, oldest first, with those of the ended ones that are still remembered."""
+        """Return all grants, oldest first, with the ended ones that are still stored."""
         return list(self._grants.values())
 
     @workflow.query(name=DAY)
     def day(self, day: date) -> DayUsage:
-        """What was used in a day."""
+        """Return the usage of a day."""
         return self._days.get(day.isoformat()) or DayUsage(day=day)
 
     def _keep(self, grant: Grant) -> None:
-        """Add a grant; of those that have ended, only the newest are remembered."""
+        """Add a grant; drop all but the newest ended ones."""
         now = workflow.now()
         ended = [known for known in self._grants.values() if not is_live(known, now)]
         kept = {known.grant_id for known in _newest(ended)}
@@ -250,12 +254,12 @@ class PersonWorkflow:
 
 
 def _grant_of(approval: RecordApproval, now: datetime) -> Grant | None:
-    """The grant that came with an approval. Its id comes from the key, so that it is one grant however often it comes."""
+    """Return the grant requested with an approval. Its id comes from the key, so a repeated request is the same grant."""
     wish = approval.wish
     if wish is None:
         return None
-    scope = wished_scope(wish, approval.args, approval.sensitive)
-    assert scope is not None  # its validator has seen to that
+    scope = requested_scope(wish, approval.args, approval.sensitive)
+    assert scope is not None  # the update's validator ensures it
     return Grant(
         **dict(scope),
         grant_id=f"g-{digest(RECORD_APPROVAL, approval.key)}",

@@ -1,4 +1,4 @@
-"""The registry: which capabilities there are. One execution per namespace, for ever."""
+"""The registry of capabilities: one execution per namespace, for ever."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ANNOUNCEMENTS_PER_RUN = 500
 
 @workflow.defn(name=REGISTRY_TYPE)
 class RegistryWorkflow:
-    """Holds the manifests. A new announcement of a capability replaces the old one at once and as a whole.
+    """Holds the manifests. A new announcement of a capability replaces the old manifest as a whole.
 
-    Only an older version does not replace a newer one: it comes from a worker that was started late while its capability
-    is being rolled forward. Who means to go back calls `replace`.
+    An older version does not replace a newer one, since it comes from an old worker during a rollout. To roll back, call
+    `replace`.
     """
 
     @workflow.init
@@ -35,7 +35,7 @@ class RegistryWorkflow:
 
     @workflow.run
     async def run(self, state: RegistryState | None = None) -> None:
-        """Answer until the history has grown, then go on in a fresh run."""
+        """Serve updates until the history has grown, then continue as new."""
         await workflow.wait_condition(self._has_grown)
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(
@@ -52,13 +52,13 @@ class RegistryWorkflow:
 
     @workflow.update(name=REPLACE)
     async def replace(self, manifest: Manifest) -> int:
-        """Register a capability though a newer version of it is held. Returns the revision."""
+        """Register a capability even if a newer version of it is registered. Returns the revision."""
         return await self._register(manifest, even_if_older=True)
 
     async def _register(self, manifest: Manifest, *, even_if_older: bool) -> int:
-        """Hold a manifest once its schemas are checked. Announcements of one capability wait for each other.
+        """Store a manifest once its schemas are checked, one announcement of a capability at a time.
 
-        Without the lock, the one whose check takes longest would win, not the one that came last.
+        Without the lock, the one whose check takes longest would win, not the latest.
         """
         self._announcements += 1
         async with self._turns.setdefault(manifest.name, asyncio.Lock()):
@@ -88,12 +88,12 @@ class RegistryWorkflow:
 
     @workflow.query(name=REVISION)
     def revision(self) -> int:
-        """How often a manifest changed. Who only wants to know whether the registry answers, asks for this."""
+        """Return how often a manifest changed; also serves as a health check."""
         return self._revision
 
     @workflow.query(name=CAPABILITIES)
     def capabilities(self) -> list[Manifest]:
-        """All manifests, by name."""
+        """Return all manifests, sorted by name."""
         return [self._manifests[name] for name in sorted(self._manifests)]
 
 

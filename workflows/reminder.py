@@ -1,8 +1,6 @@
-"""A reminder: one execution that waits for its time and then has the person reminded.
+"""A reminder: one execution that waits for its time and then reminds the person.
 
-That it came stands in the list first, whatever becomes of the rest. Where a mail or a webhook is to tell the person, the
-worker of the tasks says so in the result of `tasks.notify`; runs that were notified before there was a choice say
-nothing, and end there.
+First the list says that the reminder came. If a mail or a webhook is to deliver it, the result of `tasks.notify` says so.
 """
 
 from __future__ import annotations
@@ -31,20 +29,20 @@ from workflows.failures import explain
 from workflows.steps.activity import run_activity
 
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (5, 30, 120, 300, 600))
-"""Between the rounds in which another channel is tried; after the last round it is given up and said so."""
+"""Pauses between rounds of delivery by another channel; after the last round delivery ends with a note."""
 _PROBLEM_CHARS = 400
 _SUBJECT_CHARS = 200
 _PASSES = frozenset({"ServiceBusy"})
-"""Errors that no attempt may follow at once, and that pass all the same."""
+"""Transient errors that must not be retried immediately."""
 
 
 @workflow.defn(name=REMINDER_WORKFLOW)
 class ReminderWorkflow:
-    """Started by `tasks.remind` with a delay up to the reminder's time; cancelled by `tasks.cancel_reminder`."""
+    """Reminds at a time. `tasks.remind` starts it with a delay; `tasks.cancel_reminder` cancels it."""
 
     @workflow.run
     async def run(self, reminder: Reminder) -> None:
-        """Wait, and go on until the reminder has come; only a bug of ours ends it as failed."""
+        """Wait for the time, then remind until it is done."""
         await _until_its_time(reminder)
         notified = await _until_done(
             lambda: _of_tasks("notify", reminder, result_type=Notified, summary=reminder.title)
@@ -54,14 +52,14 @@ class ReminderWorkflow:
 
 
 async def _until_its_time(reminder: Reminder) -> None:
-    """A signal or a cancellation ends the delay of the start early, which must not make the reminder come early."""
+    """Wait for the rest of the delay, since a signal or a cancellation ends the start delay early."""
     left = reminder.at - on_the_calendar(workflow.now())
     if left > timedelta():
         await workflow.sleep(left)
 
 
 class _Delivery:
-    """Telling the person by another channel, in rounds that are hours apart at last."""
+    """Delivers a reminder by another channel, in rounds with growing pauses."""
 
     def __init__(self, reminder: Reminder, notified: Notified) -> None:
         self._reminder = reminder
@@ -69,14 +67,16 @@ class _Delivery:
         self._notes = 0
 
     async def run(self) -> None:
-        """Try until it worked, will never work, or took too long. The list says so meanwhile."""
+        """Try until it works, fails for good, or takes too long. Notes at the task say so meanwhile."""
         for pause in (*PAUSES, None):
             problem = await self._try()
             if problem is None:
                 break
             final = problem.final or pause is None
             if final or not self._notes:
-                await self._note(f"{problem.words}; {'it was given up' if final else 'it is tried again for a day'}")
+                await self._note(
+                    f"{problem.words}; {'no further attempt is made' if final else 'it is tried again for a day'}"
+                )
             if final or pause is None:
                 return
             await workflow.sleep(pause)
@@ -117,7 +117,7 @@ class _Delivery:
 
 
 class _Problem:
-    """Why a round failed, in words for the person, and whether another one would only fail again."""
+    """Why a round failed, in words for the person, and whether a retry is useless."""
 
     def __init__(self, words: str, *, final: bool) -> None:
         self.words = words
@@ -130,14 +130,14 @@ class _Problem:
 
 
 async def _until_done(act: Callable[[], Awaitable[Any]]) -> Any:
-    """Do what our own store alone decides, however long it is away."""
+    """Run an activity of the tasks capability until it succeeds, however long its store is unavailable."""
     while True:
         try:
             return await act()
         except ActivityError as error:
             if _is_final(error):
                 raise
-            workflow.logger.warning("a reminder waits for the worker of the tasks")
+            workflow.logger.warning("a reminder waits for a worker of tasks")
 
 
 async def _of_tasks(method: str, argument: BaseModel, *, activity_id: str | None = None, **more: Any) -> Any:
@@ -166,5 +166,5 @@ async def _run(
 
 
 def _is_final(error: ActivityError) -> bool:
-    """Whether the tool itself refused for good; that no worker came, or none was well, passes."""
+    """Whether the tool itself failed for good. A missing or broken worker is transient."""
     return isinstance(error.cause, ApplicationError) and error.cause.non_retryable

@@ -1,4 +1,4 @@
-"""Undo: taking effects back, last first, each by the tool that its own tool names for that."""
+"""Undo: compensates effects, last first, each by the tool that its annotations name as `undo`."""
 
 from __future__ import annotations
 
@@ -17,29 +17,28 @@ from workflows.rules.policy import DEFAULT_POLICY, Action, Decision, Policy
 from workflows.steps.activity import run_activity
 
 UNDO = "undo"
-"""The reason of a cancellation that also takes back what is done."""
+"""The reason of a cancellation that also undoes effects."""
 UNDO_TYPE = "UndoWorkflow"
 _TRIES = 5
 _PAUSE = timedelta(seconds=10)
 
 
 def undo_id(assistant_id: str, number: int) -> str:
-    """The workflow id of the undoing of a run; a later one takes up only what the one before could not do."""
+    """Return the workflow id of the undo of a run; a later undo only does what the earlier ones could not."""
     return f"{assistant_id}-undo" if number == 1 else f"{assistant_id}-undo-{number}"
 
 
 class Compensation:
-    """Takes effects back. What nothing takes back, and what fails, is named; neither stops the rest.
+    """Undoes effects. Irreversible or failed effects are reported; the rest continues.
 
-    The person's wish to undo is the consent for exactly the arguments that code derives, and for nothing that the policy
-    forbids.
+    The person's request to undo is the consent for the arguments that code derives, except for what the policy denies.
 
     Args:
         effects: In the order in which they happened.
-        policy: What it denies is not done.
-        caller: Whose run it was.
-        on_undone: Called with the step of each effect that was taken back.
-        on_change: Called when anything became of one.
+        policy: Denies actions.
+        caller: The owner of the run.
+        on_undone: Called with the step of each undone effect.
+        on_change: Called at each change of a status.
     """
 
     def __init__(
@@ -59,11 +58,11 @@ class Compensation:
         self._steps = {effect.step_id: _step(effect) for effect in reversed(self._effects)}
 
     def steps(self) -> list[UndoStep]:
-        """What became of each, last effect first."""
+        """Return the status of each effect, last first."""
         return list(self._steps.values())
 
     async def run(self) -> None:
-        """Take back what can be taken back."""
+        """Undo what can be undone."""
         tools = await self._tools()
         for effect in reversed(self._effects):
             if self._steps[effect.step_id].status == "pending":
@@ -79,7 +78,7 @@ class Compensation:
 
     async def _undo(self, effect: DoneEffect, tool: lookups.FoundTool | None) -> None:
         if tool is None or tool.capability != effect.capability:
-            self._set(effect, status="failed", error=f"{effect.undo} is not known now")
+            self._set(effect, status="failed", error=f"{effect.undo} is not registered now")
             return
         args = _args(effect, tool.spec.args_schema)
         if self._is_denied(tool, args):
@@ -92,7 +91,7 @@ class Compensation:
                 task_queue=tool.task_queue,
                 options=tool.spec.options,
                 activity_id=f"undo.{effect.step_id}",
-                summary=f"take back {effect.tool}",
+                summary=f"undo {effect.tool}",
                 on_waiting=lambda waiting: self._set(
                     effect, error=waiting.reason or f"no worker of {effect.capability} has taken it yet"
                 ),
@@ -115,7 +114,7 @@ class Compensation:
 
 
 def _args(effect: DoneEffect, schema: dict[str, Any]) -> dict[str, JsonValue]:
-    """The undo tool's arguments by name: from what the effect gave back, else from what it was given."""
+    """Return the undo tool's arguments by name, from the effect's result, else from its arguments."""
     result = effect.result if isinstance(effect.result, dict) else {}
     given = {**effect.args, **result}
     return {name: given[name] for name in schema.get("properties", {}) if name in given}
@@ -124,13 +123,13 @@ def _args(effect: DoneEffect, schema: dict[str, Any]) -> dict[str, JsonValue]:
 def _step(effect: DoneEffect) -> UndoStep:
     step = UndoStep(step_id=effect.step_id, tool=effect.tool, title=effect.title, undo=effect.undo)
     if effect.unknown:
-        return step.model_copy(update={"status": "impossible", "error": "nobody knows whether it happened"})
-    return step if effect.undo else step.model_copy(update={"status": "impossible", "error": "nothing takes it back"})
+        return step.model_copy(update={"status": "impossible", "error": "it is unknown whether it happened"})
+    return step if effect.undo else step.model_copy(update={"status": "impossible", "error": "it cannot be undone"})
 
 
 @workflow.defn(name=UNDO_TYPE)
 class UndoWorkflow:
-    """Undoes an ended run. A run that is stopped with `undo` does the same by itself."""
+    """Undoes an ended run. A run that is cancelled with `undo` undoes its own effects."""
 
     @workflow.init
     def __init__(self, start: StartUndo) -> None:
@@ -140,14 +139,14 @@ class UndoWorkflow:
 
     @workflow.run
     async def run(self, start: StartUndo) -> UndoView:
-        """Take back what can be taken back. Returns what became of each effect."""
+        """Undo what can be undone. Returns the status of each effect."""
         await self._compensation.run()
         self._done = True
         return self.view()
 
     @workflow.query
     def view(self) -> UndoView:
-        """How far it is."""
+        """Return the current state of the undo."""
         return UndoView(
             assistant_id=self._start.assistant_id, by=self._start.by, done=self._done, steps=self._compensation.steps()
         )

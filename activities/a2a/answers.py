@@ -30,7 +30,7 @@ _CUT = " [cut: the rest did not fit]"
 
 
 class State(StrEnum):
-    """How a task stands, in the words of A2A."""
+    """The state of a task, in A2A's terms."""
 
     WORKING = "working"
     COMPLETED = "completed"
@@ -62,7 +62,7 @@ class ArtifactText(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the agent says: how the task stands, and what is to be read. It is what the ledger keeps."""
+    """An agent's answer, with the task's state and its text; the ledger stores it."""
 
     text: str = Field("", description="what the agent says; with `input-required` its question")
     task_id: str = Field("", description="names the task in a later call; empty where there is none")
@@ -78,19 +78,19 @@ class Outcome(Answer):
     failed: bool = Field(False, description="the agent answered that it failed, and began no task")
 
     def result(self) -> dict[str, Any]:
-        """The tool's result."""
+        """Return the tool's result."""
         return self.model_dump(mode="json", include=set(Answer.model_fields))
 
 
 def of_message(message: Message, redaction: Redaction) -> Outcome:
-    """An agent that answers at once, without a task."""
+    """Return an agent that answers at once, without a task."""
     text, cut = _bounded_text(_texts(message.parts), redaction, _MAX_TEXT_BYTES)
     artifacts = [ArtifactText(files=files)] if (files := _files(message.parts, redaction)) else []
     return Outcome(text=text, truncated=cut, artifacts=artifacts, context_id=_id(message.context_id))
 
 
 def of_task(task: Task, redaction: Redaction) -> Outcome:
-    """A task as it stands now.
+    """Return a task as it stands now.
 
     Raises:
         OutcomeUnknown: It has no id, or stands in a way that nobody knows.

@@ -33,8 +33,8 @@ class Agent(BaseModel):
     description: str = Field("", max_length=400)
     instructions: str = Field("", max_length=6000)
     read_only: bool = Field(False, description="asking it changes nothing anywhere")
-    destructive: bool = Field(True, description="it may overwrite or remove what nobody can bring back")
-    open_world: bool = Field(True, description="what is sent to it leaves the house")
+    destructive: bool = Field(True, description="it may overwrite or remove data irreversibly")
+    open_world: bool = Field(True, description="what is sent to it reaches other people or systems")
     idempotent: bool = Field(
         False,
         description="it takes a message of the same messageId once, so that one whose answer was lost is sent again",
@@ -50,7 +50,7 @@ class Agent(BaseModel):
         return url
 
     def expanded(self, environment: Mapping[str, str] = os.environ) -> Agent:
-        """The agent with `${VARIABLE}` and `${VARIABLE:-default}` replaced.
+        """Return the agent with `${VARIABLE}` and `${VARIABLE:-default}` replaced.
 
         Raises:
             InvalidArguments: A variable is not set.
@@ -65,14 +65,14 @@ class Agent(BaseModel):
 
 
 def file() -> Path | None:
-    """The configuration: what `RETINUE_A2A_CONFIG` names, else `a2a.json` in the data folder if it is there."""
+    """Return the configuration: what `RETINUE_A2A_CONFIG` names, else `a2a.json` in the data folder if it is there."""
     settings = RetinueSettings()
     default = settings.data_dir / "a2a.json"
     return settings.a2a_config or (default if default.is_file() else None)
 
 
 def names(taken: Collection[str]) -> list[str]:
-    """The agents that can be served, sorted. What is wrong with others is logged, and holds nobody else up.
+    """Return the agents that can be served, sorted; problems with others are logged.
 
     Args:
         taken: Names of other capabilities.
@@ -94,7 +94,7 @@ def names(taken: Collection[str]) -> list[str]:
 
 
 def agent(name: str, taken: Collection[str]) -> Agent:
-    """One agent, as it is written.
+    """Return one agent, as it is written.
 
     Raises:
         InvalidArguments: It is not there, or something is wrong with it; the message says what.

@@ -67,7 +67,7 @@ class Connection:
         await self._http.aclose()
 
     async def card(self) -> AgentCard:
-        """The agent's card, fetched anew; from then on messages go where it says, at the configured address.
+        """Return the agent's card, fetched anew; from then on messages go where it says, at the configured address.
 
         Raises:
             ServiceUnavailable: The agent does not answer, or answers no card.
@@ -105,7 +105,7 @@ class Connection:
             return False
 
     async def ready(self) -> Client:
-        """The SDK's client, made by the card. Errors as for `card`."""
+        """Return the SDK's client, made by the card. Errors as for `card`."""
         if self._client is None:
             await self.card()
         assert self._client is not None
@@ -132,7 +132,7 @@ class Connection:
         return await self._asked(sent, changes=True)
 
     async def task(self, task_id: str, *, history: int = 1) -> Task:
-        """How a task stands.
+        """Return the state of a task.
 
         Raises:
             NotFound: The agent knows no such task.

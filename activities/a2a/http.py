@@ -27,7 +27,7 @@ EXCHANGE: ContextVar[Exchange | None] = ContextVar("a2a_exchange", default=None)
 
 
 def http_client(name: str, agent: Agent) -> httpx.AsyncClient:
-    """A client with the agent's headers, for its address alone. Whoever asks for it closes it."""
+    """Return a client with the agent's headers, for its address alone; the caller closes it."""
     return httpx.AsyncClient(
         transport=ConfinedTransport(name, agent),
         headers={

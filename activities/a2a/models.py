@@ -11,7 +11,7 @@ from retinue.store import UtcDateTime
 
 
 class A2aBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
-    """Base of these tables: a registry of its own keeps them apart from other capabilities' tables."""
+    """Base of these tables; its own registry separates them from other capabilities' tables."""
 
 
 class PinnedCard(A2aBase, table=True):
@@ -33,7 +33,7 @@ class PinnedCard(A2aBase, table=True):
 
 
 class KnownTask(A2aBase, table=True):
-    """A task that the agent began for one run; nobody else may name it."""
+    """A task that the agent began for one run; only that run may refer to it."""
 
     __tablename__ = "known_task"
 

@@ -48,7 +48,7 @@ class Ask(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    message: str = Field(min_length=1, max_length=MAX_MESSAGE, description="plain text, all that the agent is told")
+    message: str = Field(min_length=1, max_length=MAX_MESSAGE, description="plain text, all that the agent receives")
     task_id: str | None = Field(
         None, min_length=1, max_length=MAX_ID, description="of an earlier answer in this conversation, to go on with it"
     )
@@ -73,7 +73,7 @@ def _of_skill(skill: AgentSkill) -> list[Any]:
 
 
 def words(card: AgentCard, redaction: Redaction) -> str:
-    """The card as planners and the operator see it."""
+    """Return the card as planners and the operator see it."""
     skills = [
         one_line(f"- {skill.name}: {skill.description}", _MAX_SKILL)
         for skill in card.skills[:_MAX_SKILLS]
@@ -108,7 +108,7 @@ def _ask(name: str, agent: Agent, said: str) -> ToolSpec:
             destructive=agent.destructive and not agent.read_only,
             idempotent=agent.idempotent or agent.read_only,
             open_world=agent.open_world,
-            # all that leaves the house decides where data goes
+            # all that is sent to the agent counts as a destination
             sensitive=("/message", "/task_id") if agent.open_world else (),
             trusted_output=False,
         ),

@@ -70,7 +70,7 @@ class Tasks:
         self._agent = agent
 
     async def remember(self, workflow_id: str, task_id: str, context_id: str, *, over: bool) -> None:
-        """Note a task and how it stands."""
+        """Record a task and its state."""
         async with self._store.write() as session:
             known = await session.get(KnownTask, (self._agent, task_id, workflow_id))
             if known is None:
@@ -86,7 +86,7 @@ class Tasks:
             session.add(known)
 
     async def known(self, workflow_id: str, task_id: str) -> KnownTask:
-        """A task of that run.
+        """Return a task of that run.
 
         Raises:
             NotFound: It has none of that id.

@@ -135,7 +135,7 @@ class A2aTools:
         return begun
 
     def _message(self, ask: Ask, known: KnownTask | None) -> Message:
-        """The message of this step. Its id is the same at each attempt, and tells nobody anything."""
+        """Return the message of this step. Its id is the same at each attempt and reveals nothing."""
         digest = hashlib.sha256(f"{self._name}\n{lasting_key()}".encode()).digest()
         message = Message(
             message_id=str(uuid.UUID(bytes=digest[:16])), role=Role.ROLE_USER, parts=[Part(text=ask.message)]

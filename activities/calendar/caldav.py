@@ -45,7 +45,7 @@ from retinue.network.dav import Resource
 from retinue.store import Store
 
 KEPT_FOR = timedelta(days=180)
-"""For how long a change can be taken back."""
+"""For how long a change can be undone."""
 
 
 class CaldavCalendar(Calendar):
@@ -159,7 +159,7 @@ class CaldavCalendar(Calendar):
             await self._open(found)
             await self._keep(mark, event.event_id, found.content)
             await commit()
-            with suppress(NotFound):  # somebody was faster; gone is gone
+            with suppress(NotFound):  # it was already deleted
                 await self._server.delete(event.event_id, etag=found.etag)
             return result(found.content)
 
@@ -222,7 +222,7 @@ class CaldavCalendar(Calendar):
             return None
 
     async def _open(self, found: Resource) -> ICalendar:
-        """A resource for changing.
+        """Return a resource for changing.
 
         Raises:
             ServiceRefused: It cannot be read.
@@ -237,7 +237,7 @@ class CaldavCalendar(Calendar):
         return calendar
 
     def _seen(self, mark: str, found: Resource) -> Entry | None:
-        """The event, if it has seen this effect."""
+        """Return the event, if it has seen this effect."""
         return self._read_found(found) if _is_marked(found.content, mark) else None
 
     def _read_found(self, found: Resource) -> Entry:

@@ -109,7 +109,7 @@ class CaldavServer:
         }
 
     async def get(self, event_id: str) -> Resource:
-        """One resource.
+        """Return one resource.
 
         Raises:
             NotFound: There is none of that id.
@@ -149,7 +149,7 @@ class CaldavServer:
         return self._schedules
 
     async def _calendar(self) -> tuple[str, Collection]:
-        """The calendar's path on its server, and the calendar."""
+        """Return the calendar's path on its server, and the calendar."""
         url, calendar = await self._address()
         return urlsplit(url).path, calendar
 
@@ -163,7 +163,7 @@ class CaldavServer:
 
 
 def id_of(path: str, href: str) -> str | None:
-    """The event id of a resource of the calendar at `path`; None for whatever else a server names there."""
+    """Return the event id of a resource of the calendar at `path`; None for whatever else a server names there."""
     folder, _, name = (href if href.startswith("/") else path + href).rpartition("/")
     if unquote_to_bytes(f"{folder}/") != unquote_to_bytes(path):
         return None

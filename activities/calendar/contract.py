@@ -1,4 +1,4 @@
-"""What the calendar offers to the rest of Retinue. The only file of this folder that another room may import."""
+"""Contract of the calendar capability, the only file of this folder that other packages may import."""
 
 from abc import abstractmethod
 from datetime import datetime
@@ -123,7 +123,7 @@ class UpdateEvent(BaseModel):
 
 
 class PreviousEvent(Event):
-    """An event with all that is kept of it, so that it can be brought back."""
+    """An event with all its stored data, so that it can be restored."""
 
     excluded: list[Moment] | None = Field(
         default_factory=list, description="starts that a series leaves out; null when there are too many to tell"
@@ -169,7 +169,7 @@ class RestoreEvent(BaseModel):
 
     event_id: str = Field(max_length=500)
     previous: PreviousEvent
-    deleted: bool = Field(True, description="whether an event that is gone is made anew")
+    deleted: bool = Field(True, description="whether a deleted event is created again")
 
 
 def _in_order(model: T, start: datetime | None, end: datetime | None) -> T:
@@ -221,7 +221,7 @@ class Calendar(Capability):
     )
     @abstractmethod
     async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
-        """Find slots of `duration_minutes` in the window in which no event stands."""
+        """Find slots of `duration_minutes` in the window without an event."""
 
     @activity.defn(name="calendar.update_event")
     @tool(

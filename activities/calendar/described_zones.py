@@ -48,7 +48,7 @@ def keeps_offset(moment: datetime) -> bool:
 
 @lru_cache(maxsize=256)
 def _same_as(zone: tzinfo, tzid: str, year: int, default_zone: str) -> str | None:
-    """The IANA zone whose clock changes at the same moments: from `year` on, or at least nowadays."""
+    """Return the IANA zone whose clock changes at the same moments: from `year` on, or at least nowadays."""
     for first in sorted({year, max(year, present().year - 1)}):
         offsets = [_offset(zone, each) for each in _sampled(first)]
         stays = len(set(offsets)) == 1
@@ -65,7 +65,7 @@ def _candidates(tzid: str, default_zone: str) -> Iterator[str]:
 
 
 def _called(tzid: str) -> list[str]:
-    """The zones that the description's name means: Windows' names, and `/vendor.example/Europe/Berlin`."""
+    """Return the zones that the description's name means: Windows' names, and `/vendor.example/Europe/Berlin`."""
     parts = tzid.strip("/").split("/")
     names = [WINDOWS_TO_OLSON.get(tzid, ""), *("/".join(parts[index:]) for index in range(len(parts)))]
     return [name for name in names if _is_place(name)]

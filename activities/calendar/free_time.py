@@ -7,7 +7,7 @@ Stretch = tuple[datetime, datetime]
 
 
 def gaps(busy: Iterable[Stretch], start: datetime, end: datetime) -> Iterator[Stretch]:
-    """The parts of the time from `start` to `end` that no busy stretch covers, earliest first."""
+    """Yield the parts of the time from `start` to `end` that no busy stretch covers, earliest first."""
     free_from = start
     for busy_from, busy_to in sorted(busy):
         if busy_from >= end:

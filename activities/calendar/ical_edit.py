@@ -28,7 +28,7 @@ from activities.calendar.zones import is_offset, named, offset_name, zone_of
 from retinue.errors import InvalidArguments
 
 MARK = "X-RETINUE-EFFECT"
-"""The property in which an event says which effects it has seen, so that a lost reply can be told from a lost request."""
+"""The property with the effects that an event has seen, to distinguish a lost reply from a lost request."""
 
 MOST_MARKS = 5
 _PRODUCT = "-//Retinue//Calendar//EN"
@@ -36,12 +36,12 @@ _IN_THE_APP = "change it in your calendar app"
 
 
 def uid_of(mark: str) -> str:
-    """The UID of the event that an effect makes: the same for every attempt."""
+    """Return the UID of the event that an effect makes: the same for every attempt."""
     return str(UUID(hex=mark))
 
 
 def new_calendar(event: StoredEvent, mark: str) -> str:
-    """The content of a resource that holds this one event."""
+    """Return the content of a resource that holds this one event."""
     clock = _clock_for(event.timezone)
     start, end = _on(clock, event.starts_at), _on(clock, event.ends_at)
     if event.recurrence is None and (clock.moment(start), clock.moment(end)) != (event.starts_at, event.ends_at):
@@ -63,7 +63,7 @@ def new_calendar(event: StoredEvent, mark: str) -> str:
 
 
 def changed(calendar: ICalendar, change: UpdateEvent, mark: str, default_zone: str) -> str:
-    """The content of a resource after a change, which is made in `calendar` too.
+    """Return the content of a resource after a change, which is made in `calendar` too.
 
     Raises:
         InvalidArguments: The new times or attendees are wrong, or this event cannot be moved from here.
@@ -83,7 +83,7 @@ def changed(calendar: ICalendar, change: UpdateEvent, mark: str, default_zone: s
 
 
 def sealed(calendar: ICalendar, event: Component, mark: str) -> str:
-    """The calendar's content, once the event says that it has seen the effect."""
+    """Return the calendar's content, once the event says that it has seen the effect."""
     marks = [*marks_of(event), mark][-MOST_MARKS:]
     event.pop(MARK, None)
     for each in marks:
@@ -95,12 +95,12 @@ def sealed(calendar: ICalendar, event: Component, mark: str) -> str:
 
 
 def marks_of(event: Component) -> list[str]:
-    """The effects that an event has seen."""
+    """Return the effects that an event has seen."""
     return [str(each) for each in several(event.get(MARK))]
 
 
 def is_scheduled(calendar: ICalendar) -> bool:
-    """Whether a server that sends invitations would tell somebody of a change."""
+    """Whether a server that sends invitations would notify others of a change."""
     return any(
         "ORGANIZER" in event and any(_agent(each) not in ("CLIENT", "NONE") for each in several(event.get("ATTENDEE")))
         for event in calendar.walk("VEVENT")
@@ -125,11 +125,11 @@ class _Clock:
     tzid: str = ""
 
     def moment(self, wall: datetime) -> datetime:
-        """The moment (UTC) at which this clock shows `wall`."""
+        """Return the moment (UTC) at which this clock shows `wall`."""
         return wall.replace(tzinfo=self.zone).astimezone(UTC)
 
     def value(self, wall: datetime) -> vDDDTypes:
-        """A property of an event."""
+        """Return a property of an event."""
         if self.form is _Form.DATE:
             return _typed(wall.date())
         if self.form is _Form.ZONED:
@@ -250,7 +250,7 @@ def _set_attendees(event: Component, names: Sequence[str]) -> None:
 
 
 def _noted(name: str) -> vCalAddress:
-    """An attendee whom no server invites. Who has no mail address is a name at no address."""
+    """Return an attendee whom no server invites. Who has no mail address is a name at no address."""
     is_address = "@" in name and not set(name) & set(" <>\"',;:\r\n\t")
     noted = vCalAddress(f"mailto:{name}" if is_address else "invalid:nomail")
     if not is_address:

@@ -59,7 +59,7 @@ class Occurrence:
     event: Event
 
     def as_event(self) -> Event:
-        """The event at this time."""
+        """Return the event at this time."""
         return self.event
 
 
@@ -96,7 +96,7 @@ class Entry:
         return self._once is None
 
     def occurrences(self, start: datetime, end: datetime) -> list[Occurrence]:
-        """The times at which it takes place in the window, in order.
+        """Return the times at which it takes place in the window, in order.
 
         Raises:
             Unreadable: They cannot be told.
@@ -106,11 +106,11 @@ class Entry:
         return sorted(overlapping, key=lambda each: (each.start, each.end))
 
     def as_event(self) -> Event:
-        """The event, of a series the first time, as the contract shows it."""
+        """Return the event, of a series the first time, as the contract shows it."""
         return self._event(self._main, *times(self._main, self._zone))
 
     def as_previous(self, kept: str) -> PreviousEvent:
-        """The event with what is kept of it under `kept`."""
+        """Return the event with what is kept of it under `kept`."""
         lists = several(self._main.get("EXDATE"))
         excluded = [
             moment(each, self._zone)[0].astimezone(UTC) for dates in lists for each in getattr(dates, "dts", [])
@@ -123,7 +123,7 @@ class Entry:
         )
 
     def _expanded(self, start: datetime, end: datetime) -> Iterator[Occurrence]:
-        """A day more on both sides, since dates and floating times have a place in time only in a zone."""
+        """Expand with one more day on both sides, since dates and floating times depend on a zone."""
         if self._rule is not None:
             _check_rule(self._rule, times(self._main, self._zone)[0], (start - _DAY, end + _DAY))
         try:
@@ -158,7 +158,7 @@ class Entry:
 
 
 def parsed(content: str) -> ICalendar:
-    """The calendar that a resource's content is.
+    """Return the calendar that a resource's content is.
 
     Raises:
         Unreadable: It is none.
@@ -170,7 +170,7 @@ def parsed(content: str) -> ICalendar:
 
 
 def read_entry(event_id: str, content: str, default_zone: str) -> Entry:
-    """A resource for reading only. Descriptions of zones that are known by name are left out: they take most of the time.
+    """Parse a resource for reading only, without descriptions of zones that are known by name, which take most time.
 
     Reminders that cannot be read do not matter here; whoever changes a resource reads it with `parsed`, which keeps all.
 
@@ -186,7 +186,7 @@ def read_entry(event_id: str, content: str, default_zone: str) -> Entry:
 
 
 def _settled(calendar: ICalendar) -> list[Component]:
-    """The events of a resource in their newest versions, once all of them can be read; older ones are dropped."""
+    """Return the events of a resource in their newest versions, if all of them can be read."""
     events = vevents(calendar)
     for event in events:
         check_lines(event)
@@ -204,7 +204,7 @@ def _unless_known(described: re.Match[str]) -> str:
 
 
 def vevents(calendar: ICalendar) -> list[Component]:
-    """The one event of a resource (RFC 4791, 4.1) and the dates that differ from it.
+    """Return the one event of a resource (RFC 4791, 4.1) and the dates that differ from it.
 
     Raises:
         Unreadable: There is none, or there are several: a harmless one could hide another's endless rule.
@@ -231,7 +231,7 @@ def _check_rule(found: str, start: datetime, window: tuple[datetime, datetime]) 
 
 
 def _with_whole_last_days(calendar: ICalendar) -> ICalendar:
-    """A rule that ends on a date ends with that day, in the zone of the event, and not with its first minute."""
+    """Let a rule that ends on a date include that whole day in the event's zone."""
     for event in calendar.walk("VEVENT"):
         for found in several(event.get("RRULE")):
             until = found.get("UNTIL", [None])[0] if isinstance(found, vRecur) else None
@@ -246,7 +246,7 @@ _LENGTH = "X-RETINUE-LENGTH"
 
 
 def _with_lengths(calendar: ICalendar, default_zone: str) -> ICalendar:
-    """Each event notes its length, which the expansion counts on the wall clock only: RFC 5545 means exact time."""
+    """Note each event's exact length, as RFC 5545 means it, since the expansion uses the wall clock only."""
     for event in calendar.walk("VEVENT"):
         found = length(event, default_zone)
         start, _, zone = times(event, default_zone)
@@ -260,7 +260,7 @@ def _with_lengths(calendar: ICalendar, default_zone: str) -> ICalendar:
 
 
 def _end_of(event: Component, start: datetime, zone: str) -> datetime | None:
-    """The end of an occurrence by the length that its event noted. One from a period (RDATE) has a length of its own."""
+    """Return the end of an occurrence by the length that its event noted; one from a period (RDATE) has its own."""
     if _LENGTH not in event:
         return None
     days, seconds, on_the_wall = str(event[_LENGTH]).split(maxsplit=2)

@@ -35,7 +35,7 @@ def settle(events: Sequence[Component]) -> None:
 
 
 def newest(events: Sequence[Component]) -> tuple[list[Component], list[Component]]:
-    """The newest version of each component of a series, in their order, and those that it replaces.
+    """Return the newest version of each component of a series, in their order, and those that it replaces.
 
     The higher SEQUENCE is newer, then the later LAST-MODIFIED or DTSTAMP (RFC 5545, 3.8.7.4), then the later one.
     """
@@ -104,7 +104,7 @@ def _as(found: object, start: date) -> object:
 
 
 def _at(value: Any, start: date) -> Any:
-    """A single time in the form of the start. A time of day without a zone is one on the clock of the start."""
+    """Return a single time in the form of the start. A time of day without a zone is one on the clock of the start."""
     if not isinstance(start, datetime):
         return value.date() if isinstance(value, datetime) else value
     if isinstance(value, datetime):

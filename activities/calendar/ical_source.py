@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(eq=False)
 class _Block:
-    """A component as lines; inner components stand among them."""
+    """A component as lines, inner components among them."""
 
     name: str
     parts: list[str | _Block] = field(default_factory=list)
@@ -72,7 +72,7 @@ class _Block:
 
 
 def source_of(content: bytes | str) -> Source:
-    """The calendars of a file.
+    """Return the calendars of a file.
 
     Lines are joined before they are decoded, since writers fold inside a character. A file that is not UTF-8 is read as
     Windows-1252; in one that is partly UTF-8 the other lines are damaged.
@@ -139,7 +139,7 @@ def _nothing_left(left_out: list[BrokenPart]) -> Unreadable:
 
 
 def _readable(part: str | _Block, within: _Block, left_out: list[BrokenPart]) -> str | _Block | None:
-    """The part of a calendar as far as it can be read, or None."""
+    """Return the part of a calendar as far as it can be read, or None."""
     if isinstance(part, str):
         if _reads([part], "VCALENDAR"):
             return part
@@ -183,7 +183,7 @@ def _reads(lines: Iterable[str], *around: str) -> bool:
 
 
 def _blocks(lines: Iterable[str]) -> list[str | _Block]:
-    """The components of a text. What an outer component's END or the next event finds open has no end of its own.
+    """Return the components of a text. An outer component's END, or the next event, closes an unclosed one.
 
     Raises:
         Unreadable: There are more than would be tried one by one in a reasonable time.

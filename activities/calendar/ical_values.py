@@ -32,7 +32,7 @@ _TELLING = ("DTSTART", "DTEND", "DURATION", "RDATE", "EXDATE", "EXRULE", "RECURR
 
 _READING = threading.Lock()
 BROKEN = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, OSError)
-"""What the libraries raise, without a system, over content that nobody foresaw. A TZID may be the name of a folder."""
+"""What the libraries raise for unexpected content. A TZID may be the name of a folder."""
 
 
 class Unreadable(Exception):
@@ -49,7 +49,7 @@ class Length:
     exact: timedelta
 
     def end(self, start: datetime, zone: tzinfo) -> datetime:
-        """The end (UTC) of what begins at `start`, for the clock of `zone`."""
+        """Return the end (UTC) of what begins at `start`, for the clock of `zone`."""
         by_days = start
         if self.days:
             by_days = (start.astimezone(zone).replace(tzinfo=None) + self.days * _DAY).replace(tzinfo=zone)
@@ -62,12 +62,12 @@ class WrittenDuration(vDDDTypes):
     written: str = ""
 
     def to_ical(self) -> bytes:
-        """Its text in the file."""
+        """Return its text in the file."""
         return self.written.encode()
 
 
 def calendars(content: str) -> list[ICalendar]:
-    """The calendars of a text.
+    """Return the calendars of a text.
 
     One text is read at a time, and each with a clear memory: the parser keeps the zones that texts describe by their
     names, for all that it reads later, although everybody calls different zones `Customized Time Zone`.
@@ -92,7 +92,7 @@ def calendars(content: str) -> list[ICalendar]:
 
 
 def _with_durations(content: str) -> str:
-    """The text with each duration also in a parameter, since the parser forgets how it was written."""
+    """Return the text with each duration also in a parameter, since the parser forgets how it was written."""
     return _DURATION_LINE.sub(rf'\1;{_AS_WRITTEN}="\2":\2', content)
 
 
@@ -174,7 +174,7 @@ def check_lines(event: Component) -> None:
 
 
 def moment(value: object, default_zone: str) -> tuple[datetime, str]:
-    """A DTSTART or its like as a moment, with the name of its zone.
+    """Return a DTSTART or its like as a moment, with the name of its zone.
 
     Raises:
         Unreadable: It is broken, or its zone is unknown.
@@ -196,7 +196,7 @@ def moment(value: object, default_zone: str) -> tuple[datetime, str]:
 
 
 def value_of(value: object) -> date | datetime | timedelta:
-    """The Python value of a date, a time or a duration.
+    """Return the Python value of a date, a time or a duration.
 
     Raises:
         Unreadable: It is broken, which the parser says only now.
@@ -214,7 +214,7 @@ def is_all_day(event: Component) -> bool:
 
 
 def is_cancelled(event: Component) -> bool:
-    """Whether it stands in the calendar only to say that it does not take place."""
+    """Whether the event is cancelled."""
     return str(event.get("STATUS", "")).upper() == "CANCELLED"
 
 
@@ -224,7 +224,7 @@ def is_busy(event: Component) -> bool:
 
 
 def rule(event: Component) -> str | None:
-    """Its recurrence rule as it is written.
+    """Return its recurrence rule as it is written.
 
     Raises:
         Unreadable: There are several.
@@ -236,12 +236,12 @@ def rule(event: Component) -> str | None:
 
 
 def attendees(event: Component) -> list[str]:
-    """Their addresses, or the names of those who have none."""
+    """Return their addresses, or the names of those who have none."""
     return [attendee(each) for each in several(event.get("ATTENDEE"))[:MOST_ATTENDEES]]
 
 
 def attendee(value: object) -> str:
-    """One attendee: the address, or the name where it is no mail address."""
+    """Return one attendee: the address, or the name where it is no mail address."""
     address = line(value, LONGEST_ATTENDEE + 7)
     if address.lower().startswith("mailto:"):
         return address[7 : LONGEST_ATTENDEE + 7]
@@ -250,12 +250,12 @@ def attendee(value: object) -> str:
 
 
 def line(value: object, longest: int) -> str:
-    """A text on one line, cut."""
+    """Return a text on one line, cut."""
     return " ".join(str(value or "").split())[:longest]
 
 
 def text(value: object, longest: int) -> str:
-    """A text as it is, cut."""
+    """Return a text as it is, cut."""
     return str(value or "")[:longest]
 
 
@@ -267,7 +267,7 @@ def several(value: object) -> list[object]:
 
 
 def written(value: object) -> str:
-    """A property as the file writes it."""
+    """Return a property as the file writes it."""
     if isinstance(value, str) and not hasattr(value, "to_ical"):
         return value
     content: bytes = value.to_ical()  # type: ignore[attr-defined]  # every property has it

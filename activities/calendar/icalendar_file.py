@@ -120,7 +120,7 @@ def _never_kept(events: Sequence[Component]) -> Iterator[LeftOut]:
 
 
 def _events(calendar: ICalendar, file: CalendarFile) -> Iterator[Component]:
-    """The events of a calendar; all else that it holds is named."""
+    """Yield the events of a calendar; all else that it holds is named."""
     method = str(calendar.get("METHOD", "")).strip().upper()
     for component in calendar.subcomponents:
         if component.name == "VEVENT" and method not in _ANSWERS:
@@ -183,7 +183,7 @@ class _Group:
             found.replaced.append(at)
 
     def _with_later_changes(self, series: StoredEvent, changes: Sequence[Component]) -> list[StoredEvent]:
-        """The series in parts: each change that stands for all later times too (RANGE) begins a new one."""
+        """Return the series in parts: each change that stands for all later times too (RANGE) begins a new one."""
         done: list[StoredEvent] = []
         way = (series.starts_at, series.starts_at)
         for event in sorted(changes, key=self._instead_of):
@@ -204,7 +204,7 @@ class _Group:
         return [*done, series]
 
     def _later(self, event: Component, series: StoredEvent, at: datetime) -> StoredEvent | None:
-        """The part of a series from a change on; None where there is none, or where it cannot be kept."""
+        """Return the part of a series from a change on; None where there is none, or where it cannot be kept."""
         if is_cancelled(event) or (later := self._stored(event)) is None:
             self._leave_out(event, f"the series ends before {at:%Y-%m-%d}")
             return None
@@ -227,7 +227,7 @@ class _Group:
         return True
 
     def _stored(self, event: Component) -> StoredEvent | None:
-        """The event as this calendar keeps it, or None: then it is named as left out."""
+        """Return the event as this calendar keeps it, or None: then it is named as left out."""
         try:
             stored = _stored(event, self._zone)
         except Unreadable as reason:
@@ -273,7 +273,7 @@ def _stored(event: Component, default_zone: str) -> StoredEvent:
 
 
 def _recurrence(event: Component) -> str | None:
-    """The rule. What changes one occurrence of a series (RECURRENCE-ID) does not recur itself."""
+    """Return the rule. What changes one occurrence of a series (RECURRENCE-ID) does not recur itself."""
     found = None if "RECURRENCE-ID" in event else rule(event)
     if found is None:
         return None

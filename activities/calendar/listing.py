@@ -35,7 +35,7 @@ class Timed(Protocol):
         """When it is over."""
 
     def as_event(self) -> Event:
-        """The event at this time."""
+        """Return the event at this time."""
 
 
 def bounds(window: Window) -> tuple[datetime, datetime]:
@@ -65,7 +65,7 @@ def asks_for(query: str | None) -> Callable[[str, Sequence[str]], bool]:
 
 
 def listing(found: Sequence[Sequence[Timed]], *, skipped: int = 0, named: Sequence[str] = ()) -> ListEventsResult:
-    """The list of what was found.
+    """Return the list of what was found.
 
     Args:
         found: For each event its times in the window, in order, none empty. No series can fill more than the whole list,
@@ -87,7 +87,7 @@ def listing(found: Sequence[Sequence[Timed]], *, skipped: int = 0, named: Sequen
 def free_slots(
     busy: Iterable[Stretch], wish: FindFreeTime, *, skipped: Mapping[str, int] | None = None
 ) -> FindFreeTimeResult:
-    """The gaps between busy times, cut into slots, shown in the offset of the window's start.
+    """Return the gaps between busy times, cut into slots, shown in the offset of the window's start.
 
     Args:
         busy: When the person has no time.

@@ -13,7 +13,7 @@ from retinue.store import UtcDateTime
 
 
 class CalendarBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
-    """Base of the calendar's tables: a registry of its own keeps them apart from other capabilities' tables."""
+    """Base of the calendar's tables; its own registry separates them from other capabilities' tables."""
 
 
 class StoredEvent(CalendarBase, table=True):

@@ -21,7 +21,7 @@ LONGEST = timedelta(days=31)
 
 LAST_YEAR = 2200
 MOST_STEPS = 100_000
-"""How many times of somebody else's rule are walked through, from its start to the end of a window. About a second."""
+"""How many times of an imported rule are walked through, from its start to the end of a window. About a second."""
 
 MOST_TIMES = 2500
 """How many times of it are shown in a window: somewhat more than two a day in the longest one."""
@@ -115,7 +115,7 @@ class Series:
 
 
 def normalised(text: str) -> str:
-    """The rule in capitals, without the `RRULE:` in front.
+    """Return the rule in capitals, without the `RRULE:` in front.
 
     Raises:
         InvalidArguments: It is no rule, or one that this calendar does not follow; the message says what is right.
@@ -144,7 +144,7 @@ def check_series(series: Series) -> None:
 
 
 def check_followable(rule: str, start: datetime, window: tuple[datetime, datetime]) -> None:
-    """Insist that somebody else's rule, which starts at `start`, can be followed through a window without endless work.
+    """Check that an imported rule, which starts at `start`, can be followed through a window without endless work.
 
     Raises:
         InvalidArguments: It cannot.
@@ -178,7 +178,7 @@ def for_others(series: Series) -> str:
 
 
 def first_by_rule(series: Series) -> datetime | None:
-    """The first time (wall clock) at which the rule itself holds, or None if it never does."""
+    """Return the first time (wall clock) at which the rule itself holds, or None if it never does."""
     return next(iter(_rule(series, series.local_start)), None)
 
 
@@ -201,12 +201,12 @@ def excluded_after_move(series: Series, start: datetime) -> list[datetime]:
 
 
 def moved_along(moment: datetime, zone: tzinfo, way: tuple[datetime, datetime]) -> datetime:
-    """The moment that lies as far from `moment` on the wall clock as `way` goes."""
+    """Return the moment that lies as far from `moment` on the wall clock as `way` goes."""
     return _moment(_local(moment, zone) + (_local(way[1], zone) - _local(way[0], zone)), zone)
 
 
 def rule_before(series: Series, at: datetime) -> str | None:
-    """The rule of a series' times before `at`; None if there are none.
+    """Return the rule of a series' times before `at`; None if there are none.
 
     Raises:
         InvalidArguments: There are too many to count.
@@ -311,7 +311,7 @@ def _local_until(value: str | None, zone: tzinfo) -> datetime | None:
 
 
 def _end(series: Series, start: datetime) -> datetime:
-    """The same length as the first occurrence; whole days stay whole days when a day has 23 or 25 hours."""
+    """Return the same length as the first occurrence; whole days stay whole days when a day has 23 or 25 hours."""
     first, last = series.local_start, _local(series.end, series.zone)
     if first.time() == last.time() == time():
         return _moment(_local(start, series.zone) + (last - first), series.zone)

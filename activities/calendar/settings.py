@@ -21,7 +21,7 @@ def _known_zone(name: str) -> str:
 
 
 class CalendarSettings(BaseSettings):
-    """Read from the environment once, by whoever starts the worker or an import."""
+    """Read from the environment once, when a worker or an import starts."""
 
     model_config = SettingsConfigDict(env_prefix="CALENDAR_", env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -41,7 +41,7 @@ class CalendarSettings(BaseSettings):
     password: SecretStr = Field(default=SecretStr(""), description="for the CalDAV server; best one for this app alone")
     organisation: str = Field(
         default=HOME,
-        description="whose the calendar on the server is ('*': everybody's); whose own calendar a file is imported into",
+        description="organisation of the calendar on the server ('*': all), and of the one that files are imported into",
     )
     timeout: float = Field(
         default=25, gt=0, le=25, description="seconds that one request to the CalDAV server may take"

@@ -34,7 +34,7 @@ _IMPORTED = (
 
 @dataclass(frozen=True)
 class Cancellation:
-    """An event, or one time of a series (`at`, in a row of its own under `uid` if it was changed), that does not take place."""
+    """A cancelled event, or a cancelled time of a series (`at`, in its own row under `uid` if it was changed)."""
 
     name: str
     sequence: int
@@ -72,7 +72,7 @@ class Occurrence:
     of: StoredEvent
 
     def as_event(self) -> Event:
-        """The event at this time, in the offset that holds there and then."""
+        """Return the event at this time, in the offset that holds there and then."""
         return event_at(self.of, self.start, self.end)
 
 
@@ -123,7 +123,7 @@ class CalendarStore:
         return event
 
     async def restore(self, session: AsyncSession, wish: RestoreEvent) -> Event:
-        """Give an event its earlier values, or make it anew where it was deleted.
+        """Restore an event's earlier values, or create it again if it was deleted.
 
         Raises:
             NotFound: It was only changed then, and is gone now: whoever deleted it meant it.
@@ -140,7 +140,7 @@ class CalendarStore:
         return as_event(event)
 
     async def get(self, event_id: str) -> Event:
-        """One event.
+        """Return one event.
 
         Raises:
             NotFound: There is no event of that id.
@@ -250,7 +250,7 @@ def _is_newer(event: StoredEvent, known: StoredEvent) -> bool:
 
 
 def _moment_of(time: datetime | date, series: StoredEvent) -> datetime:
-    """A time of a series; a date alone takes its time of day."""
+    """Return a time of a series; a date alone takes its time of day."""
     if isinstance(time, datetime):
         return time.astimezone(UTC)
     start = series.starts_at.astimezone(zone_of(series.timezone))
@@ -258,7 +258,7 @@ def _moment_of(time: datetime | date, series: StoredEvent) -> datetime:
 
 
 def entered(wish: CreateEvent) -> StoredEvent:
-    """The event that a wish describes, under a new id and nowhere stored.
+    """Return the requested event under a new id, not stored.
 
     Raises:
         InvalidArguments: Its zone, rule, times or attendees are wrong.
@@ -288,12 +288,12 @@ def occurrences_of(event: StoredEvent, start: datetime, end: datetime) -> Iterat
 
 
 def as_event(event: StoredEvent) -> Event:
-    """The event (of a series the first occurrence) as the contract shows it."""
+    """Return the event (of a series the first occurrence) as the contract shows it."""
     return event_at(event, event.starts_at, event.ends_at)
 
 
 def as_previous(event: StoredEvent) -> PreviousEvent:
-    """The event with all that is kept of it, as far as a run can hold it."""
+    """Return the event with all that is kept of it, as far as a run can hold it."""
     return PreviousEvent(
         **as_event(event).model_dump(),
         excluded=event.excluded if len(event.excluded) <= MOST_EXCLUDED else None,
@@ -304,7 +304,7 @@ def as_previous(event: StoredEvent) -> PreviousEvent:
 
 
 def event_at(event: StoredEvent, start: datetime, end: datetime) -> Event:
-    """The event as the contract shows it, at one of its times."""
+    """Return the event as the contract shows it, at one of its times."""
     zone = zone_of(event.timezone)
     return Event(
         event_id=event.event_id,
@@ -335,7 +335,7 @@ def ordered(start: datetime, end: datetime) -> tuple[datetime, datetime]:
 
 
 def checked_attendees(attendees: Sequence[str]) -> list[str]:
-    """The attendees as they are, once none of them is a whole text.
+    """Return the attendees as they are, once none of them is a whole text.
 
     Raises:
         InvalidArguments: One is too long for a name or an address.
@@ -357,7 +357,7 @@ def check_times(event: StoredEvent) -> None:
 
 
 def series_of(event: StoredEvent) -> Series:
-    """The event as a recurrence rule sees it."""
+    """Return the event as a recurrence rule sees it."""
     return Series(
         start=event.starts_at,
         end=event.ends_at,
@@ -395,7 +395,7 @@ def _no_such_event() -> NotFound:
 
 
 async def _made_anew(session: AsyncSession, wish: RestoreEvent) -> StoredEvent:
-    """A row for the deleted event; `_write_back` fills it."""
+    """Return a row for the deleted event; `_write_back` fills it."""
     before = wish.previous
     if len(wish.event_id) > LONGEST_ID or before.kept is not None:
         raise NotFound("this event was kept by another calendar", hint="switch back to that one to undo it")
@@ -416,7 +416,7 @@ async def _made_anew(session: AsyncSession, wish: RestoreEvent) -> StoredEvent:
 
 
 def _write_back(event: StoredEvent, before: PreviousEvent) -> None:
-    """Too many left-out times to be told are those of now, moved back along with the start."""
+    """Write back the values; if the excluded times were too many to return, move the present ones with the start."""
     zone_of(before.timezone)
     start, end = ordered(before.start, before.end)
     excluded = excluded_after_move(series_of(event), start) if before.excluded is None else before.excluded

@@ -84,5 +84,5 @@ class CalendarTools(Calendar):
         return await self.ledger.once(wish, Event, effect)
 
     async def look_up(self, event: EventRef) -> Event:
-        """Read the event as it stands."""
+        """Return the event."""
         return await self._calendar.get(event.event_id)

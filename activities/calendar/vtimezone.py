@@ -15,7 +15,7 @@ _SECOND = timedelta(seconds=1)
 
 
 def vtimezone(zone: tzinfo, tzid: str, *, year: int) -> Timezone:
-    """The changes of a zone's clock from the year before `year` to 2038, or to two years after `year`."""
+    """Return the changes of a zone's clock from the year before `year` to 2038, or to two years after `year`."""
     first, last = datetime(year - 1, 1, 1, tzinfo=UTC), datetime(max(LAST_YEAR, year + 2), 1, 1, tzinfo=UTC)
     observances: dict[tuple[object, ...], Component] = {}
     _observe(observances, zone, first, before=first)
@@ -29,7 +29,7 @@ def vtimezone(zone: tzinfo, tzid: str, *, year: int) -> Timezone:
 
 
 def changes(zone: tzinfo, first: datetime, last: datetime) -> Iterator[datetime]:
-    """The moments, to the second, at which the zone's offset changes."""
+    """Yield the moments, to the second, at which the zone's offset changes."""
     before = first
     while before < last:
         after = before + _WEEK

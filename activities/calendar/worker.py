@@ -58,7 +58,7 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
 
 
 def _calendar(settings: CalendarSettings, store: Store, client: httpx.AsyncClient | None) -> Calendar:
-    """The provider that the settings name. What only the other one needs is not loaded."""
+    """Return the provider that the settings name. What only the other one needs is not loaded."""
     if client is None:
         return CalendarTools(store)
     from activities.calendar.caldav import CaldavCalendar

@@ -1,4 +1,4 @@
-"""Time zones of events: an IANA name, or a bare offset where nobody said more."""
+"""Time zones of events: an IANA name, or a bare offset."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -12,7 +12,7 @@ _OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
 
 @cache
 def known_zones() -> frozenset[str]:
-    """The IANA names that this machine knows. Looking for them reads the whole zone database."""
+    """Return the IANA names that this machine knows. Looking for them reads the whole zone database."""
     return frozenset(available_timezones())
 
 
@@ -22,7 +22,7 @@ def is_offset(name: str) -> bool:
 
 
 def zone_of(name: str) -> tzinfo:
-    """The zone called `name`: `Europe/Berlin`, `UTC` or `+02:00`.
+    """Return the zone called `name`: `Europe/Berlin`, `UTC` or `+02:00`.
 
     Raises:
         InvalidArguments: There is no such zone.
@@ -42,7 +42,7 @@ def zone_of(name: str) -> tzinfo:
 
 
 def name_of(moment: datetime) -> str:
-    """The name of a moment's zone: an IANA name, or the offset where the zone has no other."""
+    """Return the name of a moment's zone: an IANA name, or the offset where the zone has no other."""
     zone = moment.tzinfo
     if isinstance(zone, ZoneInfo) and zone.key and not zone.key.startswith("Etc/"):
         return zone.key
@@ -50,7 +50,7 @@ def name_of(moment: datetime) -> str:
 
 
 def named(name: str) -> tzinfo:
-    """The zone called `name` in the form in which other calendars know it: `+02:00` is `Etc/GMT-2` to them."""
+    """Return the zone called `name` in the form in which other calendars know it: `+02:00` is `Etc/GMT-2` to them."""
     offset = zone_of(name).utcoffset(None) if is_offset(name) else None
     if offset is None:
         return zone_of(name)
@@ -59,7 +59,7 @@ def named(name: str) -> tzinfo:
 
 
 def offset_name(moment: datetime) -> str:
-    """The offset of `moment` as a zone name: `+02:00`, or `UTC`."""
+    """Return the offset of `moment` as a zone name: `+02:00`, or `UTC`."""
     minutes = round((moment.utcoffset() or timedelta()).total_seconds() / 60)
     if minutes == 0:
         return "UTC"

@@ -40,7 +40,7 @@ class Person:
     folded_text: str
 
     def as_contact(self) -> Contact:
-        """The person as the contract shows them."""
+        """Return the person as the contract shows them."""
         first, *others = self.card.emails or (None,)
         return Contact(
             contact_id=self.contact_id,
@@ -95,7 +95,7 @@ class Book:
         return sorted(found, key=lambda person: (person.folded_name, person.contact_id))
 
     def skipped(self) -> list[Skipped]:
-        """The cards of the last reading that could not be read."""
+        """Return the cards of the last reading that could not be read."""
         return [card for _, card in self._cards.values() if isinstance(card, Skipped)]
 
     async def _refresh(self) -> None:
@@ -136,7 +136,7 @@ class Book:
 
 
 def contact_id(href: str) -> str:
-    """Stands for a card: made of its resource's name, which never leads anywhere by itself."""
+    """Return the id of a card, made of its resource's name, which is not a usable path."""
     return hashlib.sha256(_name(href).encode()).hexdigest()[:32]
 
 

@@ -121,7 +121,7 @@ class CarddavContacts(Contacts):
         )
 
     async def _entered(self, uid: str) -> Person | None:
-        """The card that this step's own attempts have put there."""
+        """Return the card that this step's own attempts have put there."""
         mine = contact_id(self._collection.href(f"{uid}.vcf"))
         return next((person for person in await self._book.people() if person.contact_id == mine), None)
 
@@ -136,7 +136,7 @@ class CarddavContacts(Contacts):
         return await self._person(known.contact_id) or known
 
     async def remove(self, person: RemoveContact) -> RemovedContact:
-        """Remove the person once. Whoever was there before an addition stays when the addition is undone."""
+        """Remove the person once. Undoing an addition keeps a person who was there before."""
         name = ""
 
         async def act(commit: Commit) -> RemovedContact:

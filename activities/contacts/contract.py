@@ -1,4 +1,4 @@
-"""What the address book offers to the rest of Retinue. The only file of this folder that another room may import."""
+"""Contract of the contacts capability, the only file of this folder that other packages may import."""
 
 from abc import abstractmethod
 from typing import Annotated
@@ -37,7 +37,7 @@ class FindContactsResult(BaseModel):
     match: Contact | None = Field(
         None, description="the contact, when exactly one fits; when several do, the person is asked whom they mean"
     )
-    skipped: int = Field(0, description="cards of the address book that could not be read, so nobody in them was found")
+    skipped: int = Field(0, description="cards of the address book that could not be read and searched")
     skipped_cards: list[str] = Field(
         default_factory=list, description="what those say of themselves, and why; at most 10"
     )
@@ -70,14 +70,14 @@ class ContactRef(BaseModel):
 class RemoveContact(ContactRef):
     """Arguments of `contacts.remove`."""
 
-    created: bool = Field(True, description="leave it out: only the undo of an addition that added nobody says false")
+    created: bool = Field(True, description="omit it: only the undo of an addition without effect sets false")
 
 
 class RemovedContact(BaseModel):
     """What became of the person's entry."""
 
     contact_id: Id
-    name: str = Field("", description="empty when nobody was removed, or when only their absence could be seen")
+    name: str = Field("", description="empty if no person was removed, or only their absence is known")
     removed: bool
 
 

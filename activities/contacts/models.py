@@ -12,7 +12,7 @@ from retinue.database.migrations import migrated
 
 
 class ContactsBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
-    """Base of the address book's tables: a registry of its own keeps them apart from other capabilities' tables."""
+    """Base of the address book's tables; its own registry separates them from other capabilities' tables."""
 
 
 class StoredContact(ContactsBase, table=True):
@@ -31,5 +31,5 @@ class StoredContact(ContactsBase, table=True):
     known_by: str = Field(default="", max_length=254)
 
     def as_contact(self) -> Contact:
-        """The person as the contract shows them."""
+        """Return the person as the contract shows them."""
         return Contact(contact_id=self.contact_id, name=self.name, email=self.email, phone=self.phone)

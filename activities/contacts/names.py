@@ -6,7 +6,7 @@ _LETTERS = str.maketrans({
     "ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ŧ": "t", "ŋ": "n", "ĸ": "k", "ƒ": "f",
     "æ": "ae", "œ": "oe", "þ": "th", "ə": "e", "ɨ": "i", "ƶ": "z", "ȼ": "c", "ɇ": "e", "ɉ": "j", "ɍ": "r", "ɏ": "y",
 })  # fmt: skip
-"""Letters that Unicode takes for letters of their own, and that people type without the stroke."""
+"""Letters that Unicode does not decompose, and that people type without the stroke."""
 
 
 def folded(text: str) -> str:

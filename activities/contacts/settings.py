@@ -10,7 +10,7 @@ from retinue.tenancy import HOME
 
 
 class ContactsSettings(BaseSettings):
-    """Read from the environment once, by whoever starts the worker or an import."""
+    """Read from the environment once, when a worker or an import starts."""
 
     model_config = SettingsConfigDict(env_prefix="CONTACTS_", env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -22,7 +22,7 @@ class ContactsSettings(BaseSettings):
     password: SecretStr = SecretStr("")
     organisation: str = Field(
         HOME,
-        description="whose the address book on the server is ('*': everybody's); whose own one a file is imported into",
+        description="organisation of the address book on the server ('*': all), and of the one that files are imported into",
     )
     timeout: float = Field(10, gt=0, le=12, description="seconds that one request to the server may take")
     database_url: str = Field(

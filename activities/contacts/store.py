@@ -37,7 +37,7 @@ class ContactsStore:
             return (await session.exec(by_name.limit(limit))).all()
 
     async def list(self, *, limit: int) -> Sequence[StoredContact]:
-        """The first `limit` people by name."""
+        """Return the first `limit` people by name."""
         by_name = select(StoredContact).order_by(col(StoredContact.folded_name), col(StoredContact.contact_id))
         async with self._store.read() as session:
             return (await session.exec(by_name.limit(limit))).all()
@@ -61,7 +61,7 @@ class ContactsStore:
         return known
 
     async def get(self, contact_id: str) -> StoredContact:
-        """One person.
+        """Return one person.
 
         Raises:
             NotFound: There is nobody of that id.
@@ -104,7 +104,7 @@ async def _person(session: AsyncSession, contact_id: str) -> StoredContact:
 
 
 def person_called(name: str, *, email: str | None, phone: str | None) -> StoredContact:
-    """A person for the address book, with what they are recognised by.
+    """Return a person for the address book, with what they are recognised by.
 
     Raises:
         InvalidArguments: The name holds no word.

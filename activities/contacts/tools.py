@@ -57,7 +57,7 @@ class ContactsTools(Contacts):
         return await self.ledger.once(person, AddedContact, effect)
 
     async def remove(self, person: RemoveContact) -> RemovedContact:
-        """Remove the person once. Whoever was there before an addition stays when the addition is undone."""
+        """Remove the person once. Undoing an addition keeps a person who was there before."""
 
         async def effect(session: AsyncSession) -> RemovedContact:
             if not person.created:
@@ -68,7 +68,7 @@ class ContactsTools(Contacts):
         return await self.ledger.once(person, RemovedContact, effect)
 
     async def look_up(self, person: ContactRef) -> Contact:
-        """Read the person as they stand."""
+        """Return the person."""
         return (await self._contacts.get(person.contact_id)).as_contact()
 
     async def list(self) -> ListContactsResult:
@@ -79,7 +79,7 @@ class ContactsTools(Contacts):
 
 
 def only(people: Sequence[Person]) -> Person | None:
-    """The one who was found, when nobody else was."""
+    """Return the only match, or None."""
     return people[0] if len(people) == 1 else None
 
 

@@ -48,7 +48,7 @@ class Card:
     emails: tuple[str, ...] = ()
     phones: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
-    """What stands where an address or a telephone number belongs, and is none that can be used."""
+    """Values of address and telephone fields that are not usable."""
     nicknames: tuple[str, ...] = ()
     organization: str | None = None
     uid: str = ""
@@ -94,7 +94,7 @@ def called(text: str) -> str:
 
 
 def write(name: str, *, email: str, phone: str | None, uid: str) -> str:
-    """A new card in vCard 3.0, which every server takes."""
+    """Return a new card in vCard 3.0, which every server takes."""
     given, _, family = _printable(name).rpartition(" ")
     lines = [
         "BEGIN:VCARD",
@@ -111,7 +111,7 @@ def write(name: str, *, email: str, phone: str | None, uid: str) -> str:
 
 
 def with_phone(text: str, phone: str) -> str:
-    """A card with one more telephone number and everything else as it was, also what Retinue cannot read."""
+    """Return a card with one more telephone number and everything else as it was, also what Retinue cannot read."""
     return _END.sub(lambda _: f"TEL:{_escaped(phone)}\r\nEND:VCARD\r\n", text, count=1)
 
 
@@ -138,7 +138,7 @@ def _decoded(content: bytes, charset: str) -> str:
 def _parsed(text: str) -> object:
     try:
         card = vobject.readOne(text)
-    # vobject hands on whatever a broken line made it stumble over, besides errors of its own.
+    # for a broken line vobject raises any error besides its own
     except (vobject.base.VObjectError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise Unreadable("it cannot be read") from None
     if card is None or not hasattr(card, "contents"):
@@ -152,7 +152,7 @@ def _lines(card: object, name: str) -> Sequence[object]:
 
 
 def _value(line: object) -> str:
-    """A line's value as one line of text."""
+    """Return a line's value as one line of text."""
     value = getattr(line, "value", "")
     return one_line(" ".join(map(str, value)) if isinstance(value, list) else str(value))
 
@@ -162,7 +162,7 @@ def _first(card: object, name: str) -> str:
 
 
 def _values(card: object, name: str) -> list[str]:
-    """The values of all lines of that name, the preferred one first."""
+    """Return the values of all lines of that name, the preferred one first."""
     return [_value(line) for line in sorted(_lines(card, name), key=_rank)]
 
 
@@ -176,7 +176,7 @@ def _address(value: str) -> str | None:
 
 
 def _phone(value: str) -> str | None:
-    """A number in the characters that the contract allows, without what follows (an extension).
+    """Return a number in the characters that the contract allows, without what follows (an extension).
 
     Phones put direction marks around numbers, and word processors put dashes and spaces of their own into them.
     """
@@ -192,7 +192,7 @@ def _digit(letter: str) -> str:
 
 
 def _rank(line: object) -> int:
-    """Where a line stands by its preference: PREF=1 to 100 in vCard 4, TYPE=pref in 3, PREF alone in 2.1."""
+    """Return a line's rank by its preference: PREF=1 to 100 in vCard 4, TYPE=pref in 3, PREF alone in 2.1."""
     params: dict[str, list[str]] = getattr(line, "params", {})
     rank = next(iter(params.get("PREF", [])), "")
     if rank.isascii() and rank.isdigit():
@@ -215,12 +215,12 @@ def _escaped(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """One line without control characters, which servers refuse or read as the end of it."""
+    """Return one line without control characters, which servers refuse or read as the end of it."""
     return without_controls(one_line(text))
 
 
 def _folded(line: str) -> Iterator[str]:
-    """The line in parts of at most 75 octets, cut between characters; a part that goes on begins with a space."""
+    """Yield the line in parts of at most 75 octets, cut between characters; a part that goes on begins with a space."""
     part = ""
     for letter in line:
         if len(f"{part}{letter}".encode()) > _LINE_OCTETS:

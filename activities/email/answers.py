@@ -22,7 +22,7 @@ def moved(message: Message, *, status: str) -> MovedMail:
 
 
 def summary(message: Message) -> MailSummary:
-    """One line of a mailbox."""
+    """Return one line of a mailbox."""
     return MailSummary(
         message_id=message.message_id,
         sender=message.sender,
@@ -37,7 +37,7 @@ def summary(message: Message) -> MailSummary:
 
 
 def whole(message: Message, *, cut: bool = False) -> Mail:
-    """One mail, its text cut to what fits; `cut` says that it was not whole when it came here."""
+    """Return one mail, its text cut to what fits; `cut` says that it was not whole when it came here."""
     mail = Mail(
         message_id=message.message_id,
         sender=message.sender,
@@ -61,7 +61,7 @@ def fitting(summaries: list[MailSummary]) -> list[MailSummary]:
 
 
 def _cut(text: str, *, room: int) -> str:
-    """The text's beginning: at most `MAX_READ` characters, and not more than `room` bytes of JSON.
+    """Return the text's beginning: at most `MAX_READ` characters, and not more than `room` bytes of JSON.
 
     Answers travel as JSON in ASCII, where one emoji takes twelve bytes, so that characters alone are no bound.
     """

@@ -59,7 +59,7 @@ def codec_of(label: str) -> str | None:
 
 
 def decoded(content: bytes, label: str | None, *, is_html: bool = False) -> str:
-    """The characters of a part.
+    """Return the characters of a part.
 
     A byte order mark counts first, then the label, then a page's own `<meta>`. Where nothing is said it is UTF-8, and
     Windows-1252 where it cannot be that. An end that was cut inside a character is left out.

@@ -1,4 +1,4 @@
-"""What the mail capability offers to the rest of Retinue. The only file of this folder that another room may import."""
+"""Contract of the mail capability, the only file of this folder that other packages may import."""
 
 from abc import abstractmethod
 from enum import StrEnum
@@ -20,7 +20,7 @@ OneLine = Annotated[str, Field(max_length=500, pattern=r"^[^\r\n]*$")]
 
 
 class Folder(StrEnum):
-    """Where a mail stands."""
+    """The folder of a mail."""
 
     INBOX = "inbox"
     SENT = "sent"
@@ -46,7 +46,7 @@ class SendResult(BaseModel):
     message_id: str
     status: str = Field(description="'sent', or 'draft' for a draft")
     delivery: str = Field(
-        description="'smtp': a mail server took it; 'imap': it stands in the Drafts mailbox there; 'own-store': kept in "
+        description="'smtp': a mail server took it; 'imap': it is in the Drafts mailbox there; 'own-store': kept in "
         "this mailbox only, no mail server is configured"
     )
     to: list[str] = Field(default_factory=list)
@@ -89,7 +89,7 @@ class MailSummary(BaseModel):
     date: Moment
     snippet: str = Field(description="the first 160 characters of the text")
     unread: bool
-    folder: Folder | None = Field(None, description="where it stands")
+    folder: Folder | None = Field(None, description="its folder")
 
 
 class SearchMailResult(BaseModel):
@@ -116,7 +116,7 @@ class MessageRef(BaseModel):
 class MoveMail(MessageRef):
     """Arguments of `email.move`."""
 
-    folder: Folder = Field(description="where it shall stand")
+    folder: Folder = Field(description="the folder to move it to")
 
 
 class Attachment(BaseModel):
@@ -155,7 +155,7 @@ class MovedMail(BaseModel):
 
 
 SENDING = ToolOptions(start_to_close=120, attempts=10)
-"""More attempts than usual: after a lost reply an attempt may have to wait until it is clear that nobody reports any more."""
+"""More attempts than usual: after a lost reply an attempt may have to wait until the earlier one counts as lost."""
 
 
 class Email(Capability):
@@ -181,7 +181,7 @@ class Email(Capability):
     )
     @abstractmethod
     async def send(self, mail: Compose) -> SendResult:
-        """Send a plain-text mail. It cannot be taken back; the person is asked first."""
+        """Send a plain-text mail. It cannot be undone; the person is asked first."""
 
     @activity.defn(name="email.search")
     @tool(
@@ -265,7 +265,7 @@ class Email(Capability):
     )
     @abstractmethod
     async def notify_self(self, note: NotifySelf) -> SendResult:
-        """Send a mail to the person's own address, as reminders do. It names no recipient, so that nobody else gets it."""
+        """Send a mail to the person's own address, as reminders do. It has no recipient argument, so it cannot go to others."""
 
     @activity.defn(name="email.look_up")
     @tool(

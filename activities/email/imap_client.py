@@ -94,7 +94,7 @@ class _Box(BaseMailBox):
             raise self._server.no_encryption() from None
 
     def log_in(self) -> None:
-        """Log in, and ask anew what the server can do: most say little before."""
+        """Log in, and query the server's capabilities again, since most reveal few before."""
         name, password = self._server.username, self._server.password
         (self.login if (name + password).isascii() else self.login_utf8)(name, password, initial_folder=None)
         _, answer = self.client.capability()
@@ -129,7 +129,7 @@ class ImapSession:
             raise self._server.unreachable(error) from None
         finally:
             if not running.done():
-                # The thread cannot be cancelled; without its socket it ends by itself.
+                # the thread cannot be cancelled, but it ends without its socket
                 self.cut()
                 running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
@@ -138,7 +138,7 @@ class ImapSession:
         await self.do(lambda _: None)
 
     def cut(self) -> None:
-        """Break the connection off, whoever is using it."""
+        """Close the connection's socket, also during use."""
         self._closed = True
         for client in self._clients:
             with suppress(OSError, AttributeError):  # no socket yet: its making is bounded by itself
@@ -196,7 +196,7 @@ class ImapSession:
 
 
 class ImapServer:
-    """The mailbox server: sessions on a small pool of threads of its own."""
+    """The mailbox server: sessions on its own small pool of threads."""
 
     def __init__(self, server: MailServer, tls: ssl.SSLContext, *, deadline: float = 25, threads: int = 4) -> None:
         """Keep where it is; connections are made when they are needed.
@@ -214,7 +214,7 @@ class ImapServer:
 
     @asynccontextmanager
     async def session(self, *, deadline: float | None = None) -> AsyncIterator[ImapSession]:
-        """One connection, made by the first work and closed at the end."""
+        """Yield one connection, made by the first work and closed at the end."""
         session = ImapSession(self._threads, self._server, self._tls, deadline=deadline or self._deadline)
         try:
             yield session
@@ -222,7 +222,7 @@ class ImapServer:
             self._threads.submit(session.leave)
 
     async def do(self, work: Callable[[Mailboxes], Result], *, deadline: float | None = None) -> Result:
-        """One piece of work in a session of its own. Errors as in `ImapSession.do`."""
+        """Run one piece of work in a new session. Errors as in `ImapSession.do`."""
         async with self.session(deadline=deadline) as session:
             return await session.do(work)
 
@@ -232,6 +232,6 @@ class ImapServer:
 
 
 def _said(error: UnexpectedCommandStatusError) -> bytes:
-    """The server's words, for their codes only."""
+    """Return the server's words, for their codes only."""
     data = error.command_result[1] if len(error.command_result) > 1 else []
     return b" ".join(piece for piece in data or [] if isinstance(piece, bytes)).upper()

@@ -223,7 +223,7 @@ class ImapEmail(Email):
         sent = await self.ledger.once_outside(arguments, SendResult, act=act, verify=verify, settle=self._settle)
         try:
             copy = await self._filed(key, message_id)
-        except ServiceUnavailable:  # the mail is out and recorded as such; nobody may take it for failed
+        except ServiceUnavailable:  # the mail is sent and recorded, so the step must not fail
             copy = "missing"
         return sent.model_copy(update={"sent_copy": copy})
 
@@ -238,7 +238,7 @@ class ImapEmail(Email):
         )
 
     async def _origin(self, answered: str | None) -> Origin | None:
-        """The conversation that a reply joins, as far as the mailbox tells. Without it the reply goes out all the same."""
+        """Return the conversation that a reply joins, from the mailbox; without it the reply is sent anyway."""
         if answered is None:
             return None
         try:
@@ -294,7 +294,7 @@ class ImapEmail(Email):
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """A server that falls silent after it was told what to do may have done it."""
+    """Raise `OutcomeUnknown` for a server that does not answer after a command, since it may have executed it."""
     try:
         yield
     except ServiceUnavailable as error:
@@ -337,12 +337,12 @@ def _own_id(headers: bytes) -> str | None:
 
 
 def _named(headers: bytes, header: str) -> list[str]:
-    """Ids that may stand in a header of ours."""
+    """Return the ids that may be in a header of an outgoing mail."""
     return [name for name in named_ids(headers, header) if name.isascii() and len(name) <= 250]
 
 
 def _conversation(headers: bytes) -> list[str]:
-    """The ids by which other mails of a conversation are found: its first mail's, its own, and the last it names."""
+    """Return the ids that find other mails of a conversation: its first mail's, its own, and the last it names."""
     references = _named(headers, "references")
     names = [*references[:1], *_named(headers, "message-id"), *_named(headers, "in-reply-to"), *reversed(references)]
     return list(dict.fromkeys(names))[:_MOST_ASKED_FOR]

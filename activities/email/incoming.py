@@ -102,7 +102,7 @@ def parse(content: bytes, *, now: datetime, unnamed: str | None = None) -> Messa
 
 
 def own_id(seed: bytes, *, domain: str = OWN_DOMAIN) -> str:
-    """A message id that is the same for the same seed."""
+    """Return a message id that is the same for the same seed."""
     return f"<{hashlib.sha256(seed).hexdigest()[:40]}@{domain}>"
 
 
@@ -112,7 +112,7 @@ def is_message_id(text: str) -> bool:
 
 
 def named_ids(headers: bytes, header: str) -> list[str]:
-    """The message ids that a header of a mail names, in its order, each once; at most `_MAX_NAMED`."""
+    """Return the message ids that a header of a mail names, in its order, each once; at most `_MAX_NAMED`."""
     mail = BytesParser(EmailMessage, policy=_Careful()).parsebytes(headers, headersonly=True)
     found = _MESSAGE_ID.findall(plain(str(mail.get(header, ""))))
     return list(dict.fromkeys(found))[-_MAX_NAMED:]
@@ -153,7 +153,7 @@ def _message(mail: EmailMessage, unnamed: str, *, now: datetime) -> Message:
 
 
 def _message_id(mail: EmailMessage, unnamed: str) -> str:
-    """The mail's own id, or the given one. Ids of our own domain are ours to give: those are not believed."""
+    """Return the mail's own id, or the given one. Ids of our own domain are ours to give: those are not believed."""
     named = _named_id(mail, "message-id")
     return unnamed if named is None or named.lower().endswith(f"@{OWN_DOMAIN}>") else named
 
@@ -164,12 +164,12 @@ def _named_id(mail: EmailMessage, header: str) -> str | None:
 
 
 def _bounded(text: str) -> str:
-    """The beginning of a text of any length; one that was cut says so, since the rest is kept nowhere."""
+    """Return the beginning of a text of any length; one that was cut says so, since the rest is kept nowhere."""
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}\n[cut: the text has {len(text)} characters]"
 
 
 def _last_reference(mail: EmailMessage) -> str | None:
-    """The mail that this one answers, where only References says so."""
+    """Return the mail that this one answers, where only References says so."""
     return next(reversed(_MESSAGE_ID.findall(plain(str(mail.get("references", ""))))), None)
 
 
@@ -205,13 +205,13 @@ def _by_semicolons(mail: EmailMessage, header: str) -> list[str]:
 
 
 def _as_written(mail: EmailMessage, header: str) -> str:
-    """The first header of that name on one line, before the parser makes its own of it."""
+    """Return the first header of that name on one line, before the parser makes its own of it."""
     found = (str(value) for name, value in mail.raw_items() if name.lower() == header)
     return " ".join(next(found, "")[:_MOST_PARSED].split())
 
 
 def _date(mail: EmailMessage, *, now: datetime) -> datetime:
-    """The date in UTC: as the sender wrote it, else as the last server noted it, else today's.
+    """Return the date in UTC: as the sender wrote it, else as the last server noted it, else today's.
 
     A mail from the future would stay on top of the inbox for ever, so its own date does not count.
     """
@@ -224,7 +224,7 @@ def _date(mail: EmailMessage, *, now: datetime) -> datetime:
 
 
 def _moment(written: str) -> datetime | None:
-    """A date in the form of mails, or in ISO 8601; without a zone it is in UTC."""
+    """Return a date in the form of mails, or in ISO 8601; without a zone it is in UTC."""
     text = _COMMENT.sub(" ", written).strip()
     for read in (_by_rfc, datetime.fromisoformat):
         try:
@@ -243,7 +243,7 @@ def _by_rfc(text: str) -> datetime:
 
 
 def _leaves(part: MIMEPart) -> Iterator[MIMEPart]:
-    """The parts that hold content. A forwarded mail is one leaf: its text is not this mail's."""
+    """Yield the parts that hold content. A forwarded mail is one leaf: its text is not this mail's."""
     if not _holds_parts(part):
         yield part
         return

@@ -12,7 +12,7 @@ from retinue.store import Store
 
 
 def over_mail_server(store: Store, settings: EmailSettings) -> tuple[Email, Callable[[], None]]:
-    """The tools, and what ends their threads.
+    """Return the tools, and what ends their threads.
 
     Raises:
         ServiceRefused: `EMAIL_CA_FILE` cannot be used.

@@ -52,7 +52,7 @@ _ORDER: Final = (Folder.INBOX, Folder.ARCHIVE, Folder.DRAFTS, Folder.SENT)
 
 @dataclass(frozen=True)
 class Place:
-    """Where exactly a mail stands. A server that renumbers a mailbox gives it a new `validity`."""
+    """The exact position of a mail. A server that renumbers a mailbox gives it a new `validity`."""
 
     folder: Folder
     mailbox: str
@@ -60,7 +60,7 @@ class Place:
     uid: int
 
     def as_id(self) -> str:
-        """The id of a mail that has none of its own, or shares it with another. Nobody outside can give such ids."""
+        """Return the id of a mail without a unique one; a sender cannot choose such ids."""
         return f"<{self.folder.value}.{self.validity}.{self.uid}@{OWN_DOMAIN}>"
 
 
@@ -87,7 +87,7 @@ class Mailboxes:
         self._listed: list[FolderInfo] | None = None
 
     def search(self, folder: Folder, *, words: Sequence[str], unread: bool | None, limit: int) -> list[Fetched]:
-        """The newest mails, by arrival, that contain every word; with as much of each as a list shows."""
+        """Return the newest mails, by arrival, that contain every word; with as much of each as a list shows."""
         mailbox = self.name_of(folder)
         if mailbox is None:
             return []
@@ -96,7 +96,7 @@ class Mailboxes:
         return self._fetch(folder, mailbox, validity, uids, most=GLANCE)
 
     def fetch(self, place: Place, *, most: int) -> Fetched:
-        """One mail, at most `most` bytes of it.
+        """Return one mail, at most `most` bytes of it.
 
         Raises:
             NotFound: It is not there any more.
@@ -108,7 +108,7 @@ class Mailboxes:
         return found[0]
 
     def locate(self, message_id: str) -> Place:
-        """Where the mail of that id stands. Of several with one id, the one that came first to the first folder.
+        """Return the position of the mail with this id; of several, the first one in the first folder.
 
         Raises:
             NotFound: There is none in any of our folders.
@@ -122,7 +122,7 @@ class Mailboxes:
         raise NotFound("there is no mail with that message_id", hint="email.search shows the message_id of every mail")
 
     def find(self, folder: Folder, mailbox: str, message_id: str) -> list[Place]:
-        """The mails of that very id in one mailbox, first come first. A missing mailbox holds none."""
+        """Return the mails of that very id in one mailbox, first come first. A missing mailbox holds none."""
         try:
             validity = self._select(mailbox)
         except MailboxFolderSelectError:
@@ -188,7 +188,7 @@ class Mailboxes:
         self._expunge(uid)
 
     def name_of(self, folder: str) -> str | None:
-        """The server's name for one of our folders: by its special-use flag, else by the usual names."""
+        """Return the server's name for one of our folders: by its special-use flag, else by the usual names."""
         if folder == Folder.INBOX:
             return "INBOX"
         listed = self._list()
@@ -292,13 +292,13 @@ def _anywhere(word: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A quoted string; line breaks, which would end the command, become blanks."""
+    """Return a quoted string; line breaks, which would end the command, become blanks."""
     escaped = " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _leaf(info: FolderInfo) -> str:
-    """The last part of a folder's name; the outer parts are the server's way of keeping all under INBOX."""
+    """Return the last part of a folder's name; the outer parts are the server's way of keeping all under INBOX."""
     return info.name.rsplit(info.delim, 1)[-1].lower() if info.delim and info.delim != "NIL" else info.name.lower()
 
 

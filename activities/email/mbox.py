@@ -18,7 +18,7 @@ def is_mbox(beginning: bytes) -> bool:
 
 
 def mails_of(content: bytes) -> list[bytes]:
-    """The mails of a file: those of an mbox without their separators, or the one that the file is."""
+    """Return the mails of a file: those of an mbox without their separators, or the one that the file is."""
     if not is_mbox(content):
         return [content]
     starts = [found.span() for found in _SEPARATOR.finditer(content)]

@@ -62,5 +62,5 @@ def letter(
 
 
 def message_id_for(key: str, *, sender: str) -> str:
-    """The id of the mail that a step writes: the same for every attempt, and in the domain of its sender."""
+    """Return the id of the mail that a step writes: the same for every attempt, and in the domain of its sender."""
     return own_id(key.encode(), domain=sender.rpartition("@")[2].lower())

@@ -60,7 +60,7 @@ _STATE = Enum(
 
 
 class Outgoing(EmailBase, table=True):
-    """One mail that goes out over a mail server, from its first attempt until its copy stands in Sent.
+    """One outgoing mail over a mail server, from its first attempt until its copy is in Sent.
 
     Whether it was sent is decided by the ledger alone. This row keeps the mail's bytes the same over all attempts, and
     remembers that a copy is owed.

@@ -14,7 +14,7 @@ from retinue.effect_status import first_key
 from retinue.store import Store
 
 _FILING = timedelta(seconds=60)
-"""After this long whoever files a copy counts as dead."""
+"""After this time a worker that files a copy counts as dead."""
 
 
 class Outbox:
@@ -48,7 +48,7 @@ class Outbox:
         await self._change(key, OutboxState.SENT, only_from=(OutboxState.PREPARED,))
 
     async def claim_copy(self, key: str) -> bytes | None:
-        """The mail to put into Sent, for one attempt at a time; None where that is done or being done."""
+        """Return the mail to put into Sent, for one attempt at a time; None where that is done or being done."""
         claimed = await self._change(key, OutboxState.FILING, only_from=(OutboxState.SENT,)) or await self._change(
             key, OutboxState.FILING, only_from=(OutboxState.FILING,), older_than=_FILING
         )
@@ -60,7 +60,7 @@ class Outbox:
         await self._change(key, OutboxState.SENT, only_from=(OutboxState.FILING,))
 
     async def filed(self, key: str) -> None:
-        """The copy stands in Sent; its bytes are not needed any more."""
+        """Record that the copy is in Sent, and drop its bytes."""
         await self._change(key, OutboxState.FILED, only_from=(OutboxState.FILING,), content=b"")
 
     async def state(self, key: str) -> OutboxState | None:
@@ -74,7 +74,7 @@ class Outbox:
             return await session.get(Relocation, key)
 
     async def pin(self, row: Relocation) -> Relocation:
-        """Keep which mail a step means. Where another attempt did so first, that stands."""
+        """Record which mail a step refers to; the first attempt's record counts."""
         try:
             async with self._store.write() as session:
                 session.add(row)

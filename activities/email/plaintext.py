@@ -34,7 +34,7 @@ def one_line(text: str, *, limit: int) -> str:
 
 
 def folded(text: str) -> str:
-    """The form in which words are compared: `STRASSE` finds `Straße`, and `fi` finds its ligature."""
+    """Return the form in which words are compared: `STRASSE` finds `Straße`, and `fi` finds its ligature."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", _few_marks(text)).casefold())
 
 
@@ -72,7 +72,7 @@ def _closed_tags_only(html: str) -> str:
 
 
 def _outside_comments(html: str) -> Iterator[str]:
-    """What browsers show: `<!-->` and `<!--->` are comments of their own, so `<!--[if !mso]><!-->` hides nothing."""
+    """Return what browsers show: `<!-->` and `<!--->` are whole comments, so `<!--[if !mso]><!-->` hides nothing."""
     at = 0
     while (begin := html.find("<!--", at)) >= 0:
         yield html[at:begin]

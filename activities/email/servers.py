@@ -53,7 +53,7 @@ class MailServer:
         )
 
     def no_encryption(self) -> ServiceRefused:
-        """It offers no STARTTLS, so nothing was told to it."""
+        """Return the error that the server offers no STARTTLS, so that nothing was sent to it."""
         return ServiceRefused(
             f"{self.name} does not offer a secure connection (STARTTLS), and without one it gets no password",
             hint=f"{self.setting} may begin with {self.protocol.lower()}s:// instead; ?starttls=false at its end allows "

@@ -1,7 +1,7 @@
 r"""Handing one mail over to a mail server, so that afterwards it is known what happened, or known that it is not.
 
 The server takes a mail over when it has read the final dot of DATA (RFC 5321, 4.2.5). Whatever goes wrong before that
-dot means that nothing was sent; so does a refusal after it. Only silence after it leaves the outcome in the dark.
+dot means that nothing was sent; so does a refusal after it. Only silence after it leaves the outcome unknown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Submission:
     def __init__(
         self, server: MailServer, tls: ssl.SSLContext, *, before: float = 40, after: float = 30, settle: float = 40
     ) -> None:
-        """Keep where it is; every mail has a connection of its own.
+        """Configure the server; every mail has its own connection.
 
         Args:
             server: Where, and as whom.
@@ -92,7 +92,7 @@ class Submission:
             use_tls=server.security is Security.TLS,
             start_tls=server.security is Security.STARTTLS,
             tls_context=None if server.security is Security.PLAIN else self._tls,
-            local_hostname="[127.0.0.1]",  # our real name is nobody's business and would need a look-up
+            local_hostname="[127.0.0.1]",  # the real host name is private and would need a look-up
             timeout=self._before,
         )
 

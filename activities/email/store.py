@@ -1,4 +1,4 @@
-"""The own mailbox: mails in the capability's database. It knows nothing of tools, plans or Temporal."""
+"""The own mailbox: mails in the capability's database, independent of tools, plans and Temporal."""
 
 from sqlalchemy import delete, func, or_
 from sqlalchemy.exc import IntegrityError
@@ -44,7 +44,7 @@ class MailStore:
         return None
 
     async def get(self, message_id: str) -> Message:
-        """One mail.
+        """Return one mail.
 
         Raises:
             NotFound: There is no mail of that id.
@@ -53,7 +53,7 @@ class MailStore:
             return await self.find(session, message_id)
 
     async def search(self, wish: SearchMail) -> list[Message]:
-        """The newest mails of one folder that contain every word of the query."""
+        """Return the newest mails of one folder that contain every word of the query."""
         query = select(Message).where(col(Message.folder) == wish.folder)
         for word in folded(wish.query or "").split():
             query = query.where(col(Message.haystack).contains(word, autoescape=True))
@@ -64,7 +64,7 @@ class MailStore:
             return list((await session.exec(newest_first)).all())
 
     async def thread(self, message_id: str) -> list[Message]:
-        """A mail, the mails that it answers, and the mails that answer one of these; at most `MOST_IN_THREAD`.
+        """Return a mail, the mails that it answers, and the mails that answer one of these; at most `MOST_IN_THREAD`.
 
         Raises:
             NotFound: There is no mail of that id.
@@ -91,7 +91,7 @@ class MailStore:
         session.add(message)
 
     async def find(self, session: AsyncSession, message_id: str) -> Message:
-        """One mail within the caller's transaction.
+        """Return one mail within the caller's transaction.
 
         Raises:
             NotFound: There is no mail of that id.

@@ -32,7 +32,7 @@ def notice(settings: EmailSettings | None = None) -> str:
 
 
 def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
-    """The worker's part of this capability: its tools, and a mailbox that is open while the worker runs."""
+    """Return the worker's part of this capability: its tools, and a mailbox that is open while the worker runs."""
     settings = settings or EmailSettings()
     store = MailStore(settings.database_url)
     tools: Email

@@ -98,7 +98,7 @@ class Server(BaseModel):
         return self.tools.get(tool, self.tools.get("*", ToolRules())) or None
 
     def expanded(self, environment: Mapping[str, str] = os.environ) -> Server:
-        """The server with `${VARIABLE}` and `${VARIABLE:-default}` replaced.
+        """Return the server with `${VARIABLE}` and `${VARIABLE:-default}` replaced.
 
         Raises:
             InvalidArguments: A variable is not set.
@@ -130,14 +130,14 @@ class Server(BaseModel):
 
 
 def file() -> Path | None:
-    """The configuration: what `RETINUE_MCP_CONFIG` names, else `mcp.json` in the data folder if it is there."""
+    """Return the configuration: what `RETINUE_MCP_CONFIG` names, else `mcp.json` in the data folder if it is there."""
     settings = RetinueSettings()
     default = settings.data_dir / "mcp.json"
     return settings.mcp_config or (default if default.is_file() else None)
 
 
 def names(taken: Collection[str]) -> list[str]:
-    """The servers that can be served, sorted. What is wrong with others is logged, and holds nobody else up.
+    """Return the servers that can be served, sorted; problems with others are logged.
 
     Args:
         taken: Names of capabilities that have a folder.
@@ -159,7 +159,7 @@ def names(taken: Collection[str]) -> list[str]:
 
 
 def server(name: str, taken: Collection[str]) -> Server:
-    """One server, as it is written.
+    """Return one server, as it is written.
 
     Raises:
         InvalidArguments: It is not there, or something is wrong with it; the message says what.

@@ -1,4 +1,4 @@
-"""One session with an MCP server, shared by all calls of a worker: opened when it is needed, and anew when it was lost."""
+"""One session with an MCP server, shared by all calls of a worker; opened when needed and again after a loss."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Failed(RetinueError):
 
 
 class Session:
-    """One session, held open by a task of its own: what enters the SDK's contexts must also leave them."""
+    """One session, held open by its own task, since the SDK's contexts must be exited by the task that entered them."""
 
     def __init__(self, name: str, server: Server, changed: asyncio.Event) -> None:
         self._name = name
@@ -81,7 +81,7 @@ class Session:
         self._over = asyncio.Event()
         self._wire = WatchedTransport()
         self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-        # a context of its own: not that of the first call, whose fate it would note
+        # its own context, not the first call's, whose outcome it would record
         self._task = asyncio.get_running_loop().create_task(self._hold(), context=Context())
 
     @property
@@ -96,7 +96,7 @@ class Session:
         return one_line(f"mcp-{info.version if info and info.version else 1}", 40)
 
     async def ready(self) -> Client:
-        """The client, once the server has greeted.
+        """Return the client, once the server has greeted.
 
         Raises:
             ServiceUnavailable: It does not start, or does not answer.
@@ -145,7 +145,7 @@ class Session:
             )
             if not self._opened.done():
                 self._opened.set_exception(error)
-                self._opened.exception()  # marks it as seen: perhaps nobody waits any more
+                self._opened.exception()  # mark it as retrieved, since there may be no waiter any more
         finally:
             self._over.set()
             self._changed.set()
@@ -190,7 +190,7 @@ class Session:
             await asyncio.sleep(_LISTEN_AGAIN)
 
     async def tools(self) -> list[Tool]:
-        """All tools, in the server's order; at most twice as many as a manifest holds.
+        """Return all tools, in the server's order; at most twice as many as a manifest holds.
 
         Raises:
             ServiceUnavailable: The server does not answer, or answers nonsense.
@@ -305,7 +305,7 @@ class Connection:
         """Set when the tools may be others than before."""
 
     async def session(self) -> Session:
-        """The session, opened if there is none. Errors as for `Session.ready`."""
+        """Return the session, opened if there is none. Errors as for `Session.ready`."""
         if self._session is None or self._session.over:
             self._session = Session(self._name, self._server, self.changed)
         session = self._session
@@ -319,7 +319,7 @@ class Connection:
 
 
 def _why(error: BaseException) -> str:
-    """The kind of the trouble; not its words, which may be the server's, or hold an address with a secret."""
+    """Return the kind of the trouble; not its words, which may be the server's, or hold an address with a secret."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, FileNotFoundError):

@@ -41,7 +41,7 @@ FATE: ContextVar[Fate | None] = ContextVar("mcp_call_fate", default=None)
 
 
 def http_client(server: Server, transport: WatchedTransport) -> httpx2.AsyncClient:
-    """A client with the server's headers. It follows no redirects; the SDK follows those within the origin."""
+    """Return a client with the server's headers. It follows no redirects; the SDK follows those within the origin."""
     return httpx2.AsyncClient(
         transport=transport,
         headers={
@@ -66,7 +66,7 @@ class WatchedTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request; note what became of it."""
         fate = _of_the_call(FATE.get())
-        # From here on it counts as sent: whoever gives up waiting cannot know better.
+        # from here on it counts as sent, since a caller that stops waiting cannot know
         before, fate.sent, fate.status = fate.sent, True, None
         try:
             response = await self._inner.handle_async_request(request)
@@ -106,7 +106,7 @@ def _of_the_call(fate: Fate | None) -> Fate:
 
 
 async def _bounded(response: httpx2.Response) -> bytes | None:
-    """The body; None where it is longer than anybody may answer."""
+    """Return the body; None where it is longer than anybody may answer."""
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     content = bytearray()
     async for chunk in response.stream:

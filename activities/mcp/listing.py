@@ -18,7 +18,7 @@ from mcp_types import JSONRPCResponse, Tool
 from pydantic import ValidationError
 
 _OPTIONAL = ("annotations", "icons", "execution", "_meta", "title", "description")
-"""Parts of a tool without which it can be called all the same."""
+"""Parts of a tool that a call does not need."""
 
 
 class LeftOut(dict[str, str]):
@@ -27,7 +27,7 @@ class LeftOut(dict[str, str]):
 
 @contextlib.asynccontextmanager
 async def mended(transport: AbstractAsyncContextManager[Any], left_out: LeftOut) -> AsyncIterator[tuple[Any, Any]]:
-    """A transport whose lists of tools hold only tools that the SDK takes; `left_out` names the others."""
+    """Yield a transport whose lists of tools hold only tools that the SDK takes; `left_out` names the others."""
     async with transport as (read, write):
         yield _Reading(read, left_out), write
 
@@ -46,7 +46,7 @@ class _Reading:
         return context
 
     async def receive(self) -> SessionMessage | Exception:
-        """The next message."""
+        """Return the next message."""
         return self._mended(await self._stream.receive())
 
     async def aclose(self) -> None:
@@ -101,7 +101,7 @@ class _Reading:
 
 
 def _of_object(schema: Any) -> dict[str, Any] | None:
-    """A schema of an object; one that says nothing allows every object."""
+    """Return a schema of an object; one that says nothing allows every object."""
     if schema is None or schema is True:
         return {"type": "object"}
     if not isinstance(schema, dict) or schema.get("type", "object") not in ("object", ["object"]):

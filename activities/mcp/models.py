@@ -11,7 +11,7 @@ from retinue.store import UtcDateTime
 
 
 class McpBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
-    """Base of these tables: a registry of its own keeps them apart from other capabilities' tables."""
+    """Base of these tables; its own registry separates them from other capabilities' tables."""
 
 
 class PinnedTool(McpBase, table=True):

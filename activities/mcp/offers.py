@@ -82,7 +82,7 @@ def fingerprint(tool: Tool) -> str:
 
 
 def words(tool: Tool, redaction: Redaction) -> str:
-    """The description as planners and the operator see it."""
+    """Return the description as planners and the operator see it."""
     return clip(without_invisible(redaction.text(tool.description or "")).strip(), _MAX_DESCRIPTION)
 
 
@@ -176,7 +176,7 @@ def _result_schema(full_name: str, tool: Tool, redaction: Redaction) -> dict[str
 
 
 def _title(full_name: str, tool: Tool, rules: ToolRules, redaction: Redaction) -> str:
-    """Begins with the capability: a title is read by whoever approves, and a stranger's may pretend to be ours."""
+    """Return the title with the capability in front, since a stranger's title may imitate a built-in tool's."""
     theirs = tool.title or (tool.annotations and tool.annotations.title) or tool.name
     said = rules.title or redaction.text(theirs)
     return one_line(f"{full_name.partition('.')[0]}: {said}", _MAX_TITLE)
@@ -185,7 +185,7 @@ def _title(full_name: str, tool: Tool, rules: ToolRules, redaction: Redaction) -
 def _annotations(
     hints: ToolAnnotations | None, server: Server, rules: ToolRules, arguments: tuple[str, ...]
 ) -> Annotations:
-    """The operator's word, then the server's where it is trusted, then the careful default."""
+    """Return the operator's word, then the server's where it is trusted, then the careful default."""
     believed = hints if server.trust_annotations and hints is not None else ToolAnnotations()
 
     def decided(ruled: bool | None, hinted: bool | None, careful: bool) -> bool:
@@ -204,7 +204,7 @@ def _annotations(
 
 
 def _sensitive(rules: ToolRules, arguments: tuple[str, ...], *, open_world: bool) -> tuple[str, ...]:
-    """Nobody told us which arguments decide where data goes, so all of those that leave the house count as such."""
+    """Return the destination arguments: the configured ones, else all arguments of an open-world tool."""
     if rules.sensitive is not None:
         return tuple(name for name in rules.sensitive if name in arguments)
     return arguments if open_world else ()

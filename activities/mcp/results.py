@@ -96,7 +96,7 @@ def _mismatch(content: Any, schema: Mapping[str, Any]) -> str:
 
 
 def _shown(part: str | int) -> str:
-    """A part of a path: names may be the server's words, so only those that look like names are repeated."""
+    """Return a part of a path: names may be the server's words, so only those that look like names are repeated."""
     return str(part) if isinstance(part, int) or _PLAIN_NAME.fullmatch(part) else "?"
 
 

@@ -43,7 +43,7 @@ class Unusable(Exception):
 
 
 def fit(schema: object) -> dict[str, Any]:
-    """The part of an object's schema that can be used.
+    """Return the part of an object's schema that can be used.
 
     Raises:
         Unusable: It is no schema of an object (draft 2020-12), too large, too deep, or refers to the outside.
@@ -82,7 +82,7 @@ def _nodes(value: object, depth: int) -> Iterator[Mapping[str, Any]]:
 
 
 def _kept(node: object, depth: int) -> Any:
-    """One schema with what is known of it."""
+    """Return one schema with what is known of it."""
     if isinstance(node, bool):
         return node
     if not isinstance(node, dict):
@@ -98,7 +98,7 @@ def _kept(node: object, depth: int) -> Any:
 
 
 def _part(word: str, value: Any, depth: int) -> Any:
-    """A keyword's value, made fit; None where the keyword is left out."""
+    """Return a keyword's value, made fit; None where the keyword is left out."""
     if word in _VALUES:
         return None if _is_of_another_draft(word, value) else _value(word, value)
     if word == "description" and isinstance(value, str):

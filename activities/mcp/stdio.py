@@ -24,7 +24,7 @@ from activities.mcp.config import Server
 MAX_LINE_BYTES = 12 * 1024 * 1024
 """An answer of 3 MiB often takes 6: once as text and once as structured content."""
 _GRACE = 2.0
-"""Seconds that the process may take to end by itself, and again after it was told to."""
+"""Seconds that the process may take to end after its input closes, and again after a signal."""
 
 Incoming = MemoryObjectSendStream[SessionMessage | Exception]
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]

@@ -82,7 +82,7 @@ class Pins:
         )
 
     async def changed(self) -> list[PinnedTool]:
-        """The tools of which the server says something else than what was accepted."""
+        """Return the tools of which the server says something else than what was accepted."""
         async with self._store.read() as session:
             return [pin for pin in (await self._all(session)).values() if pin.changed]
 

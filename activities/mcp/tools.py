@@ -125,7 +125,7 @@ class McpTools:
             raise InvalidArguments(f"these arguments of {name} do not fit its schema: {', '.join(places)[:300]}")
         done = await (self._ask(offer, arguments) if offer.spec.annotations.read_only else self._do(offer, arguments))
         if done.failure and done.acted and not offer.spec.annotations.read_only:
-            raise OutcomeUnknown(done.failure)  # as a failure it would be planned anew, and done twice
+            raise OutcomeUnknown(done.failure)  # as a failure it would be planned again, and done twice
         if done.failure:
             raise ServiceRefused(done.failure)
         return done.result

@@ -1,4 +1,4 @@
-"""What a chat completion says. The SDK does not check the shape of what it parses, so nothing here is taken on trust."""
+"""Reads chat completions, with all checks, since the SDK does not validate what it parses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Said:
 
 
 def text_of(completion: ChatCompletion, *, quotes: bool = False) -> str:
-    """The text of an answer, without the thoughts before it.
+    """Return the text of an answer, without the thoughts before it.
 
     Args:
         completion: As it came.
@@ -54,7 +54,7 @@ def text_of(completion: ChatCompletion, *, quotes: bool = False) -> str:
 
 
 def json_of(completion: ChatCompletion, name: str, *, quotes: bool = False) -> str:
-    """The text of an answer in which JSON stands, as the model wrote it.
+    """Return the text of an answer that contains JSON, as the model wrote it.
 
     Some servers carry out a schema as a function that the model must call, or put JSON where its thoughts belong.
 
@@ -70,7 +70,7 @@ def json_of(completion: ChatCompletion, name: str, *, quotes: bool = False) -> s
 
 
 def said_by(completion: ChatCompletion) -> Said:
-    """The text and the calls of an answer.
+    """Return the text and the calls of an answer.
 
     Raises:
         Failure: As `text_of`; also with MalformedAnswer for calls that are none.
@@ -109,7 +109,7 @@ def marked(text: str) -> str:
 
 
 def _so_far(message: ChatCompletionMessage) -> str:
-    """What stands of an answer that was cut; nothing where only thoughts do."""
+    """Return the text of an answer that was cut; empty if it has only thoughts."""
     try:
         return without_thoughts(_content(message))[:MAX_ANSWER_CHARS]
     except MalformedAnswer:
@@ -163,7 +163,7 @@ def _no_text(message: ChatCompletionMessage, *, quotes: bool) -> ModelError:
 
 
 def _content(message: ChatCompletionMessage) -> str:
-    """The text, or the texts of a list of parts; thoughts and other parts are left out."""
+    """Return the text, or the texts of a list of parts; thoughts and other parts are left out."""
     content: Any = message.content
     if isinstance(content, str):
         return whole(content)

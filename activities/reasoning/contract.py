@@ -1,4 +1,4 @@
-"""What the language model offers to the rest of Retinue, as one more capability."""
+"""Contract of the reasoning capability, which wraps the language model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MODEL_OPTIONS = ToolOptions(start_to_close=75, heartbeat=15, attempts=4, first_r
 
 
 class UsedSoFar(BaseModel):
-    """What all attempts of an activity used so far: carried by its heartbeats, and by the details of its failure."""
+    """The usage of all attempts of an activity so far, sent in its heartbeats and in the details of its failure."""
 
     used_so_far: Usage
 
 
 class RefusedPlan(BaseModel):
-    """A plan that failed validation, so that the model can mend it."""
+    """A plan that failed validation, for the model to correct."""
 
     answer: str = Field(description="what the model wrote, at most 16,000 characters")
     problems: list[str]
@@ -55,9 +55,9 @@ class PlanRequest(BaseModel):
     last_round: bool = Field(True, description="no further round will follow")
     may_be_empty: bool = Field(False, description="an empty plan says that nothing more is to be done")
     progress: list[Progress] = Field(default_factory=list, description="the steps of earlier rounds")
-    transcript: Transcript | None = Field(None, description="where the earlier conversation is kept")
+    transcript: Transcript | None = Field(None, description="where the earlier conversation is stored")
     with_schemas: bool = Field(False, description="bind every step with its argument schema")
-    worst_case: bool = Field(False, description="tell what one request can cost at most")
+    worst_case: bool = Field(False, description="return what one request can cost at most")
 
 
 class PlanResult(BaseModel):
@@ -97,7 +97,7 @@ class Draft(BaseModel):
     """A text that a model is still writing: what the heartbeats of `reply` and `compose` carry."""
 
     attempt: int = Field(description="of the activity; while the next one begins, Temporal still shows the last one's")
-    number: int = Field(description="which text of the attempt it is: when another model steps in, it begins anew")
+    number: int = Field(description="which text of the attempt it is; another model begins a new one")
     text: str = Field(description="its beginning, as far as it goes", repr=False)
 
 
@@ -132,7 +132,7 @@ class WantedField(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="under which it stands in the result's `values`")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="its name in the result's `values`")
     kind: FieldKind = Field(
         description="'text' (one line), 'moment' (ISO 8601 with offset), 'date', 'number' or 'address' (of mail)"
     )
@@ -159,7 +159,7 @@ class ExtractResult(BaseModel):
 
 
 class ToolCall(BaseModel):
-    """One call that an agent wants to have made. It is a wish: code decides whether it happens."""
+    """One call that an agent requests; code decides whether it happens."""
 
     call_id: str = Field(max_length=200)
     tool: str = Field(max_length=200, description="full name, such as calendar.list_events")
@@ -167,7 +167,7 @@ class ToolCall(BaseModel):
 
 
 class CallOutcome(BaseModel):
-    """What became of a wished call: its result, or why there is none."""
+    """The outcome of a requested call: its result, or why there is none."""
 
     call_id: str
     content: JsonValue
@@ -187,7 +187,7 @@ class ConverseRequest(BaseModel):
 
 
 class ConverseResult(BaseModel):
-    """What the agent said: its answer, or the calls that it wants."""
+    """An agent's output: its answer, or the calls that it requests."""
 
     text: str | None = None
     calls: list[ToolCall] = Field(default_factory=list)
@@ -196,7 +196,7 @@ class ConverseResult(BaseModel):
 
 
 class ModelPause(BaseModel):
-    """A model that is not asked before a moment, since its endpoint asked for that (HTTP 429, or 503 with Retry-After)."""
+    """A model that is paused at its endpoint's request (HTTP 429, or 503 with Retry-After)."""
 
     model: str = Field(description="the model and its endpoint, as in gpt-5-mini@api.openai.com/v1")
     until: Moment
@@ -211,7 +211,7 @@ class PausesRequest(BaseModel):
 
 
 class PausesResult(BaseModel):
-    """The models that are left alone now."""
+    """The paused models."""
 
     pauses: list[ModelPause]
 
@@ -246,13 +246,13 @@ class Reasoning(Capability):
     @tool(title="Think", annotations=READ, options=MODEL_OPTIONS, plannable=False)
     @abstractmethod
     async def converse(self, request: ConverseRequest) -> ConverseResult:
-        """One turn of a capability's own agent: it reads what its calls gave, and answers or wishes for more calls."""
+        """Take one turn of a capability's own agent: it reads its calls' outcomes, and answers or requests more calls."""
 
     @activity.defn(name="reasoning.pauses")
     @tool(title="Pauses of models", annotations=READ, options=ToolOptions(start_to_close=10), plannable=False)
     @abstractmethod
     async def pauses(self, request: PausesRequest) -> PausesResult:
-        """List the models that endpoints asked to leave alone, and end these pauses where that is wished."""
+        """List the models that are paused at their endpoints' request, and end these pauses if requested."""
 
     @activity.defn(name="reasoning.compose")
     @tool(title="Write a text", summary="{instruction}", annotations=_TEXT, options=MODEL_OPTIONS)
@@ -267,5 +267,5 @@ class Reasoning(Capability):
         """Read named values out of data, such as the time of a meeting out of a mail: /values/start.
 
         It never guesses: a value that the data does not state clearly is missing, and the step fails unless the field is
-        optional. The values come from whoever wrote the data.
+        optional. The values are as trustworthy as the data.
         """

@@ -1,7 +1,7 @@
-"""What a model has written so far, told while it goes on: in the activity's heartbeats, so nothing enters the history.
+"""Reports a model's unfinished text in the activity's heartbeats, which do not enter the history.
 
-Nobody knows here whether anybody reads. So an answer that comes at once is not told at all, a long one a few times a
-second, and only its beginning: each heartbeat is a row that Temporal writes.
+Each heartbeat is a row that Temporal writes, and there may be no reader. So a fast answer is not reported, a long one a few
+times a second, and only its beginning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from retinue.activity_adapter import tell_progress
 from retinue.text import whole
 
 MAX_CHARS = 16 * 1024
-"""Of a text that are told before it is finished."""
+"""The most characters of an unfinished text that are reported."""
 EVERY = 0.3
 """Seconds between two heartbeats that tell of it, and before the first."""
 THROTTLE = timedelta(seconds=0.2)
@@ -55,7 +55,7 @@ class Writing:
             self._timer = asyncio.get_running_loop().call_later(EVERY, self._tell)
 
     def stop(self) -> None:
-        """Tell no more: what comes next is the whole text."""
+        """Stop reporting, since the whole text follows."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -68,7 +68,7 @@ class Writing:
 
 @contextmanager
 def writing() -> Iterator[Writing | None]:
-    """For the running activity; None where there is none, since then nobody could be told."""
+    """Return the draft of the running activity; None outside of one."""
     if not activity.in_activity():
         yield None
         return

@@ -29,7 +29,7 @@ from retinue.network.connection_errors import unreachable
 NO_COMPLETION = "the language model's service did not answer with a chat completion"
 _DEFAULT_PAUSE = 5.0
 _LONGEST_TOLD = 1e9
-"""Seconds: what a header may ask for and a person be told. How much of it is kept is a setting."""
+"""The longest pause in seconds that is read from a header; a setting bounds how much of it is honoured."""
 _ABOUT_FORMAT = ("response_format", "json_schema", "json schema", "json_object", "structured output", "guided")
 _ABOUT_LENGTH = re.compile(
     # llama.cpp: exceed_context_size_error; OpenAI: context_length_exceeded; Ollama, LM Studio, SGLang, vLLM, TGI, Mistral,
@@ -59,7 +59,7 @@ _MOST_READ = 4096
 
 
 class Why(StrEnum):
-    """What a failure means for the other models."""
+    """The cause of a failure, which decides whether other models are asked."""
 
     SERVICE = "the service"
     FORMAT = "the form in which JSON was asked for"
@@ -70,7 +70,7 @@ class Why(StrEnum):
 
 
 class Failure(Exception):
-    """What went wrong at one model. It stays inside this capability: others see `error`."""
+    """A failure at one model, internal to this capability; callers see `error`."""
 
     def __init__(
         self, error: RetinueError, why: Why = Why.SERVICE, *, text: str = "", heard: int | None = None
@@ -179,7 +179,7 @@ class Endpoint:
         return self.used(read, 0, written, estimated=read + written)
 
     def used(self, input_tokens: int, cached_tokens: int, output_tokens: int, *, estimated: int = 0) -> ModelUse:
-        """One request with so many tokens, and what it costs."""
+        """Return one request with so many tokens, and what it costs."""
         return ModelUse(
             requests=1,
             input_tokens=input_tokens,

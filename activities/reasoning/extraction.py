@@ -38,7 +38,7 @@ class Model(Protocol):
     """What is needed of the language model."""
 
     async def complete(self, messages: Any, *, response_format: dict[str, Any] | None = None) -> tuple[str, Usage]:
-        """One request and the text of its answer."""
+        """Return one request and the text of its answer."""
 
 
 async def extract(model: Model, request: ExtractRequest, *, now: datetime) -> ExtractResult:

@@ -1,8 +1,8 @@
-"""The language model as the tools see it: several models, of which the first that can answers.
+"""The language model for the tools: several models with fallback.
 
-One that cannot be reached, refuses, or wants a pause that is too long is passed over, at once and within the same
-attempt; it then stands back for a while. What is wrong with the request itself is passed on only to a model that may
-take it. A pause that an endpoint asked for is kept by all workers.
+A model that is unreachable, refuses, or asks for too long a pause is skipped within the same attempt, and for a while asked
+last. A request that one model cannot take goes only to models that may take it. All workers honour a pause that an endpoint
+asked for.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _log = logging.getLogger("retinue.reasoning")
 
 @dataclass(frozen=True)
 class _Question(Generic[_Answer]):
-    """What is asked, of whichever model: how the request is put to it, and how its answer is read."""
+    """A request for any model: how to send it, and how to read its answer."""
 
     put: Callable[[Structured], _Request]
     read: Callable[[ChatCompletion], _Answer]
     text: Writing | None = None
-    """Told what is written while it is written."""
+    """Called with the text while the model writes it."""
     cut: Callable[[str], _Answer] | None = None
-    """Makes an answer of what a model wrote up to its limit, where that is better than none."""
+    """Makes an answer of a text that was cut at the model's limit, if that is useful."""
 
 
 class LanguageModel:
@@ -83,7 +83,7 @@ class LanguageModel:
             await endpoint.close()
 
     async def pauses(self, *, end: bool) -> list[ModelPause]:
-        """List the models that are left alone now, after ending these pauses where that is wished.
+        """List the paused models, after ending their pauses if requested.
 
         Raises:
             ServiceUnavailable: The database does not answer.
@@ -178,7 +178,7 @@ class LanguageModel:
     async def _answer(
         self, specs: Sequence[ModelSpec], question: _Question[_Answer], tries: Tries | None
     ) -> tuple[_Answer, Usage]:
-        """The answer of the first model that has one."""
+        """Return the answer of the first model that has one."""
         course = _Course(specs[0], tries or Tries(len(specs)))
         order = sorted(specs, key=self._since)
         for place, spec in enumerate(order):
@@ -274,7 +274,7 @@ class LanguageModel:
         later: int,
         heard: Callable[[str], None] | None,
     ) -> ChatCompletion:
-        """The completion; a request that fails is counted too."""
+        """Return the completion; a request that fails is counted too."""
         try:
             return await endpoint.create(messages, extra, within=course.tries.seconds(later=later), heard=heard)
         except Failure as failure:
@@ -303,13 +303,13 @@ class LanguageModel:
         return failed if failed and time.monotonic() - failed < STANDS_BACK else 0.0
 
     def _passes_on(self, failure: Failure, tries: Tries) -> bool:
-        """Whether what went wrong may go right with another model."""
+        """Whether another model may succeed."""
         if isinstance(failure.error, ServiceBusy):
             return failure.error.retry_after > self._patience or tries.is_last()
         return failure.why is Why.CUT or not isinstance(failure.error, CutAnswer | RefusedAnswer)
 
     def _told(self, spec: ModelSpec, course: _Course) -> list[str]:
-        """That another model answered than the first choice, and why."""
+        """Return the sentence that another model than the first choice answered, and why."""
         if spec == course.first:
             return []
         reasons = [_reason(failure.error) for failed, failure in course.failures if failed == course.first]
@@ -343,7 +343,7 @@ class _Course:
         self._meter.add(spec.label, use)
 
     def error(self) -> RetinueError:
-        """What is reported when no model answered: what may pass by itself, the soonest, else what the first choice said."""
+        """Return the error when no model answered: the transient one that ends soonest, else the first choice's."""
         found = [(spec, failure.error) for spec, failure in self.failures]
         retryable = [(spec, error) for spec, error in found if error.retryable]
         spec, error = min(retryable, key=lambda pair: _pause(pair[1])) if retryable else found[0]
@@ -364,7 +364,7 @@ def _reason(error: RetinueError) -> str:
 
 
 def _may_take(other: ModelSpec, spec: ModelSpec, failure: Failure) -> bool:
-    """Whether a model may take what another one could not: only the size of a request or an answer tells. Unknown may."""
+    """Whether a model may succeed where another one failed, by its known limits; True if they are unknown."""
     if failure.why is Why.LENGTH and other.max_input_tokens and spec.max_input_tokens:
         return other.max_input_tokens > spec.max_input_tokens
     return failure.why is not Why.CUT or other.max_output_tokens > spec.max_output_tokens

@@ -124,11 +124,11 @@ class ModelRouting:
             self._warn(listed, variable)
 
     def models_for(self, duty: Duty) -> tuple[ModelSpec, ...]:
-        """The models that plan, or that write texts: the first choice, then those that step in."""
+        """Return the models that plan, or that write texts: the first choice, then those that step in."""
         return self._duties[duty]
 
     def models_of(self, agent: str) -> tuple[ModelSpec, ...]:
-        """The models of a capability's own agent.
+        """Return the models of a capability's own agent.
 
         Raises:
             ServiceRefused: Its variable is wrong.

@@ -12,7 +12,7 @@ from retinue.store import UtcDateTime
 
 
 class ReasoningBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
-    """Base of the capability's tables: a registry of its own keeps them apart from other capabilities' tables."""
+    """Base of the capability's tables; its own registry separates them from other capabilities' tables."""
 
 
 class StoredMessage(ReasoningBase, table=True):
@@ -32,6 +32,6 @@ class Pause(ReasoningBase, table=True):
 
     model: str = Field(primary_key=True, max_length=500, description="model and place, without secrets")
     until: datetime = Field(sa_type=UtcDateTime)
-    waiting: int = Field(0, ge=0, description="how many were told to come back after this pause")
+    waiting: int = Field(0, ge=0, description="how many callers wait for the end of this pause")
     since: datetime | None = Field(None, sa_type=UtcDateTime, description="when it was asked for")
     asked_seconds: float | None = Field(None, description="how long the endpoint asked for; what is kept is bounded")

@@ -1,9 +1,7 @@
-"""Pauses that endpoints ask for, kept by all workers together, and never for longer than people agreed to.
+"""Pauses that endpoints ask for, shared by all workers, up to a configured maximum.
 
-Whoever is told to wait records it, and nobody asks that model again before the pause is over. Those who had to wait are
-told to come back one after the other, so that the first second after a pause does not bring the next one.
-
-All of this is a courtesy: where the database does not answer, each worker honours what it was told itself.
+A worker that must wait records the pause, and no worker asks that model before its end. Waiting callers get staggered times,
+so that they do not cause the next pause together. If the database does not answer, each worker honours its own pauses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the model is told. The shapes here are what any stand-in server has to understand (see `docs/model-protocol.md`)."""
+"""The prompts. Any server in place of a model must understand their shapes (see `docs/model-protocol.md`)."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def for_plan(request: PlanRequest, manifests: Iterable[Manifest], earlier: Itera
 
 
 def _conversation(request: PlanRequest, earlier: Iterable[Message]) -> list[ChatMessage]:
-    """What was said and done, in the order in which it happened.
+    """Return messages and steps in chronological order.
 
     In a chat, what is new was said after those steps and is to be planned; everywhere else the steps come last.
     """
@@ -149,7 +149,7 @@ def _progress(request: PlanRequest) -> ChatMessage:
 
 
 def for_reply(request: ReplyRequest, earlier: Iterable[Message] = ()) -> list[ChatMessage]:
-    """The request for the final answer."""
+    """Return the request for the final answer."""
     content = {
         "task": "reply",
         "now": request.now.isoformat(),
@@ -192,12 +192,12 @@ def for_outcomes(calls: Sequence[Mapping[str, Any]], outcomes: Iterable[CallOutc
 
 
 def for_unreadable(calls: Sequence[Mapping[str, Any]], problems: Mapping[int, str]) -> list[ChatMessage]:
-    """The same for calls that are not made, since some of them, by their places, cannot be read."""
+    """Return the same for calls that are not made, since some of them, by their places, cannot be read."""
     return [_outcome(call, {"error": problems.get(place, _NOT_MADE)}) for place, call in enumerate(calls)]
 
 
 def functions(manifest: Manifest) -> list[dict[str, Any]]:
-    """A capability's tools as functions that its own agent may call. A function's name has no dot."""
+    """Return a capability's tools as functions that its own agent may call. A function's name has no dot."""
     return [
         {
             "type": "function",
@@ -222,7 +222,7 @@ def _outcome(call: Mapping[str, Any], content: JsonValue) -> ChatMessage:
 
 
 def for_compose(request: ComposeRequest) -> list[ChatMessage]:
-    """The request for one composed text."""
+    """Return the request for one composed text."""
     content = {"task": "compose", "instruction": request.instruction, "inputs": cut(request.inputs, _MAX_INPUT_BYTES)}
     return [_message("system", COMPOSE), _message("user", _json(content))]
 

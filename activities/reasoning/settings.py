@@ -75,17 +75,17 @@ class ReasoningSettings(BaseSettings):
     _agent_models: dict[str, str] = PrivateAttr(default_factory=_agent_models)
 
     def models_for(self, duty: Duty) -> tuple[str, str]:
-        """The list of models for a duty, and the variable in which it stands."""
+        """Return the list of models for a duty, and its variable."""
         own = {Duty.PLAN: self.model_plan, Duty.REPLY: self.model_reply}[duty]
         return (own, f"RETINUE_MODEL_{duty.upper()}") if own else (self.model, "RETINUE_MODEL")
 
     def models_of(self, agent: str) -> tuple[str, str]:
-        """The list of models of a capability's own agent, and the variable in which it stands."""
+        """Return the list of models of a capability's own agent, and its variable."""
         variable = f"{agent.upper().replace('-', '_')}{_SUFFIX}"
         if own := self._agent_models.get(variable):
             return own, variable
         return (self.model_agent, "RETINUE_MODEL_AGENT") if self.model_agent else (self.model, "RETINUE_MODEL")
 
     def agent_lists(self) -> list[tuple[str, str]]:
-        """All lists that stand in `<CAPABILITY>_MODEL`, with their variables."""
+        """Return all lists in `<CAPABILITY>_MODEL` variables, with these variables."""
         return [(value, name) for name, value in sorted(self._agent_models.items()) if name != "RETINUE_MODEL"]

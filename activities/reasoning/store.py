@@ -1,7 +1,7 @@
-"""Conversations by reference: a request names a transcript and carries only what is new, so histories stay small.
+"""Stores conversations: a request names a transcript and carries only what is new, so histories stay small.
 
-What stands at a position stays, whoever comes later with something else for it: attempts of the same request may
-overlap, and all of them have to go on from one and the same conversation.
+A stored message at a position is never replaced, since attempts of one request may overlap and must all continue the same
+conversation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from retinue.errors import ServiceUnavailable
 from retinue.store import Store
 
 Record = dict[str, Any]
-"""A message as JSON, as whoever keeps it wants it back."""
+"""A message as JSON."""
 
 
 class OnDemand:
@@ -33,7 +33,7 @@ class OnDemand:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session for reading, as `Store.read`.
+        """Yield a session for reading, as `Store.read`.
 
         Raises:
             ServiceUnavailable: The database does not answer.
@@ -44,7 +44,7 @@ class OnDemand:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """One transaction for writing, as `Store.write`.
+        """Yield one transaction for writing, as `Store.write`.
 
         Raises:
             ServiceUnavailable: The database does not answer, or stayed locked.
@@ -67,7 +67,7 @@ class OnDemand:
         try:
             await self._store.open()
         except ServiceUnavailable:
-            await self._store.close()  # the next attempt opens it anew
+            await self._store.close()  # the next attempt opens it again
             raise
         except OSError as error:
             raise ServiceUnavailable(
@@ -82,10 +82,10 @@ class TranscriptStore:
         self._store = store if isinstance(store, OnDemand) else OnDemand(store)
 
     async def append(self, key: str, *, at: int, messages: Sequence[Record]) -> list[Record]:
-        """Keep messages from position `at` on, where nothing stands yet.
+        """Store messages from position `at` on, at positions that are still empty.
 
         Returns:
-            What stands at these positions now: the given messages, or those that an earlier attempt kept.
+            The messages at these positions now: the given ones, or those of an earlier attempt.
 
         Raises:
             ServiceUnavailable: The database does not answer, or stayed locked.
@@ -99,7 +99,7 @@ class TranscriptStore:
         return [json.loads(text) for _, text in sorted((kept | new).items())]
 
     async def last(self, key: str, *, before: int, limit_messages: int, limit_bytes: int) -> list[Record]:
-        """The newest messages before a position, oldest first, as many as fit; one always does, however large.
+        """Return the newest messages before a position, oldest first, as many as fit; one always does, however large.
 
         Raises:
             ServiceUnavailable: The database does not answer.
@@ -115,7 +115,7 @@ class TranscriptStore:
         return [json.loads(text) for text in reversed(_fitting(texts, limit_bytes))]
 
     async def at(self, key: str, position: int) -> Record | None:
-        """The message at a position.
+        """Return the message at a position.
 
         Raises:
             ServiceUnavailable: The database does not answer.

@@ -9,7 +9,7 @@ from openai import AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 MAX_ANSWER_CHARS = 100_000
-"""A longer answer is refused by whoever reads it, so its rest is left unread."""
+"""The rest of a longer answer is not read, since the caller refuses it."""
 
 
 class BrokeOff(Exception):
@@ -17,7 +17,7 @@ class BrokeOff(Exception):
 
 
 async def streamed(client: AsyncOpenAI, request: dict[str, Any], heard: Callable[[str], None]) -> ChatCompletion:
-    """Send a request and hear the answer piece by piece.
+    """Send a request and read the answer piece by piece.
 
     A server that knows no streams, and answers in one piece, is understood too.
 

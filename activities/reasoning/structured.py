@@ -43,7 +43,7 @@ _STRICT = "Write every value whose type is a string that holds a JSON object as 
 
 
 def asked_less(form: Structured) -> Structured | None:
-    """The form that asks less of an endpoint; None where nothing less can be asked."""
+    """Return the form that asks less of an endpoint; None where nothing less can be asked."""
     place = _ORDER.index(form) + 1
     return _ORDER[place] if place < len(_ORDER) else None
 
@@ -74,7 +74,7 @@ def _told(messages: Messages, told: str) -> Messages:
 
 
 def strict(schema: Any) -> Any:
-    """The schema as OpenAI's strict mode takes it: all fields required, none added, and free objects as text."""
+    """Return the schema as OpenAI's strict mode takes it: all fields required, none added, and free objects as text."""
     if isinstance(schema, list):
         return [strict(item) for item in schema]
     if not isinstance(schema, Mapping):
@@ -125,7 +125,7 @@ def without_thoughts(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Found:
-    """An object inside a text: where it stands, and whether in a fence of its own."""
+    """An object inside a text: its position, and whether it is alone in a fence."""
 
     start: int
     end: int
@@ -153,7 +153,7 @@ def _one_object(said: str) -> str:
 
 
 def _objects(said: str) -> tuple[list[_Found], str | None]:
-    """The outermost objects of a text, and what is wrong with the first that cannot be read.
+    """Return the outermost objects of a text, and what is wrong with the first that cannot be read.
 
     Braces around plain words are no objects. After broken JSON only a fence can tell where an object begins.
     """

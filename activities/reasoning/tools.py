@@ -117,7 +117,7 @@ class ReasoningTools(Reasoning):
         return TextResult(text=text, usage=meter.before + usage)
 
     async def pauses(self, request: PausesRequest) -> PausesResult:
-        """List pauses, and end them where that is wished."""
+        """List pauses, and end them if requested."""
         return PausesResult(pauses=await self._model.pauses(end=request.end))
 
     async def extract(self, request: ExtractRequest) -> ExtractResult:
@@ -162,7 +162,7 @@ class ReasoningTools(Reasoning):
 
 
 def _as_declared(progress: Progress, manifests: Iterable[Manifest]) -> Progress:
-    """A shape with the fields that the tool's schema names: any other name may be a stranger's words."""
+    """Return a shape with the fields that the tool's schema names: any other name may be a stranger's words."""
     if progress.shape is None:
         return progress
     schemas = (spec.result_schema for manifest in manifests if (spec := manifest.tool(progress.tool)))

@@ -1,8 +1,7 @@
-"""Turns of an agent's loop: each is one request to the model, kept in a transcript so that the next one is complete.
+"""Turns of an agent's loop: each is one request to the model, stored in a transcript.
 
-A turn is answered once. Its answer is kept in the same transaction as what it answers, before it is reported; another
-attempt of the same turn, later or at the same time, finds it and reports it too. So whatever happens to an attempt, the
-calls that a workflow knows are those that the next request holds.
+A turn is answered once. Its answer is stored in one transaction with its input, before it is reported; a later or concurrent
+attempt of the same turn finds and reports it. So the workflow's calls are always those in the next request.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Turns:
         self._transcripts = transcripts
 
     async def take(self, request: ConverseRequest, manifest: Manifest) -> ConverseResult:
-        """The agent's answer, or the calls that it wants.
+        """Return the agent's answer, or the calls that it wants.
 
         Raises:
             NotFound: The conversation so far is not kept.
@@ -198,6 +197,6 @@ def _result(spoken: Record, agent: str, *, length: int) -> ConverseResult:
 
 
 def _tool(function: str, agent: str) -> str:
-    """The tool that a function's name means; a made-up one means none, and whoever runs the calls says so."""
+    """Return the tool of a function's name; an invented name is passed on and fails when the call runs."""
     own = f"{agent}__"
     return f"{agent}.{function.removeprefix(own)}" if function.startswith(own) else function.replace("__", ".", 1)

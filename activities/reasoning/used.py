@@ -79,7 +79,7 @@ def metered() -> Iterator[Meter]:
 
 
 def current_meter() -> Meter:
-    """Return the meter of the running attempt; one that nobody reads outside of `metered`."""
+    """Return the meter of the running attempt; an unused one outside of `metered`."""
     return _METER.get() or Meter()
 
 

@@ -31,7 +31,7 @@ OFFLINE = "offline"
 
 
 def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
-    """The reasoning capability for a worker."""
+    """Return the reasoning capability for a worker."""
     settings = settings or ReasoningSettings()
     store = Store(settings.database_url, ReasoningBase.metadata, owner=CONTRACT.name, with_ledger=False)
     model = LanguageModel(settings, Pauses(OnDemand(store.shared())))

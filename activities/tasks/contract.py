@@ -1,4 +1,4 @@
-"""What the to-do list offers to the rest of Retinue. The only file of this folder that another room may import."""
+"""Contract of the tasks capability, the only file of this folder that other packages may import."""
 
 import re
 from abc import abstractmethod
@@ -16,11 +16,11 @@ REMINDER_WORKFLOW = "ReminderWorkflow"
 """The workflow type that waits for a reminder's time; `workflows/reminder.py` is it."""
 
 _READS = READ.replace(own_errors=True, finds="task")
-"""Nothing that gives a stored title is trusted: it may have been taken from a stranger's mail."""
+"""No result with a stored title is trusted, since the title may come from a stranger's mail."""
 
 
 def _bare_date(value: object) -> object:
-    """Read a date as a date: a moment at midnight would need an offset that nobody wrote."""
+    """Parse a date as a date, since a time at midnight would need an offset."""
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         return date.fromisoformat(value)
     return value
@@ -42,7 +42,7 @@ Title = Annotated[str, Field(min_length=1, max_length=300, pattern=r"\S", descri
 
 
 class Channel(StrEnum):
-    """How the person is told of a reminder, beside the list and its own run."""
+    """How a reminder is delivered, besides the list and its run."""
 
     CONSOLE = "console"
     MAIL = "mail"
@@ -59,7 +59,7 @@ class Task(BaseModel):
     notes: str | None = None
     remind_at: Moment | None = None
     reminded_at: Moment | None = Field(None, description="when the reminder came; null while it is planned")
-    reminder_problem: str | None = Field(None, description="why the person could not be told of a reminder that came")
+    reminder_problem: str | None = Field(None, description="why a reminder that came could not be delivered")
 
 
 class AddTask(BaseModel):
@@ -156,12 +156,12 @@ class Reminder(BaseModel):
 
 
 class Notified(BaseModel):
-    """What a reminder found when its time came, and how the person is to be told."""
+    """What a reminder found when its time came, and how to deliver it."""
 
     task_id: str
     status: ReminderStatus
-    channel: Channel = Field(Channel.CONSOLE, description="'console' where nobody else is to be told")
-    reminded_at: Moment | None = Field(None, description="set where another channel is to be told")
+    channel: Channel = Field(Channel.CONSOLE, description="'console' if there is no other delivery")
+    reminded_at: Moment | None = Field(None, description="set if another channel is to deliver it")
 
 
 class PostReminder(BaseModel):
@@ -174,7 +174,7 @@ class PostReminder(BaseModel):
 
 
 class PostedReminder(BaseModel):
-    """A reminder that the webhook has taken."""
+    """A reminder that the webhook has accepted."""
 
     webhook_id: str
 
@@ -183,7 +183,7 @@ class NoteDelivery(BaseModel):
     """Arguments of `tasks.note_delivery`."""
 
     task_id: str
-    problem: str | None = Field(None, max_length=600, description="null when the person was told after all")
+    problem: str | None = Field(None, max_length=600, description="null when it was delivered after all")
 
 
 class NotedDelivery(BaseModel):
@@ -194,7 +194,7 @@ class NotedDelivery(BaseModel):
 
 
 def reminder_id(task_id: str) -> str:
-    """The id of the workflow that waits for a reminder: one per task, so that a second start finds the first."""
+    """Return the id of the workflow that waits for a reminder: one per task, so that a second start finds the first."""
     return f"reminder-{task_id}"
 
 
@@ -305,7 +305,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def post_reminder(self, reminder: PostReminder) -> PostedReminder:
-        """Tell the configured webhook of a reminder that came. One that it took is not sent again."""
+        """Send a reminder that came to the configured webhook. One that it accepted is not sent again."""
 
     @activity.defn(name="tasks.note_delivery")
     @tool(
@@ -317,7 +317,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def note_delivery(self, note: NoteDelivery) -> NotedDelivery:
-        """Note at the task why the person could not be told of its reminder, or that they were told after all."""
+        """Note at the task why its reminder could not be delivered, or that it was delivered after all."""
 
     @activity.defn(name="tasks.look_up")
     @tool(

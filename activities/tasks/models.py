@@ -13,7 +13,7 @@ from retinue.store import UtcDateTime
 
 
 class TasksBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
-    """Base of the to-do list's tables: a registry of its own keeps them apart from other capabilities' tables."""
+    """Base of the to-do list's tables; its own registry separates them from other capabilities' tables."""
 
 
 class StoredTask(TasksBase, table=True):
@@ -36,7 +36,7 @@ class StoredTask(TasksBase, table=True):
 
     @property
     def reminder_status(self) -> ReminderStatus:
-        """What became of its reminder. One that came has come, whatever happened to the task afterwards."""
+        """Return the status of a task's reminder; one that came stays so, even if the task changes."""
         if self.reminded_at is not None:
             return ReminderStatus.REMINDED
         if self.cancelled_at is not None:
@@ -44,7 +44,7 @@ class StoredTask(TasksBase, table=True):
         return ReminderStatus.PLANNED if self.done_at is None else ReminderStatus.DONE
 
     def as_task(self) -> Task:
-        """The task as the contract shows it."""
+        """Return the task as the contract shows it."""
         return Task(
             task_id=self.task_id,
             title=self.title,
@@ -57,5 +57,5 @@ class StoredTask(TasksBase, table=True):
         )
 
     def on_its_clock(self, moment: datetime) -> datetime:
-        """The moment in the offset in which the person gave the task's time."""
+        """Return the moment in the offset in which the person gave the task's time."""
         return moment.astimezone(timezone(timedelta(seconds=self.offset)) if self.offset else UTC)

@@ -1,4 +1,4 @@
-"""`TASKS_*`: where the to-do list is kept, and how the person is told of reminders."""
+"""`TASKS_*`: where the to-do list is stored, and how reminders are delivered."""
 
 from typing import Self
 
@@ -12,7 +12,7 @@ from retinue.tenancy import HOME
 
 
 class TasksSettings(BaseSettings):
-    """Read from the environment once, by whoever starts the worker."""
+    """Read from the environment once, when the worker starts."""
 
     model_config = SettingsConfigDict(env_prefix="TASKS_", env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -26,7 +26,7 @@ class TasksSettings(BaseSettings):
     )
     webhook_url: AnyHttpUrl | None = None
     organisation: str = Field(
-        HOME, description="whose reminders the webhook hears; '*': everybody's; all others stand in their lists alone"
+        HOME, description="organisation whose reminders go to the webhook; '*': all; others only appear in their lists"
     )
     webhook_secret: SecretStr = SecretStr("")
 

@@ -36,7 +36,7 @@ class TasksStore:
         return sorted((task for task in found if _holds(task.title, words)), key=_by_due)
 
     async def get(self, session: AsyncSession, task_id: str) -> StoredTask:
-        """One task.
+        """Return one task.
 
         Raises:
             NotFound: There is none of that id; a cancelled reminder counts as none.
@@ -47,16 +47,16 @@ class TasksStore:
         return task
 
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """A session that only reads."""
+        """Return a session that only reads."""
         return self._store.read()
 
     async def find(self, session: AsyncSession, task_id: str) -> StoredTask | None:
-        """One task, also a cancelled reminder, or None."""
+        """Return one task, also a cancelled reminder, or None."""
         return await session.get(StoredTask, task_id)
 
 
 def _due_before(moment: datetime) -> ColumnElement[bool]:
-    """A day counts from its beginning, on the clock that `moment` is written in."""
+    """Return the condition "due before `moment`"; a day counts from its beginning in the time zone of `moment`."""
     next_day = moment.date() if moment.time() == time() else moment.date() + timedelta(days=1)
     return or_(
         col(StoredTask.due_at) < moment,
@@ -66,7 +66,7 @@ def _due_before(moment: datetime) -> ColumnElement[bool]:
 
 
 def _holds(title: str, words: Sequence[str]) -> bool:
-    """Compared here and not by the database, because SQLite folds only ASCII letters."""
+    """Whether a title contains all words, compared here, since SQLite folds only ASCII letters."""
     folded = title.casefold()
     return all(word in folded for word in words)
 

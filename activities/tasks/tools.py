@@ -53,7 +53,7 @@ from retinue.times import present
 
 MOST_LISTED = 200
 LISTED_BYTES = 200 * 1024
-"""A list stays below what the edge lets into a run; a task too many is cut, not the whole answer refused."""
+"""The most bytes of a list; it stays below the limit of a result, and longer lists are cut."""
 FURTHEST = timedelta(days=5 * 366)
 _RPC_TIMEOUT = timedelta(seconds=5)
 
@@ -142,7 +142,7 @@ class TasksTools(Tasks):
         return planned
 
     async def cancel_reminder(self, task: TaskRef) -> PlannedReminder:
-        """Mark the row, so that a timer which comes all the same finds nothing to do; then cancel the timer."""
+        """Mark the row, so that a timer that still fires does nothing; then cancel the timer."""
 
         async def effect(session: AsyncSession) -> PlannedReminder:
             return self._cancel(await self._tasks.get(session, task.task_id))
@@ -152,7 +152,7 @@ class TasksTools(Tasks):
         return cancelled
 
     async def look_up(self, task: TaskRef) -> Task:
-        """Read the task as it stands."""
+        """Return the task."""
         async with self._tasks.reading() as session:
             return (await self._tasks.get(session, task.task_id)).as_task()
 
@@ -201,7 +201,7 @@ class TasksTools(Tasks):
             return PostedReminder(webhook_id=message_id)
 
         async def verify() -> None:
-            """Nobody can look, and nobody needs to: sending it again does no harm."""
+            """Return None: a webhook cannot be checked, and sending again is harmless."""
 
         return await self.ledger.once_outside(reminder, PostedReminder, act=act, verify=verify)
 

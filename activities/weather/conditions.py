@@ -33,5 +33,5 @@ _WORDS = {
 
 
 def summary(code: int) -> str:
-    """The words for a code; one that is not in the table is named by its number."""
+    """Return the words for a code; one that is not in the table is named by its number."""
     return _WORDS.get(code, f"weather code {code}")

@@ -1,4 +1,4 @@
-"""What the weather capability offers to the rest of Retinue. The only file of this folder others may import."""
+"""Contract of the weather capability, the only file of this folder that other packages may import."""
 
 import datetime as dt
 from abc import abstractmethod
@@ -130,14 +130,14 @@ class SunTimes(BaseModel):
     date: dt.date
     dawn: Moment | None = Field(description="when it gets light, half an hour before sunrise or so (civil dawn)")
     sunrise: Moment | None
-    noon: Moment = Field(description="when the sun stands highest")
+    noon: Moment = Field(description="when the sun is highest")
     sunset: Moment | None = Field(description="may be after midnight in northern summers")
     dusk: Moment | None
     daylight_minutes: int = Field(description="from sunrise to sunset; 1440 where it does not set, 0 where not rise")
 
 
 _READ = READ.replace(own_errors=True)
-"""Places are named by whoever named them at the weather service; everything else is data or our own words."""
+"""Names of places come from the weather service; all other texts are data or the capability's own."""
 
 
 class Weather(Capability):

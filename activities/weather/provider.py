@@ -40,7 +40,7 @@ class WeatherProvider(ABC):
 
     @abstractmethod
     async def forecast(self, wish: ForecastRequest) -> Forecast:
-        """The weather per day.
+        """Return the weather per day.
 
         Raises:
             InvalidArguments: A day is out of reach.
@@ -50,7 +50,7 @@ class WeatherProvider(ABC):
 
     @abstractmethod
     async def current(self, wish: CurrentRequest) -> CurrentWeather:
-        """The weather now.
+        """Return the weather now.
 
         Raises:
             NotFound: There is no such place.
@@ -83,7 +83,7 @@ class OpenMeteo(WeatherProvider):
         self._url = url
         self._geocoding_url = geocoding_url
         self._clock = clock
-        # Places do not move; the service computes forecasts anew every hour or less often, the present each quarter.
+        # places do not move; the service computes forecasts every hour at most, present values every quarter of an hour
         a_day, half_an_hour, ten_minutes = dt.timedelta(days=1), dt.timedelta(minutes=30), dt.timedelta(minutes=10)
         self._places: TtlCache[list[Place]] = TtlCache(size=256, lifetime=a_day, clock=clock)
         self._forecasts: TtlCache[Daily] = TtlCache(size=256, lifetime=half_an_hour, clock=clock)
@@ -139,7 +139,7 @@ class OpenMeteo(WeatherProvider):
         )
 
     async def _find(self, wished: str) -> Place:
-        """The most populous place of that name, within the region or country that follows a comma."""
+        """Return the most populous place of that name, within the region or country that follows a comma."""
         name, *within = place_parts(wished)
         candidates = await self._places.get_or_load(_folded(name), lambda: self._ask_places(name))
         for place in candidates:
@@ -253,7 +253,7 @@ def _folded(name: str) -> str:
 
 
 def _zone(place: Place) -> dt.tzinfo:
-    """The place's zone; UTC where the service names none that this machine knows, which shifts the reach by a day."""
+    """Return the place's zone; UTC if this machine does not know it, which shifts the range by a day."""
     try:
         return ZoneInfo(place.timezone or "UTC")
     except (LookupError, ValueError, OSError):
@@ -261,7 +261,7 @@ def _zone(place: Place) -> dt.tzinfo:
 
 
 def _local(now: Current, offset: int) -> dt.datetime:
-    """The answer's time with its offset, which comes beside it."""
+    """Return the answer's time with its offset, which comes beside it."""
     return now.time.replace(tzinfo=dt.timezone(dt.timedelta(seconds=offset)))
 
 
@@ -297,7 +297,7 @@ def _notice(wish: ForecastRequest, days: list[DayForecast]) -> str:
 
 
 def _made_up(place: str, date: dt.date) -> DayForecast:
-    """One day from the bytes of a hash; six in ten are dry."""
+    """Return one day from the bytes of a hash; six in ten are dry."""
     seed = hashlib.sha256(f"{_folded(place)}|{date}".encode()).digest()
     coldest = 4 + seed[0] % 120 / 10
     rain = max(0.0, (seed[2] - 153) / 10)
@@ -312,7 +312,7 @@ def _made_up(place: str, date: dt.date) -> DayForecast:
 
 
 def _code(rain: float, dice: int) -> int:
-    """A weather code that fits the rain."""
+    """Return a weather code that fits the rain."""
     if rain == 0:
         return dice % 4
     return 61 if rain < 3 else 63 if rain < 8 else 65

@@ -1,4 +1,4 @@
-"""Questions to a weather service: answered by checked models or by one of our errors, and none while it wants a pause."""
+"""Requests to a weather service, with validated answers or typed errors; none during a pause."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -59,7 +59,7 @@ class Service:
         return _read(reply.content, shape)
 
     def _check_pause(self) -> None:
-        """One question that is told to wait speaks for all of this process: the service counts them together."""
+        """Raise `ServiceBusy` during a pause. It holds for the whole process, since the service counts its requests together."""
         if self._closed_until is not None and (rest := (self._closed_until - self._clock()).total_seconds()) > 0:
             raise wants_pause("the weather service", max(rest, 1.0), asked=True)
 
@@ -68,5 +68,5 @@ def _read(content: bytes, shape: type[Answer]) -> Answer:
     try:
         return shape.model_validate_json(content)
     except ValidationError:
-        # Without its text: the details quote the answer, which somebody else wrote.
+        # without its text, since the details quote the answer
         raise ServiceUnavailable("the weather service's answer makes no sense") from None

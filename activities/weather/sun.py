@@ -28,7 +28,7 @@ class SunDay(NamedTuple):
 
 
 def sun_day(latitude: float, longitude: float, date: dt.date, zone: dt.tzinfo) -> SunDay:
-    """The day of the sun whose noon falls on a local date.
+    """Return the day of the sun whose noon falls on a local date.
 
     Its parts may stand on the dates beside it: in Reykjavik in June the sun sets after midnight.
 

@@ -19,7 +19,7 @@ _DEADLINE_FACTOR = 1.2
 
 
 def plugin(settings: WeatherSettings | None = None) -> SimplePlugin:
-    """The worker's part of this capability: its tools, and a client that is closed when the worker stops."""
+    """Return the worker's part of this capability: its tools, and a client that is closed when the worker stops."""
     settings = settings or WeatherSettings()
     client = new_client(settings.timeout)
 

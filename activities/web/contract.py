@@ -31,7 +31,7 @@ class Page(BaseModel):
     url: str = Field(description="as asked for")
     final_url: str = Field(description="where redirects led to")
     title: str = Field(description="empty where the page has none")
-    text: str = Field(description="headings begin with #, list items with -, table cells stand between |")
+    text: str = Field(description="headings begin with #, list items with -, table cells are separated by |")
     content_type: str = Field(description="as in 'text/html'")
     truncated: bool = Field(description="whether the page goes on behind `text`")
     links: list[Link] = Field(default_factory=list, description="the first links of the text")

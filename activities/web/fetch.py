@@ -95,7 +95,7 @@ def _next(visit: FetchedPage) -> httpx.URL:
 
 
 async def _wire(response: httpx.Response, most_bytes: int) -> tuple[bytes, bool]:
-    """The body as it came, compressed or not, up to the limit."""
+    """Return the body as it came, compressed or not, up to the limit."""
     content = bytearray()
     async for chunk in response.aiter_raw(_CHUNK):
         content += chunk
@@ -105,7 +105,7 @@ async def _wire(response: httpx.Response, most_bytes: int) -> tuple[bytes, bool]
 
 
 def _unpacked(body: bytes, encoding: str, most_bytes: int) -> tuple[bytes, bool]:
-    """The body without its compression, never more than the limit of it: a few bytes can unpack to gigabytes."""
+    """Return the body without its compression, never more than the limit of it: a few bytes can unpack to gigabytes."""
     encoding = encoding.strip().casefold()
     if encoding in ("", "identity") or not body:
         return body, False

@@ -29,7 +29,7 @@ _AS_BROWSERS_DO = {"iso8859-1": "cp1252", "ascii": "cp1252", "gb2312": "gbk", "s
 
 
 def media_type(headers: httpx.Headers) -> str:
-    """The type of an answer, without its parameters.
+    """Return the type of an answer, without its parameters.
 
     Raises:
         ServiceRefused: It is nothing that can be read as text.
@@ -37,7 +37,7 @@ def media_type(headers: httpx.Headers) -> str:
     kind: str = headers.get("Content-Type", "").partition(";")[0].strip().casefold()
     if kind in HTML or kind in _TEXT or _KINDRED.fullmatch(kind):
         return kind
-    # Not quoted: whoever runs the site chose the words.
+    # not quoted, since the site chose the words
     raise ServiceRefused("what stands there is no text, as a picture, a film or a file for download")
 
 

@@ -50,7 +50,7 @@ class Pages:
         self._pages: TtlCache[Page] = TtlCache(size=_SIZE, lifetime=_LIFETIME, clock=clock)
 
     async def read(self, address: str) -> Page:
-        """The page at an address.
+        """Return the page at an address.
 
         Raises:
             InvalidArguments: That is no address of the web.
@@ -84,7 +84,7 @@ class Pages:
         )
 
     async def _visit(self, url: httpx.URL) -> FetchedPage:
-        """One step of the way; each site on it is asked for its rules."""
+        """Return one step of the way; each site on it is asked for its rules."""
         delay = await self._robots.check(url)
         async with self._manners.turn(url.host, delay=delay):
             return await get(self._client, url)

@@ -1,4 +1,4 @@
-"""A page's HTML as readable text. Runs as a process of its own: `python -P -m activities.web.readable`.
+"""Converts a page's HTML to readable text, in a separate process: `python -P -m activities.web.readable`.
 
 HTML of 500 KB can keep a parser busy for a minute (tags nested a hundred thousand deep) or fill the memory (formatting
 that is opened again in each paragraph), and the parser is written in C. So strangers' HTML is read by a process that may
@@ -43,7 +43,7 @@ _CELL = " \ue000"
 
 
 def read(html: str, *, base: str, most: int) -> dict[str, Any]:
-    """The title, the text of at most `most` characters, the first links."""
+    """Return the title, the text of at most `most` characters, the first links."""
     tree = LexborHTMLParser(html)
     title = tree.css_first("title")
     root = _main(tree)
@@ -57,7 +57,7 @@ def read(html: str, *, base: str, most: int) -> dict[str, Any]:
 
 
 def _main(tree: LexborHTMLParser) -> LexborNode | None:
-    """The part that the page calls its main one, if there is one such and it holds more than a sentence."""
+    """Return the part that the page calls its main one, if there is one such and it holds more than a sentence."""
     found = tree.css("main, [role=main]")
     if len(found) == 1 and len(tidy("".join(_pieces(found[0])))) >= _LEAST_MAIN:
         return found[0]
@@ -96,7 +96,7 @@ def _shown(node: LexborNode) -> bool:
 
 
 def _pieces(root: LexborNode) -> Iterator[str]:
-    """The text with its marks; only what is set in type (`pre`) keeps its lines."""
+    """Yield the text with its marks; only what is set in type (`pre`) keeps its lines."""
     typeset = 0
     for node, closing in _walk(root):
         if node.tag == "-text":
@@ -108,7 +108,7 @@ def _pieces(root: LexborNode) -> Iterator[str]:
 
 
 def _mark(tag: str, closing: bool) -> str:
-    """What stands for the beginning or the end of an element."""
+    """Return the text for the beginning or the end of an element."""
     if tag in ("td", "th"):
         return " |" if closing else _CELL
     if tag == "br":
@@ -120,7 +120,7 @@ def _mark(tag: str, closing: bool) -> str:
 
 
 def tidy(text: str) -> str:
-    """Without needless blanks and empty lines; marks stand before their words, also where a paragraph is between them."""
+    """Return text without needless blanks and empty lines, with marks right before their words."""
     text = without_invisible(re.sub(r"\n +\|", " |", re.sub(f"{_CELL}\\s*", " ", text)))
     text = re.sub(r"[^\S\n]+", " ", text)
     text = re.sub(r"^ ?(-|\||#{1,6}) ?\n\s*(?=[^\s|#-])", r"\1 ", text, flags=re.MULTILINE)
@@ -138,7 +138,7 @@ def _links(root: LexborNode, base: str) -> list[dict[str, str]]:
 
 
 def _target(href: str, base: str) -> str | None:
-    """The absolute address of a link; None for what leads to no other page."""
+    """Return the absolute address of a link; None for what leads to no other page."""
     try:
         url = urljoin(base, href.strip()).partition("#")[0]
         wanted = urlsplit(url).scheme in ("http", "https") and url != base.partition("#")[0]

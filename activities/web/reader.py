@@ -1,4 +1,4 @@
-"""Has a page's HTML read by a process of its own, which may fail without harm: see `activities.web.readable`."""
+"""Reads a page's HTML in a separate process, which may fail without harm: see `activities.web.readable`."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ class Reader:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, html: str, *, base: str) -> Text:
-        """The readable text of a page.
+        """Return the readable text of a page.
 
         Raises:
             ServiceRefused: It is built in a way that takes too much time or memory, so it would again.

@@ -62,12 +62,12 @@ class Robots:
 
 
 def _text(visit: FetchedPage) -> str:
-    """What stands there; a site that has no such file, or does not show it, forbids nothing."""
+    """Return the file's text; a site without a readable file forbids nothing."""
     return visit.body.decode("utf-8-sig", "replace") if visit.status == httpx.codes.OK else ""
 
 
 def _for_us(text: str) -> Iterator[str]:
-    """The rules with everybody but us and `*` as one stranger: each rule counts once per name, which can be thousands."""
+    """Return the rules with all other agents as one, since each rule counts once per name, which can be thousands."""
     group: set[str] = set()
     for line in text.splitlines():
         found = _AGENT.match(line)

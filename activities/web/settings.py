@@ -30,7 +30,7 @@ class WebSettings(BaseSettings):
         "",
         max_length=200,
         pattern=r"^[!-'*-~]*$",
-        description="a mail address or a page where sites can complain; it stands in the User-Agent",
+        description="a mail address or a page where sites can complain, for the User-Agent",
     )
     ports: Annotated[frozenset[Port], NoDecode, BeforeValidator(_parts)] = Field(
         WEB_PORTS, description="ports that pages are read from"

@@ -16,7 +16,7 @@ _HINT = "who runs Retinue can open single places by WEB_ALLOW_HOSTS"
 
 
 def plugin(settings: WebSettings | None = None) -> SimplePlugin:
-    """The worker's part of this capability: its tools, and a client that is closed when the worker stops."""
+    """Return the worker's part of this capability: its tools, and a client that is closed when the worker stops."""
     settings = settings or WebSettings()
     egress = Egress(allow=settings.allow_hosts, ports=settings.ports, hint=_HINT)
     client = guarded_client(egress, timeout=settings.timeout / 2, user_agent=settings.user_agent(Web.version))

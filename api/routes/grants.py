@@ -30,7 +30,7 @@ from workflows.rules.grants import (
     ScheduleId,
     Scope,
     ToolName,
-    check_wish,
+    check_expiry,
     describe,
     digest,
     is_live,
@@ -117,7 +117,7 @@ async def add_grant(body: GrantBody, grants: MyGrants, state: State, me: Caller,
     It needs the permission `decide` and is only possible where the caller alone decides: it is refused where a rule of
     the policy requires several approvers or names who decides.
     """
-    if problem := check_wish(body.expires_at, datetime.now(UTC)):
+    if problem := check_expiry(body.expires_at, datetime.now(UTC)):
         raise InvalidArguments(problem)
     _check_rules(body, await _tool(body, state), state.policies[DEFAULT_POLICY.name], me.owner)
     await once.claim(body, fingerprint="grant")

@@ -93,7 +93,7 @@ class AsyncClient:
             raise wire.unreachable(error, self._door) from None
 
     async def _body(self, response: httpx.Response) -> bytes:
-        """The answer's body.
+        """Return the answer's body.
 
         Raises:
             Refused: The API said no.
@@ -109,7 +109,7 @@ class AsyncClient:
         return bytes(body)
 
     async def follow(self, call: Call[None], reader: EventReader) -> AsyncIterator[models.Event]:
-        """The events of a stream, over as many connections as it takes, until its end."""
+        """Yield the events of a stream, over as many connections as it takes, until its end."""
         patience = wire.Patience(RETRIES)
         while not reader.ended:
             try:
@@ -144,7 +144,7 @@ class AsyncClient:
         return await self.send(calls.capabilities())
 
     async def pauses(self) -> models.ModelPauses:
-        """The language models that are left alone now, since their endpoints asked for a pause."""
+        """Return the language models that are left alone now, since their endpoints asked for a pause."""
         return await self.send(calls.pauses())
 
     async def end_pauses(self) -> models.ModelPauses:
@@ -233,7 +233,7 @@ class AsyncAssistants:
         return await self._client.send(calls.read_assistant(assistant_id, wait_seconds=wait_seconds))
 
     async def wait(self, assistant_id: str, *, seconds: float = 60) -> models.Assistant:
-        """The view once the run has ended or needs a person (`settled`), or as it stands after `seconds`."""
+        """Return the view once the run has ended or needs a person (`settled`), or as it stands after `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
             left = max(0.0, deadline - asyncio.get_running_loop().time())
@@ -244,14 +244,14 @@ class AsyncAssistants:
     async def page(
         self, *, status: str | None = None, limit: int | None = None, cursor: str | None = None, mine: bool = False
     ) -> models.AssistantPage:
-        """A page of your runs, newest first: at most `limit` (100), from where an earlier page ended.
+        """Return a page of your runs, newest first: at most `limit` (100), from where an earlier page ended.
 
         An auditor's has all runs of the organisation, unless they ask for `mine`.
         """
         return await self._client.send(calls.list_assistants(status=status, limit=limit, cursor=cursor, mine=mine))
 
     async def list(self, *, status: str | None = None, mine: bool = False) -> AsyncIterator[models.AssistantSummary]:
-        """All your runs, newest first, read page by page while you go on."""
+        """Yield all your runs, newest first, read page by page while you go on."""
         page = await self.page(status=status, limit=100, mine=mine)
         for run in page.assistants:
             yield run
@@ -263,11 +263,11 @@ class AsyncAssistants:
     async def messages(
         self, assistant_id: str, *, before: int | None = None, limit: int | None = None
     ) -> models.MessagePage:
-        """A part of a conversation: at most `limit` (500) messages before a position, in their order."""
+        """Return a part of a conversation: at most `limit` (500) messages before a position, in their order."""
         return await self._client.send(calls.messages(assistant_id, before=before, limit=limit))
 
     async def conversation(self, assistant_id: str) -> Sequence[models.Message]:
-        """A whole conversation in its order, as long as it is."""
+        """Return a whole conversation in its order, as long as it is."""
         page = await self.messages(assistant_id, limit=500)
         found = page.messages
         while page.first > 0 and page.messages:
@@ -366,7 +366,7 @@ class AsyncAssistants:
         return await self._client.send(calls.receipt(assistant_id))
 
     async def receipt_text(self, assistant_id: str) -> str:
-        """The same for reading."""
+        """Return the same for reading."""
         return await self._client.send(calls.receipt_text(assistant_id))
 
     def events(self, assistant_id: str, *, after: str | None = None) -> AsyncIterator[models.Event]:
@@ -557,7 +557,7 @@ class AsyncSchedules:
         )
 
     async def get(self, schedule_id: str) -> models.Schedule:
-        """One of them, with its next and its last runs."""
+        """Return one of them, with its next and its last runs."""
         return await self._client.send(calls.read_schedule(schedule_id))
 
     async def pause(self, schedule_id: str, *, note: str | None = None) -> models.Schedule:

@@ -132,19 +132,19 @@ def start(
 def list_assistants(
     *, status: str | None, limit: int | None, cursor: str | None, mine: bool
 ) -> Call[models.AssistantPage]:
-    """A page of assistants."""
+    """Return a page of assistants."""
     query = _given(status=status, limit=limit, cursor=cursor, mine="true" if mine else None)
     return _call("GET", "/v1/assistants", models.AssistantPage, query=query)
 
 
 def read_assistant(assistant_id: str, *, wait_seconds: float | None) -> Call[models.Assistant]:
-    """One assistant."""
+    """Return one assistant."""
     query = _given(wait_seconds=wait_seconds)
     return _call("GET", _RUN, models.Assistant, _run(assistant_id), query=query, waits=wait_seconds or 0)
 
 
 def messages(assistant_id: str, *, before: int | None, limit: int | None) -> Call[models.MessagePage]:
-    """A part of a conversation."""
+    """Return a part of a conversation."""
     query = _given(before=before, limit=limit)
     return _call("GET", f"{_RUN}/messages", models.MessagePage, _run(assistant_id), query=query)
 
@@ -157,7 +157,7 @@ def send_message(
     wait_seconds: float | None,
     idempotency_key: str | None,
 ) -> Call[models.Assistant]:
-    """The next message of a chat, or an answer."""
+    """Return the next message of a chat, or an answer."""
     body = _given(message=message, question_id=question_id, wait_seconds=wait_seconds)
     more: dict[str, Any] = {"body": body, "key": _key(idempotency_key), "waits": wait_seconds or 0}
     return _call("POST", f"{_RUN}/messages", models.Assistant, _run(assistant_id), **more)
@@ -206,7 +206,7 @@ def receipt(assistant_id: str) -> Call[models.Receipt]:
 
 
 def receipt_text(assistant_id: str) -> Call[str]:
-    """The same for reading."""
+    """Return the same for reading."""
     return Call(
         method="GET",
         route=f"{_RUN}/receipt",
@@ -218,7 +218,7 @@ def receipt_text(assistant_id: str) -> Call[str]:
 
 
 def events(assistant_id: str) -> Call[None]:
-    """The stream of a run's events."""
+    """Return the stream of a run's events."""
     path = _run(assistant_id)
     accept = "text/event-stream"
     return Call(method="GET", route=f"{_RUN}/events", answer=None, read=_nothing, path=path, accept=accept)
@@ -275,7 +275,7 @@ def capabilities() -> Call[models.Capabilities]:
 
 
 def pauses() -> Call[models.ModelPauses]:
-    """The language models that are left alone now."""
+    """Return the language models that are left alone now."""
     return _call("GET", "/v1/pauses", models.ModelPauses)
 
 
@@ -336,12 +336,12 @@ def add_schedule(
 
 
 def list_schedules(*, limit: int | None) -> Call[models.SchedulePage]:
-    """The caller's schedules."""
+    """Return the caller's schedules."""
     return _call("GET", "/v1/schedules", models.SchedulePage, query=_given(limit=limit))
 
 
 def read_schedule(schedule_id: str) -> Call[models.Schedule]:
-    """One schedule."""
+    """Return one schedule."""
     return _call("GET", _SCHEDULE, models.Schedule, {"schedule_id": schedule_id})
 
 
@@ -371,7 +371,7 @@ def me() -> Call[models.Me]:
 
 
 def list_keys() -> Call[models.ApiKeys]:
-    """The caller's API keys."""
+    """Return the caller's API keys."""
     return _call("GET", "/v1/keys", models.ApiKeys)
 
 

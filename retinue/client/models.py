@@ -25,12 +25,12 @@ class Shown(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     def json_text(self) -> str:
-        """The same JSON that the API sent: no field more, none less."""
+        """Return the same JSON that the API sent: no field more, none less."""
         return self.model_dump_json(exclude_unset=True)
 
 
 class Amounts(Shown):
-    """What was used, in the words of a budget."""
+    """Usage, by the names of a budget."""
 
     requests: int = 0
     tokens: int = 0
@@ -79,7 +79,7 @@ class Offer(Shown):
 
 
 class Origin(Shown):
-    """Where one value of an action came from."""
+    """The origin of one value of an action."""
 
     path: str
     """JSON pointer into the arguments."""
@@ -102,26 +102,26 @@ class CardLine(Shown):
     argument: str
     """Its name, or a JSON pointer into it."""
     label: str
-    """The same for people."""
+    """Its name for people."""
     role: str
     """One of destination, change, text."""
     values: list[str] = Field(default_factory=list)
-    """Each whole, unless it is a text."""
+    """Each in full, unless it is a text."""
     note: str = ""
-    """What becomes of what is there now, as in 'removes all 4: ...'."""
+    """Effect on the present value, as in 'removes all 4: ...'."""
     length: int | None = None
-    """Characters of the whole text, where only its beginning is shown."""
+    """Characters of the whole text, if only its beginning is shown."""
 
 
 class CardFact(Shown):
-    """Something that is known of a thing."""
+    """One field of a thing that an id refers to."""
 
     label: str
     value: str
 
 
 class CardThing(Shown):
-    """What stands behind an id."""
+    """The thing that an id refers to."""
 
     argument: str
     label: str
@@ -131,11 +131,11 @@ class CardThing(Shown):
     by_others: bool = False
     """Others may have written the facts."""
     problem: str = ""
-    """Why it is not known what it stands for."""
+    """Why it is unknown what the id refers to."""
 
 
 class CardOrigin(Shown):
-    """Where a value came from."""
+    """The origin of a value."""
 
     label: str
     words: str
@@ -144,25 +144,25 @@ class CardOrigin(Shown):
 
 
 class Card(Shown):
-    """What would happen, in the order in which a person should read it."""
+    """What would happen, in reading order."""
 
     form: str = "other"
     """One of mail, event, other."""
     lines: list[CardLine] = Field(default_factory=list)
     """Destinations, then changes, then texts."""
     things: list[CardThing] = Field(default_factory=list)
-    """What ids stand for; shown after destinations."""
+    """What ids refer to; shown after destinations."""
     origins: list[CardOrigin] = Field(default_factory=list)
     undo: str = ""
     """Whether it can be undone, in words."""
 
     def with_role(self, role: str) -> list[CardLine]:
-        """The lines of one role."""
+        """Return the lines of one role."""
         return [line for line in self.lines if line.role == role]
 
 
 class Vote(Shown):
-    """One person's yes to an action that needs several."""
+    """One person's approval of an action that needs several."""
 
     by: str
     at: datetime
@@ -187,7 +187,7 @@ class Approval(Shown):
     args_schema: dict[str, JsonValue] = Field(default_factory=dict)
     """For edits; empty once decided."""
     card: Card | None = None
-    """Of an action: what would happen, in the order that matters."""
+    """Of an action: what would happen, most important first."""
     expires_at: datetime | None = None
     decision: str | None = None
     """One of approve, reject, edit."""
@@ -197,28 +197,28 @@ class Approval(Shown):
     kind: str = "action"
     """One of action, plan, budget, repeat."""
     rule: str | None = None
-    """The rule of the policy that asks."""
+    """The rule of the policy that requires it."""
     undo: str | None = None
-    """The tool that takes the action back; null where nothing can."""
+    """The tool that undoes the action; null if it cannot be undone."""
     approvers: int = 1
     """How many different people must approve."""
     votes: list[Vote] = Field(default_factory=list)
     """Who approved so far."""
     by: list[str] = Field(default_factory=list)
-    """Who may decide; empty: the person whose run it is."""
+    """Who may decide; empty: the owner."""
     not_the_requester: bool = False
     at_expiry: str | None = None
     """What happens at `expires_at`; one of deny, allow, wait."""
     reminders: int = 0
-    """How often it was reminded of."""
+    """How many reminders were sent."""
     reminded_at: datetime | None = None
     escalated_at: datetime | None = None
     overdue: bool = False
-    """It has expired, and waits all the same."""
+    """It has expired and still waits."""
     offer: Offer | None = None
-    """The scope of a grant, offered since the like was approved several times."""
+    """The scope of a grant, offered because similar actions were approved several times."""
     grant_id: str | None = None
-    """The standing permission that was given with the decision."""
+    """The grant that was created with the decision."""
     recorded: str | None = None
     """In words: a decision that counts when a workflow worker answers again."""
 
@@ -241,31 +241,31 @@ class RecordedDecision(Shown):
 
 
 class Limits(Shown):
-    """How much may be used; what is not given is not limited."""
+    """The limits of a budget; None is unlimited."""
 
     requests: int | None = None
     """Requests to language models."""
     tokens: int | None = None
-    """Tokens of language models, in and out together."""
+    """Tokens of language models, input and output together."""
     cost: float | None = None
     """In the currency of the configured prices."""
     steps: int | None = None
-    """Steps of plans, delegated ones included."""
+    """Steps of plans, including delegated ones."""
     tool_calls: int | None = None
-    """Calls of tools, those of agents included."""
+    """Calls of tools, including those of agents."""
     seconds: float | None = None
-    """Of work, the waiting for people left out."""
+    """Of work, without waiting for people."""
 
 
 class Budget(Shown):
-    """What the run may use and has used."""
+    """A run's limits and usage."""
 
     limits: Limits
     used: dict[str, float]
 
 
 class StepConsent(Shown):
-    """With whose consent an effect happened."""
+    """How an effect was allowed."""
 
     how: str
     """'automatic' by a rule of the policy, by a 'grant', or by an 'approval'."""
@@ -275,7 +275,7 @@ class StepConsent(Shown):
 
 
 class DoneEffect(Shown):
-    """An effect that happened, with what is needed to take it back."""
+    """An effect that happened, with what is needed to undo it."""
 
     step_id: str
     tool: str
@@ -287,7 +287,7 @@ class DoneEffect(Shown):
     consent: StepConsent | None = None
     at: datetime | None = None
     unknown: bool = False
-    """Nobody knows whether it happened."""
+    """It is unknown whether it happened."""
 
 
 class Links(Shown):
@@ -333,7 +333,7 @@ class CardStep(Shown):
     external: bool
     can_be_undone: bool
     asks: list[str] = Field(default_factory=list)
-    """Why a person would be asked before it; empty: automatic."""
+    """Why it would need an approval; empty: automatic."""
     denied: bool = False
 
 
@@ -370,15 +370,15 @@ class Usage(Shown):
 
 
 class PlanCard(Shown):
-    """What a plan would do, by code: shown before anything runs."""
+    """What a plan would do, computed by code and shown before anything runs."""
 
     steps: list[CardStep]
     worst_case: Usage = Usage()
-    """The model's use at most, replanning included."""
+    """The model usage at most, replanning included."""
 
 
 class StepError(Shown):
-    """Why a step did not do its work."""
+    """Why a step failed or did not run."""
 
     type: str
     message: str
@@ -402,23 +402,23 @@ class Step(Shown):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     parent: str | None = None
-    """The delegated step whose agent wanted this call."""
+    """The delegated step whose agent requested this call."""
     effect: bool = False
-    """It changes something."""
+    """Whether it changes something."""
     undo: str | None = None
-    """The tool that takes it back; null where nothing can."""
+    """The tool that undoes it; null if it cannot be undone."""
     consent: StepConsent | None = None
     """Of an effect: how it was allowed."""
     held_until: datetime | None = None
-    """Until then a cancel still stops it."""
+    """A cancel before this still stops it."""
     waiting_since: datetime | None = None
-    """Since when no worker takes it."""
+    """Since when it waits for a worker."""
     reused_from: str | None = None
     """The run that did it, when this one was forked from it."""
     picked: bool = False
-    """Several were found, and the person said which is meant."""
+    """It found several, and the person chose one."""
     looked_up: bool = False
-    """It was stopped, and its ledger told that it had been done."""
+    """It was stopped, and its ledger says that it had been done."""
 
     @property
     def is_held(self) -> bool:
@@ -434,19 +434,19 @@ class Plan(Shown):
 
 
 class UndoStep(Shown):
-    """What became of taking one effect back."""
+    """Undo status of one effect."""
 
     step_id: str
     tool: str
     title: str
     undo: str | None = None
     status: str = "pending"
-    """'pending', 'undone', 'failed', or 'impossible' where nothing takes it back."""
+    """'pending', 'undone', 'failed', or 'impossible' if it cannot be undone."""
     error: str | None = None
 
 
 class WorkerWait(Shown):
-    """A capability that a run waits for: no worker of it takes the work, or its database does not work."""
+    """A capability that a run waits for: no worker takes its work, or its database does not work."""
 
     capability: str
     since: datetime
@@ -473,30 +473,30 @@ class Assistant(Shown):
     error: StepError | None = None
     """Why the assistant as a whole failed."""
     notices: list[str] = Field(default_factory=list)
-    """What else a person should know, such as a refused signal."""
+    """Other messages for the person, such as about a refused signal."""
     usage: Usage = Usage()
     mode: str = "task"
     """One of task, chat."""
     question_id: str | None = None
-    """Names the question that waits for an answer."""
+    """Id of the open question."""
     waiting_for: list[WorkerWait] = Field(default_factory=list)
-    """Capabilities that no worker serves."""
+    """Capabilities without a working worker."""
     budget: Budget | None = None
     undo: list[UndoStep] = Field(default_factory=list)
-    """What was taken back, and what could not be."""
+    """What was undone, and what could not be."""
     schedule_id: str | None = None
     forked_from: str | None = None
     turns: int = 0
     """Of a chat: how many messages it has answered."""
     earlier_messages: int = 0
-    """How many messages came before those shown; /messages has them."""
+    """How many messages came before those shown; /messages returns them."""
     effects: list[DoneEffect] = Field(default_factory=list)
     """Of a chat: what all its turns did; the plan shows the last turns only."""
     owner: str = "local"
     outcome: str | None = None
     """Of a completed one: done, answered (it had nothing to do), nothing_changed (what was planned was not done)."""
     status_since: datetime | None = None
-    """Since when it has had this status, where that is known."""
+    """Since when it has had this status, if known."""
     recorded_decisions: list[RecordedDecision] = Field(default_factory=list)
     """Made while no workflow worker answered, and waiting for one, or refused then."""
 
@@ -720,10 +720,10 @@ class Grant(Shown):
     also_for: list[str] = Field(default_factory=list)
     """Which runs it counts for beside those that you ask for in person or through the key with which you give it: 'schedules' for scheduled runs, 'keys' for what your other API keys ask for."""
     through: Credential | None = None
-    """The credential with which it was given."""
+    """The credential that created it."""
     created_by: str = "local"
     from_approval: str | None = None
-    """'assistant id/approval id', where it came with one."""
+    """'assistant id/approval id', if it was created with an approval."""
     revoked_at: datetime | None = None
     used: int = 0
     log: list[GrantUse] = Field(default_factory=list)

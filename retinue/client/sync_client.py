@@ -101,7 +101,7 @@ class Client:
             raise wire.unreachable(error, self._door) from None
 
     def _body(self, response: httpx.Response) -> bytes:
-        """The answer's body.
+        """Return the answer's body.
 
         Raises:
             Refused: The API said no.
@@ -117,7 +117,7 @@ class Client:
         return bytes(body)
 
     def follow(self, call: Call[None], reader: EventReader) -> Iterator[models.Event]:
-        """The events of a stream, over as many connections as it takes, until its end."""
+        """Yield the events of a stream, over as many connections as it takes, until its end."""
         patience = wire.Patience(RETRIES)
         while not reader.ended:
             try:
@@ -150,7 +150,7 @@ class Client:
         return self.send(calls.capabilities())
 
     def pauses(self) -> models.ModelPauses:
-        """The language models that are left alone now, since their endpoints asked for a pause."""
+        """Return the language models that are left alone now, since their endpoints asked for a pause."""
         return self.send(calls.pauses())
 
     def end_pauses(self) -> models.ModelPauses:
@@ -239,7 +239,7 @@ class Assistants:
         return self._client.send(calls.read_assistant(assistant_id, wait_seconds=wait_seconds))
 
     def wait(self, assistant_id: str, *, seconds: float = 60) -> models.Assistant:
-        """The view once the run has ended or needs a person (`settled`), or as it stands after `seconds`."""
+        """Return the view once the run has ended or needs a person (`settled`), or as it stands after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             left = max(0.0, deadline - time.monotonic())
@@ -250,14 +250,14 @@ class Assistants:
     def page(
         self, *, status: str | None = None, limit: int | None = None, cursor: str | None = None, mine: bool = False
     ) -> models.AssistantPage:
-        """A page of your runs, newest first: at most `limit` (100), from where an earlier page ended.
+        """Return a page of your runs, newest first: at most `limit` (100), from where an earlier page ended.
 
         An auditor's has all runs of the organisation, unless they ask for `mine`.
         """
         return self._client.send(calls.list_assistants(status=status, limit=limit, cursor=cursor, mine=mine))
 
     def list(self, *, status: str | None = None, mine: bool = False) -> Iterator[models.AssistantSummary]:
-        """All your runs, newest first, read page by page while you go on."""
+        """Yield all your runs, newest first, read page by page while you go on."""
         page = self.page(status=status, limit=100, mine=mine)
         yield from page.assistants
         while page.next_cursor:
@@ -265,11 +265,11 @@ class Assistants:
             yield from page.assistants
 
     def messages(self, assistant_id: str, *, before: int | None = None, limit: int | None = None) -> models.MessagePage:
-        """A part of a conversation: at most `limit` (500) messages before a position, in their order."""
+        """Return a part of a conversation: at most `limit` (500) messages before a position, in their order."""
         return self._client.send(calls.messages(assistant_id, before=before, limit=limit))
 
     def conversation(self, assistant_id: str) -> Sequence[models.Message]:
-        """A whole conversation in its order, as long as it is."""
+        """Return a whole conversation in its order, as long as it is."""
         page = self.messages(assistant_id, limit=500)
         found = page.messages
         while page.first > 0 and page.messages:
@@ -366,7 +366,7 @@ class Assistants:
         return self._client.send(calls.receipt(assistant_id))
 
     def receipt_text(self, assistant_id: str) -> str:
-        """The same for reading."""
+        """Return the same for reading."""
         return self._client.send(calls.receipt_text(assistant_id))
 
     def events(self, assistant_id: str, *, after: str | None = None) -> Iterator[models.Event]:
@@ -557,7 +557,7 @@ class Schedules:
         )
 
     def get(self, schedule_id: str) -> models.Schedule:
-        """One of them, with its next and its last runs."""
+        """Return one of them, with its next and its last runs."""
         return self._client.send(calls.read_schedule(schedule_id))
 
     def pause(self, schedule_id: str, *, note: str | None = None) -> models.Schedule:

@@ -83,7 +83,7 @@ class Door:
 
 
 def _host(address: str) -> str:
-    """The host of an address of the web; nothing where it is none."""
+    """Return the host of an address of the web; nothing where it is none."""
     try:
         parsed = httpx.URL(address)
     except httpx.InvalidURL:
@@ -92,7 +92,7 @@ def _host(address: str) -> str:
 
 
 def request(client: httpx.Client | httpx.AsyncClient, door: Door, call: Call[Any], timeout: float) -> httpx.Request:
-    """The request of a call. It may take as long as the API was asked to wait, and `timeout` seconds more."""
+    """Return the request of a call. It may take as long as the API was asked to wait, and `timeout` seconds more."""
     return client.build_request(
         call.method,
         call.address,
@@ -111,7 +111,7 @@ def unreachable(error: httpx.HTTPError | httpx.InvalidURL, door: Door) -> Unreac
 
 
 def refused(status: int, body: bytes, headers: Mapping[str, str]) -> Refused:
-    """The problem detail of an answer as an error."""
+    """Return the problem detail of an answer as an error."""
     problem = _problem(body)
     detail = problem.get("detail")
     kind = BY_STATUS.get(status, Refused)
@@ -142,7 +142,7 @@ def _wrong_values(problem: Mapping[str, Any]) -> list[WrongValue]:
 
 
 def _seconds(text: str | None) -> float | None:
-    """The header's seconds; a date, which Retinue never sends, is not read."""
+    """Return the header's seconds; a date, which Retinue never sends, is not read."""
     return float(text) if text is not None and text.isdecimal() and len(text) < 8 else None
 
 

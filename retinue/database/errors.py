@@ -1,7 +1,6 @@
-"""What databases raise, in words for a person.
+"""Translates database errors into words for a person.
 
-Their own texts stay out of ours: they may repeat rows, addresses or names. Which of theirs was it stands in the log, by
-its number.
+The database's own texts are not repeated, since they may contain rows, addresses or names. The log has the error's number.
 """
 
 from __future__ import annotations
@@ -50,19 +49,19 @@ _STAYS_BROKEN = _DAMAGED | {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PERM,
 }
-"""After these a connection may stay useless when the cause is gone: one that was opened read-only never writes."""
+"""Errors after which a connection may stay unusable even without the cause: one opened read-only never writes."""
 _FAILED_OVER = "25006"
-"""PostgreSQL's code of a write on a server that only reads, as a primary does after a failover."""
+"""PostgreSQL's code of a write on a read-only server, such as a former primary after a failover."""
 _NOT_KEPT = "22"
-"""The class of what cannot be kept: PostgreSQL's text holds no NUL, and no more characters than the column."""
+"""PostgreSQL's class of values that cannot be stored: a text with NUL, or longer than its column."""
 
 
 def to_retinue_error(error: BaseException | None, owner: str) -> RetinueError:
-    """The error to raise instead of the database's.
+    """Return the error to raise instead of the database's.
 
     Args:
         error: As the driver raised it.
-        owner: Whose database it is.
+        owner: The capability that owns the database.
     """
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith(_NOT_KEPT):
@@ -73,12 +72,12 @@ def to_retinue_error(error: BaseException | None, owner: str) -> RetinueError:
 
 
 def breaks_connection(error: BaseException | None) -> bool:
-    """Whether the connections to the database are better made again after this error."""
+    """Whether to reconnect to the database after this error."""
     return getattr(error, "sqlstate", None) == _FAILED_OVER or _kind(error) in _STAYS_BROKEN
 
 
 def is_damage(error: BaseException | None) -> bool:
-    """Whether the error says that the database's file holds nonsense."""
+    """Whether the error says that the database's file is corrupt."""
     return _kind(error) in _DAMAGED
 
 
@@ -103,5 +102,5 @@ def _kind(error: BaseException | None) -> int:
 
 
 def _code(error: BaseException | None) -> int:
-    """SQLite's number of the error; its lowest byte says what it is, the rest why."""
+    """Return SQLite's error code; its lowest byte is the kind, the rest the cause."""
     return int(getattr(error, "sqlite_errorcode", 0))

@@ -1,7 +1,7 @@
-"""The files of open SQLite databases: whether those at a path are still the ones that a connection writes to.
+"""Watches the files of open SQLite databases: whether the files at a path are still those that a connection writes to.
 
-A file that was deleted or replaced stays readable and writable for whoever has it open; what is committed to it is lost.
-The file is never opened here: closing it would drop the locks that SQLite holds on it in this process.
+A process that has a file open can still read and write it after it was deleted or replaced; its commits are lost. This
+module never opens the file, since closing it would drop the locks that SQLite holds on it in this process.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class OpenFiles:
     path: Path
     inodes: tuple[Inode | None, ...]
     largest: int = 0
-    """Bytes of the database as seen so far. It never shrinks, but where somebody writes another one over it."""
+    """The largest size of the database so far, in bytes. A smaller file means that it was overwritten."""
 
     @classmethod
     def at(cls, path: Path, *, largest: int = 0) -> Self:
-        """Those that stand at `path` now: call it when the connection has read something, which opens them all."""
+        """Return the files at `path` now; call it after the connection's first read, which opens them all."""
         return cls(path, tuple(map(_inode, _parts(path))), largest)
 
     def same_database(self) -> bool:
-        """Whether the database itself is still there; the parts beside it go with the last connection."""
+        """Whether the main file is still the same; the other files disappear with the last connection."""
         try:
             found = self.path.stat()
         except OSError:
@@ -48,7 +48,7 @@ class OpenFiles:
         return True
 
     def are_there(self) -> bool:
-        """Whether somebody who opens `path` now gets the same files. A part that the connection has not got is not asked for."""
+        """Whether opening `path` now yields the same files, except for those that the connection has not opened."""
         beside = zip(self.inodes[1:], map(_inode, _parts(self.path)[1:]), strict=True)
         return self.same_database() and all(opened is None or opened == found for opened, found in beside)
 
@@ -66,7 +66,7 @@ def _inode(file: Path) -> Inode | None:
 
 
 def obstacle(file: Path) -> str:
-    """Return in words why the next commit to this file may fail, as far as one sees without opening it; else nothing."""
+    """Return in words why the next commit to this file may fail, judged without opening it; else empty."""
     if not file.exists():
         return ""
     if not os.access(file, os.W_OK):
@@ -79,13 +79,13 @@ class OpenDatabase(Protocol):
     """A database that this process has open."""
 
     def lost(self) -> str:
-        """In words why it cannot be used any more; else nothing."""
+        """Return in words why it cannot be used any more; else empty."""
         ...
 
     async def problem(self) -> str:
-        """Return in words why it cannot be written; else nothing.
+        """Return in words why it cannot be written; else empty.
 
-        It is tried only where it failed before, or where its file looks as if it would.
+        It tries to write only if a write failed before, or if the file suggests that it would.
         """
         ...
 
@@ -95,15 +95,15 @@ OPEN: WeakSet[OpenDatabase] = WeakSet()
 
 
 def lost() -> str:
-    """In words which open database of this process cannot be used any more; else nothing.
+    """Return in words which open database of this process cannot be used any more; else empty.
 
-    The process has to end then: what it knows came from a file that is gone, and a new one opens what stands there now.
+    The process must then end: its state came from a file that is gone, and a new process opens the present file.
     """
     return next((words for database in list(OPEN) if (words := database.lost())), "")
 
 
 async def problem() -> str:
-    """Return in words which open database of this process cannot be written now; else nothing.
+    """Return in words which open database of this process cannot be written now; else empty.
 
     It costs a few system calls for each database while all are well.
     """

@@ -1,4 +1,4 @@
-"""The table of effects, which stands in every capability's database."""
+"""The table of effects, part of every capability's database."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""Migrations: how the databases of earlier versions become those of this one.
+"""Database migrations.
 
-Every capability with tables has a folder `migrations` beside its `models.py`, the API has one, and so has the ledger,
-whose table stands in every capability's database. They hold Alembic scripts, named `<owner>_<four digits>_<words>.py`
-after their revision, one after the other without branches. A database says in a table of its own how far it is.
+Every capability with tables has a folder `migrations` beside its `models.py`; so have the API and the ledger, whose table
+is part of every capability's database. The folders contain Alembic scripts, named `<owner>_<four digits>_<words>.py` after
+their revision, in one sequence without branches. A version table records a database's revision.
 
-Scripts only go forward. Until a new version runs everywhere, workers of the old one use the same database, so a script
-adds what the old ones need not know; what is obsolete goes a version later.
+Scripts only go forward. During a rollout, workers of the old version use the same database, so a script only adds what
+they need not know; a later version removes what is obsolete.
 
 A new script: change the models, then `python -P -m retinue.database.migrations activities.calendar.models "what changes"`, and read what it wrote.
 
-Alembic costs 18 MB and half a second, so it is imported only where a database is older than the code: one without tables
-is made from the models at once and marked as the newest.
+Alembic costs 18 MB and half a second, so it is imported only if a database is older than the code: one without tables is
+created from the models and marked as the newest.
 """
 
 from __future__ import annotations
@@ -50,30 +50,30 @@ _SMALLEST_KEY = -(2**63)
 
 
 def migrated(folder: Path, *, owner: str | None = None, version_table: str = VERSION_TABLE) -> MetaData:
-    """Metadata whose tables the scripts in `folder` migrate.
+    """Return metadata whose tables the scripts in `folder` migrate.
 
     Args:
         folder: Where the scripts are.
         owner: Begins the scripts' names; by default the name of the folder that holds `folder`.
-        version_table: In which table a database says how far it is; two metadata in one database need two.
+        version_table: The table for the revision; two metadata in one database need two.
     """
     return MetaData(info={_FOLDER: folder, _OWNER: owner or folder.parent.name, _TABLE: version_table})
 
 
 def up_to_date(connection: Connection, metadata: MetaData) -> bool:
-    """Whether the database is at the newest revision; nothing is locked for the look."""
+    """Whether the database is at the newest revision, without a lock."""
     folder = metadata.info.get(_FOLDER)
     return folder is not None and _recorded(connection, metadata) == newest(folder)
 
 
 def touch(connection: Connection, metadata: MetaData) -> None:
-    """Write what stands there already, to see whether the database can be written."""
+    """Write the stored revision again, to test whether the database can be written."""
     version = _version_table(metadata)
     connection.execute(update(version).values(version_num=version.c.version_num))
 
 
 def lock(connection: Connection, name: str) -> None:
-    """Let one transaction at a time get past here, until it ends. SQLite's are locked when they begin.
+    """Hold a lock until the transaction ends, so that one transaction at a time passes. SQLite locks at its begin.
 
     Raises:
         DBAPIError: Another transaction held the lock for longer than the connection's patience.
@@ -83,15 +83,15 @@ def lock(connection: Connection, name: str) -> None:
 
 
 def lock_key(name: str) -> int:
-    """The number by which PostgreSQL knows a lock."""
+    """Return PostgreSQL's number for a lock."""
     return int.from_bytes(hashlib.sha256(f"retinue/{name}".encode()).digest()[:8]) + _SMALLEST_KEY
 
 
 def bring_up_to_date(connection: Connection, metadata: MetaData, *, owner: str) -> None:
-    """Make the tables, or migrate them, within the caller's transaction, which must hold the `lock`.
+    """Create or migrate the tables within the caller's transaction, which must hold the `lock`.
 
     Raises:
-        ServiceRefused: The database was made by a newer version, or belongs to somebody else. It is as it was.
+        ServiceRefused: The database belongs to a newer version or another owner; it is unchanged.
     """
     folder = metadata.info.get(_FOLDER)
     if folder is None:
@@ -103,7 +103,7 @@ def bring_up_to_date(connection: Connection, metadata: MetaData, *, owner: str) 
     if recorded is not None and recorded not in revisions(folder):
         raise ServiceRefused(
             f"the database of {owner} is at revision {recorded}, which this version of {owner} does not know",
-            hint=f"it was made by a newer version, or is not {owner}'s: each capability needs a database of its own",
+            hint=f"it belongs to a newer version, or not to {owner}: each capability needs its own database",
         )
     if recorded is None and not set(inspect(connection).get_table_names()) & set(metadata.tables):
         metadata.create_all(connection)
@@ -113,18 +113,18 @@ def bring_up_to_date(connection: Connection, metadata: MetaData, *, owner: str) 
 
 
 def newest(folder: Path) -> str:
-    """The revision of the newest script, known from the files' names."""
+    """Return the revision of the newest script, from the files' names."""
     return revisions(folder)[-1]
 
 
 def revisions(folder: Path) -> list[str]:
-    """All revisions, oldest first."""
+    """Return all revisions, oldest first."""
     names = (_SCRIPT.fullmatch(file.name) for file in folder.iterdir())
     return sorted(name["revision"] for name in names if name is not None)
 
 
 def upgrade(connection: Connection, metadata: MetaData) -> None:
-    """Run the scripts that are missing, within the caller's transaction. Those of an empty database are all."""
+    """Run the missing scripts within the caller's transaction; on an empty database, all of them."""
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
 
@@ -141,7 +141,7 @@ def upgrade(connection: Connection, metadata: MetaData) -> None:
 
 
 def differences(connection: Connection, metadata: MetaData) -> list[Any]:
-    """In what a database differs from the models, as Alembic sees it."""
+    """Return the differences between a database and the models, as Alembic finds them."""
     from alembic.autogenerate import compare_metadata
 
     found: list[Any] = compare_metadata(_comparing(connection, metadata), metadata)
@@ -149,7 +149,7 @@ def differences(connection: Connection, metadata: MetaData) -> list[Any]:
 
 
 def _comparing(connection: Connection, metadata: MetaData) -> Any:
-    """A context that looks at these tables alone: the ledger's stand in the same database."""
+    """Return a context for these tables alone, since the ledger's are in the same database."""
     from alembic.runtime.migration import MigrationContext
 
     def ours(name: str | None, kind: str, _: object) -> bool:
@@ -169,13 +169,13 @@ def _comparing(connection: Connection, metadata: MetaData) -> Any:
 
 
 def _other_default(*compared: Any) -> bool | None:
-    """SQLite writes what was added later in parentheses, which Alembic takes for another value; the rest it compares."""
+    """Whether a column's default differs, ignoring the parentheses that SQLite adds to a default of an added column."""
     _, _, _, found, _, meant = compared
     return False if found == f"('{meant}')" else None
 
 
 def _plain_type(kind: str, item: Any, _: object) -> str | Literal[False]:
-    """A script outlives our types and SQLModel's, so it names the database's."""
+    """Return the database's type for a column, since a script outlives Python types."""
     if kind != "type" or not isinstance(item, TypeDecorator):
         return False
     plain = item.impl_instance
@@ -202,14 +202,14 @@ def _mark(connection: Connection, metadata: MetaData, revision: str) -> None:
 
 
 def _version_table(metadata: MetaData) -> Table:
-    """The table as Alembic makes it."""
+    """Return the table as Alembic makes it."""
     return Table(metadata.info[_TABLE], MetaData(), Column("version_num", String(32), primary_key=True))
 
 
 def write_script(owner: str, metadata: MetaData, words: str) -> Path:
-    """Write the script that brings databases from the newest revision to the models as they are now.
+    """Write the script that migrates databases from the newest revision to the current models.
 
-    What it does is proposed by comparing; a rename, for one, looks like a removal and an addition.
+    Alembic proposes its content by comparison; it takes a rename for a removal and an addition.
 
     Raises:
         LookupError: The models have not changed.
@@ -219,7 +219,7 @@ def write_script(owner: str, metadata: MetaData, words: str) -> Path:
     earlier = revisions(folder)
     body = _proposed(metadata)
     if body in ("", "pass"):
-        raise LookupError(f"the scripts in {folder} make the models as they are: there is nothing to write")
+        raise LookupError(f"the scripts in {folder} already produce the current models: there is nothing to write")
     revision = f"{owner}_{len(earlier) + 1:04}"
     file = folder / f"{revision}_{'_'.join(re.findall(r'[a-z0-9]+', words.lower()))}.py"
     down = f'"{earlier[-1]}"' if earlier else "None"
@@ -228,7 +228,7 @@ def write_script(owner: str, metadata: MetaData, words: str) -> Path:
 
 
 def _proposed(metadata: MetaData) -> str:
-    """What is missing after all scripts, as code; tried on SQLite in memory."""
+    """Return as code what is missing after all scripts, found on SQLite in memory."""
     from alembic.autogenerate import produce_migrations, render_python_code
 
     with create_engine("sqlite://").begin() as connection:
@@ -257,7 +257,7 @@ def metadata_of(module: str) -> MetaData:
     """Return the metadata of the module of that name, such as `activities.calendar.models`.
 
     Raises:
-        LookupError: It has none that scripts migrate.
+        LookupError: It has no tables that scripts migrate.
     """
     for value in vars(import_module(module)).values():
         found = getattr(value, "metadata", value)

@@ -1,4 +1,4 @@
-"""A bounded number of things that are kept open, by name: those that nobody used for longest are closed first."""
+"""A bounded pool of open resources by name; the least recently used is closed first."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Closes(Protocol):
-    """What can be kept open."""
+    """A resource that can be closed."""
 
     async def close(self) -> None:
-        """Give back what it holds."""
+        """Release the resource."""
         ...
 
 
@@ -29,11 +29,11 @@ class _Slot(Generic[Opened]):
 
 
 class ResourcePool(Generic[Opened]):
-    """Opens what is asked for, once, and keeps it open while there is room. What is in use is never closed.
+    """Opens each resource once and keeps it open within the limit. A resource in use is never closed.
 
     Args:
-        open_: Opens one by its name.
-        most: How many stay open when nobody uses them.
+        open_: Opens a resource by its name.
+        most: How many unused resources stay open.
     """
 
     def __init__(self, open_: Callable[[str], Awaitable[Opened]], *, most: int) -> None:
@@ -42,12 +42,12 @@ class ResourcePool(Generic[Opened]):
         self._places: OrderedDict[str, _Slot[Opened]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many there are, open or about to be."""
+        """Return how many are open or being opened."""
         return len(self._places)
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[Opened]:
-        """The one of that name, open for as long as the block lasts; raises what opening it raises."""
+        """Yield the resource with this name, open within the block; raises what opening it raises."""
         place = self._places.setdefault(name, _Slot())
         self._places.move_to_end(name)
         place.users += 1

@@ -1,1 +1,1 @@
-"""Calls to services outside, guarded, and why a connection failed."""
+"""Guarded calls to external services, and why a connection failed."""

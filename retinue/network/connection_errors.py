@@ -1,6 +1,6 @@
-"""Why there is no connection to a service, in words that tell a person what to check.
+"""Explains in words why a connection to a service failed, and what to check.
 
-The words of libraries and servers stay out: they may repeat addresses with credentials.
+It does not repeat the texts of libraries and servers, since these may contain addresses with credentials.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
 _CERTIFICATES = {
     9: "it is not valid yet (or this machine's clock is wrong)",
     10: "it has expired",
-    18: "nobody who is trusted here has signed it",
-    19: "nobody who is trusted here has signed it",
-    20: "nobody who is trusted here has signed it",
-    21: "nobody who is trusted here has signed it",
+    18: "it is not signed by a trusted authority",
+    19: "it is not signed by a trusted authority",
+    20: "it is not signed by a trusted authority",
+    21: "it is not signed by a trusted authority",
     62: "it is for another name",
     64: "it is for another address",
 }
-"""By OpenSSL's number of the failed check."""
+"""Reasons by OpenSSL's number of the failed check."""
 _NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 _EOF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 def about_tls(error: BaseException | None, name: str, *, hint: str) -> ServiceRefused | None:
-    """Return that a secure connection is impossible, and why; None if the error is not about TLS.
+    """Return the reason why a secure connection is impossible; None if the error is not about TLS.
 
     Args:
         error: As the library raised it, with its causes.
@@ -47,7 +47,7 @@ def about_tls(error: BaseException | None, name: str, *, hint: str) -> ServiceRe
 
 
 def unreachable(error: BaseException, name: str, *, hint: str) -> RetinueError:
-    """Return that a service cannot be reached, and why. Arguments as in `about_tls`."""
+    """Return the reason why a service cannot be reached. Arguments as in `about_tls`."""
     return about_tls(error, name, hint=hint) or ServiceUnavailable(f"{name} cannot be reached: {_reason(error)}")
 
 
@@ -63,7 +63,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it; connection attempts to several addresses are a group."""
+    """Yield the error and its causes; connection attempts to several addresses are a group."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:

@@ -1,7 +1,7 @@
 """A WebDAV collection (CalDAV, CardDAV) over httpx: list, get, put and delete its resources, each with its ETag.
 
-Servers' XML is read by defusedxml: no entities, no outside references. Which resources there are, and what they hold, is
-decided by others; everything is bounded here and judged by the capability.
+defusedxml parses servers' XML: no entities, no external references. Resources and their content are untrusted: this module
+bounds them, the capability judges them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ XML = {"Content-Type": "application/xml; charset=utf-8"}
 
 
 def client(url: str, *, username: str, password: SecretStr, timeout: float) -> httpx.AsyncClient:
-    """The HTTP client of one server. Redirects are not followed: where the password goes is decided by settings alone.
+    """Return the HTTP client of one server. It follows no redirects: settings alone decide where the password goes.
 
     Args:
         url: Of the server or a collection on it.
-        username: Empty where the server asks for none.
+        username: Empty if the server asks for none.
         password: Of that user.
         timeout: Seconds of a request's parts; of a connection at most 10.
     """
@@ -38,14 +38,14 @@ def client(url: str, *, username: str, password: SecretStr, timeout: float) -> h
         auth=auth,
         timeout=httpx.Timeout(timeout, connect=min(10, timeout)),
         follow_redirects=False,
-        # a proxy of the environment would read what goes to this machine without encryption, the password above all
+        # a proxy of the environment could read unencrypted requests to this machine, above all the password
         trust_env=url.startswith("https:"),
     )
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource of a collection: its absolute path on the server, its ETag, and its content where it was asked for."""
+    """One resource of a collection: its absolute path on the server, its ETag, and its content if requested."""
 
     href: str
     etag: str
@@ -54,7 +54,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Listed:
-    """One resource of a collection without its content; `size` in bytes where the server tells it."""
+    """One resource of a collection without its content; `size` in bytes if the server reports it."""
 
     href: str
     etag: str
@@ -70,14 +70,14 @@ class Collection:
         Args:
             outside: The server; its client carries the credentials.
             url: Of the collection, with or without the slash at its end.
-            content_type: Of what is put there, as in `text/calendar; charset=utf-8`.
+            content_type: Of new resources, as in `text/calendar; charset=utf-8`.
         """
         self._outside = outside
         self._url = url if url.endswith("/") else f"{url}/"
         self._content_type = content_type
 
     def href(self, name: str) -> str:
-        """The path of the resource of that name (no slashes)."""
+        """Return the path of the resource with that name (no slashes)."""
         return urlsplit(urljoin(self._url, quote(name, safe="@.-_~"))).path
 
     async def get(self, href: str) -> Resource:
@@ -89,16 +89,16 @@ class Collection:
         """
         reply = await self._outside.request("GET", self._absolute(href))
         if reply.status in (404, 410):
-            raise NotFound("it is not there any more")
+            raise NotFound("it does not exist any more")
         self._expect(reply, 200)
         return Resource(href, strong(reply.headers.get("ETag", "")), _text(reply.content))
 
     async def create(self, href: str, content: str) -> str:
-        """Put a resource where none is. Returns its ETag, empty where the server tells none.
+        """Create a resource. Returns its ETag, empty if the server sends none.
 
         Raises:
             Conflict: There is one of that name.
-            OutcomeUnknown: No reply came; doing it again is harmless, since it never overwrites.
+            OutcomeUnknown: No reply came; a repeat is harmless, since it never overwrites.
             ServiceError: See `ExternalService.request`.
         """
         return await self._put(href, content, {"If-None-Match": "*"})
@@ -107,7 +107,7 @@ class Collection:
         """Put a new version of the resource whose ETag is `etag`. Returns the new one.
 
         Raises:
-            Conflict: Somebody changed or removed it meanwhile.
+            Conflict: It was changed or removed meanwhile.
             OutcomeUnknown: No reply came.
             ServiceError: See `ExternalService.request`.
         """
@@ -127,14 +127,14 @@ class Collection:
 
         Raises:
             NotFound: It is not there.
-            Conflict: Somebody changed it meanwhile.
+            Conflict: It was changed meanwhile.
             OutcomeUnknown: No reply came.
             ServiceError: See `ExternalService.request`.
         """
         headers = {"If-Match": etag} if etag else {}
         reply = await self._outside.request("DELETE", self._absolute(href), headers=headers, changes=True)
         if reply.status in (404, 410):
-            raise NotFound("it is not there any more")
+            raise NotFound("it does not exist any more")
         self._check_conditions(reply)
         self._expect(reply, 200, 202, 204)
 
@@ -160,7 +160,7 @@ class Collection:
         return list(_listed(await self.multistatus("REPORT", query)))
 
     async def multistatus(self, method: str, body: str, *, depth: str = "1") -> Element:
-        """Ask the collection a REPORT or a PROPFIND and return the answer's tree, whose texts are the server's.
+        """Send a REPORT or a PROPFIND and return the answer's tree, whose texts are the server's.
 
         Raises:
             ServiceError: See `ExternalService.request`; also where the answer is no multistatus.
@@ -171,7 +171,7 @@ class Collection:
         return multistatus(reply.content)
 
     async def listed(self) -> list[Listed]:
-        """Every resource of the collection, without its content.
+        """Return every resource of the collection, without its content.
 
         Raises:
             ServiceError: See `ExternalService.request`; also where the answer is no multistatus.
@@ -183,7 +183,7 @@ class Collection:
         return list(_listed(await self.multistatus("PROPFIND", body)))
 
     async def tag(self) -> str:
-        """What changes whenever anything in the collection does (`getctag`, else `sync-token`); empty if it tells none."""
+        """Return the tag that changes with the collection (`getctag`, else `sync-token`); empty if the server has none."""
         body = (
             '<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:cs="http://calendarserver.org/ns/">'
             "<d:prop><cs:getctag/><d:sync-token/></d:prop></d:propfind>"
@@ -195,10 +195,10 @@ class Collection:
         return ""
 
     def _absolute(self, href: str) -> str:
-        """On the collection's own server and inside it: an answer must not send our credentials elsewhere."""
+        """Return a resource's absolute URL inside the collection, since an answer must not send credentials elsewhere."""
         absolute = urljoin(self._url, href)
         ours, theirs = urlsplit(self._url), urlsplit(absolute)
-        # Servers write the same path in several ways: `%40` or `@`.
+        # servers write the same path in several ways: `%40` or `@`
         inside = unquote(theirs.path).startswith(unquote(ours.path)) and "/../" not in f"{unquote(theirs.path)}/"
         if (theirs.scheme, theirs.netloc) != (ours.scheme, ours.netloc) or not inside:
             raise ServiceRefused("the server names a resource outside of the collection")
@@ -219,9 +219,9 @@ class Collection:
 
 
 def strong(etag: str) -> str:
-    """The tag without the `W/` that proxies which compress put in front of it, and with which no condition holds.
+    """Return the tag without the `W/` that compressing proxies add, since no condition holds with it.
 
-    What no header can carry is no tag: a change that names it would fail before, or while, it is sent.
+    A tag that no header can carry counts as none, since a request with it could not be sent.
     """
     tag = etag.strip().removeprefix("W/")
     return tag if tag.isascii() and tag.isprintable() and len(tag) <= _LONGEST_TAG else ""
@@ -232,17 +232,17 @@ def _text(content: bytes) -> str:
 
 
 def multistatus(content: bytes) -> Element:
-    """The tree of a multistatus answer.
+    """Return the tree of a multistatus answer.
 
     Raises:
-        ServiceUnavailable: It is something else.
+        ServiceUnavailable: The answer is something else.
     """
     try:
         tree: Element = ElementTree.fromstring(content)
     except (ParseError, DefusedXmlException, ValueError):
-        raise ServiceUnavailable("the server's answer makes no sense") from None
+        raise ServiceUnavailable("the server's answer is invalid") from None
     if tree.tag != f"{_DAV}multistatus":
-        raise ServiceUnavailable("the server's answer makes no sense")
+        raise ServiceUnavailable("the server's answer is invalid")
     return tree
 
 
@@ -262,7 +262,7 @@ def _listed(tree: Element) -> Iterator[Listed]:
 
 
 def _path(response: Element) -> str:
-    """Where a resource is on its server; what makes no sense is nowhere."""
+    """Return the path of a resource on its server; empty if it is invalid."""
     try:
         return urlsplit((response.findtext(f"{_DAV}href") or "").strip()).path
     except ValueError:

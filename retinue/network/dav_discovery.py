@@ -1,10 +1,10 @@
-"""Finding a person's calendar or address book on a WebDAV server, from no more than the server's address.
+"""Finds a person's calendar or address book on a WebDAV server, from the server's address alone.
 
-The way is the one of RFC 6764, 5397, 4791 and 6352: the well-known address, whose redirect leads to the service; there the
-signed-in person's principal; there the home of their collections; the first collection of the right kind is the one.
+It follows RFC 6764, 5397, 4791 and 6352: the well-known address redirects to the service, which names the signed-in
+person's principal, which names the home of their collections; it takes the first collection of the right kind.
 
-Every address on that way is a server's word. Credentials follow it only to the same host or, encrypted, to a neighbour of
-it (`caldav.icloud.com` keeps calendars on `p42-caldav.icloud.com`).
+The server chooses every address on that path. Credentials follow only to the same host or, encrypted, to a neighbour of it
+(`caldav.icloud.com` has calendars on `p42-caldav.icloud.com`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _QUESTION = (
 
 @dataclass(frozen=True)
 class Kind:
-    """What sort of collection is looked for."""
+    """The kind of collection to find."""
 
     noun: str
     well_known: str
@@ -46,15 +46,15 @@ ADDRESS_BOOKS = Kind("address book", "carddav", f"{_CARDDAV}addressbook-home-set
 
 
 async def collection_url(outside: ExternalService, url: str, kind: Kind) -> str:
-    """The address of the collection: `url` itself if it is one, else the first one that the person has there.
+    """Return the address of the collection: `url` itself if it is one, else the person's first one there.
 
     Args:
         outside: The server; its client carries the credentials.
         url: Of a collection, a home, a principal or a server.
-        kind: What is looked for.
+        kind: What to find.
 
     Raises:
-        ServiceRefused: There is none, or the way leads to a stranger's host.
+        ServiceRefused: There is none, or an address is on an untrusted host.
         ServiceError: See `ExternalService.request`.
     """
     here = await _entrance(outside, url, kind)
@@ -74,19 +74,19 @@ async def collection_url(outside: ExternalService, url: str, kind: Kind) -> str:
 
 @dataclass(frozen=True)
 class _Found:
-    """One resource that an answer describes."""
+    """One resource in an answer."""
 
     url: str
     properties: Element
 
     def addresses(self, name: str) -> Iterator[str]:
-        """The addresses that a property holds, absolute."""
+        """Return the absolute addresses in a property."""
         for href in self.properties.iterfind(f".//{name}/{_DAV}href"):
             yield _followed(self.url, (href.text or "").strip())
 
 
 async def _entrance(outside: ExternalService, url: str, kind: Kind) -> _Found:
-    """Where to begin. A bare server is asked for its well-known address first; not every one has it."""
+    """Return the start address: for a bare server its well-known address, if it has one."""
     if urlsplit(url).path in ("", "/"):
         try:
             return await _first(outside, urljoin(url, f"/.well-known/{kind.well_known}"), kind)
@@ -115,7 +115,7 @@ async def _look(outside: ExternalService, url: str, *, depth: str) -> list[_Foun
 
 
 async def _answered(outside: ExternalService, url: str, depth: str) -> tuple[str, Reply]:
-    """Ask, going where redirects lead; returns from where the answer came."""
+    """Send a request, following redirects; returns the final address and the answer."""
     for _ in range(_MOST_REDIRECTS):
         reply = await outside.request("PROPFIND", url, headers={**XML, "Depth": depth}, content=_QUESTION)
         if reply.status not in _REDIRECTS:
@@ -132,10 +132,10 @@ def _is(found: _Found, kind: Kind) -> bool:
 
 
 def _followed(base: str, address: str) -> str:
-    """Where `address` leads from `base`.
+    """Return `address` resolved against `base`.
 
     Raises:
-        ServiceRefused: To somebody to whom the person did not give the password.
+        ServiceRefused: It is on a host that must not get the password.
     """
     try:
         url = urljoin(base, address)
@@ -161,7 +161,7 @@ def _trusted(before: SplitResult, after: SplitResult) -> bool:
 
 
 def _site(host: str) -> str | None:
-    """The domain that neighbours share: all but the first label, or the last two. None for addresses in numbers."""
+    """Return the domain that neighbours share: all but the first label, or the last two. None for IP addresses."""
     labels = host.split(".")
     if len(labels) < 3 or labels[-1].isdigit() or ":" in host:
         return None

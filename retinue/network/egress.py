@@ -1,13 +1,11 @@
-"""Where a request may go when strangers could have chosen its address: public addresses only, and no second look-up.
+"""Guards requests whose address a stranger may have chosen: public addresses only, and one DNS look-up.
 
-A name is looked up once. Every address that it has must be public, and the connection goes to one of the addresses that
-were checked, under the name (in `Host` and in TLS) that was asked for. So a name server that answers differently the
-second time wins nothing: there is no second time. Each redirect is a new request and is checked again. Proxies of the
-environment are ignored, since a proxy would look names up by itself.
+A name is looked up once. All its addresses must be public, and the connection goes to one of the checked addresses, with
+the requested name in `Host` and TLS. So a name server cannot answer a second look-up differently. Each redirect is a new
+request and is checked again. Proxies of the environment are ignored, since a proxy would look up names on its own.
 
-`GuardedTransport` does all of this below an HTTP client, so nobody can forget it; `guarded_client` builds the client.
-The sockets of this machine and of its network are refused by address, everything that is no web server by port. What a
-person wants to reach in spite of that is named, host and port, in `allow`.
+`GuardedTransport` does this below an HTTP client, so that no caller can forget it; `guarded_client` builds the client.
+Private addresses are refused, and ports other than those of web servers. `allow` lists exceptions by host and port.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ import httpx
 from retinue.errors import InvalidArguments, NotAllowed, NotFound, ServiceUnavailable
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Gives the addresses of a name, as text, for a port."""
+"""Resolves a name and a port to addresses as text."""
 
 WEB_PORTS = frozenset({80, 443})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -46,8 +44,8 @@ _CLOSED_V4 = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # shared by a provider's customers
         "127.0.0.0/8",
-        "168.63.129.16/32",  # a public number that is the host of every virtual machine at Azure
-        "169.254.0.0/16",  # link-local; metadata services live here
+        "168.63.129.16/32",  # a public address that is the host of every virtual machine at Azure
+        "169.254.0.0/16",  # link-local; metadata services are here
         "172.16.0.0/12",
         "192.0.0.0/24",
         "192.0.2.0/24",
@@ -73,7 +71,7 @@ _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class HostPort(NamedTuple):
-    """One place by name or address, and port: '127.0.0.1:8080' or '[::1]:8080' as text."""
+    """A host (name or address) and a port: '127.0.0.1:8080' or '[::1]:8080' as text."""
 
     host: str
     port: int
@@ -83,7 +81,7 @@ class HostPort(NamedTuple):
         """Read 'host:port'.
 
         Raises:
-            ValueError: It is something else; both parts are needed.
+            ValueError: It has another form; both parts are needed.
         """
         host, colon, port = text.strip().casefold().rpartition(":")
         if not (colon and host and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
@@ -92,7 +90,7 @@ class HostPort(NamedTuple):
 
 
 def public(address: str) -> bool:
-    """Whether an address, as text, is one of the public internet; IPv4 inside NAT64's own prefix counts by itself."""
+    """Whether an address, as text, is on the public internet; for NAT64's prefix the IPv4 address in it counts."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -107,11 +105,11 @@ def public(address: str) -> bool:
 
 
 async def look_up(host: str, port: int) -> Sequence[str]:
-    """The addresses that this machine's resolver gives for a name.
+    """Return the addresses that this machine's resolver returns for a name.
 
     Raises:
-        NotFound: There is no such name.
-        ServiceUnavailable: The name servers do not answer now.
+        NotFound: The name does not exist.
+        ServiceUnavailable: The name servers do not answer.
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -126,10 +124,10 @@ class Egress:
     """Decides where requests may go.
 
     Args:
-        allow: Places that may be reached wherever they are and whatever their port is.
-        ports: What may be reached elsewhere.
-        resolve: How names become addresses.
-        hint: What a person can do about a closed place, as which setting opens it.
+        allow: Hosts and ports that are always allowed.
+        ports: Allowed on other hosts.
+        resolve: Resolves names.
+        hint: For the person about a refused host, such as which setting allows it.
     """
 
     def __init__(
@@ -146,11 +144,11 @@ class Egress:
         self._hint = hint
 
     def check(self, url: httpx.URL) -> HostPort:
-        """See that an address is written plainly and is none that is closed by how it is written.
+        """Check an address by its text alone.
 
         Raises:
-            InvalidArguments: It is no plain web address.
-            NotAllowed: Its port or its host is closed.
+            InvalidArguments: It is not a plain web address.
+            NotAllowed: Its port or its host is not allowed.
         """
         if url.scheme not in _DEFAULT_PORTS:
             raise InvalidArguments("only http and https addresses can be read")
@@ -160,7 +158,7 @@ class Egress:
         try:
             readable_host(url)
         except ValueError:
-            raise InvalidArguments("the host of that address is the encoding of no name") from None
+            raise InvalidArguments("the host of that address is not a valid encoded name") from None
         place = HostPort(_canonical(url.raw_host.decode("ascii", "replace").casefold()), port)
         _check_form(place.host)
         if place in self._allow:
@@ -172,19 +170,19 @@ class Egress:
         return place
 
     async def addresses(self, url: httpx.URL) -> list[str]:
-        """The addresses to which a request for `url` may connect, checked, in the order in which to try them.
+        """Return the checked addresses to which a request for `url` may connect, in the order to try.
 
         Raises:
-            InvalidArguments: It is no plain web address.
-            NotAllowed: One of its addresses is not public, or its port is closed.
-            NotFound: There is no such name.
+            InvalidArguments: It is not a plain web address.
+            NotAllowed: One of its addresses is not public, or its port is not allowed.
+            NotFound: The name does not exist.
             ServiceUnavailable: It cannot be looked up now.
         """
         place = self.check(url)
         found = [place.host] if _literal(place.host) else list(await self._resolve(place.host, place.port))
         if not found:
             raise NotFound("there is no web server of that name")
-        # One that is not public spoils them all: a name with both is how the check of the other one is abused.
+        # one private address refuses them all, since an attacker mixes both to pass the check
         if place not in self._allow and not all(map(public, found)):
             raise NotAllowed("that address lies in a private or reserved network and is not read", hint=self._hint)
         return found[:_MOST_ADDRESSES]
@@ -194,24 +192,24 @@ def web_address(text: str) -> httpx.URL:
     """Read an address as people write it: without a scheme it means https; the part after '#' is dropped.
 
     Raises:
-        InvalidArguments: It is none.
+        InvalidArguments: It is not a web address.
     """
     text = text.strip()
     if len(text) > _LONGEST_URL or re.search(r"[\s\\\x00-\x1f\x7f]", text):
-        raise InvalidArguments("that is no web address", hint="write it as in 'https://example.com/page'")
+        raise InvalidArguments("that is not a web address", hint="write it as in 'https://example.com/page'")
     try:
         url = httpx.URL(text if "://" in text else f"https://{text}").copy_with(fragment=None)
         readable_host(url)
-    except (httpx.InvalidURL, ValueError):  # what idna does not like is partly a bare UnicodeError
-        raise InvalidArguments("that is no web address", hint="write it as in 'https://example.com/page'") from None
+    except (httpx.InvalidURL, ValueError):  # idna raises a bare UnicodeError for some invalid names
+        raise InvalidArguments("that is not a web address", hint="write it as in 'https://example.com/page'") from None
     return url
 
 
 def readable_host(url: httpx.URL) -> str:
-    """The host as people read it: `xn--...` in its own letters.
+    """Return the host in readable form: `xn--...` decoded.
 
     Raises:
-        ValueError: It is the encoding of no name, as in `http://xn--/`.
+        ValueError: It is not a valid encoded name, as in `http://xn--/`.
     """
     return url.host
 
@@ -220,23 +218,23 @@ def _check_form(host: str) -> None:
     """Refuse every form of a host that two programs could read differently.
 
     Raises:
-        InvalidArguments: It is one of them.
+        InvalidArguments: It has such a form.
     """
     if _literal(host):
         return
     plain = len(host) <= 253 and _NAME.fullmatch(host) is not None
-    # What ends in a number is an IPv4 address to the C library, in decimal, octal, hex, or with parts left out.
+    # the C library takes a host that ends in a number for an IPv4 address: decimal, octal, hex, or with omitted parts
     if not plain or _NUMBER.fullmatch(host.rpartition(".")[2]):
         raise InvalidArguments("the host of that address is written in a way that is not read")
 
 
 def _canonical(host: str) -> str:
-    """An address in its one usual form, a name as it is."""
+    """Return an address in its canonical form, a name unchanged."""
     return str(ipaddress.ip_address(host)) if _literal(host) else host
 
 
 def _literal(host: str) -> bool:
-    """Whether a host is an address, in a form that everybody reads the same, without a zone."""
+    """Whether a host is an address in an unambiguous form, without a zone."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -252,8 +250,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     """Sends each request to an address that `egress` has checked, and to no other.
 
     Args:
-        egress: What may be reached.
-        inner: Sends it; see `guarded_client` for what it must not do.
+        egress: Checks the addresses.
+        inner: Sends the requests; see `guarded_client` for what it must not do.
     """
 
     def __init__(self, egress: Egress, inner: httpx.AsyncBaseTransport) -> None:
@@ -261,22 +259,22 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Check, then connect to the first address that lets itself be connected to."""
+        """Check, then connect to the first address that accepts a connection."""
         failure: Exception | None = None
         for address in await self._egress.addresses(request.url):
             try:
                 return await self._inner.handle_async_request(_pinned(request, address))
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = error
-        raise failure or RuntimeError("no address was given")
+        raise failure or RuntimeError("no address was found")
 
     async def aclose(self) -> None:
-        """Close what sends."""
+        """Close the inner transport."""
         await self._inner.aclose()
 
 
 def _pinned(request: httpx.Request, address: str) -> httpx.Request:
-    """The same request to an address; `Host` is in its headers, and TLS goes by the name."""
+    """Return the same request to an address, with the name in `Host` and for TLS."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
@@ -289,16 +287,15 @@ def _pinned(request: httpx.Request, address: str) -> httpx.Request:
 def guarded_client(
     egress: Egress, *, timeout: float, user_agent: str, tls: ssl.SSLContext | None = None
 ) -> httpx.AsyncClient:
-    """A client that follows no redirects, keeps no cookies and knows no proxies. Whoever asks for it closes it.
+    """Return a client that follows no redirects, stores no cookies and uses no proxies; the caller closes it.
 
     Args:
-        egress: What may be reached.
-        timeout: Seconds of silence; connecting may take half of it.
-        user_agent: Who is asking.
-        tls: Whose certificates are believed, if not those that everybody believes.
+        egress: Checks the addresses.
+        timeout: Seconds without data; connecting may take half of it.
+        user_agent: The header `User-Agent`.
+        tls: Trusted certificates, by default the usual authorities'.
     """
-    # No connection is kept: they are kept by address, and two names at one address would share one that TLS opened for
-    # the first.
+    # no keep-alive: the pool goes by address, so two names at one address would share a TLS connection for the first name
     inner = httpx.AsyncHTTPTransport(
         verify=tls or httpx.create_ssl_context(), limits=httpx.Limits(max_keepalive_connections=0)
     )

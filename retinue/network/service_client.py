@@ -1,7 +1,7 @@
-"""Requests to services outside: bounded in time and size, answered by a reply or by one of our errors.
+"""Requests to external services, bounded in time and size, with errors from `retinue.errors`.
 
-Messages name the service as the person knows it ("the calendar server"). They hold neither its words nor addresses with
-credentials, since both would end in histories.
+Messages name the service as the person knows it ("the calendar server"). They contain neither its texts nor addresses with
+credentials, since both would end up in histories.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 
 @dataclass(frozen=True)
 class Reply:
-    """What a service answered: status, headers, and the whole body, which is within the limit."""
+    """An answer: status, headers, and the whole body, which is within the limit."""
 
     status: int
     headers: httpx.Headers
@@ -40,10 +40,10 @@ class ExternalService:
     """One service behind one HTTP client, which the caller opens and closes.
 
     Args:
-        client: Should follow no redirects: where a request goes is decided by settings, not by answers.
+        client: Should follow no redirects, since settings and not answers decide where a request goes.
         name: The service in a sentence, as in "the calendar server".
         deadline: Seconds that one request may take; a client's own timeouts only bound its silences.
-        most_bytes: A longer body counts as an answer that makes no sense.
+        most_bytes: A longer body is an error.
     """
 
     def __init__(
@@ -64,20 +64,20 @@ class ExternalService:
         params: Mapping[str, str | int | float] | None = None,
         changes: bool = False,
     ) -> Reply:
-        """Send one request. Every status below 500 but 401, 403, 407, 429 and 507 is the caller's to judge.
+        """Send one request. The caller judges every status below 500 except 401, 403, 407, 429 and 507.
 
         Args:
             method: The HTTP method.
             url: Absolute.
-            headers: Beside the client's own.
+            headers: In addition to the client's own.
             content: The body.
             params: The query.
-            changes: Whether it changes something there, so that a lost reply leaves the outcome in the dark.
+            changes: Whether it changes something, so that after a lost reply the outcome is unknown.
 
         Raises:
-            ServiceUnavailable: No answer, or one of 500 and above; `AnswerTooLong` where it is that.
+            ServiceUnavailable: No answer, or a status of 500 and above; `AnswerTooLong` if it exceeds the limit.
             ServiceBusy: It asks for a pause.
-            ServiceRefused: Credentials, certificate or quota: it will not, however often it is asked.
+            ServiceRefused: A permanent refusal: credentials, certificate or quota.
             OutcomeUnknown: With `changes`: it was sent and no reply came. It may have happened.
         """
         request = self._client.build_request(
@@ -92,18 +92,22 @@ class ExternalService:
                 finally:
                     await response.aclose()
         except ServiceUnavailable as error:
-            # a gateway that gave up, a server that broke, an answer nobody can read: what was sent may have been done
+            # a gateway timeout, a server error or an unreadable answer: the request may have taken effect
             if changes and response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 raise OutcomeUnknown(error.message, hint=_DOUBT) from None
             raise
         except _NEVER_SENT as error:
             raise unreachable(error, self._name, hint=_CHECK) from None
-        except (httpx.HTTPError, TimeoutError, UnicodeError) as error:  # UnicodeError: a redirect to a host of no name
+        except (
+            httpx.HTTPError,
+            TimeoutError,
+            UnicodeError,
+        ) as error:  # UnicodeError: a redirect to an invalid host name
             if changes:
                 raise OutcomeUnknown(f"{self._name} did not answer", hint=_DOUBT) from None
             raise self._silent(error, request.url.scheme) from None
         except httpx.InvalidURL:
-            raise ServiceRefused(f"the address of {self._name} makes no sense; check the settings") from None
+            raise ServiceRefused(f"the address of {self._name} is invalid; check the settings") from None
 
     def _check(self, response: httpx.Response) -> None:
         status = response.status_code
@@ -116,10 +120,10 @@ class ExternalService:
         if status == httpx.codes.TOO_MANY_REQUESTS or (status == 503 and "Retry-After" in response.headers):
             raise wants_pause(self._name, pause_asked(response.headers.get("Retry-After"), now=datetime.now(UTC)))
         if status >= 500:
-            raise ServiceUnavailable(f"{self._name} has a problem of its own (HTTP {status})")
+            raise ServiceUnavailable(f"{self._name} has an internal problem (HTTP {status})")
 
     async def _body(self, response: httpx.Response) -> bytes:
-        """The body, counted as it comes and again unpacked: a few kilobytes can hold gigabytes."""
+        """Return the body, with limits before and after decompression: a few kilobytes can expand to gigabytes."""
         content = bytearray()
         async for chunk in response.aiter_raw(64 * 1024):
             content += chunk
@@ -131,12 +135,12 @@ class ExternalService:
         if encoding in ("", "identity"):
             return content
         if encoding not in ("gzip", "x-gzip", "deflate"):
-            raise ServiceUnavailable(f"{self._name} packed its answer in a way that was not asked for")
+            raise ServiceUnavailable(f"{self._name} compressed its answer in a way that was not requested")
         unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
         try:
             unpacked = unpacker.decompress(content, self._most_bytes + 1)
         except zlib.error:
-            raise ServiceUnavailable(f"the answer of {self._name} cannot be unpacked") from None
+            raise ServiceUnavailable(f"the answer of {self._name} cannot be decompressed") from None
         if len(unpacked) > self._most_bytes:
             raise self._too_long()
         if not unpacker.eof:
@@ -155,9 +159,9 @@ class ExternalService:
 
 
 def pause_asked(header: str | None, *, now: datetime) -> float:
-    """The seconds that `Retry-After` asks for, as a number or as a date; a minute where it says nothing useful.
+    """Return the seconds of `Retry-After`, a number or a date; a minute if it is missing or invalid.
 
-    At most `RETINUE_LONGEST_PAUSE`: how long nobody may be asked is for people to say, not for a header.
+    At most `RETINUE_LONGEST_PAUSE`, since the operator bounds a pause, not a header.
     """
     try:
         seconds = float(header or "")
@@ -167,12 +171,12 @@ def pause_asked(header: str | None, *, now: datetime) -> float:
 
 
 def wants_pause(name: str, seconds: float, *, asked: bool = False) -> ServiceBusy:
-    """That a service wants to be left alone for so many seconds, with the time at which that ends.
+    """Return the error that a service asks for a pause, with its end.
 
     Args:
         name: The service in a sentence, as in "the calendar server".
         seconds: From now.
-        asked: Whether it said so earlier, and was not asked again.
+        asked: Whether it asked earlier, so that no request was sent now.
     """
     until = (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%H:%M:%S UTC")
     says = "asked" if asked else "asks"

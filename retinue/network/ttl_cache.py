@@ -1,4 +1,4 @@
-"""What was asked a short while ago need not be asked again."""
+"""A small cache with expiry."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Value = TypeVar("Value")
 
 
 class TtlCache(Generic[Value]):
-    """The latest answers, each for a limited time; the one that was not used for longest leaves first."""
+    """A least-recently-used cache whose entries expire."""
 
     def __init__(self, *, size: int, lifetime: timedelta, clock: Callable[[], datetime]) -> None:
         """Start empty.
 
         Args:
-            size: How many answers are kept.
-            lifetime: How long an answer is as good as a new one.
-            clock: The present.
+            size: The most entries.
+            lifetime: How long an entry is valid.
+            clock: Returns the present.
         """
         self._size = size
         self._lifetime = lifetime
@@ -29,9 +29,9 @@ class TtlCache(Generic[Value]):
         self._asking: dict[Hashable, tuple[asyncio.Lock, int]] = {}
 
     async def get_or_load(self, key: Hashable, ask: Callable[[], Awaitable[Value]]) -> Value:
-        """The answer of that key, asked anew if it is missing or too old. Errors are not remembered.
+        """Return the entry for a key, loading it if it is missing or expired. Errors are not cached.
 
-        Whoever wants the same at the same time waits for the first one's answer; after an error the next one asks.
+        Concurrent callers for one key wait for the first one's load; after an error the next one loads.
         """
         lock, waiting = self._asking.get(key, (asyncio.Lock(), 0))
         self._asking[key] = (lock, waiting + 1)
@@ -44,7 +44,7 @@ class TtlCache(Generic[Value]):
                 self._asking[key] = (lock, waiting - 1)
 
     def forget(self) -> None:
-        """Ask again for everything."""
+        """Remove all entries."""
         self._kept.clear()
 
     async def _fresh(self, key: Hashable, ask: Callable[[], Awaitable[Value]]) -> Value:

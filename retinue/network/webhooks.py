@@ -1,6 +1,6 @@
-"""Telling another program something by HTTP, signed as Standard Webhooks says.
+"""Sends webhooks, signed according to Standard Webhooks.
 
-The receiver knows each message by its `webhook-id`, so that one which comes twice, after a lost reply, is known as such.
+Each message has a `webhook-id`, so that the receiver recognises one that is sent twice after a lost reply.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from pydantic import JsonValue
 from retinue.errors import ServiceRefused, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from retinue.network.service_client import ExternalService  # whoever only keeps secrets needs no HTTP client
+    # callers that only store secrets need no HTTP client
+    from retinue.network.service_client import ExternalService
 
 PREFIX = "whsec_"
 _SECRET_BYTES = range(24, 65)
 MOST_BYTES = 64 * 1024
-"""Of a receiver's answer, which says nothing that we need."""
+"""The most bytes of a receiver's answer, which is not used."""
 
 
 def key_of(secret: str) -> bytes:
-    """The key of a secret as both sides write it: `whsec_` and base64 of 24 to 64 bytes.
+    """Return the key in a secret: `whsec_` and base64 of 24 to 64 bytes.
 
     Raises:
-        ValueError: It is none. The message does not repeat it.
+        ValueError: It has another form. The message does not repeat it.
     """
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
@@ -45,12 +46,12 @@ def key_of(secret: str) -> bytes:
 
 
 def new_secret() -> str:
-    """A secret of 256 random bits."""
+    """Return a secret of 256 random bits."""
     return f"{PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 class Webhook:
-    """One address that wants to hear of something."""
+    """The address of one receiver."""
 
     def __init__(self, outside: ExternalService, url: str, key: bytes) -> None:
         self._outside = outside
@@ -58,16 +59,16 @@ class Webhook:
         self._key = key
 
     async def send(self, message_id: str, content: Mapping[str, JsonValue], *, timestamp: int) -> int:
-        """Send one message and give the status of the answer, whatever it is below 500.
+        """Send one message and return the status of the answer, if below 500.
 
         Args:
             message_id: The same for every attempt of one message.
-            content: What it says.
-            timestamp: Of this attempt, in seconds since 1970: receivers refuse what is old.
+            content: The JSON body.
+            timestamp: Of this attempt, in seconds since 1970, since receivers refuse old messages.
 
         Raises:
-            ServiceUnavailable: It was not taken, and may be later.
-            ServiceRefused: It asks for credentials, or its certificate is not to be trusted.
+            ServiceUnavailable: The receiver is unavailable; retry later.
+            ServiceRefused: It asks for credentials, or its certificate is not trusted.
             OutcomeUnknown: No reply came.
             ServiceBusy: The receiver asks for a pause.
         """
@@ -83,11 +84,11 @@ class Webhook:
         return reply.status
 
     async def post(self, message_id: str, content: Mapping[str, JsonValue], *, timestamp: int) -> None:
-        """Send one message; what is not taken is an error.
+        """Send one message; a refusal is an error.
 
         Raises:
-            ServiceUnavailable: It was not taken, and may be later.
-            ServiceRefused: It will not be taken, however often it is sent.
+            ServiceUnavailable: The receiver is unavailable; retry later.
+            ServiceRefused: The receiver refuses it permanently.
             OutcomeUnknown: No reply came.
             ServiceBusy: The receiver asks for a pause.
         """
@@ -95,11 +96,11 @@ class Webhook:
         if 200 <= status < 300:
             return
         if status == 410 or 300 <= status < 400:
-            raise ServiceRefused(f"the webhook is not there any more (HTTP {status})", hint="check the settings")
-        raise ServiceUnavailable(f"the webhook did not take it (HTTP {status})")
+            raise ServiceRefused(f"the webhook does not exist any more (HTTP {status})", hint="check the settings")
+        raise ServiceUnavailable(f"the webhook did not accept it (HTTP {status})")
 
 
 def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """What proves that a message is ours and whole."""
+    """Return the signature of a message."""
     signed = hmac.new(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(signed).decode()}"

@@ -1,1 +1,1 @@
-"""Where a value came from: which credential, which field, and in which words it is said."""
+"""Provenance of values: credentials, result fields, and the words for them."""

@@ -1,11 +1,10 @@
-"""Whose words stand in a result, field by field: data, the capability's own text, or text by strangers.
+"""Origins of a result's texts, field by field: data, the capability's own text, or strangers' text.
 
-Only texts can carry somebody's words. A text is *data* where its schema names an enumeration, a date or time format, or
-an id (`x-origin: id`), and where the value really is one: a stranger's sentence in a field of format `date` is a
-sentence. It is the capability's *own* where the schema says `x-origin: own`, or where the whole tool says
-`trusted_output`. Everything else, and what no schema names, is strangers' text.
+A text is *data* if its schema names an enumeration, a date or time format, or an id (`x-origin: id`), and the value is
+valid: a stranger's sentence in a field of format `date` is not data. A text is the capability's *own* if the schema says
+`x-origin: own`, or the tool `trusted_output`. All other texts, and those that no schema names, are strangers'.
 
-`field_origins` reads a result schema once, when a plan is bound; a run carries only what came of it. Pure.
+`field_origins` reads a result schema once, when a plan is bound; a run stores only its result. Pure.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from typing import Any
 from pydantic import JsonValue
 
 KEYWORD = "x-origin"
-"""The keyword in a JSON schema by which a capability says whose a text is: `own` or `id`."""
+"""The keyword in a JSON schema for a text's origin: `own` or `id`."""
 _OWN = "own"
 _ID = "id"
 _EACH = "*"
-"""Stands in `FieldOrigins` for every item of a list."""
+"""The key in `FieldOrigins` for every item of a list."""
 _MOST_PARTS = 200
-"""Of one schema."""
+"""The most nodes that are read of one schema."""
 _FORMATS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.ASCII)
     for name, pattern in {
@@ -33,18 +32,18 @@ _FORMATS: Mapping[str, re.Pattern[str]] = {
         "date-time": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?",
         "duration": r"-?P[\dTYMWDHS.,]{1,40}",
         "uuid": r"[\da-fA-F-]{32,36}",
-        # letters beyond f would be enough to write a sentence in
+        # more letters than a to f would suffice to write a sentence
         "id": r"[\da-fA-F-]{1,64}(\.(ics|vcf))?",
     }.items()
 }
 
 FieldOrigins = dict[str, Any]
-"""By field of an object what its value may be: the same again for objects and lists, else a list of what a text there may
-be: `own`, the name of a format, `id`, or `=` and a value of an enumeration. A field that holds no text has an empty list, one whose text may be anybody's has none."""
+"""By field: a nested `FieldOrigins` for objects and lists, else a list of what its text may be: `own`, a format's name,
+`id`, or `=` and a value of an enumeration. A field without text has an empty list; one with any text has no entry."""
 
 
 class Whose(StrEnum):
-    """Whose words a text is."""
+    """The origin of a text."""
 
     DATA = "data"
     OWN = "own"
@@ -52,20 +51,20 @@ class Whose(StrEnum):
 
 
 def field_origins(schema: Mapping[str, Any]) -> FieldOrigins:
-    """What a result schema says about its fields. Of a very large schema only the first part is read."""
+    """Return the origins of the fields of a result schema; of a very large schema only its first part is read."""
     found = _Reader(schema).read(schema, ())
     return found if isinstance(found, dict) else {}
 
 
 class _Reader:
-    """Reads one schema, within bounds: it may come from outside, and refer to itself."""
+    """Reads one untrusted schema, within limits, since it may refer to itself."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._definitions = root.get("$defs", {})
         self._left = _MOST_PARTS
 
     def read(self, node: Any, above: tuple[str, ...]) -> FieldOrigins | list[str] | None:
-        """What one part says; None where it leaves open what a text may be. `above` are the references that led here."""
+        """Return the origins of one node; None if it allows any text. `above` are the references that led here."""
         self._left -= 1
         if not isinstance(node, Mapping) or self._left < 0:
             return None
@@ -96,25 +95,25 @@ def _of_plain(node: Mapping[str, Any]) -> list[str] | None:
 
 
 def _united(branches: list[FieldOrigins | list[str] | None]) -> FieldOrigins | list[str] | None:
-    """What holds in every branch of a union. Branches without text say nothing about texts."""
+    """Return the origins that hold in every branch of a union; branches without text do not count."""
     telling = [branch for branch in branches if branch != []]
     if not telling:
         return []
     if len(telling) == 1 or all(branch == telling[0] for branch in telling):
         return telling[0]
     if all(isinstance(branch, list) for branch in telling):
-        # each can be told by its value, but for our own words
+        # a value identifies its kind, except own text
         return [name for branch in telling for name in branch or () if name != _OWN]
     return None
 
 
 def texts(value: JsonValue, fields: FieldOrigins | list[str] | None, *, other: Whose) -> Iterator[Whose]:
-    """Whose every text inside a value is, names of undeclared fields included.
+    """Yield the origin of every text inside a value, including names of undeclared fields.
 
     Args:
         value: A result, or a part of it.
-        fields: What is known of exactly this part.
-        other: Whose a text is of which nothing is known.
+        fields: The origins of this part.
+        other: The origin of texts without an entry.
     """
     if isinstance(value, str):
         if value:
@@ -145,7 +144,7 @@ def _items(value: dict[str, JsonValue] | list[JsonValue]) -> Iterator[tuple[str,
 
 
 def at(fields: FieldOrigins, parts: list[str]) -> FieldOrigins | list[str] | None:
-    """What is known of the part of a result at a JSON pointer, given by its parts."""
+    """Return the origins of the part of a result at a JSON pointer, given by its parts."""
     found: FieldOrigins | list[str] | None = fields
     for part in parts:
         if found == [_OWN]:
@@ -157,12 +156,12 @@ def at(fields: FieldOrigins, parts: list[str]) -> FieldOrigins | list[str] | Non
 
 
 def kept(value: JsonValue, fields: FieldOrigins | list[str] | None, *, allowed: frozenset[Whose]) -> JsonValue:
-    """A value with those texts alone that are `allowed`, and with declared fields alone; null stands for what is left out.
+    """Return a value with only the texts of `allowed` origins and only declared fields; others become null.
 
     Args:
         value: A result, or a part of it.
-        fields: What is known of exactly this part.
-        allowed: Whose texts stay.
+        fields: The origins of this part.
+        allowed: Origins of the texts to keep.
     """
     if isinstance(value, str):
         whose = _whose(value, fields if isinstance(fields, list) else (), Whose.STRANGERS)

@@ -1,4 +1,4 @@
-"""The words that every card uses: the page, the command line, the Web UI and all doors."""
+"""The words of every card: console, command line, Web UI and protocols."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 FOR_GOOD = "it cannot be undone"
-"""The reason for asking about what nothing undoes."""
+"""The reason for asking about an irreversible action."""
 _PLACES = {
     "to": "a recipient",
     "cc": "a recipient",
@@ -19,31 +19,31 @@ _MAX_LABEL = 60
 
 
 class KnownOrigin(Protocol):
-    """What is known of where a value came from, in the workflow's model or in the client's."""
+    """The origin of a value, in the workflow's model or in the client's."""
 
     @property
     def source(self) -> str:
-        """Whose it is."""
+        """Source of the value."""
 
     @property
     def step_id(self) -> str | None:
-        """The step whose result it was taken from."""
+        """The step from whose result it comes."""
 
     @property
     def tool(self) -> str | None:
-        """Of that step."""
+        """Tool of that step."""
 
     @property
     def out_of(self) -> Sequence[str]:
-        """Steps before that one, out of whose results strangers' words came into it."""
+        """Earlier steps whose results brought strangers' words into it."""
 
 
 def origin_words(origin: KnownOrigin, *, alone: bool = True) -> str:
-    """Where a value came from.
+    """Return the origin of a value in words.
 
     Args:
-        origin: What is known of it.
-        alone: Only the person who asked decides, so they are "you".
+        origin: Of the value.
+        alone: Whether only the requester decides, so that they are "you".
     """
     you, your = ("you", "your") if alone else ("whoever asked", "the requester's")
     if origin.step_id:
@@ -67,10 +67,10 @@ def origin_words(origin: KnownOrigin, *, alone: bool = True) -> str:
 
 
 def place_words(path: str) -> str:
-    """What decides where data goes, as the subject of a sentence.
+    """Return a destination argument as the subject of a sentence.
 
     Args:
-        path: JSON pointer of a value in the arguments. Its names may be a stranger's: of them words alone are kept.
+        path: JSON pointer of a value in the arguments. Its names may be a stranger's, so only words of them are kept.
     """
     names = [part for part in path.split("/") if part and not part.isdecimal()]
     if len(names) == 1 and names[0] in _PLACES:
@@ -80,5 +80,5 @@ def place_words(path: str) -> str:
 
 
 def undo_words(undo: str, reasons: Sequence[str]) -> str:
-    """What a card says about undoing beside its reasons: nothing where one of them says it."""
+    """Return what a card says about undo; empty if one of its reasons says it."""
     return "" if FOR_GOOD in reasons else undo

@@ -1,7 +1,7 @@
-"""Faults on purpose, for tests: `RETINUE_FAULT` names a moment and a capability, at which its worker dies.
+"""Fault injection for tests: `RETINUE_FAULT` names a moment at which a capability's worker dies.
 
 `after_effect:<capability>`: between an effect and its report. `before_receipt:<capability>`: between an effect at an
-outer service and the record of it.
+outer service and its record.
 """
 
 import os
@@ -9,12 +9,12 @@ import signal
 
 
 def after_effect(capability: str) -> None:
-    """Die like `kill -9` if the environment asks for it. Called right after an effect was committed, never for replays."""
+    """Die like `kill -9` if the environment asks for it. Call it right after an effect was committed, never in replays."""
     _die_at(f"after_effect:{capability}")
 
 
 def before_receipt(capability: str) -> None:
-    """Die like `kill -9` if the environment asks for it. Called when an outer service has acted, before that is recorded."""
+    """Die like `kill -9` if the environment asks for it. Call it after an outer service has acted, before the record."""
     _die_at(f"before_receipt:{capability}")
 
 

@@ -15,7 +15,7 @@ _discretion = False
 
 
 def be_discreet() -> None:
-    """From now on no text of an error is logged in this process, since it repeats what a run is about. Kinds and places are."""
+    """Stop logging the texts of errors in this process, since they repeat run content; types and locations are logged."""
     global _discretion
     if not _discretion:
         _discretion = True
@@ -23,7 +23,7 @@ def be_discreet() -> None:
 
 
 def said(text: str) -> str:
-    """An error's text for the log; nothing where the process is discreet."""
+    """Return an error's text for the log; empty if the process is discreet."""
     return "" if _discretion else text
 
 
@@ -36,7 +36,7 @@ def _discreet_record(*arguments: Any, **fields: Any) -> logging.LogRecord:
 
 
 def _places(error: BaseException) -> Iterator[str]:
-    """A traceback without the errors' texts, the causes first."""
+    """Yield a traceback without the errors' texts, the causes first."""
     earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if earlier is not None:
         yield from _places(earlier)
@@ -47,12 +47,12 @@ def _places(error: BaseException) -> Iterator[str]:
 
 class _Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name of the standard library
-        """One line, whatever a stranger's word in it holds."""
+        """Return one line, whatever strangers' words it contains."""
         record.message = safe(record.message).replace("\n", mark("\n"))
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        """A traceback, whose errors may repeat such words."""
+        """Return a traceback, without texts if the process is discreet."""
         return safe(super().formatException(ei))
 
     def format(self, record: logging.LogRecord) -> str:
@@ -62,7 +62,7 @@ class _Formatter(logging.Formatter):
 
 
 def configure(level: str = "INFO") -> None:
-    """Log to standard error from now on."""
+    """Log to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

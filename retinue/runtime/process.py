@@ -1,4 +1,4 @@
-"""The end of a process."""
+"""Exit codes, and ending a process."""
 
 import logging
 import os

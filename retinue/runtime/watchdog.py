@@ -1,10 +1,10 @@
-"""The liveness check of a process: it notices from inside that the process is stuck, and ends it, so that it is replaced.
+"""The liveness check of a process: a thread that ends a stuck process, so that it is restarted.
 
-A thread looks once a second. What it counts is its own looks, not time: on a busy machine it runs as seldom as what it
-watches, and while the process is stopped it does not look at all. A slow process is therefore never taken for a stuck one.
+The thread checks once a second. It counts its own checks, not time: on a busy machine it runs as rarely as what it watches,
+and not at all while the process is stopped. So it never mistakes a slow process for a stuck one.
 
-While all is well it touches a file every few seconds. From that the supervisor, and the health check of a container,
-learn that the process is not frozen as a whole.
+While all is well it touches a file every few seconds, so that the supervisor and a container's health check notice a
+process that is frozen as a whole.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _log = logging.getLogger("retinue.runtime.watchdog")
 
 
 class Check(Protocol):
-    """One thing that must go on."""
+    """A check of one activity that must not get stuck."""
 
     def __call__(self) -> str | None:
-        """Called once per look. Says what is stuck, or None."""
+        """Return what is stuck, or None; called once per interval."""
 
 
 class LoopCheck:
-    """Whether an event loop still runs what it is given."""
+    """Checks that an event loop still runs callbacks."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -43,7 +43,7 @@ class LoopCheck:
         self._asked = False
 
     def __call__(self) -> str | None:
-        """Ask the loop, and count the looks until it answers."""
+        """Schedule a callback, and count the checks until it runs."""
         if self._asked:
             self._waits += 1
         elif not self._loop.is_closed():
@@ -56,11 +56,11 @@ class LoopCheck:
 
 
 class Watchdog:
-    """Looks until it is stopped; when something is stuck, ends the process with the code `STUCK`.
+    """Checks until it is stopped; if a check reports, ends the process with the code `STUCK`.
 
     Args:
-        checks: What must go on.
-        file: Touched while it does.
+        checks: To run.
+        file: Touched while all is well.
         end: Ends the process.
     """
 
@@ -72,11 +72,11 @@ class Watchdog:
         self._looks = 0
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more: what takes long while a process ends is not stuck."""
+        """Stop checking, since a slow shutdown is not stuck."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -85,7 +85,7 @@ class Watchdog:
             self._stop.wait(_LOOK)
 
     def look(self) -> None:
-        """Look once."""
+        """Run the checks once."""
         stuck = [problem for check in self._checks if (problem := check())]
         if stuck and not self._stop.is_set():
             _log.critical("stuck, so this process ends: %s", "; ".join(stuck))

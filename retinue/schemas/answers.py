@@ -1,7 +1,7 @@
-"""JSON schemas in which a client wants an answer: which ones are taken, and whether an answer fits. Pure.
+"""JSON schemas that a client requests for an answer: which are accepted, and whether an answer fits. Pure.
 
-They come from callers, so their cost is bounded: texts are not matched against `pattern`, since some patterns take ages,
-and a schema that grows large when its references are followed is refused.
+They come from callers, so their cost is bounded: `pattern` is not checked, since some patterns take very long, and a schema
+that becomes large when its references are followed is refused.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _ANSWERS = Checker({"pattern": _ignored, "patternProperties": _ignored})
 
 
 def problem(schema: Mapping[str, Any]) -> str | None:
-    """Why answers cannot be written in this schema; None if they can."""
+    """Return why a schema is refused; None if it is accepted."""
     if json_size(dict(schema)) > MAX_BYTES:
         return f"the schema has more than {MAX_BYTES // 1024} KiB"
     if schema.get("type") != "object":
-        return "the schema must be of an object: its `type` must be 'object'"
+        return "the schema must describe an object: its `type` must be 'object'"
     try:
         Draft202012Validator.check_schema(schema)
         if _parts(schema, schema, {}) > _MAX_PARTS:
             return "the schema is too large where its references are followed"
     except SchemaError as error:
-        return f"the schema is no JSON schema (draft 2020-12): {error.message[:_SHOWN]}"
+        return f"the schema is not a valid JSON schema (draft 2020-12): {error.message[:_SHOWN]}"
     except RecursionError:
         return "the schema is nested too deeply"
     except _NamesItself as error:
@@ -59,7 +59,7 @@ def problem(schema: Mapping[str, Any]) -> str | None:
 
 
 def misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """How a value differs from a schema that `problem` takes; None if it fits."""
+    """Return how a value differs from a schema that `problem` accepts; None if it fits."""
     try:
         error = next(_ANSWERS.errors(value, schema), None)
     except RecursionError:
@@ -68,7 +68,7 @@ def misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
 
 
 def _parts(part: Any, root: Mapping[str, Any], known: dict[str, int]) -> int:
-    """How many parts a schema has where each reference is followed; one that leads back to itself counts once.
+    """Return the number of nodes of a schema with references followed; a recursive one counts once.
 
     Raises:
         KeyError: A reference leads nowhere, or out of the schema.

@@ -1,8 +1,8 @@
-"""Checking arguments against a JSON schema (draft 2020-12) while references still stand in for some values.
+"""Checks arguments against a JSON schema (draft 2020-12) while they still contain references.
 
-A reference (`{"$from": step, "path": pointer}`) is right wherever a value may stand: as an argument, in a list, in an
-object, and in every branch of `anyOf`, `oneOf` and `allOf`. What it will bring is not known yet, so only its type is
-compared, where the result schema of its step tells one. Once references are replaced the same check sees the values.
+A reference (`{"$from": step, "path": pointer}`) is valid wherever a value is: as an argument, in a list, in an object, and
+in every branch of `anyOf`, `oneOf` and `allOf`. Its value is not known yet, so only its type is compared, if the result
+schema of its step names one. The same check applies to resolved arguments.
 
 Pure.
 """
@@ -20,15 +20,15 @@ from retinue.schemas.validator import KEYWORDS, Checker, Keyword
 
 FORMATS = FormatChecker(formats=("date",))
 MOST_CHECKS = 30_000
-"""Keywords that are applied to the parts of one set of arguments; a tenth of a second of CPU and more. Ten thousand numbers
-against a union of a hundred schemas would take ten seconds, and this is called in workflow code."""
+"""The most keywords applied in one check, at least a tenth of a second of CPU. Workflow code calls it, and ten thousand
+numbers against a union of a hundred schemas would take ten seconds."""
 JsonTypes = frozenset[str]
 TypesOf = Callable[[Mapping[str, Any]], JsonTypes | None]
 """The JSON types that a reference may bring, None where nobody can tell."""
 _NOTHING_CERTAIN = frozenset({"not", "if", "contains", "uniqueItems", "enum", "const"})
-"""Keywords that say nothing certain of a value in which a reference still stands."""
+"""Keywords that cannot be decided for a value that contains a reference."""
 _LEAD_ON = frozenset({"anyOf", "oneOf", "allOf", "$ref", "$dynamicRef"})
-"""Keywords that lead to other schemas of the same value."""
+"""Keywords that apply other schemas to the same value."""
 _WORDS = {"string": "text", "array": "a list", "object": "an object", "null": "nothing", "boolean": "true or false"}
 
 
@@ -39,7 +39,7 @@ def _is_moment(value: object) -> bool:
 
 @dataclass(frozen=True)
 class _Reference:
-    """Stands in the arguments for a reference, with what is known of its value."""
+    """Replaces a reference in the arguments, with the known types of its value."""
 
     told: str
     types: JsonTypes | None
@@ -49,11 +49,11 @@ class _Reference:
 
 
 class _TooMuch(Exception):
-    """The arguments take more than `MOST_CHECKS`."""
+    """The check takes more than `MOST_CHECKS` keywords."""
 
 
 class _Counting(FormatChecker):
-    """Goes along with all validators of one check, and counts what they do."""
+    """Counts the keywords that all validators of one check apply."""
 
     def __init__(self) -> None:
         super().__init__(formats=())
@@ -64,7 +64,7 @@ class _Counting(FormatChecker):
         """Count one keyword.
 
         Raises:
-            _TooMuch: These were too many.
+            _TooMuch: The limit is reached.
         """
         pairs = len(instance) ** 2 // 1000 if word == "uniqueItems" and isinstance(instance, list) else 0
         self._left -= 1 + pairs
@@ -75,24 +75,24 @@ class _Counting(FormatChecker):
 def problems(
     args: Mapping[str, Any], schema: Mapping[str, Any], types_of: TypesOf = lambda _: None
 ) -> Iterator[ValidationError]:
-    """Everything that is wrong with arguments, in messages for a model; `place` says where.
+    """Yield all errors in arguments, with messages for a model; `place` returns where.
 
-    Arguments that would take too long to check are wrong, too.
+    Arguments that would take too long to check are an error too.
 
     Args:
-        args: The arguments, in which references may stand.
+        args: The arguments, which may contain references.
         schema: Their JSON schema.
-        types_of: Tells what a reference may bring.
+        types_of: Returns the types that a reference may have.
     """
     marked = {name: _marked(value, types_of) for name, value in args.items()}
     try:
         yield from map(_telling, _ARGUMENTS.errors(marked, schema, _Counting()))
     except _TooMuch:
-        yield ValidationError("these are too many values to be checked; use fewer")
+        yield ValidationError("there are too many values to check; use fewer")
 
 
 def place(error: ValidationError) -> str:
-    """Where an error is: `attendees/0`, or `args` for all of them."""
+    """Return where an error is: `attendees/0`, or `args` for all arguments."""
     return "/".join(map(str, error.absolute_path)) or "args"
 
 
@@ -129,7 +129,7 @@ def _tolerant(word: str, check: Keyword) -> Keyword:
 
 
 def _one_of(validator: Any, branches: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:
-    """Exactly one branch; at least one while a reference stands there, since its value may fit only one of them."""
+    """Check that exactly one branch fits; with references at least one, since a value may fit only one of them."""
     word = "anyOf" if _holds_reference(instance) else "oneOf"
     return KEYWORDS[word](validator, branches, instance, schema) or ()
 
@@ -155,7 +155,7 @@ def _told(types: JsonTypes) -> str:
 
 
 def _telling(error: ValidationError) -> ValidationError:
-    """The error inside a union that says most: the one that got furthest into the value."""
+    """Return the most informative error inside a union: the deepest one."""
     while error.context:
         deepest = max(error.context, key=lambda inner: (len(inner.absolute_path), not _only_says_null(inner)))
         if len(deepest.absolute_path) == len(error.absolute_path) and not isinstance(error.instance, _Reference):
@@ -169,7 +169,7 @@ def _only_says_null(error: ValidationError) -> bool:
 
 
 def types_at(schema: Mapping[str, Any], parts: list[str]) -> JsonTypes | None:
-    """The JSON types that a value of this schema can have at a place, None where the schema leaves it open."""
+    """Return the JSON types that a value of this schema can have at a pointer; None if the schema allows any."""
     return _types(schema, schema, parts, depth=0)
 
 
@@ -191,7 +191,7 @@ def _types(node: object, root: Mapping[str, Any], parts: list[str], depth: int) 
 
 
 def _may_hold(branch: object, parts: list[str]) -> bool:
-    """Whether there can be anything inside; a plain value holds nothing."""
+    """Whether the value can contain others; a plain value cannot."""
     return not parts or not isinstance(branch, Mapping) or branch.get("type") not in _PLAIN
 
 
@@ -205,7 +205,7 @@ def _inside(node: Mapping[str, Any], part: str) -> object:
 
 
 def _united(branches: Iterable[JsonTypes | None]) -> JsonTypes | None:
-    """All of them together; None as soon as one is open, and where there is none."""
+    """Return the union; None if one is None or there are none."""
     found: JsonTypes = frozenset()
     for types in branches:
         if types is None:

@@ -1,7 +1,7 @@
-"""Whether a manifest can be announced. Pure, so that the announcing worker and the registry apply the same rules.
+"""Validates manifests. Pure, so that the announcing worker and the registry apply the same rules.
 
-There are two checks: `check_names` takes microseconds, and `check_schemas` several milliseconds of CPU for each tool, so it
-does not belong in workflow code.
+`check_names` takes microseconds; `check_schemas` takes several milliseconds of CPU per tool, so workflow code must not call
+it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _SHOWN = 200
 
 
 def check_names(manifest: Manifest) -> str | None:
-    """Say what is wrong with the names of the tools or the task queue; None if nothing is."""
+    """Return what is wrong with the names of the tools or the task queue, or None."""
     names = [spec.name for spec in manifest.tools]
     if strangers := [name for name in names if name.partition(".")[0] != manifest.name]:
         return f"tools of {manifest.name} must be named {manifest.name}.verb_object: {strangers}"
     if len(set(names)) != len(names):
         return f"{manifest.name} announces a tool twice"
     if manifest.task_queue == WORKFLOW_QUEUE:
-        return f"the queue {WORKFLOW_QUEUE!r} belongs to the workflows; poll one of your own"
+        return f"the queue {WORKFLOW_QUEUE!r} belongs to the workflows; use another one"
     return None
 
 
 def check_schemas(manifest: Manifest) -> str | None:
-    """Say which schema would fail in every plan that uses its tool; None if none would."""
+    """Return which schema would fail in every plan that uses its tool, or None."""
     problems = (problem for spec in manifest.tools for problem in (_schema_problem(spec),) if problem)
     return next(problems, None)
 
@@ -38,7 +38,7 @@ def _schema_problem(spec: ToolSpec) -> str | None:
         Draft202012Validator.check_schema(spec.args_schema)
         Draft202012Validator.check_schema(spec.result_schema)
     except SchemaError as error:
-        return f"a schema of {spec.name} is no JSON schema (draft 2020-12): {error.message[:_SHOWN]}"
+        return f"a schema of {spec.name} is not a valid JSON schema (draft 2020-12): {error.message[:_SHOWN]}"
     except RecursionError:
         return f"a schema of {spec.name} is nested too deeply"
     return None

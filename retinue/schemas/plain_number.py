@@ -1,4 +1,4 @@
-"""Numbers in JSON are numbers: pydantic would also take `true` and `"5"`, which the documented schemas refuse."""
+"""Accepts only numbers in JSON: pydantic would also accept `true` and `"5"`, which the documented schemas refuse."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ def _plain(value: Any) -> Any:
 
 
 PLAIN_NUMBER = BeforeValidator(_plain)
-"""For what clients send: `Annotated[int, Field(ge=1), PLAIN_NUMBER]`. Behind it bounds would be missing in the schema."""
+"""For numbers from clients: `Annotated[int, Field(ge=1), PLAIN_NUMBER]`. Bounds after it would be missing in the schema."""

@@ -1,8 +1,8 @@
-"""Large payloads by reference: what is too big for a history lies in a folder that all processes share.
+"""Stores large payloads as files in a folder that all processes share.
 
-A history then holds the SHA-256 of the content and nothing else, so a big result costs it a few hundred bytes. Files are
-named by that hash: the same content is kept once, two writers cannot disagree, and a file that was changed is noticed.
-Nothing here removes files; they may go when the runs that refer to them have (see `docs/architecture.md`).
+The history contains only the SHA-256 of the content, so a large result costs it a few hundred bytes. The hash is the file's
+name: the same content is stored once, writers cannot conflict, and a changed file is detected. This module removes no files;
+they may be removed when no run refers to them (see `docs/architecture.md`).
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from temporalio.converter import (
 from retinue.errors import ServiceUnavailable
 
 INLINE_BYTES = 128 * 1024
-"""Payloads of this size and above are kept as files."""
+"""Payloads of this size and above are stored as files."""
 _HASH = "sha256"
 _HEX = re.compile(r"[0-9a-f]{64}")
 _HINT = "all processes need the same RETINUE_BLOB_DIR"
 
 
 class BlobFiles(StorageDriver):
-    """Keeps payloads as files.
+    """Stores payloads as files.
 
     Args:
-        folder: Says where. It is asked each time, since this object is made at import, before anything is configured.
+        folder: Returns the folder; called each time, since this object is created at import, before configuration.
     """
 
     def __init__(self, folder: Callable[[], Path]) -> None:
         self._folder = folder
 
     def name(self) -> str:
-        """Stands in histories; do not change it."""
+        """Return the driver's name, part of histories; do not change it."""
         return "retinue-files"
 
     def type(self) -> str:
-        """The kind of driver, for those who read references in another language."""
+        """Return the driver's type, for readers in other languages."""
         return "files-by-sha256"
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
-        """Write payloads down before anything refers to them.
+        """Write payloads, before anything refers to them.
 
         Raises:
             ServiceUnavailable: The folder cannot be written.
@@ -100,7 +100,7 @@ class BlobFiles(StorageDriver):
         return content
 
     def _path(self, digest: str) -> Path:
-        """Where a content lies; the first two digits are a folder, so that none gets too many entries."""
+        """Return the path of a content; the first two digits are a folder, so that none gets too many entries."""
         if not _HEX.fullmatch(digest):
             raise ServiceUnavailable("a large part of this run is kept under a name that is no SHA-256")
         return self._folder() / digest[:2] / digest[2:]
@@ -111,7 +111,7 @@ def _is_whole(path: Path, size: int) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that others see whole or not at all, and that is on the disk before a history refers to it."""
+    """Write a file atomically, and to the disk before a history refers to it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
     try:

@@ -1,8 +1,8 @@
-"""Encryption of what runs say: a payload codec. The format: docs/encryption.md.
+"""The payload codec that encrypts runs. The format: docs/encryption.md.
 
-With `RETINUE_ENCRYPTION_KEYS` or `RETINUE_ENCRYPTION_KEY_FILE` set, everything that crosses Temporal as a payload
-(arguments, results, signals, updates, queries, memos, summaries, texts of failures) is sealed with AES-256-GCM before it
-leaves this process. All processes of an installation need the same keys. What was written before stays readable.
+With `RETINUE_ENCRYPTION_KEYS` or `RETINUE_ENCRYPTION_KEY_FILE` set, all payloads (arguments, results, signals, updates,
+queries, memos, summaries, texts of failures) are encrypted with AES-256-GCM before they leave this process. All processes
+of an installation need the same keys. Unencrypted payloads from before stay readable.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 ENCODING = b"binary/encrypted"
 REFUSED = b"binary/refused"
-"""Stands in for a payload that the codec has refused. It never leaves a process."""
+"""Encoding of a replacement for a refused payload. It never leaves a process."""
 KEY_ID = "encryption-key-id"
 BOUND_TO = "encryption-bound-to"
 _NONCE_BYTES = 12
@@ -51,13 +51,13 @@ _PLAIN = "a part of this run is not encrypted, and RETINUE_ENCRYPTION_REQUIRED r
 _ELSEWHERE = "a part of this run was encrypted for another run, so somebody has put it here"
 _LONGEST_REASON = 200
 _FILED = INLINE_BYTES - 4096
-"""Bytes from which on a payload may end up as a file. Its nonce then comes from its content, so that a large view that is
-asked for a hundred times is one file and not a hundred."""
+"""Bytes above which a payload may become a file. Its nonce then comes from its content, so that a large view that is
+queried a hundred times is one file."""
 _HOW = "set RETINUE_ENCRYPTION_KEYS or RETINUE_ENCRYPTION_KEY_FILE as for the other processes"
 
 
 class EncryptionSettings(BaseSettings):
-    """`RETINUE_ENCRYPTION_*`: the keys, and whether what is not encrypted is refused."""
+    """`RETINUE_ENCRYPTION_*`: the keys, and whether to refuse unencrypted payloads."""
 
     model_config = SettingsConfigDict(env_prefix="RETINUE_ENCRYPTION_", env_ignore_empty=True)
 
@@ -66,7 +66,7 @@ class EncryptionSettings(BaseSettings):
     required: bool = Field(False, description="refuse what is not encrypted")
 
     def codec(self) -> PayloadEncryption:
-        """The codec that these settings ask for; without keys one that encrypts nothing and says what it cannot read.
+        """Return the configured codec; without keys one that encrypts nothing and refuses encrypted payloads.
 
         Raises:
             ValueError: The settings contradict each other, the file cannot be read, or a key is malformed. The message
@@ -81,7 +81,7 @@ class EncryptionSettings(BaseSettings):
 
 
 class _Cipher:
-    """AES-256-GCM under one key. Its package is imported here, since only who encrypts pays for it."""
+    """AES-256-GCM with one key. Its package is imported here, since only encryption needs it."""
 
     def __init__(self, secret: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -90,7 +90,7 @@ class _Cipher:
         self._nonces = hmac.digest(secret, b"retinue-nonce-1", "sha256")
 
     def nonce_of(self, content: bytes, bound: bytes) -> bytes:
-        """The nonce that belongs to a large content: the same for the same content, like random for others."""
+        """Return the nonce that belongs to a large content: the same for the same content, like random for others."""
         return hmac.digest(self._nonces, bound + content, "sha256")[:_NONCE_BYTES]
 
 
@@ -99,12 +99,12 @@ _cipher = functools.lru_cache(maxsize=64)(_Cipher)
 
 @dataclass(frozen=True)
 class PayloadEncryption(PayloadCodec, WithSerializationContext):
-    """Encrypts payloads, and binds each to the workflow that it belongs to, so that it is of no use in another one.
+    """Encrypts payloads, and binds each to its workflow, so that it cannot be used in another one.
 
     Attributes:
-        keyring: None where encryption is off: then nothing is encrypted, and what is encrypted is refused in words.
-        required: What is not encrypted is refused.
-        workflow_id: Of the workflow at hand, where Temporal's SDK says so.
+        keyring: None without encryption: then nothing is encrypted, and encrypted payloads are refused.
+        required: Whether unencrypted payloads are refused.
+        workflow_id: Of the current workflow, if Temporal's SDK names it.
     """
 
     keyring: Keyring | None = None
@@ -112,7 +112,7 @@ class PayloadEncryption(PayloadCodec, WithSerializationContext):
     workflow_id: str | None = None
 
     def with_context(self, context: SerializationContext) -> PayloadEncryption:
-        """This codec for one workflow."""
+        """Return this codec for one workflow."""
         if self.keyring is None or not isinstance(context, WorkflowSerializationContext | ActivitySerializationContext):
             return self
         return self if context.workflow_id == self.workflow_id else replace(self, workflow_id=context.workflow_id)
@@ -126,10 +126,10 @@ class PayloadEncryption(PayloadCodec, WithSerializationContext):
         )
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Decrypt; what is not encrypted passes, unless that is required. What belongs to another workflow is refused.
+        """Decrypt. Refuses payloads of another workflow, and unencrypted ones if encryption is required.
 
         Raises:
-            Undecipherable: The key is not here, or the content was changed or cut.
+            Undecipherable: The key is missing, or the content was changed or cut.
         """
         return [self._decoded(payload) for payload in payloads]
 
@@ -144,16 +144,16 @@ class PayloadEncryption(PayloadCodec, WithSerializationContext):
 
 
 def _refused(why: str) -> Payload:
-    """In place of a payload that nobody may read. It says why, once somebody reads it.
+    """Return a replacement for a refused payload, which raises the reason when it is read.
 
-    Raising in the codec would fail the whole workflow task, so whoever sends signals to Temporal could stop any run for
-    good. Workflows drop a signal and reject an update that they cannot read, and go on.
+    Raising in the codec would fail the whole workflow task, so anyone who can signal a workflow could block it for good.
+    Workflows drop a signal and reject an update that they cannot read, and continue.
     """
     return Payload(metadata={"encoding": REFUSED}, data=why.encode())
 
 
 def _belongs(workflow_id: str, bound: str) -> bool:
-    """Whether it is the workflow that a payload was written for, or one that the schedule it was written for started."""
+    """Whether a payload was written for this workflow, or for the schedule that started it."""
     ahead, rest = workflow_id[: len(bound)], workflow_id[len(bound) :]
     return ahead == bound and (not rest or SCHEDULE_SUFFIX.fullmatch(rest) is not None)
 
@@ -181,7 +181,7 @@ def _opened(payload: Payload, keyring: Keyring | None) -> Payload:
         raise Undecipherable(
             f"a part of this run is encrypted with the key {shown}; this process has {known}", hint=_HOW
         )
-    # here, since without keys nobody gets this far
+    # imported here, since only encryption needs it
     from cryptography.exceptions import InvalidTag
 
     nonce, content = payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:]
@@ -195,13 +195,13 @@ def _opened(payload: Payload, keyring: Keyring | None) -> Payload:
 
 
 def _associated(payload: Payload) -> bytes:
-    """What the seal covers besides the content. Lengths keep the parts apart."""
+    """Return the associated data; lengths separate its parts."""
     parts = (_LABEL, payload.metadata.get(KEY_ID, b""), payload.metadata.get(BOUND_TO, b""))
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
 async def sealed_text(converter: DataConverter, text: str) -> str:
-    """A text for a place that Temporal keeps as plain text, such as the note of a schedule; as it is where nothing is encrypted."""
+    """Return a text, encrypted if encryption is on, for a field that Temporal stores as text, such as a schedule's note."""
     codec = converter.payload_codec
     if not isinstance(codec, PayloadEncryption) or codec.keyring is None:
         return text
@@ -210,10 +210,10 @@ async def sealed_text(converter: DataConverter, text: str) -> str:
 
 
 async def opened_text(converter: DataConverter, text: str | None) -> str | None:
-    """What `sealed_text` was given; any other text as it is.
+    """Return the argument of `sealed_text`; any other text unchanged.
 
     Raises:
-        Undecipherable: It was sealed, and cannot be read here.
+        Undecipherable: It is encrypted, and cannot be read here.
     """
     if text is None or not text.startswith(_SEALED_TEXT):
         return text
@@ -226,15 +226,15 @@ async def opened_text(converter: DataConverter, text: str | None) -> str | None:
 
 
 class RefusedPayloads(EncodingPayloadConverter):
-    """Says why a payload is not read that the codec has refused."""
+    """Raises the reason when a refused payload is read."""
 
     @property
     def encoding(self) -> str:
-        """Of what it reads."""
+        """Encoding that it reads."""
         return REFUSED.decode()
 
     def to_payload(self, value: object) -> Payload | None:
-        """Writes nothing."""
+        """Return None: it writes nothing."""
         del value
         return None
 

@@ -1,4 +1,4 @@
-"""The connection to Temporal: one way to connect and one data converter for all rooms."""
+"""The connection to Temporal and its data converter."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from retinue.temporal.tenant_header import OrganisationOfClients
 _log = logging.getLogger("retinue.temporal.connection")
 
 BUILD_ID = "retinue-0.1.0"
-"""Given to every worker: without one the SDK hashes the byte code of all loaded modules at start (1.3 s of CPU)."""
+"""The build id of every worker; without one the SDK hashes all loaded modules at start (1.3 s of CPU)."""
 
 
-# Shared: the SDK makes a new converter for each task, and what this one knows of types is worth keeping.
+# shared, since the SDK creates a converter for each task, and this one caches types
 _JSON = PydanticJSONPlainPayloadConverter(ToJsonOptions(exclude_unset=True))
 _CONVERTERS = tuple(
     _JSON if isinstance(converter, JSONPlainPayloadConverter) else converter
@@ -52,10 +52,9 @@ _CONVERTERS = tuple(
 
 
 class CompactPayloadConverter(CompositePayloadConverter):
-    """Pydantic models as JSON without the fields that nobody set, which halves a run's history.
+    """Writes pydantic models as JSON without unset fields, which halves a run's history.
 
-    A model that crosses Temporal is therefore never changed in place after it was built: a default list that was
-    appended to would count as unset.
+    Therefore never change a model that crosses Temporal in place: a default list that was appended to counts as unset.
     """
 
     def __init__(self) -> None:
@@ -63,7 +62,7 @@ class CompactPayloadConverter(CompositePayloadConverter):
 
 
 class QuietFailureConverter(DefaultFailureConverter):
-    """Failures without stack traces: history is read by people and kept for long; traces belong in the worker's log."""
+    """Removes stack traces from failures: people read the history for long, and traces belong in the worker's log."""
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         """Translate, then drop the trace of the failure and of all its causes."""
@@ -73,13 +72,13 @@ class QuietFailureConverter(DefaultFailureConverter):
 
 
 class EncodedFailureConverter(QuietFailureConverter):
-    """Failures whose texts are payloads, so that the codec encrypts them too: an exception repeats what it is about."""
+    """Moves failures' texts into payloads, so that the codec encrypts them too, since they repeat run content."""
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
-        """Translate, then move the text of the failure and of all its causes where the codec finds it.
+        """Translate, then move the text of the failure and of all its causes into payloads.
 
-        Not by the SDK's own `encode_common_attributes`, which leaves the causes of a failure that came from elsewhere as
-        they are: those of a run that began before encryption was switched on would stay readable.
+        The SDK's own `encode_common_attributes` does not change the causes of a received failure, so those of a run that
+        began before encryption was switched on would stay readable.
         """
         super().to_failure(exception, payload_converter, failure)
         for link in _links(failure):
@@ -90,11 +89,11 @@ class EncodedFailureConverter(QuietFailureConverter):
 
 
 _ENCODED = "Encoded failure"
-"""What Temporal's SDKs put in place of the text, and expect there."""
+"""The text that Temporal's SDKs put in place of an encoded one, and expect there."""
 
 
 def _links(failure: Failure) -> Iterator[Failure]:
-    """A failure and its causes."""
+    """Yield a failure and its causes."""
     link: Message = failure
     while True:
         assert isinstance(link, Failure)
@@ -113,11 +112,11 @@ DATA_CONVERTER = dataclasses.replace(
     ),
     payload_codec=PayloadEncryption(),
 )
-"""Without encryption: what is encrypted is refused in words."""
+"""The converter without encryption; it refuses encrypted payloads with an explanation."""
 
 
 def data_converter(settings: EncryptionSettings | None = None) -> DataConverter:
-    """The converter that an installation's settings ask for, by default those of the environment.
+    """Return the converter that an installation's settings ask for, by default those of the environment.
 
     Raises:
         ValueError: The keys are malformed or cannot be read.
@@ -129,14 +128,14 @@ def data_converter(settings: EncryptionSettings | None = None) -> DataConverter:
 
 
 def of_workflow(client: Client, workflow_id: str) -> DataConverter:
-    """The client's converter for what belongs to one workflow, for those who read its history themselves."""
+    """Return the client's converter for what belongs to one workflow, for those who read its history themselves."""
     return client.data_converter.with_context(
         WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
     )
 
 
 async def decode_texts(description: WorkflowExecutionDescription, converter: DataConverter) -> None:
-    """Decode, in place, the texts of failures that wait for a retry: Temporal's client gives them out as they are.
+    """Decode, in place, the texts of failures that wait for a retry, since Temporal's client does not decode them.
 
     Raises:
         Undecipherable: One is encrypted, and cannot be read here.
@@ -150,11 +149,11 @@ async def decode_texts(description: WorkflowExecutionDescription, converter: Dat
 
 
 WORKER_HEARTBEAT = timedelta(seconds=5)
-"""How often a worker tells the server that it lives; `retinue.temporal.pollers` counts those that did so lately."""
+"""How often a worker sends the server a heartbeat; `retinue.temporal.pollers` counts recent ones."""
 
 
 _DOOR_RETRIES_MS = 4000
-"""A person waits behind a lazy connection: after this the call fails, and the front door says so."""
+"""The timeout of a call on a lazy connection, since a person waits for it."""
 
 
 async def connect(*, lazy: bool = False) -> Client:
@@ -185,14 +184,14 @@ async def connect(*, lazy: bool = False) -> Client:
 
 @functools.cache
 def _runtime() -> Runtime:
-    """One per process; made late, since a process must not fork after it exists."""
+    """Return the runtime, one per process, created late, since a process must not fork after it exists."""
     return Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT)
 
 
 async def ensure_search_attributes(client: Client) -> None:
-    """Register missing search attributes, so that an outside Temporal needs no preparation where we may do so.
+    """Register missing search attributes, so that an external Temporal needs no preparation, if it permits that.
 
-    A server that does not let us is told in the log; there `temporal operator search-attribute create` must be run once.
+    If it does not, the log says so; then run `temporal operator search-attribute create` once.
     """
     try:
         known = await client.operator_service.list_search_attributes(
@@ -204,7 +203,7 @@ async def ensure_search_attributes(client: Client) -> None:
 
 
 async def add_search_attributes(client: Client, names: Iterable[str]) -> None:
-    """Register some of `SEARCH_ATTRIBUTES`, one at a time: a request with several skips all when one exists already."""
+    """Register some of `SEARCH_ATTRIBUTES`, one at a time, since a request with several skips all if one exists."""
     for name in sorted(names):
         await client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
@@ -214,5 +213,5 @@ async def add_search_attributes(client: Client, names: Iterable[str]) -> None:
 
 
 def indexed(kind: str) -> IndexedValueType.ValueType:
-    """The API's value for a kind as the command line names it: `Keyword`, `KeywordList`."""
+    """Return the API's value for a kind as the command line names it: `Keyword`, `KeywordList`."""
     return IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{re.sub('(?<=[a-z])(?=[A-Z])', '_', kind).upper()}")

@@ -1,6 +1,6 @@
-"""Fair shares: under which key the server counts a run's work, so that nobody's backlog holds up everybody else's.
+"""Fairness keys, so that one owner's backlog does not delay others.
 
-A server with `matching.enableFairness` hands out the tasks of a queue by turns of these keys; another ignores them.
+A server with `matching.enableFairness` dispatches the tasks of a queue in turn by these keys; others ignore them.
 Activities and child workflows inherit the key of their run.
 """
 
@@ -13,11 +13,11 @@ from temporalio.common import Priority
 from retinue.tenancy import organisation
 
 _LONGEST = 64
-"""Bytes that the server takes."""
+"""The most bytes that the server accepts."""
 
 
 def fair_share(owner: str) -> Priority:
-    """The share of an owner's organisation, or their own where there is only one."""
+    """Return the fairness key of an owner: their organisation, or the owner if they have none."""
     name = organisation(owner) or owner
     if len(name.encode(errors="surrogatepass")) > _LONGEST:
         name = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Secret keys of an installation: how they are read, named and made. Encryption and proofs of decisions both use them.
+"""Reads and creates an installation's secret keys, for encryption and for proofs of decisions.
 
 python -P -m retinue.temporal.keyring new-key      prints a line for a key file or variable
 """
@@ -21,7 +21,7 @@ from pydantic import SecretStr
 KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 """The form of a key's id."""
 SCHEDULE_SUFFIX = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-"""What Temporal appends to the workflow id of a schedule's action when it starts it."""
+"""The suffix that Temporal appends to the workflow id of a schedule's action."""
 _KEY_BYTES = 32
 _MAX_KEYS = 20
 _MAX_TEXT = 64 * 1024
@@ -39,7 +39,7 @@ class Keyring:
         return next(iter(self.keys))
 
     def mac(self, name: str, content: bytes) -> str | None:
-        """HMAC-SHA-256 (hex) by one key; None if the keyring does not have it."""
+        """Return the HMAC-SHA-256 (hex) by one key; None if the keyring does not have it."""
         secret = self.keys.get(name)
         return hmac.new(secret, content, "sha256").hexdigest() if secret else None
 
@@ -49,10 +49,10 @@ def parse_keys(text: str, *, kind: str) -> Keyring:
 
     Args:
         text: The keys.
-        kind: What they are for, for messages: "decision".
+        kind: Their use, for messages: "decision".
 
     Raises:
-        ValueError: There is none, one is malformed, or an id comes twice. The message holds no part of a key.
+        ValueError: There is none, one is malformed, or an id occurs twice. The message contains no part of a key.
     """
     lines = [line.strip() for part in text.split(",") for line in part.splitlines()]
     entries = [line.partition(":") for line in lines if line and not line.startswith("#")]
@@ -60,12 +60,12 @@ def parse_keys(text: str, *, kind: str) -> Keyring:
     if not keys:
         raise ValueError(f"there is no {kind} key; `python -P -m retinue.temporal.keyring new-key` makes one")
     if len(keys) != len(entries) or len(keys) > _MAX_KEYS:
-        raise ValueError(f"each {kind} key needs an id of its own, and there may be {_MAX_KEYS} at most")
+        raise ValueError(f"each {kind} key needs its own id, and there may be at most {_MAX_KEYS}")
     return Keyring(keys)
 
 
 def read_keys(keys: SecretStr | None, file: Path | None, *, kind: str) -> Keyring | None:
-    """The keys of a variable `RETINUE_<KIND>_KEYS`, or of the file that `RETINUE_<KIND>_KEY_FILE` names; None without both.
+    """Return the keys in `RETINUE_<KIND>_KEYS`, or in the file named by `RETINUE_<KIND>_KEY_FILE`; None without both.
 
     Raises:
         ValueError: Both are set, the file cannot be read, or a key is malformed. The message holds no part of a key.
@@ -99,13 +99,13 @@ def _secret(which: str, name: str, coded: str) -> bytes:
 
 
 def new_key() -> str:
-    """A new key as a line of a key file."""
+    """Return a new key as a line of a key file."""
     name = f"k{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
     return f"{name}:{base64.urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode().rstrip('=')}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry of `python -m retinue.temporal.keyring`; returns the exit code."""
+    """Run `python -m retinue.temporal.keyring`; returns the exit code."""
     if list(arguments) != ["new-key"]:
         sys.stderr.write(__doc__ or "")
         return 2

@@ -1,7 +1,7 @@
-"""A person's standing things as their clients see them: one long-lived workflow per owner (`workflows/person.py`).
+"""Client of a person's workflow with grants and daily usage: one per owner (`workflows/person.py`).
 
-Its names are here so that workers and the API agree on them, and so that a program in another language knows what to
-call: update-with-start of workflow type `PersonWorkflow`, id `person-<owner>`, queue `workflows-people`.
+Its names are here for workers, the API and programs in other languages, which call: update-with-start of workflow type
+`PersonWorkflow`, id `person-<owner>`, queue `workflows-people`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from retinue.errors import Conflict, InvalidArguments, NotFound, RetinueError, S
 from retinue.temporal.fairness import fair_share
 
 PERSON_QUEUE = "workflows-people"
-"""Not the queue of the workflows that ask: each of those holds a slot of its worker while it waits for the answer, and
-with all slots held nobody would be left to answer (200 at once: 140 had no answer in time)."""
+"""Separate from the queue of the calling workflows: each holds a slot of its worker while it waits, so with all slots held
+no slot would be left to answer (of 200 at once, 140 had no answer in time)."""
 PERSON_TYPE = "PersonWorkflow"
 CHECK_GRANT = "check_grant"
 RECORD_APPROVAL = "record_approval"
@@ -44,18 +44,18 @@ Answer = TypeVar("Answer")
 
 
 def person_id(owner: str) -> str:
-    """The workflow id of an owner's standing things. An odd name becomes `~` and its digest, which no plain one can be."""
+    """Return the workflow id of an owner. An irregular name becomes `~` and its digest, which no regular name can be."""
     if not _PLAIN.fullmatch(owner):
         owner = f"~{hashlib.sha256(owner.encode(errors='surrogatepass')).hexdigest()[:32]}"
     return f"person-{owner}"
 
 
 async def ask(client: Client, owner: str, update: str, argument: Any, *, answer: type[Answer]) -> Answer:
-    """Send an update to an owner's workflow, starting it if this is the first one ever.
+    """Send an update to an owner's workflow, starting it if needed.
 
     Raises:
-        ServiceUnavailable: Temporal or the workflow worker does not answer in time. It may have counted; updates carry
-            a key or an id, so the same one can be sent again.
+        ServiceUnavailable: Temporal or the workflow worker does not answer in time. The update may have counted; since
+            it has a key or an id, it can be sent again.
         NotFound: There is no such grant.
         Conflict: There are too many grants.
         InvalidArguments: It was refused for another reason.
@@ -66,7 +66,7 @@ async def ask(client: Client, owner: str, update: str, argument: Any, *, answer:
         task_queue=PERSON_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         priority=fair_share(owner),
-        static_summary="Standing permissions and daily usage of a person",
+        static_summary="Grants and daily usage of a person",
     )
     try:
         answered: Answer = await client.execute_update_with_start_workflow(
@@ -76,16 +76,16 @@ async def ask(client: Client, owner: str, update: str, argument: Any, *, answer:
         raise _refusal(error.cause) from None
     except (RPCError, RPCTimeoutOrCancelledError):
         with contextlib.suppress(RPCError):
-            await start.workflow_handle()  # it holds the same error, and asyncio complains when nobody looks
+            await start.workflow_handle()  # it has the same error, and asyncio warns about one that is never retrieved
         raise ServiceUnavailable(
-            "the person's standing permissions did not answer in time", hint="try again in a few seconds"
+            "the person's grants did not answer in time", hint="try again in a few seconds"
         ) from None
     return answered
 
 
 def _refusal(cause: BaseException) -> RetinueError:
     if not isinstance(cause, ApplicationError):
-        return ServiceUnavailable("the person's standing permissions could not answer")
+        return ServiceUnavailable("the person's grants could not answer")
     return _REFUSALS.get(cause.type, InvalidArguments)(cause.message)
 
 
@@ -93,7 +93,7 @@ async def query(client: Client, owner: str, name: str, *arguments: object, answe
     """Read from an owner's workflow.
 
     Raises:
-        RPCError: With status NOT_FOUND when the owner has nothing standing yet.
+        RPCError: With status NOT_FOUND when the owner has no grants or usage yet.
         RPCTimeoutOrCancelledError: No worker answered in time.
     """
     handle = client.get_workflow_handle(person_id(owner))

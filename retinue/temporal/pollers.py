@@ -1,4 +1,4 @@
-"""How many live workers poll a task queue. A queue without any must never be silent."""
+"""Counts the live workers of a task queue, so that a queue without workers is reported."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Version = tuple[str, str]
 async def live_pollers(client: Client, task_queue: str, *, workflows: bool = False) -> int:
     """Count the workers that poll `task_queue` now and get new work: those of the current version, if they have versions.
 
-    The server remembers pollers for minutes after they are gone. Worker heartbeats tell sooner; for workers that send
-    none (other SDKs), the time of the last poll decides.
+    The server lists pollers for minutes after they are gone. Worker heartbeats are faster; for workers without them (other
+    SDKs), the time of the last poll decides.
 
     Raises:
         RPCError: Temporal does not answer.
@@ -56,14 +56,14 @@ async def routed_to(client: Client, task_queue: str, kind: TaskQueueType.ValueTy
 
 
 def _routed(versioning: TaskQueueVersioningInfo) -> set[Version]:
-    """The versions that get new work."""
+    """Return the versions that get new work."""
     ramping = versioning.ramping_deployment_version
     ramped = {(ramping.deployment_name, ramping.build_id)} if versioning.ramping_version_percentage else set()
     return {_current(versioning)} | ramped
 
 
 def _current(versioning: TaskQueueVersioningInfo) -> Version:
-    """The current version; empty names where work goes to workers without a version."""
+    """Return the current version; empty names where work goes to workers without a version."""
     current = versioning.current_deployment_version
     return (current.deployment_name, current.build_id)
 
@@ -81,7 +81,7 @@ def _version(poller: PollerInfo) -> Version:
 
 
 async def latest_poll(client: Client, task_queue: str) -> datetime | None:
-    """When a worker last asked `task_queue` for workflow tasks, by the server's clock; None when nobody did lately.
+    """Return when a worker last polled `task_queue` for workflow tasks, by the server's clock; None if none did lately.
 
     Raises:
         RPCError: Temporal does not answer.
@@ -91,9 +91,9 @@ async def latest_poll(client: Client, task_queue: str) -> datetime | None:
 
 
 async def live_builds(client: Client, task_queue: str) -> set[str]:
-    """The build ids (`calendar-1.0.0`) of the workers that serve `task_queue` now. Errors as above.
+    """Return the build ids (`calendar-1.0.0`) of the workers that serve `task_queue` now.
 
-    The list of pollers alone is not enough: the polls of a worker that has just joined others may queue behind theirs.
+    The list of pollers alone is not enough, since the polls of a new worker may queue behind others.
     """
     gone, live = await _told(client, task_queue)
     described = await _described(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
@@ -103,9 +103,9 @@ async def live_builds(client: Client, task_queue: str) -> set[str]:
 
 
 async def last_start(client: Client, task_queue: str) -> datetime | None:
-    """When the worker of `task_queue` that started last did so; None where the server knows none. Errors as above.
+    """Return when the newest worker of `task_queue` started; None if the server knows none.
 
-    The server forgets a worker whose heartbeats end within seconds.
+    The server drops a worker within seconds after its last heartbeat.
     """
     beats = await _beats(client, task_queue)
     return max((beat.start_time.ToDatetime(tzinfo=UTC) for beat in beats), default=None)
@@ -126,7 +126,7 @@ async def _described(client: Client, task_queue: str, kind: TaskQueueType.ValueT
 
 
 async def _told(client: Client, task_queue: str) -> tuple[set[str], list[WorkerHeartbeat]]:
-    """What heartbeats tell: identities of workers that are shutting down or have fallen silent, and those that live."""
+    """Return by heartbeats the identities of workers that are stopping or silent, and of live ones."""
     beats = await _beats(client, task_queue)
     now = time.time()
     live = [
@@ -138,7 +138,7 @@ async def _told(client: Client, task_queue: str) -> tuple[set[str], list[WorkerH
 
 
 async def _beats(client: Client, task_queue: str) -> list[WorkerHeartbeat]:
-    """The last heartbeat of each worker of the queue that the server remembers."""
+    """Return the last heartbeat of each worker of the queue that the server remembers."""
     request = ListWorkersRequest(namespace=client.namespace, query=f'TaskQueue="{task_queue}"', page_size=200)
     try:
         listed = await client.workflow_service.list_workers(request, timeout=_RPC_TIMEOUT)

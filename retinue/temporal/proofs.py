@@ -1,13 +1,13 @@
-"""Proofs: how the workflows know that what changes a run came through the front door.
+"""Proofs, by which workflows verify that a change of a run came through the API.
 
-Whoever reaches Temporal can start workflows and send updates and signals, and name anybody in them. In the mode `proved`
-the front door and the workflow workers share a key. With it each start and each update carries, as a Temporal header, a
-MAC over everything that it says: which workflow, which update, every argument (so also the approval, the hash of its
-arguments, the decision, the person, edited arguments, a wished grant), until when, and its own id, so that it counts once.
+Anyone with access to Temporal can start workflows and send updates and signals in any person's name. In the mode `proved`
+the API and the workflow workers share a key. Each start and each update then carries, as a Temporal header, a MAC over its
+whole content: the workflow, the update, every argument (so also the approval, the hash of its arguments, the decision, the
+person, edited arguments, a requested grant), its expiry, and its id, so that it counts once.
 
-It is checked where Temporal asks a worker just once and never in a replay: in an update's validator, and in a run's very
-first task. So no key and no verdict stands in a history, and a key that is gone never hurts an old run. Plain signals
-prove nothing: `AssistantWorkflow` refuses them in runs that began with a proof. Why so: docs/decisions/0021.
+Workers check it where Temporal calls them once and never in a replay: in an update's validator, and in a run's first task.
+So no key and no verdict is part of a history, and a removed key does not affect old runs. Plain signals carry no proof:
+`AssistantWorkflow` refuses them in runs that began with a proof. Why: docs/decisions/0021.
 
     python -P -m retinue.temporal.keyring new-key      prints a key, for these too
 """
@@ -40,26 +40,26 @@ from retinue.temporal.keyring import SCHEDULE_SUFFIX, Keyring, new_key, read_key
 
 HEADER = "retinue-proof"
 CANCEL = "cancel"
-"""In the place of an update's name and id. A cancellation has no header; its reason carries the proof."""
+"""The name in a cancellation's proof. A cancellation has no header; its reason carries the proof."""
 PROVED_TYPES = frozenset({"AssistantWorkflow", "UndoWorkflow", "PersonWorkflow"})
-"""Who starts one of these chooses effects, policies or grants. Agents' turns and reminders can do nothing alone."""
+"""Workflow types whose start needs a proof, since it chooses effects, policies or grants."""
 ANNOUNCED_TYPES = frozenset({"RegistryWorkflow"})
 GOOD_FOR = timedelta(minutes=2)
-"""Longer than any update waits for a worker; clocks of the front door may be wrong by nearly as much."""
+"""How long a proof is valid: longer than any update waits for a worker; the API's clock may be off by nearly as much."""
 _MOST_AHEAD = 2 * GOOD_FOR
-"""A proof that is good for longer than this was made by a clock that is ahead by more than `GOOD_FOR`."""
+"""A proof that is valid for longer than this comes from a clock that is ahead by more than `GOOD_FOR`."""
 _VERSION = 1
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 _MOST_HEADER = 1024
 
 
 class Mode(StrEnum):
-    """Whose decisions count."""
+    """Which decisions count."""
 
     OPEN = "open"
-    """Anybody's who reaches Temporal, as suits one person on loopback who uses Temporal's own tools."""
+    """All that reach Temporal, for one person on loopback who uses Temporal's own tools."""
     PROVED = "proved"
-    """Those that came through the front door."""
+    """Only those through the API."""
 
 
 class ProofSettings(BaseSettings):
@@ -79,37 +79,37 @@ class ProofSettings(BaseSettings):
     retinue_oidc_issuer: str | None = None
 
     def mode(self) -> Mode:
-        """Whose decisions count."""
+        """Which decisions count."""
         told_apart = self.retinue_user_header or self.retinue_oidc_issuer
         keyed = self.retinue_decision_keys or self.retinue_decision_key_file
         return self.retinue_decisions or (Mode.PROVED if told_apart or keyed else Mode.OPEN)
 
     def interceptors(self, namespace: str) -> list[ProvedMessages]:
-        """What a client of Temporal, and the workers on it, need for these settings; nothing where nothing is proved."""
+        """Return the interceptors for a Temporal client and its workers; empty if nothing is proved."""
         if self.mode() is Mode.OPEN and self.retinue_announce_keys is None:
             return []
         return [ProvedMessages(self, namespace)]
 
     def keyring(self) -> Keyring:
-        """The keys of decisions. Where none is set, one is made in the data folder by whoever needs it first.
+        """Return the keys of decisions. If none is set, create one in the data folder.
 
         Raises:
-            ValueError: They are malformed or cannot be read. The message holds no part of a key.
+            ValueError: They are malformed or cannot be read. The message contains no part of a key.
         """
         keyring = self.configured_keyring() or read_keys(None, _own_file(), kind="decision")
         assert keyring is not None
         return keyring
 
     def configured_keyring(self) -> Keyring | None:
-        """The keys of decisions that are set; None if `keyring` would use those of the data folder.
+        """Return the keys of decisions that are set; None if `keyring` would use those of the data folder.
 
         Raises:
-            ValueError: As in `keyring`.
+            ValueError: They are malformed or cannot be read. The message contains no part of a key.
         """
         return read_keys(self.retinue_decision_keys, self.retinue_decision_key_file, kind="decision")
 
     def announce_keyring(self) -> Keyring | None:
-        """The keys of announcements, where they need one.
+        """Return the keys of announcements, or None if they need no proof.
 
         Raises:
             ValueError: They are malformed.
@@ -118,7 +118,7 @@ class ProofSettings(BaseSettings):
 
 
 def _own_file() -> Path:
-    """The key file of this data folder, made if there is none. Two processes that make it at once keep the first one."""
+    """Return the key file of this data folder, created if missing; of two concurrent processes the first one wins."""
     file = RetinueSettings().data_dir.resolve() / "decision.keys"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -134,15 +134,14 @@ def _own_file() -> Path:
 
 @dataclass(frozen=True)
 class Message:
-    """What is proved: one start or update, to the last argument.
+    """The content of a proof: one start or update with all arguments.
 
     Args:
         namespace: Of Temporal.
-        workflow_id: Whom it is for; of a schedule's start the id without the time that Temporal adds.
+        workflow_id: Its receiver; for a schedule's start the id without the time that Temporal adds.
         name: Of the update, or the workflow's type.
-        update_id: Temporal takes one id once for each run, so that a proof that is sent again is the same update. Empty
-            for a start.
-        args: What it says.
+        update_id: Temporal accepts each id once per run, so a replayed proof is the same update. Empty for a start.
+        args: Its arguments.
     """
 
     namespace: str
@@ -152,7 +151,7 @@ class Message:
     args: Sequence[Any]
 
     def signed_content(self, key: str, expires: int | None) -> bytes:
-        """What the MAC covers, as canonical JSON. Arguments are taken as they cross Temporal."""
+        """Return the content of the MAC as canonical JSON, with the arguments as they cross Temporal."""
         said = _ANYTHING.dump_python(list(self.args), mode="json", by_alias=True, exclude_unset=True)
         kind = "update" if self.update_id else "start"
         parts = [
@@ -170,7 +169,7 @@ class Message:
 
 
 class Proof(BaseModel):
-    """What stands in the header."""
+    """The content of the header."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -180,7 +179,7 @@ class Proof(BaseModel):
 
 
 def proved(message: Message, keyring: Keyring, *, expires: datetime | None) -> Payload:
-    """A proof for a message, for its header."""
+    """Return a proof for a message, for its header."""
     key = keyring.primary
     until = None if expires is None else int(expires.timestamp())
     mac = keyring.mac(key, message.signed_content(key, until))
@@ -192,7 +191,7 @@ def proved(message: Message, keyring: Keyring, *, expires: datetime | None) -> P
 def check(
     message: Message, header: Payload | None, keyring: Keyring, *, now: datetime, of_schedule: bool = False
 ) -> None:
-    """Refuse what carries no proof that holds. `of_schedule` says that it is a schedule's action itself, not its run.
+    """Refuse a message without a valid proof. `of_schedule`: it is a schedule's action itself, not its run.
 
     Raises:
         ApplicationError: `NotProved`.
@@ -200,9 +199,9 @@ def check(
     proof = _shown(header)
     scheduled = message.workflow_id if of_schedule else _scheduled_as(message)
     if proof.expires is None:
-        # only starts of schedules live for ever, and each schedule's counts for its own runs alone
+        # only starts of schedules never expire, and each is valid only for its own schedule's runs
         if scheduled is None:
-            raise _not_proved("its proof has no end")
+            raise _not_proved("its proof has no expiry")
         message = replace(message, workflow_id=scheduled)
     elif now.timestamp() > proof.expires:
         raise _not_proved("its proof has expired")
@@ -212,7 +211,7 @@ def check(
     if mac is None:
         raise _not_proved("its proof was made with a key that this workflow worker does not have")
     if not hmac.compare_digest(mac.encode(), proof.mac.encode()):
-        raise _not_proved("its proof belongs to something else")
+        raise _not_proved("its proof belongs to another message")
 
 
 def _shown(header: Payload | None) -> Proof:
@@ -225,19 +224,19 @@ def _shown(header: Payload | None) -> Proof:
 
 
 def _scheduled_as(message: Message) -> str | None:
-    """The id that a schedule's action has, by that of a run it started; None for what no schedule starts."""
+    """Return the id of a schedule's action from that of a run it started; None if no schedule started the run."""
     workflow_id = message.workflow_id
     end = None if message.update_id else SCHEDULE_SUFFIX.search(workflow_id)
     return workflow_id[: end.start()] if end and end.end() == len(workflow_id) else None
 
 
 def proves(asked: client.Client) -> bool:
-    """Whether what this client starts and changes carries a proof."""
+    """Whether this client adds proofs."""
     return _decisions_of(asked) is not None
 
 
 def kept_mac(asked: client.Client, workflow_id: str, name: str, update_id: str, args: Sequence[Any]) -> str:
-    """A MAC for an update that is kept until it can be sent; empty in the mode `open`. It is no proof for a workflow."""
+    """Return a MAC for an update that is stored until it can be sent; empty in the mode `open`. Not a valid proof."""
     ring = _decisions_of(asked)
     if ring is None:
         return ""
@@ -246,7 +245,7 @@ def kept_mac(asked: client.Client, workflow_id: str, name: str, update_id: str, 
 
 
 def keeps(asked: client.Client, mac: str, workflow_id: str, name: str, update_id: str, args: Sequence[Any]) -> bool:
-    """Whether a kept update is as it was when `mac` was made; always in the mode `open`."""
+    """Whether a stored update is unchanged since `mac` was made; always true in the mode `open`."""
     ring = _decisions_of(asked)
     if ring is None:
         return True
@@ -267,11 +266,11 @@ def _decisions_of(asked: client.Client) -> Keyring | None:
 
 
 def check_clock(server_time: datetime, *, at: datetime) -> None:
-    """Refuse to go on where this process's clock is so wrong that its proofs do not hold.
+    """Raise an error if this process's clock is so wrong that its proofs do not hold.
 
     Args:
-        server_time: What Temporal's clock said.
-        at: What ours said in that moment.
+        server_time: By Temporal's clock.
+        at: By this process's clock at that moment.
 
     Raises:
         ClockIsWrong: It is behind or ahead by more than `GOOD_FOR`.
@@ -280,33 +279,34 @@ def check_clock(server_time: datetime, *, at: datetime) -> None:
     if abs(behind) > GOOD_FOR:
         raise ClockIsWrong(
             f"the clock of this API is {round(abs(behind).total_seconds() / 60)} minutes "
-            f"{'behind' if behind > timedelta() else 'ahead of'} Temporal's, so that nothing it asks for counts",
-            hint="whoever runs Retinue has to set the clocks of both machines, as by NTP",
+            f"{'behind' if behind > timedelta() else 'ahead of'} Temporal's, so that its requests are refused",
+            hint="the operator must set the clocks of both machines, as by NTP",
         )
 
 
 def _not_proved(why: str) -> ApplicationError:
     return non_retryable(
-        "NotProved", f"only those who hold this installation's key are heard, and {why}; nothing was changed"
+        "NotProved",
+        f"only requests with this installation's key are accepted, and {why}; nothing was changed",
     )
 
 
 def began_proved() -> bool:
-    """In a workflow: whether this run began with a proof. Part of its history, so the same in every replay."""
+    """Return in a workflow whether this run began with a proof; it is part of the history, so replays agree."""
     return HEADER in workflow.info().headers
 
 
-def wish(reason: str | None) -> str:
-    """What a cancellation's reason wishes, whether it is proved or not."""
+def reason_without_proof(reason: str | None) -> str:
+    """Return a cancellation's reason without the proof in it."""
     return (reason or "").partition(" ")[0]
 
 
 def is_proved_schedule(asked: client.Client, action: client.ScheduleActionStartWorkflow, args: Sequence[Any]) -> bool:
-    """Whether what a schedule starts carries a proof that holds; always in the mode `open`.
+    """Whether a schedule's action carries a valid proof; always true in the mode `open`.
 
     Args:
-        asked: Its keys are used.
-        action: What is started.
+        asked: The client whose keys are used.
+        action: Of the schedule.
         args: Its arguments, decoded.
     """
     ring = _decisions_of(asked)
@@ -321,7 +321,7 @@ def is_proved_schedule(asked: client.Client, action: client.ScheduleActionStartW
 
 
 def is_proved_cancellation(asked: client.Client, workflow_id: str, reason: str, *, at: datetime) -> bool:
-    """Whether a cancellation's reason carries a proof that holds, by the keys of the worker that `asked` belongs to."""
+    """Whether a cancellation's reason carries a valid proof, by the keys of the worker that `asked` belongs to."""
     wanted, _, shown = reason.partition(" ")
     ring = _decisions_of(asked)
     if ring is None:
@@ -335,9 +335,9 @@ def is_proved_cancellation(asked: client.Client, workflow_id: str, reason: str, 
 
 
 class ProvedMessages(client.Interceptor, worker.Interceptor):
-    """Proves what a client says, and checks what the workflows on its workers hear.
+    """Adds proofs to a client's messages, and checks those to workflows on its workers.
 
-    Keys are read when they are needed first, which in a capability's worker is never.
+    Keys are read at first use, so never in a capability's worker.
     """
 
     def __init__(self, settings: ProofSettings, namespace: str) -> None:
@@ -348,26 +348,26 @@ class ProvedMessages(client.Interceptor, worker.Interceptor):
         self.namespace = namespace
 
     def decisions(self) -> Keyring | None:
-        """The keys of decisions; None in the mode `open`."""
+        """Return the keys of decisions; None in the mode `open`."""
         if self._decides and self._decisions is None:
             self._decisions = self._settings.keyring()
         return self._decisions
 
     def keyring_of(self, workflow_type: str) -> Keyring | None:
-        """The keys by which such a workflow's messages are proved; None where they need no proof."""
+        """Return the keys by which such a workflow's messages are proved; None where they need no proof."""
         if workflow_type in PROVED_TYPES:
             return self.decisions()
         return self._announcements if workflow_type in ANNOUNCED_TYPES else None
 
     def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:  # noqa: A002  # as its base calls it
-        """Prove what goes out."""
+        """Add proofs to outgoing messages."""
         return _Proving(next, self)
 
     def workflow_interceptor_class(
         self,
         input: worker.WorkflowInterceptorClassInput,  # noqa: A002  # as its base calls it
     ) -> type[worker.WorkflowInboundInterceptor]:
-        """Check what comes in. The keys are read here, when the worker begins, or it does not begin."""
+        """Check incoming messages. The keys are read here, so that a worker without them does not start."""
         del input
         keyrings = {name: ring for name in PROVED_TYPES | ANNOUNCED_TYPES if (ring := self.keyring_of(name))}
         return type("Checking", (_Checking,), {"keyrings": keyrings})
@@ -388,7 +388,7 @@ class _Proving(client.OutboundInterceptor):
         self,
         input: client.StartWorkflowUpdateInput,  # noqa: A002
     ) -> client.WorkflowUpdateHandle[Any]:
-        if ring := self._proofs.decisions():  # the registry's go with its start, so all others are for runs
+        if ring := self._proofs.decisions():  # those to the registry come with its start, so all others are for runs
             input.update_id = input.update_id or str(uuid.uuid4())
             input.headers = {
                 **input.headers,
@@ -454,12 +454,12 @@ class _Proving(client.OutboundInterceptor):
 
 
 def clock() -> datetime:
-    """The clock by which proofs are made: the machine's own, as the Temporal server uses it."""
+    """Return the clock by which proofs are made: the machine's own, as the Temporal server uses it."""
     return datetime.now().astimezone()
 
 
 class _Checking(worker.WorkflowInboundInterceptor):
-    """Refuses starts and updates without a proof that holds."""
+    """Refuses starts and updates without a valid proof."""
 
     keyrings: Mapping[str, Keyring]
 
@@ -467,7 +467,7 @@ class _Checking(worker.WorkflowInboundInterceptor):
         super().init(_Carrying(outbound))
 
     async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:  # noqa: A002
-        # What went on from here once has been checked then. What a run or the server itself began comes from such a one.
+        # a continued run was checked at its first start; a child or a retry comes from a checked run
         info = workflow.info()
         from_a_run = info.parent is not None or info.continued_run_id is not None
         if not workflow.unsafe.is_replaying() and not from_a_run and (ring := self._ring()):
@@ -482,7 +482,7 @@ class _Checking(worker.WorkflowInboundInterceptor):
             try:
                 check(message, input.headers.get(HEADER), ring, now=workflow.now())
             except ApplicationError:
-                # a refused update leaves no event, so that nobody can fill a history with them: it stands in the log
+                # a refused update leaves no event, so that nobody can fill a history with them; the log records it
                 workflow.logger.warning("an update without a proof was refused", extra={"update": input.update[:40]})
                 raise
         super().handle_update_validator(input)
@@ -492,7 +492,7 @@ class _Checking(worker.WorkflowInboundInterceptor):
 
 
 class _Carrying(worker.WorkflowOutboundInterceptor):
-    """Lets a run that continues as new begin as proved as the one before it."""
+    """Passes the mark "began proved" on when a run continues as new."""
 
     def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:  # noqa: A002
         carried = {HEADER: workflow.info().headers[HEADER]} if began_proved() else {}

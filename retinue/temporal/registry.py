@@ -1,8 +1,8 @@
-"""The registry as its clients see it: announce a capability, read what is announced.
+"""Client of the registry: announces a capability and reads the manifests.
 
-The registry is one long-lived workflow (`workflows/registry.py`). Its names are here so that workers and the API need not
-import workflow code, and so that a worker in another language knows what to call: update-with-start of workflow type
-`RegistryWorkflow`, id `retinue-registry`, queue `workflows`, update `announce`, argument the manifest as JSON.
+The registry is one long-lived workflow (`workflows/registry.py`). Its names are here so that workers and the API do not
+import workflow code. A worker in another language calls: update-with-start of workflow type `RegistryWorkflow`, id
+`retinue-registry`, queue `workflows`, update `announce`, argument the manifest as JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ANNOUNCE = "announce"
 REPLACE = "replace"
 CAPABILITIES = "capabilities"
 REVISION = "revision"
-"""Of the memo, and the name of a query that costs next to nothing."""
+"""The name of the memo field, and of a cheap query."""
 _RPC_TIMEOUT = timedelta(seconds=5)
 _NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*")
 FRESH = 1.0
@@ -39,14 +39,14 @@ FRESH = 1.0
 
 
 def is_older(version: str, other: str) -> bool:
-    """Whether `version` comes before `other`. Only numbers with dots can be compared: of others none is older."""
+    """Whether `version` is older than `other`. Only numbers with dots are compared; others are never older."""
     if not (_NUMBERS.fullmatch(version) and _NUMBERS.fullmatch(other)):
         return False
     return [*map(int, version.split("."))] < [*map(int, other.split("."))]
 
 
 class Directory:
-    """Reads the manifests. Asks for the registry's revision (cheap) and for the manifests when it changed."""
+    """Reads and caches the manifests; it queries the registry's revision first, which is cheap."""
 
     def __init__(self, client: Client) -> None:
         self._handle = client.get_workflow_handle(REGISTRY_ID)
@@ -56,7 +56,7 @@ class Directory:
         self._answered_at = float("-inf")
 
     async def check(self, *, max_age: float) -> None:
-        """See that the registry answers, or was never started.
+        """Check that the registry answers, or was never started.
 
         Args:
             max_age: Seconds that its last answer may be old.
@@ -70,14 +70,14 @@ class Directory:
         try:
             await self._handle.query(REVISION, rpc_timeout=_RPC_TIMEOUT)
         except WorkflowQueryFailedError:
-            pass  # a workflow worker of an earlier version, which knows no such query, has answered
+            pass  # an earlier version without this query has answered
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
         self._answered_at = asked_at
 
     async def manifests(self, *, max_age: float = 0) -> list[Manifest]:
-        """All announced capabilities by name; empty when nothing was ever announced.
+        """Return all announced capabilities by name; empty when nothing was ever announced.
 
         Args:
             max_age: Seconds that the answer may be old.
@@ -107,28 +107,28 @@ class Directory:
 
 
 async def check_keys(client: Client) -> None:
-    """Find out whether this process has the keys that the others have, before it takes work that it could not read.
+    """Check that this process has the same encryption keys as the others, before it takes work that it could not read.
 
     Raises:
-        Undecipherable: It has not: what the registry last wrote cannot be read here.
+        Undecipherable: It cannot read what the registry last wrote.
     """
     try:
         description = await client.get_workflow_handle(REGISTRY_ID).describe(rpc_timeout=_RPC_TIMEOUT)
     except RPCError:
-        return  # there is nothing to compare with yet
+        return  # nothing to compare yet
     await description.memo_value(REVISION, 0)
 
 
 async def announce(client: Client, manifest: Manifest, update_id: str | None = None) -> int:
-    """Put a manifest into the registry, starting the registry if this is the first one ever. Returns its revision.
+    """Announce a manifest to the registry, starting the registry if needed. Returns its revision.
 
-    A newer version of the capability that stands there stays.
+    The registry keeps a newer version of the capability.
 
     Args:
         client: Connected to Temporal.
-        manifest: What is announced.
-        update_id: The same for each try of one announcement: a later try then waits for the answer to an earlier one,
-            where a second update would have to be worked through too.
+        manifest: To announce.
+        update_id: The same for each try of one announcement, so that a retry waits for the first one's answer instead
+            of adding an update.
 
     Raises:
         ServiceUnavailable: Temporal or the workflow worker does not answer in time; try again.
@@ -138,7 +138,7 @@ async def announce(client: Client, manifest: Manifest, update_id: str | None = N
 
 
 async def go_back(client: Client, manifest: Manifest, update_id: str | None = None) -> int:
-    """Put a manifest into the registry though a newer version stands there. Arguments, result and errors as for `announce`."""
+    """Announce a manifest, replacing a newer version. Arguments, result and errors as for `announce`."""
     return await _put(client, REPLACE, manifest, update_id)
 
 
@@ -149,7 +149,7 @@ async def _put(client: Client, update: str, manifest: Manifest, update_id: str |
         task_queue=WORKFLOW_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary="Registry of capabilities",
-        static_details="Holds the manifest of every capability that was ever announced. Started by the first worker.",
+        static_details="Holds the manifest of every announced capability. Started by the first worker.",
     )
     try:
         revision: int = await client.execute_update_with_start_workflow(

@@ -1,4 +1,4 @@
-"""Search attributes by which lists and the inbox find runs. Nothing heavy is imported here: the supervisor reads it."""
+"""Search attributes with which lists and the inbox find runs. A light module, since the supervisor imports it."""
 
 import re
 
@@ -14,17 +14,17 @@ SEARCH_ATTRIBUTES = {
     PENDING_APPROVALS: "Int",
     APPROVERS: "KeywordList",
 }
-"""Their names and kinds, in the words of Temporal's command line. `RetinueTenant` is absent where there is only one."""
+"""Names and types, as on Temporal's command line. Without organisations runs have no `RetinueTenant`."""
 
 _SAFE = re.compile(r"[A-Za-z0-9._@+~:*=%!-]{1,255}")
 
 
 def is_exactly(attribute: str, value: str) -> str:
-    """The search condition that an attribute has this value.
+    """Return the search condition that an attribute has this value.
 
-    Servers write values into their own queries in ways of their own (1.32 loses what a backslash stands before, and
-    passes a double quote on to SQLite's full text search), so nothing is quoted here: what could need it is refused. Some
-    also take no notice of upper and lower case: whoever lists by a name compares it again in what is found.
+    Servers quote values differently (1.32 drops a character after a backslash and passes a double quote to SQLite's full
+    text search), so values that need quoting are refused. Some servers also ignore case, so compare names again in the
+    results.
 
     Raises:
         ValueError: The value has other characters than names have, or is too long.

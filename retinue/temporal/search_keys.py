@@ -1,4 +1,4 @@
-"""The search attributes as typed keys. Apart from their names, since this imports Temporal's SDK, which is heavy."""
+"""The search attributes as typed keys, in a separate module, since it imports Temporal's heavy SDK."""
 
 from temporalio.common import SearchAttributeKey
 

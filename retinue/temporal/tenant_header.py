@@ -1,9 +1,9 @@
-"""How work learns for which organisation it is done: a Temporal header, `retinue-organisation`, on every activity.
+"""The Temporal header `retinue-organisation`, which carries a run's organisation to every activity.
 
-A run knows its organisation from its own start, which the front door wrote: from its owner's name. The workflow worker
-puts it on each activity and child workflow that the run begins; there a plan, its arguments and whatever a model says
-have no say. A capability's worker reads it before the activity begins. Where there are no organisations no header is
-sent. A worker in another language reads the same header: JSON, a string. Why so: docs/decisions/0024.
+A run takes its organisation from its owner's name in its start, which the API wrote. The workflow worker adds the header to
+each activity and child workflow of the run; plans, arguments and models cannot affect it. A capability's worker reads it
+before the activity begins. Without organisations there is no header. A worker in another language reads the same header: a
+JSON string. Why: docs/decisions/0024.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from retinue.tenancy import HOME, organisation
 HEADER = "retinue-organisation"
 _MOST_HEADER = 4096
 _OWNERS = ("owner", "by")
-"""Where the input of a run that the front door starts says whose it is; that of an undoing says who asked for it."""
+"""Field of a run's input with the owner; of an undo's input, with the requester."""
 _current: ContextVar[str] = ContextVar("organisation", default=HOME)
 
 
 def current_tenant() -> str:
-    """The organisation for which the running activity works; empty where there is only one."""
+    """Return the organisation of the running activity; empty without organisations."""
     return _current.get()
 
 
 @contextmanager
 def use_tenant(name: str) -> Iterator[None]:
-    """Work for an organisation: what stores read and write from here on is its own."""
+    """Work for an organisation: stores read and write its data within the block."""
     token = _current.set(name)
     try:
         yield
@@ -48,10 +48,10 @@ def _header(name: str) -> dict[str, Payload]:
 
 
 def _named(headers: Mapping[str, Payload]) -> str:
-    """The organisation in a header; without one there is none.
+    """Return the organisation in a header; without one there is none.
 
     Raises:
-        ApplicationError: It cannot be read. Nothing is done then, for nobody knows whose data it would be.
+        ApplicationError: It cannot be read, so nothing is done.
     """
     header = headers.get(HEADER)
     if header is None:
@@ -61,12 +61,12 @@ def _named(headers: Mapping[str, Payload]) -> str:
     except (ValueError, TypeError, RuntimeError, KeyError):
         name = None
     if not isinstance(name, str):
-        raise non_retryable("InvalidArguments", "it cannot be read for which organisation this is")
+        raise non_retryable("InvalidArguments", "the organisation header is unreadable")
     return name
 
 
 class OrganisationOfClients(client.Interceptor):
-    """Workflows that an activity starts, such as a reminder's, belong to the organisation that it works for."""
+    """Adds the organisation to workflows that an activity starts, such as a reminder's."""
 
     def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:  # noqa: A002  # as its base calls it
         """Name the organisation at each start."""
@@ -80,7 +80,7 @@ class _Starting(client.OutboundInterceptor):
 
 
 class OrganisationOfWorkers(worker.Interceptor):
-    """On every worker: what a run begins carries its organisation, and an activity works for the one that it is told."""
+    """On every worker: adds a run's organisation to what it starts, and applies it in activities."""
 
     def intercept_activity(self, next: worker.ActivityInboundInterceptor) -> worker.ActivityInboundInterceptor:  # noqa: A002
         """Read the organisation before anything else happens."""
@@ -102,7 +102,7 @@ class _Acting(worker.ActivityInboundInterceptor):
 
 
 class _Running(worker.WorkflowInboundInterceptor):
-    """Learns the organisation of a run when it begins, before any of its code has run."""
+    """Determines the organisation of a run before any of its code runs."""
 
     def init(self, outbound: worker.WorkflowOutboundInterceptor) -> None:
         self._carrying = _Carrying(outbound)
@@ -114,7 +114,7 @@ class _Running(worker.WorkflowInboundInterceptor):
 
 
 def _of_run(begun: worker.ExecuteWorkflowInput) -> str:
-    """A child's is what its parent told: its arguments may be a model's. Others belong to whoever the front door named."""
+    """Return a run's organisation. Children inherit the parent's tenant, since their arguments are untrusted."""
     if workflow.info().parent is None:
         for name in _OWNERS:
             if isinstance(owner := getattr(begun.args[0] if begun.args else None, name, None), str):
@@ -123,13 +123,13 @@ def _of_run(begun: worker.ExecuteWorkflowInput) -> str:
 
 
 class _Carrying(worker.WorkflowOutboundInterceptor):
-    """Puts the organisation on what a run begins."""
+    """Adds the organisation to what a run starts."""
 
     header: Mapping[str, Payload] | None = None
 
     def _with(self, headers: Mapping[str, Payload]) -> Mapping[str, Payload]:
         if self.header is None:
-            raise RuntimeError("a run began work before it was known for which organisation")
+            raise RuntimeError("a run started work before its organisation was known")
         return {**headers, **self.header} if self.header else headers
 
     def start_activity(self, input: worker.StartActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002

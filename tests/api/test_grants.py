@@ -48,7 +48,7 @@ async def consult(stack: Stack, address: str) -> CheckGrantResult:
 async def test_a_grant_is_shown_in_plain_words_and_used(stack: Stack, address: str) -> None:
     until = datetime.now(UTC) + timedelta(days=9)
     grant = await added(stack, body(address, uses=2, expires_at=until.isoformat()))
-    assert grant["says"].startswith(f"From now on: email.send, to exactly {address}, no cc, 2 more times, until 20")
+    assert grant["says"].startswith(f"Allowed: email.send, to exactly {address}, no cc, 2 more times, until 20")
     assert (grant["created_by"], grant["live"], grant["from_approval"]) == ("local", True, None)
     assert (await consult(stack, address)).grant_id == grant["grant_id"]
     shown = (await listed(stack))[grant["grant_id"]]
@@ -99,7 +99,7 @@ async def test_any_arguments_must_be_said_and_are_spelled_out(stack: Stack) -> N
         ({"uses": 0}, "/uses"),
         ({"uses": 1001}, "/uses"),
         ({"expires_at": "2027-01-01T00:00:00"}, "offset"),
-        ({"expires_at": "2020-01-01T00:00:00Z"}, "must lie ahead"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "must be in the future"),
         ({"expires_at": "2099-01-01T00:00:00Z"}, "at most one year"),
         ({"created_by": "mallory"}, "/created_by"),
         ({"grant_id": "g-mine"}, "/grant_id"),

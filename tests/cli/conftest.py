@@ -81,7 +81,7 @@ def approval(**more: Any) -> View:
             "$defs": {"Folder": {"type": "string"}},
         },
         "preview": "Send a mail\nto: ana@example.com\nsubject: Hello",
-        "reasons": ["it leaves the house"],
+        "reasons": ["it reaches other people or systems"],
         "origins": [{"path": "/to/0", "source": "model", "trusted": False}],
         "card": CARD,
         "asked_at": "2026-11-22T12:00:00Z",

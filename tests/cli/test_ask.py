@@ -36,7 +36,7 @@ def test_without_a_terminal_pending_approvals_are_printed_and_nothing_is_decided
 
     assert result.exit_code == 3
     assert "Send a mail\nto: ana@example.com\nsubject: Hello\n" in result.stdout
-    assert "it leaves the house" in result.stdout
+    assert "it reaches other people or systems" in result.stdout
     assert "to ana@example.com: chosen by the model; you did not type it" in result.stdout
     assert f"bin/retinue approve a-1 ap-s1 --args-hash {'a' * 64}" in result.stdout
     assert [what for what, _ in api.sent] == ["start"]

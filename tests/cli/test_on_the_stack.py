@@ -233,7 +233,7 @@ async def test_the_like_is_allowed_from_now_on_until_it_is_revoked(stack: Stack,
     until = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
     given = await retinue("approve", assistant_id(asked), "--from-now-on", "--uses", "3", "--until", until)
     assert given.exit_code == 0, given.output
-    assert f"From now on: email.send, to exactly {to}, no cc, 3 more times, until {until} 23:59" in given.stdout
+    assert f"Allowed: email.send, to exactly {to}, no cc, 3 more times, until {until} 23:59" in given.stdout
     [grant_id] = re.findall(r"grants revoke (g-\w+)", given.stdout)
     held = assistant_id(await ask("--no-wait"))
     await stack.until(held, lambda v: bool(v["plan"] and v["plan"]["steps"][0]["held_until"]))

@@ -104,7 +104,7 @@ async def test_an_incompatible_change_of_what_a_chat_does_between_turns_is_caugh
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Going on as new a turn earlier: people's chats would be stuck."""
-    monkeypatch.setattr(AssistantWorkflow, "_has_grown", lambda self: self._turns >= 4)
+    monkeypatch.setattr(AssistantWorkflow, "_must_continue_as_new", lambda self: self._turns >= 4)
     [path] = [path for path in HISTORIES if path.stem == "chat_first_run"]
     with pytest.raises(Exception, match="TMPRL1100"):
         await replayer().replay_workflow(load(path))

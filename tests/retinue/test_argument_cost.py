@@ -9,7 +9,7 @@ import pytest
 from activities.email.contract import Email
 from retinue.plan import check_args
 
-TOO_MANY = "args: these are too many values to be checked; use fewer"
+TOO_MANY = "args: there are too many values to check; use fewer"
 WIDE: dict[str, Any] = {
     "anyOf": [
         {"type": "object", "properties": {f"f{number}": {"type": "integer"}}, "required": [f"f{number}"]}

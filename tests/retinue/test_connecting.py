@@ -52,7 +52,7 @@ async def asked(url: str, verify: ssl.SSLContext | None = None) -> RetinueError:
 async def test_a_certificate_that_nobody_signed_is_told(tmp_path: Path) -> None:
     async with listening(tmp_path) as port:
         error = await asked(f"https://127.0.0.1:{port}/")
-    told = "the certificate of the calendar server is not to be trusted: nobody who is trusted here has signed it"
+    told = "the certificate of the calendar server is not to be trusted: it is not signed by a trusted authority"
     assert (type(error), error.message) == (ServiceRefused, told)
 
 
@@ -102,7 +102,7 @@ async def test_an_mcp_server_tells_the_same(tmp_path: Path) -> None:
     async with listening(tmp_path) as port:
         connection = Connection("files", Server.model_validate({"url": f"https://127.0.0.1:{port}/mcp"}))
         with pytest.raises(
-            ServiceRefused, match="the certificate of the MCP server files is not to be trusted: nobody"
+            ServiceRefused, match="the certificate of the MCP server files is not to be trusted: it is not signed"
         ):
             await connection.session()
         await connection.close()

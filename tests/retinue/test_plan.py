@@ -44,8 +44,11 @@ DAY = {"start": "2026-12-01T00:00:00+00:00", "end": "2026-12-02T00:00:00+00:00"}
         ([step(tool="calendar.list_events", start="tomorrow", end=DAY["end"])], "is not a 'date-time'"),
         ([step(tool="calendar.list_events", start="2026-12-01T00:00:00", end=DAY["end"])], "is not a 'date-time'"),
         ([step(tool="contacts.find", name={"$from": "s9", "path": ""})], "depends on s9"),
-        ([step(), step("s2", "contacts.find", name={"$from": "s1", "path": "/people"})], "is no field of the result"),
-        ([{**step(), "args": {"$from": "s1"}}], "not for all of them"),
+        (
+            [step(), step("s2", "contacts.find", name={"$from": "s1", "path": "/people"})],
+            "is not a field of the result",
+        ),
+        ([{**step(), "args": {"$from": "s1"}}], "not all of them"),
         ([step(tool="email.send", to=["a@example.com"], subject="x", body="y" * 70_000)], "larger than 64 KiB"),
         ([step(f"s{number}") for number in range(MAX_STEPS + 1)], "at most 100 are allowed"),
         ([{"id": "s1", "agent": "bank", "goal": "tidy up"}], "there is no agent 'bank'"),

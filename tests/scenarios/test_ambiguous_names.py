@@ -96,7 +96,7 @@ async def test_an_answer_that_fits_both_is_asked_again_and_nothing_goes_out(
     done = await stack.ended(view["id"])
     assert steps(done)["s2"]["error"] == {
         "type": "Ambiguous",
-        "message": "several fit, and it stayed open which one is meant",
+        "message": "several matches, and none was chosen",
     }
     assert done["approvals"] == []
 

@@ -138,7 +138,7 @@ async def test_an_id_that_stands_for_nothing_is_asked_about_all_the_same_and_sai
     message = fresh("Delete it")
     stack.model.script(message, plan_answer([one(tool, **{name[tool.partition(".")[0]]: "none-such"})]))
     view = await stack.asked((await stack.start(message))["id"])
-    assert "what it stands for could not be read: there is no " in pending(view)[0]["preview"]
+    assert "what it refers to could not be read: there is no " in pending(view)[0]["preview"]
     await stack.decide(view, "reject")
 
 

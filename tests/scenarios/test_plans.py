@@ -120,7 +120,10 @@ async def test_a_done_effect_is_not_repeated_by_a_later_plan(stack: Stack, fresh
     )
     view = await stack.ended((await stack.start(message))["id"])
     assert steps(view)["s1"]["status"] == "completed"
-    assert steps(view)["2.s1"]["error"] == {"type": "Repeated", "message": "exactly this was done as step s1"}
+    assert steps(view)["2.s1"]["error"] == {
+        "type": "Repeated",
+        "message": "this exact call was already done as step s1",
+    }
 
 
 async def test_a_preview_shows_the_plan_and_runs_nothing(stack: Stack, fresh: Fresh) -> None:
@@ -134,7 +137,7 @@ async def test_a_preview_shows_the_plan_and_runs_nothing(stack: Stack, fresh: Fr
     assert card["s1"]["asks"] == []
     assert card["s2"]["external"]
     assert not card["s2"]["can_be_undone"]
-    assert "it leaves the house" in card["s2"]["asks"]
+    assert "it reaches other people or systems" in card["s2"]["asks"]
     assert view["plan"]["card"]["worst_case"]["requests"] >= 2
     assert "You will be asked before it" in asked["preview"]
     history = await stack.temporal.get_workflow_handle(view["id"]).fetch_history()

@@ -55,7 +55,7 @@ async def test_an_address_out_of_a_mail_is_asked_with_its_origin(
     [origin] = approval["origins"]
     assert (origin["path"], origin["source"], origin["tool"]) == ("/url", "strangers", "email.search")
     assert approval["args"] == {"url": f"{website.address}/{path}"}
-    assert "it leaves the house" in approval["reasons"]
+    assert "it reaches other people or systems" in approval["reasons"]
     assert path not in website.asked
     assert (await stack.decide(view)).status_code == 200
     done = await stack.ended(view["id"])

@@ -218,18 +218,18 @@ def test_what_strangers_wrote_into_it_forges_no_line_and_is_bounded() -> None:
 
 def test_an_id_that_could_not_be_read_says_so_in_words() -> None:
     shown = changed({"location": "Room 3"}, problem="no worker of calendar answered in time")
-    assert "    what it stands for could not be read: no worker of calendar answered in time" in shown
+    assert "    what it refers to could not be read: no worker of calendar answered in time" in shown
 
 
 def test_an_id_of_which_nothing_is_known_says_so_too() -> None:
     shown = rendered("Close", card_of({"issue_id": "4711"}, Subject(schema={})))
-    assert shown.splitlines() == ["Close", "issue id: 4711", "    what it stands for is not known here"]
+    assert shown.splitlines() == ["Close", "issue id: 4711", "    what it refers to is not known here"]
 
 
 def test_an_id_that_was_changed_by_hand_is_not_shown_as_the_thing_before() -> None:
     things = {"event_id": Known("e1", found=EVENT)}
     shown = text("calendar.delete_event", {"event_id": "e2"}, things=things)
-    assert shown[1:] == ["event id: e2", "    it was changed by hand, and what it stands for was not read"]
+    assert shown[1:] == ["event id: e2", "    you changed it, and what it refers to was not read"]
 
 
 # --- what belongs to it
@@ -245,9 +245,9 @@ def test_a_mail_and_an_event_are_known_as_such() -> None:
 def test_reasons_origins_and_undo_stand_below_it() -> None:
     origin = Origin(path="/to/0", source=Source.STRANGERS, step_id="s1", tool="email.read", trusted=False)
     shown = card("email.send", MAIL, origins=[origin])
-    assert explained(shown, ["it leaves the house"]).splitlines() == [
+    assert explained(shown, ["it reaches other people or systems"]).splitlines() == [
         "Asked because:",
-        "- it leaves the house",
+        "- it reaches other people or systems",
         "Where the values come from:",
         "- to ana@example.com: from step s1 (email.read), which may hold the words of strangers",
         "It cannot be undone.",

@@ -39,7 +39,7 @@ PAY = Annotations(sensitive=("/account",))
 TRASH = Annotations(destructive=True, open_world=False, undo="files.restore")
 SILENT = Annotations()
 MADE_UP = {"web.fetch": FETCH, "bank.pay": PAY, "files.trash": TRASH, "notes.unknown": SILENT}
-LEAVES, FOR_GOOD = "it leaves the house", "it cannot be undone"
+LEAVES, FOR_GOOD = "it reaches other people or systems", "it cannot be undone"
 STEERED = "it was chosen after reading what strangers wrote"
 REFERENCE: dict[str, JsonValue] = {"$from": "s1", "path": "/x"}
 
@@ -129,7 +129,7 @@ DEFAULT_TABLE = [
     ("email.draft", MAIL, {TO: "strangers"}, {}, ASK, "unknown-destinations"),
     ("email.archive", {"message_id": "1"}, {}, {}, AUTO, "reversible-writes"),
     ("email.archive", {"message_id": "1"}, {}, {"after_strangers": True}, ASK, "chosen-after-strangers"),
-    # what leaves the house or cannot be undone, even for people that are known
+    # what reaches other people or systems or cannot be undone, even for people that are known
     ("email.send", MAIL, {TO: "user"}, {}, ASK, "consequential"),
     ("email.send", MAIL, {TO: "contacts"}, {}, ASK, "consequential"),
     ("email.send", MAIL, {TO: "strangers"}, {}, ASK, "unknown-destinations"),
@@ -207,7 +207,7 @@ def test_the_reasons_are_sentences_from_annotations_and_origins(action: Action, 
 def test_what_no_rule_speaks_of_is_asked_and_says_so() -> None:
     verdict = Policy(name="p", rules=(rule(AUTO, tools=("weather.*",)),)).judge(act("email.delete"))
     assert (verdict.decision, verdict.rule) == (ASK, None)
-    assert verdict.reasons == ["no rule of the policy speaks of it", FOR_GOOD]
+    assert verdict.reasons == ["no rule of the policy matches it", FOR_GOOD]
 
 
 def test_the_first_rule_that_matches_decides() -> None:
@@ -603,12 +603,12 @@ def test_a_hold_may_be_nothing() -> None:
         ({"callers": ()}, "at least 1 item"),
         ({"tools": ("",)}, "at least 1 character"),
         ({"origins": ()}, "at least 1 item"),
-        ({"args": {"to": ("x",)}}, "'to' is no JSON pointer"),
-        ({"args": {"/": ("x",)}}, "'/' is no JSON pointer"),
-        ({"args": {"/a~2": ("x",)}}, "no JSON pointer"),
-        ({"args_any": {"to": ("x",)}}, "no JSON pointer"),
+        ({"args": {"to": ("x",)}}, "'to' is not a JSON pointer"),
+        ({"args": {"/": ("x",)}}, "'/' is not a JSON pointer"),
+        ({"args": {"/a~2": ("x",)}}, "not a JSON pointer"),
+        ({"args_any": {"to": ("x",)}}, "not a JSON pointer"),
         ({"args_any": {"/to": ()}}, "at least 1 item"),
-        ({"args_at_most": {"amount": 5}}, "no JSON pointer"),
+        ({"args_at_most": {"amount": 5}}, "not a JSON pointer"),
         ({"args_at_most": {"/amount": "5"}}, "valid number"),
         ({"args_at_most": {"/amount": True}}, "valid number"),
         ({"args_at_most": {"/amount": float("inf")}}, "finite number"),
@@ -655,7 +655,7 @@ def test_a_policy_has_at_most_200_rules_of_different_names() -> None:
     assert len(Policy(name="p", rules=tuple(many[:200])).rules) == 200
     with pytest.raises(ValidationError, match="at most 200"):
         Policy(name="p", rules=tuple(many))
-    with pytest.raises(ValidationError, match="two rules are called '1'"):
+    with pytest.raises(ValidationError, match="two rules are named '1'"):
         Policy(name="p", rules=(many[1], many[2], many[1]))
 
 
@@ -768,7 +768,7 @@ RULES = "[[policies.work.rules]]\nname = 'big'\ndecide = 'ask'\n"
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[policies", "the policy file is no TOML: "),
+        ("[policies", "the policy file is not valid TOML: "),
         ("[rules]", "the policy file has 'rules' at its top; write [policies.<name>] around it"),
         ("policies = 3", "`policies` is a table of policies"),
         ("[policies]\nwork = 3", "policy 'work': it is a table; write [policies.work]"),
@@ -789,8 +789,8 @@ RULES = "[[policies.work.rules]]\nname = 'big'\ndecide = 'ask'\n"
         (RULES + "approvers = 2", "policy 'work', rule 1 ('big'): approvers above 1 needs `by`"),
         (RULES + "expires_after = '3w'", "policy 'work', rule 1 ('big'), field 'expires_after': write a time"),
         (RULES + "remind_after = ['1m', 'x']", "policy 'work', rule 1 ('big'), field 'remind_after 1': write a time"),
-        (RULES + "args = { to = ['x'] }", "policy 'work', rule 1 ('big'), field 'args to': 'to' is no JSON pointer"),
-        (RULES + RULES, "policy 'work', field 'rules': two rules are called 'big'"),
+        (RULES + "args = { to = ['x'] }", "policy 'work', rule 1 ('big'), field 'args to': 'to' is not a JSON pointer"),
+        (RULES + RULES, "policy 'work', field 'rules': two rules are named 'big'"),
         ("[policies.a]\nx = 1\n[policies.b]\ny = 1", "policy 'a', field 'x': there is no such field\npolicy 'b'"),
         ("# " + "x" * 70_000, "the policy file is longer than"),
     ],
@@ -803,5 +803,5 @@ def test_a_file_that_cannot_be_used_names_the_place_and_the_way_out(text: str, c
 
 
 def test_a_rule_of_ones_own_may_not_take_a_name_of_the_default_that_it_extends() -> None:
-    with pytest.raises(ValueError, match="two rules are called 'reads'"):
+    with pytest.raises(ValueError, match="two rules are named 'reads'"):
         parse_policies(WORK.replace('"weather"', '"reads"'))

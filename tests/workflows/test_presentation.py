@@ -47,7 +47,7 @@ def approval(**more: Any) -> ApprovalView:
         "args": {},
         "args_hash": "a" * 64,
         "preview": "Send a mail",
-        "reasons": ["it leaves the house"],
+        "reasons": ["it reaches other people or systems"],
         "origins": [],
         "asked_at": NOW,
         "status": ApprovalStatus.PENDING,
@@ -77,7 +77,7 @@ def test_an_approval_of_several_people_says_who_and_until_when() -> None:
         ]
     )
     assert "1 of 2 people have approved (`anna`)." in shown
-    assert "May decide: `anna`, `ben`, but not whoever asked." in shown
+    assert "May decide: `anna`, `ben`, but not the requester." in shown
     assert "Expires 2026-11-27 12:00:00 UTC, then: deny." in shown
     assert "by a signal" not in shown  # it would be refused
 
@@ -114,9 +114,9 @@ def test_steps_say_how_they_were_allowed_held_kept_and_taken_back() -> None:
     )
     assert "- `s1` `email.send`: done (grant `g-1`)" in shown
     assert "- `s2` `email.send`: **held until 2026-11-27 12:00:00 UTC; a cancel still stops it**" in shown
-    assert "- `s3` `email.send`: done (by run `a-0`)" in shown
-    assert "- `s4` `tasks.add`: taken back by `tasks.remove`" in shown
-    assert "- `s1` `email.send`: **cannot be taken back**" in shown
+    assert "- `s3` `email.send`: done (by assistant `a-0`)" in shown
+    assert "- `s4` `tasks.add`: undone by `tasks.remove`" in shown
+    assert "- `s1` `email.send`: **cannot be undone**" in shown
 
 
 def test_an_agents_calls_stand_under_the_step_that_was_delegated() -> None:

@@ -101,7 +101,7 @@ async def test_a_capability_of_unknown_intent_is_asked(stack: Stack, fresh: Fres
     stack.model.script(message, plan_answer([{"id": "s1", "tool": f"{name}.do_it", "args": {"word": "hi"}}]))
     await announce(stack.temporal, capability(name, annotations=Annotations()))
     view = await stack.asked((await stack.start(message))["id"])
-    assert pending(view)[0]["reasons"] == ["it leaves the house", "it cannot be undone"]
+    assert pending(view)[0]["reasons"] == ["it reaches other people or systems", "it cannot be undone"]
     await stack.http.post(f"/v1/assistants/{view['id']}/cancel")
 
 
@@ -155,7 +155,7 @@ async def test_a_new_version_replaces_the_old_one_as_a_whole(stack: Stack, name:
     [
         ({"task_queue": "workflows"}, "belongs to the workflows"),
         ({"name": "other"}, "must be named other.verb_object"),
-        ({"name": "x", "tools": [with_schema({"type": "nonsense"})]}, "is no JSON schema"),
+        ({"name": "x", "tools": [with_schema({"type": "nonsense"})]}, "is not a valid JSON schema"),
         ({"tools": [capability("x").tools[0].model_copy(update={"name": "x.a"})] * 2, "name": "x"}, "a tool twice"),
     ],
 )
@@ -281,12 +281,12 @@ async def test_the_registry_itself_refuses_a_schema_that_is_none(stack: Stack, n
         await stack.temporal.get_workflow_handle(REGISTRY_ID).execute_update(update, wrong)
     assert isinstance(refused.value.cause, ApplicationError)
     assert refused.value.cause.type == "InvalidManifest"
-    assert refused.value.cause.message.startswith("a schema of x.do_it is no JSON schema (draft 2020-12): ")
+    assert refused.value.cause.message.startswith("a schema of x.do_it is not a valid JSON schema (draft 2020-12): ")
 
 
 async def test_a_worker_finds_its_wrong_schema_before_it_asks_the_registry(name: str) -> None:
     wrong = capability("x").model_copy(update={"tools": [with_schema({"type": "nonsense"})]})
-    with pytest.raises(InvalidArguments, match="is no JSON schema"):
+    with pytest.raises(InvalidArguments, match="is not a valid JSON schema"):
         await announce_until_heard(cast("Client", None), wrong)
 
 

@@ -14,7 +14,7 @@ from workflows.rules.grants import (
     Grant,
     GrantRequest,
     Scope,
-    check_wish,
+    check_expiry,
     covers,
     describe,
     digested,
@@ -194,45 +194,45 @@ def test_equal_approvals_are_equal_whatever_the_order() -> None:
     [
         (
             {"uses": 5, "expires_at": datetime(2027, 1, 1, tzinfo=UTC)},
-            "From now on: email.send, to exactly anna@example.com, no cc, 5 more times, until 2027-01-01, only when you ask in person",
+            "Allowed: email.send, to exactly anna@example.com, no cc, 5 more times, until 2027-01-01, only when you ask in person",
         ),
         (
             {"args": {"/to": ["*@example.com", "b@x.y"]}, "uses": 1},
-            'From now on: email.send, to exactly b@x.y or anything like "*@example.com", once more, until it is revoked, '
+            'Allowed: email.send, to exactly b@x.y or anything like "*@example.com", once more, until it is revoked, '
             "only when you ask in person",
         ),
         (
             {"args": {}, "schedule_id": "weekly mail"},
-            "From now on: email.send, WHATEVER its arguments are, only in runs of the schedule "
+            "Allowed: email.send, WHATEVER its arguments are, only in runs of the schedule "
             '"weekly mail", any number of times, until it is revoked',
         ),
         (
             {"args": {"/to": ["*"], "/in_reply_to": []}, "uses": 0},
-            "From now on: email.send, ANY to, no in reply to, no more times, until it is revoked, only when you ask in person",
+            "Allowed: email.send, ANY to, no in reply to, no more times, until it is revoked, only when you ask in person",
         ),
         (
             {"args": {"/message_id": ["m1"]}, "closed": True},
-            "From now on: email.send, message id exactly m1, and nothing else, any number of times, until it is revoked, "
+            "Allowed: email.send, message id exactly m1, and nothing else, any number of times, until it is revoked, "
             "only when you ask in person",
         ),
         (
             {"args": {"/to": ["a@b.c, no cc\n, once \u202emore"]}, "uses": 2},
-            'From now on: email.send, to exactly "a@b.c, no cc\\n, once <U+202E>more", 2 more times, until it is revoked, '
+            'Allowed: email.send, to exactly "a@b.c, no cc\\n, once <U+202E>more", 2 more times, until it is revoked, '
             "only when you ask in person",
         ),
         (
             {"through": CLI, "also_for": ("schedules",)},
-            "From now on: email.send, to exactly anna@example.com, no cc, any number of times, until it is revoked, when "
+            "Allowed: email.send, to exactly anna@example.com, no cc, any number of times, until it is revoked, when "
             "you ask in person or through the key 'cli', and in scheduled runs",
         ),
         (
             {"through": CLI, "also_for": ("keys",)},
-            "From now on: email.send, to exactly anna@example.com, no cc, any number of times, until it is revoked, when "
+            "Allowed: email.send, to exactly anna@example.com, no cc, any number of times, until it is revoked, when "
             "you ask in person or through any of your API keys",
         ),
         (
             {"schedule_id": "weekly", "also_for": ("keys",)},
-            "From now on: email.send, to exactly anna@example.com, no cc, only in runs of the schedule weekly, any number "
+            "Allowed: email.send, to exactly anna@example.com, no cc, only in runs of the schedule weekly, any number "
             "of times, until it is revoked, whichever of your API keys made it",
         ),
     ],
@@ -269,7 +269,7 @@ def test_a_scope_is_bounded() -> None:
     [(timedelta(days=365), True), (timedelta(days=367), False), (timedelta(0), False), (timedelta(days=-1), False)],
 )
 def test_the_end_of_a_grant_lies_ahead_and_not_too_far(ahead: timedelta, fine: bool) -> None:
-    assert (check_wish(NOW + ahead, NOW) is None) is fine
+    assert (check_expiry(NOW + ahead, NOW) is None) is fine
 
 
 def test_small_amounts_of_money_do_not_drift() -> None:

@@ -28,7 +28,7 @@ from workflows.messages import (
 )
 from workflows.rules.card import Known, Subject, card_of, rendered
 from workflows.rules.destinations import refused_destinations
-from workflows.rules.grants import GrantRequest, Scope, check_wish, wished_scope
+from workflows.rules.grants import GrantRequest, Scope, check_expiry, requested_scope
 from workflows.rules.policy import MAX_NAMES, AtExpiry, Decision, Rule, Verdict
 from workflows.rules.provenance import Origin
 
@@ -54,7 +54,7 @@ class RefusedSignals:
     count: int = 0
     last: tuple[str, ...] = ()
 
-    def and_this(self, what: str, *, at: datetime) -> RefusedSignals:
+    def with_signal(self, what: str, *, at: datetime) -> RefusedSignals:
         """Return these with one more signal."""
         return RefusedSignals(
             self.count + 1, (*self.last[1 - MAX_REFUSED_SHOWN :], f"{what} at {at:%Y-%m-%d %H:%M:%S} UTC")
@@ -198,7 +198,7 @@ class Approvals:
                     timeout=None if moment is None else max(moment - workflow.now(), timedelta()),
                 )
             except TimeoutError:
-                self._come_due(approval_id, workflow.now())
+                self._process_due(approval_id, workflow.now())
         return view
 
     def _moved_on(self, approval_id: str, terms: Verdict) -> bool:
@@ -214,7 +214,7 @@ class Approvals:
             due.append(view.expires_at)
         return min(due, default=None)
 
-    def _come_due(self, approval_id: str, now: datetime) -> None:
+    def _process_due(self, approval_id: str, now: datetime) -> None:
         """Do what is due. Expire first: an expired approval needs no reminder."""
         view, terms = self._views[approval_id], self._terms[approval_id]
         if view.status is not ApprovalStatus.PENDING:
@@ -341,10 +341,10 @@ class Approvals:
             raise non_retryable("InvalidArguments", "a grant is possible only when you approve or edit an action")
         if view.approvers > 1 or view.not_the_requester or view.by:
             raise non_retryable("NotAllowed", "a grant is possible only where you alone decide")
-        if wrong := check_wish(decide.grant.expires_at, now):
+        if wrong := check_expiry(decide.grant.expires_at, now):
             raise non_retryable("InvalidArguments", wrong)
         question = self._questions[view.id]
-        scope = wished_scope(decide.grant, decide.args or view.args, question.sensitive)
+        scope = requested_scope(decide.grant, decide.args or view.args, question.sensitive)
         if scope is None:
             raise non_retryable(
                 "InvalidArguments",
@@ -389,7 +389,7 @@ class Approvals:
         changes |= {"origins": origins, **self._shown(question, args, origins, alone=not changes["by"])}
         return view.model_copy(update=changes)
 
-    def grant_wish(self, approval_id: str) -> GrantRequest | None:
+    def requested_grant(self, approval_id: str) -> GrantRequest | None:
         """Return the grant that was requested with the decision, or None."""
         return self._grants.get(approval_id)
 

@@ -28,7 +28,7 @@ class BudgetStopped(Exception):
 
 
 @dataclass(frozen=True)
-class Broken:
+class ExceededLimit:
     """A limit that would be exceeded, and the amount that a top-up offers."""
 
     says: str
@@ -104,68 +104,72 @@ class BudgetGuard:
             BudgetStopped: The person chose to stop.
         """
         async with self._one_at_a_time:
-            while not self._stopped and (broken := await self._broken(amounts)):
-                self._stopped = not await self._topped_up(broken)
+            while not self._stopped and (exceeded := await self._exceeded(amounts)):
+                self._stopped = not await self._topped_up(exceeded)
             if self._stopped:
                 raise BudgetStopped
             self._budget.take(**amounts)
 
-    async def _broken(self, amounts: Mapping[str, float]) -> dict[str, Broken]:
+    async def _exceeded(self, amounts: Mapping[str, float]) -> dict[str, ExceededLimit]:
         """Return the limits that these amounts would exceed, by name."""
         run = self._budget.exceeded_by(workflow.now(), **amounts)
         limits, used = self._budget.limits.model_dump(), self._budget.used()
-        broken = {
-            name: Broken(f"{_said(name, used[name], limits[name])} of this run", self._limits.model_dump()[name])
+        exceeded = {
+            name: ExceededLimit(
+                f"{_usage_text(name, used[name], limits[name])} of this run", self._limits.model_dump()[name]
+            )
             for name in run
         }
-        return broken or await self._broken_of_the_day(amounts)
+        return exceeded or await self._exceeded_of_the_day(amounts)
 
-    async def _broken_of_the_day(self, amounts: Mapping[str, float]) -> dict[str, Broken]:
+    async def _exceeded_of_the_day(self, amounts: Mapping[str, float]) -> dict[str, ExceededLimit]:
         if self._day_limits is None:
             return {}
         day = await self._report()
         limits = self._day_limits.model_dump(exclude_none=True)
         if day and day.day != self.day_extra_on:
             self.day_extra, self.day_extra_on = {}, day.day  # a top-up holds for its day only
-        broken = {}
+        exceeded = {}
         for name, limit in limits.items() if day else ():
             allowed = limit + self.day_extra.get(name, 0)
             if name in amounts and getattr(day, name) + max(amounts[name], 0) >= allowed + (amounts[name] > 0):
-                broken[name] = Broken(f"{_said(name, getattr(day, name), allowed)} of today", limit, of_the_day=True)
-        return broken
+                exceeded[name] = ExceededLimit(
+                    f"{_usage_text(name, getattr(day, name), allowed)} of today", limit, of_the_day=True
+                )
+        return exceeded
 
     async def _report(self) -> DayUsage | None:
         """Add the usage since the last report to the person's day; None if the day's totals are unavailable."""
         used = self._budget.used()
         delta = {name: round(amount - self._reported.get(name, 0), 6) for name, amount in used.items()}
         self._reports += 1
-        spend = RecordUsage(
+        usage = RecordUsage(
             key=f"{workflow.info().workflow_id}/{workflow.info().run_id[:8]}/{self._reports}",
             day=local_time(on_the_calendar(workflow.now()), self._start.day_timezone).date(),
             delta=Amounts.model_validate({name: max(0, amount) for name, amount in delta.items()}),
         )
-        day = await lookups.spend(self._start.owner, spend)
+        day = await lookups.record_usage(self._start.owner, usage)
         if day is not None:
             self._reported = dict(used)
         return day
 
-    async def _topped_up(self, broken: Mapping[str, Broken]) -> bool:
+    async def _topped_up(self, exceeded: Mapping[str, ExceededLimit]) -> bool:
         """Ask for a top-up. Returns whether it was approved."""
         self.asked += 1
-        approval_id = self._approvals.ask(self._question(broken), now=workflow.now())
+        approval_id = self._approvals.ask(self._question(exceeded), now=workflow.now())
         view = await self._approvals.decided(approval_id)
         if view.status is not ApprovalStatus.APPROVED:
             return False
         for name, amount in Limits.model_validate(view.args).model_dump(exclude_none=True).items():
-            if broken[name].of_the_day:
+            if exceeded[name].of_the_day:
                 self.day_extra[name] = self.day_extra.get(name, 0) + amount
             else:
                 self._budget.top_up(Limits.model_validate({name: amount}))
         return True
 
-    def _question(self, broken: Mapping[str, Broken]) -> Question:
-        terms = Verdict(decision=Decision.ASK, rule="budget", reasons=[limit.says for limit in broken.values()])
-        again = {name: limit.again for name, limit in broken.items()}
+    def _question(self, exceeded: Mapping[str, ExceededLimit]) -> Question:
+        terms = Verdict(decision=Decision.ASK, rule="budget", reasons=[limit.says for limit in exceeded.values()])
+        again = {name: limit.again for name, limit in exceeded.items()}
         return Question(
             id=f"ap-budget-{self.asked}",
             kind=ApprovalKind.BUDGET,
@@ -175,7 +179,7 @@ class BudgetGuard:
             args_schema=_schema(again),
             terms=terms,
             judge=lambda _: terms,
-            check=_wrong,
+            check=_problems,
         )
 
     async def settle(self) -> None:
@@ -184,11 +188,11 @@ class BudgetGuard:
             await self._report()
 
 
-def _said(name: str, used: float, limit: float) -> str:
+def _usage_text(name: str, used: float, limit: float) -> str:
     return f"{used:g} of {limit:g} {_WORDS.get(name, name)}"
 
 
-def _wrong(amounts: Mapping[str, JsonValue]) -> Iterator[str]:
+def _problems(amounts: Mapping[str, JsonValue]) -> Iterator[str]:
     try:
         Limits.model_validate(amounts)
     except ValidationError as error:

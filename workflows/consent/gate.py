@@ -77,63 +77,63 @@ class Consent:
         self._rejections = Rejections(start.continued.rejections if start.continued else ())
         self._asking_again: dict[Target, asyncio.Lock] = {}
 
-    def judge(self, wish: ProposedAction) -> Verdict:
+    def judge(self, action: ProposedAction) -> Verdict:
         """Return the policy's verdict, before grants and people."""
-        return self._policy.judge(self._action(wish, wish.args, wish.origins))
+        return self._policy.judge(self._action(action, action.args, action.origins))
 
-    async def clear(self, wish: ProposedAction, *, on_asking: Callable[[], None]) -> Authorization:
+    async def clear(self, action: ProposedAction, *, on_asking: Callable[[], None]) -> Authorization:
         """Return the authorization of an action; ask a person where needed and wait for the answer.
 
         Raises:
             ActionDenied: The action may not run.
         """
-        verdict = self.judge(wish)
+        verdict = self.judge(action)
         if verdict.decision is Decision.DENY:
             raise ActionDenied("Denied", f"the policy forbids it: {'; '.join(verdict.reasons) or verdict.rule}")
         if verdict.decision is Decision.AUTO:
-            return self._automatic(wish, StepConsent(how="automatic", rule=verdict.rule))
-        found = await self._standing(wish, verdict)
+            return self._automatic(action, StepConsent(how="automatic", rule=verdict.rule))
+        found = await self._standing(action, verdict)
         if found.grant_id:
-            return self._automatic(wish, StepConsent(how="grant", rule=verdict.rule, grant_id=found.grant_id))
-        return await self._ask_unless_settled(wish, verdict, offer=found.offer, on_asking=on_asking)
+            return self._automatic(action, StepConsent(how="grant", rule=verdict.rule, grant_id=found.grant_id))
+        return await self._ask_unless_settled(action, verdict, offer=found.offer, on_asking=on_asking)
 
-    def _automatic(self, wish: ProposedAction, consent: StepConsent) -> Authorization:
-        notes = wish.step.annotations
+    def _automatic(self, action: ProposedAction, consent: StepConsent) -> Authorization:
+        notes = action.step.annotations
         for_good = notes.destructive or notes.undo is None
         leaves = notes.open_world and not notes.read_only
-        return Authorization(wish.args, consent, hold=self._policy.hold if leaves and for_good else 0)
+        return Authorization(action.args, consent, hold=self._policy.hold if leaves and for_good else 0)
 
-    async def _standing(self, wish: ProposedAction, verdict: Verdict) -> CheckGrantResult:
+    async def _standing(self, action: ProposedAction, verdict: Verdict) -> CheckGrantResult:
         """Check the person's grants. They count neither where others decide nor where strangers may have chosen the values."""
         alone = verdict.approvers == 1 and not verdict.not_the_requester and not verdict.by
-        steered = wish.after_strangers or _goes_where_strangers_say(wish)
+        steered = action.after_strangers or _goes_where_strangers_say(action)
         if not alone or steered:
             return CheckGrantResult()
         question = CheckGrant(
-            key=_key(wish),
+            key=_key(action),
             assistant_id=workflow.info().workflow_id,
-            tool=wish.step.tool,
-            args=wish.args,
-            sensitive=wish.step.annotations.sensitive,
+            tool=action.step.tool,
+            args=action.args,
+            sensitive=action.step.annotations.sensitive,
             schedule_id=self._start.schedule_id,
             keys=tuple(self._asked_through()),
         )
-        return await lookups.consult(self._start.owner, question)
+        return await lookups.check_grant(self._start.owner, question)
 
     async def _ask_unless_settled(
-        self, wish: ProposedAction, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
+        self, action: ProposedAction, verdict: Verdict, *, offer: Scope | None, on_asking: Callable[[], None]
     ) -> Authorization:
         """Ask a person. What was rejected before is asked once more at most, one at a time."""
-        what = target(wish.step, wish.args)
+        what = target(action.step, action.args)
         if not self._rejections.comes_back(what):
-            return await self._ask(wish, verdict, offer=offer, again=False, on_asking=on_asking)
+            return await self._ask(action, verdict, offer=offer, again=False, on_asking=on_asking)
         async with self._asking_again.setdefault(what, asyncio.Lock()):
             if self._rejections.is_settled(what):
                 where = f" ({', '.join(map(safe, what[1]))})" if what[1] else ""
-                self._on_notice(f"{wish.step.title}{where} was rejected twice, so nobody was asked a third time")
+                self._on_notice(f"{action.step.title}{where} was rejected twice, so nobody was asked a third time")
                 raise ActionDenied("RejectedBefore", "it was rejected twice, so nobody was asked a third time")
             again = self._rejections.comes_back(what)  # false if an earlier one was approved meanwhile
-            return await self._ask(wish, verdict, offer=offer, again=again, on_asking=on_asking)
+            return await self._ask(action, verdict, offer=offer, again=again, on_asking=on_asking)
 
     def begin_turn(self) -> None:
         """Allow rejected actions to be asked once more, since the person sent a new message."""
@@ -144,20 +144,26 @@ class Consent:
         return self._rejections.carried()
 
     async def _ask(
-        self, wish: ProposedAction, verdict: Verdict, *, offer: Scope | None, again: bool, on_asking: Callable[[], None]
+        self,
+        action: ProposedAction,
+        verdict: Verdict,
+        *,
+        offer: Scope | None,
+        again: bool,
+        on_asking: Callable[[], None],
     ) -> Authorization:
-        things = await look_up(wish.step, wish.args, key=f"{wish.step.id}.shown")
-        question = replace(self._question(wish, verdict, offer), things=things)
+        things = await look_up(action.step, action.args, key=f"{action.step.id}.shown")
+        question = replace(self._question(action, verdict, offer), things=things)
         approval_id = self._approvals.ask(question, now=workflow.now())
         on_asking()
         view = await self._approvals.decided(approval_id)
         if view.status is ApprovalStatus.APPROVED:
-            self._rejections.approved(target(wish.step, wish.args))
-            self._remember(wish, view)
+            self._rejections.approved(target(action.step, action.args))
+            self._remember(action, view)
             return Authorization(view.args, StepConsent(how="approval", rule=view.rule, approval_id=view.id))
         if view.status is ApprovalStatus.EXPIRED:
             raise ActionDenied("Expired", "nobody decided in time, so the policy rejects it")
-        self._rejections.rejected(target(wish.step, wish.args), again=again)
+        self._rejections.rejected(target(action.step, action.args), again=again)
         raise ActionDenied("Rejected", self._who_rejected(view) + (f": {view.comment}" if view.comment else ""))
 
     def _who_rejected(self, view: ApprovalView) -> str:
@@ -165,23 +171,25 @@ class Consent:
         own = view.decided_by in (None, SIGNAL, self._start.owner)
         return "you rejected it" if own else f"{str(view.decided_by).rpartition(':')[2]} rejected it"
 
-    async def again(self, wish: ProposedAction, problem: str, number: int) -> bool:
+    async def again(self, action: ProposedAction, problem: str, number: int) -> bool:
         """Ask whether to repeat an action whose outcome is unknown; grants do not count here.
 
         Args:
-            wish: The action.
+            action: The action.
             problem: What is known about it, for the person.
             number: Of the repeat, from 1.
         """
-        terms = self._terms_of_a_repeat(self.judge(wish), problem)
-        things = await look_up(wish.step, wish.args, key=f"{wish.step.id}.shown-again-{number}")
+        terms = self._terms_of_a_repeat(self.judge(action), problem)
+        things = await look_up(action.step, action.args, key=f"{action.step.id}.shown-again-{number}")
         question = replace(
-            self._question(wish, terms, offer=None),
+            self._question(action, terms, offer=None),
             things=things,
-            id=f"ap-{wish.step.id}-again-{number}",
+            id=f"ap-{action.step.id}-again-{number}",
             kind=ApprovalKind.REPEAT,
-            title=f"Do it again, although it may have happened already: {wish.step.title}",
-            check=lambda args: iter(() if args == wish.args else ("it can be repeated only with the same arguments",)),
+            title=f"Do it again, although it may have happened already: {action.step.title}",
+            check=lambda args: iter(
+                () if args == action.args else ("it can be repeated only with the same arguments",)
+            ),
         )
         view = await self._approvals.decided(self._approvals.ask(question, now=workflow.now()))
         return view.status is ApprovalStatus.APPROVED
@@ -193,24 +201,24 @@ class Consent:
             update={"decision": Decision.ASK, "reasons": [problem, *verdict.reasons], "at_expiry": silence}
         )
 
-    def _question(self, wish: ProposedAction, verdict: Verdict, offer: Scope | None) -> Question:
+    def _question(self, action: ProposedAction, verdict: Verdict, offer: Scope | None) -> Question:
         return Question(
-            id=f"ap-{wish.step.id}",
-            step_id=wish.step.id,
-            tool=wish.step.tool,
-            title=wish.step.title,
-            args=wish.args,
+            id=f"ap-{action.step.id}",
+            step_id=action.step.id,
+            tool=action.step.tool,
+            title=action.step.title,
+            args=action.args,
             terms=verdict,
-            judge=lambda args: self._judge_edit(wish, args),
-            retrace=lambda args: _retraced(wish, args),
-            args_schema=wish.step.args_schema or {},
-            origins=wish.origins,
-            undo=wish.step.annotations.undo,
-            read_only=wish.step.annotations.read_only,
-            about=wish.about,
-            sensitive=wish.step.annotations.sensitive,
+            judge=lambda args: self._judge_edit(action, args),
+            retrace=lambda args: _retraced(action, args),
+            args_schema=action.step.args_schema or {},
+            origins=action.origins,
+            undo=action.step.annotations.undo,
+            read_only=action.step.annotations.read_only,
+            about=action.about,
+            sensitive=action.step.annotations.sensitive,
             offer=offer,
-            others=lambda scope, grant: self._rule_of_others(wish.step, scope, grant),
+            others=lambda scope, grant: self._rule_of_others(action.step, scope, grant),
         )
 
     def _rule_of_others(self, step: BoundStep, scope: Scope, grant: GrantRequest) -> Rule | None:
@@ -225,39 +233,39 @@ class Consent:
             also_for=grant.also_for,
         )
 
-    def _judge_edit(self, wish: ProposedAction, args: Mapping[str, JsonValue]) -> Verdict:
+    def _judge_edit(self, action: ProposedAction, args: Mapping[str, JsonValue]) -> Verdict:
         """Return the policy's verdict on edited arguments; unchanged values keep their origins."""
-        return self._policy.judge(self._action(wish, args, list(_origins_of_edit(wish, args))))
+        return self._policy.judge(self._action(action, args, list(_origins_of_edit(action, args))))
 
-    def _action(self, wish: ProposedAction, args: Mapping[str, JsonValue], origins: Sequence[Origin]) -> Action:
+    def _action(self, action: ProposedAction, args: Mapping[str, JsonValue], origins: Sequence[Origin]) -> Action:
         return Action(
-            tool=wish.step.tool,
-            annotations=wish.step.annotations,
+            tool=action.step.tool,
+            annotations=action.step.annotations,
             args=args,
             origins=origins,
             caller=self._start.owner,
             scheduled=self._start.schedule_id is not None,
-            after_strangers=wish.after_strangers,
+            after_strangers=action.after_strangers,
         )
 
-    def _remember(self, wish: ProposedAction, view: ApprovalView) -> None:
+    def _remember(self, action: ProposedAction, view: ApprovalView) -> None:
         """Record the approval with the person's grants, concurrently with the effect."""
         if view.approvers == 1 and not view.by:
-            self._notes.append(asyncio.create_task(self._note(wish, view)))
+            self._notes.append(asyncio.create_task(self._note(action, view)))
 
-    async def _note(self, wish: ProposedAction, view: ApprovalView) -> None:
-        wanted = self._approvals.grant_wish(view.id)
+    async def _note(self, action: ProposedAction, view: ApprovalView) -> None:
+        wanted = self._approvals.requested_grant(view.id)
         approval = RecordApproval(
-            key=_key(wish),
-            tool=wish.step.tool,
+            key=_key(action),
+            tool=action.step.tool,
             args=view.args,
-            sensitive=wish.step.annotations.sensitive,
+            sensitive=action.step.annotations.sensitive,
             approval=f"{workflow.info().workflow_id}/{view.id}",
             by=view.decided_by or self._start.owner,
             through=self._approvals.decided_through(view.id),
             wish=wanted,
         )
-        grant = await lookups.approved(self._start.owner, approval)
+        grant = await lookups.record_approval(self._start.owner, approval)
         if grant:
             self._approvals.granted(view.id, grant.grant_id)
         elif wanted:
@@ -270,35 +278,35 @@ class Consent:
             self._notes.clear()
 
 
-def _key(wish: ProposedAction) -> str:
-    return f"{workflow.info().workflow_id}/{wish.step.id}"
+def _key(action: ProposedAction) -> str:
+    return f"{workflow.info().workflow_id}/{action.step.id}"
 
 
-def _origins_of_edit(wish: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
+def _origins_of_edit(action: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
     """Yield the origins of destinations: a value that was there before keeps its origin, a new one was typed."""
-    for place in wish.step.annotations.sensitive:
-        before = {str(value): path for path, value in leaves(place, at(wish.args, place))}
+    for place in action.step.annotations.sensitive:
+        before = {str(value): path for path, value in leaves(place, at(action.args, place))}
         for path, value in leaves(place, at(args, place)):
             old = before.get(str(value))
-            known = _covering(wish.origins, old) if old else None
+            known = _covering(action.origins, old) if old else None
             if known:
                 yield known.model_copy(update={"path": path})
             elif old is None:
                 yield Origin(path=path, source=Source.USER, trusted=True)
 
 
-def _retraced(wish: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
+def _retraced(action: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[Origin]:
     """Yield the origins of edited arguments: of destinations, and of other values that did not change."""
-    yield from _origins_of_edit(wish, args)
-    for origin in wish.origins:
-        decides = any(touches(origin.path, place) for place in wish.step.annotations.sensitive)
-        if not decides and at(args, origin.path) == at(wish.args, origin.path):
+    yield from _origins_of_edit(action, args)
+    for origin in action.origins:
+        decides = any(touches(origin.path, place) for place in action.step.annotations.sensitive)
+        if not decides and at(args, origin.path) == at(action.args, origin.path):
             yield origin
 
 
-def _goes_where_strangers_say(wish: ProposedAction) -> bool:
-    theirs = [origin.path for origin in wish.origins if origin.source == Source.STRANGERS]
-    return any(touches(path, place) for path in theirs for place in wish.step.annotations.sensitive)
+def _goes_where_strangers_say(action: ProposedAction) -> bool:
+    theirs = [origin.path for origin in action.origins if origin.source == Source.STRANGERS]
+    return any(touches(path, place) for path in theirs for place in action.step.annotations.sensitive)
 
 
 def _covering(origins: Sequence[Origin], path: str) -> Origin | None:

@@ -48,21 +48,21 @@ class FoundTool(BaseModel):
     capability: str
 
 
-async def consult(owner: str, question: CheckGrant) -> CheckGrantResult:
+async def check_grant(owner: str, question: CheckGrant) -> CheckGrantResult:
     """Ask whether a grant covers a step. A grant in the answer counts as used once per key."""
     asked = question.model_copy(update={"args": digested(question.args)})
     return await _ask(CHECK_GRANT, CheckGrantResult, owner, asked) or CheckGrantResult()
 
 
-async def approved(owner: str, approval: RecordApproval) -> Grant | None:
+async def record_approval(owner: str, approval: RecordApproval) -> Grant | None:
     """Record that a person approved an action. Returns the grant that this created, or None."""
-    told = approval.model_copy(update={"args": digested(approval.args)})
-    return await _ask(RECORD_APPROVAL, Grant, owner, told)
+    recorded = approval.model_copy(update={"args": digested(approval.args)})
+    return await _ask(RECORD_APPROVAL, Grant, owner, recorded)
 
 
-async def spend(owner: str, spent: RecordUsage) -> DayUsage | None:
+async def record_usage(owner: str, usage: RecordUsage) -> DayUsage | None:
     """Add to the day's usage. Returns the day's totals, or None if unavailable."""
-    return await _ask(RECORD_USAGE, DayUsage, owner, spent)
+    return await _ask(RECORD_USAGE, DayUsage, owner, usage)
 
 
 async def tools(names: Sequence[str]) -> list[FoundTool] | None:

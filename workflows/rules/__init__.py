@@ -1,1 +1,1 @@
-"""Pure rules over plain values: policies, provenance, grants, budgets. Knows neither Temporal nor a run."""
+"""Pure rules over plain values: policies, provenance, grants, budgets. They import neither Temporal nor run state."""

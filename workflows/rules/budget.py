@@ -1,4 +1,4 @@
-"""Budgets: what a run, or a person in a day, may use before somebody is asked."""
+"""Budgets: what a run, or a person in a day, may use before the person is asked."""
 
 from __future__ import annotations
 
@@ -15,23 +15,20 @@ _Amount = Annotated[float, Field(gt=0), PLAIN_NUMBER]
 
 
 class Limits(BaseModel):
-    """How much may be used; what is not given is not limited."""
+    """The limits of a budget; None is unlimited."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     requests: _UpTo10000 | None = Field(None, description="requests to language models")
-    tokens: _Count | None = Field(None, description="tokens of language models, in and out together")
+    tokens: _Count | None = Field(None, description="tokens of language models, input and output together")
     cost: _Amount | None = Field(None, description="in the currency of the configured prices")
-    steps: _UpTo10000 | None = Field(None, description="steps of plans, delegated ones included")
-    tool_calls: _UpTo10000 | None = Field(None, description="calls of tools, those of agents included")
-    seconds: _Amount | None = Field(None, description="of work, the waiting for people left out")
+    steps: _UpTo10000 | None = Field(None, description="steps of plans, including delegated ones")
+    tool_calls: _UpTo10000 | None = Field(None, description="calls of tools, including those of agents")
+    seconds: _Amount | None = Field(None, description="of work, without waiting for people")
 
 
 class Budget:
-    """What a run has used of what it may use, and for how long it worked.
-
-    Time in which only people were waited for does not count.
-    """
+    """A run's limits and usage. Time in which it only waited for people does not count."""
 
     def __init__(self, limits: Limits, *, started: datetime) -> None:
         self._limits = limits
@@ -39,12 +36,12 @@ class Budget:
         self._working_since: datetime | None = started
 
     def take(self, **amounts: float) -> None:
-        """Count what is used, by the names of `Limits`."""
+        """Count amounts as used, by the names of `Limits`."""
         for name, amount in amounts.items():
             self._used[name] += amount
 
     def top_up(self, more: Limits) -> None:
-        """Allow more. Only limits that exist can grow."""
+        """Raise the limits that exist."""
         grown = {
             name: getattr(self._limits, name) + amount
             for name, amount in more.model_dump(exclude_none=True).items()
@@ -53,15 +50,15 @@ class Budget:
         self._limits = self._limits.model_copy(update=grown)
 
     def works(self, working: bool, now: datetime) -> None:
-        """Say whether the run works or only waits for people, as often as you like."""
+        """Record whether the run works or only waits for people; idempotent."""
         if self._working_since is not None:
             self._used["seconds"] += (now - self._working_since).total_seconds()
         self._working_since = now if working else None
 
     def exceeded_by(self, now: datetime, **amounts: float) -> list[str]:
-        """The names of the limits that using `amounts` more would break; of `amounts` and time, no others.
+        """Return the names of the limits on `amounts` and on time that using `amounts` would exceed.
 
-        What cannot be known beforehand, such as the tokens of an answer, is given as 0: then the limit counts as broken
+        Give amounts that are unknown beforehand, such as the tokens of an answer, as 0: then a limit counts as exceeded
         once it is reached.
         """
         self.works(self._working_since is not None, now)
@@ -74,9 +71,9 @@ class Budget:
 
     @property
     def limits(self) -> Limits:
-        """What may be used by now, top-ups included."""
+        """The limits including top-ups."""
         return self._limits
 
     def used(self) -> dict[str, float]:
-        """What was used, by the names of `Limits`, rounded to six places."""
+        """Return the usage by the names of `Limits`, rounded to six places."""
         return {name: round(amount, 6) for name, amount in self._used.items()}

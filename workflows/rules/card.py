@@ -1,9 +1,9 @@
-"""The card of an action: what a person must see before they decide, in the order that matters. Pure.
+"""The card of an action: what a person must see before they decide, most important first. Pure.
 
-First where data goes, each address whole; then what the ids stand for now; then what is changed, with what is removed
-by it; then the texts. The order comes from the tool's schema, never from the model. Every surface shows this card: the
-page, the command line, the Temporal Web UI, MCP, A2A, AG-UI and chats; most as the text that `rendered` makes of it.
-What stands in it is made harmless to look at; the exact values stand in the approval's `args`.
+It lists destinations first, each address in full; then what the ids refer to now; then changes with what they remove; then
+texts. The order comes from the tool's schema, never from the model. Every surface shows this card: console, command line,
+Temporal Web UI, MCP, A2A, AG-UI and chats; most show the text of `rendered`. Values on the card are sanitized; the
+approval's `args` hold the exact values.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MISSING = object()
 
 
 class Form(StrEnum):
-    """What an action is, where people know how that looks."""
+    """The kind of an action, where the console shows it in a familiar form."""
 
     MAIL = "mail"
     EVENT = "event"
@@ -48,7 +48,7 @@ class Form(StrEnum):
 
 
 class Role(StrEnum):
-    """What a value of an action does."""
+    """The role of a value in an action."""
 
     DESTINATION = "destination"
     CHANGE = "change"
@@ -59,33 +59,33 @@ class CardLine(BaseModel):
     """One argument of the action."""
 
     argument: str = Field(description="its name, or a JSON pointer into it")
-    label: str = Field(description="the same for people")
+    label: str = Field(description="its name for people")
     role: Role
-    values: list[str] = Field(default_factory=list, description="each whole, unless it is a text")
-    note: str = Field("", description="what becomes of what is there now, as in 'removes all 4: ...'")
-    length: int | None = Field(None, description="characters of the whole text, where only its beginning is shown")
+    values: list[str] = Field(default_factory=list, description="each in full, unless it is a text")
+    note: str = Field("", description="effect on the present value, as in 'removes all 4: ...'")
+    length: int | None = Field(None, description="characters of the whole text, if only its beginning is shown")
 
 
 class CardFact(BaseModel):
-    """Something that is known of a thing."""
+    """One field of a thing that an id refers to."""
 
     label: str
     value: str
 
 
 class CardThing(BaseModel):
-    """What stands behind an id."""
+    """The thing that an id refers to."""
 
     argument: str
     label: str
     id: str
     facts: list[CardFact] = Field(default_factory=list, description="as they are now")
     by_others: bool = Field(False, description="others may have written the facts")
-    problem: str = Field("", description="why it is not known what it stands for")
+    problem: str = Field("", description="why it is unknown what the id refers to")
 
 
 class CardOrigin(BaseModel):
-    """Where a value came from."""
+    """The origin of a value."""
 
     label: str
     value: str = ""
@@ -94,25 +94,25 @@ class CardOrigin(BaseModel):
 
 
 class Card(BaseModel):
-    """What would happen, in the order in which a person should read it."""
+    """What would happen, in reading order."""
 
     form: Form = Form.OTHER
     lines: list[CardLine] = Field(default_factory=list, description="destinations, then changes, then texts")
-    things: list[CardThing] = Field(default_factory=list, description="what ids stand for; shown after destinations")
+    things: list[CardThing] = Field(default_factory=list, description="what ids refer to; shown after destinations")
     origins: list[CardOrigin] = Field(default_factory=list)
     undo: str = Field("", description="whether it can be undone, in words")
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of an id in the arguments.
+    """What is known about an id in the arguments.
 
     Attributes:
-        value: The id that was asked about.
-        found: The thing as it is now; None where it could not be read.
-        fields: What a thing of its kind can have; what `found` lacks of it is empty.
-        problem: Why not.
-        by_others: Others may have written it.
+        value: The id.
+        found: The thing as it is now; None if it could not be read.
+        fields: The fields that such a thing can have; those missing in `found` are empty.
+        problem: Why it could not be read.
+        by_others: Whether others may have written it.
     """
 
     value: JsonValue
@@ -124,17 +124,17 @@ class Known:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a card is about, besides the arguments.
+    """What a card needs besides the arguments.
 
     Attributes:
-        schema: Of the arguments; empty where it is not known.
+        schema: Of the arguments; empty if unknown.
         sensitive: JSON pointers of arguments that decide where data goes.
-        things: By argument, what is known of the id in it.
-        about: By argument, what an earlier step of the run said of the thing that its value was taken from.
-        origins: Where values came from.
-        undo: The tool that takes it back.
-        read_only: It changes nothing.
-        alone: Only the person who asked decides.
+        things: By argument, what is known about the id in it.
+        about: By argument, what an earlier step of the run returned about the thing that its value was taken from.
+        origins: Of the values.
+        undo: The tool that undoes the action.
+        read_only: Whether it changes nothing.
+        alone: Whether only the requester decides.
     """
 
     schema: Mapping[str, Any]
@@ -148,7 +148,7 @@ class Subject:
 
 
 def card_of(args: Mapping[str, JsonValue], subject: Subject) -> Card:
-    """The card of an action with these arguments."""
+    """Return the card of an action with these arguments."""
     places = {place for place in subject.sensitive if _is_destination(at(args, place))}
     things = [thing for name in _in_order(args, subject.schema) for thing in _thing(name, args[name], subject)]
     shown = {thing.argument for thing in things} | {place[1:] for place in places}
@@ -168,7 +168,7 @@ def card_of(args: Mapping[str, JsonValue], subject: Subject) -> Card:
 
 
 def rendered(title: str, card: Card) -> str:
-    """The card as text: the action, and all of its true arguments. Nothing in it was phrased by a model."""
+    """Return the card as text: the action and all its arguments. A model phrases none of it."""
     first = [line for line in card.lines if line.role is Role.DESTINATION]
     others = [line for line in card.lines if line.role is not Role.DESTINATION]
     parts = (
@@ -181,13 +181,13 @@ def rendered(title: str, card: Card) -> str:
 
 
 def destinations(title: str, card: Card) -> str:
-    """The beginning of the card as text, which nothing may cut: the action and where it goes."""
+    """Return the action and its destinations as text, the part of a card that must never be cut."""
     first = [line for line in card.lines if line.role is Role.DESTINATION]
     return rendered(title, Card(lines=first))
 
 
 def listed(title: str, args: Mapping[str, JsonValue]) -> str:
-    """Arguments as text where nothing is known of their tool any more."""
+    """Return arguments as text without knowledge of their tool."""
     card = card_of(args, Subject(schema={}))
     return rendered(title, card.model_copy(update={"things": [_without_problem(thing) for thing in card.things]}))
 
@@ -197,12 +197,12 @@ def _without_problem(thing: CardThing) -> CardThing:
 
 
 def explained(card: Card | None, reasons: Sequence[str], *, why: bool = True) -> str:
-    """What belongs below the card wherever it is shown as text: where values came from, undo, and why it is asked.
+    """Return the text below a card: origins of values, undo, and reasons.
 
     Args:
-        card: Of the action; there is none for other questions.
-        reasons: Why it is asked.
-        why: False where the reasons stand elsewhere already.
+        card: Of the action; None for other questions.
+        reasons: Why an approval is needed.
+        why: False if the reasons are shown elsewhere.
     """
     lines = ["Asked because:", *(f"- {safe(reason)}" for reason in reasons)] if why and reasons else []
     if card and card.origins:
@@ -212,18 +212,18 @@ def explained(card: Card | None, reasons: Sequence[str], *, why: bool = True) ->
 
 
 def in_whole(preview: str, card: Card | None, reasons: Sequence[str]) -> str:
-    """The card with what belongs below it."""
+    """Return the card as text, with the explanation below it."""
     below = explained(card, reasons)
     return f"{preview}\n\n{below}" if below else preview
 
 
 def label_of(name: str) -> str:
-    """An argument's name, or a JSON pointer to it, for people."""
+    """Return an argument's name, or a JSON pointer to it, for people."""
     return " ".join(safe(name.strip("/").replace("/", " ").replace("_", " ")).split())
 
 
 def _in_order(args: Mapping[str, JsonValue], schema: Mapping[str, Any]) -> list[str]:
-    """The names of the arguments as the schema has them; what it does not name follows by its name."""
+    """Return the argument names in the schema's order, then the others by name."""
     known = [name for name in schema.get("properties", {}) if name in args]
     return [*known, *sorted(name for name in args if name not in known)]
 
@@ -236,7 +236,7 @@ def _form(args: Mapping[str, JsonValue], subject: Subject) -> Form:
 
 
 def _is_destination(value: JsonValue) -> bool:
-    """Whether it is given, and short enough to be one rather than a text."""
+    """Whether the value is given, and short enough to be a destination rather than a text."""
     texts = value if isinstance(value, list) else [value]
     return value not in (None, "", []) and not any(isinstance(text, str) and _is_long(text) for text in texts)
 
@@ -261,7 +261,7 @@ def _address(value: str) -> str:
 
 
 def _thing(name: str, value: JsonValue, subject: Subject) -> Iterator[CardThing]:
-    """What stands behind an id; in words where it is not known."""
+    """Return the thing that an id refers to, or why it is unknown."""
     known = (subject.things or {}).get(name)
     about = (subject.about or {}).get(name)
     if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
@@ -270,7 +270,7 @@ def _thing(name: str, value: JsonValue, subject: Subject) -> Iterator[CardThing]
         return
     base = CardThing(argument=name, label=label_of(name), id=safe(str(value)))
     if known and known.value != value:
-        yield base.model_copy(update={"problem": "it was changed by hand, and what it stands for was not read"})
+        yield base.model_copy(update={"problem": "you changed it, and what it refers to was not read"})
     elif known and known.found is not None:
         facts = [CardFact(label=label, value=text) for label, text in _facts(known.found, skip=str(value))]
         yield base.model_copy(update={"facts": facts[:_FACTS], "by_others": known.by_others})
@@ -280,11 +280,11 @@ def _thing(name: str, value: JsonValue, subject: Subject) -> Iterator[CardThing]
         yield base.model_copy(update={"facts": earlier, "by_others": True, "problem": lost})
     else:
         reason = f"could not be read: {safe(known.problem)}" if known else "is not known here"
-        yield base.model_copy(update={"problem": f"what it stands for {reason}"})
+        yield base.model_copy(update={"problem": f"what it refers to {reason}"})
 
 
 def _facts(found: Mapping[str, JsonValue], *, skip: str) -> Iterator[tuple[str, str]]:
-    """The plain fields of a thing, ids left out, each short; an address is never cut."""
+    """Return the plain fields of a thing without ids, each short; addresses are never cut."""
     for name, value in found.items():
         if _ID.fullmatch(name) or value in (None, "", []) or isinstance(value, bool | dict) or value == skip:
             continue
@@ -295,7 +295,7 @@ def _facts(found: Mapping[str, JsonValue], *, skip: str) -> Iterator[tuple[str, 
 
 
 def _short(text: str) -> str:
-    """On one line, and not long; an address is not cut, as long as one may be."""
+    """Return a text on one short line; a valid address is never cut."""
     line = " ".join(text.split())
     most = _ADDRESS if "@" in line and " " not in line else _FACT
     return clip(line, most)
@@ -324,7 +324,7 @@ def _is_plain_list(value: JsonValue) -> TypeGuard[list[str]]:
 
 
 def _cleared(name: str, value: JsonValue, args: Mapping[str, JsonValue], subject: Subject) -> Iterator[CardLine]:
-    """What is emptied. A value that the tool takes for "not given" empties nothing, nor does `[]` where nothing was."""
+    """Return the arguments that empty a field. A value that means "not given", or `[]` for an empty list, empties nothing."""
     schema = subject.schema.get("properties", {}).get(name)
     default = schema.get("default", _MISSING) if isinstance(schema, dict) else _MISSING
     makes_anew = not any(map(_ID.fullmatch, args))
@@ -337,7 +337,7 @@ def _cleared(name: str, value: JsonValue, args: Mapping[str, JsonValue], subject
 
 
 def _present(name: str, subject: Subject) -> JsonValue | object:
-    """What stands there now, as the thing that is changed has it."""
+    """Return the present value of the field, from the thing that is changed."""
     for argument, known in (subject.things or {}).items():
         found = known.found
         if found is not None and found.get(argument) == known.value and name in {*found, *known.fields}:
@@ -346,12 +346,12 @@ def _present(name: str, subject: Subject) -> JsonValue | object:
 
 
 def _changes_something(subject: Subject) -> bool:
-    """Whether an argument names the thing that is changed, also where that could not be read."""
+    """Whether an argument names a thing that is changed, even if it could not be read."""
     return any(_ID.fullmatch(argument) for argument in subject.things or {})
 
 
 def _becomes(value: JsonValue, present: JsonValue | object, subject: Subject) -> str:
-    """What a value does to what is there now, in words; empty where nothing is there to be changed."""
+    """Return in words how a value affects the present one; empty if there is none to change."""
     empty = value in (None, "", [], {})
     if present is _MISSING:
         return "removes what is there" if empty and _changes_something(subject) else ""
@@ -385,7 +385,7 @@ def _same(value: JsonValue, present: object) -> bool:
 
 
 def _value(value: JsonValue) -> str:
-    """A value for people, safe to look at: a moment with its day of the week, anything nested as JSON."""
+    """Return a value for people, sanitized: a time with its weekday, nested values as JSON."""
     if not isinstance(value, str):
         return safe(json.dumps(value, ensure_ascii=False))
     if not _MOMENT.fullmatch(value):

@@ -1,4 +1,4 @@
-"""The places to which an action sends data: checked by code before anybody is asked. Pure."""
+"""Checks the destinations of an action before a person is asked. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from workflows.rules.json_args import at, leaves
 
 
 def refused_destinations(args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Iterator[str]:
-    """Why an action may not even be asked about: an address in it imitates another one.
+    """Yield why an action is refused without asking: an address in it imitates another one.
 
     Args:
-        args: Of the action. References are left out.
+        args: Of the action. References are ignored.
         sensitive: JSON pointers of the arguments that decide where data goes.
     """
     for place in sensitive:

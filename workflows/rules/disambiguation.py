@@ -1,7 +1,7 @@
-"""Which of several a step means: code sees the doubt, the person decides, and no model guesses. Pure.
+"""Disambiguation: when a look-up finds several, code notices and the person chooses; no model guesses. Pure.
 
-A look-up that found several says so by an empty `match` beside its list (`Annotations.picks`). A step that refers to the
-match, or to a place in the list that was chosen before anybody had seen it, waits until the person has said which.
+A look-up that found several returns an empty `match` and a list (`Annotations.picks`). A step that refers to the match, or
+to an item of the list that was chosen before the result was known, waits until the person has chosen.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Choice:
 
     Attributes:
         step_id: The step that found several.
-        sought: What was looked for.
-        options: What was found.
+        sought: The search text.
+        options: The results.
         picks: Names of the result's fields for the one and for all.
     """
 
@@ -69,7 +69,7 @@ class Choice:
     picks: tuple[str, str]
 
     def question(self, *, again: bool = False) -> str:
-        """What to ask; it holds what was found, which others may have written, so no planner may read it."""
+        """Return the question. It contains results that others may have written, so no planner may read it."""
         labels = [f"{number}. {_label(option)}" for number, option in enumerate(self.options[:_SHOWN], start=1)]
         more = len(self.options) - len(labels)
         rest = f", or one of {more} more (write the whole name)" if more > 0 else ""
@@ -78,7 +78,7 @@ class Choice:
         return f"{sorry}Which {whom} do you mean: {'; '.join(labels)}{rest}?"
 
     def answered(self, text: str) -> Option | None:
-        """The one that an answer names, by place, address or words; None unless it is exactly one."""
+        """Return the option that an answer names by number, address or words; None unless exactly one fits."""
         plain = _folded(text).strip(" .!?\"'")
         if place := _place(plain):
             return self.options[place - 1] if place <= min(_SHOWN, len(self.options)) else None
@@ -89,7 +89,7 @@ class Choice:
         return _only(fits) or _only([option for option in fits if words == set(_words(_folded(_name(option))))])
 
     def settled(self, result: JsonValue, option: Option) -> JsonValue:
-        """The result as it would have been, had only this one fitted; the others stay in the list, after it."""
+        """Return the result with this option as the match and first in the list."""
         one, many = self.picks
         found = dict(result) if isinstance(result, dict) else {}
         return {**found, one: dict(option), many: [dict(option), *(dict(o) for o in self.options if o is not option)]}
@@ -103,14 +103,14 @@ def open_choice(
     args: Callable[[str], Mapping[str, JsonValue]],
     unseen: Collection[str],
 ) -> Choice | None:
-    """The first thing that a step's arguments leave open, or None.
+    """Return the first ambiguity in a step's arguments, or None.
 
     Args:
         step: The step with its references.
         steps: All steps of the run by id.
         results: What they returned.
-        args: Gives their arguments as they ran.
-        unseen: Steps whose results nobody had seen when this one was planned.
+        args: Returns their resolved arguments.
+        unseen: Steps whose results were unknown when this one was planned.
     """
     for source, path in references(step.args):
         picks = steps[source].annotations.picks if source in steps else None
@@ -121,7 +121,7 @@ def open_choice(
 
 
 def gives_up(text: str) -> bool:
-    """Whether an answer says that it shall be none of them."""
+    """Whether an answer means "none of them"."""
     return _folded(text).strip(" .!") in _NOBODY
 
 
@@ -162,12 +162,12 @@ def _words_of(option: Option) -> set[str]:
 
 
 def _words(folded: str) -> Iterable[str]:
-    """Its words; an address is one of them, so that a part of it names nobody."""
+    """Return the words of a text; an address is one word, so that a part of it matches nothing."""
     return [word.strip(".-'") for word in re.findall(r"[\w.+'@-]+", folded) if word.strip(".-'")]
 
 
 def _folded(text: str) -> str:
-    """Without case and accents, on one line."""
+    """Return a text without case and accents, on one line."""
     decomposed = unicodedata.normalize("NFKD", text)
     return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).casefold().split())
 

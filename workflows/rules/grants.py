@@ -1,7 +1,7 @@
-"""The standing things of a person: what is allowed for good, what was approved often, what a day has used.
+"""Grants, approval counts and daily usage of a person: types and pure rules; `workflows/person.py` stores them.
 
-Types and pure rules; `workflows/person.py` keeps them. A grant is a permission that outlives one approval. It never grows
-by itself: what it covers is written out, pattern by pattern, and whatever does not fit is asked as ever.
+A grant allows future actions without asking. Its scope is written out, pattern by pattern, and never grows; an action that
+does not fit needs an approval as before.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from retinue.times import Moment
 from workflows.rules.json_args import at
 
 EQUAL_APPROVALS = 3
-"""After so many equal approvals a grant is offered."""
+"""The number of equal approvals after which a grant is offered."""
 LOG_USES = 50
 LONGEST = timedelta(days=366)
-"""No grant may be given an end that is further away."""
+"""The longest time until a grant's expiry."""
 LONG_TEXT = 500
-"""Characters. A longer value is known by its digest only, so that no mail's text is kept here."""
+"""Characters. Only the digest of a longer value is stored, so that no mail's text is stored here."""
 MAX_SCOPE = 16 * 1024
 _SHOWN = 100
 _PLAIN = re.compile(r"[\w.@+:/~-]+")
@@ -62,7 +62,7 @@ Uses = Annotated[int | None, Field(ge=0, le=1000, description="how often it may 
 
 
 class AlsoFor(StrEnum):
-    """Which runs a grant counts for beside those that its person asks for in person."""
+    """Which runs a grant covers besides those that the person starts in person."""
 
     SCHEDULES = "schedules"
     KEYS = "keys"
@@ -72,16 +72,16 @@ Reach = Annotated[
     tuple[AlsoFor, ...],
     Field(
         max_length=2,
-        description="which runs it counts for beside those that you ask for in person or through the key with which you "
-        "give it: 'schedules' for scheduled runs, 'keys' for what your other API keys ask for",
+        description="which runs it covers besides those that you start in person or with the key that creates it: "
+        "'schedules' for scheduled runs, 'keys' for runs started with your other API keys",
     ),
 ]
 
 
 class Scope(BaseModel):
-    """Which arguments are meant. An empty list of patterns says that there must be no value at that place.
+    """Which arguments a grant covers. An empty list of patterns means that no value may be there.
 
-    A list fits when each of its values does; an object counts as one value, its JSON with sorted keys and no blanks.
+    A list fits if each of its values does; an object counts as one value: its JSON with sorted keys and no blanks.
     """
 
     args: Patterns = Field(default_factory=dict)
@@ -97,7 +97,7 @@ class Use(BaseModel):
 
 
 class Grant(Scope):
-    """A standing, scoped permission."""
+    """A scoped permission for future actions."""
 
     grant_id: Name
     tool: ToolName
@@ -105,24 +105,26 @@ class Grant(Scope):
     expires_at: Moment | None = None
     schedule_id: ScheduleId = None
     also_for: Reach = ()
-    through: Credential | None = Field(None, description="the credential with which it was given")
+    through: Credential | None = Field(None, description="the credential that created it")
     created_at: Moment
     created_by: Name = "local"
-    from_approval: Name | None = Field(None, description="'assistant id/approval id', where it came with one")
+    from_approval: Name | None = Field(
+        None, description="'assistant id/approval id', if it was created with an approval"
+    )
     revoked_at: Moment | None = None
     used: int = 0
     log: list[Use] = Field(default_factory=list, description=f"the last {LOG_USES} uses, newest last")
 
 
 class GrantRequest(BaseModel):
-    """What a person sends with an approval: the same from now on. Without `args` it is what was just approved."""
+    """A grant requested with an approval. Without `args` it covers exactly what was approved."""
 
     model_config = ConfigDict(extra="forbid")
 
     args: Patterns | None = Field(
         None,
         description="by JSON pointer, glob patterns that each value there must fit; without it exactly the approved "
-        "values of the arguments that decide where data goes, or of all arguments where none does; {} is any arguments",
+        "values of the arguments that decide where data goes, or of all arguments if none does; {} is any arguments",
     )
     uses: Annotated[int, Field(ge=1, le=1000), PLAIN_NUMBER] | None = Field(
         None, description="how often it may be used"
@@ -133,7 +135,7 @@ class GrantRequest(BaseModel):
 
 
 class CheckGrant(BaseModel):
-    """Input of the update `consult`: may this step run without asking?"""
+    """Input of the update `check_grant`: may this step run without asking?"""
 
     key: Key = Field(description="assistant id/step id; the same key never uses a grant twice")
     assistant_id: Name
@@ -145,7 +147,7 @@ class CheckGrant(BaseModel):
 
 
 class CheckGrantResult(BaseModel):
-    """The answer: a grant, or none, and then perhaps one that could be offered with the approval."""
+    """A grant that covers the step, or the scope of one to offer with the approval, or neither."""
 
     grant_id: str | None = None
     says: str | None = Field(None, description="the grant in words")
@@ -153,7 +155,7 @@ class CheckGrantResult(BaseModel):
 
 
 class RecordApproval(BaseModel):
-    """Input of the update `approved`: a person approved this action, perhaps for good."""
+    """Input of the update `record_approval`: a person approved this action, perhaps with a grant."""
 
     key: Key = Field(description="assistant id/step id; the same key counts once")
     tool: ToolName
@@ -166,7 +168,7 @@ class RecordApproval(BaseModel):
 
 
 class NewGrant(Scope):
-    """Input of the update `add_grant`. The id comes from the caller, so that the same request twice is one grant."""
+    """Input of the update `add_grant`. The caller sets the id, so that a repeated request is one grant."""
 
     grant_id: Name
     tool: ToolName
@@ -179,13 +181,13 @@ class NewGrant(Scope):
 
 
 class Revoke(BaseModel):
-    """Input of the update `revoke`."""
+    """Input of the update `revoke_grant`."""
 
     grant_id: Name
 
 
 class Amounts(BaseModel):
-    """What was used, in the words of a budget."""
+    """Usage, by the names of a budget."""
 
     requests: int = Field(0, ge=0, le=10**9)
     tokens: int = Field(0, ge=0, le=10**12)
@@ -195,12 +197,12 @@ class Amounts(BaseModel):
     seconds: float = Field(0, ge=0, le=10**9, allow_inf_nan=False)
 
     def plus(self, more: Amounts) -> Amounts:
-        """The sums; money to a millionth, so that many small parts do not drift."""
+        """Return the sums; money rounded to a millionth, so that many small amounts do not drift."""
         return Amounts(**{name: round(getattr(self, name) + getattr(more, name), 6) for name in Amounts.model_fields})
 
 
 class RecordUsage(BaseModel):
-    """Input of the update `spend`."""
+    """Input of the update `record_usage`."""
 
     key: Key = Field(description="the same key counts once")
     day: date = Field(description="today, in the time zone of the installation")
@@ -208,13 +210,13 @@ class RecordUsage(BaseModel):
 
 
 class DayUsage(Amounts):
-    """What a person has used in one day."""
+    """A person's usage in one day."""
 
     day: date
 
 
 class PersonState(BaseModel):
-    """Input of `PersonWorkflow`: what it carries over when it continues as new."""
+    """Input of `PersonWorkflow`: its state when it continues as new."""
 
     grants: list[Grant] = Field(default_factory=list)
     approvals: dict[str, int] = Field(default_factory=dict, description="equal approvals, by `sameness`")
@@ -223,9 +225,9 @@ class PersonState(BaseModel):
 
 
 def scope_of(tool_args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Scope | None:
-    """The narrowest useful scope of an action: where its data goes, or where nothing says that, all of its arguments.
+    """Return the narrowest useful scope of an action: its destinations, or all its arguments if it has none.
 
-    None when there is too much to write out, such as a mail to hundreds.
+    None if that is too large, such as for a mail to hundreds.
     """
     args = digested(tool_args)
     try:
@@ -234,8 +236,8 @@ def scope_of(tool_args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Sc
         return None
 
 
-def wished_scope(wish: GrantRequest, args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Scope | None:
-    """What a grant that was wished with an approval covers; None where it says nothing and there is too much."""
+def requested_scope(wish: GrantRequest, args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Scope | None:
+    """Return the scope of a grant requested with an approval; None if it names none and the arguments are too large."""
     return scope_of(args, sensitive) if wish.args is None else Scope(args=wish.args)
 
 
@@ -244,7 +246,7 @@ def _where_it_goes(args: dict[str, JsonValue], sensitive: Sequence[str]) -> Scop
 
 
 def _as_it_is(args: dict[str, JsonValue]) -> Scope:
-    """A list counts as a whole here: the same values in another order are another action."""
+    """Return a pattern for an exact value. A list counts as a whole: another order is another action."""
     given = {_place(name): [_exactly(_text(value))] for name, value in sorted(args.items()) if _is_given(value)}
     return Scope(args=given, closed=True)
 
@@ -258,12 +260,12 @@ def covers(
     *,
     keys: Collection[str] = (),
 ) -> bool:
-    """Whether a grant allows an action now."""
+    """Whether a grant allows an action at this time."""
     return is_live(grant, now) and fits(grant, tool, args, schedule_id, keys=keys)
 
 
 def is_live(grant: Grant, now: datetime) -> bool:
-    """Whether a grant can still be used: neither revoked nor used up nor expired."""
+    """Whether a grant is neither revoked nor used up nor expired."""
     ended = grant.revoked_at is not None or grant.uses == 0
     return not ended and (grant.expires_at is None or now < grant.expires_at)
 
@@ -276,14 +278,14 @@ def fits(
     *,
     keys: Collection[str] = (),
 ) -> bool:
-    """Whether an action lies within a grant's scope, whatever became of the grant.
+    """Whether an action is within a grant's scope, even if the grant has ended.
 
     Args:
-        grant: The permission.
+        grant: The grant.
         tool: Of the action.
-        args: As they will run.
-        schedule_id: The schedule that started the run, if one did.
-        keys: Ids of the API keys through which the run was asked for.
+        args: Resolved.
+        schedule_id: The schedule that started the run, if any.
+        keys: Ids of the API keys through which the run was requested.
     """
     if grant.tool != tool or not _is_for_run(grant, schedule_id, keys):
         return False
@@ -295,7 +297,7 @@ def fits(
 
 
 def _is_for_run(grant: Grant, schedule_id: str | None, keys: Collection[str]) -> bool:
-    """Whether a grant counts for a run that a schedule started, or that was asked for through these keys."""
+    """Whether a grant covers a run that this schedule started, or that was requested through these keys."""
     if grant.schedule_id is not None:
         of_schedule = grant.schedule_id == schedule_id
     else:
@@ -305,31 +307,31 @@ def _is_for_run(grant: Grant, schedule_id: str | None, keys: Collection[str]) ->
 
 
 def sameness(tool: str, scope: Scope) -> str:
-    """Equal for approvals of the same tool with the same scope."""
+    """Return a key that is equal for the same tool with the same scope."""
     return digest(
         tool, canonical_json({place: sorted(patterns) for place, patterns in scope.args.items()}), scope.closed
     )
 
 
 def digest(*parts: object) -> str:
-    """A short name for something long."""
+    """Return a short digest of the parts."""
     return json_sha256(parts)[:16]
 
 
 def digested(args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The arguments with every long text replaced by its digest: enough to compare, and small. Twice changes nothing."""
+    """Return the arguments with every long text replaced by its digest; idempotent."""
     return {name: _digested(value) for name, value in args.items()}
 
 
-def check_wish(expires_at: datetime | None, now: datetime) -> str | None:
-    """What is wrong with the end that a person wants for a grant; None when it can be."""
+def check_expiry(expires_at: datetime | None, now: datetime) -> str | None:
+    """Return what is wrong with a grant's expiry, or None."""
     if expires_at is None or now < expires_at <= now + LONGEST:
         return None
-    return "expires_at must lie ahead, at most one year; leave it out for a grant until it is revoked"
+    return "expires_at must be in the future, at most one year ahead; omit it for a grant without expiry"
 
 
 def describe(grant: Grant) -> str:
-    """A grant in one plain sentence, made by code from what it really allows."""
+    """Return a grant in one plain sentence, computed from what it allows."""
     parts = [safe(grant.tool), *(_phrase(place, patterns) for place, patterns in grant.args.items())]
     if not grant.args:
         parts.append("without any arguments" if grant.closed else "WHATEVER its arguments are")
@@ -338,11 +340,11 @@ def describe(grant: Grant) -> str:
     if grant.schedule_id is not None:
         parts.append(f"only in runs of the schedule {_shown(grant.schedule_id)}")
     bounds = [_how_often(grant.uses), _how_long(grant.expires_at), _for_which_runs(grant)]
-    return f"From now on: {', '.join([*parts, *filter(None, bounds)])}"
+    return f"Allowed: {', '.join([*parts, *filter(None, bounds)])}"
 
 
 def _for_which_runs(grant: Grant) -> str:
-    """Who may have asked for the run, in words."""
+    """Return in words who may have started the run."""
     any_key = AlsoFor.KEYS in grant.also_for
     if grant.schedule_id is not None:
         return "whichever of your API keys made it" if any_key else ""
@@ -378,8 +380,8 @@ def _phrase(place: str, patterns: Sequence[str]) -> str:
 
 
 def _shown(text: str) -> str:
-    """A value that cannot be mistaken for a part of the sentence around it."""
-    if len(text) > _SHOWN and any(char.isspace() for char in text):  # an address is told whole
+    """Return a value quoted, so that it cannot be mistaken for a part of the sentence."""
+    if len(text) > _SHOWN and any(char.isspace() for char in text):  # an address is shown in full
         text = f"{text[:_SHOWN]}… ({len(text)} characters)"
     return text if _PLAIN.fullmatch(text) and text.isascii() else json.dumps(safe(text), ensure_ascii=False)
 
@@ -394,7 +396,7 @@ def _fit(value: JsonValue, patterns: Sequence[str]) -> bool:
 
 
 def _values(value: JsonValue) -> Iterator[str]:
-    """The values at a place as texts: nothing for null and an empty list, else a list's values one by one."""
+    """Yield the values at a JSON pointer as texts: none for null or an empty list, each value of a list."""
     if isinstance(value, list):
         for item in value:
             yield from _values(item)
@@ -428,7 +430,7 @@ def _place(name: str) -> str:
 
 
 def _exactly(text: str) -> str:
-    """The glob pattern that only this text fits."""
+    """Return the glob pattern that matches only this text."""
     return re.sub(r"([*?[])", r"[\1]", text)
 
 
@@ -437,7 +439,7 @@ def _literal(pattern: str) -> str:
 
 
 def exact_text(patterns: Sequence[str]) -> str | None:
-    """The one text that fits these patterns; None where more do, or where only its digest is known."""
+    """Return the only text that fits these patterns; None if several do or only its digest is known."""
     only = patterns[0] if len(patterns) == 1 and _is_exact(patterns[0]) else None
     return None if only is None or only.startswith("sha256:") else _literal(only)
 

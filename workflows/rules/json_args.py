@@ -1,7 +1,7 @@
-"""Values inside JSON arguments by their place, a JSON pointer. Pure.
+"""Values inside JSON arguments by JSON pointer. Pure.
 
-Arguments may hold references (`{"$from": step, "path": pointer}`) whose value is not known yet. Origins write keys in a
-place as they are and annotations escape them, so places are compared unescaped.
+Arguments may contain references (`{"$from": step, "path": pointer}`) with unknown values. Origins leave keys in a pointer
+unescaped and annotations escape them, so pointers are compared unescaped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from retinue.plan import pointer
 
 
 def at(args: Mapping[str, JsonValue], path: str) -> JsonValue:
-    """The value at a place; None if there is none."""
+    """Return the value at a pointer, or None."""
     try:
         return pointer(dict(args), path)
     except LookupError:
@@ -28,12 +28,12 @@ def is_reference(value: JsonValue) -> bool:
 
 
 def leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Every plain value inside a value with its place, references and null left out."""
+    """Yield every plain value inside a value with its pointer, without references and null."""
     return ((place, leaf) for place, leaf in leaves_and_references(path, value) if not is_reference(leaf))
 
 
 def leaves_and_references(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Every plain value and every reference inside a value with its place, null left out."""
+    """Yield every plain value and every reference inside a value with its pointer, without null."""
     if isinstance(value, dict) and not is_reference(value):
         for key, item in value.items():
             yield from leaves_and_references(f"{path}/{key}", item)
@@ -45,12 +45,12 @@ def leaves_and_references(path: str, value: JsonValue) -> Iterator[tuple[str, Js
 
 
 def touches(path: str, other: str) -> bool:
-    """Whether one of two places holds the other."""
+    """Whether one of two pointers contains the other."""
     return holds(path, other) or holds(other, path)
 
 
 def holds(outer: str, inner: str) -> bool:
-    """Whether a place is, or lies inside, another."""
+    """Whether a pointer is, or lies inside, another."""
     return f"{_unescaped(inner)}/".startswith(f"{_unescaped(outer)}/")
 
 
@@ -60,20 +60,20 @@ def _unescaped(path: str) -> str:
 
 @dataclass(frozen=True)
 class Values:
-    """The values at one place, and whether a reference there leaves something open; `guess` says what that becomes."""
+    """The values at one pointer. If a reference leaves some of them unknown, `guess` is the result for those."""
 
     known: list[JsonValue]
     unknown: bool
 
     @classmethod
     def of(cls, args: Mapping[str, JsonValue], path: str) -> Values:
-        """The values of arguments at a place. A reference on the way there stands for it."""
+        """Return the values of arguments at a pointer. A reference on the path makes them unknown."""
         found = [value for _, value in leaves_and_references(path, at_or_reference(args, path))]
         known = [value for value in found if not is_reference(value)]
         return cls(known, unknown=len(known) < len(found))
 
     def every(self, fits: Callable[[JsonValue], bool], guess: bool) -> bool:
-        """Whether there is a value and all fit."""
+        """Whether there is a value and all values fit."""
         return all(map(fits, self.known)) and (guess if self.unknown else bool(self.known))
 
     def some(self, fits: Callable[[JsonValue], bool], guess: bool) -> bool:
@@ -86,7 +86,7 @@ class Values:
 
 
 def at_or_reference(args: Mapping[str, JsonValue], path: str) -> JsonValue:
-    """The value at a place; if a reference stands on the way there, that reference."""
+    """Return the value at a pointer, or the reference that is on the path."""
     value: JsonValue = dict(args)
     for part in path.split("/")[1:]:
         if is_reference(value):

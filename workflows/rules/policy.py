@@ -1,16 +1,15 @@
-"""Which actions are automatic, asked or denied: rules as data, judged by code from what is known about an action.
+"""Policies: rules as data that decide which actions are automatic, asked or denied.
 
-The first rule that matches decides, and what no rule speaks of is asked. Judged are the tool's annotations, the true
-arguments and where their values came from. What a model says about an action counts for nothing.
+The first rule that matches decides; an action that no rule matches is asked. Rules judge the tool's annotations, the
+resolved arguments and the origins of their values, never what a model says about an action.
 
-The rules are the law of the person whose house it is: nothing here overrules a rule that lets something pass. Two
-things keep a careless rule from doing harm. A rule that lets pass reads its conditions strictly and one that asks or
-denies reads them generously, wherever a value is unknown or could be read in two ways. And the default asks about
-everything that it has not found harmless.
+Rules are authoritative: nothing overrides a rule that allows. Two things limit the harm of a careless rule. Where a value
+is unknown or ambiguous, a rule that allows reads its conditions strictly, and one that asks or denies reads them
+generously. And the default policy asks about everything that it does not know to be harmless.
 
-Pure: no clock, no chance, no files. Workflows judge here, and replay it; a policy travels with the run that it governs,
-so that editing the file does not change a run that waits. Standing permissions are none of this room's business:
-whoever performs actions consults them only where the verdict is "ask", so what is denied stays denied.
+Pure: no clock, no randomness, no files, since workflows replay it. A run carries its policy, so that editing the file does
+not change a waiting run. Grants are not handled here (see `workflows/consent/gate.py`): they are checked only where the
+verdict is "ask", so what is denied stays denied.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def _duration(value: object) -> float:
 
 def _some_time(seconds: float) -> float:
     if not 0 < seconds <= _LONGEST:
-        raise ValueError("a time is longer than 0 and at most 400 days")
+        raise ValueError("a time must be longer than 0 and at most 400 days")
     return seconds
 
 
@@ -68,7 +67,7 @@ def _time_or_none(seconds: float) -> float:
 
 def _json_pointer(path: str) -> str:
     if not re.fullmatch(r"(/([^/~]|~[01])+)+", path):
-        raise ValueError(f"{path[:80]!r} is no JSON pointer; the argument `to` is written '/to'")
+        raise ValueError(f"{path[:80]!r} is not a JSON pointer; the argument `to` is written '/to'")
     return path
 
 
@@ -83,11 +82,11 @@ Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 
 MAX_NAMES = 1500
-"""Characters of the names of those who may decide: they stand in a search attribute of the run, which holds 2,048."""
+"""Characters of the names of those who may decide: a search attribute of the run holds them, at most 2,048."""
 
 
 class Decision(StrEnum):
-    """What becomes of an action."""
+    """The decision on an action."""
 
     AUTO = "auto"
     ASK = "ask"
@@ -95,7 +94,7 @@ class Decision(StrEnum):
 
 
 class AtExpiry(StrEnum):
-    """What becomes of an asked action when nobody decided in time."""
+    """What happens to an approval that expires."""
 
     DENY = "deny"
     ALLOW = "allow"
@@ -103,36 +102,34 @@ class AtExpiry(StrEnum):
 
 
 class Asking(BaseModel):
-    """Who decides about an asked action, and what happens while nobody does. All times are seconds."""
+    """Who decides about an asked action, and what happens until then. All times are seconds."""
 
     model_config = ConfigDict(frozen=True)
 
     approvers: Annotated[int, Strict()] = Field(1, ge=1, le=20, description="how many different people must approve")
     by: tuple[PersonName, ...] = Field(
-        (), max_length=100, description="who may decide; empty: who asked for the run; '*': anybody of the house"
+        (), max_length=100, description="who may decide; empty: the requester; '*': anybody"
     )
-    not_the_requester: Flag = Field(False, description="who asked for the run may not decide about it")
-    expires_after: Seconds | None = Field(None, description="None: it waits for ever")
+    not_the_requester: Flag = Field(False, description="the requester may not decide")
+    expires_after: Seconds | None = Field(None, description="None: it never expires")
     at_expiry: AtExpiry = Field(AtExpiry.DENY, description="'wait' marks it as overdue and waits on")
-    remind_after: tuple[Seconds, ...] = Field(
-        (), max_length=20, description="counted from when it was asked, ascending"
-    )
-    escalate_after: Seconds | None = Field(None, description="from then on `escalate_to` may decide too")
+    remind_after: tuple[Seconds, ...] = Field((), max_length=20, description="counted from the request, ascending")
+    escalate_after: Seconds | None = Field(None, description="after this `escalate_to` may decide too")
     escalate_to: tuple[PersonName, ...] = Field((), max_length=100)
 
 
 @dataclass(frozen=True)
 class Action:
-    """One call that somebody is about to make, with everything that a policy may look at.
+    """One proposed call, with everything that a policy may consider.
 
     Attributes:
         tool: Its full name, `email.send`.
         annotations: Its annotations, as announced.
-        args: The arguments. In a preview they may still hold references (`{"$from": ...}`).
-        origins: Where values of `args` came from, see `workflows.rules.provenance.trace`.
-        caller: The person whose run it is, by name.
-        scheduled: The run was started by a schedule, and nobody is looking.
-        after_strangers: An agent chose it after it had read strangers' words.
+        args: The arguments. In a preview they may contain references (`{"$from": ...}`).
+        origins: Of the values of `args`, see `workflows.rules.provenance.trace`.
+        caller: The name of the owner of the run.
+        scheduled: Whether a schedule started the run.
+        after_strangers: Whether an agent chose it after it had read strangers' words.
     """
 
     tool: str
@@ -145,11 +142,11 @@ class Action:
 
 
 class Rule(Asking):
-    """One rule: conditions that must all hold, and what is decided then. A condition that is left out holds always.
+    """One rule: conditions that must all hold, and the decision. An omitted condition always holds.
 
-    Conditions on values depend on what the rule does. `auto` reads them strictly: letters in their case, every
-    destination of the `origins`, and a reference whose value is not known yet fits nothing. `ask` and `deny` read them
-    generously: any case, blanks around a text aside, any one destination, and such a reference may be anything.
+    Conditions on values depend on the decision. `auto` reads them strictly: case-sensitive, every destination of the
+    `origins`, and a reference with an unknown value fits nothing. `ask` and `deny` read them generously: any case,
+    surrounding blanks ignored, any one destination, and such a reference may be anything.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -158,31 +155,35 @@ class Rule(Asking):
     tools: Globs = Field((ANYBODY,), description="globs of tool names: 'email.*'")
     callers: Globs = Field(
         (ANYBODY,),
-        description="globs of the names of those whose run it is, with their organisation: 'acme:*'",
+        description="globs of the owner's name, with the organisation: 'acme:*'",
     )
     read_only: Flag | None = None
     destructive: Flag | None = Field(None, description="a read-only tool is never destructive")
     idempotent: Flag | None = None
     open_world: Flag | None = None
     trusted_output: Flag | None = None
-    undoable: Flag | None = Field(None, description="the tool names one that takes it back")
-    free_destination: Flag | None = Field(None, description="a value decides where data goes")
+    undoable: Flag | None = Field(None, description="the tool names an undo")
+    free_destination: Flag | None = Field(None, description="an argument decides where data goes")
     args: dict[Pointer, tuple[Glob, ...]] = Field(
-        {}, max_length=20, description="by place: every value there fits a glob, and there is one; []: there is none"
+        {},
+        max_length=20,
+        description="by JSON pointer: every value there fits a glob, and there is one; []: there is none",
     )
-    args_any: dict[Pointer, Globs] = Field({}, max_length=20, description="by place: some value there fits a glob")
+    args_any: dict[Pointer, Globs] = Field(
+        {}, max_length=20, description="by JSON pointer: some value there fits a glob"
+    )
     args_at_most: dict[Pointer, Number] = Field(
-        {}, max_length=20, description="by place: every value there is a number and no larger, and there is one"
+        {}, max_length=20, description="by JSON pointer: every value there is a number and no larger, and there is one"
     )
     origins: Annotated[tuple[Source, ...], Field(min_length=1)] | None = Field(
         None,
-        description="where the values came from that decide where data goes: to ask or deny, any one of them from "
-        "one of these; for auto, there are some and all are",
+        description="origins of the values that decide where data goes: for ask and deny, one of them is from one of "
+        "these; for auto, there are some and all are",
     )
     after_strangers: Flag | None = None
     scheduled: Flag | None = None
     decide: Decision
-    because: str = Field("", max_length=300, description="why, in words for the person who is asked or refused")
+    because: str = Field("", max_length=300, description="why, for the person who is asked or refused")
 
     @model_validator(mode="after")
     def _only_what_is_asked_has_deciders(self) -> Rule:
@@ -237,20 +238,19 @@ _ASKING = tuple(Asking.model_fields)
 
 
 class Verdict(Asking):
-    """What a policy says about one action."""
+    """A policy's verdict on one action."""
 
     decision: Decision
-    rule: str | None = Field(None, description="the name of the rule that decided; None: no rule speaks of it")
-    reasons: list[str] = Field(default_factory=list, description="why a person is asked, or why not at all, by code")
+    rule: str | None = Field(None, description="the name of the rule that decided; None: no rule matched")
+    reasons: list[str] = Field(default_factory=list, description="why it is asked or denied, by code")
     tentative: bool = Field(
         False,
-        description="the arguments hold references and it may be milder once they are known. Never true of 'auto': "
-        "whatever the references turn out to be, that stays",
+        description="the arguments contain references, so it may become milder once they are known; never true of 'auto'",
     )
 
 
 class Policy(BaseModel):
-    """An ordered list of rules, and what a run under them may use."""
+    """An ordered list of rules, and the budgets of runs under them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -258,18 +258,18 @@ class Policy(BaseModel):
     rules: tuple[Rule, ...] = Field((), max_length=200)
     hold: Hold = Field(
         10,
-        description="seconds for which an automatic action that leaves the house and cannot be undone is held, so that "
-        "a cancel still stops it; 0: it is not held",
+        description="seconds for which an automatic action that reaches others and cannot be undone is held, so that a "
+        "cancel still stops it; 0: it is not held",
     )
     run_budget: Limits | None = Field(
-        Limits(requests=15, steps=30, tool_calls=60), description="what one run may use before somebody is asked"
+        Limits(requests=15, steps=30, tool_calls=60), description="what one run may use before the person is asked"
     )
     day_budget: Limits | None = Field(None, description="what all runs of one person may use in a day")
 
     @field_validator("run_budget", "day_budget")
     @classmethod
     def _no_limit_at_all(cls, limits: Limits | None) -> Limits | None:
-        """A file has no word for nothing; there `{}` lifts a budget."""
+        """Read `{}` as no budget, since TOML has no null."""
         return None if limits == Limits() else limits
 
     @field_validator("rules")
@@ -277,7 +277,7 @@ class Policy(BaseModel):
     def _names_are_unique(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
         names = [rule.name for rule in rules]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two rules are called {twice[0]!r}; a verdict names its rule, so give one another name")
+            raise ValueError(f"two rules are named {twice[0]!r}; rename one, since a verdict names its rule")
         return rules
 
     def judge(self, action: Action) -> Verdict:
@@ -289,7 +289,7 @@ class Policy(BaseModel):
             uncertain = uncertain or perhaps
             if sure or (perhaps and rule.decide is not Decision.AUTO):
                 return _verdict(rule, action, uncertain)
-        reasons = ["no rule of the policy speaks of it", *_why(action)]
+        reasons = ["no rule of the policy matches it", *_why(action)]
         return Verdict(decision=Decision.ASK, reasons=reasons, tentative=uncertain)
 
 
@@ -305,7 +305,7 @@ def _verdict(rule: Rule, action: Action, uncertain: bool) -> Verdict:
 
 
 def _reasons(rule: Rule, action: Action) -> list[str]:
-    """What the rule says, then what is true of the action whichever rule matched; never nothing."""
+    """Return the rule's reason, then what is true of the action under any rule; never empty."""
     said, facts = rule.because, list(_why(action))
     if not said and rule.decide is Decision.DENY:
         said = f"the rule {rule.name!r} forbids it"
@@ -315,10 +315,10 @@ def _reasons(rule: Rule, action: Action) -> list[str]:
 
 
 def _why(action: Action) -> Iterator[str]:
-    """What a person should know before this action happens. A read leaves the house only by where it looks."""
+    """Yield what a person should know before this action happens. A read reaches others only through its arguments."""
     hints, destinations = action.annotations, _destinations(action)
     if hints.open_world and (destinations or not hints.read_only):
-        yield "it leaves the house"
+        yield "it reaches other people or systems"
     if _destructive(hints):
         yield FOR_GOOD if hints.undo is None else "it may overwrite or remove something"
     blamed = (f"{place_words(one.path)} {_blame(one)}" for one in destinations if one.source not in _KNOWN_PEOPLE)
@@ -338,7 +338,7 @@ def _blame(origin: Origin) -> str:
 
 
 def matches(rule: Rule, action: Action, *, guess: bool) -> bool:
-    """Whether all conditions hold. `guess` says what those become that a reference leaves open."""
+    """Whether all conditions hold. `guess` is the result of those that a reference leaves unknown."""
     return (
         any(fnmatchcase(action.tool, glob) for glob in rule.tools)
         and _caller_fits(rule, action.caller)
@@ -350,13 +350,13 @@ def matches(rule: Rule, action: Action, *, guess: bool) -> bool:
 
 
 def _caller_fits(rule: Rule, caller: str) -> bool:
-    """To ask or deny, a name without an organisation means whoever is called so in any; to let pass, it is no match."""
+    """Match the caller. A name without an organisation matches any organisation for ask and deny, none for auto."""
     names = {caller} if rule.decide is Decision.AUTO else {caller, caller.removeprefix(f"{organisation(caller)}:")}
     return any(fnmatchcase(name, glob) for glob in rule.callers for name in names)
 
 
 def _facts(rule: Rule, action: Action) -> Iterator[tuple[bool | None, bool]]:
-    """What the rule wants of each plain yes-or-no question, and how it is."""
+    """Yield for each boolean condition the rule's value and the action's."""
     hints = action.annotations
     yield rule.read_only, hints.read_only
     yield rule.destructive, _destructive(hints)
@@ -369,14 +369,14 @@ def _facts(rule: Rule, action: Action) -> Iterator[tuple[bool | None, bool]]:
 
 
 def _destructive(hints: Annotations) -> bool:
-    """In MCP's reading: what a tool that changes nothing says of destruction is void, and its default is "yes"."""
+    """Whether a tool is destructive, as MCP defines it: never if read-only."""
     return hints.destructive and not hints.read_only
 
 
 def _sources_fit(rule: Rule, action: Action) -> bool:
-    """One stranger among the recipients is enough to ask, and one friend is not enough to let pass.
+    """Match the origins of destinations: for ask and deny any one is enough, for auto all must match.
 
-    To ask or deny, what a key that may not decide asked for counts as a stranger's.
+    For ask and deny, a value requested with a key that may not decide counts as a stranger's.
     """
     if rule.origins is None:
         return True
@@ -420,9 +420,9 @@ def _at_most(limit: float) -> Callable[[JsonValue], bool]:
 
 
 def _destinations(action: Action) -> list[Origin]:
-    """The origins of all values that decide where data goes.
+    """Return the origins of all values that decide where data goes.
 
-    A value that no origin speaks of counts as made up: whoever forgot to trace it must not thereby let it pass.
+    A value without an origin counts as the model's, so that a missing trace never allows it.
     """
     sensitive = action.annotations.sensitive
     traced = [origin for origin in action.origins if any(touches(origin.path, path) for path in sensitive)]

@@ -1,4 +1,4 @@
-"""Policy files: TOML read into policies with complaints that name policy, rule and field, and policies written as TOML."""
+"""Policy files: reads policies from TOML, with errors that name policy, rule and field, and writes them as TOML."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from workflows.rules.policy import DEFAULT_POLICY, UNITS, Asking, Policy, Rule
 _MAX_FILE_CHARS = 64 * 1024
 _ASKING = tuple(Asking.model_fields)
 _RULE_FIELDS = (*(name for name in Rule.model_fields if name not in _ASKING), *_ASKING)
-"""The order in which a rule is written: its conditions, what is decided, then who is asked and when."""
+"""The order of a rule's fields when written: conditions, decision, then who is asked and when."""
 
 
 def parse_policies(text: str) -> dict[str, Policy]:
-    """Read a policy file (TOML): its policies by name, and the built-in default where it has none of that name.
+    """Read a policy file (TOML): its policies by name, and the built-in default unless the file defines it.
 
-    `extends = "default"` puts the default's rules after a policy's own and takes over what it does not say itself. In
-    the policy `default` that means the built-in one.
+    `extends = "default"` appends the default's rules to a policy's own and takes over the fields that it does not set.
+    In the policy `default` it means the built-in one.
 
     Raises:
-        ValueError: It cannot be used. The message names every problem with its policy, rule and field.
+        ValueError: The file is invalid. The message names every problem with its policy, rule and field.
     """
     tables = _tables(text)
     problems: list[str] = []
@@ -49,7 +49,7 @@ def _tables(text: str) -> dict[str, Any]:
     try:
         file = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"the policy file is no TOML: {error}") from None
+        raise ValueError(f"the policy file is not valid TOML: {error}") from None
     if unknown := sorted(file.keys() - {"policies"}):
         raise ValueError(f"the policy file has {unknown[0]!r} at its top; write [policies.<name>] around it")
     tables = file.get("policies", {})
@@ -74,7 +74,7 @@ def _policy(name: str, table: object, default: Policy) -> Policy:
 
 
 def _extended(own: object, default: Policy) -> object:
-    """A policy's own rules and then the default's; what is no list is left for validation to complain of."""
+    """Return a policy's own rules and then the default's; validation reports a value that is not a list."""
     return [*own, *default.rules] if isinstance(own, list) else own
 
 
@@ -106,7 +106,7 @@ def _plain_words(error: Mapping[str, Any]) -> str:
 
 
 def to_toml(policy: Policy) -> str:
-    """Print a policy as a file that `parse_policies` reads back as the same policy."""
+    """Return a policy as TOML that `parse_policies` reads back as the same policy."""
     head = [
         f"[policies.{policy.name}]",
         f"hold = {_toml_time(policy.hold)}",
@@ -147,7 +147,7 @@ def _toml(value: JsonValue) -> str:
         return "{ " + ", ".join(f"{_toml_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    # what JSON writes of the rest is TOML too, once the one control character that it leaves as it is is escaped
+    # JSON of the other values is TOML too, once DEL, the control character that JSON does not escape, is escaped
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

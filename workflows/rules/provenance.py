@@ -1,4 +1,4 @@
-"""Where the values of an action came from: the person's own words, an earlier step, or the model."""
+"""Provenance: the origin of each value of an action: the person's words, an earlier step, or the model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Source(StrEnum):
     STRANGERS = "strangers"
     MODEL = "model"
     KEY = "key"
-    """The person's name stands on it, but it came through an API key that may not decide. Nobody knows who typed it."""
+    """Requested in the person's name through an API key that may not decide, so it is unknown who typed it."""
 
     @classmethod
     def _missing_(cls, value: object) -> Source | None:
@@ -42,7 +42,7 @@ class Source(StrEnum):
 
 
 class Origin(BaseModel):
-    """Where one value of an action came from."""
+    """The origin of one value of an action."""
 
     path: str = Field(description="JSON pointer into the arguments")
     source: Source = Field(
@@ -54,10 +54,10 @@ class Origin(BaseModel):
     tool: str | None = None
     out_of: list[str] = Field(
         default_factory=list,
-        description="the steps before that one, as 's2 (email.read)', out of whose results strangers' words came into it; "
-        "of a text by the model without such words, the steps whose results it was made of",
+        description="earlier steps, as 's2 (email.read)', whose results brought strangers' words into it; for a text by "
+        "the model without such words, the steps whose results it was made from",
     )
-    trusted: bool = Field(description="false where strangers may have written it, or the model chose it by itself")
+    trusted: bool = Field(description="false if strangers may have written it, or the model made it up")
     through: str | None = Field(None, description="for 'key': through which, as in \"key 'notes app'\"")
 
 
@@ -70,10 +70,10 @@ class TypedValue(BaseModel):
 
 @dataclass(frozen=True)
 class Words:
-    """What was said in a run, and what was written into arguments.
+    """The person's messages of a run, and the values that they wrote into arguments.
 
-    Who spoke last has chosen what is done now. So what the person had typed before a message with a credential that may
-    not decide counts as asked with that credential: else it could have a mail of its own sent to an old address.
+    The last message decides what is done now. So what the person typed before a message with a credential that may not
+    decide counts as that credential's: otherwise the credential could send its own mail to an earlier address.
 
     Attributes:
         said: The person's messages, each with its credential.
@@ -86,16 +86,16 @@ class Words:
     typed_through: Sequence[TypedValue] = ()
 
     def in_person(self) -> str:
-        """What the person typed, in lower case."""
+        """Return what the person typed, in lower case."""
         return "\n".join(message.text for message in self.said[self._taken_over() :]).casefold()
 
     def _taken_over(self) -> int:
-        """How many messages there are up to the last one with a credential that may not decide."""
+        """Return the number of messages up to the last one with a credential that may not decide."""
         return max((place for place, said in enumerate(self.said, 1) if not decides(said.through)), default=0)
 
     @cached_property
     def _not_the_persons(self) -> list[tuple[str, Credential | None]]:
-        """The messages that count as asked with a credential that may not decide, in lower case, each with that one."""
+        """Return the messages that count as a credential's that may not decide, in lower case, each with that credential."""
         last = self._taken_over()
         taken_by = self.said[last - 1].through if last else None
         return [
@@ -103,26 +103,26 @@ class Words:
         ]
 
     def through(self, value: str) -> Credential | None:
-        """The credential, one that may not decide, with which a value came."""
+        """Return the credential that a value came with, if it may not decide; else None."""
         for text, credential in self._not_the_persons:
-            if _stands_in(value, text):
+            if _is_typed_in(value, text):
                 return credential
         return self.written_through(value)
 
     def written_through(self, value: str) -> Credential | None:
-        """The same, of whole values that were written into arguments, or chosen among several."""
+        """Return the same, of whole values that were written into arguments, or chosen among several."""
         return next((typed.through for typed in self.typed_through if typed.text == value), None)
 
 
 class Taint:
-    """Which parts of a run's results strangers may have written: by field, by the true values, and by what went in.
+    """Taint analysis: which parts of a run's results strangers may have written, by field, value and arguments.
 
-    A tool echoes: its own text is as trusted as its arguments. Data (numbers, dates, enumerations, ids) stay data whatever
-    went in. What went in in a turn of a chat that is forgotten by now counts as strangers'.
+    A tool may echo its arguments, so its own text is as trusted as they are. Data (numbers, dates, enumerations, ids) are
+    always trusted. Arguments from a dropped turn of a chat count as strangers'.
 
     Args:
         steps: All steps of the run by id.
-        results: What they returned, as far as they have.
+        results: Their results so far.
     """
 
     def __init__(self, steps: Mapping[str, BoundStep], results: Mapping[str, JsonValue]) -> None:
@@ -132,19 +132,19 @@ class Taint:
         self._echoes: dict[str, bool] = {}
 
     def strangers_in(self, step_id: str, path: str = "") -> bool:
-        """Whether any text at a place of a step's result may be strangers'."""
+        """Whether strangers may have written any text at a pointer of a step's result."""
         whose = self.whose(step_id, path)
         return Whose.STRANGERS in whose or (Whose.OWN in whose and self.echoes_strangers(step_id))
 
     def echoes_strangers(self, step_id: str) -> bool:
-        """Whether strangers' words went into a step's arguments, or an agent chose them after reading such."""
+        """Whether a step's arguments contain strangers' words, or an agent chose them after reading some."""
         step = self._steps[step_id]
         if step_id not in self._echoes:
             self._echoes[step_id] = step.steered or any(self.strangers_in(*used) for used in references(step.args))
         return self._echoes[step_id]
 
     def whose(self, step_id: str, path: str = "") -> frozenset[Whose]:
-        """Whose texts stand at a place of a step's result, its arguments aside; as if all were there while it has none."""
+        """Return whose texts a pointer of a step's result holds, ignoring its arguments; before it ran, all that it may hold."""
         if step_id not in self._steps:
             return frozenset({Whose.STRANGERS})
         if (step_id, path) not in self._whose:
@@ -157,17 +157,17 @@ class Taint:
             fields = fields_at(step.result_fields, pointer_parts(path))
             value = pointer(self._results[step.id], path)
         except LookupError:
-            yield other  # not there yet, or never
+            yield other  # no result yet, or never
             return
         yield from texts(value, fields, other=other)
 
     def without_strangers(self, step_id: str) -> JsonValue:
-        """A step's result with only those texts that no stranger can have written; None stands for the others."""
+        """Return a step's result with None in place of each text that strangers may have written."""
         allowed = {Whose.DATA} if self.echoes_strangers(step_id) else {Whose.DATA, Whose.OWN}
         return kept(self._results.get(step_id), self._steps[step_id].result_fields, allowed=frozenset(allowed))
 
     def out_of(self, step_id: str, seen: set[str] | None = None) -> Iterator[str]:
-        """The nearest steps before this one, as 's2 (email.read)', out of whose results strangers' words came into it."""
+        """Return the nearest earlier steps, as 's2 (email.read)', whose results brought strangers' words into this one."""
         seen = {step_id} if seen is None else seen
         for source, path in references(self._steps[step_id].args):
             if source not in self._steps or source in seen or not self.strangers_in(source, path):
@@ -179,7 +179,7 @@ class Taint:
                 yield from self.out_of(source, seen)
 
     def sources(self, step_id: str) -> list[str]:
-        """The steps whose results were used for this one, as 's1 (weather.forecast)'."""
+        """Return the steps whose results this one uses, as 's1 (weather.forecast)'."""
         used = dict.fromkeys(source for source, _ in references(self._steps[step_id].args))
         return [f"{source} ({self._steps[source].tool})" for source in used if source in self._steps]
 
@@ -193,15 +193,15 @@ def trace(
     known: Collection[str] = (),
     after_strangers: bool = False,
 ) -> list[Origin]:
-    """The origins of every referenced value of a step and of every value that decides where data goes.
+    """Return the origins of every referenced value of a step and of every value that decides where data goes.
 
     Args:
         step: The step with its arguments as planned, references unresolved.
         steps: All steps of the run by id.
-        words: What was said in the run, and written into arguments.
-        results: What the steps returned, as far as they have run.
-        known: Addresses that stand in results from the person's address book, in lower case.
-        after_strangers: An agent wrote the arguments after it had read strangers' words, so they count as theirs.
+        words: The person's messages and the values written into arguments.
+        results: The steps' results so far.
+        known: Addresses in results from the person's address book, in lower case.
+        after_strangers: Whether an agent wrote the arguments after reading strangers' words, so they count as theirs.
     """
     taint = Taint(steps, results)
     in_person = words.in_person()
@@ -215,7 +215,7 @@ def trace(
         for leaf, value in leaves(path, at(step.args, path)):
             if leaf not in found:
                 text = str(value).casefold()
-                theirs = text in words.typed or _stands_in(text, in_person)
+                theirs = text in words.typed or _is_typed_in(text, in_person)
                 found[leaf] = _written(leaf, text, theirs, words, known, after_strangers=after_strangers)
     return list(found.values())
 
@@ -223,7 +223,7 @@ def trace(
 def _given_back(
     origin: Origin, reference: JsonValue, results: Mapping[str, JsonValue], words: Words, in_person: str
 ) -> Origin:
-    """The origin of a referenced value; what a tool or a model only gives back came from whoever said it.
+    """Return the origin of a referenced value. A value that a tool or model only repeats keeps its first origin.
 
     So a key that may not decide gains nothing by first having its words written on a list, or into a text. What stands in
     the address book is trusted whoever names it, unless such a key has chosen it among several.
@@ -237,7 +237,7 @@ def _given_back(
         return origin
     given = {str(leaf).casefold() for _, leaf in leaves("", value)} - {""}
     for text in sorted(given):
-        theirs = text in words.typed or _stands_in(text, in_person)
+        theirs = text in words.typed or _is_typed_in(text, in_person)
         if not theirs and (credential := credential_of(text)):
             return origin.model_copy(update={"source": Source.KEY, "trusted": False, "through": credential.label})
     return origin
@@ -246,7 +246,7 @@ def _given_back(
 def _written(
     path: str, value: str, theirs: bool, words: Words, known: Collection[str], *, after_strangers: bool
 ) -> Origin:
-    """Whose a written value is. What the person typed or has in the address book is theirs, whoever repeats it."""
+    """Return the origin of a literal value. If the person typed it or has it in the address book, it is theirs."""
     if theirs:
         return Origin(path=path, source=Source.USER, trusted=True)
     if value in known and not words.written_through(value):
@@ -257,7 +257,7 @@ def _written(
 
 
 def addresses(result: JsonValue, fields: Collection[str]) -> Iterator[str]:
-    """Every text in a result at a field of one of these names, in lower case."""
+    """Yield every text in fields with these names of a result, in lower case."""
     if not fields:
         return
     if isinstance(result, dict):
@@ -273,14 +273,14 @@ def addresses(result: JsonValue, fields: Collection[str]) -> Iterator[str]:
 
 _BEFORE = r"""(?:(?<![^\s<(\[{"“«,;:])|(?<=\s'))"""
 _AFTER = r"""(?=[.!?:>)\]}"”»']*(?:[\s,;]|$))"""
-"""What may stand around a value that counts as typed. Everything else may be a part of an address, so that with
-`o'brien@example.com` only the whole is typed, and no `brien@example.com`."""
+"""Characters that may surround a value that counts as typed. Others may be a part of an address: in
+`o'brien@example.com` only the whole is typed, not `brien@example.com`."""
 
 
-def _stands_in(value: str, words: str) -> bool:
-    """Whether the person typed exactly this, and not something that only begins or ends like it.
+def _is_typed_in(value: str, words: str) -> bool:
+    """Whether the person typed exactly this, not something that begins or ends like it.
 
-    Found as plain text first: a long conversation against many values would take seconds by the expression alone.
+    It searches for plain text first, since the expression alone takes seconds on a long conversation with many values.
     """
     text = f" {words}"
     places = _places(value, text)
@@ -298,9 +298,9 @@ def _places(value: str, text: str) -> Iterator[int]:
 
 
 def describe(args: Mapping[str, JsonValue], results: Mapping[str, JsonValue]) -> dict[str, str]:
-    """By argument, what the thing is of which a referenced value is only a part: the event behind an `event_id`.
+    """Return by argument the thing that a referenced value is a part of, such as the event of an `event_id`.
 
-    Taken from the true result of the step that was referred to. It may hold the words of strangers and is only shown.
+    It comes from the referenced step's result, may contain strangers' words and is only shown.
     """
     found: dict[str, str] = {}
     for name, value in args.items():
@@ -312,7 +312,7 @@ def describe(args: Mapping[str, JsonValue], results: Mapping[str, JsonValue]) ->
 
 
 def _parent(reference: Mapping[str, JsonValue], results: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The plain fields beside the one that was taken, ids left out; none when the value is no object's field."""
+    """Return the plain sibling fields of a referenced value without ids; empty if it is not a field of an object."""
     path, _, last = str(reference.get("path") or "").rpartition("/")
     try:
         around = pointer(results[str(reference["$from"])], path)
@@ -336,7 +336,7 @@ def _references(path: str, value: JsonValue, steps: Mapping[str, BoundStep], tai
 
 
 def _origin_of(path: str, source: BoundStep, place: str, taint: Taint) -> Origin:
-    """Whose a referenced value is. What a model wrote from data without strangers' words says which data that were."""
+    """Return the origin of a referenced value; for a model's text without strangers' words it names the source steps."""
     if place.rpartition("/")[2] in source.annotations.known_destinations:
         whose, out_of = Source.CONTACTS, []
     elif taint.strangers_in(source.id, place):

@@ -1,6 +1,6 @@
-"""Which of two policies asks more, and which rules a grant may not stand in for. Pure.
+"""Compares policies by strictness, and finds rules that a grant may not replace. Pure.
 
-Both are decided on the side of asking: what cannot be shown from the rules alone counts as looser.
+Both err on the side of asking: what the rules alone do not prove counts as looser.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from workflows.rules.provenance import Origin, Source
 
 _UNKNOWN: dict[str, JsonValue] = {"$from": "-", "path": ""}
 _WORDS_ONLY = frozenset({"name", "because"})
-"""Fields of a rule that change nothing about what is decided."""
+"""Fields of a rule that do not affect the decision."""
 
 
 def is_at_least_as_strict(policy: Policy, than: Policy) -> bool:
-    """Whether everything that `than` asks or denies is asked as strictly, or denied, by `policy` too.
+    """Whether `policy` denies, or asks as strictly, everything that `than` asks or denies.
 
-    It is shown by comparing the rules: `policy` has those of `than`, in their order, perhaps without some that let pass.
-    Between them it may have rules that deny, and rules that ask as strictly as each later rule of `than`.
+    It compares the rules: `policy` has those of `than`, in their order, perhaps without some that allow. Between them it
+    may have rules that deny, and rules that ask as strictly as each later rule of `than`.
     """
     bounds = policy.hold >= than.hold and within(policy.run_budget, than.run_budget)
     return bounds and within(policy.day_budget, than.day_budget) and _rules_are_stricter(policy.rules, than.rules)
 
 
 def within(limits: Limits | None, most: Limits | None) -> bool:
-    """Whether limits let nothing be used that other limits do not."""
+    """Whether no limit is higher than the corresponding other limit."""
     for name, largest in (most.model_dump(exclude_none=True) if most else {}).items():
         own = getattr(limits, name) if limits else None
         if own is None or own > largest:
@@ -49,7 +49,7 @@ def _rules_are_stricter(rules: Sequence[Rule], than: Sequence[Rule]) -> bool:
             left = left[place + 1 :]
         elif not _is_harmless_before(rule, left):
             return False
-    # what is left would have come last, and what no rule speaks of is asked
+    # the rest would have come last, and what no rule matches is asked
     return all(rule.decide is Decision.AUTO or _is_plain(rule) for rule in left)
 
 
@@ -62,7 +62,7 @@ def _says(rule: Rule) -> dict[str, Any]:
 
 
 def _is_harmless_before(rule: Rule, later: Sequence[Rule]) -> bool:
-    """Whether a rule may take actions away from later ones and from the end, where everything is asked."""
+    """Whether a rule may precede these without making anything looser."""
     if rule.decide is not Decision.ASK:
         return rule.decide is Decision.DENY
     asking = [other for other in later if other.decide is Decision.ASK]
@@ -71,7 +71,7 @@ def _is_harmless_before(rule: Rule, later: Sequence[Rule]) -> bool:
 
 
 def asks_as_strictly(rule: Asking, than: Asking) -> bool:
-    """Whether nobody may decide, and no silence allows, what would not have been so under the other terms."""
+    """Whether no decider and no expiry is looser than under the other terms."""
     return (
         rule.approvers >= than.approvers
         and rule.not_the_requester >= than.not_the_requester
@@ -83,14 +83,14 @@ def asks_as_strictly(rule: Asking, than: Asking) -> bool:
 
 
 def _are_among(names: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether those who may decide are among those others; nobody named is the person whose run it is."""
+    """Whether everybody who may decide is among the others; an empty list means the owner."""
     if not names or not others:
         return not names and not others
     return ANYBODY in others or set(names) <= set(others)
 
 
 def _waits_as_long(rule: Asking, than: Asking) -> bool:
-    """Whether silence lets an action happen only where it would have anyway, and no sooner."""
+    """Whether expiry approves only what the other terms approve too, and no sooner."""
     if rule.at_expiry is not AtExpiry.ALLOW:
         return True
     allowed = than.at_expiry is AtExpiry.ALLOW
@@ -107,16 +107,16 @@ def rule_of_others(
     caller: str,
     also_for: Sequence[AlsoFor] = (),
 ) -> Rule | None:
-    """The first rule by which others than the caller alone decide about an action that a grant would cover.
+    """Return the first rule by which others than the caller alone decide about an action that a grant would cover.
 
     Args:
-        policy: Under which the actions would be asked about.
+        policy: Of the actions.
         scope: Which arguments the grant covers.
-        tool: That the grant is for.
+        tool: Of the grant.
         annotations: Of the tool.
         arguments: The names of all its arguments.
-        caller: Whose grant it is.
-        also_for: Which runs it counts for beside those asked for in person.
+        caller: The owner of the grant.
+        also_for: Which runs it covers besides those started in person.
     """
     actions = list(_actions(scope, tool, annotations, arguments, caller, also_for))
     for rule in policy.rules:
@@ -137,7 +137,7 @@ def _actions(
     caller: str,
     also_for: Sequence[AlsoFor],
 ) -> Iterator[Action]:
-    """The actions of a scope, one for each way in which they may differ; what is open in them is a reference."""
+    """Yield the actions of a scope, one for each way in which they may differ; unknown values are references."""
     args = _arguments(scope, arguments)
     given = [place for place in annotations.sensitive if place.split("/")[1] in args]
     scheduled = (False, True) if AlsoFor.SCHEDULES in also_for else (False,)
@@ -148,7 +148,7 @@ def _actions(
 
 
 def _arguments(scope: Scope, arguments: Sequence[str]) -> Mapping[str, JsonValue]:
-    """What is known of the arguments: one exact text, nothing, or something that is open."""
+    """Return the known arguments: an exact text, none, or a reference for an unknown value."""
     found: dict[str, JsonValue] = {} if scope.closed else {name: dict(_UNKNOWN) for name in arguments}
     for place, patterns in scope.args.items():
         name = place.split("/")[1].replace("~1", "/").replace("~0", "~")
@@ -163,7 +163,7 @@ def _arguments(scope: Scope, arguments: Sequence[str]) -> Mapping[str, JsonValue
 
 
 def _is_number(text: str) -> bool:
-    """Whether a text may stand for a number, which rules compare in another way."""
+    """Whether a text may be a number, which rules compare in another way."""
     try:
         float(text)
     except ValueError:

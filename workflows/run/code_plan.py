@@ -1,4 +1,4 @@
-"""The course of a plan in code: its typed calls as the steps that people see, and the view that every run has."""
+"""Runs a plan in code: its typed calls as steps that people see, and the view that every run has."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from workflows.messages import (
 from workflows.run.result import to_result
 from workflows.run.web_ui import current_details
 from workflows.steps.activity import run_activity, stop_if_cancelled
-from workflows.steps.unknown_outcome import DOUBTS
+from workflows.steps.unknown_outcome import UNKNOWN_OUTCOMES
 
 Argument = TypeVar("Argument", bound=BaseModel)
 Result = TypeVar("Result", bound=BaseModel)
 PATIENCE = 60.0
-"""Seconds that a step waits for a worker, unless its plan says otherwise: the others should not wait a day for it."""
+"""Seconds that a step waits for a worker, unless its plan says otherwise, so that the plan does not wait a day for it."""
 _SHOWN_BYTES = 2000
 
 
@@ -47,11 +47,11 @@ class StepFailed(ApplicationError):
 
 
 class CodePlanRun:
-    """What one plan in code has done so far.
+    """The steps and the view of one plan in code.
 
     Args:
-        message: What the run is called in lists.
-        owner: Whose run it is.
+        message: Title of the run in lists.
+        owner: Owner of the run.
     """
 
     def __init__(self, message: str, *, owner: str = "local") -> None:
@@ -82,11 +82,11 @@ class CodePlanRun:
             tool: The method of the contract, as in `Weather.forecast`.
             argument: Its argument.
             after: The steps whose results went into the argument, for people to see.
-            options: In place of the contract's own with a patience of `PATIENCE` seconds.
+            options: Instead of the contract's own with a patience of `PATIENCE` seconds.
 
         Raises:
             StepFailed: It failed for good, or no worker came in time.
-            ApplicationError: `NeedsConsent`: the tool does what a person must be asked about.
+            ApplicationError: `NeedsConsent`: the tool may need an approval.
         """
         name, result_type = _defined(tool)
         _refuse_consequences(name, _marks(tool)["annotations"])
@@ -114,11 +114,11 @@ class CodePlanRun:
         return result
 
     def notice(self, text: str) -> None:
-        """Tell the person something beside the answer."""
+        """Add a notice to the view."""
         self._notices = [*self._notices, text]
 
     async def finish(self, work: Awaitable[str]) -> dict[str, Any]:
-        """Carry the work out; its text is the answer. Returns the view as the run's result.
+        """Await the work; its text is the answer. Returns the view as the run's result.
 
         Raises:
             ApplicationError: The work failed; the error carries the view.
@@ -135,7 +135,7 @@ class CodePlanRun:
         return self._end(AssistantStatus.COMPLETED)
 
     def view(self) -> AssistantView:
-        """The run as people see it, in the same shape as every other."""
+        """Return the run as people see it, in the same shape as every other."""
         steps = list(self._steps.values())
         said = plain_conversation(self._message, self._reply)
         return AssistantView(
@@ -162,17 +162,20 @@ class CodePlanRun:
 
     def _done(self, step_id: str, result: BaseModel) -> None:
         if isinstance(usage := getattr(result, "usage", None), Usage):
-            self._notices = [*self._notices, *(told for told in usage.instead if told not in self._usage.instead)]
+            self._notices = [
+                *self._notices,
+                *(sentence for sentence in usage.instead if sentence not in self._usage.instead),
+            ]
             self._usage += usage
         self._set(step_id, status=StepStatus.COMPLETED, result=_json(result), finished_at=workflow.now())
 
     def _failed(self, step_id: str, error: StepError) -> StepFailed:
-        status = StepStatus.UNKNOWN if error.type in DOUBTS else StepStatus.FAILED
+        status = StepStatus.UNKNOWN if error.type in UNKNOWN_OUTCOMES else StepStatus.FAILED
         self._set(step_id, status=status, error=error, finished_at=workflow.now())
         return StepFailed(error)
 
     def _publish(self) -> None:
-        """Let lists and the Web UI see where the run stands; each change of the status is an event."""
+        """Publish the status to lists and the Web UI; each change of the status is an event."""
         if (status := self._now_status()) is not self._published:
             workflow.upsert_search_attributes([STATUS.value_set(status)])
             self._published = status
@@ -186,7 +189,7 @@ class CodePlanRun:
 
 
 def patient(tool: Callable[..., Any], **changes: Any) -> ToolOptions:
-    """A tool's own options with `PATIENCE` and other changes: how long a plan waits for whom is the plan's to say."""
+    """Return a tool's options with `PATIENCE` and these changes."""
     options: ToolOptions = _marks(tool)["options"]
     return options.model_copy(update={"patience": PATIENCE} | changes)
 
@@ -203,13 +206,13 @@ def _marks(tool: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _refuse_consequences(name: str, annotations: Annotations) -> None:
-    """A plan in code asks nobody, so it must not do what a person has to be asked about."""
+    """Raise `NeedsConsent` for a tool that may need an approval, since a plan in code cannot ask for one."""
     if not annotations.read_only and (annotations.open_world or annotations.destructive or annotations.sensitive):
         raise non_retryable("NeedsConsent", f"{name} needs a person's consent, which a plan in code cannot ask for")
 
 
 def _step(step_id: str, name: str, argument: BaseModel, after: Sequence[str]) -> StepView:
-    """A step as it begins. Long arguments are data of earlier steps, which the view has already."""
+    """Return the view of a step that starts, without long arguments: earlier steps in the view contain those data."""
     args = _json(argument)
     return StepView(
         id=step_id,

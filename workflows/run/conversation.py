@@ -1,4 +1,4 @@
-"""The conversation of a run: what was said, what waits to be read, and what of it a planner may see."""
+"""The conversation of a run: its messages, its inbox, and what of it a planner may see."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from retinue.conversation import Message, Role, Transcript
 from workflows.messages import ContinuedState, SendMessage
 
 MAX_KEYS = 300
-"""How many message keys are remembered, so that a message that is sent again is not read twice."""
+"""How many message keys are stored, so that a message that is sent again is not read twice."""
 MAX_WAITING = 200
 _WITHHELD = "(The answer is left out here, since strangers' words may stand in it. The person has read it.)"
 
 
 class Conversation:
-    """Messages in order, an inbox of those that were not read yet, and which of them the model's side knows.
+    """Messages in order, an inbox of unread ones, and how many the transcript already holds.
 
-    A message that a model wrote after it had read strangers' words is shown to people, and withheld from planners.
+    A message that a model wrote after reading strangers' words is shown to people and withheld from planners.
     """
 
     def __init__(
@@ -38,19 +38,19 @@ class Conversation:
         self._keys = list(continued.message_keys) if continued else []
 
     def receive(self, message: SendMessage) -> bool:
-        """Take a person's message; false when it was taken before."""
-        if self.took(message):
+        """Add a person's message to the inbox. Returns False if it was received before."""
+        if self.received(message):
             return False
         if message.key is not None:
             self._keys = [*self._keys[-MAX_KEYS + 1 :], f"{_digest(message.text)} {message.key}"]
         self._inbox.append(message)
         return True
 
-    def took(self, message: SendMessage) -> bool:
-        """Whether this message was taken before.
+    def received(self, message: SendMessage) -> bool:
+        """Whether this message was received before.
 
         Raises:
-            ValueError: Another message with its key was.
+            ValueError: Another message with its key was received.
         """
         digests = [known.partition(" ")[0] for known in self._keys if known.partition(" ")[2] == message.key]
         if digests and digests[-1] != _digest(message.text):
@@ -58,7 +58,7 @@ class Conversation:
         return bool(digests)
 
     def waiting(self) -> int:
-        """How many messages were not read yet."""
+        """Return the number of unread messages."""
         return len(self._inbox)
 
     def read(self, *, only: Callable[[SendMessage], bool] = lambda _: True) -> bool:
@@ -72,16 +72,16 @@ class Conversation:
         return True
 
     def say(self, text: str, *, withheld: bool = False) -> None:
-        """The assistant says something."""
+        """Add a message of the assistant."""
         words = {"role": Role.ASSISTANT, "text": text}
         self.messages.append(Message(**words, withheld=True) if withheld else Message(**words))
 
     def said(self) -> list[Message]:
-        """What the person said, with what credential."""
+        """Return the person's messages, each with its credential."""
         return [message for message in self.messages if message.role is Role.USER]
 
     def for_model(self) -> list[Message]:
-        """What a planner is told: all of it, or what is new since `told` where a transcript is kept."""
+        """Return the messages for a planner: all, or with a transcript only those that it does not hold yet."""
         new = self.messages[self._transcribed :] if self._key else self.messages
         return [
             Message(role=message.role, text=_WITHHELD if message.withheld else message.text)
@@ -91,16 +91,16 @@ class Conversation:
         ]
 
     def transcript(self) -> Transcript | None:
-        """Where the earlier conversation is kept; None for a task, whose few messages go along."""
+        """Return the transcript of the earlier conversation; None for a task, whose requests repeat its few messages."""
         return Transcript(key=self._key, length=self._transcribed) if self._key else None
 
-    def told(self) -> None:
-        """The model's side has kept everything that was said so far."""
+    def mark_transcribed(self) -> None:
+        """Record that the transcript holds all messages so far."""
         if self._key:
             self._transcribed = len(self.messages)
 
     def continued(self) -> dict[str, object]:
-        """What the next run of a chat must know, as fields of `ContinuedState`."""
+        """Return the fields of `ContinuedState` for the next run of a chat."""
         return {
             "messages": self.messages,
             "inbox": self._inbox,
@@ -110,7 +110,7 @@ class Conversation:
 
 
 def said_by_person(message: SendMessage) -> Message:
-    """A message as it stands in the conversation."""
+    """Return a person's message in the form that a conversation stores."""
     through = {"through": message.through} if message.through else {}
     return Message(role=Role.USER, text=message.text, **through)
 

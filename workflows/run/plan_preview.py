@@ -49,15 +49,15 @@ def card(
     words: Words,
     worst_case: Usage,
 ) -> PlanCard:
-    """Describe a plan by code: what leaves the house, what would be asked and why, what cannot be undone.
+    """Return the card of a plan: per step whether it reaches others, needs approval and why, and can be undone.
 
     Args:
         plan: The plan.
         earlier: The steps before it.
-        results: What those returned.
+        results: Of the earlier steps.
         consent: Judges the steps.
-        words: What was said in the run.
-        worst_case: What the model may use at most.
+        words: The person's messages and the values written into arguments.
+        worst_case: The model usage at most.
     """
     steps = {step.id: step for step in [*earlier, *plan.steps]}
 
@@ -68,7 +68,7 @@ def card(
 
 
 def model_calls_left(plan: BoundPlan, *, rounds: int, repairs: int) -> int:
-    """How many requests to models may follow at most: texts, agents' turns, further plans with repairs, the answer."""
+    """Return the maximum of further requests to models: texts, agents' turns, further plans with repairs, the answer."""
     own = sum(MAX_TURNS if step.agent else step.tool == "reasoning.compose" for step in plan.steps)
     return own + rounds * (1 + repairs) + 1
 
@@ -87,11 +87,11 @@ def _card_step(step: BoundStep, verdict: Verdict) -> CardStep:
 
 
 Things = Mapping[str, Mapping[str, Known]]
-"""By step, what is known of the ids in its arguments."""
+"""By step, what is known about the ids in its arguments."""
 
 
 async def look_up_all(plan: BoundPlan, *, number: int) -> Things:
-    """What the ids that stand in a plan stand for."""
+    """Look up the things that the ids in a plan refer to."""
     found = await asyncio.gather(
         *(look_up(step, step.args, key=f"plan-{number}.{step.id}.shown") for step in plan.steps)
     )
@@ -99,7 +99,7 @@ async def look_up_all(plan: BoundPlan, *, number: int) -> Things:
 
 
 def question(number: int, plan: BoundPlan, shown: PlanCard, things: Things) -> Question:
-    """The plan as something to decide: approve it, drop steps, edit arguments."""
+    """Return the question about a plan: approve it, drop steps or edit arguments."""
     return Question(
         id=f"ap-plan-{number}",
         kind=ApprovalKind.PLAN,
@@ -115,16 +115,16 @@ def question(number: int, plan: BoundPlan, shown: PlanCard, things: Things) -> Q
 
 
 def edited(plan: BoundPlan, args: Mapping[str, JsonValue]) -> BoundPlan:
-    """The plan as it was decided on."""
+    """Return the plan as the person decided it."""
     wanted = _wanted(plan, args)
     steps = [step.model_copy(update={"args": wanted[step.id]}) for step in plan.steps if step.id in wanted]
-    # what is left waits for what it now refers to, and for what it said it waits for
+    # a remaining step depends on what its new arguments refer to, and on its declared dependencies
     rewired = [step.model_copy(update={"depends_on": _needs(step, plan)}) for step in steps]
     return plan.model_copy(update={"steps": rewired})
 
 
 def typed(plan: BoundPlan, decided: BoundPlan) -> list[str]:
-    """The whole values that the person wrote into the arguments, in lower case."""
+    """Return the whole values that the person wrote into the arguments, in lower case."""
     before = {step.id: set(texts(step.args)) for step in plan.steps}
     return [text for step in decided.steps for text in texts(step.args) if text not in before[step.id]]
 
@@ -137,9 +137,9 @@ def _needs(step: BoundStep, plan: BoundPlan) -> list[str]:
 
 
 def _wanted(plan: BoundPlan, args: Mapping[str, JsonValue]) -> dict[str, dict[str, JsonValue]]:
-    """By step, the arguments that were decided on; a step named without any keeps its own."""
+    """Return by step the decided arguments; a step without arguments keeps its own."""
     steps = args["steps"]
-    assert isinstance(steps, list)  # the schema was checked
+    assert isinstance(steps, list)  # its schema was checked
     planned = {step.id: step.args for step in plan.steps}
     return {
         str(step["id"]): _object(step.get("args", planned.get(str(step["id"]))))
@@ -153,18 +153,18 @@ def _object(value: JsonValue) -> dict[str, JsonValue]:
 
 
 def _problems(plan: BoundPlan, args: Mapping[str, JsonValue]) -> Iterator[str]:
-    """What is wrong with an edited plan."""
+    """Yield what is wrong with an edited plan."""
     steps = args["steps"]
     assert isinstance(steps, list)
     known = {step.id: step for step in plan.steps}
     named = [step for step in steps if isinstance(step, dict)]
     ids = [str(step["id"]) for step in named]
     yield from (
-        f"there is no step {name!r}; a plan can lose steps here, not gain any" for name in ids if name not in known
+        f"there is no step {name!r}; you can remove steps, but not add any" for name in ids if name not in known
     )
     if not named:
-        yield "a plan without steps does nothing; reject it instead"
-    yield from (f"step {name} stands there twice" for name in {name for name in ids if ids.count(name) > 1})
+        yield "a plan needs at least one step; to run none, reject it"
+    yield from (f"step {name} occurs twice" for name in {name for name in ids if ids.count(name) > 1})
     for step in named:
         if str(step["id"]) in known:
             yield from _step_problems(known[str(step["id"])], step, set(known) - set(ids))
@@ -172,7 +172,7 @@ def _problems(plan: BoundPlan, args: Mapping[str, JsonValue]) -> Iterator[str]:
 
 def _step_problems(planned: BoundStep, wanted: Mapping[str, JsonValue], dropped: set[str]) -> Iterator[str]:
     if wanted.get("tool", planned.tool) != planned.tool:
-        yield f"step {planned.id} stays {planned.tool}; another tool needs another plan"
+        yield f"step {planned.id} must keep its tool {planned.tool}"
     args = _object(wanted.get("args", planned.args))
     if planned.args_schema:
         yield from (f"step {planned.id}: {problem}" for problem in check_args(args, planned.args_schema))
@@ -181,13 +181,13 @@ def _step_problems(planned: BoundStep, wanted: Mapping[str, JsonValue], dropped:
     )
     before = {source for source, _ in references(planned.args)}
     now = {source for source, _ in references(args)}
-    yield from (f"step {planned.id}: refer only to what it referred to before, not {name}" for name in now - before)
+    yield from (f"step {planned.id}: it may not newly refer to {name}" for name in now - before)
     said = set(planned.depends_on) - before
     yield from (f"step {planned.id} needs {name}; drop both or neither" for name in sorted((now | said) & dropped))
 
 
 def texts(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
-    """Every text inside arguments, references left out, in lower case as values are compared."""
+    """Yield every text inside arguments except references, in lower case."""
     if isinstance(value, str):
         yield value.casefold()
     elif isinstance(value, Mapping) and "$from" not in value:
@@ -199,24 +199,24 @@ def texts(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
 
 
 def _text(plan: BoundPlan, shown: PlanCard, things: Things) -> str:
-    told = {step.id: step for step in shown.steps}
-    lines = (line for step in plan.steps for line in _lines(step, told[step.id], things.get(step.id, {})))
+    cards = {step.id: step for step in shown.steps}
+    lines = (line for step in plan.steps for line in _lines(step, cards[step.id], things.get(step.id, {})))
     return "\n".join(["Run this plan", *lines])
 
 
-def _lines(step: BoundStep, told: CardStep, things: Mapping[str, Known]) -> Iterator[str]:
+def _lines(step: BoundStep, shown: CardStep, things: Mapping[str, Known]) -> Iterator[str]:
     subject = Subject(schema=step.args_schema or {}, sensitive=step.annotations.sensitive, things=things)
     after = f", after {', '.join(step.depends_on)}" if step.depends_on else ""
-    yield f"{step.id} ({told.agent}{after}):"
+    yield f"{step.id} ({shown.agent}{after}):"
     yield "\n".join(f"    {line}" for line in rendered(safe(step.title), card_of(step.args, subject)).splitlines())
     yield from (
         f"    IT WILL NOT RUN: {problem}." for problem in refused_destinations(step.args, step.annotations.sensitive)
     )
-    if told.external:
-        yield "    It leaves the house."
-    if not told.can_be_undone:
+    if shown.external:
+        yield "    It reaches other people or systems."
+    if not shown.can_be_undone:
         yield "    It cannot be undone."
-    if told.denied:
-        yield f"    The policy forbids it: {'; '.join(told.asks)}."
-    elif told.asks:
-        yield f"    You will be asked before it, because {' and '.join(told.asks)}."
+    if shown.denied:
+        yield f"    The policy forbids it: {'; '.join(shown.asks)}."
+    elif shown.asks:
+        yield f"    You will be asked before it, because {' and '.join(shown.asks)}."

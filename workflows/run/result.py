@@ -1,4 +1,4 @@
-"""A run's result: its view without what the run's own history holds, so that an ended run is read without a worker."""
+"""A run's result: its view without what the history contains, so that an ended run can be read without a worker."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from workflows.messages import AssistantView, StepView, plain_conversation
 
 MAX_RECORDED_BYTES = 128 * 1024
 _IN_HISTORY = {"plan": {"steps": {"__all__": {"result", "started_at"}}}}
-"""Whoever reads the result reads these from the events that brought them."""
+"""The reader of the result takes these from the history's events."""
 
 
 def to_result(view: AssistantView) -> dict[str, Any]:
-    """The view as a run's result. A huge one is only named; it is queried instead."""
+    """Return the view as a run's result; of a huge view only its name, so that it is queried instead."""
     content = view.model_dump(mode="json", exclude_defaults=True, exclude=_IN_HISTORY)
     for step in view.plan.steps if view.plan else []:
         if _is_in_no_event(step):
@@ -28,5 +28,5 @@ def to_result(view: AssistantView) -> dict[str, Any]:
 
 
 def _is_in_no_event(step: StepView) -> bool:
-    """Whether no activity of this run brought its result: the run that was forked, an agent's child run, a choice, a ledger."""
+    """Whether the step's result comes from no activity of this run, but from a fork, a child run, a choice or a ledger."""
     return step.reused_from is not None or step.picked or step.looked_up or step.tool.endswith(f".{AGENT_VERB}")

@@ -1,6 +1,6 @@
-"""How a run presents itself in the Temporal Web UI: static summary and details, and the current details as Markdown.
+"""A run's texts in the Temporal Web UI: static summary and details, and the current details as Markdown.
 
-It is rendered at each change of a run, in the workflow: pure, and no more than a line or two for each step.
+The workflow renders them at each change of a run, so they are pure and short: one or two lines per step.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from workflows.rules.policy import ANYBODY
 
 _WIDTH = 58
 _MOST = 4000
-"""Characters of one text. Wrapping takes CPU, many may wait at once, and all is rendered at each change of a run."""
-_UNDONE = {"undone": "taken back", "impossible": "**cannot be taken back**", "pending": "still to be taken back"}
-_ASKED = {ApprovalKind.BUDGET: "Used up:", ApprovalKind.REPEAT: "In the dark:"}
+"""Characters of one text. Wrapping takes CPU, many approvals may be pending, and each change of a run renders all."""
+_UNDONE = {"undone": "undone", "impossible": "**cannot be undone**", "pending": "still to be undone"}
+_ASKED = {ApprovalKind.BUDGET: "Used up:", ApprovalKind.REPEAT: "Outcome unknown:"}
 _MARKS = {
     StepStatus.COMPLETED: "done",
     StepStatus.RUNNING: "running",
     StepStatus.PENDING: "waits for others",
     StepStatus.AWAITING_APPROVAL: "**WAITS FOR YOUR APPROVAL**",
     StepStatus.AWAITING_WORKER: "**waits: no worker of this capability has taken it yet**",
-    StepStatus.UNDONE: "taken back",
+    StepStatus.UNDONE: "undone",
 }
 
 
 def static_summary(message: str) -> str:
-    """One line for lists of runs."""
+    """Return one line for lists of runs."""
     return safe_line(message, 120)
 
 
 def static_details(message: str, *, owner: str, timezone: str) -> str:
-    """Whose run it is, and the whole request where the summary had to cut it."""
+    """Return the owner, and the whole request if the summary cuts it."""
     whole = [] if static_summary(message) == message else _fence(message)
     return "\n".join([f"An assistant of **{owner}**, time zone {timezone}.", *whole])
 
 
 def current_details(view: AssistantView) -> str:
-    """The plan and what waits for a person, as Markdown. What people and strangers wrote stands in code blocks only."""
+    """Return the plan and what waits for a person, as Markdown. Texts of people and strangers are in code blocks only."""
     return "\n".join(_lines(view))
 
 
@@ -68,7 +68,7 @@ def _lines(view: AssistantView) -> Iterator[str]:
     if view.plan and view.plan.steps:
         yield from ("", "### Plan", *map(_step, in_order(view.plan.steps)))
     if view.undo:
-        yield from ("", "### Taken back", *map(_undone, view.undo))
+        yield from ("", "### Undone", *map(_undone, view.undo))
     if view.error:
         yield from ("", f"### What went wrong: {view.error.type}", *_fence(view.error.message))
     if view.reply:
@@ -83,22 +83,22 @@ def _approval(workflow_id: str, approval: ApprovalView) -> Iterator[str]:
         yield from _fence(below)
     yield from _terms(approval)
     yield "To approve (or use `reject` in place of `approve`):"
-    # what is there to be copied is not wrapped: a line break inside would spoil it
+    # texts to copy are not wrapped: a line break would spoil them
     yield from ("```text", f"bin/retinue approve {workflow_id} {approval.id}", "```")
     if approval.by or approval.approvers > 1:
-        return  # a signal proves nobody's name
+        return  # a signal proves no identity
     yield "or by a signal: *More Actions*, *Send a Signal*, name `approve`, input:"
     yield from ("```json", f'{{"approval_id": "{approval.id}",', f' "args_hash": "{approval.args_hash}"}}', "```")
 
 
 def _terms(approval: ApprovalView) -> Iterator[str]:
-    """Who must and may decide, and until when."""
+    """Yield who must and may decide, and until when."""
     if approval.approvers > 1:
         named = f" ({', '.join(_code(vote.by) for vote in approval.votes)})" if approval.votes else ""
         yield f"{len(approval.votes)} of {approval.approvers} people have approved{named}."
     if approval.by:
         who = "anybody" if ANYBODY in approval.by else ", ".join(map(_code, approval.by))
-        yield f"May decide: {who}{', but not whoever asked' if approval.not_the_requester else ''}."
+        yield f"May decide: {who}{', but not the requester' if approval.not_the_requester else ''}."
     if approval.expires_at and approval.overdue:
         yield f"**Overdue** since {_clock(approval.expires_at)}."
     elif approval.expires_at:
@@ -129,10 +129,10 @@ def _mark(step: StepView) -> str:
 
 
 def _note(step: StepView) -> str:
-    """How an effect was allowed, and which run did it."""
+    """Return how an effect was allowed, and which run did it."""
     parts = [_allowed(step.consent)] if step.consent and step.status is StepStatus.COMPLETED else []
     if step.reused_from:
-        parts.append(f"by run {_code(step.reused_from)}")
+        parts.append(f"by assistant {_code(step.reused_from)}")
     return f" ({', '.join(parts)})" if parts else ""
 
 
@@ -151,12 +151,12 @@ def _clock(moment: datetime) -> str:
 
 
 def _code(name: str) -> str:
-    """A name that somebody chose, as a code span that it cannot leave."""
+    """Return an untrusted name as a code span that it cannot break."""
     return f"`{' '.join(name.replace('`', chr(39)).split())}`"
 
 
 def _fence(text: str, *, most: int = _MOST) -> list[str]:
-    """A code block that its content cannot close, wrapped so that nothing hides beyond the page's edge."""
+    """Return a code block that its content cannot close, wrapped so that nothing is hidden beyond the page's edge."""
     shown = safe_excerpt(text, most)
     lines = [part for line in shown.replace("```", "'''").splitlines() for part in _wrapped(line)]
     return ["```text", *lines, "```"]

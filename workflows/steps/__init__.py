@@ -1,1 +1,1 @@
-"""Doing the plan: activities, delegation, records, progress, failures, compensation."""
+"""Runs the steps of a plan: activities, delegation, records, progress, unknown outcomes."""

@@ -1,4 +1,4 @@
-"""Scheduling one activity so that a missing worker, or a worker's broken database, is seen, waited for, and never silent."""
+"""Runs one activity; shows and waits for a missing worker or a worker's broken database."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ This is a schedule-to-start timeout rather than a timer, since it costs no histo
 """
 
 NEXT_LOOK = 10.0
-"""Seconds until a step that only workers of an older version took is scheduled again."""
+"""Seconds until a step that a worker of an older version took is scheduled again."""
 
 
 STORE_ERRORS = frozenset({StoreUnavailable.__name__, StoreLost.__name__, OutcomeNotRecorded.__name__})
-"""Errors of a worker whose own database is full, read-only or away, and may work again."""
+"""Transient errors of a worker whose own database is full, read-only or unavailable."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Why an activity waits."""
+    """Why an activity waits for its worker."""
 
-    begun: bool = False
-    """An earlier attempt may have acted."""
+    attempted: bool = False
+    """Whether an earlier attempt may have acted."""
     reason: str = ""
-    """What is wrong with the worker's own database; empty where no worker takes it."""
+    """What is wrong with the worker's own database; empty if no worker takes the activity."""
 
 
 async def run_activity(
@@ -50,26 +50,26 @@ async def run_activity(
     on_waiting: Callable[[Waiting], None] | None = None,
     result_type: type | None = None,
 ) -> Any:
-    """Run an activity by name; when no worker that can do it takes it at first, say so by `on_waiting` and go on waiting.
+    """Run an activity by name. While no capable worker takes it, call `on_waiting` and wait.
 
-    The same where its worker's database does not work after all attempts of the tool's options.
+    It also waits while its worker's database does not work after all attempts of the tool's options.
 
-    The same `activity_id` is used again, so that the effect's key stays the same even when an earlier attempt was lost
-    with its worker.
+    Each schedule uses the same `activity_id`, so that the effect keeps its key even if a worker was lost with an earlier
+    attempt.
 
     Args:
         name: Of the activity's type.
-        argument: Its only one.
+        argument: Its only argument.
         task_queue: That its workers poll.
         options: How it is scheduled.
-        activity_id: Of the step, where there is one.
+        activity_id: Of the step, if any.
         summary: For the Web UI.
-        on_waiting: Told that it waits, and for what.
-        result_type: What is returned.
+        on_waiting: Called when it begins to wait, with the reason.
+        result_type: Of the result.
 
     Raises:
         asyncio.CancelledError: The run was cancelled and the activity has stopped.
-        ActivityError: It failed for good, or no worker that can do it came within the tool's `patience`.
+        ActivityError: It failed for good, or no capable worker took it within the tool's `patience`.
     """
     waits = [FIRST_WAIT, options.patience] if options.patience > FIRST_WAIT else [options.patience]
     waiting = Waiting()
@@ -99,9 +99,9 @@ async def run_activity(
             goes_on = of_another_version or for_store or bool(reason)
             if not goes_on and (len(waits) == 1 or not found_no_worker(error)):
                 raise
-            waiting = Waiting(begun=waiting.begun or was_begun(error), reason=reason)
+            waiting = Waiting(attempted=waiting.attempted or may_have_acted(error), reason=reason)
         if for_store and not waiting.reason:
-            continue  # as usual again: the database works, or is away once more
+            continue  # schedule with the tool's own options again, whether or not the database works
         if on_waiting:
             on_waiting(waiting)
         if of_another_version:
@@ -126,20 +126,20 @@ def stop_if_cancelled() -> None:
 
 
 def store_problem(error: ActivityError) -> str:
-    """What is wrong with the database of the worker that did not do it; empty where something else went wrong."""
+    """Return what is wrong with the database of the worker that failed; empty for other failures."""
     cause = error.cause
     return cause.message if isinstance(cause, ApplicationError) and cause.type in STORE_ERRORS else ""
 
 
 def found_another_version(error: ActivityError) -> bool:
-    """Whether only workers of a version without this tool took it. A new one is being rolled out, or was taken back."""
+    """Whether a worker of a version without this tool took it, as during a rollout or rollback."""
     return isinstance(error.cause, ApplicationError) and error.cause.type == NotServedHere.__name__
 
 
-def was_begun(error: ActivityError) -> bool:
+def may_have_acted(error: ActivityError) -> bool:
     """Return whether an attempt may have acted before the step had to wait.
 
-    Of a missing worker that is known since the server keeps what an attempt before failed with.
+    For a missing worker the server keeps the failure of the previous attempt, which tells.
     """
     if isinstance(error.cause, ApplicationError):
         return error.cause.type == OutcomeNotRecorded.__name__

@@ -1,4 +1,4 @@
-"""A goal in the hands of a capability's own agent, seen from the run that delegated it."""
+"""Delegation: the parent run's side of a goal that a capability's own agent works on."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from workflows.steps.activity import stop_if_cancelled
 
 AGENT_TYPE = "MicroAgentWorkflow"
 MAX_TURNS = 8
-"""How often an agent may think about one goal; in the last turn it must answer."""
+"""How many turns an agent has for one goal; in the last turn it must answer."""
 MAX_CALLS = 8
-"""How many calls an agent may wish for in one turn."""
+"""How many calls an agent may request in one turn."""
 _PROBLEMS = 5
-"""Problems of a call that are told."""
+"""Problems of a call that are reported."""
 _REQUESTS = 2
-"""To the model in one turn at most: one, and one more where its calls could not be read."""
+"""Requests to the model in one turn at most: one, and one more if its calls could not be read."""
 
 
 @dataclass(frozen=True)
 class DelegationContext:
-    """What a delegation needs of the run: to have calls performed, to use the model, to say that it waits."""
+    """What a delegation needs from the run: performing calls, using the model, reporting that it waits."""
 
     perform: Callable[[Sequence[BoundStep]], Awaitable[list[CallOutcome]]]
     says_strangers: Callable[[str], bool]
-    """Whether what came of a call may hold the words of strangers."""
+    """Whether the outcome of a call may contain strangers' words."""
     reserve: ReserveBudget
     on_usage: Callable[[Usage, int], None]
     on_waiting: Callable[[str], None]
@@ -45,10 +45,10 @@ class DelegationContext:
 
 
 class Delegation:
-    """Runs the agent's loop turn by turn, makes steps of its wishes, and remembers whether it has read strangers' words.
+    """Runs the agent's loop turn by turn, makes steps of its calls, and tracks whether it has read strangers' words.
 
-    Nothing in a wish is believed: its tool is looked up in the registry, and the step that comes of it is judged like
-    any other.
+    Model output is never trusted: the tool of each call is looked up in the registry, and its step is judged like any
+    other.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Delegation:
         self._count = 0
 
     async def run(self) -> JsonValue:
-        """Let the agent work until it has an answer.
+        """Run the agent until it has an answer.
 
         Raises:
-            ApplicationError: The capability is unknown now, or the registry does not answer.
+            ApplicationError: The capability is unknown, or the registry does not answer.
             ChildWorkflowError: The agent failed.
             BudgetStopped: The budget is used up and the person chose to stop.
         """
@@ -82,12 +82,12 @@ class Delegation:
     async def _tools(self) -> dict[str, lookups.FoundTool]:
         found = await lookups.agent(self._step.capability)
         if not found:
-            reason = "the registry does not answer" if found is None else "it announces no tools any more"
+            reason = "the registry does not answer" if found is None else "it is not registered any more"
             raise ApplicationError(f"the agent of {self._step.capability} cannot work: {reason}", type="NoAgent")
         return {tool.spec.name: tool for tool in found}
 
     async def _think(self, turn: int, transcript: Transcript, outcomes: list[CallOutcome]) -> ConverseResult:
-        """One turn in a child workflow; a second, patient one where the first found no worker."""
+        """Run one turn in a child workflow; a second, patient one if the first found no worker."""
         await self._context.reserve(requests=_REQUESTS, tokens=0, cost=0)
         start = StartMicroAgent(
             agent=self._step.capability,
@@ -107,7 +107,7 @@ class Delegation:
                 answer = await self._child(f"{name}/waited", start.model_copy(update={"patient": True}))
                 self._context.on_working(self._step.id)
         except ChildWorkflowError as error:
-            # where it does not tell what it used, it counts as all that was set aside
+            # usage is unknown; charge the full reservation
             self._context.on_usage(used_by(error) or Usage(requests=_REQUESTS), _REQUESTS)
             stop_if_cancelled()
             raise
@@ -127,7 +127,7 @@ class Delegation:
         return answer
 
     async def _outcomes(self, calls: Sequence[ToolCall], tools: dict[str, lookups.FoundTool]) -> list[CallOutcome]:
-        """What came of each call, in their order; those that cannot be steps are answered with what is wrong."""
+        """Return the outcome of each call in order; for an invalid call the outcome says what is wrong."""
         outcomes: dict[str, CallOutcome] = {}
         steps: dict[str, BoundStep] = {}
         for call in calls:
@@ -138,13 +138,13 @@ class Delegation:
         done = await self._context.perform(list(steps.values())) if steps else []
         for call_id, outcome in zip(steps, done, strict=True):
             outcomes[call_id] = outcome.model_copy(update={"call_id": call_id})
-        # from here on everything that the agent says counts as strangers' words
+        # from here on all output of the agent counts as strangers' words
         self._after_strangers |= any(self._context.says_strangers(step.id) for step in steps.values())
         return [outcomes[call.call_id] for call in calls]
 
     def _bound(self, call: ToolCall, tool: lookups.FoundTool) -> BoundStep:
         self._count += 1
-        # its id is longer than a planner's may be, so it is not checked as one
+        # its id is longer than a planner's may be, so it is not validated
         wanted = PlanStep.model_construct(
             id=f"{self._step.id}.{self._count}", tool=call.tool, args=call.args, depends_on=[], why=""
         )
@@ -156,5 +156,5 @@ def _problem(call: ToolCall, tools: dict[str, lookups.FoundTool]) -> str | None:
     if call.tool not in tools:
         return f"you have no tool {call.tool!r}; you have {', '.join(sorted(tools))}"
     if any(references(call.args)):
-        return "write the values themselves; there are no references here"
+        return "write the values themselves; references are not possible here"
     return "; ".join(islice(check_args(call.args, tools[call.tool].spec.args_schema), _PROBLEMS)) or None

@@ -1,4 +1,4 @@
-"""Running plans: every step whose dependencies are done starts at once, on its capability's own queue."""
+"""Runs plans: every step whose dependencies are done starts at once, on its capability's own queue."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from workflows.rules.destinations import refused_destinations
 from workflows.rules.disambiguation import Choice, Option, open_choice
 from workflows.rules.provenance import Taint, Words, addresses, describe, trace
 from workflows.steps import records
-from workflows.steps.activity import Waiting, run_activity, was_begun
+from workflows.steps.activity import Waiting, may_have_acted, run_activity
 from workflows.steps.delegation import Delegation, DelegationContext
 from workflows.steps.nothing_found import nothing_found
 from workflows.steps.progress import error_is_ours, progress
@@ -46,52 +46,52 @@ from workflows.steps.unknown_outcome import is_outcome_unknown, query_effect, ru
 _REPORTS_BYTES = 200_000
 _MAX_ARGS_BYTES = 128 * 1024
 _PROBLEMS = 5
-"""Problems of a call that are told; finding all of them may take long."""
+"""Problems of a call that are reported; finding all of them may take long."""
 _AFTER_THE_EFFECT = frozenset({"ResultTooLarge", "InternalError"})
 _MANY = 20
-"""Steps that run at once, from which on their results are gathered."""
+"""The number of concurrent steps from which on results are debounced."""
 _OPEN = frozenset({StepStatus.PENDING, StepStatus.AWAITING_APPROVAL, StepStatus.AWAITING_WORKER, StepStatus.RUNNING})
 _SETBACKS = frozenset({StepStatus.FAILED, StepStatus.REJECTED})
 _HOPELESS = frozenset({"NoWorker", "ChosenToFail", "BudgetStopped"})
-"""Errors that another plan would only meet again."""
+"""Errors that another plan would meet again."""
 NOTHING_FOUND = "NothingFound"
-"""Ends a step that needs what a look-up did not find. It is no failure, and another plan may look elsewhere."""
+"""Error type of a step that needs what a look-up did not find. It is no failure; another plan may look elsewhere."""
 _ROUNDS_TO_ARRIVE = 8
-"""Rounds of the event loop within which a result reaches its step. One that comes in the same workflow task as the
-cancellation would else be lost: temporalio 1.35 raises `CancelledError` where such an activity is awaited, and an effect
-that was done would be shown as cancelled. There one round is enough; more cost nothing."""
+"""Rounds of the event loop within which a result reaches its step. A result in the same workflow task as the
+cancellation would otherwise be lost: temporalio 1.35 raises `CancelledError` where such an activity is awaited, and an
+effect that was done would be shown as cancelled. One round is enough there; more cost nothing."""
 _MODEL_USE: Mapping[str, float] = {"requests": 1, "tokens": 0, "cost": 0}
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What an execution needs of the run around it."""
+    """What an execution needs from its run."""
 
     consent: Consent
     reserve: ReserveBudget
     words: Callable[[], Words]
     on_change: Callable[[], None]
     on_usage: Callable[[Usage, int], None]
-    """Takes what a model used, and how many requests of it were counted beforehand."""
+    """Takes a model's usage, and how many of its requests were reserved."""
     on_stop: Callable[[], None]
     choose: Callable[[Choice], Awaitable[Option | None]]
-    """Asks the person which of several is meant; None when it stays open."""
+    """Asks the person which of several is meant; None if they choose none."""
     timezone: str
 
 
 @dataclass
 class StepRun:
-    """One step of a run and what became of it.
+    """One step of a run and its state.
 
     Args:
         step: As planned.
         view: As people see it.
-        result: What it returned, where it has.
-        has_result: Whether it has returned: null is a result, too.
-        task: What runs it now.
-        choice: What the person chose about it while no worker took it.
-        doubt: Why it may have happened although it has not reported.
-        begun: Whether an attempt ran before its worker was lost.
+        result: Its result, if any.
+        has_result: Whether it has a result, since null is one too.
+        task: Runs it now.
+        choice: The person's choice while no worker took it.
+        unknown: Why its outcome is unknown, if it is.
+        attempted: Whether an attempt ran before its worker was lost.
         key: The id of its latest activity.
     """
 
@@ -101,13 +101,13 @@ class StepRun:
     has_result: bool = False
     task: asyncio.Task[None] | None = None
     choice: WorkerChoice | None = None
-    doubt: StepError | None = None
-    begun: bool = False
+    unknown: StepError | None = None
+    attempted: bool = False
     key: str = ""
 
 
 class Execution:
-    """The steps of a run, what became of each, and the loop that advances them."""
+    """The steps of a run, their states, and the loop that advances them."""
 
     def __init__(self, context: RunContext, kept: Sequence[KeptStep] = ()) -> None:
         self._context = context
@@ -138,7 +138,7 @@ class Execution:
         self._settle(step, kept.args)
 
     def begin_turn(self) -> None:
-        """A new message is worked on: of the turns before, only the last one's finished steps can be referred to."""
+        """Begin a turn for a new message; only the last turn's finished steps can be referred to."""
         turn = set(self._turn)
         self._runs = {
             step_id: run
@@ -146,10 +146,10 @@ class Execution:
             if step_id in turn and run.view.status is StepStatus.COMPLETED
         }
         self._turn = []
-        self._settled = {}  # what was done or rejected before may be wanted again by a new message
+        self._settled = {}  # a new message may request again what was done or rejected
 
     async def run(self, plan: BoundPlan) -> None:
-        """Add a plan's steps and run them to their end; a failing step never raises here."""
+        """Add a plan's steps and run them to their end; a failed step does not raise."""
         self._round = [step.id for step in plan.steps]
         for step in plan.steps:
             self._add(step)
@@ -178,7 +178,7 @@ class Execution:
         return [self._runs[step_id] for step_id in self._turn]
 
     def _advance(self) -> bool:
-        """Start what can start and skip what cannot any more; whether anything runs then."""
+        """Start the steps that can start and skip those that never can. Returns whether any step runs."""
         self._skip_what_cannot_run()
         for run in self._ready():
             run.task = asyncio.create_task(self._run_step(run.step))
@@ -201,7 +201,7 @@ class Execution:
                 task.result()  # a bug in our own code must surface, not vanish with its task
 
     def _skip_what_cannot_run(self) -> None:
-        """A step whose dependency ended without a result never runs; that holds for what depends on it in turn."""
+        """Skip each step with a dependency that ended without a result, transitively."""
         while lost := self._newly_lost():
             for step_id, other in lost.items():
                 reason = f"it needs step {other}, which was {self._runs[other].view.status}"
@@ -239,22 +239,22 @@ class Execution:
             self._end_as_chosen(step)
 
     def _end_broken(self, step: BoundStep, error: BrokenReference) -> None:
-        """A step whose reference leads nowhere. Where a look-up found nothing, that is its answer and no failure."""
+        """End a step with an unresolvable reference: skipped if a look-up found nothing, else failed."""
         if missing := nothing_found(step, self._plan(), self.results(), workflow.now()):
             self._end(step, StepStatus.SKIPPED, StepError(type=NOTHING_FOUND, message=missing))
         else:
             self._fail(step, explain(error, who=step.tool))
 
     async def _make_clear(self, step: BoundStep) -> None:
-        """Have the person say which is meant where an earlier step found several; one question at a time."""
+        """Ask the person which is meant if an earlier step found several; one question at a time."""
         while self._open_choice(step):
             async with self._asking:
-                # Another step may have asked the same meanwhile.
+                # another step may have asked the same question meanwhile
                 if (choice := self._open_choice(step)) is None:
                     continue
                 option = await self._context.choose(choice)
                 if option is None:
-                    raise Ambiguous("several fit, and it stayed open which one is meant")
+                    raise Ambiguous("several matches, and none was chosen")
                 self._settle_choice(choice, option)
 
     def _open_choice(self, step: BoundStep) -> Choice | None:
@@ -272,18 +272,18 @@ class Execution:
         self._set(choice.step_id, result=result, picked=True)
 
     async def _call(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
-        """One tool call, from its resolved arguments to its result."""
+        """Make one tool call, from its resolved arguments to its result."""
         if problems := list(_problems(step, args)):
             self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems)))
             return
         self._set(step.id, args=args)
         self._refuse_a_repeat(step, args)
-        wish = self._wish(step, args)
-        cleared = await self._cleared(wish)
+        action = self._wish(step, args)
+        cleared = await self._cleared(action)
         await self._context.reserve(steps=1, tool_calls=1, **(_MODEL_USE if step.capability == Reasoning.name else {}))
         if cleared.hold:
             await self._hold(step, cleared.hold)
-        await self._perform(replace(wish, args=cleared.args))
+        await self._perform(replace(action, args=cleared.args))
 
     def _wish(self, step: BoundStep, args: dict[str, JsonValue]) -> ProposedAction:
         context = self._context
@@ -298,17 +298,17 @@ class Execution:
         about = describe(step.args, self.results())
         return ProposedAction(step, args, origins, about, step.steered)
 
-    async def _cleared(self, wish: ProposedAction) -> Authorization:
-        step = wish.step
+    async def _cleared(self, action: ProposedAction) -> Authorization:
+        step = action.step
         cleared = await self._context.consent.clear(
-            wish, on_asking=lambda: self._set(step.id, status=StepStatus.AWAITING_APPROVAL)
+            action, on_asking=lambda: self._set(step.id, status=StepStatus.AWAITING_APPROVAL)
         )
         if not step.annotations.read_only:
             self._set(step.id, consent=cleared.consent)
         return cleared
 
     def _known_addresses(self) -> set[str]:
-        """Every address that the person's own contacts gave in this run."""
+        """Return every address that the person's contacts returned in this run."""
         return {
             address
             for run in self._runs.values()
@@ -317,13 +317,15 @@ class Execution:
         }
 
     def _refuse_a_repeat(self, step: BoundStep, args: Mapping[str, JsonValue]) -> None:
-        """A later round, or an agent in its loop, may not do again what was done, nor ask again what was rejected."""
+        """Deny a call that was already done or rejected and that a later round or an agent requests again."""
         earlier = self._settled.get((step.tool, args_hash(args)))
         again = earlier is not None and (earlier not in self._round or self._runs[step.id].view.parent is not None)
         if again and not step.annotations.read_only:
-            raise ActionDenied("Repeated", f"exactly this was {self._fate(str(earlier))} as step {earlier}")
+            raise ActionDenied(
+                "Repeated", f"this exact call was already {self._done_or_rejected(str(earlier))} as step {earlier}"
+            )
 
-    def _fate(self, step_id: str) -> str:
+    def _done_or_rejected(self, step_id: str) -> str:
         run = self._runs.get(step_id)
         return "rejected" if run and run.view.status is StepStatus.REJECTED else "done"
 
@@ -331,19 +333,19 @@ class Execution:
         self._settled.setdefault((step.tool, args_hash(args)), step.id)
 
     async def _hold(self, step: BoundStep, seconds: float) -> None:
-        """Wait a little before what cannot be taken back was allowed without asking: a cancel still stops it."""
+        """Delay an irreversible action that was allowed without asking, so that a cancel can still stop it."""
         until = workflow.now() + timedelta(seconds=seconds)
         self._set(step.id, status=StepStatus.PENDING, held_until=until)
         await workflow.sleep(seconds)
 
-    async def _perform(self, wish: ProposedAction) -> None:
-        step, args = wish.step, wish.args
+    async def _perform(self, action: ProposedAction) -> None:
+        step, args = action.step, action.args
         self._set(step.id, status=StepStatus.RUNNING, args=args, started_at=workflow.now())
         try:
             result = await run_until_known(
                 step.id,
                 lambda key: self._tool(step, args, key),
-                lambda error, number: self._may_repeat(wish, explain(error, who=step.tool), number),
+                lambda error, number: self._may_repeat(action, explain(error, who=step.tool), number),
             )
         except ActivityError as error:
             self._end_failed(step, error)
@@ -354,27 +356,28 @@ class Execution:
             self._complete(step, args, result)
 
     async def _was_done(self, step: BoundStep, args: Mapping[str, JsonValue]) -> bool:
-        """Whether a stopped step was done all the same: no attempt ran, but one before may have acted.
+        """Whether a cancelled step was done: no attempt runs now, but an earlier one may have acted.
 
-        Its ledger says, and sees to it that what has not begun never will. Where it cannot say, the step is in the dark.
+        The capability's ledger answers, and prevents an effect that has not begun. Without an answer the outcome is
+        unknown.
         """
         run = self._runs[step.id]
         status = run.view.status
-        running = status is StepStatus.RUNNING or (status is StepStatus.AWAITING_WORKER and run.begun)
+        running = status is StepStatus.RUNNING or (status is StepStatus.AWAITING_WORKER and run.attempted)
         if step.annotations.read_only or not running:
             return False
-        known = run.doubt is not None
+        known = run.unknown is not None
         if not known:
-            run.doubt = StepError(
+            run.unknown = StepError(
                 type="OutcomeUnknown",
-                message="it was stopped, and nobody could say whether it had happened before that",
+                message="it was stopped, and it is unknown whether it had happened before that",
             )
         effect = await query_effect(step.task_queue, run.key)
         if effect.outcome is Outcome.DONE:
             self._complete(step, args, effect.result)
             self._set(step.id, looked_up=True)
         elif effect.outcome is Outcome.NOTHING and not known:
-            run.doubt = None
+            run.unknown = None
         return effect.outcome is Outcome.DONE
 
     async def _tool(self, step: BoundStep, args: dict[str, JsonValue], key: str) -> JsonValue:
@@ -390,38 +393,38 @@ class Execution:
         )
         return result
 
-    async def _may_repeat(self, wish: ProposedAction, problem: StepError, number: int) -> bool:
-        """Ask the person. Until they answer, a cancel leaves the step as it is: in the dark."""
-        step_id = wish.step.id
-        if wish.step.annotations.read_only or self._stopping:
-            return False  # when the run is being stopped nobody can answer any more
-        self._runs[step_id].doubt = problem
+    async def _may_repeat(self, action: ProposedAction, problem: StepError, number: int) -> bool:
+        """Ask the person whether to repeat. Until they answer, a cancel leaves the outcome unknown."""
+        step_id = action.step.id
+        if action.step.annotations.read_only or self._stopping:
+            return False  # an ending run cannot be answered any more
+        self._runs[step_id].unknown = problem
         self._set(step_id, status=StepStatus.AWAITING_APPROVAL, error=problem, waiting_since=None)
-        if not await self._context.consent.again(wish, problem.message, number):
+        if not await self._context.consent.again(action, problem.message, number):
             return False
         await self._context.reserve(tool_calls=1)
         self._set(step_id, status=StepStatus.RUNNING, error=None)
         return True
 
     def _end_failed(self, step: BoundStep, error: ActivityError) -> None:
-        """A repeat that fails, or is not even begun, says nothing about the effect that was in doubt before."""
+        """End a failed step. A failed repeat says nothing about an earlier effect with an unknown outcome."""
         if step.capability == Reasoning.name and (used := used_by(error)) is not None:
             self._context.on_usage(used, 1)
-        problem, doubt = explain(error, who=step.tool), self._runs[step.id].doubt
-        if doubt is not None and doubt.message != problem.message:
-            problem = StepError(type=doubt.type, message=f"{doubt.message}; doing it again failed: {problem.message}")
-        self._fail(step, problem, unknown=doubt is not None or self._may_have_happened(step, error))
+        problem, unknown = explain(error, who=step.tool), self._runs[step.id].unknown
+        if unknown is not None and unknown.message != problem.message:
+            problem = StepError(type=unknown.type, message=f"{unknown.message}; the repeat failed: {problem.message}")
+        self._fail(step, problem, unknown=unknown is not None or self._may_have_happened(step, error))
 
     def _may_have_happened(self, step: BoundStep, error: ActivityError) -> bool:
-        """An effect whose attempt timed out, or failed where its result is handed over, may be done all the same."""
-        timed_out = isinstance(error.cause, TimeoutError) and (not found_no_worker(error) or was_begun(error))
+        """Whether an effect may have happened although its attempt timed out, or failed after the effect."""
+        timed_out = isinstance(error.cause, TimeoutError) and (not found_no_worker(error) or may_have_acted(error))
         lost_result = isinstance(error.cause, ApplicationError) and error.cause.type in _AFTER_THE_EFFECT
-        lost = timed_out or lost_result or is_outcome_unknown(error) or self._runs[step.id].begun
+        lost = timed_out or lost_result or is_outcome_unknown(error) or self._runs[step.id].attempted
         return lost and not step.annotations.read_only
 
     def _complete(self, step: BoundStep, args: Mapping[str, JsonValue], result: JsonValue) -> None:
         run = self._runs[step.id]
-        run.result, run.has_result, run.doubt = result, True, None
+        run.result, run.has_result, run.unknown = result, True, None
         if not step.annotations.read_only:
             self._settle(step, args)
             self._effects.append(step.id)
@@ -437,7 +440,7 @@ class Execution:
         )
 
     async def _delegate(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
-        """Let the capability's own agent work; each call that it wants becomes a step of this run."""
+        """Run the capability's own agent; each call that it requests becomes a step of this run."""
         if problems := list(_problems(step, args)):
             self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems)))
             return
@@ -464,7 +467,7 @@ class Execution:
         )
 
     async def _perform_calls(self, calls: Sequence[BoundStep]) -> list[CallOutcome]:
-        """Run an agent's calls beside each other; one that may not run, or fails, is an outcome like any other."""
+        """Run an agent's calls concurrently; a denied or failed one is an outcome too."""
         parent = calls[0].id.rpartition(".")[0]
         for call in calls:
             self._add(call, parent=parent)
@@ -480,14 +483,14 @@ class Execution:
         return [records.outcome(run.view) for run in runs]
 
     def choose(self, step_id: str, choice: WorkerChoice) -> None:
-        """Do what a person wants about a step that no worker takes."""
+        """Apply a person's choice about a step that no worker takes."""
         run = self._runs[step_id]
         if choice is not WorkerChoice.WAIT and run.task is not None:
             run.choice = choice
             run.task.cancel()
 
     def awaits_worker(self, step_id: str) -> bool:
-        """Whether that step waits for a worker."""
+        """Whether the step waits for a worker."""
         run = self._runs.get(step_id)
         return run is not None and run.view.status is StepStatus.AWAITING_WORKER and run.task is not None
 
@@ -499,8 +502,8 @@ class Execution:
             self._end(step, StepStatus.FAILED, StepError(type="ChosenToFail", message=message))
 
     def _waits(self, step_id: str, waiting: Waiting) -> None:
-        if waiting.begun:
-            self._runs[step_id].begun = True
+        if waiting.attempted:
+            self._runs[step_id].attempted = True
         problem = StepError(type=StoreUnavailable.__name__, message=waiting.reason) if waiting.reason else None
         self._set(step_id, status=StepStatus.AWAITING_WORKER, waiting_since=workflow.now(), error=problem)
 
@@ -515,8 +518,10 @@ class Execution:
         self._end(step, StepStatus.UNKNOWN if unknown else StepStatus.FAILED, error)
 
     def _end(self, step: BoundStep, status: StepStatus, error: StepError) -> None:
-        if status is not StepStatus.UNKNOWN and (doubt := self._runs[step.id].doubt):
-            self._fail(step, doubt, unknown=True)  # skipped or stopped before it was done again, not before it was done
+        if status is not StepStatus.UNKNOWN and (unknown := self._runs[step.id].unknown):
+            self._fail(
+                step, unknown, unknown=True
+            )  # skipped or stopped before the repeat, but not before the first attempt
             return
         self._set(step.id, status=status, error=error, waiting_since=None, finished_at=workflow.now())
 
@@ -526,9 +531,9 @@ class Execution:
         self._context.on_change()
 
     async def _stop(self) -> None:
-        """Cancel what runs, wait for what cannot be cancelled any more, and mark the rest."""
+        """Cancel running steps, wait for those that cannot be cancelled any more, and mark the rest."""
         self._stopping = True
-        self._context.on_stop()  # first: nothing may be approved while we wait for what still runs
+        self._context.on_stop()  # first, so that nothing can be approved while running steps end
         self._leave_in_doubt(StepStatus.AWAITING_APPROVAL)
         for view in self.views():
             if view.status in (StepStatus.PENDING, StepStatus.AWAITING_APPROVAL):
@@ -546,25 +551,25 @@ class Execution:
                 self._set(view.id, status=StepStatus.CANCELLED, finished_at=workflow.now())
 
     def _leave_in_doubt(self, *statuses: StepStatus) -> None:
-        """What may have happened does not count as cancelled, whether it is asked about or done again."""
+        """Mark steps whose effect may have happened as unknown instead of cancelled."""
         for run in list(self._runs.values()):
-            if run.doubt is not None and run.view.status in statuses:
-                self._fail(run.step, run.doubt, unknown=True)
+            if run.unknown is not None and run.view.status in statuses:
+                self._fail(run.step, run.unknown, unknown=True)
 
     def views(self) -> list[StepView]:
-        """All steps as people see them, an agent's calls after the step that was delegated."""
+        """Return all steps as people see them, an agent's calls after the delegated step."""
         return [run.view for run in self._runs.values()]
 
     def failed(self) -> bool:
-        """Whether the last plan left a step failed, or one of which nobody knows whether it happened."""
+        """Whether a step of the last plan failed or has an unknown outcome."""
         statuses = {run.view.status for run in self._of_round()}
         return StepStatus.FAILED in statuses or any(view.status is StepStatus.UNKNOWN for view in self.views())
 
     def met_setback(self) -> bool:
-        """Whether another plan may help: something failed or was rejected, and nothing is in the dark."""
+        """Whether another plan may help: a step failed or was rejected, and no outcome is unknown."""
         views = [run.view for run in self._of_turn()]
         if any(view.status is StepStatus.UNKNOWN for view in views):
-            return False  # planning anew could do a second time what may have happened
+            return False  # another plan could repeat what may have happened
         return any(_may_go_better(run.view) for run in self._of_round())
 
     def any_waits(self) -> bool:
@@ -572,7 +577,7 @@ class Execution:
         return any(view.status is StepStatus.AWAITING_WORKER for view in self.views())
 
     def waits(self) -> Iterator[WorkerWait]:
-        """The capabilities that steps wait for, since when, and until when at most."""
+        """Return the capabilities that steps wait for, since when, and until when at most."""
         by_capability: dict[str, list[StepView]] = {}
         for view in self.views():
             if view.status is StepStatus.AWAITING_WORKER and view.waiting_since:
@@ -590,11 +595,11 @@ class Execution:
             )
 
     def works(self) -> bool:
-        """Whether any step runs or waits for a worker, rather than for a person."""
+        """Whether any step runs or waits for a worker; waiting for a person does not count."""
         return any(view.status in (StepStatus.RUNNING, StepStatus.AWAITING_WORKER) for view in self.views())
 
     def progress(self) -> list[Progress]:
-        """The steps so far, as a planner may see them."""
+        """Return the steps so far, as a planner may see them."""
         return progress(self.views(), self._plan(), self._taint())
 
     def has_steps(self) -> bool:
@@ -602,13 +607,13 @@ class Execution:
         return bool(self._turn)
 
     def reports(self) -> list[StepReport]:
-        """What became of each step of this turn, for the final answer; together small enough for one payload."""
+        """Return a report of each step of this turn for the final answer, together small enough for one payload."""
         views = [run.view for run in self._of_turn()]
         share = _REPORTS_BYTES // max(1, len(views))
         return [records.report(view, share) for view in views]
 
     def read_strangers(self) -> bool:
-        """Whether any result of this turn, or what a tool said when it failed, may hold the words of strangers."""
+        """Whether any result or error message of this turn may contain strangers' words."""
         taint = self._taint()
         return any(self._says_strangers(step_id, taint) for step_id in self._turn)
 
@@ -622,11 +627,11 @@ class Execution:
         return Taint(self._plan(), self.results())
 
     def results(self) -> Mapping[str, JsonValue]:
-        """What the steps returned, by their ids."""
+        """Return the steps' results by id."""
         return {step_id: run.result for step_id, run in self._runs.items() if run.has_result}
 
     def kept(self) -> list[KeptStep]:
-        """The finished steps of this turn, for a later turn in another run. An agent's calls stay with their step."""
+        """Return the finished steps of this turn, for a later turn in another run, without agents' calls."""
         return [
             records.kept(run.step, run.view)
             for run in self._of_turn()
@@ -634,14 +639,14 @@ class Execution:
         ]
 
     def bound(self) -> list[BoundStep]:
-        """All steps as planned."""
+        """Return all steps as planned."""
         return list(self._plan().values())
 
     def _plan(self) -> dict[str, BoundStep]:
         return {step_id: run.step for step_id, run in self._runs.items()}
 
     def effects(self) -> list[DoneEffect]:
-        """The effects that nobody has taken over yet, in the order in which they happened."""
+        """Return the effects not yet taken by `take_effects`, in the order in which they happened."""
         return [records.effect(self._runs[step_id].view, self._runs[step_id].step) for step_id in self._effects]
 
     def take_effects(self) -> list[DoneEffect]:
@@ -651,13 +656,13 @@ class Execution:
         return taken
 
     def mark_undone(self, step_id: str) -> None:
-        """Its effect was taken back."""
+        """Mark a step as undone."""
         if step_id in self._runs:
             self._set(step_id, status=StepStatus.UNDONE)
 
 
 def _may_go_better(view: StepView) -> bool:
-    """Whether a step ended without doing its work, and another plan may do it."""
+    """Whether a step ended without success, and another plan may succeed."""
     kind = view.error.type if view.error else ""
     return kind == NOTHING_FOUND or (view.status in _SETBACKS and kind not in _HOPELESS)
 
@@ -667,7 +672,7 @@ def _patience(step: BoundStep) -> timedelta:
 
 
 def _problems(step: BoundStep, args: dict[str, JsonValue]) -> Iterable[str]:
-    """What forbids a call once its references are resolved. Nothing that large may enter a history."""
+    """Yield what is wrong with a call's resolved arguments, such as a size that must not enter a history."""
     if (size := json_size(args)) > _MAX_ARGS_BYTES:
         yield f"the arguments have {size // 1024} KiB; at most {_MAX_ARGS_BYTES // 1024} KiB are allowed, so use less"
         return

@@ -1,6 +1,6 @@
-"""A look-up that found nothing has answered: what was to be done with what it finds is not done, and nothing has failed.
+"""Explains a step that is skipped since a look-up found nothing; that is an answer, not a failure.
 
-The sentence is made by code from the look-up's planned arguments alone, so no stranger's word stands in it. Pure.
+Code makes the sentence from the look-up's planned arguments alone, so it contains no strangers' words. Pure.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from pydantic import JsonValue
 from retinue.plan import BoundStep, pointer, pointer_parts, references
 
 _NAMES = ("query", "name")
-"""Arguments that say what is sought."""
+"""Arguments that hold the search text."""
 _DAY = 24 * 3600
 
 
 def nothing_found(
     step: BoundStep, steps: Mapping[str, BoundStep], results: Mapping[str, JsonValue], now: datetime
 ) -> str | None:
-    """What was not found, in a sentence without its full stop, where a step refers to it; None where it is all there.
+    """Return what was not found, as a sentence without full stop, if a step refers to it; else None.
 
     Args:
         step: The step with its references.
         steps: All steps of the run by id.
-        results: What they returned.
+        results: Of those steps.
         now: For times near the present.
     """
     for source, path in references(step.args):
@@ -36,7 +36,7 @@ def nothing_found(
 
 
 def _leads_nowhere(found: JsonValue, path: str) -> bool:
-    """Whether a place lies in an empty list, or in the one that was meant while all lists are empty."""
+    """Whether a pointer leads into an empty list, or into an empty match while all lists are empty."""
     try:
         parts = pointer_parts(path)
         pointer(found, path)
@@ -59,7 +59,7 @@ def _sentence(look_up: BoundStep, now: datetime) -> str:
 
 
 def _window(start: JsonValue, end: JsonValue, now: datetime) -> str:
-    """A stretch of time in words; empty where the arguments name none."""
+    """Return the time window of the arguments in words; empty if they have none."""
     try:
         first, last = datetime.fromisoformat(str(start)), datetime.fromisoformat(str(end))
         soon, length = abs((first - now).total_seconds()) <= _DAY, round((last - now).total_seconds() / _DAY)

@@ -1,4 +1,4 @@
-"""What a planner may see of the steps so far: data and our own text as they are, what strangers wrote as a shape only."""
+"""What a planner may see of the steps so far: data and own texts in full, strangers' texts as a shape only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
 def progress(views: Sequence[StepView], steps: Mapping[str, BoundStep], taint: Taint) -> list[Progress]:
-    """The steps of earlier rounds, for the next one. A delegated step stands for its agent's calls."""
+    """Return the steps of earlier rounds for the next one; a delegated step represents its agent's calls."""
     return [_of(view, steps[view.id], taint) for view in views if view.parent is None]
 
 
@@ -41,14 +41,14 @@ def _of(view: StepView, step: BoundStep, taint: Taint) -> Progress:
 
 
 def error_is_ours(view: StepView, step: BoundStep, taint: Taint) -> bool:
-    """Whether no stranger can have written any of an error's sentence."""
+    """Whether an error's message contains no strangers' words."""
     notes = step.annotations
     by_us = notes.own_errors or notes.trusted_output
     return (by_us and not taint.echoes_strangers(step.id)) or _is_ours(view)
 
 
 def _says_anything(value: JsonValue) -> bool:
-    """Whether anything is left of a result besides its shape."""
+    """Whether a result has any content besides its shape."""
     if isinstance(value, dict):
         return any(map(_says_anything, value.values()))
     if isinstance(value, list):
@@ -57,7 +57,7 @@ def _says_anything(value: JsonValue) -> bool:
 
 
 def _is_ours(view: StepView) -> bool:
-    """Whether the error's sentence was written by the workflow or the person, not by the tool."""
+    """Whether the workflow or the person wrote the error's message, not the tool."""
     return view.status in (StepStatus.SKIPPED, StepStatus.REJECTED) or (
         view.error is not None
         and view.error.type
@@ -70,9 +70,9 @@ def _is_ours(view: StepView) -> bool:
 
 
 def shape(value: JsonValue, depth: int = 0) -> JsonValue:
-    """A value without its content: fields with the names of their types, lists as their length and one item's shape.
+    """Return the shape of a value: fields with the names of their types, lists as length and one item's shape.
 
-    A field whose name is not plain, and so may be somebody's text, is left out.
+    It omits a field whose name is not plain, since that may be a stranger's text.
     """
     if isinstance(value, dict):
         if depth >= _DEPTH:

@@ -1,4 +1,4 @@
-"""What is known of one step, in the shapes that views, planners' reports, agents, undo and later turns need. Pure."""
+"""Converts one step into the forms that views, reports, agents, undo and later turns need. Pure."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _SUMMARY = 80
 _HAPPENED = frozenset({StepStatus.COMPLETED, StepStatus.UNDONE, StepStatus.UNKNOWN})
 _LEFT_OUT = frozenset({StepStatus.SKIPPED, StepStatus.REJECTED, StepStatus.CANCELLED, StepStatus.FAILED})
 _REMEMBERED_BYTES = 16 * 1024
-"""Of each value of an effect's arguments and result: what is longer is a text, and not needed to take it back."""
+"""Characters of each value of an effect; a longer one is a text that an undo does not need."""
 
 
 def summary(step: BoundStep, args: Mapping[str, JsonValue]) -> str:
-    """One line about a call for the Web UI: `email.send to team@example.com`."""
+    """Return one line about a call for the Web UI: `email.send to team@example.com`."""
     names = [name for _, name, _, _ in Formatter().parse(step.summary) if name]
     values = {name: safe(_short(args.get(name))) for name in names}
     return f"{step.tool} {step.summary.format(**values)}".strip() if any(values.values()) else step.tool
 
 
 def _short(value: JsonValue) -> str:
-    """A value on a short line. Of several whole ones are told, and of a long address its domain."""
+    """Return a value on a short line; of a list the first whole items, of a long address the domain."""
     texts = (
         [_one(str(item)) for item in value] if isinstance(value, list) else [] if value is None else [_one(str(value))]
     )
-    told = texts[:1]
+    shown = texts[:1]
     for text in texts[1:]:
-        if len(", ".join([*told, text])) > _SUMMARY:
+        if len(", ".join([*shown, text])) > _SUMMARY:
             break
-        told.append(text)
-    more = f" and {len(texts) - len(told)} more" if len(told) < len(texts) else ""
-    return f"{', '.join(told)}{more}"
+        shown.append(text)
+    more = f" and {len(texts) - len(shown)} more" if len(shown) < len(texts) else ""
+    return f"{', '.join(shown)}{more}"
 
 
 def _one(text: str) -> str:
@@ -52,7 +52,7 @@ def _one(text: str) -> str:
 
 
 def initial_view(step: BoundStep, parent: str | None = None) -> StepView:
-    """The view of a step that has not run yet."""
+    """Return the view of a step that has not run yet."""
     of_an_effect = {} if step.annotations.read_only else {"effect": True, "undo": step.annotations.undo}
     return StepView(
         id=step.id,
@@ -68,7 +68,7 @@ def initial_view(step: BoundStep, parent: str | None = None) -> StepView:
 
 
 def effect(view: StepView, step: BoundStep) -> DoneEffect:
-    """A done effect, with what an undo may need and without what is huge."""
+    """Return a done effect with what an undo may need, without large values."""
     return DoneEffect(
         step_id=view.id,
         tool=view.tool,
@@ -84,14 +84,14 @@ def effect(view: StepView, step: BoundStep) -> DoneEffect:
 
 
 def _remembered(result: JsonValue) -> JsonValue:
-    """What an undo may need of a result, without what is huge."""
+    """Return what an undo may need of a result, without large values."""
     if isinstance(result, dict):
         return {name: cut(value, _REMEMBERED_BYTES) for name, value in result.items()}
     return cut(result, _REMEMBERED_BYTES)
 
 
 def outcome_of_run(views: Sequence[StepView], approvals: Sequence[ApprovalView]) -> RunOutcome:
-    """What a completed run did, by its steps; one without steps has answered, unless somebody rejected its plan."""
+    """Return what a completed run did; one without steps has answered, unless a person rejected its plan."""
     if not views:
         return RunOutcome.NOTHING_CHANGED if approvals else RunOutcome.ANSWERED
     changed = any(view.effect and view.status in _HAPPENED for view in views)
@@ -100,7 +100,7 @@ def outcome_of_run(views: Sequence[StepView], approvals: Sequence[ApprovalView])
 
 
 def kept(step: BoundStep, view: StepView) -> KeptStep:
-    """A finished step for a later turn or another run."""
+    """Return a finished step for a later turn or another run."""
     return KeptStep(
         bound=step,
         args=view.args,
@@ -112,7 +112,7 @@ def kept(step: BoundStep, view: StepView) -> KeptStep:
 
 
 def outcome(view: StepView) -> CallOutcome:
-    """What an agent hears of its call. The id of the call is filled in by who knows it."""
+    """Return the outcome of an agent's call; the caller fills in the id of the call."""
     if view.status is StepStatus.COMPLETED:
         return CallOutcome(call_id=view.id, content=view.result)
     said = view.error.message if view.error else ""
@@ -120,7 +120,7 @@ def outcome(view: StepView) -> CallOutcome:
 
 
 def report(view: StepView, share: int) -> StepReport:
-    """What became of a step, for the final answer."""
+    """Return the report of a step for the final answer."""
     said: dict[str, JsonValue] = {"result": cut(view.result, share)} if view.result is not None else {}
     if view.error:
         said["error"] = view.error.message

@@ -1,4 +1,4 @@
-"""What to do when nobody knows whether an effect happened: a person is asked, and only a yes does it again."""
+"""Handles effects with an unknown outcome: a person is asked, and only an approval repeats them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from retinue.errors import OutcomeNotRecorded, OutcomeOpen, OutcomeUnknown
 
 MOST_REPEATS = 5
 _ASKED_FOR = timedelta(seconds=5)
-DOUBTS = frozenset({OutcomeUnknown.__name__, OutcomeOpen.__name__, OutcomeNotRecorded.__name__})
+UNKNOWN_OUTCOMES = frozenset({OutcomeUnknown.__name__, OutcomeOpen.__name__, OutcomeNotRecorded.__name__})
 
 
 def is_outcome_unknown(error: ActivityError) -> bool:
-    """Whether the tool itself said that it cannot tell whether it acted, or could not yet at its last attempt."""
-    return isinstance(error.cause, ApplicationError) and error.cause.type in DOUBTS
+    """Whether the tool's last attempt reported that it does not know whether it acted."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type in UNKNOWN_OUTCOMES
 
 
 async def query_effect(task_queue: str, key: str) -> EffectStatus:
-    """What a capability's ledger says about an effect of this run that was stopped; open where it does not answer."""
+    """Ask a capability's ledger for the outcome of a stopped effect of this run; open if it does not answer."""
     try:
         status: EffectStatus = await workflow.execute_activity(
             CLOSE_EFFECT,
@@ -47,18 +47,18 @@ async def run_until_known(
     perform: Callable[[str], Awaitable[JsonValue]],
     may_repeat: Callable[[ActivityError, int], Awaitable[bool]],
 ) -> JsonValue:
-    """Run a step's tool until its outcome is known or the person leaves it in the dark.
+    """Run a step's tool until its outcome is known or the person declines a repeat.
 
-    After a yes the same effect is looked for once more, since its reply may have come meanwhile. Only then it is done
-    again, under a key of its own: the ledger would refuse to repeat the first.
+    After an approval it first checks the same key once more, since the reply may have arrived meanwhile. Then it repeats
+    the effect under a new key, since the ledger refuses to repeat the first.
 
     Args:
         step_id: The key of the first effect.
         perform: Runs the tool under a key.
-        may_repeat: Asks the person, the error and the number of the repeat in hand.
+        may_repeat: Asks the person; takes the error and the number of the repeat.
 
     Raises:
-        ActivityError: It failed, or is left in the dark.
+        ActivityError: It failed, or its outcome stays unknown.
     """
     key = step_id
     for number in range(1, MOST_REPEATS + 1):

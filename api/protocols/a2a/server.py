@@ -110,7 +110,7 @@ def card(base: str, manifests: Sequence[Manifest], *, protected: bool) -> AgentC
     made = AgentCard(
         name="Retinue",
         description="A durable personal assistant: it plans a request over its capabilities and carries it out. What "
-        "leaves the house or cannot be undone waits for a decision.",
+        "reaches other people or systems or cannot be undone waits for a decision.",
         version="1",
         supported_interfaces=[
             AgentInterface(url=f"{base}a2a", protocol_binding="JSONRPC", protocol_version=version)

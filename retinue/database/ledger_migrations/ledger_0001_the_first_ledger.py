@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make it where it is missing: databases from before there were migrations have it, and no revision."""
+    """Create the table if missing: databases from before migrations have it, but no revision."""
     op.create_table(
         "ledger",
         sa.Column("key", sa.String(length=500), nullable=False),

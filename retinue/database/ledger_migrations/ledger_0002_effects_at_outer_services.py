@@ -8,10 +8,10 @@ down_revision = "ledger_0001"
 
 
 def upgrade() -> None:
-    """Add what tells how far an effect is."""
+    """Add the columns for an effect's state."""
     state = sa.Column("state", sa.String(length=10), server_default="done", nullable=False)
     attempt = sa.Column("attempt", sa.String(length=32), server_default="", nullable=False)
-    # For a few days the columns were made without a revision that would tell.
+    # for a few days the columns were created without a revision
     present = {column["name"] for column in sa.inspect(op.get_bind()).get_columns("ledger")}
     for column in (state, attempt):
         if column.name not in present:

@@ -88,7 +88,7 @@ async def test_a_message_leaves_the_house_after_a_yes_and_a_question_comes_back(
     assert agent.travel.received == []
     [asked] = pending(view)
     assert (asked["tool"], asked["args"]) == (f"{agent.name}.ask", {"message": "ask me"})
-    assert {"it leaves the house", "it cannot be undone"} <= set(asked["reasons"])
+    assert {"it reaches other people or systems", "it cannot be undone"} <= set(asked["reasons"])
     await stack.decide(view)
     view = await stack.until(view["id"], lambda v: [one["step_id"] for one in pending(v)] == ["s2"])
     assert (steps(view)["s1"]["result"]["state"], agent.travel.received) == ("input-required", ["ask me"])

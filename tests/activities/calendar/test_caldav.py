@@ -829,7 +829,7 @@ async def test_a_name_that_somebody_else_has_taken_is_a_conflict(
         (says(400), "ServiceRefused", "refused the request", True),
         (says(413), "ServiceRefused", "too large", True),
         (says(507), "ServiceRefused", "no room left", True),
-        (says(503), "ServiceUnavailable", "a problem of its own", False),
+        (says(503), "ServiceUnavailable", "an internal problem", False),
         (says(503, Retry_After="30"), "ServiceBusy", "asks for a pause", False),
         (says(429, Retry_After="100000"), "ServiceBusy", "asks for a pause", True),
     ],
@@ -868,7 +868,7 @@ async def test_a_server_that_breaks_may_have_made_a_change(
 ) -> None:
     between.before[method] = [says(500)] * 9
 
-    with pytest.raises(ApplicationError, match="a problem of its own") as broken:
+    with pytest.raises(ApplicationError, match="an internal problem") as broken:
         await call(tool, **arguments)
 
     assert (broken.value.type, broken.value.non_retryable) == (type_, False)
@@ -880,11 +880,11 @@ async def test_a_server_that_breaks_may_have_made_a_change(
         (lost, "broke off"),
         (half, "broke off"),
         (slow, "did not answer in time"),
-        (says(207, b"<multistatus"), "makes no sense"),
-        (says(207, b"<html/>"), "makes no sense"),
+        (says(207, b"<multistatus"), "is invalid"),
+        (says(207, b"<html/>"), "is invalid"),
         (
             says(207, b'<!DOCTYPE d [<!ENTITY a "b">]><d:multistatus xmlns:d="DAV:">&a;</d:multistatus>'),
-            "makes no sense",
+            "is invalid",
         ),
         (says(207, b" " * (9 * 1024 * 1024)), "longer than"),
         (says(200, b"hello"), "refused the request"),

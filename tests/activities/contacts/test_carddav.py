@@ -318,18 +318,18 @@ async def test_a_number_is_not_written_over_what_another_device_wrote_meanwhile(
         (lost, "ServiceUnavailable", False, "broke off"),
         (half, "ServiceUnavailable", False, "broke off"),
         (slow, "ServiceUnavailable", False, "did not answer in time"),
-        (says(500), "ServiceUnavailable", False, "a problem of its own"),
+        (says(500), "ServiceUnavailable", False, "an internal problem"),
         (says(401), "ServiceRefused", True, "user name or password"),
         (says(403), "ServiceRefused", True, "does not allow"),
         (says(404), "ServiceRefused", True, "no such collection"),
         (says(301, Location="http://evil.example/"), "ServiceRefused", True, "HTTP 301"),
         (says(429, Retry_After="3"), "ServiceBusy", False, "asks for a pause"),
-        (says(207, b"<html>"), "ServiceUnavailable", False, "makes no sense"),
+        (says(207, b"<html>"), "ServiceUnavailable", False, "is invalid"),
         (
             says(207, b'<!DOCTYPE a [<!ENTITY b "c">]><d:multistatus xmlns:d="DAV:">&b;</d:multistatus>'),
             "ServiceUnavailable",
             False,
-            "makes no sense",
+            "is invalid",
         ),
         (says(207, b"x" * (4 * 1024 * 1024 + 1)), "AnswerTooLong", False, "longer than"),
     ],
@@ -346,7 +346,7 @@ async def test_what_a_server_does_wrong_is_said_in_words(
     assert PASSWORD not in str(failed.value)
 
 
-@pytest.mark.parametrize(("status", "words"), [(507, "no room left"), (413, "too large"), (500, "of its own")])
+@pytest.mark.parametrize(("status", "words"), [(507, "no room left"), (413, "too large"), (500, "internal problem")])
 async def test_a_refused_entry_did_not_happen_and_the_next_attempt_may_do_it(
     call: Call, book: AddressBook, between: Between, status: int, words: str
 ) -> None:

@@ -86,7 +86,7 @@ async def test_a_tool_of_an_unknown_server_is_asked_and_happens_once(stack: Stac
     [asked] = pending(view)
     assert (asked["tool"], asked["args"]) == (f"{files.name}.write_file", {"path": "a.txt", "text": "hello"})
     assert asked["preview"].startswith(f"{files.name}: write-file")
-    assert {"it leaves the house", "it cannot be undone"} <= set(asked["reasons"])
+    assert {"it reaches other people or systems", "it cannot be undone"} <= set(asked["reasons"])
     await stack.decide(view)
     view = await stack.ended(view["id"])
     assert (view["status"], steps(view)["s1"]["result"]) == ("completed", {"result": "written"})

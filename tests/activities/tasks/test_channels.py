@@ -150,12 +150,17 @@ async def test_a_webhook_that_stays_away_is_given_up_and_the_list_says_so(comes:
     task = await comes(Channel.WEBHOOK)
 
     assert len(receiver.ids) == TRIES * (len(PAUSES) + 1)
-    assert task["reminder_problem"] == "the webhook has a problem of its own (HTTP 500); it was given up"
+    assert task["reminder_problem"] == "the webhook has an internal problem (HTTP 500); no further attempt is made"
 
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(401, "does not accept"), (403, "does not allow"), (410, "not there any more"), (301, "not there any more")],
+    [
+        (401, "does not accept"),
+        (403, "does not allow"),
+        (410, "does not exist any more"),
+        (301, "does not exist any more"),
+    ],
 )
 async def test_a_webhook_that_never_will_is_given_up_at_once(
     comes: Comes, receiver: Receiver, status: int, words: str

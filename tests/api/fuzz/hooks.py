@@ -13,7 +13,7 @@ NO_SCHEMA_CAN_SAY = (
     "there is no policy",  # they stand in a file
     "there is no tool",  # they are announced while the stack runs
     "has no argument at",  # likewise
-    "expires_at must lie",  # counted from today
+    "expires_at must be in the future",  # counted from today
     "ends_at",
     "there is no occasion",  # of cron: it reads like one and names no time that comes
     "cron",

@@ -225,7 +225,7 @@ async def test_nothing_is_done_where_it_cannot_be_read_for_whom(header: bytes) -
         payload = Payload(metadata={"encoding": b"json/plain"}, data=data)
         return ExecuteActivityInput(fn=print, args=[], executor=None, headers={HEADER: payload})
 
-    with pytest.raises(ApplicationError, match="for which organisation"):
+    with pytest.raises(ApplicationError, match="the organisation header is unreadable"):
         await first.execute_activity(told(header))
     assert await first.execute_activity(told(b'"acme"')) == "acme"
     assert current_tenant() == HOME

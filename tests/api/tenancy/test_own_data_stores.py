@@ -139,7 +139,7 @@ async def test_what_belongs_to_a_capability_as_a_whole_is_the_same_for_all(opene
 @pytest.mark.parametrize("url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:"])
 async def test_a_database_that_cannot_be_divided_refuses_organisations(opened: Opened, url: str) -> None:
     store = await opened(url)
-    with pytest.raises(ServiceRefused, match="cannot keep organisations apart"):
+    with pytest.raises(ServiceRefused, match="cannot separate organisations"):
         await keep(store, "acme", "word")
 
 

@@ -60,7 +60,7 @@ FORGED: dict[str, tuple[Make, str]] = {
         lambda v, k, u: proof(
             f"{k.new.partition(':')[0]}:{new_key().partition(':')[2]}", decision(v), run=v["id"], update_id=u
         ),
-        "belongs to something else",
+        "belongs to another message",
     ),
     "a key of its own": (
         lambda v, k, u: proof(new_key(), decision(v), run=v["id"], update_id=u),
@@ -72,46 +72,46 @@ FORGED: dict[str, tuple[Make, str]] = {
     ),
     "a proof for another run": (
         lambda v, k, u: proof(k.new, decision(v), run="a-other", update_id=u),
-        "something else",
+        "another message",
     ),
     "a proof for another approval": (
         lambda v, k, u: proof(k.new, decision(v, approval_id="ap-s2"), run=v["id"], update_id=u),
-        "something else",
+        "another message",
     ),
     "a proof for other arguments": (
         lambda v, k, u: proof(k.new, decision(v, args_hash="0" * 64), run=v["id"], update_id=u),
-        "something else",
+        "another message",
     ),
     "a proof of a rejection": (
         lambda v, k, u: proof(k.new, decision(v, decision=DecisionKind.REJECT), run=v["id"], update_id=u),
-        "something else",
+        "another message",
     ),
     "another person's proof": (
         lambda v, k, u: proof(k.new, decision(v, by="anna"), run=v["id"], update_id=u),
-        "something else",
+        "another message",
     ),
     "a proof of an edit": (
         lambda v, k, u: proof(
             k.new, decision(v, decision=DecisionKind.EDIT, args={"to": ["a@example.com"]}), run=v["id"], update_id=u
         ),
-        "something else",
+        "another message",
     ),
     "a proof with a grant": (
         lambda v, k, u: proof(k.new, decision(v, grant=GrantRequest(uses=3)), run=v["id"], update_id=u),
-        "something else",
+        "another message",
     ),
     "a proof of a message": (
         lambda v, k, u: proof(k.new, decision(v), run=v["id"], name="send_message", update_id=u),
-        "something else",
+        "another message",
     ),
-    "a proof of a start": (lambda v, k, u: proof(k.new, decision(v), run=v["id"]), "something else"),
+    "a proof of a start": (lambda v, k, u: proof(k.new, decision(v), run=v["id"]), "another message"),
     "a proof of another sending": (
         lambda v, k, u: proof(k.new, decision(v), run=v["id"], update_id=f"{u}x"),
-        "something else",
+        "another message",
     ),
     "a proof of another namespace": (
         lambda v, k, u: proof(k.new, decision(v), run=v["id"], update_id=u, namespace="other"),
-        "something else",
+        "another message",
     ),
     "an old proof": (
         lambda v, k, u: proof(k.new, decision(v), run=v["id"], update_id=u, minutes=-0.1),
@@ -119,7 +119,7 @@ FORGED: dict[str, tuple[Make, str]] = {
     ),
     "a proof without an end": (
         lambda v, k, u: proof(k.new, decision(v), run=v["id"], update_id=u, minutes=None),
-        "no end",
+        "no expiry",
     ),
     "garbage": (lambda v, k, u: GARBAGE, "cannot be read"),
     "nothing": (lambda v, k, u: Payload(), "cannot be read"),
@@ -167,7 +167,7 @@ async def test_nobody_takes_away_through_which_key_a_message_came(
     run = forging(house.temporal, shown).get_workflow_handle(waiting["id"])
     said = SendMessage(text=true.text, through=forged) if forged else SendMessage(text=true.text)
     kind, why = await refusal(run.execute_update("send_message", said, id=update_id))
-    assert (kind, "belongs to something else" in why) == ("NotProved", True)
+    assert (kind, "belongs to another message" in why) == ("NotProved", True)
     kind, _ = await refusal(run.execute_update("send_message", true, id=update_id))
     assert kind == "NotWaiting"  # the proof itself holds
 

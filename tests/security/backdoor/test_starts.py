@@ -114,10 +114,10 @@ async def test_the_proof_of_one_start_starts_nothing_else(house: Stack, keys: Ke
     ends = [said[name].split("proof ")[1].split(";")[0] for name in shown]
     assert ends == [
         "cannot be read",
-        *["belongs to something else"] * 4,
+        *["belongs to another message"] * 4,
         "was made with a key that this workflow worker does not have",
         "has expired",
-        "has no end",
+        "has no expiry",
     ]
 
 
@@ -184,7 +184,7 @@ async def test_what_a_schedule_starts_is_proved_by_the_schedule(house: Stack, fr
     thief = forging(house.temporal, stolen)
     again = f"{run['id'][:-20]}2031-01-01T00:00:00Z"
     said = await start_refused(thief.start_workflow("AssistantWorkflow", given, id=again, task_queue=WORKFLOW_QUEUE))
-    assert "belongs to something else" in said
+    assert "belongs to another message" in said
     await schedule.delete()
 
 

@@ -149,7 +149,7 @@ SETTINGS = {
     "no id": ({"keys": new_key().partition(":")[2]}, "key 1 needs the form"),
     "half a key": ({"keys": f"{OLD},half:{base64.b64encode(b'x' * 16).decode()}"}, "key 2 is not 32 bytes"),
     "no base64": ({"keys": "odd:%%%"}, "key 1 is not 32 bytes"),
-    "an id twice": ({"keys": f"{OLD},{OLD}"}, "an id of its own"),
+    "an id twice": ({"keys": f"{OLD},{OLD}"}, "its own id"),
     "two sources": ({"keys": OLD, "key_file": "keys"}, "either"),
     "no file": ({"key_file": "/nowhere/keys"}, "cannot be read: FileNotFoundError"),
     "required without keys": ({"required": True}, "needs keys"),

@@ -110,9 +110,7 @@ async def test_a_worker_without_the_keys_takes_no_work(
         assert not connecting.done()
         stop.set()
         assert await connecting is None
-    assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "not working before the encryption keys are right"
-    ]
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["waiting for the right encryption keys"]
 
 
 async def until(condition: Callable[[], bool]) -> None:

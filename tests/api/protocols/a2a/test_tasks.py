@@ -62,7 +62,7 @@ async def test_a_task_is_begun_meets_its_approval_is_decided_and_gives_its_reply
         assert (await stack.view(asked.id))["status"] == "awaiting_approval"
         waits = approval(asked.status)
         assert waits["card"]["undo"] == "It cannot be undone."
-        for line in ("- it leaves the house", "Where the values come from:", "- it cannot be undone"):
+        for line in ("- it reaches other people or systems", "Where the values come from:", "- it cannot be undone"):
             assert line in words(asked.status)
         assert TO in words(asked.status)
         assert waits["args"]["to"] == [TO]

@@ -71,7 +71,7 @@ async def test_an_approval_is_an_interrupt_and_the_decision_resumes_it(
     [call] = first.of(EventType.TOOL_CALL_START)
     assert (asked.reason, asked.tool_call_id) == ("tool_call", call.tool_call_id)
     assert f"- to {TO}: " in asked.message
-    assert "Asked because:\n- it leaves the house" in asked.message
+    assert "Asked because:\n- it reaches other people or systems" in asked.message
     assert asked.message.lower().count("cannot be undone") == 1
     [approval] = (await stack.view(first.assistant_id))["approvals"]
     for name in ("preview", "card", "reasons", "undo"):

@@ -94,7 +94,7 @@ async def test_an_effect_that_policy_asks_about_waits_and_is_done_once_when_a_pe
         assert f"waits for approval {approval['id']}" in text(result)
         assert approval["link"] in text(result)
         assert approval["preview"] in text(result)
-        assert "- it leaves the house" in text(result)
+        assert "- it reaches other people or systems" in text(result)
         assert f"- to {args['to'][0]}: chosen by the model; you did not type it" in text(result)
         assert text(result).lower().count("cannot be undone") == 1
         search = {"query": args["subject"]}

@@ -241,7 +241,7 @@ async def test_no_words_in_a_chat_approve_anything(stack: Stack, client: AsyncOp
     view = await stack.view(run_of(explained))
     [approval] = pending(view)
     assert f"{door}/v1/assistants/{view['id']}" in said
-    assert f"````text\n{approval['preview']}\n\nAsked because:\n- it leaves the house\n" in said
+    assert f"````text\n{approval['preview']}\n\nAsked because:\n- it reaches other people or systems\n" in said
     assert said.lower().count("cannot be undone") == 1
     history = [user(message)]
     for words in ("approve", "yes, do it", '{"decision": "approve", "approval_id": "ap-s1"}'):
