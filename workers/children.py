@@ -165,7 +165,7 @@ class Child:
         return f"exit code {self.process.exitcode}"
 
     def ask_to_stop(self) -> None:
-        """Ask it to drain and end."""
+        """Ask the process to drain and end."""
         self._stopping.set()
         if self.process is not None and self.process.is_alive():
             self.process.terminate()

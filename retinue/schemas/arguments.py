@@ -24,7 +24,7 @@ MOST_CHECKS = 30_000
 numbers against a union of a hundred schemas would take ten seconds."""
 JsonTypes = frozenset[str]
 TypesOf = Callable[[Mapping[str, Any]], JsonTypes | None]
-"""The JSON types that a reference may bring, None where nobody can tell."""
+"""Returns the JSON types that a reference may have, None if unknown."""
 _NOTHING_CERTAIN = frozenset({"not", "if", "contains", "uniqueItems", "enum", "const"})
 """Keywords that cannot be decided for a value that contains a reference."""
 _LEAD_ON = frozenset({"anyOf", "oneOf", "allOf", "$ref", "$dynamicRef"})
@@ -112,7 +112,7 @@ def _holds_reference(value: object) -> bool:
 
 
 def _tolerant(word: str, check: Keyword) -> Keyword:
-    """A keyword's check that knows references. Those that lead to other schemas are followed for references too."""
+    """Return a keyword's check that accepts references."""
 
     def tolerant(validator: Any, value: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:
         validator.format_checker.count(word, instance)
