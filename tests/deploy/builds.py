@@ -1,6 +1,6 @@
-"""`python -m tests.deploy.builds [changed]`: the workflow worker as it is, or with another order of commands in each run.
+"""`python -m tests.deploy.builds plain|changed|patched`: the workflow worker as it is, or with one command more in each run.
 
-No run that one of the two began can be replayed by the other.
+The build `changed` replays no run that the plain one began; `patched` does.
 """
 
 from __future__ import annotations
@@ -15,13 +15,22 @@ from workflows.assistant import AssistantWorkflow
 _turn = AssistantWorkflow._turn
 
 
-async def turn_after_a_note(self: AssistantWorkflow) -> None:
+async def changed(self: AssistantWorkflow) -> None:
     """One command in front of all others."""
     workflow.upsert_memo({"build": "changed"})
     await _turn(self)
 
 
+async def patched(self: AssistantWorkflow) -> None:
+    """The same, for runs that began with it."""
+    if workflow.patched("a-note-first"):
+        workflow.upsert_memo({"build": "patched"})
+    await _turn(self)
+
+
+TURNS = {"plain": _turn, "changed": changed, "patched": patched}
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["changed"]:
-        AssistantWorkflow._turn = turn_after_a_note  # type: ignore[method-assign]  # another build of the same code
+    AssistantWorkflow._turn = TURNS[sys.argv[1]]  # type: ignore[method-assign]  # another build of the same code
     runner.main(runner.WORKFLOWS)

@@ -61,9 +61,9 @@ class Installation:
         self.processes.append(process)
         return process
 
-    def workflows(self, build: str, *, changed: bool = False, leads: bool = False) -> subprocess.Popen[bytes]:
-        """A workflow worker, of this code or of one that replays none of its runs."""
-        return self.start("tests.deploy.builds", *["changed"] * changed, build=build, leads=leads)
+    def workflows(self, build: str, code: str = "plain", *, leads: bool = False) -> subprocess.Popen[bytes]:
+        """A workflow worker, of this code or of one that has one command more in each run."""
+        return self.start("tests.deploy.builds", code, build=build, leads=leads)
 
     async def operator_sets(self, name: str, build: str) -> None:
         """Make a version the current one, as an operator does once its workers poll."""
@@ -174,7 +174,7 @@ async def test_a_rollout_and_a_rollback_leave_runs_to_the_version_they_began_on(
     installation.workflows("one", leads=True)
     old = await installation.waiting(WAITING)
 
-    installation.workflows("two", changed=True)
+    installation.workflows("two", "changed")
     await installation.operator_sets("workflows", "two")
     new = await installation.waiting(5)
     await installation.approve(old[:5])
@@ -188,13 +188,13 @@ async def test_a_rollout_and_a_rollback_leave_runs_to_the_version_they_began_on(
 
 
 async def test_runs_whose_version_has_no_workers_go_on_with_the_next_start(installation: Installation) -> None:
-    """As with `up` after a change of code: the worker that starts makes its version current and takes over."""
+    """As with `up` after a change of code, which stands behind `workflow.patched`: the worker that starts takes over."""
     installation.start("tests.deploy.rolling", Drawer.version)
     old = installation.workflows("one", leads=True)
     handles = await installation.waiting(3)
     old.terminate()
     assert await asyncio.to_thread(old.wait, 30) == 0
-    installation.workflows("two", leads=True)
+    installation.workflows("two", "patched", leads=True)
     await installation.approve(handles)
     assert await installation.builds(handles) == {"two"}
     assert installation.given() == sorted(installation.things.values())
@@ -204,7 +204,7 @@ async def test_a_chat_goes_over_to_the_new_version_after_its_turn(installation: 
     installation.start("tests.deploy.rolling", Drawer.version)
     installation.workflows("one", leads=True)
     [chat] = await installation.waiting(1, mode=Mode.CHAT)
-    installation.workflows("two", changed=True)
+    installation.workflows("two", "changed")
     await installation.operator_sets("workflows", "two")
     await chat.signal("approve", {"approval_id": "ap-s1"})
 
