@@ -18,12 +18,15 @@ from temporalio.client import WorkflowHistory
 from temporalio.converter import StorageDriverClaim, StorageDriverRetrieveContext
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
+from api.app import create_app
+from api.settings import ApiSettings
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.errors import ServiceUnavailable
 from retinue.temporal.blobs import BlobFiles
 from retinue.temporal.connection import DATA_CONVERTER
 from retinue.temporal.registry import announce
 from retinue.testing import plan_answer
+from tests.api.conftest import browsing
 from tests.conftest import Stack, steps
 
 Fresh = Callable[[str], str]
@@ -183,7 +186,9 @@ async def test_a_large_result_of_a_tool_costs_the_history_little_and_is_shown_wh
     assert max(brought) < 2_000
     for file in [file for file in files(stack.data / "blobs") if name.encode() in file.read_bytes()]:
         file.unlink()
-    lost = await stack.http.get(f"/v1/assistants/{done['id']}")
+    app = create_app(ApiSettings(), client=stack.temporal)  # another process, which has not read it before
+    async with browsing(app) as http:
+        lost = await http.get(f"/v1/assistants/{done['id']}")
     assert (lost.status_code, "not in the blob folder" in lost.json()["detail"]) == (503, True)
 
 

@@ -71,7 +71,7 @@ async def test_a_card_shows_what_will_run_whatever_the_model_says_about_it(
         assert [line for line in lines if line.startswith("cc:")] == [f"cc: {', '.join(args['cc'])}"]
         assert LIE not in shown["preview"]
         assert harmful(shown["preview"]) == []
-        assert any("decides where data goes" in reason for reason in shown["reasons"])
+        assert any("was not typed by you" in reason for reason in shown["reasons"])
 
 
 def _mail(s: Scene) -> dict[str, Any]:

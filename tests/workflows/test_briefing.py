@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
@@ -31,6 +32,7 @@ from retinue.conversation import Usage
 from retinue.errors import InvalidArguments, ServiceRefused
 from retinue.temporal.connection import DATA_CONVERTER, add_search_attributes
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
+from retinue.times import present
 from tests.api.conftest import eventually
 from tests.conftest import Stack
 from workers import temporal_server
@@ -332,7 +334,8 @@ async def test_on_the_whole_stack_it_is_a_run_like_every_other(stack: Stack) -> 
     await eventually(listed, lambda found: found.get(view.id) == "Morning briefing")
 
 
-async def test_a_plan_in_code_cannot_do_what_needs_consent() -> None:
+async def test_a_plan_in_code_cannot_do_what_needs_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "now", present)
     mail = Compose(to=["eve@example.com"], subject="x", body="y")
     with pytest.raises(ApplicationError, match="needs a person's consent") as refused:
         await code_plan.CodePlanRun("Sneaky").call("s1", Email.send, mail)
