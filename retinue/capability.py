@@ -58,8 +58,8 @@ class Annotations(BaseModel):
     finds: str = Field(
         "",
         max_length=40,
-        description="What a look-up searches, as a noun: 'event'. If a later step needs it and there is none, the run says "
-        "'I found no event' and does not fail.",
+        description="What a look-up searches, as a noun: 'event'. If a later step needs it and there is none, the assistant "
+        "answers 'I found no event' and does not fail.",
     )
     lookups: dict[str, str] = Field(
         default_factory=dict,

@@ -319,7 +319,7 @@ class StepView(BaseModel):
     depends_on: list[str]
     why: str = ""
     status: StepStatus
-    attempts: int = Field(0, description="0 before the first; filled in by the API from the run's history")
+    attempts: int = Field(0, description="0 before the first; filled in by the API from the history")
     result: JsonValue = None
     error: StepError | None = None
     started_at: Moment | None = None
@@ -328,9 +328,9 @@ class StepView(BaseModel):
     effect: bool = Field(False, description="whether it changes something")
     undo: str | None = Field(None, description="the tool that undoes it; null if it cannot be undone")
     consent: StepConsent | None = Field(None, description="of an effect: how it was allowed")
-    held_until: Moment | None = Field(None, description="a cancel before this still stops it")
+    held_until: Moment | None = Field(None, description="it can be cancelled before this")
     waiting_since: Moment | None = Field(None, description="since when it waits for a worker")
-    reused_from: str | None = Field(None, description="the run that did it, when this one was forked from it")
+    reused_from: str | None = Field(None, description="the earlier assistant that did it, if this one is its fork")
     picked: bool = Field(False, description="it found several, and the person chose one")
     looked_up: bool = Field(False, description="it was stopped, and its ledger says that it had been done")
 
@@ -370,7 +370,7 @@ class Vote(BaseModel):
 
 
 class WorkerWait(BaseModel):
-    """A capability that a run waits for: no worker takes its work, or its database does not work."""
+    """A capability that an assistant waits for: no worker takes its work, or its database does not work."""
 
     capability: str
     since: Moment
@@ -380,7 +380,7 @@ class WorkerWait(BaseModel):
 
 
 class BudgetView(BaseModel):
-    """A run's limits and usage."""
+    """Limits and usage of an assistant."""
 
     limits: Limits
     used: dict[str, float]

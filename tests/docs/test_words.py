@@ -84,8 +84,8 @@ def commands(command: Any = None, path: str = "retinue") -> Iterator[tuple[str, 
 
 
 def openapi(node: Any = None, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every summary and description of the operations in the OpenAPI document."""
-    node = create_app().openapi()["paths"] if node is None else node
+    """Yield every summary and description of the OpenAPI document."""
+    node = create_app().openapi() if node is None else node
     for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
         if key in ("summary", "description") and isinstance(value, str):
             yield f"{path}/{key}", value
