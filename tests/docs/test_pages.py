@@ -20,7 +20,7 @@ MOST_LINES, MOST_LINES_OF_A_DECISION = 250, 70
 IDIOM = re.compile(
     r"\banew\b|\bby (?:itself|themselves)\b|\bthe like\b|\bhouse\b|\b(?:front )?doors?\b|\bwho(?:so)?ever\b|\bfrom (?:now|then) on\b"
     r"|\b(?:take|takes|taken|took|taking) (?:\w+ )?back\b|\bbe had\b|\bfor ever\b|\bin the dark\b|\bstanding (?:permission|thing)s?\b"
-    r"|\bstands in for\b|\bnobody need\b|\ball the same\b|\brooms?\b",
+    r"|\bstands in for\b|\bnobody need\b|\ball the same\b|(?<!make )\brooms?\b",
     re.IGNORECASE,
 )
 """Words of the project's first days, which meant something here alone: `docs` say it in the field's terms."""
