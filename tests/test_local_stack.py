@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,9 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
+import activities
 from retinue.settings import ROOT
-from tests.local_stack import LocalStack, environment
+from tests.local_stack import LocalStack, environment, wait_until
 from workers import temporal_server
+from workers.code_version import code_version
 
 pytestmark = [pytest.mark.xdist_group("local_stack"), pytest.mark.timeout(180)]
 SEND = "Email team@example.com saying hello"
@@ -136,6 +139,16 @@ def test_the_same_approval_comes_by_api_command_and_signal(
     assert local.count("email", "SELECT count(*) FROM messages WHERE folder = 'sent'") == before + 1
 
 
+def test_every_worker_is_the_current_version_of_its_deployment(local: LocalStack) -> None:
+    command = [str(temporal_server.binary()), "worker", "deployment", "list", "--output", "json"]
+    address = f"127.0.0.1:{local.environment['RETINUE_TEMPORAL_PORT']}"
+    listed = subprocess.run([*command, "--address", address], capture_output=True, check=True, timeout=30)
+    current = {one["name"]: one["routingConfig"]["currentVersionBuildID"] for one in json.loads(listed.stdout)}
+    assert current.keys() == {"retinue-workflows", *(f"retinue-{name}" for name in activities.folders())}
+    assert current["retinue-workflows"] == code_version(ROOT)
+    assert all(current.values())
+
+
 def test_a_worker_that_dies_is_started_again(local: LocalStack) -> None:
     [pid] = [
         int(poller["pid"])
@@ -195,14 +208,18 @@ def test_a_stack_without_login_is_not_opened_to_the_network(local: LocalStack, t
 
 
 def test_a_restart_finds_everything_where_it_was(local: LocalStack) -> None:
-    """A run that waited for approval before Ctrl-C is approved after it; nothing is left running in between."""
+    """A run that waited for approval before Ctrl-C is approved after it, though by another build; nothing runs in between."""
     view = local.ask(SEND)
     assert view["status"] == "awaiting_approval"
     running = local.processes()
     assert local.stop() == 0
     _, alive = psutil.wait_procs(running, timeout=10)
     assert alive == []
+    local.environment["RETINUE_BUILD_ID"] = "another"
     local.start()
-    again = local.http.get(f"/v1/assistants/{view['id']}").json()
-    assert again["status"] == "awaiting_approval"
-    assert local.approve_by_api(again)["status"] == "completed"
+
+    def again() -> Any:
+        return local.http.get(f"/v1/assistants/{view['id']}").json()
+
+    wait_until(lambda: again()["status"] == "awaiting_approval", what="the run was not taken over")
+    assert local.approve_by_api(again())["status"] == "completed"

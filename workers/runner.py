@@ -332,9 +332,11 @@ async def _lead(client: Client, version: WorkerDeploymentVersion) -> None:
     """
     await deployment.make_current(client, version)
     while True:
-        with contextlib.suppress(RPCError):  # the next look will do it
+        try:
             if await deployment.is_current(client, version):
                 await deployment.move_stranded_runs(client, version, WORKFLOW_QUEUE)
+        except RPCError as error:
+            _log.warning("runs of versions without workers are not moved yet: %s", error.status.name)
         await asyncio.sleep(_STRANDED_LOOK)
 
 
