@@ -44,7 +44,7 @@ def test_a_name_that_an_mcp_server_has_is_taken(file: Path, caplog: pytest.LogCa
     write(file, travel=AGENT, trains=AGENT)
     assert set(activities.names()) - set(activities.folders()) == {"travel", "trains"}
     assert "the name 'travel' is taken" in caplog.text
-    assert activities.load("travel").__name__ == "activities.mcp.travel"
+    assert activities.load("travel").__name__ == "mcp.travel"
 
 
 @pytest.mark.parametrize(

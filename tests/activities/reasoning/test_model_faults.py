@@ -99,7 +99,7 @@ BROKEN_PLANS = {
     "an internal tool": (plan_answer([{**FORECAST, "tool": "reasoning.plan"}]), "there is no tool 'reasoning.plan'"),
     "invalid arguments": (plan_answer([{**FORECAST, "args": {"place": 7}}]), "step s1"),
     "a reference to no step": (plan_answer([MAIL, using({"path": "/text"}, id="s3")]), "s1, which is no step"),
-    "a reference to no field": (plan_answer([FORECAST, using({"path": "/secret"})]), "'/secret' is no field"),
+    "a reference to no field": (plan_answer([FORECAST, using({"path": "/secret"})]), "'/secret' is not a field"),
     "truncated JSON": (Answer('{"steps": [{"id": "s1", "to'), "it ends in the middle"),
     "prose": (Answer("Sure! Here is your plan."), "holds no JSON object"),
     "a list": (Answer("[]"), "made no valid plan"),
