@@ -123,7 +123,7 @@ MISLEADING = {
     "ben@example.com, ana@ex\u0430mple.com": "Cyrillic and Latin",
     "mailto:ana@xn--80ak6aa92e.com": "look like Latin ones",
     "https://xn--exmple-4nf.com/pay": "Cyrillic and Latin",
-    "ana@example.com\u200b": "nobody sees (<U+200B>)",
+    "ana@example.com\u200b": "an invisible character (<U+200B>)",
     "ana@\uff45xample.com": "special form",
     "ana@xn--99999999.com": "cannot be read",
 }

@@ -36,7 +36,7 @@ def guests(*attendees: str) -> dict[str, Any]:
         (mail("s1", "ana@xn--exmple-4nf.com"), "mixes Cyrillic and Latin letters in one word (ex\u0430<U+0430>mple)"),
         (mail("s1", "ana@xn--80ak6aa92e.com"), "letters that look like Latin ones"),
         (guests("ben@example.com", IMITATED), "mixes Cyrillic and Latin letters"),
-        (guests("ben@example.com\u200b"), "nobody sees (<U+200B>)"),
+        (guests("ben@example.com\u200b"), "an invisible character (<U+200B>)"),
     ],
     ids=["letters", "encoded", "whole word", "guest", "invisible"],
 )

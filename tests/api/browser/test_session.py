@@ -158,7 +158,7 @@ async def test_an_address_that_fails_to_sign_in_again_and_again_is_stopped_befor
     statuses = [(await http.get(LISTED, headers=bad)).status_code for _ in range(6)]
     assert statuses == [401] * 5 + [429]
     answer = await http.get(LISTED, headers={"Authorization": f"Bearer {KEY}"})
-    refused(answer, 429, "failed attempts to sign in")
+    refused(answer, 429, "failed sign-ins")
     assert 1 <= int(answer.headers["Retry-After"]) <= 120
     assert (await http.get("/healthz")).status_code == 200
     assert (await http.get(LISTED)).status_code == 401
