@@ -13,10 +13,9 @@ NO_SCHEMA_CAN_SAY = (
     "there is no policy",  # they stand in a file
     "there is no tool",  # they are announced while the stack runs
     "has no argument at",  # likewise
-    "expires_at must be in the future",  # counted from today
+    "expires_at must",  # be in the future, or within a year: counted from today
     "ends_at",
-    "there is no occasion",  # of cron: it reads like one and names no time that comes
-    "cron",
+    "cron",  # it may read like one and name no time that comes
     "there is no key or token",  # no header, and none is needed by everybody
     "the last message must be the user's",  # JSON schemas know no last place
     "only text is supported",
