@@ -7,6 +7,7 @@ language model is scripted. Tests keep apart by fresh messages, keys and names.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,6 +37,7 @@ from workers.runner import capability_worker, workflows_worker
 
 View = dict[str, Any]
 ENDED = {"completed", "failed", "cancelled"}
+LONGEST_ID = 80
 
 
 @pytest.hookimpl(trylast=True)
@@ -44,6 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         lost = [item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
         assert not lost, f"this pytest ignores xdist_group, so suites run apart that belong together: {lost[:3]}"
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Keep ids short: they stand in the environment of every process that a test starts, which has a limit."""
+    if not isinstance(val, str | bytes) or len(val) <= LONGEST_ID:
+        return None
+    content = val if isinstance(val, bytes) else val.encode("utf-8", "surrogatepass")
+    return f"{val[: LONGEST_ID // 2]!a}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
