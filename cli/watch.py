@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -11,7 +10,7 @@ from rich.live import Live
 from cli import edits, grants
 from cli.ask import Reconnecting, send_once
 from cli.cards import show_card, show_ways_to_decide
-from cli.changes import POLL, Changes
+from cli.changes import Changes
 from cli.connection import patiently
 from cli.decide import confirm, find, send_edit
 from cli.exits import CommandError, ExitCode, words_of
@@ -292,22 +291,3 @@ def _exit_code(view: Assistant) -> ExitCode:
     if not view.ended:
         return ExitCode.WAITS_FOR_PERSON
     return ExitCode.DONE if view.status == "completed" else ExitCode.FAILED
-
-
-def follow_by_lines(
-    client: Client, assistant_id: str, until: Callable[[Assistant], bool], deadline: float
-) -> Assistant:
-    """Print the run line by line until a condition is true; `deadline` is a time of `time.monotonic`.
-
-    Raises:
-        CommandError: The condition was not true in time.
-    """
-    lines = Lines(say)
-    while True:
-        view = client.assistants.get(assistant_id)
-        lines.update(view)
-        if until(view):
-            return view
-        if view.ended or time.monotonic() > deadline:
-            raise CommandError(f"the assistant did not reach the expected state; it is {view.status}")
-        time.sleep(POLL)

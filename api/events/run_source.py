@@ -20,7 +20,6 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowHistory,
-    WorkflowQueryFailedError,
 )
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
@@ -29,6 +28,7 @@ from api.events.drafts import RunDraft, writers, written
 from api.events.snapshot import RunSnapshot
 from api.services.run_views import (
     RPC,
+    UNREADABLE,
     ended_view,
     retrying_notices,
     undo_steps,
@@ -141,7 +141,7 @@ class RunSource:
         self._seen = (self._execution, self._last)
         self._queried = None
         if not self._closed:  # an ended run is read from its history: a query would cost a replay
-            with contextlib.suppress(*AWAY, WorkflowQueryFailedError):
+            with contextlib.suppress(*UNREADABLE):
                 self._queried = await self._query()
         return await self.look_again()
 
