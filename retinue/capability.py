@@ -175,6 +175,12 @@ class ToolSpec(BaseModel):
     annotations: Annotations = Annotations()
     options: ToolOptions = ToolOptions()
     plannable: bool = Field(True, description="False for tools that only workflows and code call.")
+    examples: tuple[Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\r\n]+$")], ...] = Field(
+        (),
+        max_length=50,
+        description="Requests that this tool serves, as people say them: 'what is on tomorrow?'. By them it is found among "
+        "many tools; the model does not read them.",
+    )
 
 
 MOST_LEFT_OUT = 100
@@ -219,10 +225,12 @@ def tool(
     annotations: Annotations,
     options: ToolOptions | None = None,
     plannable: bool = True,
+    examples: tuple[str, ...] = (),
 ) -> Callable[[ToolMethod], ToolMethod]:
     """Mark a contract method as a tool. Its docstring is the description that a model reads.
 
     The method takes one pydantic model (its fields are the tool's arguments) or nothing, and returns a pydantic model.
+    `examples` are requests that the tool serves, as people say them.
     """
 
     def mark(method: ToolMethod) -> ToolMethod:
@@ -232,6 +240,7 @@ def tool(
             "annotations": annotations,
             "options": options or ToolOptions(),
             "plannable": plannable,
+            "examples": examples,
         }
         return method
 

@@ -611,6 +611,8 @@ class Tool(Shown):
     options: ToolOptions = ToolOptions()
     plannable: bool = True
     """False for tools that only workflows and code call."""
+    examples: list[str] = Field(default_factory=list)
+    """Requests that this tool serves, as people say them: 'what is on tomorrow?'."""
 
 
 class Capability(Shown):
