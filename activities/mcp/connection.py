@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextvars import Context
 from typing import Any
@@ -35,7 +36,7 @@ from activities.mcp.config import Server
 from activities.mcp.http import FATE, MAX_BODY_BYTES, Fate, WatchedTransport, http_client
 from activities.mcp.listing import LeftOut, mended
 from activities.mcp.offers import MAX_NAME, MAX_TOOLS, OPENING
-from activities.mcp.stdio import stdio_transport
+from activities.mcp.stdio import has_exited, stdio_transport
 from retinue.errors import (
     InvalidArguments,
     OutcomeUnknown,
@@ -79,6 +80,7 @@ class Session:
         self.left_out = LeftOut()
         """Why tools of the last list cannot be used, by the server's own names."""
         self._over = asyncio.Event()
+        self._process: Process | None = None
         self._wire = WatchedTransport()
         self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         # its own context, not the first call's, whose outcome it would record
@@ -87,7 +89,8 @@ class Session:
     @property
     def over(self) -> bool:
         """Whether it ended, or is about to."""
-        return self._over.is_set() or self._task.done()
+        exited = self._process is not None and has_exited(self._process)
+        return exited or self._over.is_set() or self._task.done()
 
     @property
     def version(self) -> str:
@@ -157,7 +160,7 @@ class Session:
     async def _client(self) -> AsyncIterator[Client]:
         async with contextlib.AsyncExitStack() as opened:
             if self._server.url is None:
-                transport: Any = stdio_transport(self._server, self._over)
+                transport: Any = stdio_transport(self._server, self._over, self._started)
             else:
                 http = await opened.enter_async_context(http_client(self._server, self._wire))
                 transport = streamable_http_client(
@@ -172,6 +175,9 @@ class Session:
                 message_handler=self._hear,
             )
             yield await opened.enter_async_context(client)
+
+    def _started(self, process: Process) -> None:
+        self._process = process
 
     async def _hear(self, message: object) -> None:
         if isinstance(message, ToolListChangedNotification):

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -31,17 +31,21 @@ Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObj
 
 
 @contextlib.asynccontextmanager
-async def stdio_transport(server: Server, over: asyncio.Event) -> AsyncIterator[Streams]:
+async def stdio_transport(
+    server: Server, over: asyncio.Event, started: Callable[[Process], None]
+) -> AsyncIterator[Streams]:
     """Start the server's command and speak with it; it and its children are gone at the end.
 
     Args:
         server: With `command`, its variables replaced.
         over: Set when the process no longer speaks or listens.
+        started: Called with the process before anything is said to it.
 
     Raises:
         OSError: The command cannot be started.
     """
     process = await _started(server)
+    started(process)
     incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
     try:
@@ -57,6 +61,16 @@ async def stdio_transport(server: Server, over: asyncio.Event) -> AsyncIterator[
     finally:
         for stream in (incoming, read, write, outgoing):
             stream.close()
+
+
+def has_exited(process: Process) -> bool:
+    """Whether the process ended, also where the event loop has not heard of it yet."""
+    if process.returncode is not None:
+        return True
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # reaped, and about to be told
+        return True
 
 
 async def _started(server: Server) -> Process:

@@ -159,8 +159,8 @@ async def test_a_server_that_ended_while_nobody_called_is_started_again(files: C
     async with running(files()) as server:
         (process,) = servers()
         os.kill(process, signal.SIGKILL)
-        while servers():  # noqa: ASYNC110  # nothing tells of the end of another's child
-            await asyncio.sleep(0.01)
+        # blocks the event loop until the process is gone, so that the call is made before the loop can hear of it
+        os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
         assert await server.call("write_file", path="a", text="b") == {"result": "written"}
     assert calls() == ["started", "started", "write-file a 1"]
 
