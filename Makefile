@@ -9,7 +9,7 @@ AT_DAY = $(if $(DAY),RETINUE_CLOCK_OFFSET=$$($(BIN)/python -P -m tests.days $(DA
 PYTEST = $(BIN)/python -P -m pytest -n $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) --dist loadgroup
 .DEFAULT_GOAL := help
 
-.PHONY: help venv up demo test test-long test-all test-one watch check format bench lock clean
+.PHONY: help venv up demo test test-long test-all test-again test-one watch check format bench lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-long: venv ## Run what takes long: many faults, hundreds of messages; DAY a
 
 test-all: venv ## Run both at once, as CI does: what waits long waits beside the rest
 	$(AT_DAY) $(PYTEST) $(TESTS)
+
+test-again: venv ## Run once more, one after the other, what failed last; it refuses more than five
+	@$(BIN)/python -P -m tests.again
 
 test-one: venv ## Run one file or test in this process: make test-one FILE=tests/test_main_job.py ARGS="-k approval"
 	$(AT_DAY) $(BIN)/python -P -m pytest $(FILE) $(ARGS)

@@ -1,0 +1,36 @@
+"""Runs once more what failed in the last run, one test after the other: `make test-again`.
+
+CI does so when a few of its thousands of tests failed. What fails again is a fault. What passes now is unsteady: it is
+named, and its cause is to be found. More than a few failures are no accident and are not tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+MOST = 5
+LAST_FAILED = Path(".pytest_cache/v/cache/lastfailed")
+_XDIST_GROUP = re.compile(r"@[^\]@]*$")
+"""xdist puts the group behind the id. Parameters may hold an @ too, but end with a bracket."""
+
+
+def main() -> int:
+    """Run them; return 0 if all pass, and name them on standard output."""
+    ids = json.loads(LAST_FAILED.read_text()) if LAST_FAILED.exists() else []
+    failed = [_XDIST_GROUP.sub("", test) for test in ids]
+    if not 0 < len(failed) <= MOST:
+        sys.stdout.write(f"{len(failed)} tests failed last; only 1 to {MOST} are run again.\n")
+        return 1
+    again = [sys.executable, "-P", "-m", "pytest", *failed]
+    code = subprocess.run(again, check=False).returncode
+    if code == 0:
+        sys.stdout.write("\n  ".join(["Unsteady (failed once, passed alone), to be mended:", *failed]) + "\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
