@@ -16,6 +16,7 @@ from activities.reasoning.contract import (
     RefusedPlan,
     ReplyRequest,
 )
+from activities.reasoning.offering import Offer
 from retinue.capability import Manifest
 from retinue.conversation import Message
 from retinue.json_values import cut
@@ -121,11 +122,11 @@ PLAN_FORMAT: dict[str, Any] = {
 }
 
 
-def for_plan(request: PlanRequest, manifests: Iterable[Manifest], earlier: Iterable[Message] = ()) -> list[ChatMessage]:
-    """The planning request: tools, clock, the conversation, the steps so far, and plans that were refused, with why."""
+def for_plan(request: PlanRequest, offer: Offer, earlier: Iterable[Message] = ()) -> list[ChatMessage]:
+    """Return the planning request: tools, clock, the conversation, the steps so far, and plans that were refused, with why."""
     context = {"now": request.now.isoformat(), "timezone": request.timezone, "last_round": request.last_round}
     return [
-        _message("system", f"{PLAN}\n\nAgents and tools (JSON):\n{_json([_agent(m) for m in manifests])}"),
+        _message("system", f"{PLAN}\n\nAgents and tools (JSON):\n{_json([_agent(m) for m in offer.manifests])}"),
         _message("system", f"Context (JSON):\n{_json(context)}"),
         *_conversation(request, earlier),
         *(part for refused in request.refused for part in _repair(refused)),

@@ -27,6 +27,7 @@ from activities.reasoning.contract import (
 from activities.reasoning.draft import writing
 from activities.reasoning.extraction import extract
 from activities.reasoning.model import LanguageModel
+from activities.reasoning.offering import offered
 from activities.reasoning.settings import Duty
 from activities.reasoning.store import TranscriptStore
 from activities.reasoning.structured import json_in
@@ -68,7 +69,7 @@ class ReasoningTools(Reasoning):
         manifests = await self._manifests(FRESH)
         progress = [_as_declared(step, manifests) for step in request.progress]
         request = request.model_copy(update={"progress": progress})
-        messages = prompts.for_plan(request, manifests, earlier)
+        messages = prompts.for_plan(request, offered(request, manifests), earlier)
         with metered() as meter:
             answer, usage = await self._model.complete(
                 messages, response_format=prompts.PLAN_FORMAT, duty=Duty.PLAN, quotes_refusal=True

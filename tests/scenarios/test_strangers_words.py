@@ -16,6 +16,7 @@ from activities.calendar.contract import Calendar
 from activities.contacts.contract import Contacts
 from activities.email.contract import Email
 from activities.reasoning.contract import PlanRequest, Reasoning
+from activities.reasoning.offering import offered
 from activities.reasoning.prompts import for_plan
 from activities.tasks.contract import Tasks
 from activities.weather.contract import Weather
@@ -109,7 +110,7 @@ def planned_offline(message: str) -> list[dict[str, Any]]:
     """The steps that the model without a key plans for a message."""
     manifests = [capability.manifest() for capability in (Calendar, Contacts, Email, Reasoning, Tasks, Weather)]
     request = PlanRequest(messages=[Message(role=Role.USER, text=message)], timezone="UTC", now=present())
-    asked = {"model": "offline", "messages": for_plan(request, manifests)}
+    asked = {"model": "offline", "messages": for_plan(request, offered(request, manifests))}
     form = {"type": "json_schema", "json_schema": {"name": "plan", "schema": {}}}
     found = complete(ChatRequest.model_validate({**asked, "response_format": form}))
     steps: list[dict[str, Any]] = json.loads(found.text)["steps"]
