@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
-from activities.calendar import zones
 from activities.calendar.vtimezone import changes
+from retinue import zones
 from retinue.times import present
 
 COMPARED = 10

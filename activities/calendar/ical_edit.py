@@ -21,11 +21,11 @@ from activities.calendar.ical_entry import recurs, vevents
 from activities.calendar.ical_series import has_range, main_of, sequence, settle
 from activities.calendar.ical_values import attendee, is_all_day, moment, rule, several, times, value_of
 from activities.calendar.models import StoredEvent
-from activities.calendar.recurrence import Series, check_series, for_others, normalised
 from activities.calendar.store import checked_attendees, ordered, series_of
 from activities.calendar.vtimezone import vtimezone
-from activities.calendar.zones import is_offset, named, offset_name, zone_of
 from retinue.errors import InvalidArguments
+from retinue.recurrence import Series, check_series, for_others, normalised
+from retinue.zones import is_offset, named, offset_name, zone_of
 
 MARK = "X-RETINUE-EFFECT"
 """The property with the effects that an event has seen, to distinguish a lost reply from a lost request."""

@@ -36,10 +36,10 @@ from activities.calendar.ical_values import (
     times,
     value_of,
 )
-from activities.calendar.recurrence import check_followable
 from activities.calendar.store import MOST_EXCLUDED, ordered
-from activities.calendar.zones import known_zones, zone_of
 from retinue.errors import InvalidArguments
+from retinue.recurrence import check_followable
+from retinue.zones import known_zones, zone_of
 
 _DAY = timedelta(days=1)
 _DESCRIBED_ZONE = re.compile(

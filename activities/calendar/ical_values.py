@@ -10,7 +10,7 @@ from icalendar import Component, use_zoneinfo, vDDDTypes
 
 from activities.calendar.described_zones import name_of
 from activities.calendar.store import LONGEST_ATTENDEE, ordered
-from activities.calendar.zones import is_offset, zone_of
+from retinue.zones import is_offset, zone_of
 
 WITHOUT_END = timedelta(minutes=30)
 """How long an event takes that has a time of day but no end: what calendars draw for it."""

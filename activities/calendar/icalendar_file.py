@@ -35,11 +35,11 @@ from activities.calendar.ical_values import (
     written,
 )
 from activities.calendar.models import StoredEvent
-from activities.calendar.recurrence import LONGEST, first_by_rule, moved_along, normalised, rule_after, rule_before
 from activities.calendar.store import Cancellation, Imported, ImportedSeries, series_of
-from activities.calendar.zones import is_offset, zone_of
 from retinue.errors import InvalidArguments
 from retinue.file_import import LeftOut, content_of, outcome, quoted
+from retinue.recurrence import LONGEST, first_by_rule, moved_along, normalised, rule_after, rule_before
+from retinue.zones import is_offset, zone_of
 
 LARGEST_FILE = 5 * 1024 * 1024
 _LONGEST_RULE = 500

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from activities.calendar.zones import zone_of
 from retinue.errors import InvalidArguments
 from retinue.settings import RetinueSettings, in_the_clear
 from retinue.tenancy import HOME
+from retinue.zones import zone_of
 
 
 def _known_zone(name: str) -> str:

@@ -12,12 +12,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.calendar.contract import CreateEvent, Event, PreviousEvent, RestoreEvent, UpdateEvent
 from activities.calendar.models import StoredEvent
-from activities.calendar.recurrence import LAST_YEAR, Series, check_series, excluded_after_move, normalised, occurrences
-from activities.calendar.zones import is_offset, offset_name, zone_of
 from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.file_import import LeftOut
+from retinue.recurrence import LAST_YEAR, Series, check_series, excluded_after_move, normalised, occurrences
 from retinue.store import Store
 from retinue.times import present
+from retinue.zones import is_offset, offset_name, zone_of
 
 FIRST_YEAR = 1900
 LONGEST_ATTENDEE = 320

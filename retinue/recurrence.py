@@ -1,4 +1,4 @@
-"""Recurring events: RFC 5545 rules, checked strictly and never followed further than asked.
+"""Recurring times: RFC 5545 rules, checked strictly and never followed further than asked.
 
 Rules are evaluated in the event's own zone on the wall clock and only then turned into moments, so that a weekly nine
 o'clock stays nine o'clock when summer time begins. What cannot be followed cheaply is refused when the event is made:
@@ -138,8 +138,8 @@ def check_series(series: Series) -> None:
         raise InvalidArguments(f"the rule {series.rule} never holds from {series.local_start:%Y-%m-%dT%H:%M} on")
     if first != series.local_start:
         raise InvalidArguments(
-            f"the rule {series.rule} does not hold {series.local_start:%A %Y-%m-%dT%H:%M}, where the event starts",
-            hint=f"it first holds {first:%A %Y-%m-%dT%H:%M}; start there, or make the event anew with another rule",
+            f"the rule {series.rule} does not hold {series.local_start:%A %Y-%m-%dT%H:%M}, where it starts",
+            hint=f"it first holds {first:%A %Y-%m-%dT%H:%M}; start there, or begin again with another rule",
         )
 
 

@@ -6,9 +6,9 @@ from itertools import islice
 
 import pytest
 
-from activities.calendar.recurrence import Series, check_series, normalised, occurrences
-from activities.calendar.zones import zone_of
 from retinue.errors import InvalidArguments
+from retinue.recurrence import Series, check_series, normalised, occurrences
+from retinue.zones import zone_of
 
 
 def _series(start: str, rule: str, *, zone: str = "Europe/Berlin", length: timedelta = timedelta(hours=1)) -> Series:

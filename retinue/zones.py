@@ -1,4 +1,4 @@
-"""Time zones of events: an IANA name, or a bare offset."""
+"""Time zones by name: an IANA name, or a bare offset."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
