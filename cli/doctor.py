@@ -27,6 +27,7 @@ from cli.findings import Finding, Level
 from retinue.client import ClientError
 from retinue.client.models import Health
 from retinue.database.file_watch import obstacle
+from retinue.network import model_servers
 from retinue.settings import ROOT, temporal_address
 from retinue.text import safe
 
@@ -63,7 +64,7 @@ def examine(url: str) -> Iterator[Finding]:
     yield from ports(url)
     yield from (temporal(), api(url))
     yield from capabilities(url)
-    yield from (model(), weather())
+    yield from (model(), models_found(), weather())
     yield from pauses(url)
     yield from databases()
     yield from safety.examine()
@@ -250,6 +251,17 @@ def _model_answer(place: str, code: int) -> Finding:
         return Finding("model", Level.FAIL, f"{place} refuses the key (HTTP {code})", "check OPENAI_API_KEY")
     level = Level.FAIL if code >= httpx.codes.INTERNAL_SERVER_ERROR else Level.WARN
     return Finding("model", level, f"{place} answers HTTP {code} when asked for its models", "check OPENAI_BASE_URL")
+
+
+def models_found() -> Finding:
+    """Look for servers of language models on this machine. Nothing of the person's is sent there."""
+    try:
+        asked = model_servers.addresses(local.settings().model_servers)
+    except ValueError as error:
+        return Finding("models found", Level.FAIL, str(error), "correct RETINUE_MODEL_SERVERS")
+    if found := model_servers.in_words(model_servers.find(asked)):
+        return Finding("models found", Level.OK, found, f"to use one, {model_servers.HOW_TO_USE}")
+    return Finding("models found", Level.OK, "none on this machine" if asked else "not looked for")
 
 
 def weather() -> Finding:

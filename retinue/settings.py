@@ -55,6 +55,11 @@ class RetinueSettings(BaseSettings):
     liveness_file: Path | None = Field(
         None, description="file that is touched every few seconds while this process is not stuck"
     )
+    model_servers: str = Field(
+        "",
+        description="addresses on this machine (comma) that are asked for language models; by default the usual ports of "
+        "Ollama, llama.cpp, LM Studio, vLLM and Jan; `off` asks none",
+    )
     mcp_config: Path | None = Field(None, description="MCP servers; by default `mcp.json` in the data folder, if any")
     a2a_config: Path | None = Field(None, description="A2A agents; by default `a2a.json` in the data folder, if any")
 

@@ -112,6 +112,7 @@ def environment(data: Path, **more: str) -> dict[str, str]:
         "RETINUE_PORT": str(temporal_server.free_port()),
         "RETINUE_TEMPORAL_PORT": str(temporal_server.free_port()),
         "RETINUE_TEMPORAL_UI_PORT": str(temporal_server.free_port()),
+        "RETINUE_MODEL_SERVERS": "off",
         "WEATHER_PROVIDER": "simulated",
         **more,
     }

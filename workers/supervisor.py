@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 import activities
+from retinue.network import model_servers
 from retinue.settings import ROOT, RetinueSettings, encrypts, temporal_address
 from workers import children, temporal_server
 from workers.children import Child, Silence
@@ -58,7 +59,7 @@ class Supervisor:
         """Configure the stack.
 
         Raises:
-            StartFailed: A companion server is not installed.
+            StartFailed: A companion server is not installed, or a variable is invalid.
         """
         self._settings = settings
         self._data = settings.data_dir.resolve()
@@ -73,6 +74,7 @@ class Supervisor:
         ]
         self._beside: list[Child] = []
         self._weather: _WeatherProbe | None = None
+        self._model_servers = _model_servers(settings)
         self._stop = threading.Event()
         self._looked_at = 0.0
         self._registry_wait = _REGISTRY_WAIT
@@ -134,6 +136,8 @@ class Supervisor:
         for child in self._children:
             child.start()
         print(self._table(embedded=embedded, weather=weather), flush=True)
+        if found := self._models_found():
+            print(found, flush=True)
         self._await_ready()
         if embedded:
             self._retention = temporal_server.keep_finished_runs(
@@ -174,7 +178,7 @@ class Supervisor:
     def _plan_children(self, weather: dict[str, str]) -> Iterator[Child]:
         """Create the processes of the stack, one per capability folder."""
         model: dict[str, str] = {}
-        if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
+        if not _has_model():
             port = temporal_server.free_port()
             model = _offline_model(port)
             offline = self._child("offline", "offline", ["--host", "127.0.0.1", "--port", str(port)])
@@ -217,6 +221,13 @@ class Supervisor:
         ]
         width = max(len(row[1]) for row in rows)
         return "\n".join(["Retinue", *(f"  {name:<16} {value:<{width}}  {note}" for name, value, note in rows)])
+
+    def _models_found(self) -> str:
+        """Return one line about servers of language models on this machine; empty without them, or if one is set up."""
+        if _has_model():
+            return ""
+        found = model_servers.in_words(model_servers.find(self._model_servers))
+        return f"Found: {found}. Nothing is sent there unless you {model_servers.HOW_TO_USE}." if found else ""
 
     def _await_ready(self) -> None:
         """Wait until the stack is ready; print meanwhile what it waits for."""
@@ -362,6 +373,17 @@ def _offline_model(port: int) -> dict[str, str]:
         "OPENAI_API_KEY": "offline",
         "RETINUE_MODEL": "offline",
     }
+
+
+def _has_model() -> bool:
+    return bool(os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
+
+
+def _model_servers(settings: RetinueSettings) -> list[str]:
+    try:
+        return model_servers.addresses(settings.model_servers)
+    except ValueError as error:
+        raise StartFailed(f"RETINUE_MODEL_SERVERS: {error}") from None
 
 
 def _model_row() -> tuple[str, str]:

@@ -13,7 +13,9 @@ from typer.testing import Result
 
 from cli import doctor
 from cli.findings import Level
+from retinue.network import model_servers
 from tests.cli.conftest import FakeApi, Run
+from tests.model_servers import OLLAMA, answering
 from tests.retinue.test_store_files import immutable, small_disk
 
 __all__ = ["small_disk"]
@@ -99,6 +101,34 @@ def test_the_model_s_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, api: Fa
 
 def test_without_a_model_the_offline_rules_are_named() -> None:
     assert doctor.model().level is Level.OK
+
+
+def test_models_on_this_machine_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_servers, "WITHIN", 20.0)
+    with answering(OLLAMA) as server, answering(b"a web page") as other:
+        monkeypatch.setenv("RETINUE_MODEL_SERVERS", f"{other.url},{server.url}")
+        found = doctor.models_found()
+    assert (found.level, found.found) == (
+        Level.OK,
+        f"Ollama at {server.url.removeprefix('http://')} has qwen3:4b, llama3.2, gemma3 and 1 more",
+    )
+
+
+@pytest.mark.parametrize(
+    ("servers", "level", "words"),
+    [
+        ("http://127.0.0.1:1", Level.OK, "none on this machine"),
+        ("off", Level.OK, "not looked for"),
+        ("http://example.com", Level.FAIL, "'http://example.com' is no address on this machine"),
+    ],
+)
+def test_without_models_on_this_machine_it_says_so(
+    servers: str, level: Level, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETINUE_MODEL_SERVERS", servers)
+    finding = doctor.models_found()
+    assert finding.level is level
+    assert words in finding.found
 
 
 def test_a_folder_that_will_be_created_is_fine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from retinue.network import model_servers
 from retinue.settings import RetinueSettings
+from tests.model_servers import OLLAMA, answering
 from workers import supervisor
+from workers.companions import StartFailed
 from workers.supervisor import Supervisor
 
 Health = dict[str, Any] | None
@@ -186,6 +189,33 @@ def test_a_chosen_provider_stays(house: House, monkeypatch: pytest.MonkeyPatch) 
     house.worker.name, house.worker.environment = "weather", {"WEATHER_PROVIDER": "simulated"}
     house.supervisor._keep_alive()
     assert (probe.variables(), house.worker.stopped) == ({}, 0)
+
+
+def _models_found(tmp_path: Path, servers: str) -> str:
+    return Supervisor(RetinueSettings(data_dir=tmp_path, model_servers=servers))._models_found()
+
+
+def test_a_model_on_this_machine_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(model_servers, "WITHIN", 20.0)
+    with answering(OLLAMA) as server:
+        line = _models_found(tmp_path, server.url)
+        assert line.startswith(
+            f"Found: Ollama at {server.url.removeprefix('http://')} has qwen3:4b, llama3.2, gemma3 and "
+        )
+        assert "Nothing is sent there unless" in line
+        assert "\n" not in line
+        assert _models_found(tmp_path, "off") == ""
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-42")
+        assert _models_found(tmp_path, server.url) == ""
+
+
+def test_servers_elsewhere_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        StartFailed, match=r"RETINUE_MODEL_SERVERS: 'http://example\.com' is no address on this machine"
+    ):
+        _models_found(tmp_path, "http://example.com")
 
 
 def _open(answers: threading.Event) -> io.BytesIO:
