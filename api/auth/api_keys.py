@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, or_, select, update
+from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from api.auth.principals import Permission, Person, Role
@@ -94,16 +94,27 @@ class ApiKeys:
         async with self._store.read() as session:
             return [_key(row) for row in (await (await session.connection()).execute(query)).all()]
 
-    async def revoke(self, person: Person, key_id: str) -> None:
-        """Revoke a key at once.
+    async def end(self, person: Person, key_id: str) -> None:
+        """End a key at once; it stays in the list as expired.
 
         Raises:
             NotFound: The person has no such key.
         """
+        mine = and_(API_KEYS.c.id == key_id, API_KEYS.c.owner == person.owner)
+        ended = (
+            update(API_KEYS).where(mine, API_KEYS.c.expires_at > datetime.now(UTC)).values(expires_at=datetime.now(UTC))
+        )
+        async with self._store.write() as session:
+            connection = await session.connection()
+            if not (await connection.execute(select(API_KEYS.c.id).where(mine))).all():
+                raise NotFound("there is no such key")
+            await connection.execute(ended)
+
+    async def remove(self, person: Person, key_id: str) -> None:
+        """Remove a key from the list; nothing happens if it is not there."""
         gone = delete(API_KEYS).where(API_KEYS.c.id == key_id, API_KEYS.c.owner == person.owner)
         async with self._store.write() as session:
-            if not (await (await session.connection()).execute(gone)).rowcount:
-                raise NotFound("there is no such key")
+            await (await session.connection()).execute(gone)
 
     async def live(self, key_id: str, owner: str) -> ApiKey | None:
         """Return a person's key by its id; None if unknown, revoked or expired."""

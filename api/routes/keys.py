@@ -13,7 +13,8 @@ from api.auth.authenticator import Authentication, AuthMethod
 from api.auth.principals import Permission, Person, Role
 from api.deps import Caller, StateAtRest, needs
 from api.errors import PROBLEMS
-from retinue.errors import InvalidArguments, NotAllowed
+from api.services.grants import Grants
+from retinue.errors import InvalidArguments, NotAllowed, ServiceUnavailable
 from retinue.times import Moment
 
 router = APIRouter(prefix="/v1", tags=["identity"], responses=PROBLEMS)
@@ -102,9 +103,21 @@ async def make_key(body: MakeKey, request: Request, state: StateAtRest, person: 
 
 @router.delete("/keys/{key_id}", status_code=204, summary="Revoke an API key", dependencies=[needs(Permission.KEYS)])
 async def revoke_key(key_id: Annotated[str, Path(max_length=40)], state: StateAtRest, person: Caller) -> None:
-    """Revoke a key at once. Schedules that it created keep only the rights of a key that may not decide."""
-    await ApiKeys(state.keys.store).revoke(person, key_id)
+    """Revoke a key at once, and the grants that it created.
+
+    Schedules that it created keep only the rights of a key that may not decide. If the answer is 503, the key is revoked
+    but its grants are not; then repeat the request.
+    """
+    keys = ApiKeys(state.keys.store)
+    await keys.end(person, key_id)
     state.rights_changed.set()
+    try:
+        await state.connect()
+        await Grants(state.client, person.owner).revoke_given_through(key_id)
+    except ServiceUnavailable as error:
+        message = f"the key is revoked, but grants that it created may still count: {error.message}"
+        raise ServiceUnavailable(message, hint="repeat the request soon") from None
+    await keys.remove(person, key_id)
 
 
 def _scopes(body: MakeKey, person: Person) -> frozenset[Permission] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TypeVar
 
 from temporalio.client import Client, RPCTimeoutOrCancelledError, WorkflowQueryFailedError
@@ -10,7 +10,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from retinue.errors import ServiceUnavailable
 from retinue.temporal import person
-from workflows.rules.grants import DayUsage, Grant, NewGrant, Revoke
+from workflows.rules.grants import DayUsage, Grant, NewGrant, Revoke, is_live
 
 Answer = TypeVar("Answer")
 
@@ -48,6 +48,13 @@ class Grants:
             ServiceUnavailable: No workflow worker answered in time.
         """
         return await person.ask(self._client, self._owner, person.REVOKE, Revoke(grant_id=grant_id), answer=Grant)
+
+    async def revoke_given_through(self, key_id: str) -> None:
+        """Revoke the live grants that an API key created. Errors as for `all`."""
+        now = datetime.now(UTC)
+        for grant in await self.all():
+            if grant.through is not None and grant.through.id == key_id and is_live(grant, now):
+                await self.revoke(grant.grant_id)
 
     async def day(self, day: date) -> DayUsage:
         """Return the usage of a day. Raise ServiceUnavailable if no workflow worker answers in time."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from api.app import create_app
+from api.settings import ApiSettings
 from retinue.temporal import person
-from retinue.testing import Answer, plan_answer
+from retinue.testing import Answer, plan_answer, serving
 from tests.api.conftest import Fresh, Json, refused
-from tests.api.rights.conftest import Door
+from tests.api.rights.conftest import Door, made
 from tests.api.rights.test_policies import over_mcp
 from tests.conftest import Stack, View, pending, steps
 from tests.test_main_job import mail, sent_mails
@@ -100,7 +105,7 @@ async def test_a_grant_given_with_an_approval_is_for_what_is_asked_in_person(
     view = await door.person.until(view["id"], lambda seen: bool(seen["approvals"][0]["grant_id"]))
     [said] = [
         grant["says"]
-        for grant in (await door.person.http.get("/v1/grants")).json()["grants"]
+        for grant in (await door.person.http.get("/v1/grants?all=true")).json()["grants"]
         if grant["grant_id"] == view["approvals"][0]["grant_id"]
     ]
     assert said.endswith("only when you ask in person")
@@ -145,3 +150,33 @@ async def test_a_grant_counts_in_scheduled_runs_only_where_that_was_chosen(
     view = await door.person.until(run, lambda view: view["status"] in (COVERED, ASKED))
     assert view["status"] == status
     await door.person.http.delete(f"/v1/schedules/{made.json()['id']}")
+
+
+async def test_a_grant_that_a_key_created_ends_with_the_key(door: Door, fresh: Fresh, address: str) -> None:
+    """Whoever stole the key may have given it; grants given in person stay."""
+    name = uuid.uuid4().hex
+    secret = await made(door.person, name)
+    thief = httpx.AsyncClient(base_url=door.address, headers={"Authorization": f"Bearer {secret}"}, timeout=60)
+    async with thief:
+        through = await given(dataclasses.replace(door.person, http=thief), wanted(address, also_for=["keys"]))
+    mine = await given(door.person, wanted(f"x{address}"))
+    [key] = [key for key in (await door.person.http.get("/v1/keys")).json()["keys"] if key["name"] == name]
+    assert (await door.person.http.delete(f"/v1/keys/{key['id']}")).status_code == 204
+    shown = {
+        grant["grant_id"]: grant["revoked_at"]
+        for grant in (await door.person.http.get("/v1/grants?all=true")).json()["grants"]
+    }
+    assert (shown[through["grant_id"]] is not None, shown[mine["grant_id"]]) == (True, None)
+    assert (await mailed(door.person, fresh(f"Mail {address}"), address))["status"] == ASKED
+    refused(await door.person.http.delete(f"/v1/keys/{key['id']}"), 404, "no such key")
+
+
+async def test_a_key_ends_where_its_grants_cannot_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    database = f"sqlite+aiosqlite:///{tmp_path / 'api.db'}"
+    away = create_app(ApiSettings(api_database_url=database))
+    async with serving(away) as address, httpx.AsyncClient(base_url=address, timeout=60) as http:
+        made_key = (await http.post("/v1/keys", json={"name": "k"})).json()
+        refused(await http.delete(f"/v1/keys/{made_key['id']}"), 503, "the key is revoked, but grants")
+        as_key = {"Authorization": f"Bearer {made_key['key']}"}
+        refused(await http.get("/v1/me", headers=as_key), 401)
