@@ -66,6 +66,12 @@ class Annotations(BaseModel):
         description="By argument with an id: the read-only tool of the same capability that reads the thing it refers to, "
         "called with the id alone. An approval shows the result.",
     )
+    fills_in: dict[str, str] = Field(
+        default_factory=dict,
+        description="By argument: the read-only tool of the same capability that returns further arguments when this one is "
+        "given, such as the recipients of a reply. It is called with those arguments that it knows, before anything is "
+        "decided. Its result's fields become the arguments with these names that the plan leaves out.",
+    )
     undo: str | None = Field(None, description="The tool that compensates this one.")
 
     def replace(self, **changes: object) -> Self:

@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterator
 from itertools import accumulate
 
-from activities.email.contract import Attachment, Mail, MailSummary, MovedMail
+from pydantic import BaseModel
+
+from activities.email.contract import Attachment, AttachmentText, Mail, MailCard, MailSummary, MovedMail
 from activities.email.models import Message
 from activities.email.plaintext import one_line
 from retinue.activity_adapter import MAX_RESULT_BYTES
@@ -36,6 +38,21 @@ def summary(message: Message) -> MailSummary:
     )
 
 
+def card(message: Message, replies_go_elsewhere: list[str], mailing_list: str) -> MailCard:
+    """Return a mail for a person who is asked about it."""
+    return MailCard(
+        **summary(message).model_dump(),
+        replies_go_elsewhere=replies_go_elsewhere[:_PEOPLE_SHOWN],
+        mailing_list=mailing_list,
+    )
+
+
+def cut_text(result: AttachmentText, text: str) -> AttachmentText:
+    """Return the result with as much of the text as fits."""
+    shown = _cut(text, room=_ROOM - _size(result))
+    return result.model_copy(update={"text": shown, "truncated": shown != text})
+
+
 def whole(message: Message, *, cut: bool = False) -> Mail:
     """Return one mail, its text cut to what fits; `cut` says that it was not whole when it came here."""
     mail = Mail(
@@ -47,7 +64,10 @@ def whole(message: Message, *, cut: bool = False) -> Mail:
         subject=message.subject,
         date=message.date,
         text="",
-        attachments=[Attachment.model_validate(entry) for entry in message.attachments],
+        attachments=[
+            Attachment.model_validate({**entry, "number": number})
+            for number, entry in enumerate(message.attachments, start=1)
+        ],
         in_reply_to=message.in_reply_to,
     )
     mail.text = _cut(message.text, room=_ROOM - _size(mail))
@@ -76,5 +96,5 @@ def _fitting(summaries: list[MailSummary]) -> Iterator[MailSummary]:
     return (entry for entry, size in zip(summaries, filled, strict=True) if size <= _ROOM)
 
 
-def _size(part: MailSummary | Mail) -> int:
+def _size(part: BaseModel) -> int:
     return len(json.dumps(part.model_dump(mode="json", by_alias=True)))

@@ -16,30 +16,28 @@ from pydantic import BaseModel
 
 from activities.email.answers import fitting, summary, whole
 from activities.email.contract import (
-    Compose,
-    Email,
     Folder,
     Mail,
-    MailSummary,
     MailThread,
     MessageRef,
     MovedMail,
     MoveMail,
-    NotifySelf,
     SearchMail,
     SearchMailResult,
     SendResult,
 )
 from activities.email.imap_client import ImapServer, ImapSession
-from activities.email.incoming import MAX_BYTES, is_message_id, named_ids, parse
+from activities.email.incoming import MAX_BYTES, is_message_id, named_ids, parse, reply_headers
 from activities.email.mailboxes import ALL, GLANCE, Fetched, Mailboxes, Place
-from activities.email.mime_builder import Origin, letter, message_id_for
+from activities.email.mime_builder import Letter, Origin, mail_bytes, message_id_for
 from activities.email.models import Message, OutboxState, Relocation
 from activities.email.outbox import Outbox
+from activities.email.replying import Original
 from activities.email.smtp import Submission
 from activities.email.store import MOST_IN_THREAD
+from activities.email.writing import Head, Write, WritingTools, origin_among
 from retinue.errors import InvalidArguments, NotFound, OutcomeUnknown, ServiceError, ServiceUnavailable
-from retinue.ledger import Commit, Ledger, effect_key, lasting_key
+from retinue.ledger import Commit, effect_key, lasting_key
 from retinue.store import Store
 from retinue.times import present
 
@@ -48,7 +46,7 @@ _FILE = 20.0
 _MOST_ASKED_FOR = 6
 
 
-class ImapEmail(Email):
+class ImapEmail(WritingTools):
     """The contract over one account on a mail server."""
 
     def __init__(
@@ -71,29 +69,23 @@ class ImapEmail(Email):
             settle: Seconds after which a sending that never reported counts as lost.
             clock: The present, for the date of written mails.
         """
-        self.ledger: Ledger = Ledger(store)
+        super().__init__(store, sender=sender, clock=clock)
         self._outbox = Outbox(store)
         self._submission = submission
         self._mailbox = mailbox
-        self._sender = sender
         self._settle = settle
-        self._clock = clock
 
-    async def send(self, mail: Compose) -> SendResult:
-        """Hand it to the mail server, and put a copy into Sent."""
-        return await self._send(mail, mail)
+    async def _post(self, arguments: BaseModel, head: Head, write: Write, folder: Folder) -> SendResult:
+        """Hand it to the mail server and put a copy into Sent, or append it to Drafts."""
+        if folder is Folder.DRAFTS:
+            return await self._draft(arguments, head, write)
+        return await self._send(arguments, head, write)
 
-    async def notify_self(self, note: NotifySelf) -> SendResult:
-        """Hand it to the mail server; its only recipient is the person."""
-        mail = Compose(to=[self._sender], subject=note.subject, body=note.body)
-        return await self._send(note, mail, automatic=True)
-
-    async def draft(self, mail: Compose) -> SendResult:
-        """Append it to Drafts, unless it is there."""
+    async def _draft(self, arguments: BaseModel, head: Head, write: Write) -> SendResult:
         message_id = message_id_for(lasting_key(), sender=self._sender)
 
         async def act(commit: Commit) -> SendResult:
-            content = await self._written(mail, message_id)
+            content = self._written(await write(), message_id)
             flags = ("\\Draft", "\\Seen")
             async with self._mailbox.session() as session:
                 await session.connect()
@@ -102,9 +94,9 @@ class ImapEmail(Email):
                     await session.do(
                         lambda boxes: boxes.append(Folder.DRAFTS, content, flags=flags, message_id=message_id)
                     )
-            return _written_result(mail, message_id, status="draft", delivery="imap")
+            return _written_result(head, message_id, status="draft", delivery="imap")
 
-        return await self.ledger.once_outside(mail, SendResult, act=act, verify=_harmless, settle=self._settle)
+        return await self.ledger.once_outside(arguments, SendResult, act=act, verify=_harmless, settle=self._settle)
 
     async def search(self, wish: SearchMail) -> SearchMailResult:
         """Ask the server, and look at the beginnings of what it found."""
@@ -117,14 +109,8 @@ class ImapEmail(Email):
 
     async def read(self, mail: MessageRef) -> Mail:
         """Fetch one mail, or as much of it as may be fetched."""
-
-        def fetch(boxes: Mailboxes) -> Fetched:
-            return boxes.fetch(boxes.locate(mail.message_id), most=MAX_BYTES)
-
-        fetched = await self._mailbox.do(fetch)
-        [message] = await self._parsed([fetched])
-        message.message_id = mail.message_id
-        return whole(message, cut=not fetched.whole)
+        original = await self._original(mail.message_id)
+        return whole(original.message, cut=not original.is_whole)
 
     async def thread(self, mail: MessageRef) -> MailThread:
         """Ask each folder for mails that carry or name the ids that this one carries or names."""
@@ -144,13 +130,6 @@ class ImapEmail(Email):
         oldest_first = sorted(by_id.values(), key=lambda message: message.date)
         shown = fitting([summary(message) for message in oldest_first[:MOST_IN_THREAD]])
         return MailThread(messages=shown, truncated=len(shown) < len(oldest_first))
-
-    async def look_up(self, mail: MessageRef) -> MailSummary:
-        """Fetch its beginning."""
-        fetched = await self._mailbox.do(lambda boxes: boxes.fetch(boxes.locate(mail.message_id), most=GLANCE))
-        [message] = await self._parsed([fetched])
-        message.message_id = mail.message_id
-        return summary(message)
 
     async def archive(self, mail: MessageRef) -> MovedMail:
         """Move it; archiving what is archived changes nothing."""
@@ -203,16 +182,25 @@ class ImapEmail(Email):
             )
         )
 
-    async def _send(self, arguments: BaseModel, mail: Compose, *, automatic: bool = False) -> SendResult:
+    async def _original(self, message_id: str, *, glance: bool = False) -> Original:
+        most = GLANCE if glance else MAX_BYTES
+        fetched = await self._mailbox.do(lambda boxes: boxes.fetch(boxes.locate(message_id), most=most))
+        [message] = await self._parsed([fetched])
+        message.message_id = message_id
+        headers = await asyncio.to_thread(reply_headers, fetched.content)
+        return Original(message, headers, fetched.content, fetched.whole)
+
+    async def _send(self, arguments: BaseModel, head: Head, write: Write) -> SendResult:
         key = effect_key()
         message_id = message_id_for(lasting_key(), sender=self._sender)
-        recipients = list(dict.fromkeys([*mail.to, *mail.cc]))
-        result = _written_result(mail, message_id, status="sent", delivery="smtp")
+        recipients = list(dict.fromkeys([*head.to, *head.cc]))
+        result = _written_result(head, message_id, status="sent", delivery="smtp")
+
+        async def written() -> bytes:
+            return self._written(await write(), message_id)
 
         async def act(commit: Commit) -> SendResult:
-            content = await self._outbox.prepare(
-                key, message_id, lambda: self._written(mail, message_id, automatic=automatic)
-            )
+            content = await self._outbox.prepare(key, message_id, written)
             await self._submission.hand_over(content, sender=self._sender, recipients=recipients, commit=commit)
             return result
 
@@ -227,28 +215,21 @@ class ImapEmail(Email):
             copy = "missing"
         return sent.model_copy(update={"sent_copy": copy})
 
-    async def _written(self, mail: Compose, message_id: str, *, automatic: bool = False) -> bytes:
-        return letter(
-            mail,
-            sender=self._sender,
-            message_id=message_id,
-            date=self._clock(),
-            origin=await self._origin(mail.in_reply_to),
-            automatic=automatic,
-        )
+    def _written(self, letter: Letter, message_id: str) -> bytes:
+        return mail_bytes(letter, sender=self._sender, message_id=message_id, date=self._clock())
 
     async def _origin(self, answered: str | None) -> Origin | None:
-        """Return the conversation that a reply joins, from the mailbox; without it the reply is sent anyway."""
+        """Return the conversation that a mail joins, from the mailbox; without it the mail is sent anyway."""
         if answered is None:
             return None
         try:
-            found = await self._mailbox.do(
+            fetched = await self._mailbox.do(
                 lambda boxes: boxes.fetch(boxes.locate(answered), most=GLANCE), deadline=_LOOK
             )
         except (NotFound, ServiceError):
             return Origin(answered) if is_message_id(answered) and answered.isascii() else None
-        own, before = _own_id(found.content), _named(found.content, "references")
-        return None if own is None else Origin(own, before or _named(found.content, "in-reply-to"))
+        own = named_ids(fetched.content, "message-id")
+        return origin_among(own, await asyncio.to_thread(reply_headers, fetched.content))
 
     async def _look_for(self, message_id: str, *, to_self: bool) -> None:
         """Look whether a mail went out: servers that file what they send show it, and so does our own inbox.
@@ -332,10 +313,6 @@ def _told_apart(found: Sequence[Fetched], messages: list[Message]) -> list[Messa
     return messages
 
 
-def _own_id(headers: bytes) -> str | None:
-    return next(iter(_named(headers, "message-id")), None)
-
-
 def _named(headers: bytes, header: str) -> list[str]:
     """Return the ids that may be in a header of an outgoing mail."""
     return [name for name in named_ids(headers, header) if name.isascii() and len(name) <= 250]
@@ -348,7 +325,7 @@ def _conversation(headers: bytes) -> list[str]:
     return list(dict.fromkeys(names))[:_MOST_ASKED_FOR]
 
 
-def _written_result(mail: Compose, message_id: str, *, status: str, delivery: str) -> SendResult:
+def _written_result(head: Head, message_id: str, *, status: str, delivery: str) -> SendResult:
     return SendResult(
-        message_id=message_id, status=status, delivery=delivery, to=[*mail.to, *mail.cc], subject=mail.subject
+        message_id=message_id, status=status, delivery=delivery, to=[*head.to, *head.cc], subject=head.subject
     )

@@ -3,18 +3,21 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import EmailMessage, MIMEPart
+from email.message import Message as AnyMessage
 from email.parser import BytesParser
-from email.policy import EmailPolicy
+from email.policy import EmailPolicy, compat32
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from activities.email.charsets import as_browsers_read, decoded
 from activities.email.contract import Folder
+from activities.email.filetypes import sized, type_of, warning_of
 from activities.email.models import Message
 from activities.email.plaintext import from_html, one_line, plain
 from retinue.errors import InvalidArguments
@@ -36,6 +39,7 @@ _ADDRESS = re.compile(r"""[^\s<>()"',;:@]{1,64}@[^\s<>()"',;:@]{1,189}""")
 _UNSAID = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)')
 """Quoted names and comments, in which separators mean nothing."""
 
+_LIST_POST = re.compile(r"<mailto:([^<>?\s]{3,254})[^<>]*>", re.IGNORECASE)
 _COMMENT = re.compile(r"\([^()]*\)")
 _READABLE = ("text/plain", "text/html")
 _ZONES = {
@@ -101,6 +105,63 @@ def parse(content: bytes, *, now: datetime, unnamed: str | None = None) -> Messa
         raise InvalidArguments("this mail cannot be read: its parts are nested too deeply") from None
 
 
+@dataclass(frozen=True)
+class ReplyHeaders:
+    """What a reply needs to know of a mail besides its text.
+
+    Attributes:
+        reply_to: Where it asks replies to go, if it does.
+        mailing_list: Address of the list that it came over; empty for other mails.
+        references: Ids of the mails before it.
+    """
+
+    reply_to: list[str]
+    mailing_list: str = ""
+    references: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class AttachedFile:
+    """One attachment of a mail, or one file to attach."""
+
+    name: str
+    content: bytes
+
+    @property
+    def content_type(self) -> str:
+        """By its content."""
+        return type_of(self.content, self.name)
+
+    def described(self) -> str:
+        """Return name, type and size, for a person."""
+        return f"{self.name} ({self.content_type}, {sized(len(self.content))})"
+
+
+def reply_headers(content: bytes) -> ReplyHeaders:
+    """Read from the headers of a mail where replies go."""
+    mail = BytesParser(EmailMessage, policy=_Careful()).parsebytes(content, headersonly=True)
+    posts = _LIST_POST.search(str(mail.get("list-post", "")))
+    return ReplyHeaders(
+        reply_to=[address for _, address in _people(mail, "reply-to") if address],
+        mailing_list=one_line(posts[1], limit=254) if posts else "",
+        references=_ids(mail, "references") or _ids(mail, "in-reply-to"),
+    )
+
+
+def attached_files(content: bytes) -> list[AttachedFile]:
+    """Return the attachments of a mail, in the order in which `parse` lists them.
+
+    Raises:
+        InvalidArguments: It cannot be read.
+    """
+    try:
+        mail = BytesParser(EmailMessage, policy=_Careful()).parsebytes(content)
+        parts = [part for part in islice(_leaves(mail), _MAX_PARTS) if _is_attached(part)]
+        return [AttachedFile(_name(part), _whole_bytes(part)) for part in parts[:_MAX_ATTACHMENTS]]
+    except RecursionError:
+        raise InvalidArguments("this mail cannot be read: its parts are nested too deeply") from None
+
+
 def own_id(seed: bytes, *, domain: str = OWN_DOMAIN) -> str:
     """Return a message id that is the same for the same seed."""
     return f"<{hashlib.sha256(seed).hexdigest()[:40]}@{domain}>"
@@ -113,7 +174,10 @@ def is_message_id(text: str) -> bool:
 
 def named_ids(headers: bytes, header: str) -> list[str]:
     """Return the message ids that a header of a mail names, in its order, each once; at most `_MAX_NAMED`."""
-    mail = BytesParser(EmailMessage, policy=_Careful()).parsebytes(headers, headersonly=True)
+    return _ids(BytesParser(EmailMessage, policy=_Careful()).parsebytes(headers, headersonly=True), header)
+
+
+def _ids(mail: EmailMessage, header: str) -> list[str]:
     found = _MESSAGE_ID.findall(plain(str(mail.get(header, ""))))
     return list(dict.fromkeys(found))[-_MAX_NAMED:]
 
@@ -292,7 +356,7 @@ def _attached_text(part: MIMEPart) -> str:
     """A text that is only attached, under its name: where a mail says nothing else, it is what the mail says."""
     if part.get_content_type() not in _READABLE or not (text := _said(part)):
         return ""
-    return f"[{_attachment(part)['name']}]\n{text}"
+    return f"[{_name(part)}]\n{text}"
 
 
 def _bytes(part: MIMEPart) -> bytes:
@@ -308,10 +372,27 @@ def _words(name: str) -> str:
         return name
 
 
-def _attachment(part: MIMEPart) -> dict[str, Any]:
+def _name(part: MIMEPart) -> str:
     name = one_line(_words(part.get_filename() or "").replace("/", "_").replace("\\", "_"), limit=100)
+    return name or ("mail.eml" if isinstance(part.get_payload(), list) else "unnamed")
+
+
+def _whole_bytes(part: MIMEPart) -> bytes:
+    """Return what is attached; of a forwarded mail all of it, as it came."""
+    inner = part.get_payload()
+    if not isinstance(inner, list):
+        return _bytes(part)
+    try:
+        return b"".join(each.as_bytes(policy=compat32) for each in inner if isinstance(each, AnyMessage))
+    except (*_PARSER_FAILURES, UnicodeError):
+        return b""
+
+
+def _attachment(part: MIMEPart) -> dict[str, Any]:
+    name, content = _name(part), _whole_bytes(part)
     return {
-        "name": name or "unnamed",
-        "content_type": one_line(part.get_content_type(), limit=100),
-        "size": sum(len(_bytes(inner)) for inner in part.walk()),
+        "name": name,
+        "content_type": type_of(content, name),
+        "size": len(content),
+        "warning": warning_of(content, name),
     }

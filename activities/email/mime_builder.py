@@ -9,8 +9,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from activities.email.contract import Compose
-from activities.email.incoming import own_id
+from activities.email.incoming import AttachedFile, own_id
 from activities.email.plaintext import one_line, plain
 
 _POLICY = SMTP.clone(max_line_length=900)
@@ -19,45 +18,67 @@ _POLICY = SMTP.clone(max_line_length=900)
 
 @dataclass(frozen=True)
 class Origin:
-    """Which mail another one answers, and the conversation before it."""
+    """Which mail another one answers, and the conversation before it. A forwarded mail answers none."""
 
-    answered: str
+    answered: str | None
     references: Sequence[str] = ()
 
 
-def letter(
-    mail: Compose,
-    *,
-    sender: str,
-    message_id: str,
-    date: datetime,
-    origin: Origin | None = None,
-    automatic: bool = False,
-) -> bytes:
+@dataclass(frozen=True)
+class Letter:
+    """A mail to write.
+
+    Attributes:
+        to: Bare addresses.
+        cc: Bare addresses.
+        subject: On one line.
+        body: Plain text.
+        in_reply_to: The mail that it answers, as the mailbox knows it.
+        origin: That mail, as other mailboxes know it.
+        attached: Files.
+        automatic: Whether a program wrote it, so that nobody's out-of-office note answers.
+    """
+
+    to: Sequence[str]
+    cc: Sequence[str]
+    subject: str
+    body: str
+    in_reply_to: str | None = None
+    origin: Origin | None = None
+    attached: Sequence[AttachedFile] = ()
+    automatic: bool = False
+
+
+def mail_bytes(letter: Letter, *, sender: str, message_id: str, date: datetime) -> bytes:
     """Write the mail: ASCII only, lines with CRLF, and no header that the caller did not give.
 
     Args:
-        mail: Its contract keeps line breaks out of addresses and subject.
+        letter: Its contract keeps line breaks out of addresses and subject.
         sender: The person's own address.
         message_id: In angle brackets.
         date: With a time zone.
-        origin: Of a reply.
-        automatic: Whether a program wrote it, so that nobody's out-of-office note answers.
     """
     message = EmailMessage(policy=_POLICY)
     message["From"] = sender
-    message["To"] = ", ".join(mail.to)
-    if mail.cc:
-        message["Cc"] = ", ".join(mail.cc)
-    message["Subject"] = one_line(mail.subject, limit=500)
+    message["To"] = ", ".join(letter.to)
+    if letter.cc:
+        message["Cc"] = ", ".join(letter.cc)
+    message["Subject"] = one_line(letter.subject, limit=500)
     message["Date"] = format_datetime(date)
     message["Message-ID"] = message_id
-    if origin is not None:
-        message["In-Reply-To"] = origin.answered
-        message["References"] = " ".join([*origin.references, origin.answered])
-    if automatic:
+    if letter.origin is not None:
+        answered = [letter.origin.answered] if letter.origin.answered else []
+        if answered:
+            message["In-Reply-To"] = answered[0]
+        message["References"] = " ".join([*letter.origin.references, *answered])
+    if letter.automatic:
         message["Auto-Submitted"] = "auto-generated"
-    message.set_content(plain(mail.body), charset="utf-8", cte="quoted-printable")
+    message.set_content(plain(letter.body), charset="utf-8", cte="quoted-printable")
+    for file in letter.attached:
+        kind, _, subtype = file.content_type.partition("/")
+        if kind == "message":  # such a part may not be encoded
+            kind, subtype = "application", "octet-stream"
+        message.add_attachment(file.content, maintype=kind, subtype=subtype, filename=file.name)
     return message.as_bytes()
 
 

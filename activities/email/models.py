@@ -45,6 +45,28 @@ class Message(EmailBase, table=True):
     )
 
 
+class Source(EmailBase, table=True):
+    """A mail of the own mailbox as it came or went, for its attachments and for replies."""
+
+    __tablename__ = "sources"
+
+    message_id: str = Field(primary_key=True, max_length=500)
+    content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class SavedFile(EmailBase, table=True):
+    """A saved attachment. Its id is made of name and content, so that the same file is kept once."""
+
+    __tablename__ = "files"
+
+    file_id: str = Field(primary_key=True, max_length=64)
+    name: str = Field(max_length=100)
+    content_type: str = Field(max_length=100)
+    size: int
+    saved_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 class OutboxState(StrEnum):
     """How far an outgoing mail has come."""
 

@@ -6,7 +6,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.email.contract import SearchMail
-from activities.email.models import EmailBase, Message
+from activities.email.models import EmailBase, Message, Source
 from activities.email.plaintext import folded
 from retinue.errors import NotFound
 from retinue.store import Store
@@ -33,11 +33,16 @@ class MailStore:
         """Close all connections."""
         await self.database.close()
 
-    async def deliver(self, message: Message) -> Message | None:
-        """Put an incoming mail into its folder, or return the mail of that id that is already there, in any folder."""
+    async def deliver(self, message: Message, content: bytes = b"") -> Message | None:
+        """Put an incoming mail into its folder, or return the mail of that id that is already there, in any folder.
+
+        Args:
+            message: As it was read.
+            content: The mail as it came, for its attachments and for replies.
+        """
         try:
             async with self.database.write() as session:
-                self.add(session, message)
+                self.add(session, message, content)
         except IntegrityError:
             # The primary key decides, so two deliveries of one mail at once need no look beforehand.
             return await self.get(message.message_id)
@@ -85,8 +90,16 @@ class MailStore:
         async with self.database.read() as session:
             return (await session.exec(select(func.count()).select_from(Message))).one()
 
-    def add(self, session: AsyncSession, message: Message) -> None:
-        """Add a mail within the caller's transaction."""
+    async def source(self, message_id: str) -> bytes:
+        """Return a mail as it came; empty where only its text was kept."""
+        async with self.database.read() as session:
+            found = await session.get(Source, message_id)
+            return b"" if found is None else found.content
+
+    def add(self, session: AsyncSession, message: Message, content: bytes = b"") -> None:
+        """Add a mail, and what it came as, within the caller's transaction."""
+        if content:
+            session.add(Source(message_id=message.message_id, content=content))
         message.haystack = folded(f"{message.sender_name} {message.sender}\n{message.subject}\n{message.text}")
         session.add(message)
 
@@ -106,3 +119,4 @@ class MailStore:
     async def remove(self, session: AsyncSession, message: Message) -> None:
         """Delete a mail for good within the caller's transaction."""
         await session.exec(delete(Message).where(col(Message.message_id) == message.message_id))
+        await session.exec(delete(Source).where(col(Source.message_id) == message.message_id))

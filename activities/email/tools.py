@@ -1,35 +1,37 @@
 """The mail tools over the own mailbox. Every effect goes through the ledger, so a retried step never acts twice."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
+from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.email.answers import fitting, moved, summary, whole
 from activities.email.contract import (
-    Compose,
-    Email,
     Folder,
     Mail,
-    MailSummary,
     MailThread,
     MessageRef,
     MovedMail,
     MoveMail,
-    NotifySelf,
     SearchMail,
     SearchMailResult,
     SendResult,
 )
-from activities.email.incoming import own_id
+from activities.email.incoming import ReplyHeaders, own_id, parse, reply_headers
+from activities.email.mime_builder import Letter, Origin, mail_bytes
 from activities.email.models import Message
 from activities.email.plaintext import one_line, plain
+from activities.email.replying import Original
 from activities.email.store import MOST_IN_THREAD, MailStore
-from retinue.ledger import Ledger, effect_key
+from activities.email.writing import Head, Write, WritingTools, origin_of
+from retinue.errors import NotFound
+from retinue.ledger import effect_key
 from retinue.times import present
 
 
-class EmailTools(Email):
+class EmailTools(WritingTools):
     """The contract over `MailStore`. No mail server is configured: what is sent is kept in `sent` and says so."""
 
     def __init__(self, mailbox: MailStore, *, sender: str, clock: Callable[[], datetime] = present) -> None:
@@ -40,18 +42,8 @@ class EmailTools(Email):
             sender: The person's own address.
             clock: The present, for the date of written mails.
         """
+        super().__init__(mailbox.database, sender=sender, clock=clock)
         self._mailbox = mailbox
-        self.ledger: Ledger = Ledger(mailbox.database)
-        self._sender = sender
-        self._clock = clock
-
-    async def send(self, mail: Compose) -> SendResult:
-        """Keep the mail in `sent`."""
-        return await self.ledger.once(mail, SendResult, lambda session: self._write(session, mail, Folder.SENT))
-
-    async def draft(self, mail: Compose) -> SendResult:
-        """Keep the mail in `drafts`."""
-        return await self.ledger.once(mail, SendResult, lambda session: self._write(session, mail, Folder.DRAFTS))
 
     async def search(self, wish: SearchMail) -> SearchMailResult:
         """Look through one folder; fewer mails than `limit` come back where their headers are monstrous."""
@@ -66,15 +58,6 @@ class EmailTools(Email):
         found = sorted(await self._mailbox.thread(mail.message_id), key=lambda message: message.date)
         shown = fitting([summary(message) for message in found])
         return MailThread(messages=shown, truncated=len(shown) < len(found) or len(found) >= MOST_IN_THREAD)
-
-    async def look_up(self, mail: MessageRef) -> MailSummary:
-        """Give its line in the mailbox."""
-        return summary(await self._mailbox.get(mail.message_id))
-
-    async def notify_self(self, note: NotifySelf) -> SendResult:
-        """Put the note into the inbox, where the person sees it, unread."""
-        mail = Compose(to=[self._sender], subject=note.subject, body=note.body)
-        return await self.ledger.once(note, SendResult, lambda session: self._write(session, mail, Folder.INBOX))
 
     async def archive(self, mail: MessageRef) -> MovedMail:
         """Move it, from whichever folder; archiving what is archived changes nothing."""
@@ -104,25 +87,53 @@ class EmailTools(Email):
 
         return await self.ledger.once(mail, MovedMail, move)
 
-    async def _write(self, session: AsyncSession, mail: Compose, folder: Folder) -> SendResult:
-        message = Message(
-            message_id=own_id(effect_key().encode()),
+    async def _original(self, message_id: str, *, glance: bool = False) -> Original:
+        message, content = await self._mailbox.get(message_id), await self._mailbox.source(message_id)
+        if not content:
+            return Original(message, ReplyHeaders([]), _as_text(message), is_whole=False)
+        return Original(message, await asyncio.to_thread(reply_headers, content), content)
+
+    async def _origin(self, answered: str | None) -> Origin | None:
+        try:
+            return None if answered is None else origin_of(await self._original(answered))
+        except NotFound:
+            return None
+
+    async def _post(self, arguments: BaseModel, head: Head, write: Write, folder: Folder) -> SendResult:
+        """Keep the mail in its folder."""
+
+        async def keep(session: AsyncSession) -> SendResult:
+            message_id, letter, now = own_id(effect_key().encode()), await write(), self._clock()
+            content = mail_bytes(letter, sender=self._sender, message_id=message_id, date=now)
+            message = self._row(head, letter, message_id, folder, now)
+            message.attachments = (await asyncio.to_thread(parse, content, now=now)).attachments
+            self._mailbox.add(session, message, content)
+            status = "draft" if folder is Folder.DRAFTS else "sent"
+            return SendResult(
+                message_id=message_id,
+                status=status,
+                delivery="own-store",
+                to=[*message.recipients, *message.cc],
+                subject=message.subject,
+            )
+
+        return await self.ledger.once(arguments, SendResult, keep)
+
+    def _row(self, head: Head, letter: Letter, message_id: str, folder: Folder, now: datetime) -> Message:
+        return Message(
+            message_id=message_id,
             folder=folder,
             sender=self._sender,
-            recipients=list(mail.to),
-            cc=list(mail.cc),
-            subject=one_line(mail.subject, limit=500),
-            date=self._clock(),
-            text=plain(mail.body),
-            in_reply_to=None if mail.in_reply_to is None else one_line(mail.in_reply_to, limit=500),
+            recipients=list(head.to),
+            cc=list(head.cc),
+            subject=one_line(head.subject, limit=500),
+            date=now,
+            text=plain(letter.body),
+            in_reply_to=None if head.in_reply_to is None else one_line(head.in_reply_to, limit=500),
             unread=folder is Folder.INBOX,
         )
-        self._mailbox.add(session, message)
-        status = "draft" if folder is Folder.DRAFTS else "sent"
-        return SendResult(
-            message_id=message.message_id,
-            status=status,
-            delivery="own-store",
-            to=[*message.recipients, *message.cc],
-            subject=message.subject,
-        )
+
+
+def _as_text(message: Message) -> bytes:
+    """Return what is known of a mail of which only the text was kept, to know it again."""
+    return message.model_dump_json().encode()

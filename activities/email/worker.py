@@ -94,7 +94,7 @@ async def _delivered(content: bytes, mailbox: MailStore) -> tuple[bool, str]:
     """Whether the mail is new, and a sentence about it."""
     message = await asyncio.to_thread(parse, content, now=present())
     title, sender = message.subject or "(no subject)", message.sender or "an unknown sender"
-    known = await mailbox.deliver(message)
+    known = await mailbox.deliver(message, content)
     if known is not None:
         return False, f"'{title}' from {sender} is already there, in {known.folder.value}."
     return True, f"Delivered '{title}' from {sender} to the inbox."

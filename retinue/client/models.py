@@ -64,6 +64,7 @@ class Annotations(Shown):
     finds: str = ""
     """What a look-up looks for, as a noun: 'event'. Where a later step needs it and there is none, the run says 'I found no event' and has not failed."""
     lookups: dict[str, str] = Field(default_factory=dict)
+    fills_in: dict[str, str] = Field(default_factory=dict)
     """By argument that holds an id: the read-only tool of the same capability that reads what it stands for now, called with the id alone. It is read and shown when a person is asked."""
     undo: str | None = None
     """The tool that compensates this one."""

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
+from activities.email.settings import EmailSettings
 from retinue.testing import plan_answer
 from tests.conftest import View, pending, steps
 from tests.databases.borrowed import rows
 from tests.databases.postgresql import PostgreSQL
 from tests.faults.conftest import FaultStack, faulty, planner, respawn
-from tests.faults.test_kills import TOOLS_WITH_EFFECTS, every_effect
+from tests.faults.test_kills import TOOLS_WITH_EFFECTS, every_effect, post_in
 from workers.children import Child
 
 __all__ = ["faulty", "planner"]
@@ -206,6 +207,7 @@ async def test_a_killed_worker_repeats_nothing_on_postgresql(faulty: FaultStack,
         faulty.worker(name, **{"RETINUE_FAULT": f"after_effect:{name}", f"{name.upper()}_DATABASE_URL": url})
         for name, url in urls.items()
     ]
+    await post_in(faulty.data, 0, EmailSettings(database_url=urls["email"]))
     message = "Everything for p0@example.com"
     faulty.model.script(message, *[plan_answer(every_effect(0))] * 4)
     with faulty.workers(*workers):

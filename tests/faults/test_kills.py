@@ -7,11 +7,15 @@ import json
 import sqlite3
 import time
 from datetime import timedelta
+from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from activities.email.settings import EmailSettings
+from activities.email.worker import import_file
 from retinue.testing import plan_answer
 from retinue.times import present
 from tests.conftest import View, pending, steps
@@ -24,7 +28,17 @@ KILLED_RUNS = 10
 """Each uses at least two tools with effects of every capability, so that each capability is killed 20 times or more."""
 TOOLS_WITH_EFFECTS = {
     "calendar": {"calendar.create_event", "calendar.update_event", "calendar.delete_event"},
-    "email": {"email.draft", "email.send", "email.archive", "email.move", "email.delete"},
+    "email": {
+        "email.draft",
+        "email.send",
+        "email.reply",
+        "email.forward",
+        "email.save_attachment",
+        "email.delete_file",
+        "email.archive",
+        "email.move",
+        "email.delete",
+    },
     "contacts": {"contacts.add", "contacts.remove"},
     "tasks": {
         "tasks.add",
@@ -38,7 +52,7 @@ TOOLS_WITH_EFFECTS = {
 
 
 def every_effect(number: int) -> list[dict[str, Any]]:
-    """One plan that uses every tool with effects, as chains that run at the same time."""
+    """One plan that uses every tool with effects, as chains that run at the same time. `post_in` brings its mail."""
     day = "2026-12-01T{:02}:00:00+00:00"
     written = {"to": [f"p{number}@example.com"], "subject": f"Run {number}", "body": "Hello"}
     event = {"$from": "c1", "path": "/event_id"}
@@ -56,6 +70,10 @@ def every_effect(number: int) -> list[dict[str, Any]]:
         _step("e3", "email.archive", message_id=draft),
         _step("e4", "email.move", "e3", message_id=draft, folder="drafts"),
         _step("e5", "email.delete", "e4", message_id=draft),
+        _step("e6", "email.reply", message_id=f"<in-{number}@example.com>", body="Gladly"),
+        _step("e7", "email.forward", message_id=f"<in-{number}@example.com>", to=written["to"]),
+        _step("e8", "email.save_attachment", message_id=f"<in-{number}@example.com>"),
+        _step("e9", "email.delete_file", file_id={"$from": "e8", "path": "/file_id"}),
         _step("k1", "contacts.add", name=f"Person {number}", email=f"p{number}@example.com"),
         _step("k2", "contacts.remove", contact_id=person),
         _step("t1", "tasks.add", title=f"Task {number}"),
@@ -67,6 +85,16 @@ def every_effect(number: int) -> list[dict[str, Any]]:
     ]
 
 
+async def post_in(folder: Path, number: int, settings: EmailSettings | None = None) -> None:
+    """Deliver the mail that `every_effect` answers; its attachment is its own."""
+    mail = EmailMessage()
+    mail["From"], mail["Message-ID"] = f"p{number}@example.com", f"<in-{number}@example.com>"
+    mail.set_content("Hello")
+    mail.add_attachment(f"Plan {number}", filename=f"plan-{number}.txt")
+    (folder / "in.eml").write_bytes(mail.as_bytes())
+    await import_file(folder / "in.eml", settings)
+
+
 def _step(step_id: str, tool: str, *after: str, **args: Any) -> dict[str, Any]:
     return {"id": step_id, "tool": tool, "args": args, "depends_on": list(after)}
 
@@ -74,6 +102,7 @@ def _step(step_id: str, tool: str, *after: str, **args: Any) -> dict[str, Any]:
 async def start_runs(stack: FaultStack, plans: list[list[dict[str, Any]]]) -> list[str]:
     ids = []
     for number, plan in enumerate(plans):
+        await post_in(stack.data, number)
         message = f"Run number {number} to p{number}@example.com"
         stack.model.script(message, *[plan_answer(plan)] * 4)  # a lost attempt asks again
         ids.append((await stack.start(message))["id"])
@@ -159,7 +188,11 @@ async def test_a_worker_killed_after_each_effect_repeats_none(faulty: FaultStack
         done = dict(rows(faulty, capability, "SELECT tool, count(*) FROM ledger GROUP BY tool"))
         assert done == dict.fromkeys(tools, KILLED_RUNS)
     assert rows(faulty, "calendar", "SELECT count(*) FROM event") == [(0,)]
-    assert rows(faulty, "email", "SELECT lower(folder), count(*) FROM messages GROUP BY 1") == [("sent", KILLED_RUNS)]
+    assert rows(faulty, "email", "SELECT lower(folder), count(*) FROM messages GROUP BY 1") == [
+        ("inbox", KILLED_RUNS),
+        ("sent", 3 * KILLED_RUNS),
+    ]
+    assert rows(faulty, "email", "SELECT count(*) FROM files") == [(0,)]
     assert rows(faulty, "contacts", "SELECT count(*) FROM contact") == [(0,)]
     assert rows(faulty, "tasks", "SELECT count(*), count(cancelled_at) FROM task") == [(KILLED_RUNS, KILLED_RUNS)]
     assert await timers(faulty) == [WorkflowExecutionStatus.CANCELED] * KILLED_RUNS
@@ -205,7 +238,10 @@ async def test_runs_survive_the_death_of_the_temporal_server(faulty: FaultStack)
         await asyncio.sleep(1)
         views, _ = await approve_all_until_ended(faulty, ids, workers, seconds=150)
     assert outcomes(views) == [("completed", [])] * RUNS
-    assert rows(faulty, "email", "SELECT lower(folder), count(*) FROM messages GROUP BY 1") == [("sent", RUNS)]
+    assert rows(faulty, "email", "SELECT lower(folder), count(*) FROM messages GROUP BY 1") == [
+        ("inbox", RUNS),
+        ("sent", 3 * RUNS),
+    ]
     assert rows(faulty, "contacts", "SELECT count(*) FROM contact") == [(0,)]
     assert await timers(faulty) == [WorkflowExecutionStatus.CANCELED] * RUNS
 

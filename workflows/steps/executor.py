@@ -39,6 +39,7 @@ from workflows.rules.provenance import Taint, Words, addresses, describe, trace
 from workflows.steps import records
 from workflows.steps.activity import Waiting, may_have_acted, run_activity
 from workflows.steps.delegation import Delegation, DelegationContext
+from workflows.steps.filling_in import filled_in, filling_call
 from workflows.steps.nothing_found import nothing_found
 from workflows.steps.progress import error_is_ours, progress
 from workflows.steps.unknown_outcome import is_outcome_unknown, query_effect, run_until_known
@@ -277,6 +278,14 @@ class Execution:
             self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems)))
             return
         self._set(step.id, args=args)
+        if wanted := [name for name in step.annotations.fills_in if args.get(name)]:
+            if (filled := await self._fill_in(step, wanted)) is None:
+                return
+            step, args = filled, resolve_args(filled.args, self.results())
+            if problems := list(_problems(step, args)):
+                self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems)))
+                return
+            self._set(step.id, args=args)
         self._refuse_a_repeat(step, args)
         action = self._wish(step, args)
         cleared = await self._cleared(action)
@@ -284,6 +293,35 @@ class Execution:
         if cleared.hold:
             await self._hold(step, cleared.hold)
         await self._perform(replace(action, args=cleared.args))
+
+    async def _fill_in(self, step: BoundStep, wanted: Sequence[str]) -> BoundStep | None:
+        """Let read-only tools of the step's capability fill in further arguments.
+
+        Each call is a step of its own, so that the values have an origin.
+
+        Args:
+            step: The step.
+            wanted: The arguments whose tools are called.
+
+        Returns:
+            The step with references to the filled-in values; None if a call failed, which ends the step.
+        """
+        found = await lookups.tools(sorted({step.annotations.fills_in[name] for name in wanted}))
+        tools = {tool.spec.name: tool for tool in found or ()}
+        for name in wanted:
+            call = filling_call(step, name, tools.get(step.annotations.fills_in[name]))
+            if call is None:
+                message = f"nobody can tell what {step.annotations.fills_in[name]} would fill in"
+                self._fail(step, StepError(type="NoWorker", message=message))
+                return None
+            await self._perform_calls([call])
+            view = self._runs[call.id].view
+            if view.status is not StepStatus.COMPLETED:
+                self._end(step, view.status, view.error or StepError(type="Skipped", message="it was not read"))
+                return None
+            step = filled_in(step, call.id, view.result)
+            self._runs[step.id].step = step
+        return step
 
     def _wish(self, step: BoundStep, args: dict[str, JsonValue]) -> ProposedAction:
         context = self._context

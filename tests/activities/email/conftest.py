@@ -23,6 +23,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.email.contract import Folder
+from activities.email.incoming import parse
 from activities.email.mail_server import over_mail_server
 from activities.email.models import Message
 from activities.email.outbox import Outbox
@@ -68,6 +69,14 @@ class Box(ABC):
         """A mail comes in: `<name@example.com>`."""
 
     @abstractmethod
+    async def deliver_file(self, content: bytes) -> None:
+        """A mail comes in, as this file."""
+
+    @abstractmethod
+    async def gone_out(self, message_id: str) -> bytes:
+        """The mail with that id as it went out, or as it is kept."""
+
+    @abstractmethod
     async def count(self) -> int:
         """How many mails there are in all folders."""
 
@@ -83,6 +92,12 @@ class OwnBox(Box):
 
     async def deliver(self, name: str, **fields: Any) -> None:
         await self.store.deliver(Message(**described(name, **fields)))
+
+    async def deliver_file(self, content: bytes) -> None:
+        await self.store.deliver(parse(content, now=NOON), content)
+
+    async def gone_out(self, message_id: str) -> bytes:
+        return await self.store.source(message_id)
 
     async def count(self) -> int:
         return await self.store.count()
@@ -104,6 +119,13 @@ class ImapBox(Box):
     async def deliver(self, name: str, **fields: Any) -> None:
         values = described(name, **fields)
         self.server.deliver(self.user, as_file(values), mailbox=FOLDERS[values["folder"]], seen=not values["unread"])
+
+    async def deliver_file(self, content: bytes) -> None:
+        self.server.deliver(self.user, content)
+
+    async def gone_out(self, message_id: str) -> bytes:
+        [content] = [each for each in self.server.mails(self.user, "Sent") if message_id.encode() in each]
+        return content
 
     async def count(self) -> int:
         return sum(len(self.server.mails(self.user, mailbox)) for mailbox in FOLDERS.values())
@@ -232,6 +254,18 @@ def caller(tools: Capability) -> Call:
         environment = ActivityEnvironment()
         environment.info = replace(environment.info, workflow_id=workflow, activity_id=step, activity_type=name)
         return await environment.run(by_name[name], arguments)
+
+    return run
+
+
+def filled(call: Call) -> Call:
+    """Call a tool as a run does: first its reader fills in what is shown to a person, then it acts with that."""
+    readers = {"reply": "prepare_reply", "forward": "prepare_forward", "send": "describe_attachments"}
+
+    async def run(tool: str, arguments: dict[str, Any], **step: str) -> dict[str, Any]:
+        known = {"message_id", "all", "with_attachments", "attachments"}
+        found = await call(readers[tool], {name: arguments[name] for name in known & arguments.keys()})
+        return await call(tool, found | arguments, **step)
 
     return run
 

@@ -175,11 +175,11 @@ def test_attachments_are_listed_and_their_content_is_not_in_the_text() -> None:
     )
 
     assert mail.text == "See below"
-    assert mail.attachments == [
-        {"name": ".._bill.pdf", "content_type": "application/pdf", "size": 5},
-        {"name": "notes.txt", "content_type": "text/plain", "size": 6},
-        {"name": "unnamed", "content_type": "image/png", "size": 3},
-        {"name": "unnamed", "content_type": "message/rfc822", "size": 5},
+    assert [list(entry.values()) for entry in mail.attachments] == [
+        [".._bill.pdf", "text/plain", 5, "its name says application/pdf, its content is text/plain"],
+        ["notes.txt", "text/plain", 6, ""],
+        ["unnamed", "text/plain", 3, ""],
+        ["mail.eml", "message/rfc822", 21, ""],
     ]
 
 

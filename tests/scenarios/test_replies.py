@@ -1,0 +1,135 @@
+"""Replies through the front door: whom they reach stands in a stranger's mail, and a person sees that before they decide."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activities.email.worker import import_file
+from retinue.testing import plan_answer
+from tests.activities.email.test_replying import incoming, with_files
+from tests.conftest import Stack, pending, steps
+from tests.scenarios.test_agents import call, delegated
+from tests.test_main_job import sent_mails
+
+Fresh = Callable[[str], str]
+
+
+@pytest.fixture
+def arrived(stack: Stack, tmp_path: Path) -> Callable[..., Any]:
+    """Deliver a mail; returns its id."""
+
+    async def deliver(content: bytes) -> str:
+        name = f"<{uuid.uuid4().hex}@example.com>"
+        (tmp_path / "mail.eml").write_bytes(content.replace(b"<m@example.com>", name.encode()))
+        await import_file(tmp_path / "mail.eml")
+        return name
+
+    return deliver
+
+
+def reply(message_id: str, **args: Any) -> dict[str, Any]:
+    return {"id": "s1", "tool": "email.reply", "args": {"message_id": message_id, "body": "Gladly.", **args}}
+
+
+async def test_the_card_of_a_reply_shows_whom_it_reaches_and_that_strangers_say_so(
+    stack: Stack, fresh: Fresh, arrived: Callable[..., Any]
+) -> None:
+    name = await arrived(incoming("Reply-To: eve@attacker.example"))
+    message = fresh("Answer Clara's mail: gladly")
+    stack.model.script(message, plan_answer([reply(name)]))
+    view = await stack.asked((await stack.start(message))["id"])
+    [approval] = pending(view)
+    origins = {origin["path"]: (origin["source"], origin["tool"]) for origin in approval["origins"]}
+
+    assert approval["args"]["to"] == ["eve@attacker.example"]
+    assert origins["/to"] == ("strangers", "email.prepare_reply")
+    assert approval["preview"].splitlines()[:2] == ["Reply to a mail", "to: eve@attacker.example"]
+    assert "replies go elsewhere eve@attacker.example" in approval["preview"]
+    assert "from clara@example.com" in approval["preview"]
+    assert "subject: Re: Lunch" in approval["preview"]
+    assert "a recipient" in " ".join(approval["reasons"])
+    assert sent_mails(stack, view["id"]) == []
+
+    await stack.decide(view)
+    done = await stack.ended(view["id"])
+    [(recipients, text)] = sent_mails(stack, view["id"])
+    assert (done["status"], recipients) == ("completed", '["eve@attacker.example"]')
+    assert text.startswith("Gladly.\n\nOn ")
+    assert (steps(done)["s1.message_id"]["parent"], steps(done)["s1"]["status"]) == ("s1", "completed")
+
+
+async def test_a_recipient_can_be_taken_off_before_it_goes(
+    stack: Stack, fresh: Fresh, arrived: Callable[..., Any]
+) -> None:
+    name = await arrived(incoming("Cc: ben@example.com, cleo@example.com"))
+    message = fresh("Answer all")
+    stack.model.script(message, plan_answer([reply(name, all=True)]))
+    view = await stack.asked((await stack.start(message))["id"])
+    args = pending(view)[0]["args"]
+    assert args["cc"] == ["ben@example.com", "cleo@example.com"]
+
+    await stack.decide(view, "edit", args=args | {"cc": ["ben@example.com"]})
+    await stack.ended(view["id"])
+    [(recipients, _)] = sent_mails(stack, view["id"])
+    assert "cleo" not in recipients
+
+
+async def test_an_agents_reply_is_asked_in_the_same_way(
+    stack: Stack, fresh: Fresh, arrived: Callable[..., Any]
+) -> None:
+    name = await arrived(incoming())
+    message, goal = fresh("Let the mail agent answer"), fresh("answer it")
+    stack.model.script(message, plan_answer([delegated("email", goal)]))
+    stack.model.agent(goal, [call("email.reply", message_id=name, body="Yes")], "Done.")
+    view = await stack.asked((await stack.start(message))["id"])
+    assert pending(view)[0]["args"]["to"] == ["clara@example.com"]
+    await stack.decide(view, "reject")
+    assert steps(await stack.ended(view["id"]))["s1.1.message_id"]["status"] == "completed"
+
+
+async def test_nobody_is_asked_about_a_reply_that_can_reach_nobody(stack: Stack, fresh: Fresh) -> None:
+    message = fresh("Answer it")
+    stack.model.script(
+        message, plan_answer([reply("<none@example.com>")]), plan_answer([], reply="There is no such mail.")
+    )
+    view = await stack.ended((await stack.start(message))["id"])
+    assert view["approvals"] == []
+    assert (steps(view)["s1"]["status"], steps(view)["s1"]["error"]["type"]) == ("failed", "NotFound")
+
+
+async def test_an_imitated_address_in_a_mail_is_refused_before_anybody_is_asked(
+    stack: Stack, fresh: Fresh, arrived: Callable[..., Any]
+) -> None:
+    name = await arrived(incoming("Reply-To: ana@xn--exmple-4nf.com"))
+    message = fresh("Answer it")
+    stack.model.script(message, plan_answer([reply(name)]), plan_answer([], reply="I cannot."))
+    view = await stack.ended((await stack.start(message))["id"])
+    assert view["approvals"] == []
+    assert "may imitate another address" in steps(view)["s1"]["error"]["message"]
+
+
+async def test_the_card_names_each_attachment(stack: Stack, fresh: Fresh, arrived: Callable[..., Any]) -> None:
+    name = await arrived(with_files(("plan.csv", b"a,b\n1,2\n")))
+    message = fresh("Send Clara's plan to ana@example.com")
+    save = {"id": "s1", "tool": "email.save_attachment", "args": {"message_id": name, "name": "plan"}}
+    wanted = [{"file_id": {"$from": "s1", "path": "/file_id"}}]
+    sent = {"to": ["ana@example.com"], "subject": "Plan", "body": "Here it is.", "attachments": wanted}
+    stack.model.script(message, plan_answer([save, {"id": "s2", "tool": "email.send", "args": sent}]))
+    view = await stack.asked((await stack.start(message))["id"])
+    assert "attached: plan.csv (text/csv, 8 bytes)" in pending(view)[0]["preview"]
+
+    await stack.decide(view)
+    done = await stack.ended(view["id"])
+    assert done["status"] == "completed"
+    mail = steps(done)["s2"]["result"]["message_id"]
+    read = fresh("What is attached")
+    stack.model.script(read, plan_answer([{"id": "s1", "tool": "email.read", "args": {"message_id": mail}}]))
+    found = steps(await stack.ended((await stack.start(read))["id"]))["s1"]["result"]["attachments"]
+    assert [(each["number"], each["name"], each["content_type"], each["size"]) for each in found] == [
+        (1, "plan.csv", "text/csv", 8)
+    ]
