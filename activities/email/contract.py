@@ -48,11 +48,11 @@ class AttachmentRef(BaseModel):
         return self
 
 
-Attachments = Annotated[list[AttachmentRef], Field(default_factory=list, max_length=MOST_FILES)]
-FilledIn = "filled in; leave it out"
+Attachments = Annotated[list[AttachmentRef], Field(max_length=MOST_FILES)]
+FILLED_IN = "filled in; leave it out"
 Attached = Annotated[
     list[Annotated[str, Field(max_length=500)]],
-    Field(default_factory=list, max_length=MOST_FILES, description=FilledIn),
+    Field(max_length=MOST_FILES, description=FILLED_IN),
 ]
 """Name, type and size of each attachment, as a person sees them before they decide."""
 
@@ -67,8 +67,8 @@ class Compose(BaseModel):
     body: str = Field(max_length=60_000, description="plain text")
     cc: list[Address] = Field(default_factory=list, max_length=50)
     in_reply_to: str | None = Field(None, max_length=500, description="message_id of the mail that this one answers")
-    attachments: Attachments
-    attached: Attached
+    attachments: Attachments = Field(default_factory=list)
+    attached: Attached = Field(default_factory=list)
 
 
 class ReadAttachment(AttachmentRef):
@@ -155,7 +155,7 @@ class DescribeAttachments(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    attachments: Attachments
+    attachments: Attachments = Field(default_factory=list)
 
 
 class AttachedFiles(BaseModel):
@@ -171,7 +171,7 @@ class PrepareReply(BaseModel):
 
     message_id: str = Field(max_length=500)
     all: bool = Field(False, description="also to all who got it")
-    attachments: Attachments
+    attachments: Attachments = Field(default_factory=list)
 
 
 class Reply(PrepareReply):
@@ -181,8 +181,8 @@ class Reply(PrepareReply):
     to: list[Address] = Field(default_factory=list, max_length=50, description="filled in from the mail")
     cc: list[Address] = Field(default_factory=list, max_length=50, description="filled in from the mail")
     subject: OneLine | None = Field(None, description="filled in from the mail")
-    attached: Attached
-    version: str | None = Field(None, max_length=64, description=FilledIn)
+    attached: Attached = Field(default_factory=list)
+    version: str | None = Field(None, max_length=64, description=FILLED_IN)
 
 
 class ReplyParts(AttachedFiles):
@@ -201,7 +201,7 @@ class PrepareForward(BaseModel):
 
     message_id: str = Field(max_length=500)
     with_attachments: bool = Field(True, description="also what is attached to it")
-    attachments: Attachments
+    attachments: Attachments = Field(default_factory=list)
 
 
 class Forward(PrepareForward):
@@ -211,8 +211,8 @@ class Forward(PrepareForward):
     body: str = Field("", max_length=60_000, description="plain text above the forwarded mail")
     cc: list[Address] = Field(default_factory=list, max_length=50)
     subject: OneLine | None = Field(None, description="filled in from the mail")
-    attached: Attached
-    version: str | None = Field(None, max_length=64, description=FilledIn)
+    attached: Attached = Field(default_factory=list)
+    version: str | None = Field(None, max_length=64, description=FILLED_IN)
 
 
 class ForwardParts(AttachedFiles):
