@@ -30,6 +30,7 @@ from cli import (
 )
 from cli.ask import limits, local_timezone, start, start_briefing
 from cli.connection import address, open_client
+from cli.evaluation import command as evaluation
 from cli.exits import CommandError, ExitCode, code_of, words_of
 from cli.watch import show_what_waits, watch
 from retinue.client import Client, ClientError
@@ -501,6 +502,59 @@ def demonstrate(
     Example: bin/retinue demo
     """
     _end(demo.run(keep=keep))
+
+
+@app.command("eval")
+def evaluate(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[CASES]...", help="YAML files or folders (default: the shipped cases).", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model's name at its endpoint (default: the offline model).", show_default=False),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="The endpoint; its key is read from OPENAI_API_KEY.", show_default=False)
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, max=100, help="Attempts at each case.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, max=32, help="Attempts at the same time.")] = 2,
+    limit: Annotated[float, typer.Option(min=1, help="Seconds for one attempt.")] = 120,
+    match: Annotated[
+        str, typer.Option(help="Only cases with this in their id, or of this area.", show_default=False)
+    ] = "",
+    label: Annotated[str | None, typer.Option(help="Title of the report.", show_default=False)] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.", show_default=False)
+    ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the report as HTML.", show_default=False)
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A.json B.json", help="Run nothing; compare two reports.", show_default=False),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data folder and its logs.")] = False,
+) -> None:
+    """Measure a language model: run cases on a private stack and report what was done, and what was done wrong.
+
+    Example: bin/retinue eval --model qwen3 --base-url http://localhost:11434/v1 --repeat 3 --html report.html
+    """
+    options = evaluation.Options(
+        model=model,
+        base_url=base_url,
+        label=label,
+        match=match,
+        repeat=repeat,
+        jobs=jobs,
+        limit=limit,
+        json=json_file,
+        html=html_file,
+        keep=keep,
+    )
+    _end(evaluation.compare_files(*compare, options) if compare else evaluation.run(files or [], options))
 
 
 @app.command("crash")

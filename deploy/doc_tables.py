@@ -20,6 +20,7 @@ from fastapi.routing import APIRoute
 
 from api.app import create_app
 from api.deps import Needs
+from cli.evaluation import report, tables
 from retinue.capability import Annotations, Capability, ToolOptions, ToolSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -153,8 +154,18 @@ def options(_: str) -> Iterator[list[str]]:
         yield [f"`{name}`", *(f"{value:,g}" for value in shown), str(field.description)]
 
 
+def evaluation(name: str) -> Iterator[list[str]]:
+    """The figures of a committed report of `retinue eval`, over all cases and by area."""
+    found = report.read(ROOT / "examples/evaluation/reports" / f"{name}.json")
+    yield [f"{found.model}, {found.at:%Y-%m-%d}, {found.machine}", "mean of a case", "95 % interval"]
+    for figure, mean, interval in tables.totals(found)[1]:
+        yield [f"{figure} ({len(found.results)} cases, {found.repeats} attempts each)", mean, interval]
+    for area, cases, done, interval, _ in tables.by_area(found)[1]:
+        yield [f"tasks done: {area} ({cases})", done, interval]
+
+
 TABLES: dict[str, Callable[[str], Iterator[list[str]]]] = {
-    each.__name__: each for each in (routes, tools, variables, limits, options)
+    each.__name__: each for each in (routes, tools, variables, limits, options, evaluation)
 }
 
 

@@ -1,0 +1,82 @@
+"""A case's world as calls of tools and mails to deliver, with its times computed from the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Any
+
+from cli.evaluation.cases import Case, World
+from cli.evaluation.dates import Clock
+
+OWNER_ADDRESS = "me@retinue.example"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a tool."""
+
+    tool: str
+    args: dict[str, Any]
+
+
+def calls(case: Case, clock: Clock, web: str) -> list[Call]:
+    """Return the calls that make a world, in order. `web` is the address of the case's pages."""
+    return [*_events(case.world, clock, web), *_contacts(case.world), *_tasks(case.world, clock), *_further(case.world)]
+
+
+def mails(case: Case, clock: Clock, web: str) -> list[bytes]:
+    """Return the mails of a world in the form of an .eml file."""
+    return [_mail(case, number, clock, web) for number in range(len(case.world.mails))]
+
+
+def _events(world: World, clock: Clock, web: str) -> Iterator[Call]:
+    for event in world.events:
+        start = clock.moment(event.start)
+        args: dict[str, Any] = {
+            "title": event.title,
+            "start": start.isoformat(),
+            "end": (start + timedelta(minutes=event.minutes)).isoformat(),
+            "timezone": clock.zone,
+        }
+        more = {"location": event.location, "recurrence": event.recurrence}
+        args |= {name: value for name, value in more.items() if value}
+        if event.description:
+            args["description"] = event.description.replace("{web}", web)
+        if event.attendees:
+            args["attendees"] = event.attendees
+        yield Call("calendar.create_event", args)
+
+
+def _contacts(world: World) -> Iterator[Call]:
+    for person in world.contacts:
+        yield Call("contacts.add", person.model_dump(exclude_none=True))
+
+
+def _tasks(world: World, clock: Clock) -> Iterator[Call]:
+    for task in world.tasks:
+        if task.remind_at:
+            yield Call("tasks.remind", {"title": task.title, "at": clock.moment(task.remind_at).isoformat()})
+            continue
+        args = {"title": task.title, "notes": task.notes, "due": task.due and clock.at(task.due).isoformat()}
+        yield Call("tasks.add", {name: value for name, value in args.items() if value})
+
+
+def _further(world: World) -> Iterator[Call]:
+    for call in world.calls:
+        yield from (Call(tool, dict(args)) for tool, args in call.items())
+
+
+def _mail(case: Case, number: int, clock: Clock, web: str) -> bytes:
+    given = case.world.mails[number]
+    mail = EmailMessage()
+    mail["From"] = given.sender
+    mail["To"] = OWNER_ADDRESS
+    mail["Subject"] = given.subject
+    mail["Date"] = format_datetime(clock.moment(given.date))
+    mail["Message-ID"] = f"<{case.id}-{number}@evaluation.example>"
+    mail.set_content(clock.filled(given.text).replace("{web}", web))
+    return bytes(mail)
