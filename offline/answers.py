@@ -1,6 +1,7 @@
 """Dispatches the kinds of requests: a plan, a loop over tools, a final answer, a text."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,12 +12,14 @@ from offline.loop import continue_loop
 from offline.planner.conversation import Answer, Said, Setting, answer
 from offline.planner.other_phrases import ABILITIES, REAL_MODEL
 from offline.protocol import BadRequest, ChatRequest, Completion, Message
+from offline.signatures import Tools, tools_in
 from offline.wording.compose import compose
 from offline.wording.reply import reply
 
-_TOOLS = "Agents and tools (JSON):"
+_TOOLS = re.compile(r"^Capabilities and tools:$", re.MULTILINE)
 _CONTEXT = "Context (JSON):"
 _REFUSED = "Plan refused:"
+_MENDED = "\nWrite the whole plan again, mended."
 _PROGRESS = "Progress (JSON):"
 _INPUTS = "\n\nInputs (JSON):"
 
@@ -72,11 +75,11 @@ def _without_inputs(messages: list[Message]) -> list[Message]:
 
 
 def _plan(messages: list[Message]) -> dict[str, Any]:
-    setting = _setting(messages, _agents(messages))
+    setting = _setting(messages, _offered(messages))
     spoken = [message for message in messages if message.role in ("user", "assistant")]
     if spoken and spoken[-1].role == "user" and spoken[-1].text.startswith(_REFUSED):
         # The same rules would give the same plan again, so say what happened instead of trying in vain.
-        problems = spoken[-1].text.removeprefix(_REFUSED).strip()
+        problems = spoken[-1].text.removeprefix(_REFUSED).partition(_MENDED)[0].strip()
         return Answer(
             reply=f"I found no plan that is accepted for this request. The last one was refused: {problems}"
         ).as_json()
@@ -95,25 +98,16 @@ def _is_planned(messages: list[Message]) -> bool:
     return False
 
 
-def _agents(messages: list[Message]) -> dict[str, dict[str, Any]]:
-    """The tools of a planning request, from the JSON behind the instructions."""
-    for message in messages:
-        _, found, text = message.text.partition(_TOOLS)
-        if message.role == "system" and found:
-            return _offered(text)
-    raise BadRequest(f"A planning request needs a system message with '{_TOOLS}'.")
-
-
-def _offered(text: str) -> dict[str, dict[str, Any]]:
+def _offered(messages: list[Message]) -> Tools:
+    """The tools of a planning request, in every message of the system that lists some."""
+    texts = [message.text for message in messages if message.role == "system"]
+    lists = [text[found.end() :] for text in texts if (found := _TOOLS.search(text))]
+    if not lists:
+        raise BadRequest("A planning request needs a system message with the line 'Capabilities and tools:'.")
     try:
-        agents = json.JSONDecoder().raw_decode(text.strip())[0]
-        return {
-            tool["name"]: {"args": tool.get("args") or {}, "result": tool.get("result") or {}}
-            for agent in agents
-            for tool in agent["tools"]
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadRequest(f"The list of agents and tools is not of the expected shape: {error}") from error
+        return tools_in("\n".join(lists))
+    except ValueError as error:
+        raise BadRequest(f"The list of tools is not of the expected shape: {error}") from error
 
 
 def _functions(request: ChatRequest) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Self, TypedDict, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from temporalio import activity
 from temporalio.common import RetryPolicy
 
@@ -93,6 +94,9 @@ OwnText = Annotated[str, Field(json_schema_extra={KEYWORD: "own"})]
 """Type of a result's text that is the capability's own, or only repeats its arguments."""
 Id = Annotated[str, Field(json_schema_extra={KEYWORD: "id"})]
 """Type of a result's id that the capability made of hexadecimal digits. Any other text there counts as strangers'."""
+PLANS_KEYWORD = "x-plans"
+NOT_FOR_PLANS: JsonDict = {PLANS_KEYWORD: False}
+"""`json_schema_extra` of a field that plans have no use for, such as what only an undo needs: models do not read of it."""
 
 
 class ToolOptions(BaseModel):

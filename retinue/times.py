@@ -14,10 +14,11 @@ def _with_offset(value: datetime) -> datetime:
     return value
 
 
+MOMENT_FORMAT = "ISO 8601 with offset"
 Moment = Annotated[
     datetime,
     AfterValidator(_with_offset),
-    WithJsonSchema({"type": "string", "format": "date-time", "description": "ISO 8601 with offset"}),
+    WithJsonSchema({"type": "string", "format": "date-time", "description": MOMENT_FORMAT}),
 ]
 """A point in time with its offset. A value without one is refused, never guessed."""
 

@@ -7,13 +7,13 @@ from typing import Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio import activity
 
-from retinue.capability import DESTRUCTIVE, OWN_WRITE, READ, Capability, Id, ToolOptions, tool
+from retinue.capability import DESTRUCTIVE, NOT_FOR_PLANS, OWN_WRITE, READ, Capability, Id, ToolOptions, tool
 from retinue.times import Moment
 
 T = TypeVar("T")
 PATIENCE = ToolOptions(start_to_close=90)
 """A calendar on a server needs several requests for one answer, and the first look at a large one takes its time."""
-RECURRENCE = "RFC 5545 recurrence rule without DTSTART, as in 'FREQ=WEEKLY;BYDAY=MO;COUNT=10'"
+RECURRENCE = "RFC 5545 rule without DTSTART, as in 'FREQ=WEEKLY;BYDAY=MO;COUNT=10'"
 
 
 class Event(BaseModel):
@@ -37,11 +37,11 @@ class CreateEvent(BaseModel):
 
     title: str = Field(min_length=1, max_length=300)
     start: Moment
-    end: Moment = Field(description="after the start")
-    timezone: str | None = Field(None, description="IANA zone for recurrence; the offset of `start` if absent")
+    end: Moment
+    timezone: str | None = Field(None, description="IANA zone, for recurrence")
     location: str | None = Field(None, max_length=500)
     description: str | None = Field(None, max_length=8000)
-    attendees: list[str] = Field(default_factory=list, max_length=100, description="addresses; they are only noted")
+    attendees: list[str] = Field(default_factory=list, max_length=100, description="addresses")
     recurrence: str | None = Field(None, max_length=500, description=RECURRENCE)
 
     @model_validator(mode="after")
@@ -55,7 +55,7 @@ class Window(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     start: Moment
-    end: Moment = Field(description="after the start")
+    end: Moment
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:
@@ -66,9 +66,9 @@ class ListEvents(Window):
     """Arguments of `calendar.list_events`."""
 
     query: str | None = Field(
-        None, max_length=200, description="only events whose title or attendees contain all these words"
+        None, max_length=200, description="only events with all these words in title or attendees"
     )
-    starting: bool = Field(False, description="only events that start in the window, not ones that began before it")
+    starting: bool = Field(False, description="not events that began before the window")
 
 
 class ListEventsResult(BaseModel):
@@ -77,9 +77,15 @@ class ListEventsResult(BaseModel):
     events: list[Event]
     match: Event | None = Field(None, description="the event, when exactly one was found; else null")
     truncated: bool = Field(False, description="true when there were more than fit (at most 200)")
-    skipped: int = Field(0, description="entries of the calendar that could not be read and are not in the list")
+    skipped: int = Field(
+        0,
+        description="entries of the calendar that could not be read and are not in the list",
+        json_schema_extra=NOT_FOR_PLANS,
+    )
     skipped_entries: list[str] = Field(
-        default_factory=list, description="those entries by title, each with the reason, at most 10"
+        default_factory=list,
+        description="those entries by title, each with the reason, at most 10",
+        json_schema_extra=NOT_FOR_PLANS,
     )
 
 
@@ -100,8 +106,14 @@ class FindFreeTimeResult(BaseModel):
     """Free slots, earliest first, none overlapping another, at most 20."""
 
     slots: list[Slot]
-    skipped: int = Field(0, description="entries of the calendar that could not be read; their time counts as free")
-    skipped_reasons: list[str] = Field(default_factory=list, description="why, as '2 because ...', at most 10")
+    skipped: int = Field(
+        0,
+        description="entries of the calendar that could not be read; their time counts as free",
+        json_schema_extra=NOT_FOR_PLANS,
+    )
+    skipped_reasons: list[str] = Field(
+        default_factory=list, description="why, as '2 because ...', at most 10", json_schema_extra=NOT_FOR_PLANS
+    )
 
 
 class UpdateEvent(BaseModel):
@@ -111,7 +123,7 @@ class UpdateEvent(BaseModel):
 
     event_id: str
     title: str | None = Field(None, min_length=1, max_length=300)
-    start: Moment | None = Field(None, description="without an `end` the event keeps its length")
+    start: Moment | None = None
     end: Moment | None = None
     location: str | None = Field(None, max_length=500)
     description: str | None = Field(None, max_length=8000)
@@ -137,8 +149,10 @@ class PreviousEvent(Event):
 class UpdateEventResult(Event):
     """The event as it is now, and as it was."""
 
-    previous: PreviousEvent
-    deleted: bool = Field(False, description="always false: an undo finds the event or leaves it gone")
+    previous: PreviousEvent = Field(json_schema_extra=NOT_FOR_PLANS)
+    deleted: bool = Field(
+        False, description="always false: an undo finds the event or leaves it gone", json_schema_extra=NOT_FOR_PLANS
+    )
 
 
 class EventRef(BaseModel):
@@ -159,7 +173,7 @@ class DeleteEventResult(BaseModel):
     event_id: Id
     title: str
     deleted: bool = True
-    previous: PreviousEvent | None = Field(None, description="the event as it was")
+    previous: PreviousEvent | None = Field(None, description="the event as it was", json_schema_extra=NOT_FOR_PLANS)
 
 
 class RestoreEvent(BaseModel):
@@ -221,7 +235,7 @@ class Calendar(Capability):
     )
     @abstractmethod
     async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
-        """Find slots of `duration_minutes` in the window without an event."""
+        """Find free slots of this length, earliest first."""
 
     @activity.defn(name="calendar.update_event")
     @tool(
@@ -237,7 +251,7 @@ class Calendar(Capability):
     )
     @abstractmethod
     async def update_event(self, change: UpdateEvent) -> UpdateEventResult:
-        """Change or move one event; a recurring one changes as a whole. Returns it as it is now and as it was."""
+        """Change or move one event; a recurring one as a whole. Without `end` it keeps its length."""
 
     @activity.defn(name="calendar.delete_event")
     @tool(

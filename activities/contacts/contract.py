@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from temporalio import activity
 
 from retinue.addresses import check_address
-from retinue.capability import DESTRUCTIVE, OWN_WRITE, READ, Capability, Id, tool
+from retinue.capability import DESTRUCTIVE, NOT_FOR_PLANS, OWN_WRITE, READ, Capability, Id, tool
 
 
 class Contact(BaseModel):
@@ -27,7 +27,7 @@ class FindContacts(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=200, description="name or part of it; case and accents do not count")
+    name: str = Field(min_length=1, max_length=200, description="or a part of it")
 
 
 class FindContactsResult(BaseModel):
@@ -37,9 +37,13 @@ class FindContactsResult(BaseModel):
     match: Contact | None = Field(
         None, description="the contact, when exactly one fits; when several do, the person is asked whom they mean"
     )
-    skipped: int = Field(0, description="cards of the address book that could not be read and searched")
+    skipped: int = Field(
+        0, description="cards of the address book that could not be read and searched", json_schema_extra=NOT_FOR_PLANS
+    )
     skipped_cards: list[str] = Field(
-        default_factory=list, description="what those say of themselves, and why; at most 10"
+        default_factory=list,
+        description="what those say of themselves, and why; at most 10",
+        json_schema_extra=NOT_FOR_PLANS,
     )
 
 
@@ -56,7 +60,7 @@ class AddContact(BaseModel):
 class AddedContact(Contact):
     """The person as the address book has them now."""
 
-    created: bool = Field(False, description="false when the person was there already")
+    created: bool = Field(False, description="false when the person was there already", json_schema_extra=NOT_FOR_PLANS)
 
 
 class ContactRef(BaseModel):
@@ -70,7 +74,11 @@ class ContactRef(BaseModel):
 class RemoveContact(ContactRef):
     """Arguments of `contacts.remove`."""
 
-    created: bool = Field(True, description="omit it: only the undo of an addition without effect sets false")
+    created: bool = Field(
+        True,
+        description="omit it: only the undo of an addition without effect sets false",
+        json_schema_extra=NOT_FOR_PLANS,
+    )
 
 
 class RemovedContact(BaseModel):
@@ -86,9 +94,13 @@ class ListContactsResult(BaseModel):
 
     contacts: list[Contact]
     truncated: bool = False
-    skipped: int = Field(0, description="cards of the address book that could not be read")
+    skipped: int = Field(
+        0, description="cards of the address book that could not be read", json_schema_extra=NOT_FOR_PLANS
+    )
     skipped_cards: list[str] = Field(
-        default_factory=list, description="what those say of themselves, and why; at most 10"
+        default_factory=list,
+        description="what those say of themselves, and why; at most 10",
+        json_schema_extra=NOT_FOR_PLANS,
     )
 
 

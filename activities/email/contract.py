@@ -8,12 +8,23 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from temporalio import activity
 
 from retinue.addresses import check_address
-from retinue.capability import DESTRUCTIVE, OWN_WRITE, READ, SENDS, Capability, Id, OwnText, ToolOptions, tool
+from retinue.capability import (
+    DESTRUCTIVE,
+    NOT_FOR_PLANS,
+    OWN_WRITE,
+    READ,
+    SENDS,
+    Capability,
+    Id,
+    OwnText,
+    ToolOptions,
+    tool,
+)
 from retinue.times import Moment
 
 Address = Annotated[
     str,
-    Field(max_length=254, pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$", description="one bare address, as in ana@example.com"),
+    Field(max_length=254, pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$", description="a bare address"),
     AfterValidator(check_address),
 ]
 OneLine = Annotated[str, Field(max_length=500, pattern=r"^[^\r\n]*$")]
@@ -37,9 +48,9 @@ class AttachmentRef(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    file_id: str | None = Field(None, max_length=64, description="of email.save_attachment or email.list_files")
+    file_id: str | None = Field(None, max_length=64, description="of a saved file")
     message_id: str | None = Field(None, max_length=500, description="of a mail, instead of file_id")
-    number: int = Field(1, ge=1, le=MOST_FILES, description="which attachment of that mail")
+    number: int = Field(1, ge=1, le=MOST_FILES, description="which one of that mail")
 
     @model_validator(mode="after")
     def _names_one_thing(self) -> Self:
@@ -52,7 +63,7 @@ Attachments = Annotated[list[AttachmentRef], Field(max_length=MOST_FILES)]
 FILLED_IN = "filled in; leave it out"
 Attached = Annotated[
     list[Annotated[str, Field(max_length=500)]],
-    Field(max_length=MOST_FILES, description=FILLED_IN),
+    Field(max_length=MOST_FILES, description=FILLED_IN, json_schema_extra=NOT_FOR_PLANS),
 ]
 """Name, type and size of each attachment, as a person sees them before they decide."""
 
@@ -64,9 +75,9 @@ class Compose(BaseModel):
 
     to: list[Address] = Field(min_length=1, max_length=50)
     subject: OneLine
-    body: str = Field(max_length=60_000, description="plain text")
+    body: str = Field(max_length=60_000)
     cc: list[Address] = Field(default_factory=list, max_length=50)
-    in_reply_to: str | None = Field(None, max_length=500, description="message_id of the mail that this one answers")
+    in_reply_to: str | None = Field(None, max_length=500, description="message_id")
     attachments: Attachments = Field(default_factory=list)
     attached: Attached = Field(default_factory=list)
 
@@ -74,7 +85,7 @@ class Compose(BaseModel):
 class ReadAttachment(AttachmentRef):
     """Arguments of `email.read_attachment`."""
 
-    name: str | None = Field(None, max_length=100, description="a part of its name, instead of number")
+    name: str | None = Field(None, max_length=100, description="or a part of its name")
 
 
 class AttachmentText(BaseModel):
@@ -94,7 +105,7 @@ class SaveAttachment(BaseModel):
 
     message_id: str = Field(max_length=500)
     number: int = Field(1, ge=1, le=MOST_FILES, description="which attachment")
-    name: str | None = Field(None, max_length=100, description="a part of its name, instead of number")
+    name: str | None = Field(None, max_length=100, description="or a part of its name")
 
 
 class FileInfo(BaseModel):
@@ -139,7 +150,11 @@ class FileRef(BaseModel):
 class DeleteFile(FileRef):
     """Arguments of `email.delete_file`."""
 
-    saved: bool = Field(True, description="false: it was there before, and stays; for an undo only")
+    saved: bool = Field(
+        True,
+        description="false: it was there before, and stays; for an undo only",
+        json_schema_extra=NOT_FOR_PLANS,
+    )
 
 
 class DeleteFileResult(BaseModel):
@@ -178,11 +193,15 @@ class Reply(PrepareReply):
     """Arguments of `email.reply`. `to`, `cc`, `subject`, `attached` and `version` are filled in from the mail."""
 
     body: str = Field(max_length=60_000, description="plain text; the mail is quoted below it")
-    to: list[Address] = Field(default_factory=list, max_length=50, description="filled in from the mail")
-    cc: list[Address] = Field(default_factory=list, max_length=50, description="filled in from the mail")
-    subject: OneLine | None = Field(None, description="filled in from the mail")
+    to: list[Address] = Field(
+        default_factory=list, max_length=50, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS
+    )
+    cc: list[Address] = Field(
+        default_factory=list, max_length=50, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS
+    )
+    subject: OneLine | None = Field(None, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS)
     attached: Attached = Field(default_factory=list)
-    version: str | None = Field(None, max_length=64, description=FILLED_IN)
+    version: str | None = Field(None, max_length=64, description=FILLED_IN, json_schema_extra=NOT_FOR_PLANS)
 
 
 class ReplyParts(AttachedFiles):
@@ -210,9 +229,9 @@ class Forward(PrepareForward):
     to: list[Address] = Field(min_length=1, max_length=50)
     body: str = Field("", max_length=60_000, description="plain text above the forwarded mail")
     cc: list[Address] = Field(default_factory=list, max_length=50)
-    subject: OneLine | None = Field(None, description="filled in from the mail")
+    subject: OneLine | None = Field(None, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS)
     attached: Attached = Field(default_factory=list)
-    version: str | None = Field(None, max_length=64, description=FILLED_IN)
+    version: str | None = Field(None, max_length=64, description=FILLED_IN, json_schema_extra=NOT_FOR_PLANS)
 
 
 class ForwardParts(AttachedFiles):
@@ -229,12 +248,15 @@ class SendResult(BaseModel):
     status: str = Field(description="'sent', or 'draft' for a draft")
     delivery: str = Field(
         description="'smtp': a mail server took it; 'imap': it is in the Drafts mailbox there; 'own-store': kept in "
-        "this mailbox only, no mail server is configured"
+        "this mailbox only, no mail server is configured",
+        json_schema_extra=NOT_FOR_PLANS,
     )
     to: list[str] = Field(default_factory=list)
     subject: str = ""
     sent_copy: str | None = Field(
-        None, description="'kept', or 'missing' where it was sent but no copy of it could be put into Sent"
+        None,
+        description="'kept', or 'missing' where it was sent but no copy of it could be put into Sent",
+        json_schema_extra=NOT_FOR_PLANS,
     )
 
 
@@ -252,8 +274,8 @@ class SearchMail(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str | None = Field(None, max_length=200, description="words that sender, subject or text contain")
-    unread: bool | None = Field(None, description="true: only unread; false: only read")
+    query: str | None = Field(None, max_length=200, description="words of sender, subject or text")
+    unread: bool | None = Field(None, description="false: only read ones")
     folder: Folder = Folder.INBOX
     limit: int = Field(20, ge=1, le=50)
 
@@ -298,7 +320,7 @@ class MessageRef(BaseModel):
 class MoveMail(MessageRef):
     """Arguments of `email.move`."""
 
-    folder: Folder = Field(description="the folder to move it to")
+    folder: Folder
 
 
 class MailCard(MailSummary):

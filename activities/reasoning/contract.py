@@ -8,7 +8,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from temporalio import activity
 
-from retinue.capability import READ, Capability, ToolOptions, tool
+from retinue.capability import NOT_FOR_PLANS, READ, Capability, ToolOptions, tool
 from retinue.conversation import Message, Transcript, Usage
 from retinue.plan import BoundPlan
 from retinue.times import Moment
@@ -105,7 +105,7 @@ class TextResult(BaseModel):
     """Text that the model wrote."""
 
     text: str
-    usage: Usage = Usage()
+    usage: Usage = Field(Usage(), json_schema_extra=NOT_FOR_PLANS)
 
 
 class ComposeRequest(BaseModel):
@@ -114,7 +114,7 @@ class ComposeRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     instruction: str = Field(min_length=1, max_length=4000, description="what to write, for whom, in which tone")
-    inputs: JsonValue = Field(None, description="the data to use: references, lists or objects of them")
+    inputs: JsonValue = Field(None, description="references, lists or objects of them")
 
 
 class FieldKind(StrEnum):
@@ -132,12 +132,10 @@ class WantedField(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="its name in the result's `values`")
-    kind: FieldKind = Field(
-        description="'text' (one line), 'moment' (ISO 8601 with offset), 'date', 'number' or 'address' (of mail)"
-    )
-    meaning: str = Field("", max_length=200, description="what it is, where the name does not say it")
-    optional: bool = Field(False, description="whether it may be missing; else the step fails without it")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="in `values`")
+    kind: FieldKind = Field(description="a text is one line, an address one of mail")
+    meaning: str = Field("", max_length=200, description="where the name does not say it")
+    optional: bool = Field(False, description="it may be missing")
 
 
 class ExtractRequest(BaseModel):
@@ -146,16 +144,16 @@ class ExtractRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     instruction: str = Field(min_length=1, max_length=1000, description="what the values are about")
-    inputs: JsonValue = Field(description="the data to read: references, lists or objects of them")
+    inputs: JsonValue = Field(description="references, lists or objects of them")
     fields: list[WantedField] = Field(min_length=1, max_length=20)
-    timezone: str = Field("UTC", max_length=64, description="IANA zone in which times that name none are meant")
+    timezone: str = Field("UTC", max_length=64, description="IANA zone of times that name none")
 
 
 class ExtractResult(BaseModel):
     """The values that were found, under the names of their fields. They are as trustworthy as the data they come from."""
 
     values: dict[str, JsonValue]
-    usage: Usage = Usage()
+    usage: Usage = Field(Usage(), json_schema_extra=NOT_FOR_PLANS)
 
 
 class ToolCall(BaseModel):
@@ -258,7 +256,7 @@ class Reasoning(Capability):
     @tool(title="Write a text", summary="{instruction}", annotations=_TEXT, options=MODEL_OPTIONS)
     @abstractmethod
     async def compose(self, request: ComposeRequest) -> TextResult:
-        """Write plain text from an instruction and data. It reads data only as data and can do nothing but write."""
+        """Write plain text from an instruction and data."""
 
     @activity.defn(name="reasoning.extract")
     @tool(title="Read values out of a text", summary="{instruction}", annotations=_TEXT, options=MODEL_OPTIONS)
@@ -266,6 +264,6 @@ class Reasoning(Capability):
     async def extract(self, request: ExtractRequest) -> ExtractResult:
         """Read named values out of data, such as the time of a meeting out of a mail: /values/start.
 
-        It never guesses: a value that the data does not state clearly is missing, and the step fails unless the field is
-        optional. The values are as trustworthy as the data.
+        It never guesses: a value that the data does not state clearly is missing, and the step fails unless its field is
+        optional.
         """

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from temporalio import activity
 
-from retinue.capability import DESTRUCTIVE, OWN_WRITE, READ, Capability, Id, ToolOptions, tool
+from retinue.capability import DESTRUCTIVE, NOT_FOR_PLANS, OWN_WRITE, READ, Capability, Id, ToolOptions, tool
 from retinue.times import Moment
 
 REMINDER_WORKFLOW = "ReminderWorkflow"
@@ -38,7 +38,7 @@ Due = Annotated[
 ]
 """When a task is due: a point in time, or some time on a day."""
 
-Title = Annotated[str, Field(min_length=1, max_length=300, pattern=r"\S", description="one line")]
+Title = Annotated[str, Field(min_length=1, max_length=300, pattern=r"\S")]
 
 
 class Channel(StrEnum):
@@ -59,7 +59,9 @@ class Task(BaseModel):
     notes: str | None = None
     remind_at: Moment | None = None
     reminded_at: Moment | None = Field(None, description="when the reminder came; null while it is planned")
-    reminder_problem: str | None = Field(None, description="why a reminder that came could not be delivered")
+    reminder_problem: str | None = Field(
+        None, description="why a reminder that came could not be delivered", json_schema_extra=NOT_FOR_PLANS
+    )
 
 
 class AddTask(BaseModel):
@@ -77,9 +79,9 @@ class ListTasks(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str | None = Field(None, max_length=200, description="only tasks whose title contains all these words")
+    query: str | None = Field(None, max_length=200, description="only tasks with all these words in the title")
     include_done: bool = False
-    due_before: Moment | None = Field(None, description="only tasks due before it; a date counts from its beginning")
+    due_before: Moment | None = Field(None, description="only tasks due before it")
 
 
 class ListTasksResult(BaseModel):
@@ -101,13 +103,17 @@ class TaskRef(BaseModel):
 class MarkTask(TaskRef):
     """Arguments of `tasks.complete` and `tasks.reopen`."""
 
-    changed: bool = Field(True, description="leave it out: only the undo of a call that changed nothing says false")
+    changed: bool = Field(
+        True,
+        description="leave it out: only the undo of a call that changed nothing says false",
+        json_schema_extra=NOT_FOR_PLANS,
+    )
 
 
 class MarkedTask(Task):
     """The task as it is now."""
 
-    changed: bool = Field(False, description="false when it was so already")
+    changed: bool = Field(False, description="false when it was so already", json_schema_extra=NOT_FOR_PLANS)
 
 
 class DeletedTask(BaseModel):
@@ -125,7 +131,7 @@ class Remind(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     title: Title
-    at: Moment = Field(description="in the future, at most five years ahead")
+    at: Moment = Field(description="at most five years ahead")
 
 
 class ReminderStatus(StrEnum):
@@ -270,7 +276,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def remind(self, wish: Remind) -> PlannedReminder:
-        """Put a task on the list and remind the person of it at a time, even after restarts and crashes."""
+        """Put a task on the list and remind the person of it at a time."""
 
     @activity.defn(name="tasks.cancel_reminder")
     @tool(
@@ -281,7 +287,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def cancel_reminder(self, task: TaskRef) -> PlannedReminder:
-        """Cancel a reminder that has not come yet and take it off the list; one that came stays as it is."""
+        """Cancel a reminder that has not come yet, and take it off the list."""
 
     @activity.defn(name="tasks.notify")
     @tool(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from temporalio import activity
 
-from retinue.capability import READ, Capability, OwnText, tool
+from retinue.capability import NOT_FOR_PLANS, READ, Capability, OwnText, tool
 from retinue.times import Moment
 
 
@@ -17,9 +17,7 @@ def _day(value: object) -> object:
 
 
 Day = Annotated[dt.date, BeforeValidator(_day, json_schema_input_type=str)]
-Units = Annotated[
-    Literal["metric", "imperial"], Field(description="'imperial' adds °F, inches and mph; the metric values stay")
-]
+Units = Annotated[Literal["metric", "imperial"], Field(description="'imperial' adds °F, inches, mph")]
 Attribution = Annotated[
     OwnText | None, Field(description="whose data it is, under which licence; to be shown where values are published")
 ]
@@ -30,9 +28,9 @@ class ForecastRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    place: str = Field(min_length=1, max_length=120, description="a town, as in 'Lisbon' or 'Lisbon, Portugal'")
-    start: Day = Field(description="first day, YYYY-MM-DD, local to the place")
-    end: Day = Field(description="last day, inclusive; the same as `start` for one day")
+    place: str = Field(min_length=1, max_length=120, description="a town, as in 'Lisbon, Portugal'")
+    start: Day = Field(description="first day, YYYY-MM-DD")
+    end: Day = Field(description="last day, inclusive")
     units: Units = "metric"
 
     @model_validator(mode="after")
@@ -60,7 +58,7 @@ class DayForecast(BaseModel):
     temperature_max_c: float
     precipitation_mm: float
     wind_kmh: float = Field(description="the day's strongest wind at 10 m")
-    imperial: ImperialDay | None = Field(None, description="with `units` imperial")
+    imperial: ImperialDay | None = Field(None, description="with `units` imperial", json_schema_extra=NOT_FOR_PLANS)
 
 
 class Forecast(BaseModel):
@@ -110,8 +108,8 @@ class SunRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    place: str = Field(min_length=1, max_length=120, description="a town, as in 'Lisbon' or 'Lisbon, Portugal'")
-    date: Day = Field(description="YYYY-MM-DD, local to the place, 1900 to 2100")
+    place: str = Field(min_length=1, max_length=120, description="a town, as in 'Lisbon, Portugal'")
+    date: Day = Field(description="YYYY-MM-DD, 1900 to 2100")
 
     @model_validator(mode="after")
     def _computable(self) -> Self:
@@ -155,7 +153,7 @@ class Weather(Capability):
     @tool(title="Weather forecast", summary="{place}, {start} to {end}", annotations=_READ)
     @abstractmethod
     async def forecast(self, wish: ForecastRequest) -> Forecast:
-        """Forecast per day: temperatures in degrees Celsius, rain in mm, wind in km/h. At most 15 days ahead."""
+        """Forecast per day, at most 15 days ahead."""
 
     @activity.defn(name="weather.current")
     @tool(title="Weather now", summary="{place}", annotations=_READ)
@@ -167,4 +165,4 @@ class Weather(Capability):
     @tool(title="Sunrise and sunset", summary="{place}, {date}", annotations=_READ)
     @abstractmethod
     async def sun(self, wish: SunRequest) -> SunTimes:
-        """Dawn, sunrise, noon, sunset and dusk at a place on a date, in the place's own time, to about two minutes."""
+        """Sunrise, sunset, dawn and dusk at a place, in its own time, to about two minutes."""

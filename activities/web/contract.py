@@ -13,9 +13,7 @@ class FetchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    url: str = Field(
-        min_length=1, max_length=2048, description="http or https; exactly as the person typed it, if they did"
-    )
+    url: str = Field(min_length=1, max_length=2048, description="http or https")
 
 
 class Link(BaseModel):
@@ -60,7 +58,7 @@ class Web(Capability):
     )
     @abstractmethod
     async def fetch(self, wish: FetchRequest) -> Page:
-        """Read one page of the public web as text: HTML, plain text, JSON or XML, at most 30,000 characters of it.
+        """Read one page of the public web as text, at most 30,000 characters of it.
 
-        Respects the site's robots.txt. Reads no private networks, no forms, and nothing behind a login.
+        Reads no private networks, no forms, and nothing behind a login.
         """

@@ -10,6 +10,7 @@ from activities.calendar.contract import Calendar
 from activities.contacts.contract import Contacts
 from activities.email.contract import Email
 from activities.reasoning.contract import Reasoning
+from activities.reasoning.signatures import section
 from activities.tasks.contract import Tasks
 from activities.weather.contract import Weather
 from activities.web.contract import Web
@@ -27,22 +28,12 @@ def manifests() -> list[Manifest]:
 
 @pytest.fixture(scope="session")
 def agents(manifests: list[Manifest]) -> list[dict[str, Any]]:
-    """The agents and tools as the planner's request lists them."""
+    """The capabilities as the planner's request lists them, and the schemas of their tools' arguments."""
     return [
         {
             "name": manifest.name,
-            "description": manifest.description,
-            "instructions": manifest.instructions,
-            "tools": [
-                {
-                    "name": spec.name,
-                    "description": spec.description,
-                    "args": spec.args_schema,
-                    "result": spec.result_schema,
-                }
-                for spec in manifest.tools
-                if spec.plannable
-            ],
+            "section": section(manifest, tools := [spec for spec in manifest.tools if spec.plannable]),
+            "tools": [{"name": spec.name, "args": spec.args_schema} for spec in tools],
         }
         for manifest in manifests
     ]
@@ -53,8 +44,9 @@ def planning_messages(
 ) -> list[dict[str, str]]:
     """The messages of a planning request; what is said alternates between the person and the assistant."""
     context = json.dumps({"now": now, "timezone": timezone})
+    tools = "\n\n".join(agent["section"] for agent in agents)
     return [
-        {"role": "system", "content": f"Plan.\n\nAgents and tools (JSON):\n{json.dumps(list(agents))}"},
+        {"role": "system", "content": f"Plan.\n\nCapabilities and tools:\n{tools}"},
         {"role": "system", "content": f"Context (JSON):\n{context}"},
         *({"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(said)),
     ]

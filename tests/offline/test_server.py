@@ -135,15 +135,15 @@ async def test_malformed_requests_are_refused_in_openais_shape(client: AsyncOpen
     "messages",
     [
         [{"role": "user", "content": "weather in Rome tomorrow"}],
-        [{"role": "system", "content": "Agents and tools (JSON):\nnot json"}, {"role": "user", "content": "hi"}],
-        [{"role": "system", "content": 'Agents and tools (JSON):\n{"a": 1}'}, {"role": "user", "content": "hi"}],
+        [{"role": "system", "content": "Capabilities and tools:\n- a.b(x -> y"}, {"role": "user", "content": "hi"}],
+        [{"role": "system", "content": "Capabilities and tools:\n- a.b(x) # reads"}, {"role": "user", "content": "hi"}],
         [
-            {"role": "system", "content": "Agents and tools (JSON):\n[]"},
+            {"role": "system", "content": "Capabilities and tools:\n"},
             {"role": "system", "content": 'Context (JSON):\n{"now": "soon"}'},
             {"role": "user", "content": "hi"},
         ],
         [
-            {"role": "system", "content": "Agents and tools (JSON):\n[]"},
+            {"role": "system", "content": "Capabilities and tools:\n"},
             {"role": "system", "content": 'Context (JSON):\n{"timezone": "../etc/passwd"}'},
             {"role": "user", "content": "hi"},
         ],
@@ -334,6 +334,6 @@ async def test_a_loop_does_not_leave_its_agent(client: AsyncOpenAI, agents: list
 async def test_agents_that_join_later_are_used(client: AsyncOpenAI, said: str, tool: str, args: dict[str, Any]) -> None:
     """The planner knows tasks and web pages, and plans them as soon as a request offers them."""
     names = ("tasks.remind", "tasks.add", "tasks.list", "tasks.complete", "web.fetch")
-    later = [{"name": "later", "tools": [{"name": name, "args": {}, "result": {}} for name in names]}]
+    later = [{"name": "later", "section": "\n".join(f"- {name}() -> object # writes: It joined." for name in names)}]
     plan = await _plan(client, planning_messages(later, said))
     assert [(step["tool"], step["args"]) for step in plan["steps"]] == [(tool, args)]
