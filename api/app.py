@@ -22,7 +22,19 @@ from api.http.metrics import MetricsMiddleware
 from api.http.rate_limits import Rate, RateLimiter, RateLimitMiddleware
 from api.http.same_origin import SameOriginMiddleware, SecurityHeadersMiddleware
 from api.protocols.enabled import add_error_handlers, enabled_routers
-from api.routes import approvals, assistants, capabilities, events, grants, health, pauses, schedules, session, webhooks
+from api.routes import (
+    approvals,
+    assistants,
+    capabilities,
+    events,
+    grants,
+    health,
+    models_in_use,
+    pauses,
+    schedules,
+    session,
+    webhooks,
+)
 from api.routes import keys as key_routes
 from api.services.links import LinkMaker
 from api.services.pending_decisions import PendingDecisions, deliver_for_ever
@@ -100,6 +112,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         health,
         key_routes,
         pauses,
+        models_in_use,
         schedules,
         session,
         webhooks,

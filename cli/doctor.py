@@ -20,14 +20,14 @@ import httpx
 from rich.table import Table
 from rich.text import Text
 
-from cli import local, render, safety
+from cli import local, models, render, safety
 from cli.connection import client_of
 from cli.exits import ExitCode, words_of
 from cli.findings import Finding, Level
 from retinue.client import ClientError
 from retinue.client.models import Health
 from retinue.database.file_watch import obstacle
-from retinue.network import model_servers
+from retinue.network import model_choice, model_servers
 from retinue.settings import ROOT, temporal_address
 from retinue.text import safe
 
@@ -233,7 +233,7 @@ def model() -> Finding:
     """Check the configured language model. The key is sent only to its endpoint and never shown."""
     key, base = os.environ.get("OPENAI_API_KEY", ""), os.environ.get("OPENAI_BASE_URL", "") or _MODEL
     if not (key or os.environ.get("OPENAI_BASE_URL")):
-        return Finding("model", Level.OK, "offline rules; set OPENAI_API_KEY or OPENAI_BASE_URL for a language model")
+        return _chosen_model()
     place = urlsplit(base).hostname or "the endpoint"
     try:
         headers = {"Authorization": f"Bearer {key or 'none'}"}
@@ -242,6 +242,22 @@ def model() -> Finding:
         found = f"{place} does not answer: {type(error).__name__}"
         return Finding("model", Level.FAIL, found, "check OPENAI_BASE_URL, OPENAI_API_KEY and the network")
     return _model_answer(place, code)
+
+
+def _chosen_model() -> Finding:
+    """Name the model that a person chose, as this machine's data folder says."""
+    try:
+        chosen = model_choice.read(model_choice.choice_file(local.data_dir()))
+    except ValueError as error:
+        return Finding("model", Level.FAIL, str(error), "`bin/retinue model use NAME` writes it again")
+    if chosen is None:
+        return Finding("model", Level.OK, "offline rules; set OPENAI_API_KEY or OPENAI_BASE_URL for a language model")
+    named = f"{chosen.model} of {chosen.server} at {chosen.base_url}"
+    offered = [model.name for server in model_servers.find([chosen.base_url]) for model in server.models]
+    if chosen.model in offered:
+        return Finding("model", Level.OK, f"{named}, as chosen")
+    advice = f"start it, or choose another one: `bin/retinue model list`, `bin/retinue model use {models.BUILT_IN}`"
+    return Finding("model", Level.FAIL, f"{named} was chosen and is not offered there now", advice)
 
 
 def _model_answer(place: str, code: int) -> Finding:

@@ -24,6 +24,7 @@ from workflows.assistant import AssistantWorkflow
 from workflows.code_plans import PLANS
 from workflows.microagent import MicroAgentWorkflow
 from workflows.model_pauses import ModelPausesWorkflow
+from workflows.models_in_use import ModelsInUseWorkflow
 from workflows.notification import NotificationWorkflow
 from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
@@ -42,7 +43,13 @@ class NoHistory(Exception):
 def workflow_types() -> list[type]:
     """Return all workflows of this checkout. A test compares them with those of the workers."""
     own = [AssistantWorkflow, MicroAgentWorkflow, UndoWorkflow, PersonWorkflow, RegistryWorkflow, ReminderWorkflow]
-    return [*own, NotificationWorkflow, ModelPausesWorkflow, *(plan.workflow for plan in PLANS.values())]
+    return [
+        *own,
+        NotificationWorkflow,
+        ModelPausesWorkflow,
+        ModelsInUseWorkflow,
+        *(plan.workflow for plan in PLANS.values()),
+    ]
 
 
 def from_file(file: Path) -> WorkflowHistory:

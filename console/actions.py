@@ -24,11 +24,12 @@ from console.pages import (
     show_account,
     show_decision,
     show_fork,
+    show_model,
     show_schedules,
     tools,
 )
 from console.rendering import page
-from retinue.client import AsyncClient, InvalidArguments, NotFound, OneDecision
+from retinue.client import AsyncClient, Conflict, InvalidArguments, NotFound, OneDecision
 from retinue.client.calls import Choice, Decision
 from retinue.client.models import Approval
 
@@ -322,6 +323,22 @@ async def end_pauses(client: Retinue) -> Response:
     """End all pauses of language models."""
     await client.end_pauses()
     return _to("/capabilities", "resumed")
+
+
+@router.post("/model")
+async def change_model(request: Request, client: Retinue, form: Form) -> Response:
+    """Use, reset or test the language model."""
+    try:
+        match form.get("do"):
+            case "use":
+                await client.use_model(form.get("server", ""), form.get("model", ""))
+            case "reset":
+                await client.use_built_in_model()
+            case "test":
+                return await show_model(request, client, await client.test_model())
+    except Conflict as error:
+        return await show_model(request, client, await client.language_models(), wrong=error.detail)
+    return _to("/model", "model")
 
 
 @router.post("/signin")

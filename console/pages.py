@@ -24,6 +24,7 @@ from retinue.client.models import (
     Assistant,
     AssistantSummary,
     InboxItem,
+    LanguageModels,
     Me,
     ModelPause,
     NewApiKey,
@@ -451,6 +452,42 @@ async def _pauses(client: AsyncClient) -> list[ModelPause]:
         return (await client.pauses()).pauses
     except ClientError:
         return []
+
+
+@router.get("/model")
+async def model(request: Request, client: Retinue, server: str = "", model: str = "") -> Response:
+    """Show the language models in use and those on this machine. With one of these, ask whether it is to be used."""
+    found = await client.language_models()
+    offered = any(one.address == server and model in one.models for one in found.servers)
+    return await show_model(request, client, found, wanted=WantedModel(server, model) if offered else None)
+
+
+@dataclass(frozen=True)
+class WantedModel:
+    """A model that is used once the person confirms it."""
+
+    address: str
+    model: str
+
+
+async def show_model(
+    request: Request, client: AsyncClient, found: LanguageModels, *, wanted: WantedModel | None = None, wrong: str = ""
+) -> Response:
+    """Render the page of language models, with a model to confirm, or why nothing was changed."""
+    me = await client.me()
+    return await page(
+        request,
+        "model.html",
+        client,
+        title="Language model",
+        here="/capabilities",
+        me=me,
+        found=found,
+        wanted=wanted if "operate" in me.permissions else None,
+        may_change="operate" in me.permissions and not me.tenant,
+        wrong=wrong,
+        code=409 if wrong else 200,
+    )
 
 
 @router.get("/account")

@@ -45,6 +45,7 @@ MESSAGES = {
     "undone": ("good", "Undoing."),
     "revoked": ("good", "Revoked."),
     "resumed": ("good", "All model pauses are ended."),
+    "model": ("good", "Used from the next request on."),
     "scheduled": ("good", "Scheduled."),
     "changed": ("good", "Done."),
 }

@@ -109,6 +109,7 @@ def workflow_types() -> list[type]:
     from workflows.code_plans import PLANS
     from workflows.microagent import MicroAgentWorkflow
     from workflows.model_pauses import ModelPausesWorkflow
+    from workflows.models_in_use import ModelsInUseWorkflow
     from workflows.notification import NotificationWorkflow
     from workflows.registry import RegistryWorkflow
     from workflows.reminder import ReminderWorkflow
@@ -122,6 +123,7 @@ def workflow_types() -> list[type]:
         ReminderWorkflow,
         NotificationWorkflow,
         ModelPausesWorkflow,
+        ModelsInUseWorkflow,
         *(plan.workflow for plan in PLANS.values()),
     ]
 
@@ -256,13 +258,21 @@ async def _check(manifest: Manifest) -> None:
 
 
 class Announcements:
-    """Keeps the registered manifest of one capability up to date, including whether its databases work."""
+    """Keeps the registered manifest of one capability up to date: whether its databases work, and what people should know.
 
-    def __init__(self, client: Client, manifest: Manifest | None = None) -> None:
-        """Begin with an announced manifest, or with none."""
+    Args:
+        client: Connected to Temporal.
+        manifest: What was announced, if anything.
+        notice: Returns what people should know now; without it the manifests say so.
+    """
+
+    def __init__(
+        self, client: Client, manifest: Manifest | None = None, notice: Callable[[], str] | None = None
+    ) -> None:
         self._client = client
         self._manifest = manifest
-        self._problem = ""
+        self._notice = notice
+        self._changes = {"problem": ""} | ({"notice": notice()} if notice else {})
         self._turn = asyncio.Lock()
 
     async def follow(self, manifests: AsyncIterator[Manifest]) -> None:
@@ -286,19 +296,20 @@ class Announcements:
             await self.replace()
             await deployment.until_current(self._client, version, current=False)
 
-    async def watch_databases(self) -> None:
-        """Announce the capability again whenever a database of this process stops or resumes working. Never returns."""
+    async def watch(self) -> None:
+        """Announce the capability again whenever its notice changes or a database stops or resumes working. Never returns."""
         while True:
             await asyncio.sleep(_PROBLEM_LOOK)
-            problem = (await file_watch.problem())[:LONGEST_PROBLEM]
-            if problem != self._problem:
-                self._problem = problem
+            changes = {"problem": (await file_watch.problem())[:LONGEST_PROBLEM]}
+            changes |= {"notice": self._notice()} if self._notice else {}
+            if changes != self._changes:
+                self._changes = changes
                 await self._announce()
 
     async def _announce(self, *, replace: bool = False) -> None:
         async with self._turn:
             if self._manifest is not None:
-                manifest = self._manifest.model_copy(update={"problem": self._problem})
+                manifest = self._manifest.model_copy(update=self._changes)
                 await _until_heard(go_back if replace else announce, self._client, manifest)
 
 
@@ -357,17 +368,18 @@ async def _announced(client: Client, module: Any, version: WorkerDeploymentVersi
         await (deployment.make_current if leads else deployment.until_current)(client, version)
     if hasattr(module, "manifests"):
         announcements = Announcements(client)
-        await asyncio.gather(announcements.follow(module.manifests()), announcements.watch_databases())
+        await asyncio.gather(announcements.follow(module.manifests()), announcements.watch())
         return
-    manifest = module.CONTRACT.manifest(notice=module.notice() if hasattr(module, "notice") else "")
-    announcements = Announcements(client, manifest)
+    notice = getattr(module, "notice", None)
+    manifest = module.CONTRACT.manifest(notice=notice() if notice else "")
+    announcements = Announcements(client, manifest, notice)
     if version is None:
         await stay_announced(client, manifest)
     elif leads:
         await announcements.replace()
     else:
-        await asyncio.gather(announcements.follow_version(version), announcements.watch_databases())
-    await announcements.watch_databases()
+        await asyncio.gather(announcements.follow_version(version), announcements.watch())
+    await announcements.watch()
 
 
 async def _while_not_lost(beside: Awaitable[None]) -> None:

@@ -20,7 +20,8 @@ from types import FrameType
 from typing import Any
 
 import activities
-from retinue.network import model_servers
+from retinue.network import model_choice, model_servers
+from retinue.network.model_choice import ModelChoice
 from retinue.settings import ROOT, RetinueSettings, encrypts, temporal_address
 from workers import children, temporal_server
 from workers.children import Child, Silence
@@ -214,7 +215,7 @@ class Supervisor:
         if embedded:
             rows.append(("Temporal Web UI", f"{base}:{self._settings.temporal_ui_port}", "every run, step by step"))
         rows += [
-            ("Model", *_model_row()),
+            ("Model", *self._model_row()),
             ("Weather", "simulated" if weather else "Open-Meteo", "until the service answers" if weather else ""),
             *(one.row() for one in self._companions),
             ("Data and logs", str(self._data), "kept for the next start"),
@@ -222,9 +223,24 @@ class Supervisor:
         width = max(len(row[1]) for row in rows)
         return "\n".join(["Retinue", *(f"  {name:<16} {value:<{width}}  {note}" for name, value, note in rows)])
 
+    def _model_row(self) -> tuple[str, str]:
+        if os.environ.get("OPENAI_BASE_URL"):
+            return os.environ["OPENAI_BASE_URL"], "from OPENAI_BASE_URL"
+        if os.environ.get("OPENAI_API_KEY"):
+            return "OpenAI", "from OPENAI_API_KEY"
+        if chosen := self._chosen():
+            return chosen.model, f"of {chosen.server} at {chosen.base_url}, chosen with `bin/retinue model use`"
+        return "offline", "rule-based; set OPENAI_API_KEY for a real one"
+
+    def _chosen(self) -> ModelChoice | None:
+        """Return the model that a person chose; None without one, or with one that cannot be read, as `doctor` says."""
+        with contextlib.suppress(ValueError):
+            return model_choice.read(model_choice.choice_file(self._data))
+        return None
+
     def _models_found(self) -> str:
         """Return one line about servers of language models on this machine; empty without them, or if one is set up."""
-        if _has_model():
+        if _has_model() or self._chosen():
             return ""
         found = model_servers.in_words(model_servers.find(self._model_servers))
         return f"Found: {found}. Nothing is sent there unless you {model_servers.HOW_TO_USE}." if found else ""
@@ -384,14 +400,6 @@ def _model_servers(settings: RetinueSettings) -> list[str]:
         return model_servers.addresses(settings.model_servers)
     except ValueError as error:
         raise StartFailed(f"RETINUE_MODEL_SERVERS: {error}") from None
-
-
-def _model_row() -> tuple[str, str]:
-    if os.environ.get("OPENAI_BASE_URL"):
-        return os.environ["OPENAI_BASE_URL"], "from OPENAI_BASE_URL"
-    if os.environ.get("OPENAI_API_KEY"):
-        return "OpenAI", "from OPENAI_API_KEY"
-    return "offline", "rule-based; set OPENAI_API_KEY for a real one"
 
 
 def _health(url: str) -> dict[str, Any] | None:

@@ -214,6 +214,67 @@ class PausesResult(BaseModel):
     pauses: list[ModelPause]
 
 
+class ModelAction(StrEnum):
+    """What `reasoning.models` does before it answers."""
+
+    SHOW = "show"
+    USE = "use"
+    TEST = "test"
+
+
+class ModelsRequest(BaseModel):
+    """Arguments of `reasoning.models`."""
+
+    action: ModelAction = ModelAction.SHOW
+    server: str = Field("", max_length=500, description="for `use`: the address of a server that was found")
+    model: str = Field(
+        "", max_length=200, description="for `use`: a model of that server; empty goes back to the built-in one"
+    )
+
+
+class ModelSource(StrEnum):
+    """Who says which models are used."""
+
+    ENVIRONMENT = "environment"
+    CHOICE = "choice"
+    BUILT_IN = "built_in"
+
+
+class ModelsOfRole(BaseModel):
+    """The models that do one kind of work, the first choice first."""
+
+    role: str = Field(description="plan, reply or agent")
+    models: list[str] = Field(description="the model and its endpoint, as in gpt-5-mini@api.openai.com/v1")
+
+
+class ModelsOfServer(BaseModel):
+    """A server on this machine that offers models."""
+
+    name: str
+    address: str
+    models: list[str]
+
+
+class ModelTest(BaseModel):
+    """What became of one small request to the models that plan."""
+
+    ok: bool
+    seconds: float
+    words: str = Field(description="what happened")
+    usage: Usage = Usage()
+
+
+class ModelsResult(BaseModel):
+    """The models in use, and those that could be used."""
+
+    source: ModelSource
+    roles: list[ModelsOfRole]
+    servers: list[ModelsOfServer]
+    is_sent: str = Field(description="what a model is sent once it is used")
+    refused: str = Field("", description="why nothing was changed")
+    test: ModelTest | None = None
+
+
 _TEXT = READ.model_copy(update={"trusted_output": True})
 """A text that is as trusted as the data that it was made of, since the model can do nothing but write."""
 
@@ -251,6 +312,12 @@ class Reasoning(Capability):
     @abstractmethod
     async def pauses(self, request: PausesRequest) -> PausesResult:
         """List the models that are paused at their endpoints' request, and end these pauses if requested."""
+
+    @activity.defn(name="reasoning.models")
+    @tool(title="Models in use", annotations=READ, options=ToolOptions(start_to_close=75), plannable=False)
+    @abstractmethod
+    async def models(self, request: ModelsRequest) -> ModelsResult:
+        """Show which models are used and which servers on this machine offer others, after using or testing one if requested."""
 
     @activity.defn(name="reasoning.compose")
     @tool(title="Write a text", summary="{instruction}", annotations=_TEXT, options=MODEL_OPTIONS)

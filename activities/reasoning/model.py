@@ -20,7 +20,7 @@ from activities.reasoning.answers import Said, WrittenCall, json_of, marked, sai
 from activities.reasoning.contract import ModelPause
 from activities.reasoning.draft import Writing
 from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy, tokens_of
-from activities.reasoning.model_routing import ModelRouting, ModelSpec
+from activities.reasoning.model_routing import CurrentRouting, ModelSpec
 from activities.reasoning.pauses import Pauses
 from activities.reasoning.settings import Duty, ReasoningSettings, Structured
 from activities.reasoning.structured import asked, asked_less
@@ -69,7 +69,7 @@ class LanguageModel:
     """
 
     def __init__(self, settings: ReasoningSettings, pauses: Pauses | None = None) -> None:
-        self._roster = ModelRouting(settings)
+        self.routing = CurrentRouting(settings)
         self._patience = settings.patience
         self._pauses = pauses or Pauses()
         self._endpoints: dict[ModelSpec, Endpoint] = {}
@@ -129,11 +129,11 @@ class LanguageModel:
             return json_of(completion, schema, quotes=quotes_refusal)
 
         question = _Question(lambda form: asked(said, response_format, form), read, text, marked if keeps_cut else None)
-        return await self._answer(self._roster.models_for(duty), question, None)
+        return await self._answer(self.routing.now().models_for(duty), question, None)
 
     def tries(self, agent: str) -> Tries:
         """What one attempt of an agent's turn may ask of that agent's models."""
-        return Tries(len(self._roster.models_of(agent)))
+        return Tries(len(self.routing.now().models_of(agent)))
 
     async def converse(
         self,
@@ -162,12 +162,14 @@ class LanguageModel:
             extra["tool_choice"] = "none"
         said = list(messages)
         question = _Question(lambda form: (said, extra), said_by)
-        return await self._answer(self._roster.models_of(agent), question, tries)
+        return await self._answer(self.routing.now().models_of(agent), question, tries)
 
     def worst_call(self, messages: Iterable[Mapping[str, Any]], duty: Duty = Duty.PLAN) -> Usage:
         """What a request can use at most: all messages read, and an answer of the longest kind, by the dearest model."""
         read = tokens_of(messages)
-        uses = [self._endpoint(spec).used(read, 0, spec.max_output_tokens) for spec in self._roster.models_for(duty)]
+        uses = [
+            self._endpoint(spec).used(read, 0, spec.max_output_tokens) for spec in self.routing.now().models_for(duty)
+        ]
         return Usage(
             requests=1,
             input_tokens=read,

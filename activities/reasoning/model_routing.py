@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from activities.reasoning.settings import Duty, ReasoningSettings, Structured, TokenLimit
 from retinue.errors import ServiceRefused
+from retinue.network import model_choice
+from retinue.network.model_choice import ModelChoice
 
 MAX_MODELS = 4
 """In one list, since one step makes at most that many requests."""
@@ -211,6 +213,52 @@ class ModelRouting:
             price_cached=found.price_input if found.price_cached is None else found.price_cached,
             price_output=found.price_output,
         )
+
+
+class CurrentRouting:
+    """The models of the environment, or the one that a person chose. The choice is read again when its file changes.
+
+    Raises:
+        ValueError: As for `ModelRouting`.
+    """
+
+    def __init__(self, settings: ReasoningSettings) -> None:
+        self.settings = settings
+        self._own = self._now = ModelRouting(settings)
+        self._chosen: ModelChoice | None = None
+        self._read_at: tuple[int, int] | None = None
+
+    def now(self) -> ModelRouting:
+        """Return the models in use."""
+        self._look()
+        return self._now
+
+    def chosen(self) -> ModelChoice | None:
+        """Return the choice that is in use."""
+        self._look()
+        return self._chosen
+
+    def _look(self) -> None:
+        """Read the choice if its file changed. One that cannot be read changes nothing."""
+        if not self.settings.may_choose or (stamp := _stamp(self.settings.choice)) == self._read_at:
+            return
+        self._read_at = stamp
+        try:
+            chosen = model_choice.read(self.settings.choice)
+            self._now = ModelRouting(self.settings.with_choice(chosen)) if chosen else self._own
+        except ValueError as error:
+            _log.warning("the choice of a model is not used: %s", error)
+        else:
+            self._chosen = chosen
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return what changes whenever the file is replaced; None without a file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _key(variable: str | None, name: str, file: Path | None) -> SecretStr:

@@ -7,9 +7,14 @@ from pathlib import Path
 from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from retinue.network.model_choice import ModelChoice, choice_file
 from retinue.settings import RetinueSettings
 
+OFFLINE = "offline"
+"""The name of the built-in model, which stands in where nobody set up another one."""
 _SUFFIX = "_MODEL"
+_WRITTEN_SHARE = 4
+"""One part in so many of a chosen model's context is kept for its answer."""
 
 
 class Structured(StrEnum):
@@ -73,6 +78,30 @@ class ReasoningSettings(BaseSettings):
         description="an SQLAlchemy asyncio address; opened for conversations and pauses",
     )
     _agent_models: dict[str, str] = PrivateAttr(default_factory=_agent_models)
+    _choice: Path = PrivateAttr(default_factory=lambda: choice_file(RetinueSettings().data_dir))
+
+    @property
+    def choice(self) -> Path:
+        """The file of the model that a person chose; what the environment says goes before it."""
+        return self._choice
+
+    @property
+    def may_choose(self) -> bool:
+        """Whether a person may choose a model: the environment names none."""
+        return self.model == OFFLINE
+
+    def with_choice(self, choice: ModelChoice) -> "ReasoningSettings":
+        """Return these settings with the chosen model at the default endpoint."""
+        fields: dict[str, object] = {
+            "base_url": choice.base_url,
+            "model": choice.model,
+            "api_key": SecretStr("none"),
+            "token_limit": TokenLimit.MAX_TOKENS,
+        }
+        if choice.context:
+            written = min(self.max_output_tokens, choice.context // _WRITTEN_SHARE)
+            fields |= {"max_output_tokens": written, "max_input_tokens": choice.context - written}
+        return self.model_copy(update=fields)
 
     def models_for(self, duty: Duty) -> tuple[str, str]:
         """Return the list of models for a duty, and its variable."""

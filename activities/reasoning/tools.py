@@ -14,6 +14,8 @@ from activities.reasoning.contract import (
     ConverseResult,
     ExtractRequest,
     ExtractResult,
+    ModelsRequest,
+    ModelsResult,
     PausesRequest,
     PausesResult,
     PlanRequest,
@@ -27,6 +29,7 @@ from activities.reasoning.contract import (
 from activities.reasoning.draft import writing
 from activities.reasoning.extraction import extract
 from activities.reasoning.model import LanguageModel
+from activities.reasoning.model_choice import ModelChoices
 from activities.reasoning.offering import offered
 from activities.reasoning.settings import Duty
 from activities.reasoning.store import TranscriptStore
@@ -61,6 +64,7 @@ class ReasoningTools(Reasoning):
         self._model = model
         self._manifests = manifests
         self._transcripts = transcripts
+        self._choices = ModelChoices(model)
         self._turns = Turns(model, transcripts)
 
     async def plan(self, request: PlanRequest) -> PlanResult:
@@ -120,6 +124,10 @@ class ReasoningTools(Reasoning):
     async def pauses(self, request: PausesRequest) -> PausesResult:
         """List pauses, and end them if requested."""
         return PausesResult(pauses=await self._model.pauses(end=request.end))
+
+    async def models(self, request: ModelsRequest) -> ModelsResult:
+        """Show the models, after using or testing one if requested."""
+        return await self._choices.answer(request)
 
     async def extract(self, request: ExtractRequest) -> ExtractResult:
         """Read values out of data."""

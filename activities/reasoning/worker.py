@@ -13,6 +13,7 @@ from temporalio.worker import WorkerConfig
 from activities.reasoning.contract import Reasoning
 from activities.reasoning.draft import THROTTLE
 from activities.reasoning.model import LanguageModel
+from activities.reasoning.model_routing import CurrentRouting
 from activities.reasoning.models import ReasoningBase
 from activities.reasoning.pauses import Pauses
 from activities.reasoning.settings import ReasoningSettings
@@ -26,8 +27,6 @@ from retinue.temporal.registry import Directory
 from retinue.tenancy import ANY_TENANT
 
 CONTRACT = Reasoning
-OFFLINE = "offline"
-"""The name of the built-in model."""
 
 
 def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
@@ -51,11 +50,13 @@ def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
 
 def notice(settings: ReasoningSettings | None = None) -> str:
     """What people should know about how it works here."""
-    if (settings or ReasoningSettings()).model != OFFLINE:
+    routing = CurrentRouting(settings or ReasoningSettings())
+    if not routing.settings.may_choose or routing.chosen():
         return ""
     return (
         "No language model is set up. A small built-in one follows rules: it understands plain requests about calendar, "
-        "mail, weather, contacts and tasks. Set OPENAI_API_KEY or OPENAI_BASE_URL and start again for a real one."
+        "mail, weather, contacts and tasks. For a real one see `bin/retinue model list`, or Language model under "
+        "Capabilities in the console, or set OPENAI_API_KEY or OPENAI_BASE_URL and start again."
     )
 
 

@@ -284,6 +284,26 @@ def end_pauses() -> Call[models.ModelPauses]:
     return _call("DELETE", "/v1/pauses", models.ModelPauses)
 
 
+def language_models() -> Call[models.LanguageModels]:
+    """Return the language models in use, and those on this machine."""
+    return _call("GET", "/v1/language-model", models.LanguageModels)
+
+
+def use_model(server: str, model: str) -> Call[models.LanguageModels]:
+    """Use a model that a server on this machine offers."""
+    return _call("PUT", "/v1/language-model", models.LanguageModels, body={"server": server, "model": model})
+
+
+def use_built_in_model() -> Call[models.LanguageModels]:
+    """Use the built-in model again."""
+    return _call("DELETE", "/v1/language-model", models.LanguageModels)
+
+
+def test_model() -> Call[models.LanguageModels]:
+    """Send one small request to the model that plans."""
+    return _call("POST", "/v1/language-model/test", models.LanguageModels)
+
+
 def list_grants(*, everything: bool) -> Call[models.GrantList]:
     """Standing permissions."""
     return _call("GET", "/v1/grants", models.GrantList, query={"all": "true"} if everything else {})

@@ -660,6 +660,47 @@ class ModelPauses(Shown):
     pauses: list[ModelPause]
 
 
+class ModelsOfRole(Shown):
+    """The language models that do one kind of work."""
+
+    role: str
+    """'plan', 'reply' or 'agent'."""
+    models: list[str]
+    """Model and endpoint, the first choice first."""
+
+
+class ModelsOfServer(Shown):
+    """A server on this machine that offers language models."""
+
+    name: str
+    address: str
+    models: list[str]
+
+
+class ModelTest(Shown):
+    """What became of one small request to the model that plans."""
+
+    ok: bool
+    seconds: float
+    words: str
+    """What happened."""
+    usage: Usage = Usage()
+
+
+class LanguageModels(Shown):
+    """The language models in use, and those that servers on this machine offer."""
+
+    source: str
+    """Who says which are used: 'environment', 'choice' or 'built_in'."""
+    roles: list[ModelsOfRole]
+    servers: list[ModelsOfServer]
+    is_sent: str
+    """What a model is sent once it is used."""
+    refused: str = ""
+    """Why nothing was changed."""
+    test: ModelTest | None = None
+
+
 class Consent(Shown):
     """Who or what allowed an effect."""
 

@@ -157,6 +157,34 @@ class Client:
         """End the pauses of language models, so that each is asked again at once. Needs the permission `operate`."""
         return self.send(calls.end_pauses())
 
+    def language_models(self) -> models.LanguageModels:
+        """Return the language models in use, and those that servers on this machine offer."""
+        return self.send(calls.language_models())
+
+    def use_model(self, server: str, model: str) -> models.LanguageModels:
+        """Use a model from the next request on, for everybody. Needs the permission `operate`.
+
+        Args:
+            server: The address of a server, as `language_models` names it.
+            model: One of its models.
+
+        Raises:
+            Conflict: Nothing was changed, since the server does not offer it now or the environment names the model.
+        """
+        return self.send(calls.use_model(server, model))
+
+    def use_built_in_model(self) -> models.LanguageModels:
+        """Forget the chosen model, so that the built-in one answers again. Needs the permission `operate`.
+
+        Raises:
+            Conflict: Nothing was changed, since the environment names the model.
+        """
+        return self.send(calls.use_built_in_model())
+
+    def test_model(self) -> models.LanguageModels:
+        """Send one small request to the model that plans, within 50 seconds. Needs the permission `operate`."""
+        return self.send(calls.test_model())
+
     def usage(self) -> models.UsageToday:
         """What today has used, by the calendar of the installation."""
         return self.send(calls.usage())

@@ -27,7 +27,7 @@ USUAL = {
     "http://127.0.0.1:1337/v1": "Jan",
 }
 """Where they listen unless they were told otherwise."""
-HOW_TO_USE = "name one in OPENAI_BASE_URL"
+HOW_TO_USE = "choose one: `bin/retinue model use NAME`"
 _BY_OWNER = {"library": "Ollama", "llamacpp": "llama.cpp", "vllm": "vLLM"}
 """What some of them write into the list as the owner of a model."""
 _OURSELVES = "retinue"

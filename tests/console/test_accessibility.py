@@ -72,6 +72,7 @@ async def house(desk: Desk, fresh: Fresh) -> dict[str, str]:
         "permissions": "/grants?all=1",
         "usage": "/budget",
         "services": "/capabilities",
+        "language model": "/model",
         "account": "/account",
         "sign in": "/signin",
         "no such conversation": "/assistants/a-none",

@@ -102,12 +102,20 @@ LISTED = [
     if run["approvals"]
 ]
 CAPABILITY = MAIL.model_dump(mode="json") | {"pollers": 1, "healthy": True}
+MODELS: dict[str, Any] = {
+    "source": "choice",
+    "roles": [{"role": "plan", "models": ["m@127.0.0.1:11434/v1"]}],
+    "servers": [{"name": "Ollama", "address": "http://127.0.0.1:11434/v1", "models": ["m", "n"]}],
+    "is_sent": "your messages",
+}
 ANSWERS: dict[str, Any] = {
     "/v1/me": ME | {"recognised_by": "key", "permissions": ["ask", "read", "operate"]},
     "/v1/assistants": {"assistants": []},
     "/v1/approvals": {"approvals": LISTED, "waiting": len(LISTED)},
     "/v1/capabilities": {"capabilities": [CAPABILITY, CAPABILITY | {"name": "reasoning"}]},
     "/v1/pauses": {"pauses": [{"model": "m@models.example/v1", "until": FAR, "since": FAR, "asked_seconds": 3e8}]},
+    "/v1/language-model": MODELS,
+    "/v1/language-model/test": MODELS | {"test": {"ok": True, "seconds": 1.5, "words": "it answered"}},
     "/v1/grants": {"grants": [GRANT]},
     "/v1/schedules": {"schedules": [SCHEDULE, SCHEDULE | PAUSED]},
     "/v1/keys": {"keys": [KEY]},
@@ -121,6 +129,8 @@ MADE: dict[str, Any] = {
 }
 PAGES = (
     *("/", "/approvals", "/schedules", "/grants", "/capabilities", "/account", "/signin"),
+    "/model",
+    "/model?server=http%3A%2F%2F127.0.0.1%3A11434%2Fv1&model=n",
     *(f"/assistants/{name}" for name in RUNS),
     *(f"/approvals/{name}/ap-s1" for name in ("offered", "offered-closed", "asked", "planned")),
     *(f"/approvals/{name}/ap-s1?edit=1" for name in ("asked", "planned")),
@@ -232,7 +242,7 @@ class StandIn:
         if path in ANSWERS:
             return JSONResponse(ANSWERS[path])
         part = path.removeprefix("/v1/").split("/")
-        gone = request.method == "DELETE" and part[0] not in ("grants", "pauses")
+        gone = request.method == "DELETE" and part[0] not in ("grants", "pauses", "language-model")
         found = {"assistants": RUNS.get(part[1]), "grants": GRANT, "schedules": SCHEDULE}.get(part[0])
         return Response(status_code=204) if gone else JSONResponse(found)
 

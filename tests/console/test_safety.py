@@ -161,6 +161,7 @@ PAGES = (
     "/grants",
     "/budget",
     "/capabilities",
+    "/model",
     "/account",
     "/signin",
     "/assistants/none",

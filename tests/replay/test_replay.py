@@ -17,6 +17,7 @@ from workflows.assistant import AssistantWorkflow
 from workflows.code_plans import PLANS
 from workflows.microagent import MicroAgentWorkflow
 from workflows.model_pauses import ModelPausesWorkflow
+from workflows.models_in_use import ModelsInUseWorkflow
 from workflows.notification import NotificationWorkflow
 from workflows.person import PersonWorkflow
 from workflows.registry import RegistryWorkflow
@@ -40,6 +41,7 @@ def replayer(runner: WorkflowRunner = RUNNERS["as in production"]) -> Replayer:
             ReminderWorkflow,
             NotificationWorkflow,
             ModelPausesWorkflow,
+            ModelsInUseWorkflow,
             *(plan.workflow for plan in PLANS.values()),
         ],
         data_converter=DATA_CONVERTER,

@@ -67,7 +67,7 @@ async def test_the_problem_of_a_database_is_announced_with_each_manifest_until_i
     monkeypatch.setattr(file_watch, "OPEN", {database})
     announcements = runner.Announcements(None)  # type: ignore[arg-type]  # the replaced announce needs no client
     database.words = "its disk is full"
-    watching = asyncio.ensure_future(announcements.watch_databases())
+    watching = asyncio.ensure_future(announcements.watch())
     await asyncio.sleep(0.05)
     assert told == []
     await announcements.follow(manifests())

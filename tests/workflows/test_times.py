@@ -19,6 +19,8 @@ from activities.reasoning.contract import (
     ConverseResult,
     ExtractRequest,
     ExtractResult,
+    ModelsRequest,
+    ModelsResult,
     PausesRequest,
     PausesResult,
     PlanRequest,
@@ -72,6 +74,9 @@ class FixedReasoning(Reasoning):
         raise NotImplementedError("no plan of these tests reads values")
 
     async def pauses(self, request: PausesRequest) -> PausesResult:
+        raise NotImplementedError("nobody asks")
+
+    async def models(self, request: ModelsRequest) -> ModelsResult:
         raise NotImplementedError("nobody asks")
 
     async def compose(self, request: ComposeRequest) -> TextResult:

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from retinue.testing import Answer, serving
@@ -54,12 +54,21 @@ class Endpoints:
             await self.crowd.wait()
         return answer.response()
 
+    async def listed(self, _request: Request) -> Response:
+        """Serve the list of models."""
+        return JSONResponse({"object": "list", "data": [{"id": name, "owned_by": "library"} for name in self.answers]})
+
 
 @asynccontextmanager
 async def many_models() -> AsyncIterator[Endpoints]:
     """A running server on a free port."""
     endpoints = Endpoints()
-    app = Starlette(routes=[Route("/v1/chat/completions", endpoints.answer, methods=["POST"])])
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", endpoints.answer, methods=["POST"]),
+            Route("/v1/models", endpoints.listed),
+        ]
+    )
     async with serving(app) as address:
         endpoints.url = f"{address}/v1"
         yield endpoints

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
+from typer.testing import CliRunner, Result
 
 from activities.reasoning.contract import Reasoning
 from activities.reasoning.pauses import GAP
@@ -21,10 +22,12 @@ from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.worker import plugin
 from api.app import create_app
 from api.settings import ApiSettings
+from cli.app import app as commands
+from retinue.network import model_servers
 from retinue.temporal.connection import DATA_CONVERTER
 from retinue.temporal.registry import announce
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
-from retinue.testing import Answer, ScriptedModel, plan_answer
+from retinue.testing import Answer, ScriptedModel, plan_answer, serving
 from tests.activities.reasoning.endpoints import Endpoints, many_models
 from tests.conftest import Stack, patient
 from workers import temporal_server
@@ -57,14 +60,19 @@ async def endpoints() -> AsyncIterator[Endpoints]:
 @pytest.fixture
 async def own(client: Client, endpoints: Endpoints, tmp_path: Path) -> AsyncIterator[Stack]:
     """API, workflows and two reasoning workers, whose models are `first` and `second`."""
-    settings = ReasoningSettings(
-        api_key="k",
-        base_url=endpoints.url,
-        model="first, second",
-        price_input=1000,
-        timeout=5,
-        database_url=f"sqlite+aiosqlite:///{tmp_path}/reasoning.db",
+    settings = _settings(tmp_path, base_url=endpoints.url, model="first, second", price_input=1000)
+    async with _stack(client, settings, tmp_path) as stack:
+        yield stack
+
+
+def _settings(data: Path, **settings: Any) -> ReasoningSettings:
+    return ReasoningSettings(
+        api_key="k", timeout=5, database_url=f"sqlite+aiosqlite:///{data}/reasoning.db", **settings
     )
+
+
+@asynccontextmanager
+async def _stack(client: Client, settings: ReasoningSettings, tmp_path: Path) -> AsyncIterator[Stack]:
     app = create_app(ApiSettings(api_database_url=f"sqlite+aiosqlite:///{tmp_path}/api.db"), client=client)
     async with AsyncExitStack() as open_things:
         await open_things.enter_async_context(patient(workflows_worker(client, workflow_runner=SANDBOX)))
@@ -144,3 +152,66 @@ async def test_a_pause_of_years_is_shown_and_ended_over_the_api(own: Stack, endp
     assert (ended.status_code, ended.json()) == (200, {"pauses": []})
     assert (await own.http.get("/v1/pauses")).json() == {"pauses": []}
     assert (await run(own))["reply"] == "Hello!"
+
+
+@pytest.fixture
+async def choosing(
+    client: Client, endpoints: Endpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stack]:
+    """The same without a model in the environment, and with a server of models on this machine: `endpoints`."""
+    monkeypatch.setenv("RETINUE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("RETINUE_MODEL_SERVERS", endpoints.url)
+    monkeypatch.setattr(model_servers, "WITHIN", 20.0)
+    async with many_models() as built_in:
+        built_in.says("offline", plan_answer(reply="From the built-in one."))
+        async with _stack(client, _settings(tmp_path, base_url=built_in.url, model="offline"), tmp_path) as stack:
+            yield stack
+
+
+async def test_a_chosen_model_plans_the_next_run_on_every_worker(choosing: Stack, endpoints: Endpoints) -> None:
+    """By the command line and by the console; nothing is sent to the server before the yes."""
+    endpoints.says("qwen3", HELLO)
+    assert (await run(choosing))["reply"] == "From the built-in one."
+    app: Any = choosing.http._transport.app  # type: ignore[attr-defined]
+    async with serving(app) as address:
+
+        async def retinue(*arguments: str) -> Result:
+            return await asyncio.to_thread(CliRunner().invoke, commands, ["--url", address, "model", *arguments])
+
+        listed = await retinue("list")
+        assert "the built-in one" in listed.output
+        assert f"Ollama at {endpoints.url} offers:\n  qwen3\n" in listed.output
+        unsure = await retinue("use", "qwen3")
+        assert (unsure.exit_code, "add --yes if you agree" in unsure.output) == (2, True)
+        assert f"qwen3 at {endpoints.url} will be sent your messages" in unsure.output
+        assert (await retinue("use", "llama3", "--yes")).exit_code == 2
+        assert (await run(choosing))["reply"] == "From the built-in one."
+        assert endpoints.requests == []
+        assert (await retinue("use", "qwen3", "--yes")).exit_code == 0
+        assert {(await run(choosing, f"Hi {number}"))["reply"] for number in range(4)} == {"Hello!"}
+        endpoints.says("qwen3", Answer('{"ready": true}'))
+        tested = await retinue("test")
+        assert (tested.exit_code, "it answered with the JSON" in tested.output) == (0, True)
+        endpoints.says("qwen3", Answer(status=500))
+        assert (await retinue("test")).exit_code == 1
+        assert (await retinue("use", "offline")).exit_code == 0
+    assert (await run(choosing))["reply"] == "From the built-in one."
+
+
+async def test_the_console_uses_another_model_after_a_yes(choosing: Stack, endpoints: Endpoints) -> None:
+    endpoints.says("qwen3", HELLO)
+    wanted = {"server": endpoints.url, "model": "qwen3"}
+    asked = (await choosing.http.get("/model", params=wanted)).text
+    assert "Use qwen3?" in asked
+    assert "will be sent your messages" in asked
+    assert (await run(choosing))["reply"] == "From the built-in one."
+    own = {"Origin": "http://localhost"}
+    used = await choosing.http.post("/model", data={"do": "use", **wanted}, headers=own)
+    assert (used.status_code, used.headers["location"]) == (303, "/model?said=model")
+    assert (await run(choosing))["reply"] == "Hello!"
+    assert "It works" not in (await choosing.http.get("/model")).text
+    refused = await choosing.http.post("/model", data={"do": "use", **wanted, "model": "x"}, headers=own)
+    assert refused.status_code == 409
+    assert "offers a model" in refused.text
+    assert (await choosing.http.post("/model", data={"do": "reset"}, headers=own)).status_code == 303
+    assert (await run(choosing))["reply"] == "From the built-in one."
