@@ -37,7 +37,7 @@ async def show_models(state: State, person: Caller) -> ModelsResult:
     return await _asked(state, person, ModelsRequest())
 
 
-@router.put("", summary="Use a model on this machine", dependencies=[needs(Permission.OPERATE)])
+@router.post("", summary="Use a model on this machine", dependencies=[needs(Permission.OPERATE)])
 async def use_model(state: State, person: Caller, body: UseModel) -> ModelsResult:
     """Use this model from the next request on, for everybody: `is_sent` says what it is sent.
 

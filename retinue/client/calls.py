@@ -291,7 +291,7 @@ def language_models() -> Call[models.LanguageModels]:
 
 def use_model(server: str, model: str) -> Call[models.LanguageModels]:
     """Use a model that a server on this machine offers."""
-    return _call("PUT", "/v1/language-model", models.LanguageModels, body={"server": server, "model": model})
+    return _call("POST", "/v1/language-model", models.LanguageModels, body={"server": server, "model": model})
 
 
 def use_built_in_model() -> Call[models.LanguageModels]:

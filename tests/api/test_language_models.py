@@ -16,7 +16,7 @@ __all__ = ["door", "people"]
 
 MODEL = "/v1/language-model"
 CHANGES: list[tuple[str, str, dict[str, Any] | None]] = [
-    ("PUT", MODEL, {"server": "http://127.0.0.1:11434/v1", "model": "qwen3"}),
+    ("POST", MODEL, {"server": "http://127.0.0.1:11434/v1", "model": "qwen3"}),
     ("DELETE", MODEL, None),
     ("POST", f"{MODEL}/test", None),
 ]
@@ -53,7 +53,7 @@ async def test_what_the_environment_says_is_shown_and_not_changed(stack: Stack) 
     assert shown["source"] == "environment"
     assert all(one["models"][0].startswith("scripted@127.0.0.1:") for one in shown["roles"])
     body = {"server": "http://127.0.0.1:11434/v1", "model": "qwen3"}
-    refused(await stack.http.put(MODEL, json=body), 409, "the environment names the model")
+    refused(await stack.http.post(MODEL, json=body), 409, "the environment names the model")
     refused(await stack.http.delete(MODEL), 409, "the environment names the model")
 
 
