@@ -195,6 +195,12 @@ def occurrences(series: Series, after: datetime, before: datetime) -> Iterator[t
             yield start, end
 
 
+def next_start(series: Series, after: datetime) -> datetime | None:
+    """Return the first start (UTC) later than `after`, or None if the series is over."""
+    starts = (start for start, _ in occurrences(series, after, datetime(LAST_YEAR, 1, 1, tzinfo=UTC)))
+    return next((start for start in starts if start > after), None)
+
+
 def excluded_after_move(series: Series, start: datetime) -> list[datetime]:
     """What the series leaves out once it starts at `start`: the same occurrences, moved along on the wall clock."""
     return sorted(moved_along(moment, series.zone, (series.start, start)) for moment in series.excluded)

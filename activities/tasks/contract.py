@@ -4,9 +4,9 @@ import re
 from abc import abstractmethod
 from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from temporalio import activity
 
 from retinue.capability import DESTRUCTIVE, NOT_FOR_PLANS, OWN_WRITE, READ, Capability, Id, ToolOptions, tool
@@ -39,6 +39,13 @@ Due = Annotated[
 """When a task is due: a point in time, or some time on a day."""
 
 Title = Annotated[str, Field(min_length=1, max_length=300, pattern=r"\S")]
+ListName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"\S")]
+"""Name of a list; upper and lower case and further spaces do not count."""
+TODO = "to-do"
+"""Name of the list that tasks without a list are on."""
+MOST_AT_ONCE = 50
+_REPEATS = "RFC 5545 rule that holds at"
+_ZONE = "IANA zone in which it repeats"
 
 
 class Channel(StrEnum):
@@ -57,11 +64,17 @@ class Task(BaseModel):
     due: Due | None = None
     done: bool = False
     notes: str | None = None
-    remind_at: Moment | None = None
-    reminded_at: Moment | None = Field(None, description="when the reminder came; null while it is planned")
+    remind_at: Moment | None = Field(
+        None, description="of one that repeats: the next time", json_schema_extra=NOT_FOR_PLANS
+    )
+    reminded_at: Moment | None = Field(
+        None, description="when the reminder came last; null if it has not come", json_schema_extra=NOT_FOR_PLANS
+    )
     reminder_problem: str | None = Field(
         None, description="why a reminder that came could not be delivered", json_schema_extra=NOT_FOR_PLANS
     )
+    list: str | None = Field(None, description="the list it is on; null for the to-do list")
+    repeats: str | None = Field(None, description="its recurrence rule", json_schema_extra=NOT_FOR_PLANS)
 
 
 class AddTask(BaseModel):
@@ -72,6 +85,15 @@ class AddTask(BaseModel):
     title: Title
     due: Due | None = None
     notes: str | None = Field(None, max_length=4000)
+    list: ListName | None = Field(None, description="as in 'groceries'; a new name begins a list")
+    repeats: str | None = Field(None, max_length=500, description=f"{_REPEATS} `due`, as in FREQ=WEEKLY;BYDAY=MO")
+    timezone: str | None = Field(None, max_length=64, description=_ZONE)
+
+    @model_validator(mode="after")
+    def _repeats_from_a_date(self) -> Self:
+        if self.repeats is not None and self.due is None:
+            raise ValueError("a task that `repeats` needs `due`, its first date")
+        return self
 
 
 class ListTasks(BaseModel):
@@ -82,12 +104,14 @@ class ListTasks(BaseModel):
     query: str | None = Field(None, max_length=200, description="only tasks with all these words in the title")
     include_done: bool = False
     due_before: Moment | None = Field(None, description="only tasks due before it")
+    list: ListName | None = Field(None, description="only of this list; 'to-do' is the one without a name")
 
 
 class ListTasksResult(BaseModel):
     """Tasks, those that are due first; the ones without a date last."""
 
     tasks: list[Task]
+    task_ids: list[Id] = Field(default_factory=list, description="the ids of all of them")
     match: Task | None = Field(None, description="the task, when exactly one was found; else null")
     truncated: bool = Field(False, description="true when there were more than fit (at most 200)")
 
@@ -110,10 +134,75 @@ class MarkTask(TaskRef):
     )
 
 
+class TaskList(BaseModel):
+    """One list: result of `tasks.look_up_list`."""
+
+    name: str
+    open: int
+    done: int = 0
+    titles: list[str] = Field(default_factory=list, description="of open tasks, at most 10")
+
+
+class TaskLists(BaseModel):
+    """The lists by name, the to-do list first."""
+
+    lists: list[TaskList]
+
+
+class ListRef(BaseModel):
+    """Names one list: arguments of `tasks.delete_list` and `tasks.look_up_list`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    list: ListName
+
+
+class RenameList(ListRef):
+    """Arguments of `tasks.rename_list`."""
+
+    to: ListName
+
+
+class RenamedList(BaseModel):
+    """The list's name now."""
+
+    list: str
+    to: str = Field(description="the name that an undo gives back")
+    tasks: int
+
+
+class MoveTask(TaskRef):
+    """Arguments of `tasks.move`."""
+
+    list: ListName | None = Field(description="the list to put it on; null for the to-do list")
+
+
+class MovedTask(BaseModel):
+    """A task that was put on another list."""
+
+    task_id: Id
+    title: str
+    list: str | None = Field(description="the list it was on before; null for the to-do list")
+
+
+class TaskRefs(BaseModel):
+    """Names several tasks: arguments of `tasks.delete_many`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_ids: list[str] = Field(min_length=1, max_length=MOST_AT_ONCE)
+
+
 class MarkedTask(Task):
     """The task as it is now."""
 
     changed: bool = Field(False, description="false when it was so already", json_schema_extra=NOT_FOR_PLANS)
+    next: Task | None = Field(
+        None, description="of one that repeats: the task for the next time", json_schema_extra=NOT_FOR_PLANS
+    )
+
+
+_KEPT = "of what it was before, for an undo only"
 
 
 class DeletedTask(BaseModel):
@@ -123,6 +212,35 @@ class DeletedTask(BaseModel):
     title: str
     deleted: bool = True
     remind_at: Moment | None = Field(None, description="of a reminder that went with it")
+    kept: Id | None = Field(None, description=_KEPT, json_schema_extra=NOT_FOR_PLANS)
+
+
+class DeletedTasks(BaseModel):
+    """The tasks that were deleted: all that were named."""
+
+    deleted: list[DeletedTask]
+    kept: Id | None = Field(None, description=_KEPT, json_schema_extra=NOT_FOR_PLANS)
+
+
+class SkippedTask(Task):
+    """The task at its next time."""
+
+    skipped: Due = Field(description="the time that was left out")
+    kept: Id = Field(description=_KEPT, json_schema_extra=NOT_FOR_PLANS)
+
+
+class RestoreTasks(BaseModel):
+    """Arguments of `tasks.restore`, as a change or a deletion returned them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kept: str | None = Field(max_length=64)
+
+
+class RestoredTasks(BaseModel):
+    """The tasks as they are again."""
+
+    tasks: list[Task]
 
 
 class Remind(BaseModel):
@@ -132,6 +250,9 @@ class Remind(BaseModel):
 
     title: Title
     at: Moment = Field(description="at most five years ahead")
+    list: ListName | None = None
+    repeats: str | None = Field(None, max_length=500, description=f"{_REPEATS} `at`")
+    timezone: str | None = Field(None, max_length=64, description=_ZONE)
 
 
 class ReminderStatus(StrEnum):
@@ -151,6 +272,7 @@ class PlannedReminder(BaseModel):
     title: str
     at: Moment
     status: ReminderStatus = Field(description="'planned'; 'cancelled', or 'reminded' when cancelling came too late")
+    repeats: str | None = None
 
 
 class Reminder(BaseModel):
@@ -199,21 +321,25 @@ class NotedDelivery(BaseModel):
     noted: bool
 
 
-def reminder_id(task_id: str) -> str:
-    """Return the id of the workflow that waits for a reminder: one per task, so that a second start finds the first."""
-    return f"reminder-{task_id}"
+def reminder_id(task_id: str, timer: int = 0) -> str:
+    """Return the id of the workflow that waits for a reminder, so that a second start finds the first.
+
+    Each further time of a reminder that repeats, moves or comes back has a `timer` of the next number.
+    """
+    return f"reminder-{task_id}-{timer}" if timer else f"reminder-{task_id}"
 
 
 class Tasks(Capability):
     """Contract of the tasks capability."""
 
     name = "tasks"
-    version = "1.2.0"
-    description = "The person's to-do list: add, list, complete and delete tasks, and reminders at a time."
+    version = "1.3.0"
+    description = "The person's to-do list and other named lists: tasks, and reminders at a time, once or repeating."
     instructions = (
         "To complete, reopen or delete a task that the person names, or to cancel its reminder, first list with a "
         "`query` and refer to /match/task_id, which exists only when exactly one was found; done tasks need "
-        "include_done. A reminder needs a day and a time with the person's offset; never invent one."
+        "include_done. A reminder needs a day and a time with the person's offset; never invent one. What repeats needs "
+        "`timezone`. To delete several tasks, list them and refer to /task_ids."
     )
 
     @activity.defn(name="tasks.add")
@@ -224,13 +350,58 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def add(self, task: AddTask) -> Task:
-        """Put one task on the to-do list. `due` only sorts it; nobody is reminded."""
+        """Put one task on the to-do list or a named one. `due` only sorts it; nobody is reminded."""
 
     @activity.defn(name="tasks.list")
     @tool(title="List tasks", summary="{query}", annotations=_READS)
     @abstractmethod
     async def list(self, wish: ListTasks) -> ListTasksResult:
-        """List open tasks, earliest due first, at most 200. `match` is set only when exactly one fits."""
+        """List open tasks of all lists or one, earliest due first, at most 200. `match` is set only when exactly one fits."""
+
+    @activity.defn(name="tasks.lists")
+    @tool(
+        title="Show the lists",
+        annotations=_READS,
+        examples=("which lists do I have?", "show me all my lists", "what lists are there?"),
+    )
+    @abstractmethod
+    async def lists(self) -> TaskLists:
+        """Name the lists and count their tasks."""
+
+    @activity.defn(name="tasks.move")
+    @tool(
+        title="Move a task to another list",
+        summary="{task_id} to {list}",
+        annotations=OWN_WRITE.replace(
+            idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.move"
+        ),
+        examples=("move the batteries to the hardware list", "put milk on the groceries list instead"),
+    )
+    @abstractmethod
+    async def move(self, task: MoveTask) -> MovedTask:
+        """Put one task on another list."""
+
+    @activity.defn(name="tasks.rename_list")
+    @tool(
+        title="Rename a list",
+        summary="{list} to {to}",
+        annotations=OWN_WRITE.replace(idempotent=True, own_errors=True, undo="tasks.rename_list"),
+        examples=("rename my shopping list to groceries", "call the list holiday from now on summer trip"),
+    )
+    @abstractmethod
+    async def rename_list(self, wish: RenameList) -> RenamedList:
+        """Give a list another name, which no list has yet."""
+
+    @activity.defn(name="tasks.delete_list")
+    @tool(
+        title="Delete a list",
+        summary="{list}",
+        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"list": "tasks.look_up_list"}, undo="tasks.restore"),
+        examples=("delete the packing list", "remove my groceries list"),
+    )
+    @abstractmethod
+    async def delete_list(self, wish: ListRef) -> DeletedTasks:
+        """Delete a list with all its tasks, at most 200."""
 
     @activity.defn(name="tasks.complete")
     @tool(
@@ -242,7 +413,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def complete(self, task: MarkTask) -> MarkedTask:
-        """Mark one task as done. A reminder that it still has stays silent."""
+        """Mark one task as done; a reminder that it still has stays silent. One that repeats goes on with its next time."""
 
     @activity.defn(name="tasks.reopen")
     @tool(
@@ -260,11 +431,44 @@ class Tasks(Capability):
     @tool(
         title="Delete a task",
         summary="{task_id}",
-        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"task_id": "tasks.look_up"}),
+        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.restore"),
     )
     @abstractmethod
     async def delete(self, task: TaskRef) -> DeletedTask:
-        """Delete one task for good, and its reminder with it."""
+        """Delete one task, also one that repeats, and its reminder with it."""
+
+    @activity.defn(name="tasks.delete_many")
+    @tool(
+        title="Delete several tasks",
+        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"task_ids": "tasks.look_up"}, undo="tasks.restore"),
+        examples=("clear my shopping list", "delete all tasks about the move", "remove everything that is done"),
+    )
+    @abstractmethod
+    async def delete_many(self, tasks: TaskRefs) -> DeletedTasks:
+        """Delete several tasks and their reminders: all of them, or none if one is not there."""
+
+    @activity.defn(name="tasks.skip")
+    @tool(
+        title="Skip the next time",
+        summary="{task_id}",
+        annotations=OWN_WRITE.replace(own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.restore"),
+        options=ToolOptions(attempts=20),
+        examples=("skip the next bin reminder", "leave out watering the plants this week", "not this Monday's report"),
+    )
+    @abstractmethod
+    async def skip(self, task: TaskRef) -> SkippedTask:
+        """Leave out the next time of a task or reminder that repeats; the later ones stay."""
+
+    @activity.defn(name="tasks.restore")
+    @tool(
+        title="Restore tasks",
+        annotations=OWN_WRITE.replace(idempotent=True, own_errors=True),
+        options=ToolOptions(attempts=20),
+        plannable=False,
+    )
+    @abstractmethod
+    async def restore(self, wish: RestoreTasks) -> RestoredTasks:
+        """Bring back what tasks were before a change or a deletion, with their reminders."""
 
     @activity.defn(name="tasks.remind")
     @tool(
@@ -276,7 +480,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def remind(self, wish: Remind) -> PlannedReminder:
-        """Put a task on the list and remind the person of it at a time."""
+        """Put a task on the list and remind the person of it at a time, once or repeatedly."""
 
     @activity.defn(name="tasks.cancel_reminder")
     @tool(
@@ -287,7 +491,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def cancel_reminder(self, task: TaskRef) -> PlannedReminder:
-        """Cancel a reminder that has not come yet, and take it off the list."""
+        """Cancel a reminder that has not come yet, all times of one that repeats, and take it off the list."""
 
     @activity.defn(name="tasks.notify")
     @tool(
@@ -335,3 +539,9 @@ class Tasks(Capability):
     @abstractmethod
     async def look_up(self, task: TaskRef) -> Task:
         """Read one task by its id, for a person who is asked about it."""
+
+    @activity.defn(name="tasks.look_up_list")
+    @tool(title="Look up a list", summary="{list}", annotations=_READS, plannable=False)
+    @abstractmethod
+    async def look_up_list(self, wish: ListRef) -> TaskList:
+        """Read what is on one list, for a person who is asked about it."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 import time
+from collections import Counter
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -47,6 +48,11 @@ TOOLS_WITH_EFFECTS = {
         "tasks.delete",
         "tasks.remind",
         "tasks.cancel_reminder",
+        "tasks.move",
+        "tasks.rename_list",
+        "tasks.skip",
+        "tasks.delete_many",
+        "tasks.delete_list",
     },
 }
 
@@ -80,6 +86,13 @@ def every_effect(number: int) -> list[dict[str, Any]]:
         _step("t2", "tasks.complete", task_id=task),
         _step("t3", "tasks.reopen", "t2", task_id=task),
         _step("t4", "tasks.delete", "t3", task_id=task),
+        _step("l1", "tasks.add", title=f"First {number}", list=f"list {number}"),
+        _step("l2", "tasks.rename_list", "l1", list=f"list {number}", to=f"renamed {number}"),
+        _step("l3", "tasks.move", "l2", task_id={"$from": "l1", "path": "/task_id"}, list=f"renamed {number}"),
+        _step("l4", "tasks.delete_list", "l3", list=f"renamed {number}"),
+        _step("w1", "tasks.add", title=f"Weekly {number}", due=tomorrow.date().isoformat(), repeats="FREQ=WEEKLY"),
+        _step("w2", "tasks.skip", task_id={"$from": "w1", "path": "/task_id"}),
+        _step("w3", "tasks.delete_many", "w2", task_ids=[{"$from": "w1", "path": "/task_id"}]),
         _step("r1", "tasks.remind", title=f"Reminder {number}", at=tomorrow.isoformat()),
         _step("r2", "tasks.cancel_reminder", task_id=reminder),
     ]
@@ -183,10 +196,11 @@ async def test_a_worker_killed_after_each_effect_repeats_none(faulty: FaultStack
         ids = await start_runs(faulty, [every_effect(number) for number in range(KILLED_RUNS)])
         views, deaths = await approve_all_until_ended(faulty, ids, workers, seconds=400)
     assert outcomes(views) == [("completed", [])] * KILLED_RUNS
-    assert deaths >= KILLED_RUNS * sum(map(len, TOOLS_WITH_EFFECTS.values())) - len(workers)
+    effects = Counter(step["tool"] for step in every_effect(0))
+    assert deaths >= KILLED_RUNS * effects.total() - len(workers)
     for capability, tools in TOOLS_WITH_EFFECTS.items():
         done = dict(rows(faulty, capability, "SELECT tool, count(*) FROM ledger GROUP BY tool"))
-        assert done == dict.fromkeys(tools, KILLED_RUNS)
+        assert done == {tool: KILLED_RUNS * effects[tool] for tool in tools}
     assert rows(faulty, "calendar", "SELECT count(*) FROM event") == [(0,)]
     assert rows(faulty, "email", "SELECT lower(folder), count(*) FROM messages GROUP BY 1") == [
         ("inbox", KILLED_RUNS),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from sqlite3 import connect
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import AnyHttpUrl, SecretStr, ValidationError
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.email.contract import Email
@@ -23,11 +26,13 @@ from activities.tasks.settings import TasksSettings
 from activities.tasks.worker import plugin as tasks_plugin
 from retinue.network.webhooks import key_of, signature
 from retinue.temporal.connection import DATA_CONVERTER
+from retinue.times import present
 from tests.conftest import patient
 from workers import temporal_server
 from workers.runner import SANDBOX, capability_worker, workflows_worker
 from workflows.reminder import PAUSES
 
+from .conftest import Timers
 from .receiver import SECRET, Receiver, receiving
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -228,3 +233,31 @@ async def test_without_a_webhook_none_is_told(call: Call) -> None:
 
 async def test_a_note_about_a_deleted_task_is_lost_and_hurts_nobody(call: Call) -> None:
     assert await call("note_delivery", task_id="gone", problem="x") == {"task_id": "gone", "noted": False}
+
+
+async def test_a_reminder_that_repeats_comes_on_each_of_its_days(
+    skipping: WorkflowEnvironment, call: Call, timers: Timers, list_url: str, mailbox: Path
+) -> None:
+    """Three days of it: each time one mail, each timer started by the one before, and none after the last."""
+    at = (present() + timedelta(hours=1)).replace(microsecond=0)
+    planned = await call(
+        "remind", title="Pills", at=at.isoformat(), repeats="FREQ=DAILY;COUNT=3", timezone="Europe/Berlin"
+    )
+    settings = TasksSettings(database_url=list_url, notify=Channel.MAIL)
+    mail = EmailSettings(database_url=f"sqlite+aiosqlite:///{mailbox}")
+    [first] = timers.started.values()
+    async with AsyncExitStack() as open_things:
+        for contract, plugin in ((Tasks, tasks_plugin(settings)), (Email, email_plugin(mail))):
+            await open_things.enter_async_context(capability_worker(skipping.client, contract, plugin))
+        await skipping.client.execute_workflow(first["type"], first["reminder"], id=first["id"], task_queue="workflows")
+        await skipping.sleep(timedelta(days=5))
+        for number in (1, 2):
+            described = await skipping.client.get_workflow_handle(f"{first['id']}-{number}").describe()
+            assert described.status is WorkflowExecutionStatus.COMPLETED
+        with pytest.raises(RPCError):
+            await skipping.client.get_workflow_handle(f"{first['id']}-3").describe()
+
+    assert [subject for subject, _, _ in _inbox(mailbox)] == ["Reminder: Pills"] * 3
+    ended = await call("look_up", task_id=planned["task_id"])
+    last = (at + timedelta(days=2)).astimezone(ZoneInfo("Europe/Berlin"))
+    assert ("repeats" in ended, datetime.fromisoformat(ended["remind_at"]).date()) == (False, last.date())

@@ -32,7 +32,7 @@ async def _listed(call: Call) -> list[tuple[str, str, str | None]]:
 async def test_a_reminder_is_a_task_with_a_timer(call: Call, timers: Timers) -> None:
     planned = await call("remind", **WISH)
 
-    assert planned == {**WISH, "task_id": planned["task_id"], "status": "planned"}
+    assert planned == {**WISH, "task_id": planned["task_id"], "status": "planned", "repeats": None}
     assert await _listed(call) == [("Call mum", WISH["at"], None)]
     (timer,) = timers.started.values()
     at = datetime.fromisoformat(WISH["at"])
