@@ -64,9 +64,7 @@ class Task(BaseModel):
     due: Due | None = None
     done: bool = False
     notes: str | None = None
-    remind_at: Moment | None = Field(
-        None, description="of one that repeats: the next time", json_schema_extra=NOT_FOR_PLANS
-    )
+    remind_at: Moment | None = None
     reminded_at: Moment | None = Field(
         None, description="when the reminder came last; null if it has not come", json_schema_extra=NOT_FOR_PLANS
     )
