@@ -9,7 +9,7 @@ AT_DAY = $(if $(DAY),RETINUE_CLOCK_OFFSET=$$($(BIN)/python -P -m tests.days $(DA
 PYTEST = $(BIN)/python -P -m pytest -n $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) --dist loadgroup
 .DEFAULT_GOAL := help
 
-.PHONY: help venv up demo test test-long test-all test-again test-one watch check format bench lock clean
+.PHONY: help venv up demo test test-unit test-long test-all test-again test-one mutations watch check format bench lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: venv ## Run a request end to end on a private stack, then stop it
 test: venv ## Run the suite against real servers; DAY=2028-02-29T09:00 as if it were that day, TESTS=... a part
 	$(AT_DAY) $(PYTEST) -m "not long" $(TESTS)
 
+test-unit: venv ## Run what needs no server and no process of its own
+	$(AT_DAY) $(PYTEST) -m "unit and not long" $(TESTS)
+
 test-long: venv ## Run what takes long: many faults, hundreds of messages; DAY and TESTS as above
 	$(AT_DAY) $(PYTEST) -m long $(TESTS)
 
@@ -44,6 +47,9 @@ test-again: venv ## Run once more, one after the other, what failed last; it ref
 
 test-one: venv ## Run one file or test in this process: make test-one FILE=tests/test_main_job.py ARGS="-k approval"
 	$(AT_DAY) $(BIN)/python -P -m pytest $(FILE) $(ARGS)
+
+mutations: venv ## Break guarantees one by one and show that tests notice; ARGS="3 17" only these
+	@$(BIN)/python -P -m tests.mutations $(ARGS)
 
 watch: venv ## Run FILE again whenever a Python file changes
 	$(BIN)/python -P -m tests.watch $(FILE) $(ARGS)

@@ -40,6 +40,21 @@ ENDED = {"completed", "failed", "cancelled"}
 LONGEST_ID = 80
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark each test by what it needs: `make test-unit` runs those that need neither a server nor processes."""
+    item.add_marker(_need(item))
+
+
+def _need(item: pytest.Item) -> str:
+    """Return `processes` if the test or one of its fixtures starts some, `stack` for Temporal's server, else `unit`."""
+    fixtures = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009  # mypy knows no such attribute
+    modules = {item.path.stem: vars(getattr(item, "module"))}  # noqa: B009
+    modules |= {made.func.__module__: made.func.__globals__ for several in fixtures.values() for made in several}
+    if any("subprocess" in names for names in modules.values()):
+        return "processes"
+    return "stack" if "temporal" in fixtures else "unit"
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one group share a worker; xdist says so in their ids, which only some versions of pytest let it do."""
