@@ -175,6 +175,7 @@ async def answered(http: httpx.AsyncClient, path: str, condition: Callable[[Any]
     raise AssertionError(f"{path} did not answer as wanted within 40 s: {last}")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)  # a dozen processes start on two cores
 async def test_the_whole_product_runs_from_its_images(fleet: Fleet, built: Built) -> None:
     """Every process sees its own code and packages only, and a request still goes through all of them."""

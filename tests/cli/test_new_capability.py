@@ -33,7 +33,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     [
         "ruff format --check {files}",
         "ruff check {files}",
-        "mypy --cache-dir {cache} {files}",
+        pytest.param("mypy --cache-dir {cache} {files}", marks=pytest.mark.long),
         "lint-imports --no-logo",
     ],
     ids=lambda command: command.split()[0],
@@ -50,6 +50,7 @@ def test_its_own_tests_pass_and_a_plan_uses_it(checkout: Checkout) -> None:
     assert re.search(r"^11 passed", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_it_keeps_the_rules_of_the_house(checkout: Checkout) -> None:
     """Those tests that are about this capability, and there are some in each of these files."""
     files = (

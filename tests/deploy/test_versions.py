@@ -168,6 +168,7 @@ async def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Async
         yield made
 
 
+@pytest.mark.long
 async def test_a_rollout_and_a_rollback_leave_runs_to_the_version_they_began_on(installation: Installation) -> None:
     """The second version replays no run of the first. 200 runs wait at each change; every effect happens once."""
     installation.start("tests.deploy.rolling", Drawer.version)

@@ -24,7 +24,7 @@ OLDEST_NODE = (20, 3)
 Fresh = Callable[[str], str]
 
 # One install for all of them; it loads packages from the registry, which takes its time on a machine that has none.
-pytestmark = [pytest.mark.xdist_group("typescript"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("typescript"), pytest.mark.timeout(600)]
 
 
 def npm(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -39,7 +39,7 @@ expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429"]
 with-security-parameters = {guess}
 """
 """What fits the schema may still name a tool, a policy or a cursor that does not exist: 422, as `hooks` knows. Never 400."""
-pytestmark = pytest.mark.timeout(SECONDS + 5)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(SECONDS + 5)]
 
 
 @asynccontextmanager
@@ -127,7 +127,6 @@ async def judged(
     return process.returncode, told.decode()
 
 
-@pytest.mark.long
 async def test_what_is_documented_is_what_happens(alone: str, tmp_path: Path) -> None:
     """No 5xx, no undocumented status, type, header or body, nothing wrong accepted and nothing right refused."""
     code, told = await judged(alone, tmp_path, "--max-examples", str(FEW), phases="examples,coverage,fuzzing")

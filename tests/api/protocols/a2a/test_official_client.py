@@ -12,7 +12,7 @@ from tests.api.protocols.conftest import NewKey
 from tests.api.protocols.official import Judges
 from tests.conftest import Stack
 
-pytestmark = [pytest.mark.xdist_group("judges"), pytest.mark.timeout(600)]  # the first one installs them
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("judges"), pytest.mark.timeout(600)]  # the first one installs them
 TO = "guest@example.org"
 
 
