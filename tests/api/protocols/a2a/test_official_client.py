@@ -12,7 +12,8 @@ from tests.api.protocols.conftest import NewKey
 from tests.api.protocols.official import Judges
 from tests.conftest import Stack
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("judges"), pytest.mark.timeout(600)]  # the first one installs them
+# the first one installs the judges
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("judges"), pytest.mark.timeout(600)]
 TO = "guest@example.org"
 
 
