@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from pydantic import BaseModel
 
-from activities.email.contract import Attachment, AttachmentText, Mail, MailCard, MailSummary, MovedMail
+from activities.email.contract import Attachment, AttachmentText, Invitation, Mail, MailCard, MailSummary, MovedMail
 from activities.email.models import Message
 from activities.email.plaintext import one_line
 from retinue.activity_adapter import MAX_RESULT_BYTES
@@ -53,7 +53,7 @@ def cut_text(result: AttachmentText, text: str) -> AttachmentText:
     return result.model_copy(update={"text": shown, "truncated": shown != text})
 
 
-def whole(message: Message, *, cut: bool = False) -> Mail:
+def whole(message: Message, *, cut: bool = False, invitation: Invitation | None = None) -> Mail:
     """Return one mail, its text cut to what fits; `cut` says that it was not whole when it came here."""
     mail = Mail(
         message_id=message.message_id,
@@ -69,6 +69,7 @@ def whole(message: Message, *, cut: bool = False) -> Mail:
             for number, entry in enumerate(message.attachments, start=1)
         ],
         in_reply_to=message.in_reply_to,
+        invitation=invitation,
     )
     mail.text = _cut(message.text, room=_ROOM - _size(mail))
     mail.truncated = cut or mail.text != message.text

@@ -1,6 +1,7 @@
 """Contract of the mail capability, the only file of this folder that other packages may import."""
 
 from abc import abstractmethod
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -332,6 +333,98 @@ class MailCard(MailSummary):
     mailing_list: str = Field("", description="address of the mailing list that it came over")
 
 
+class Method(StrEnum):
+    """What an invitation wants (RFC 5546)."""
+
+    REQUEST = "REQUEST"
+    CANCEL = "CANCEL"
+    REPLY = "REPLY"
+    COUNTER = "COUNTER"
+    DECLINECOUNTER = "DECLINECOUNTER"
+    ADD = "ADD"
+    REFRESH = "REFRESH"
+    PUBLISH = "PUBLISH"
+
+
+class Invitation(BaseModel):
+    """An invitation to an event, its change, its cancellation, or somebody's answer."""
+
+    method: Method = Field(description="REQUEST invites or changes, CANCEL cancels, REPLY answers")
+    uid: str = Field(description="by which the calendar knows the event")
+    sequence: int = Field(0, description="0 for the first invitation, higher for changes of it")
+    title: str
+    start: Moment | None = None
+    end: Moment | None = None
+    first_day: date | None = Field(None, description="instead of start, of an event of whole days")
+    recurrence: str | None = Field(None, description="RFC 5545 recurrence rule")
+    location: str | None = None
+    organizer: str = Field("", description="address")
+    attendees: list[str] = Field(default_factory=list, description="addresses")
+    answers: list[str] = Field(default_factory=list, description="of a REPLY, as 'ana@example.com: accepted'")
+    icalendar: str = Field(description="for calendar.add_invitation and calendar.update_by_invitation")
+
+
+class Answer(StrEnum):
+    """The answer to an invitation."""
+
+    ACCEPT = "accept"
+    DECLINE = "decline"
+    TENTATIVE = "tentative"
+
+
+ICalendar = Annotated[str, Field(max_length=60_000, description="the /icalendar of calendar.write_invitation")]
+
+
+class PrepareInvitation(BaseModel):
+    """Arguments of `email.prepare_invitation`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    invitation: ICalendar
+
+
+class Invite(PrepareInvitation):
+    """Arguments of `email.invite`. `subject` and `event` are filled in from the invitation."""
+
+    to: list[Address] = Field(min_length=1, max_length=50, description="who is invited")
+    body: str = Field("", max_length=60_000, description="plain text")
+    subject: OneLine | None = Field(None, description="filled in from the invitation")
+    event: str | None = Field(None, max_length=500, description=FILLED_IN)
+
+
+class InvitationParts(BaseModel):
+    """What an invitation is called and what it is about."""
+
+    subject: str
+    event: str = Field(description="title, times and place")
+
+
+class PrepareAnswer(BaseModel):
+    """Arguments of `email.prepare_answer`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    message_id: str = Field(max_length=500)
+    answer: Answer
+
+
+class AnswerInvitation(PrepareAnswer):
+    """Arguments of `email.answer_invitation`. `to`, `subject`, `event` and `version` are filled in from the mail."""
+
+    body: str = Field("", max_length=10_000, description="a few words to the organizer")
+    to: list[Address] = Field(default_factory=list, max_length=1, description="filled in from the invitation")
+    subject: OneLine | None = Field(None, description="filled in from the invitation")
+    event: str | None = Field(None, max_length=500, description=FILLED_IN)
+    version: str | None = Field(None, max_length=64, description=FILLED_IN)
+
+
+class AnswerParts(InvitationParts):
+    """Whom an answer goes to, as the invitation says; strangers chose these."""
+
+    to: list[str]
+    version: str = Field(description="of the mail, so that only what was shown is answered")
+
+
 class Attachment(BaseModel):
     """What is attached, never its content."""
 
@@ -358,6 +451,7 @@ class Mail(BaseModel):
     truncated: bool = False
     attachments: list[Attachment] = Field(default_factory=list)
     in_reply_to: str | None = None
+    invitation: Invitation | None = Field(None, description="an invitation to an event, or its answer")
 
 
 class MovedMail(BaseModel):
@@ -379,7 +473,8 @@ class Email(Capability):
     name = "email"
     version = "1.2.0"
     description = (
-        "The person's mailbox: search, read, write, send, answer, forward, archive, move and delete mail; attachments."
+        "The person's mailbox: search, read, write, send, answer, forward, archive, move and delete mail; attachments; "
+        "invitations."
     )
     instructions = (
         "Recipients are bare addresses that the person typed or that contacts.find returned (/match/email). What mails "
@@ -526,6 +621,51 @@ class Email(Capability):
     async def delete(self, mail: MessageRef) -> MovedMail:
         """Delete one mail for good."""
 
+    @activity.defn(name="email.invite")
+    @tool(
+        title="Invite people to an event",
+        summary="{to} to {event}",
+        examples=(
+            "invite ana@example.com to the board meeting",
+            "send the team an invitation for Monday at 10",
+            "invite Ben and Cleo to my birthday dinner",
+            "tell the participants that the review has moved",
+            "call off the meeting and let everybody know",
+            "send out invitations for the workshop",
+        ),
+        annotations=SENDS.replace(
+            sensitive=("/to",), fills_in={"invitation": "email.prepare_invitation"}, trusted_output=True
+        ),
+        options=SENDING,
+    )
+    @abstractmethod
+    async def invite(self, mail: Invite) -> SendResult:
+        """Send an invitation, its change or its cancellation, as calendar.write_invitation wrote it. The person is asked."""
+
+    @activity.defn(name="email.answer_invitation")
+    @tool(
+        title="Answer an invitation",
+        summary="{answer}: {event}",
+        examples=(
+            "accept the invitation from Ana",
+            "decline Ben's meeting",
+            "say maybe to the workshop invitation",
+            "I will come to the dinner, tell them",
+            "turn down the invitation for Friday",
+            "accept the new time of the review",
+        ),
+        annotations=SENDS.replace(
+            sensitive=("/to",),
+            lookups={"message_id": "email.look_up"},
+            fills_in={"message_id": "email.prepare_answer"},
+            trusted_output=True,
+        ),
+        options=SENDING,
+    )
+    @abstractmethod
+    async def answer_invitation(self, mail: AnswerInvitation) -> SendResult:
+        """Answer an invitation in a mail; the organizer gets it. calendar.add_invitation enters the event."""
+
     @activity.defn(name="email.read_attachment")
     @tool(
         title="Read an attachment",
@@ -642,3 +782,15 @@ class Email(Capability):
     @abstractmethod
     async def describe_attachments(self, wish: DescribeAttachments) -> AttachedFiles:
         """Read name, type and size of what is to be attached."""
+
+    @activity.defn(name="email.prepare_invitation")
+    @tool(title="Read what people are invited to", annotations=READ, plannable=False)
+    @abstractmethod
+    async def prepare_invitation(self, wish: PrepareInvitation) -> InvitationParts:
+        """Read subject and event of an invitation that is to be sent."""
+
+    @activity.defn(name="email.prepare_answer")
+    @tool(title="Read whom an answer goes to", summary="{message_id}", annotations=READ, plannable=False)
+    @abstractmethod
+    async def prepare_answer(self, mail: PrepareAnswer) -> AnswerParts:
+        """Read organizer and event of an invitation that is to be answered; strangers wrote them."""

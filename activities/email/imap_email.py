@@ -35,7 +35,7 @@ from activities.email.outbox import Outbox
 from activities.email.replying import Original
 from activities.email.smtp import Submission
 from activities.email.store import MOST_IN_THREAD
-from activities.email.writing import Head, Write, WritingTools, origin_among
+from activities.email.writing import Head, Write, WritingTools, invitation_in, origin_among
 from retinue.errors import InvalidArguments, NotFound, OutcomeUnknown, ServiceError, ServiceUnavailable
 from retinue.ledger import Commit, effect_key, lasting_key
 from retinue.store import Store
@@ -110,7 +110,8 @@ class ImapEmail(WritingTools):
     async def read(self, mail: MessageRef) -> Mail:
         """Fetch one mail, or as much of it as may be fetched."""
         original = await self._original(mail.message_id)
-        return whole(original.message, cut=not original.is_whole)
+        invitation = await invitation_in(original.content)
+        return whole(original.message, cut=not original.is_whole, invitation=invitation)
 
     async def thread(self, mail: MessageRef) -> MailThread:
         """Ask each folder for mails that carry or name the ids that this one carries or names."""

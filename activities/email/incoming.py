@@ -41,6 +41,7 @@ _UNSAID = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)')
 
 _LIST_POST = re.compile(r"<mailto:([^<>?\s]{3,254})[^<>]*>", re.IGNORECASE)
 _COMMENT = re.compile(r"\([^()]*\)")
+_CALENDARS = ("text/calendar", "application/ics")
 _READABLE = ("text/plain", "text/html")
 _ZONES = {
     **dict.fromkeys(("WET",), "+0000"),
@@ -160,6 +161,14 @@ def attached_files(content: bytes) -> list[AttachedFile]:
         return [AttachedFile(_name(part), _whole_bytes(part)) for part in parts[:_MAX_ATTACHMENTS]]
     except RecursionError:
         raise InvalidArguments("this mail cannot be read: its parts are nested too deeply") from None
+
+
+def calendar_text(content: bytes) -> str | None:
+    """Return the first calendar text that is attached to a mail, as invitations are; None without one."""
+    for part in islice(_leaves(BytesParser(EmailMessage, policy=_Careful()).parsebytes(content)), _MAX_PARTS):
+        if part.get_content_type() in _CALENDARS or _name(part).lower().endswith(".ics"):
+            return decoded(_bytes(part), part.get_content_charset())
+    return None
 
 
 def own_id(seed: bytes, *, domain: str = OWN_DOMAIN) -> str:

@@ -37,6 +37,7 @@ class Letter:
         origin: That mail, as other mailboxes know it.
         attached: Files.
         automatic: Whether a program wrote it, so that nobody's out-of-office note answers.
+        invitation: Method and text of an invitation, or of the answer to one.
     """
 
     to: Sequence[str]
@@ -47,6 +48,7 @@ class Letter:
     origin: Origin | None = None
     attached: Sequence[AttachedFile] = ()
     automatic: bool = False
+    invitation: tuple[str, str] | None = None
 
 
 def mail_bytes(letter: Letter, *, sender: str, message_id: str, date: datetime) -> bytes:
@@ -74,6 +76,9 @@ def mail_bytes(letter: Letter, *, sender: str, message_id: str, date: datetime) 
     if letter.automatic:
         message["Auto-Submitted"] = "auto-generated"
     message.set_content(plain(letter.body), charset="utf-8", cte="quoted-printable")
+    if letter.invitation is not None:  # as an alternative, which is where calendars look for it (RFC 6047)
+        method, text = letter.invitation
+        message.add_alternative(text, subtype="calendar", params={"method": method, "name": "invite.ics"}, cte="base64")
     for file in letter.attached:
         kind, _, subtype = file.content_type.partition("/")
         if kind == "message":  # such a part may not be encoded

@@ -25,7 +25,7 @@ from activities.email.models import Message
 from activities.email.plaintext import one_line, plain
 from activities.email.replying import Original
 from activities.email.store import MOST_IN_THREAD, MailStore
-from activities.email.writing import Head, Write, WritingTools, origin_of
+from activities.email.writing import Head, Write, WritingTools, invitation_in, origin_of
 from retinue.errors import NotFound
 from retinue.ledger import effect_key
 from retinue.times import present
@@ -51,7 +51,8 @@ class EmailTools(WritingTools):
 
     async def read(self, mail: MessageRef) -> Mail:
         """Give one mail, its text cut to what fits."""
-        return whole(await self._mailbox.get(mail.message_id))
+        message, content = await self._mailbox.get(mail.message_id), await self._mailbox.source(mail.message_id)
+        return whole(message, invitation=await invitation_in(content))
 
     async def thread(self, mail: MessageRef) -> MailThread:
         """Follow who answers whom, in both directions."""

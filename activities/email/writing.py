@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -14,6 +14,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.email.answers import card, cut_text
 from activities.email.charsets import decoded
 from activities.email.contract import (
+    AnswerInvitation,
+    AnswerParts,
     AttachedFiles,
     AttachmentRef,
     AttachmentText,
@@ -27,12 +29,18 @@ from activities.email.contract import (
     Folder,
     Forward,
     ForwardParts,
+    Invitation,
+    InvitationParts,
+    Invite,
     ListFiles,
     ListFilesResult,
     MailCard,
     MessageRef,
+    Method,
     NotifySelf,
+    PrepareAnswer,
     PrepareForward,
+    PrepareInvitation,
     PrepareReply,
     ReadAttachment,
     Reply,
@@ -43,7 +51,15 @@ from activities.email.contract import (
 )
 from activities.email.files import FileStore, check
 from activities.email.filetypes import is_text
-from activities.email.incoming import AttachedFile, ReplyHeaders, attached_files, named_ids, parse
+from activities.email.incoming import AttachedFile, ReplyHeaders, attached_files, calendar_text, named_ids, parse
+from activities.email.itip import (
+    answer_subject,
+    answer_text,
+    described,
+    invitation_of,
+    invitation_subject,
+    invitation_text,
+)
 from activities.email.mime_builder import Letter, Origin
 from activities.email.models import SavedFile
 from activities.email.plaintext import from_html, plain
@@ -164,6 +180,67 @@ class WritingTools(Email):
 
         return await self._post(mail, head, write, Folder.SENT)
 
+    async def prepare_invitation(self, wish: PrepareInvitation) -> InvitationParts:
+        """Read the text that the calendar wrote."""
+        invitation = _own_invitation(wish.invitation)
+        return InvitationParts(subject=invitation_subject(invitation), event=described(invitation))
+
+    async def invite(self, mail: Invite) -> SendResult:
+        """Send the event with the person as its organizer and the recipients as its attendees."""
+        invitation = _own_invitation(mail.invitation)
+        if mail.subject is None or mail.event != described(invitation):
+            raise InvalidArguments("an invitation needs its subject and its event, which stand in it")
+        head = Head(mail.to, [], mail.subject)
+
+        async def write() -> Letter:
+            text = invitation_text(mail.invitation, organizer=self._sender, attendees=mail.to, now=self._clock())
+            body = f"{mail.body.rstrip()}\n\n{mail.event}\n" if mail.body.strip() else f"{mail.event}\n"
+            return Letter(head.to, head.cc, head.subject, body, invitation=(invitation.method, text))
+
+        return await self._post(mail, head, write, Folder.SENT)
+
+    async def prepare_answer(self, mail: PrepareAnswer) -> AnswerParts:
+        """Read the mail that invites."""
+        original = await self._original(mail.message_id)
+        invitation = await self._invited(original)
+        return AnswerParts(
+            to=[invitation.organizer],
+            subject=answer_subject(invitation, mail.answer),
+            event=described(invitation),
+            version=original.version,
+        )
+
+    async def answer_invitation(self, mail: AnswerInvitation) -> SendResult:
+        """Answer the invitation that was shown."""
+        if not mail.to or mail.subject is None:
+            raise InvalidArguments("an answer needs its recipient and its subject, which stand in the invitation")
+        head = Head(mail.to, [], mail.subject, mail.message_id)
+
+        async def write() -> Letter:
+            original = await self._shown(mail.message_id, mail.version)
+            invitation = await self._invited(original)
+            text = answer_text(invitation.icalendar, mail.answer, own=self._sender, now=self._clock())
+            body = mail.body.strip() or f"{self._sender}: {mail.subject}"
+            letter = _letter(head, f"{body}\n", [], origin_of(original))
+            return replace(letter, invitation=(Method.REPLY, text))
+
+        return await self._post(mail, head, write, Folder.SENT)
+
+    async def _invited(self, original: Original) -> Invitation:
+        """Return the invitation in a mail.
+
+        Raises:
+            InvalidArguments: There is none, or nobody could get an answer to it.
+        """
+        invitation = await invitation_in(original.content)
+        if invitation is None or invitation.method is not Method.REQUEST:
+            raise InvalidArguments("this mail invites to nothing", hint="email.read says what it is")
+        if not invitation.organizer:
+            raise InvalidArguments("this invitation names no organizer who could get an answer")
+        if invitation.organizer.casefold() == self._sender.casefold():
+            raise InvalidArguments("this invitation is the person's own; there is nothing to answer")
+        return invitation
+
     async def describe_attachments(self, wish: DescribeAttachments) -> AttachedFiles:
         """Read what is to be attached."""
         return AttachedFiles(attached=_described(await self._attached(wish.attachments)))
@@ -270,6 +347,21 @@ class WritingTools(Email):
                 "the attachments of this mail cannot be read: it is too large, or only its text was kept"
             )
         return await asyncio.to_thread(attached_files, original.content)
+
+
+async def invitation_in(content: bytes) -> Invitation | None:
+    """Return the invitation that a mail carries, or None."""
+    if b"calendar" not in content and b".ics" not in content and b"/ics" not in content:
+        return None
+    text = await asyncio.to_thread(calendar_text, content)
+    return None if text is None else await asyncio.to_thread(invitation_of, text)
+
+
+def _own_invitation(text: str) -> Invitation:
+    invitation = invitation_of(text)
+    if invitation is None or invitation.method not in (Method.REQUEST, Method.CANCEL):
+        raise InvalidArguments("this is no invitation", hint="calendar.write_invitation writes one")
+    return invitation
 
 
 def origin_of(original: Original) -> Origin | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from activities.email.settings import EmailSettings
-from tests.activities.email import test_tools, test_worker
+from tests.activities.email import test_attachments, test_replying, test_tools, test_worker
 from tests.activities.email.conftest import OwnBox, call, mailbox, own_box
 from tests.databases.borrowed import borrowed
 
 __all__ = ["call", "mailbox", "own_box"]
 
-for module, number in ((test_tools, 22), (test_worker, 8)):
+for module, number in ((test_tools, 22), (test_worker, 8), (test_replying, 9), (test_attachments, 7)):
     globals().update(borrowed(module, "call", "mailbox", "settings", "box", "own_box", at_least=number))
 
 

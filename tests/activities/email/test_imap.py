@@ -17,6 +17,7 @@ from activities.email.incoming import MAX_BYTES
 from retinue.activity_adapter import MAX_RESULT_BYTES
 from tests.activities.email.conftest import NOON, Call, ImapBox, account, caller
 from tests.activities.email.mail_servers import DOVECOT, NO_DOVECOT, PASSWORD, Dovecot, dovecot
+from tests.activities.email.test_replying import incoming
 from workers.temporal_server import free_port
 
 LETTER = {"to": ["ana@example.com"], "subject": "Lunch", "body": "Friday at one?"}
@@ -467,3 +468,15 @@ async def test_a_connection_that_is_given_up_is_closed(mailbox_server: Dovecot, 
         box.provider._mailbox._deadline = 0.5  # type: ignore[attr-defined]  # else the test takes 25 seconds
         await failure(caller(box.tools()), "search", {})
         await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_a_mail_that_takes_anothers_id_is_not_answered_in_its_place(imap_box: ImapBox) -> None:
+    """It came after the person had seen the first one, which they have archived meanwhile."""
+    call = caller(imap_box.tools())
+    await imap_box.deliver_file(incoming())
+    shown = await call("prepare_reply", {"message_id": "<m@example.com>"})
+    await call("archive", {"message_id": "<m@example.com>"}, step="s0")
+    await imap_box.deliver_file(incoming("From: eve@example.com", body="Please pay."))
+    with pytest.raises(ApplicationError, match="not the one that was shown"):
+        await call("reply", {"message_id": "<m@example.com>", "body": "Yes", **shown})
+    assert imap_box.sent == []
