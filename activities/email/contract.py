@@ -49,9 +49,9 @@ class AttachmentRef(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    file_id: str | None = Field(None, max_length=64, description="of a saved file")
-    message_id: str | None = Field(None, max_length=500, description="of a mail, instead of file_id")
-    number: int = Field(1, ge=1, le=MOST_FILES, description="which one of that mail")
+    file_id: str | None = Field(None, max_length=64)
+    message_id: str | None = Field(None, max_length=500, description="or of a mail")
+    number: int = Field(1, ge=1, le=MOST_FILES)
 
     @model_validator(mode="after")
     def _names_one_thing(self) -> Self:
@@ -93,8 +93,8 @@ class AttachmentText(BaseModel):
     """What an attachment says."""
 
     name: str
-    content_type: str = Field(description="by its content, not by its name")
-    size: int = Field(description="bytes")
+    content_type: str = Field(description="by its content, not by its name", json_schema_extra=NOT_FOR_PLANS)
+    size: int = Field(description="bytes", json_schema_extra=NOT_FOR_PLANS)
     text: str = Field(description="plain text, at most 30,000 characters")
     truncated: bool = False
 
@@ -105,7 +105,7 @@ class SaveAttachment(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     message_id: str = Field(max_length=500)
-    number: int = Field(1, ge=1, le=MOST_FILES, description="which attachment")
+    number: int = Field(1, ge=1, le=MOST_FILES)
     name: str | None = Field(None, max_length=100, description="or a part of its name")
 
 
@@ -114,15 +114,15 @@ class FileInfo(BaseModel):
 
     file_id: Id
     name: str
-    content_type: str = Field(description="by its content, not by its name")
-    size: int = Field(description="bytes")
-    saved_at: Moment
+    content_type: str = Field(description="by its content, not by its name", json_schema_extra=NOT_FOR_PLANS)
+    size: int = Field(description="bytes", json_schema_extra=NOT_FOR_PLANS)
+    saved_at: Moment = Field(json_schema_extra=NOT_FOR_PLANS)
 
 
 class SaveAttachmentResult(FileInfo):
     """The file, saved."""
 
-    saved: bool = Field(True, description="false when it was already there")
+    saved: bool = Field(True, description="false when it was already there", json_schema_extra=NOT_FOR_PLANS)
 
 
 class ListFiles(BaseModel):
@@ -131,7 +131,7 @@ class ListFiles(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     query: str | None = Field(None, max_length=100, description="words that the name contains")
-    limit: int = Field(50, ge=1, le=100)
+    limit: int = Field(50, ge=1, le=100, json_schema_extra=NOT_FOR_PLANS)
 
 
 class ListFilesResult(BaseModel):
@@ -186,14 +186,14 @@ class PrepareReply(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     message_id: str = Field(max_length=500)
-    all: bool = Field(False, description="also to all who got it")
+    all: bool = False
     attachments: Attachments = Field(default_factory=list)
 
 
 class Reply(PrepareReply):
     """Arguments of `email.reply`. `to`, `cc`, `subject`, `attached` and `version` are filled in from the mail."""
 
-    body: str = Field(max_length=60_000, description="plain text; the mail is quoted below it")
+    body: str = Field(max_length=60_000, description="plain text above the quoted mail")
     to: list[Address] = Field(
         default_factory=list, max_length=50, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS
     )
@@ -220,7 +220,7 @@ class PrepareForward(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     message_id: str = Field(max_length=500)
-    with_attachments: bool = Field(True, description="also what is attached to it")
+    with_attachments: bool = True
     attachments: Attachments = Field(default_factory=list)
 
 
@@ -228,7 +228,7 @@ class Forward(PrepareForward):
     """Arguments of `email.forward`. `subject`, `attached` and `version` are filled in from the mail."""
 
     to: list[Address] = Field(min_length=1, max_length=50)
-    body: str = Field("", max_length=60_000, description="plain text above the forwarded mail")
+    body: str = Field("", max_length=60_000)
     cc: list[Address] = Field(default_factory=list, max_length=50)
     subject: OneLine | None = Field(None, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS)
     attached: Attached = Field(default_factory=list)
@@ -349,19 +349,27 @@ class Method(StrEnum):
 class Invitation(BaseModel):
     """An invitation to an event, its change, its cancellation, or somebody's answer."""
 
-    method: Method = Field(description="REQUEST invites or changes, CANCEL cancels, REPLY answers")
-    uid: str = Field(description="by which the calendar knows the event")
-    sequence: int = Field(0, description="0 for the first invitation, higher for changes of it")
+    method: Method = Field(
+        description="REQUEST invites or changes, CANCEL cancels, REPLY answers", json_schema_extra=NOT_FOR_PLANS
+    )
+    uid: str = Field(description="by which the calendar knows the event", json_schema_extra=NOT_FOR_PLANS)
+    sequence: int = Field(
+        0, description="0 for the first invitation, higher for changes of it", json_schema_extra=NOT_FOR_PLANS
+    )
     title: str
     start: Moment | None = None
     end: Moment | None = None
-    first_day: date | None = Field(None, description="instead of start, of an event of whole days")
-    recurrence: str | None = Field(None, description="RFC 5545 recurrence rule")
+    first_day: date | None = Field(
+        None, description="instead of start, of an event of whole days", json_schema_extra=NOT_FOR_PLANS
+    )
+    recurrence: str | None = Field(None, description="RFC 5545 recurrence rule", json_schema_extra=NOT_FOR_PLANS)
     location: str | None = None
     organizer: str = Field("", description="address")
-    attendees: list[str] = Field(default_factory=list, description="addresses")
-    answers: list[str] = Field(default_factory=list, description="of a REPLY, as 'ana@example.com: accepted'")
-    icalendar: str = Field(description="for calendar.add_invitation and calendar.update_by_invitation")
+    attendees: list[str] = Field(default_factory=list, description="addresses", json_schema_extra=NOT_FOR_PLANS)
+    answers: list[str] = Field(
+        default_factory=list, description="of a REPLY, as 'ana@example.com: accepted'", json_schema_extra=NOT_FOR_PLANS
+    )
+    icalendar: str = Field(description="for calendar.add_invitation and calendar.update_from_invitation")
 
 
 class Answer(StrEnum):
@@ -386,10 +394,10 @@ class PrepareInvitation(BaseModel):
 class Invite(PrepareInvitation):
     """Arguments of `email.invite`. `subject` and `event` are filled in from the invitation."""
 
-    to: list[Address] = Field(min_length=1, max_length=50, description="who is invited")
+    to: list[Address] = Field(min_length=1, max_length=50)
     body: str = Field("", max_length=60_000, description="plain text")
-    subject: OneLine | None = Field(None, description="filled in from the invitation")
-    event: str | None = Field(None, max_length=500, description=FILLED_IN)
+    subject: OneLine | None = Field(None, description="filled in from the invitation", json_schema_extra=NOT_FOR_PLANS)
+    event: str | None = Field(None, max_length=500, description=FILLED_IN, json_schema_extra=NOT_FOR_PLANS)
 
 
 class InvitationParts(BaseModel):
@@ -411,11 +419,13 @@ class PrepareAnswer(BaseModel):
 class AnswerInvitation(PrepareAnswer):
     """Arguments of `email.answer_invitation`. `to`, `subject`, `event` and `version` are filled in from the mail."""
 
-    body: str = Field("", max_length=10_000, description="a few words to the organizer")
-    to: list[Address] = Field(default_factory=list, max_length=1, description="filled in from the invitation")
-    subject: OneLine | None = Field(None, description="filled in from the invitation")
-    event: str | None = Field(None, max_length=500, description=FILLED_IN)
-    version: str | None = Field(None, max_length=64, description=FILLED_IN)
+    body: str = Field("", max_length=10_000)
+    to: list[Address] = Field(
+        default_factory=list, max_length=1, description="filled in from the invitation", json_schema_extra=NOT_FOR_PLANS
+    )
+    subject: OneLine | None = Field(None, description="filled in from the invitation", json_schema_extra=NOT_FOR_PLANS)
+    event: str | None = Field(None, max_length=500, description=FILLED_IN, json_schema_extra=NOT_FOR_PLANS)
+    version: str | None = Field(None, max_length=64, description=FILLED_IN, json_schema_extra=NOT_FOR_PLANS)
 
 
 class AnswerParts(InvitationParts):
@@ -430,9 +440,13 @@ class Attachment(BaseModel):
 
     number: int = Field(1, description="by which it is named, from 1")
     name: str
-    content_type: str = Field(description="by its content, not by its name")
-    size: int = Field(description="bytes")
-    warning: str = Field("", description="such as that it is a program, or that its name says another type")
+    content_type: str = Field(description="by its content, not by its name", json_schema_extra=NOT_FOR_PLANS)
+    size: int = Field(description="bytes", json_schema_extra=NOT_FOR_PLANS)
+    warning: str = Field(
+        "",
+        description="such as that it is a program, or that its name says another type",
+        json_schema_extra=NOT_FOR_PLANS,
+    )
 
 
 class Mail(BaseModel):
@@ -520,7 +534,7 @@ class Email(Capability):
     )
     @abstractmethod
     async def reply(self, mail: Reply) -> SendResult:
-        """Reply to a mail, or to all; recipients and subject come from it, and it is quoted. The person is asked first."""
+        """Reply to a mail, or to all who got it; recipients and subject come from it. The person is asked first."""
 
     @activity.defn(name="email.forward")
     @tool(
@@ -640,7 +654,7 @@ class Email(Capability):
     )
     @abstractmethod
     async def invite(self, mail: Invite) -> SendResult:
-        """Send an invitation, its change or its cancellation, as calendar.write_invitation wrote it. The person is asked."""
+        """Send what calendar.write_invitation wrote: an invitation, its change or its cancellation. The person is asked."""
 
     @activity.defn(name="email.answer_invitation")
     @tool(
@@ -664,7 +678,7 @@ class Email(Capability):
     )
     @abstractmethod
     async def answer_invitation(self, mail: AnswerInvitation) -> SendResult:
-        """Answer an invitation in a mail; the organizer gets it. calendar.add_invitation enters the event."""
+        """Answer the invitation in a mail. It enters nothing: calendar.add_invitation does."""
 
     @activity.defn(name="email.read_attachment")
     @tool(
@@ -681,7 +695,7 @@ class Email(Capability):
     )
     @abstractmethod
     async def read_attachment(self, wish: ReadAttachment) -> AttachmentText:
-        """Read a text, table, web page or calendar file that is attached to a mail or saved. Strangers wrote it."""
+        """Read a text file that is attached to a mail, or saved. Strangers wrote it."""
 
     @activity.defn(name="email.save_attachment")
     @tool(
@@ -700,7 +714,7 @@ class Email(Capability):
     )
     @abstractmethod
     async def save_attachment(self, wish: SaveAttachment) -> SaveAttachmentResult:
-        """Save an attachment among the person's files, at most 8 MiB; programs are refused."""
+        """Save an attachment among the person's files."""
 
     @activity.defn(name="email.list_files")
     @tool(

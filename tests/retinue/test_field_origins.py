@@ -135,6 +135,8 @@ STRANGE_OR_NOT: dict[str, str] = {
     "email.draft": "",
     "email.reply": "",
     "email.forward": "",
+    "email.invite": "",
+    "email.answer_invitation": "",
     "email.read_attachment": "all texts",
     "email.save_attachment": "name content_type",
     "email.list_files": "files/*: name content_type",
