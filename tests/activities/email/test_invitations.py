@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from icalendar import Calendar as ICalendar
-from icalendar import Component
 from temporalio.exceptions import ApplicationError
 
 from activities.email.itip import invitation_of
@@ -45,7 +44,7 @@ def inviting(text: str) -> bytes:
     return mail.as_bytes()
 
 
-def event_in(mail: EmailMessage) -> tuple[str, Component]:
+def event_in(mail: EmailMessage) -> tuple[str, Any]:
     """Method and event of the invitation in a mail, as another program reads them."""
     [part] = [part for part in mail.walk() if part.get_content_type() == "text/calendar"]
     read = ICalendar.from_ical(part.get_content())
