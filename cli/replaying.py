@@ -22,6 +22,7 @@ from retinue.settings import load_environment
 from retinue.temporal.connection import connect, data_converter
 from workflows.assistant import AssistantWorkflow
 from workflows.code_plans import PLANS
+from workflows.memory_request import MemoryRequestWorkflow
 from workflows.microagent import MicroAgentWorkflow
 from workflows.model_pauses import ModelPausesWorkflow
 from workflows.models_in_use import ModelsInUseWorkflow
@@ -48,6 +49,7 @@ def workflow_types() -> list[type]:
         NotificationWorkflow,
         ModelPausesWorkflow,
         ModelsInUseWorkflow,
+        MemoryRequestWorkflow,
         *(plan.workflow for plan in PLANS.values()),
     ]
 

@@ -74,6 +74,11 @@ class Annotations(BaseModel):
         "decided. Its result's fields become the arguments with these names that the plan leaves out.",
     )
     undo: str | None = Field(None, description="The tool that compensates this one.")
+    personal: bool = Field(
+        False,
+        description="Its data belong to one person: the worker is told for whom the step is done, by the Temporal header "
+        "`retinue-person`.",
+    )
 
     def replace(self, **changes: object) -> Self:
         """Return a copy with these fields changed; a field that does not exist is a ValidationError."""

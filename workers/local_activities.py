@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from temporalio import activity
-from temporalio.client import Client, RPCTimeoutOrCancelledError
-from temporalio.service import RPCError
+from temporalio.client import Client, RPCTimeoutOrCancelledError, WorkflowQueryFailedError
+from temporalio.service import RPCError, RPCStatusCode
 
+from activities.memory.contract import FactCount, Memory
 from retinue.capability import Manifest, ToolSpec
 from retinue.errors import RetinueError, ServiceUnavailable, to_application_error
 from retinue.schemas.manifests import check_schemas
@@ -27,15 +28,18 @@ from workflows.consent.lookups import (
     CHECK_GRANT,
     DEBOUNCE,
     DEBOUNCE_SECONDS,
+    NOTE_FACTS,
     PROVED,
     RECORD_APPROVAL,
     RECORD_USAGE,
+    REMEMBERS,
     SCHEMAS,
     TOOLS,
     FoundTool,
 )
 from workflows.rules.grants import CheckGrant, CheckGrantResult, DayUsage, Grant, RecordApproval, RecordUsage
 
+_QUICKLY = timedelta(seconds=1)
 _AT_ONCE = 5
 """Concurrent requests about one person. Temporal refuses the 11th update in flight, and queueing here is faster than
 retries (of 200 at once, 139 had no answer in time)."""
@@ -61,6 +65,8 @@ class LocalActivities:
             self.gather,
             self.proved,
             self.check_schemas,
+            self.remembers,
+            self.note_facts,
         ]
 
     @activity.defn(name=CHECK_GRANT)
@@ -107,6 +113,26 @@ class LocalActivities:
     async def check_schemas(self, manifest: Manifest) -> str | None:
         """Return what is wrong with a manifest's schemas; runs in a thread, since it can take half a second of CPU."""
         return await asyncio.to_thread(check_schemas, manifest)
+
+    @activity.defn(name=REMEMBERS)
+    async def remembers(self, owner: str) -> bool:
+        """Return whether the memory capability is announced and may know facts of a person."""
+        async with _edge(), self._reading:
+            manifests = await self._directory.manifests(max_age=FRESH)
+        if all(manifest.name != Memory.name for manifest in manifests):
+            return False
+        try:
+            count = await person.query(activity.client(), owner, person.FACTS, answer=FactCount, rpc_timeout=_QUICKLY)
+        except RPCError as error:
+            return error.status is not RPCStatusCode.NOT_FOUND
+        except (RPCTimeoutOrCancelledError, WorkflowQueryFailedError):
+            return True  # as far as anybody can say now
+        return count.facts > 0
+
+    @activity.defn(name=NOTE_FACTS)
+    async def note_facts(self, owner: str, count: FactCount) -> FactCount:
+        """Note how many facts a person has; returns the latest count."""
+        return await self._ask(owner, person.NOTE_FACTS, count, FactCount)
 
     async def _ask(self, owner: str, update: str, argument: Any, answer: type[Answer]) -> Answer:
         turn = self._turns.setdefault(owner, asyncio.Semaphore(_AT_ONCE))

@@ -107,6 +107,7 @@ def workflow_types() -> list[type]:
     """Return the workflow classes of the workflow worker."""
     from workflows.assistant import AssistantWorkflow
     from workflows.code_plans import PLANS
+    from workflows.memory_request import MemoryRequestWorkflow
     from workflows.microagent import MicroAgentWorkflow
     from workflows.model_pauses import ModelPausesWorkflow
     from workflows.models_in_use import ModelsInUseWorkflow
@@ -124,6 +125,7 @@ def workflow_types() -> list[type]:
         NotificationWorkflow,
         ModelPausesWorkflow,
         ModelsInUseWorkflow,
+        MemoryRequestWorkflow,
         *(plan.workflow for plan in PLANS.values()),
     ]
 

@@ -12,9 +12,19 @@ from pydantic import JsonValue, ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from activities.reasoning.contract import PlanRequest, PlanResult, Reasoning, RefusedPlan, ReplyRequest, TextResult
+from activities.memory.contract import RecalledFact
+from activities.reasoning.contract import (
+    PlanRequest,
+    PlanResult,
+    Reasoning,
+    RefusedPlan,
+    RememberedFact,
+    ReplyRequest,
+    TextResult,
+)
 from retinue.conversation import Message, Usage
 from retinue.plan import BoundPlan, BoundStep
+from retinue.provenance.asked_by import AskedBy
 from retinue.provenance.credential import Credential, decides, key_of
 from retinue.temporal.failures import non_retryable
 from retinue.temporal.proofs import began_proved, reason_without_proof
@@ -54,6 +64,7 @@ from workflows.rules.policy import DEFAULT_POLICY
 from workflows.rules.provenance import TypedValue, Words
 from workflows.run import plan_preview
 from workflows.run.conversation import MAX_WAITING, Conversation, said_by_person
+from workflows.run.recall import PATCH, UNREADABLE, recall
 from workflows.run.result import to_result
 from workflows.run.web_ui import current_details
 from workflows.steps.activity import Waiting, run_activity, stop_if_cancelled
@@ -91,7 +102,9 @@ class AssistantWorkflow:
         )
         self._approvals = Approvals(requester=start.owner, on_change=self._publish, continued=continued.approvals)
         self._notifier = Notifier(owner=start.owner, notified=continued.approvals) if start.notify else None
-        self._consent = Consent(start, self._approvals, asked_through=self._keys, on_notice=self._notice)
+        self._consent = Consent(
+            start, self._approvals, asked_through=self._keys, asker=self._asker, on_notice=self._notice
+        )
         self._budget_guard = BudgetGuard(start, self._approvals)
         self._execution = self._new_execution(start.fork.kept if start.fork else continued.kept)
         self._phase = AssistantStatus.PLANNING
@@ -106,6 +119,7 @@ class AssistantWorkflow:
         self._between_turns = False
         self._round = start.fork.round if start.fork else continued.round
         self._rounds_left = MAX_ROUNDS
+        self._facts: list[RecalledFact] | None = None
         self._turns = continued.turns
         self._card: PlanCard | None = None
         self._typed = list(start.fork.typed if start.fork else continued.typed)
@@ -129,11 +143,21 @@ class AssistantWorkflow:
             on_stop=self._approvals.close,
             choose=self._choose,
             timezone=self._start.timezone,
+            asker=self._asker,
         )
         return Execution(context, kept)
 
     def _words(self) -> Words:
-        return Words(said=self._talk.said(), typed=self._typed, typed_through=self._typed_through)
+        return Words(
+            said=self._talk.said(), typed=self._typed, typed_through=self._typed_through, remembered=self._facts or ()
+        )
+
+    def _asker(self) -> AskedBy:
+        """Return for whom this run works. A key without the right to the person's memory bars the whole run from it."""
+        used = [self._start.through, *(message.through for message in self._talk.said())]
+        barred = next((credential for credential in used if credential and not credential.may_remember), None)
+        shown = barred or next((credential for credential in reversed(used) if key_of(credential)), None)
+        return AskedBy(person=self._start.owner, through=shown.label if shown else "", may_read=barred is None)
 
     def _keys(self) -> list[str]:
         """Return the ids of the API keys through which anything of this run was requested."""
@@ -241,6 +265,7 @@ class AssistantWorkflow:
         self._phase = AssistantStatus.PLANNING
         self._reply, self._error, self._card = None, None, None
         self._rounds_left = MAX_ROUNDS
+        self._facts = None
         self._round += 1
         self._execution.begin_turn()
         self._consent.begin_turn()
@@ -282,6 +307,7 @@ class AssistantWorkflow:
 
     async def _plan(self) -> BoundPlan:
         """Make a plan, asking the person up to `MAX_QUESTIONS` questions; show it first if a preview is wanted."""
+        await self._recall()
         for asked in range(MAX_QUESTIONS + 1):
             result = await self._valid_plan()
             assert result.plan is not None
@@ -290,6 +316,20 @@ class AssistantWorkflow:
             if asked < MAX_QUESTIONS:
                 await self._ask_person(result.plan.question)
         raise non_retryable("NoPlan", "too many questions without a plan")
+
+    async def _recall(self) -> None:
+        """Ask once for each message what is remembered of the person."""
+        if self._facts is not None or not workflow.patched(PATCH):
+            return
+        self._facts = []
+        asker = self._asker()
+        if not asker.may_read:
+            return
+        found = await recall(self._talk.said()[-1].text, asker)
+        if found is None:
+            self._notice(UNREADABLE)
+        else:
+            self._facts = found.facts
 
     async def _valid_plan(self) -> PlanResult:
         """Return a valid plan; an invalid one goes back to the model at most `MAX_REPAIRS` times."""
@@ -317,6 +357,8 @@ class AssistantWorkflow:
     def _optional_fields(self) -> dict[str, Any]:
         """Return the optional fields of a planning request; unset fields cost no bytes."""
         said: dict[str, Any] = {"last_round": self._rounds_left <= 1}
+        if self._facts:
+            said["facts"] = [RememberedFact(kind=fact.kind, text=fact.text) for fact in self._facts]
         if self._round > 1:
             said |= {"round": self._round, "progress": self._execution.progress()}
         if self._execution.has_steps():
@@ -338,7 +380,7 @@ class AssistantWorkflow:
         self._card = plan_preview.card(
             plan, self._execution.bound(), self._execution.results(), self._consent, self._words(), worst
         )
-        things = await plan_preview.look_up_all(plan, number=self._round)
+        things = await plan_preview.look_up_all(plan, number=self._round, asked_by=self._asker())
         approval_id = self._approvals.ask(
             plan_preview.question(self._round, plan, self._card, things), now=workflow.now()
         )
@@ -651,6 +693,7 @@ class AssistantWorkflow:
             owner=self._start.owner,
             outcome=self._outcome(),
             status_since=self._since[1],
+            facts=self._facts or [],
         )
 
     def _waits_for_reasoning(self) -> list[WorkerWait]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from activities.memory.contract import RecalledFact
 from activities.reasoning.contract import CallOutcome, ConverseResult
 from retinue.capability import Manifest
 from retinue.conversation import Message, Role, Transcript, Usage
@@ -523,6 +524,9 @@ class AssistantView(BaseModel):
     owner: str = "local"
     outcome: RunOutcome | None = Field(None, description="of a completed run: what it did")
     status_since: Moment | None = Field(None, description="since when it has had this status, if known")
+    facts: list[RecalledFact] = Field(
+        default_factory=list, description="what the memory capability knows of the person and the planner was shown"
+    )
     recorded_decisions: list[RecordedDecision] = Field(
         default_factory=list,
         description="by the API: made while no workflow worker was running, and waiting for one, or then refused",

@@ -1,4 +1,4 @@
-"""A person's grants, approval counts and daily usage: one execution per owner, for ever.
+"""A person's grants, approval counts, daily usage and number of facts: one execution per owner, for ever.
 
 All state is bounded, so that it always fits into the next run's input.
 """
@@ -10,12 +10,15 @@ from datetime import date, datetime, timedelta
 
 from temporalio import workflow
 
+from activities.memory.contract import FactCount
 from retinue.temporal.failures import non_retryable
 from retinue.temporal.person import (
     ADD_GRANT,
     CHECK_GRANT,
     DAY,
+    FACTS,
     GRANTS,
+    NOTE_FACTS,
     PERSON_TYPE,
     RECORD_APPROVAL,
     RECORD_USAGE,
@@ -74,6 +77,7 @@ class PersonWorkflow:
         self._approvals = dict(state.approvals)
         self._keys = dict(state.keys)
         self._days = dict(state.days)
+        self._facts = FactCount(facts=state.facts, revision=state.facts_revision)
         self._updates = 0
 
     @workflow.run
@@ -93,6 +97,8 @@ class PersonWorkflow:
             approvals=self._approvals,
             keys=self._keys,
             days=self._days,
+            facts=self._facts.facts,
+            facts_revision=self._facts.revision,
         )
 
     @workflow.update(name=CHECK_GRANT)
@@ -228,6 +234,19 @@ class PersonWorkflow:
     def _check_usage(self, usage: RecordUsage) -> None:
         if abs(usage.day - on_the_calendar(workflow.now()).date()) > _DAYS_OFF:
             raise non_retryable("InvalidArguments", f"{usage.day} is not today in any time zone")
+
+    @workflow.update(name=NOTE_FACTS)
+    def note_facts(self, count: FactCount) -> FactCount:
+        """Note how many facts the person has, unless a later count is known. Returns the latest."""
+        self._updates += 1
+        if count.revision > self._facts.revision:
+            self._facts = count
+        return self._facts
+
+    @workflow.query(name=FACTS)
+    def facts(self) -> FactCount:
+        """Return how many facts the memory capability keeps of the person."""
+        return self._facts
 
     @workflow.query(name=GRANTS)
     def grants(self) -> list[Grant]:

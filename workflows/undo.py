@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from retinue.provenance.asked_by import AskedBy
 from workflows.consent import lookups
 from workflows.failures import explain
 from workflows.messages import DoneEffect, StartUndo, UndoStep, UndoView
@@ -85,13 +86,14 @@ class Compensation:
             self._set(effect, status="impossible", error="the policy forbids it")
             return
         try:
-            await run_activity(
+            result: JsonValue = await run_activity(
                 tool.spec.name,
                 args,
                 task_queue=tool.task_queue,
                 options=tool.spec.options,
                 activity_id=f"undo.{effect.step_id}",
                 summary=f"undo {effect.tool}",
+                asked_by=AskedBy(person=self._caller) if tool.spec.annotations.personal else None,
                 on_waiting=lambda waiting: self._set(
                     effect, error=waiting.reason or f"no worker of {effect.capability} has taken it yet"
                 ),
@@ -99,6 +101,8 @@ class Compensation:
         except ActivityError as error:
             self._set(effect, status="failed", error=explain(error, who=tool.spec.name).message)
         else:
+            if tool.spec.annotations.personal:
+                await lookups.note_facts(self._caller, result)
             self._set(effect, status="undone", error=None)
             self._on_undone(effect.step_id)
 

@@ -44,6 +44,13 @@ class Progress(BaseModel):
     error: str | None = None
 
 
+class RememberedFact(BaseModel):
+    """One thing that the person had remembered, such as their home place."""
+
+    kind: str = Field(description="'home_place', 'working_hours', 'alias', 'preference' or 'fact'")
+    text: str
+
+
 class PlanRequest(BaseModel):
     """Arguments of `reasoning.plan`."""
 
@@ -57,6 +64,7 @@ class PlanRequest(BaseModel):
     progress: list[Progress] = Field(default_factory=list, description="the steps of earlier rounds")
     transcript: Transcript | None = Field(None, description="where the earlier conversation is stored")
     with_schemas: bool = Field(False, description="bind every step with its argument schema")
+    facts: list[RememberedFact] = Field(default_factory=list, description="what the person had remembered")
     worst_case: bool = Field(False, description="return what one request can cost at most")
 
 

@@ -19,6 +19,7 @@ class Permission(StrEnum):
     OPERATE = "operate"
     KEYS = "keys"
     DECODE = "decode"
+    MEMORY = "memory"
 
 
 class Role(StrEnum):
@@ -31,7 +32,7 @@ class Role(StrEnum):
 
 
 ALLOWS: Mapping[Role, frozenset[Permission]] = {
-    Role.OWNER: frozenset({Permission.READ, Permission.ASK, Permission.DECIDE, Permission.KEYS}),
+    Role.OWNER: frozenset({Permission.READ, Permission.ASK, Permission.DECIDE, Permission.KEYS, Permission.MEMORY}),
     Role.APPROVER: frozenset({Permission.READ, Permission.DECIDE, Permission.KEYS}),
     Role.OPERATOR: frozenset({Permission.READ, Permission.OPERATE, Permission.KEYS, Permission.DECODE}),
     Role.AUDITOR: frozenset({Permission.READ, Permission.KEYS}),
@@ -94,12 +95,18 @@ class Person:
     @property
     def credential(self) -> Credential | None:
         """Return the credential, for the runs that they start and send messages to."""
-        may_decide = self.may(Permission.DECIDE)
+        lacks = self._lacks()
         if self.recognised_by is None:
-            return None if may_decide else Credential(kind=CredentialKind.TOKEN, may_decide=False)
+            return Credential(kind=CredentialKind.TOKEN, **lacks) if lacks else None
         kind, key_id, name = self.recognised_by
         known = {"id": key_id, "name": name} if key_id else {}
-        return Credential(kind=kind, **known) if may_decide else Credential(kind=kind, **known, may_decide=False)
+        return Credential(kind=kind, **known, **lacks)
+
+    def _lacks(self) -> dict[str, bool]:
+        """Return what a run must know that the credential may not do. Who may decide may read everything in a run."""
+        if self.may(Permission.DECIDE):
+            return {}
+        return {"may_decide": False} if self.may(Permission.MEMORY) else {"may_decide": False, "may_remember": False}
 
     def audits(self) -> bool:
         """Return whether they may read all runs of their organisation."""

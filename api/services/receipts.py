@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from pydantic import BaseModel, Field, JsonValue
 
+from activities.memory.contract import RecalledFact
 from retinue.conversation import Usage
 from retinue.text import safe
 from retinue.times import Moment
@@ -80,6 +81,9 @@ class Receipt(BaseModel):
     did_not: list[Refusal]
     usage: Usage
     reply: str | None = None
+    remembered: list[RecalledFact] = Field(
+        default_factory=list, description="what the memory capability knows of the person and the planner was shown"
+    )
 
 
 def make_receipt(view: AssistantView) -> Receipt:
@@ -109,6 +113,7 @@ def make_receipt(view: AssistantView) -> Receipt:
         ],
         usage=view.usage,
         reply=view.reply,
+        remembered=view.facts,
     )
 
 

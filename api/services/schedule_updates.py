@@ -91,5 +91,5 @@ class ScheduleUpdates:
 
 def _without_decide(credential: Credential | None) -> Credential:
     if credential is None:
-        return Credential(kind=CredentialKind.TOKEN, may_decide=False)
-    return credential.model_copy(update={"may_decide": False})
+        return Credential(kind=CredentialKind.TOKEN, may_decide=False, may_remember=False)
+    return credential.model_copy(update={"may_decide": False, "may_remember": False})

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 
 from retinue.client import calls, models, wire
-from retinue.client.calls import AlsoFor, Arguments, Call, Choice, Decision, Mode, OneDecision, Patterns
+from retinue.client.calls import AlsoFor, Arguments, Call, Choice, Decision, FactKind, Mode, OneDecision, Patterns
 from retinue.client.errors import ClientError, NotUnderstood
 from retinue.client.event_stream import RETRIES, SILENCE, EventReader
 
@@ -52,6 +52,7 @@ class AsyncClient:
         self.assistants = AsyncAssistants(self)
         self.approvals = AsyncApprovals(self)
         self.grants = AsyncGrants(self)
+        self.memory = AsyncMemory(self)
         self.schedules = AsyncSchedules(self)
         self.keys = AsyncKeys(self)
 
@@ -526,6 +527,39 @@ class AsyncGrants:
     async def revoke(self, grant_id: str) -> models.Grant:
         """It is asked again from now on. Twice is the same as once."""
         return await self._client.send(calls.revoke_grant(grant_id))
+
+
+class AsyncMemory:
+    """What is remembered of you: `client.memory`. Needs the permission `memory`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self, *, kind: FactKind | None = None, after: str | None = None) -> models.FactPage:
+        """Return one page of facts, oldest first; `after` is `next` of the page before."""
+        return await self._client.send(calls.list_facts(kind=kind, after=after))
+
+    async def export(self) -> models.MemoryExport:
+        """Return everything, with where it came from."""
+        return await self._client.send(calls.export_facts())
+
+    async def remember(
+        self, text: str, *, kind: FactKind = "fact", idempotency_key: str | None = None
+    ) -> models.FactChange:
+        """Remember a fact. A new home place, or new working hours, replace the old."""
+        return await self._client.send(calls.remember_fact(text, kind, idempotency_key=idempotency_key))
+
+    async def correct(self, fact_id: str, text: str) -> models.FactChange:
+        """Replace the text of a fact."""
+        return await self._client.send(calls.correct_fact(fact_id, text))
+
+    async def forget(self, fact_id: str) -> models.FactChange:
+        """Forget a fact; it is then gone from the store."""
+        return await self._client.send(calls.forget_fact(fact_id))
+
+    async def forget_all(self, *, kind: FactKind | None = None) -> models.FactChange:
+        """Forget everything, or all facts of one kind."""
+        return await self._client.send(calls.forget_facts(kind=kind))
 
 
 class AsyncSchedules:

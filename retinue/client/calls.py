@@ -24,10 +24,12 @@ Decision = Literal["approve", "reject", "edit"]
 Mode = Literal["task", "chat"]
 Choice = Literal["wait", "skip", "fail"]
 AlsoFor = Literal["schedules", "keys"]
+FactKind = Literal["home_place", "working_hours", "alias", "preference", "fact"]
 Arguments = Mapping[str, JsonValue]
 Patterns = Mapping[str, Sequence[str]]
 _RUN = "/v1/assistants/{assistant_id}"
 _SCHEDULE = "/v1/schedules/{schedule_id}"
+_FACT = "/v1/memory/{fact_id}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +304,37 @@ def use_built_in_model() -> Call[models.LanguageModels]:
 def test_model() -> Call[models.LanguageModels]:
     """Send one small request to the model that plans."""
     return _call("POST", "/v1/language-model/test", models.LanguageModels)
+
+
+def list_facts(*, kind: FactKind | None, after: str | None) -> Call[models.FactPage]:
+    """What is remembered."""
+    return _call("GET", "/v1/memory", models.FactPage, query=_given(kind=kind, after=after))
+
+
+def export_facts() -> Call[models.MemoryExport]:
+    """Everything that is remembered."""
+    return _call("GET", "/v1/memory/export", models.MemoryExport)
+
+
+def remember_fact(text: str, kind: FactKind, *, idempotency_key: str | None) -> Call[models.FactChange]:
+    """Remember a fact."""
+    body = {"text": text, "kind": kind}
+    return _call("POST", "/v1/memory", models.FactChange, body=body, key=_key(idempotency_key))
+
+
+def correct_fact(fact_id: str, text: str) -> Call[models.FactChange]:
+    """Replace the text of a fact."""
+    return _call("PUT", _FACT, models.FactChange, {"fact_id": fact_id}, body={"text": text})
+
+
+def forget_fact(fact_id: str) -> Call[models.FactChange]:
+    """Forget a fact."""
+    return _call("DELETE", _FACT, models.FactChange, {"fact_id": fact_id})
+
+
+def forget_facts(*, kind: FactKind | None) -> Call[models.FactChange]:
+    """Forget everything, or all of one kind."""
+    return _call("DELETE", "/v1/memory", models.FactChange, query=_given(kind=kind))
 
 
 def list_grants(*, everything: bool) -> Call[models.GrantList]:

@@ -68,6 +68,8 @@ class Annotations(Shown):
     """By argument that holds an id: the read-only tool of the same capability that reads what it stands for now, called with the id alone. It is read and shown when a person is asked."""
     undo: str | None = None
     """The tool that compensates this one."""
+    personal: bool = False
+    """Its data belong to one person: the worker is told for whom the step is done."""
 
 
 class Offer(Shown):
@@ -85,7 +87,7 @@ class Origin(Shown):
     path: str
     """JSON pointer into the arguments."""
     source: str
-    """'user' typed it, 'contacts' are the person's address book, 'own' is other data of the person's, 'strangers' may have written it, 'model' made it up, or wrote it in the step `step_id`, 'key' was asked through an API key that may not decide; one of user, contacts, own, strangers, model, key."""
+    """'user' typed it, 'contacts' are the person's address book, 'own' is other data of the person's, 'strangers' may have written it, 'model' made it up, or wrote it in the step `step_id`, 'remembered' stands in what the person had remembered, 'key' was asked through an API key that may not decide; one of user, contacts, own, strangers, model, remembered, key."""
     trusted: bool
     """False where strangers may have written it or nobody typed it."""
     step_id: str | None = None
@@ -95,6 +97,10 @@ class Origin(Shown):
     """The steps before that one, as 's2 (email.read)', out of whose results strangers' words came into it."""
     through: str | None = None
     """For 'key': through which, as in "key 'notes app'"."""
+    fact_id: str | None = None
+    """For 'remembered': the fact in which it stands."""
+    fact: str | None = None
+    """For 'remembered': its text, and where that comes from."""
 
 
 class CardLine(Shown):
@@ -310,6 +316,8 @@ class Credential(Shown):
     """What its person called the API key."""
     may_decide: bool = True
     """Whether it may approve actions."""
+    may_remember: bool = True
+    """Whether it may read what the memory capability keeps of the person."""
 
 
 class Message(Shown):
@@ -458,6 +466,17 @@ class WorkerWait(Shown):
     """What is wrong with its database; empty where no worker takes the work."""
 
 
+class RecalledFact(Shown):
+    """One remembered fact that the planner was shown."""
+
+    fact_id: str
+    kind: str
+    """One of home_place, working_hours, alias, preference, fact."""
+    text: str
+    says: str = ""
+    """Its source in words."""
+
+
 class Assistant(Shown):
     """An assistant as the API shows it."""
 
@@ -498,6 +517,8 @@ class Assistant(Shown):
     """Of a completed one: done, answered (it had nothing to do), nothing_changed (what was planned was not done)."""
     status_since: datetime | None = None
     """Since when it has had this status, if known."""
+    facts: list[RecalledFact] = Field(default_factory=list)
+    """What the memory capability knows of the person and the planner was shown."""
     recorded_decisions: list[RecordedDecision] = Field(default_factory=list)
     """Made while no workflow worker answered, and waiting for one, or refused then."""
 
@@ -835,6 +856,68 @@ class Refusal(Shown):
     why: str
 
 
+class FactSource(Shown):
+    """Where a fact comes from."""
+
+    assistant_id: str | None = None
+    """The assistant in which it was remembered; null: not by one."""
+    step_id: str | None = None
+    message: int | None = None
+    """Number of the person's message before it, from 1."""
+    how: str
+    """One of typed, approved, allowed."""
+    through: str = ""
+    """An API key through which it was requested, in words."""
+
+
+class Fact(Shown):
+    """One thing that the person had remembered."""
+
+    fact_id: str
+    kind: str
+    """One of home_place, working_hours, alias, preference, fact."""
+    text: str
+    noted_at: datetime
+    changed_at: datetime | None = None
+    """When its text was last corrected."""
+    source: FactSource
+    says: str = ""
+    """The source in words."""
+
+
+class FactPage(Shown):
+    """Facts, oldest first."""
+
+    facts: list[Fact]
+    next: str | None = None
+    """`after` of the next page; null on the last one."""
+    total: int
+    """How many there are in all, of that kind."""
+
+
+class FactChange(Shown):
+    """What a change did."""
+
+    fact_id: str | None = None
+    """The fact as it is now; null after forgetting."""
+    kind: str | None = None
+    """One of home_place, working_hours, alias, preference, fact."""
+    text: str = ""
+    created: bool = False
+    """False if it was there already, or was corrected or forgotten."""
+    forgotten: int = 0
+    """How many facts were removed."""
+
+
+class MemoryExport(Shown):
+    """Everything that is remembered of the caller."""
+
+    format: str = "retinue-memory-1"
+    """One of retinue-memory-1."""
+    exported_at: datetime
+    facts: list[Fact]
+
+
 class Receipt(Shown):
     """What became of a run."""
 
@@ -850,6 +933,8 @@ class Receipt(Shown):
     did_not: list[Refusal]
     usage: Usage
     reply: str | None = None
+    remembered: list[RecalledFact] = Field(default_factory=list)
+    """What the memory capability knows of the person and the planner was shown."""
 
 
 class RunTime(Shown):

@@ -12,7 +12,7 @@ import httpx
 
 from retinue.client import calls, models, wire
 from retinue.client.async_client import AsyncClient
-from retinue.client.calls import AlsoFor, Arguments, Call, Choice, Decision, Mode, OneDecision, Patterns
+from retinue.client.calls import AlsoFor, Arguments, Call, Choice, Decision, FactKind, Mode, OneDecision, Patterns
 from retinue.client.errors import ClientError, NotUnderstood
 from retinue.client.event_stream import RETRIES, SILENCE, EventReader
 
@@ -53,6 +53,7 @@ class Client:
         self.assistants = Assistants(self)
         self.approvals = Approvals(self)
         self.grants = Grants(self)
+        self.memory = Memory(self)
         self.schedules = Schedules(self)
         self.keys = Keys(self)
 
@@ -526,6 +527,37 @@ class Grants:
     def revoke(self, grant_id: str) -> models.Grant:
         """It is asked again from now on. Twice is the same as once."""
         return self._client.send(calls.revoke_grant(grant_id))
+
+
+class Memory:
+    """What is remembered of you: `client.memory`. Needs the permission `memory`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, *, kind: FactKind | None = None, after: str | None = None) -> models.FactPage:
+        """Return one page of facts, oldest first; `after` is `next` of the page before."""
+        return self._client.send(calls.list_facts(kind=kind, after=after))
+
+    def export(self) -> models.MemoryExport:
+        """Return everything, with where it came from."""
+        return self._client.send(calls.export_facts())
+
+    def remember(self, text: str, *, kind: FactKind = "fact", idempotency_key: str | None = None) -> models.FactChange:
+        """Remember a fact. A new home place, or new working hours, replace the old."""
+        return self._client.send(calls.remember_fact(text, kind, idempotency_key=idempotency_key))
+
+    def correct(self, fact_id: str, text: str) -> models.FactChange:
+        """Replace the text of a fact."""
+        return self._client.send(calls.correct_fact(fact_id, text))
+
+    def forget(self, fact_id: str) -> models.FactChange:
+        """Forget a fact; it is then gone from the store."""
+        return self._client.send(calls.forget_fact(fact_id))
+
+    def forget_all(self, *, kind: FactKind | None = None) -> models.FactChange:
+        """Forget everything, or all facts of one kind."""
+        return self._client.send(calls.forget_facts(kind=kind))
 
 
 class Schedules:

@@ -28,6 +28,7 @@ class Credential(BaseModel):
     id: str = Field("", max_length=60, description="of an API key")
     name: str = Field("", max_length=100, description="name of the API key")
     may_decide: bool = Field(True, description="whether it may approve actions")
+    may_remember: bool = Field(True, description="whether it may read what the memory capability keeps of the person")
 
     @property
     def label(self) -> str:

@@ -14,6 +14,7 @@ _PLACES = {
     "bcc": "a recipient",
     "attendees": "a participant",
     "url": "the web address",
+    "text": "the text",
 }
 _MAX_LABEL = 60
 
@@ -61,6 +62,7 @@ def origin_words(origin: KnownOrigin, *, alone: bool = True) -> str:
         "own": f"from {your} own data",
         "strangers": "written after strangers' words were read; nobody here typed it",
         "model": f"chosen by the model; {you} did not type it",
+        "remembered": f"stands in what {you} had remembered ({getattr(origin, 'fact', None) or 'a fact'}); {you} did not type it now",
         "key": f"asked through {getattr(origin, 'through', None) or 'an API key'}, which may not decide",
     }
     return words.get(origin.source, origin.source)

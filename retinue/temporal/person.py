@@ -1,4 +1,4 @@
-"""Client of a person's workflow with grants and daily usage: one per owner (`workflows/person.py`).
+"""Client of a person's workflow with grants, daily usage and the number of their facts: one per owner (`workflows/person.py`).
 
 Its names are here for workers, the API and programs in other languages, which call: update-with-start of workflow type
 `PersonWorkflow`, id `person-<owner>`, queue `workflows-people`.
@@ -34,7 +34,9 @@ RECORD_APPROVAL = "record_approval"
 ADD_GRANT = "add_grant"
 REVOKE = "revoke_grant"
 RECORD_USAGE = "record_usage"
+NOTE_FACTS = "note_facts"
 GRANTS = "grants"
+FACTS = "facts"
 DAY = "usage_of_day"
 _RPC_TIMEOUT = timedelta(seconds=5)
 _PLAIN = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
@@ -89,7 +91,14 @@ def _refusal(cause: BaseException) -> RetinueError:
     return _REFUSALS.get(cause.type, InvalidArguments)(cause.message)
 
 
-async def query(client: Client, owner: str, name: str, *arguments: object, answer: type[Answer]) -> Answer:
+async def query(
+    client: Client,
+    owner: str,
+    name: str,
+    *arguments: object,
+    answer: type[Answer],
+    rpc_timeout: timedelta = _RPC_TIMEOUT,
+) -> Answer:
     """Read from an owner's workflow.
 
     Raises:
@@ -97,5 +106,5 @@ async def query(client: Client, owner: str, name: str, *arguments: object, answe
         RPCTimeoutOrCancelledError: No worker answered in time.
     """
     handle = client.get_workflow_handle(person_id(owner))
-    answered: Answer = await handle.query(name, args=arguments, result_type=answer, rpc_timeout=_RPC_TIMEOUT)
+    answered: Answer = await handle.query(name, args=arguments, result_type=answer, rpc_timeout=rpc_timeout)
     return answered

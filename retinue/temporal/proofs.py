@@ -41,8 +41,8 @@ from retinue.temporal.keyring import SCHEDULE_SUFFIX, Keyring, new_key, read_key
 HEADER = "retinue-proof"
 CANCEL = "cancel"
 """The name in a cancellation's proof. A cancellation has no header; its reason carries the proof."""
-PROVED_TYPES = frozenset({"AssistantWorkflow", "UndoWorkflow", "PersonWorkflow"})
-"""Workflow types whose start needs a proof, since it chooses effects, policies or grants."""
+PROVED_TYPES = frozenset({"AssistantWorkflow", "UndoWorkflow", "PersonWorkflow", "MemoryRequestWorkflow"})
+"""Workflow types whose start needs a proof, since it chooses effects, policies or grants, or reads a person's memory."""
 ANNOUNCED_TYPES = frozenset({"RegistryWorkflow"})
 GOOD_FOR = timedelta(minutes=2)
 """How long a proof is valid: longer than any update waits for a worker; the API's clock may be off by nearly as much."""

@@ -18,6 +18,7 @@ from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
+from retinue.temporal import person_header
 from retinue.temporal.failures import non_retryable
 from retinue.tenancy import HOME, organisation
 
@@ -97,7 +98,8 @@ class OrganisationOfWorkers(worker.Interceptor):
 
 class _Acting(worker.ActivityInboundInterceptor):
     async def execute_activity(self, input: worker.ExecuteActivityInput) -> Any:  # noqa: A002
-        with use_tenant(_named(input.headers)):
+        asked_by = person_header.incoming(input.headers)
+        with use_tenant(_named(input.headers)), person_header.asking(asked_by):
             return await super().execute_activity(input)
 
 
@@ -133,7 +135,8 @@ class _Carrying(worker.WorkflowOutboundInterceptor):
         return {**headers, **self.header} if self.header else headers
 
     def start_activity(self, input: worker.StartActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
-        return super().start_activity(replace(input, headers=self._with(input.headers)))
+        headers = {**input.headers, **person_header.outgoing()}
+        return super().start_activity(replace(input, headers=self._with(headers)))
 
     async def start_child_workflow(
         self,

@@ -25,7 +25,7 @@ from workers import children, temporal_server
 from workers.children import Child
 from workers.runner import capability_worker, workflows_worker
 
-CAPABILITIES = ("calendar", "contacts", "email", "tasks", "weather")
+CAPABILITIES = ("calendar", "contacts", "email", "memory", "tasks", "weather")
 
 
 @dataclass

@@ -43,6 +43,7 @@ TOOLS_WITH_EFFECTS = {
         "email.delete",
     },
     "contacts": {"contacts.add", "contacts.remove"},
+    "memory": {"memory.remember", "memory.correct", "memory.forget", "memory.forget_all"},
     "tasks": {
         "tasks.add",
         "tasks.complete",
@@ -66,6 +67,7 @@ def every_effect(number: int) -> list[dict[str, Any]]:
     event = {"$from": "c1", "path": "/event_id"}
     draft = {"$from": "e1", "path": "/message_id"}
     person = {"$from": "k1", "path": "/contact_id"}
+    fact = {"$from": "m1", "path": "/fact_id"}
     task = {"$from": "t1", "path": "/task_id"}
     reminder = {"$from": "r1", "path": "/task_id"}
     tomorrow = present() + timedelta(days=1)
@@ -86,6 +88,10 @@ def every_effect(number: int) -> list[dict[str, Any]]:
         _step("e9", "email.delete_file", file_id={"$from": "e8", "path": "/file_id"}),
         _step("k1", "contacts.add", name=f"Person {number}", email=f"p{number}@example.com"),
         _step("k2", "contacts.remove", contact_id=person),
+        _step("m1", "memory.remember", text=f"Note {number}"),
+        _step("m2", "memory.correct", fact_id=fact, text=f"Other note {number}"),
+        _step("m3", "memory.forget", "m2", fact_id=fact),
+        _step("m4", "memory.forget_all", kind="alias"),
         _step("t1", "tasks.add", title=f"Task {number}"),
         _step("t2", "tasks.complete", task_id=task),
         _step("t3", "tasks.reopen", "t2", task_id=task),
@@ -221,6 +227,7 @@ async def test_a_worker_killed_after_each_effect_repeats_none(faulty: FaultStack
     ]
     assert rows(faulty, "email", "SELECT count(*) FROM files") == [(0,)]
     assert rows(faulty, "contacts", "SELECT count(*) FROM contact") == [(0,)]
+    assert rows(faulty, "memory", "SELECT count(*) FROM fact") == [(0,)]
     assert rows(faulty, "tasks", "SELECT count(*), count(cancelled_at) FROM task") == [(KILLED_RUNS, KILLED_RUNS)]
     assert await timers(faulty) == [WorkflowExecutionStatus.CANCELED] * KILLED_RUNS
     previous = [steps(view)["c2"]["result"]["previous"]["title"] for view in views]

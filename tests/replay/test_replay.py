@@ -15,6 +15,7 @@ from retinue.temporal.connection import DATA_CONVERTER
 from workers.runner import SANDBOX
 from workflows.assistant import AssistantWorkflow
 from workflows.code_plans import PLANS
+from workflows.memory_request import MemoryRequestWorkflow
 from workflows.microagent import MicroAgentWorkflow
 from workflows.model_pauses import ModelPausesWorkflow
 from workflows.models_in_use import ModelsInUseWorkflow
@@ -40,6 +41,7 @@ def replayer(runner: WorkflowRunner = RUNNERS["as in production"]) -> Replayer:
             RegistryWorkflow,
             ReminderWorkflow,
             NotificationWorkflow,
+            MemoryRequestWorkflow,
             ModelPausesWorkflow,
             ModelsInUseWorkflow,
             *(plan.workflow for plan in PLANS.values()),

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from temporalio import workflow
 
 from retinue.plan import BoundStep
+from retinue.provenance.asked_by import AskedBy
 from retinue.text import safe
 from workflows.consent import lookups
 from workflows.consent.approvals import SIGNAL, Approvals, Question
@@ -66,10 +67,12 @@ class Consent:
         approvals: Approvals,
         *,
         asked_through: Callable[[], Sequence[str]],
+        asker: Callable[[], AskedBy],
         on_notice: Callable[[str], None],
     ) -> None:
         self._start = start
         self._asked_through = asked_through
+        self._asker = asker
         self._policy: Policy = start.policy or DEFAULT_POLICY
         self._approvals = approvals
         self._on_notice = on_notice
@@ -152,7 +155,7 @@ class Consent:
         again: bool,
         on_asking: Callable[[], None],
     ) -> Authorization:
-        things = await look_up(action.step, action.args, key=f"{action.step.id}.shown")
+        things = await look_up(action.step, action.args, key=f"{action.step.id}.shown", asked_by=self._asker())
         question = replace(self._question(action, verdict, offer), things=things)
         approval_id = self._approvals.ask(question, now=workflow.now())
         on_asking()
@@ -180,7 +183,8 @@ class Consent:
             number: Of the repeat, from 1.
         """
         terms = self._terms_of_a_repeat(self.judge(action), problem)
-        things = await look_up(action.step, action.args, key=f"{action.step.id}.shown-again-{number}")
+        key = f"{action.step.id}.shown-again-{number}"
+        things = await look_up(action.step, action.args, key=key, asked_by=self._asker())
         question = replace(
             self._question(action, terms, offer=None),
             things=things,

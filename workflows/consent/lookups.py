@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue, ValidationError
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
+from activities.memory.contract import FactCount
 from retinue.capability import Manifest, ToolSpec
 from workflows.rules.grants import CheckGrant, CheckGrantResult, DayUsage, Grant, RecordApproval, RecordUsage, digested
 
@@ -26,12 +27,16 @@ TOOLS = "registry.tools"
 AGENT = "registry.agent"
 DEBOUNCE = "run.debounce"
 PROVED = "run.check_cancellation_proof"
+REMEMBERS = "person.remembers"
+NOTE_FACTS = "person.note_facts"
 SCHEMAS = "registry.check_schemas"
 DEBOUNCE_SECONDS = 0.25
 """Seconds."""
 _ONE_TRY = timedelta(seconds=6)
 _ALL_TRIES = timedelta(seconds=7)
 """Shorter than the eight seconds after which a waiting workflow task must report, so that it costs no extra task."""
+_AT_ONCE = timedelta(seconds=1.5)
+"""The limit of a question without which a run goes on."""
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), backoff_coefficient=2, maximum_attempts=4)
 _CHECK = timedelta(minutes=1)
 """The limit of one try that only needs CPU; on a busy machine it takes long."""
@@ -63,6 +68,21 @@ async def record_approval(owner: str, approval: RecordApproval) -> Grant | None:
 async def record_usage(owner: str, usage: RecordUsage) -> DayUsage | None:
     """Add to the day's usage. Returns the day's totals, or None if unavailable."""
     return await _ask(RECORD_USAGE, DayUsage, owner, usage)
+
+
+async def remembers(owner: str) -> bool | None:
+    """Return whether the memory capability may know facts of a person; None if nobody can say now."""
+    return await _ask(REMEMBERS, bool, owner, within=_AT_ONCE)
+
+
+async def note_facts(owner: str, result: JsonValue) -> None:
+    """Note how many facts a person has, if the result of a step says it, so that planning knows whether to ask for them."""
+    try:
+        count = FactCount.model_validate(result.get("known")) if isinstance(result, dict) else None
+    except ValidationError:
+        count = None
+    if count is not None:
+        await _ask(NOTE_FACTS, FactCount, owner, count)
 
 
 async def tools(names: Sequence[str]) -> list[FoundTool] | None:
@@ -98,14 +118,14 @@ async def debounce() -> None:
     await _ask(DEBOUNCE, type(None))
 
 
-async def _ask(name: str, answer: type[Answer], *arguments: Any) -> Answer | None:
+async def _ask(name: str, answer: type[Answer], *arguments: Any, within: timedelta = _ALL_TRIES) -> Answer | None:
     try:
         found: Answer | None = await workflow.execute_local_activity(
             name,
             args=arguments,
             result_type=answer,
-            start_to_close_timeout=_ONE_TRY,
-            schedule_to_close_timeout=_ALL_TRIES,
+            start_to_close_timeout=min(_ONE_TRY, within),
+            schedule_to_close_timeout=within,
             retry_policy=_RETRY,
         )
     except FailureError as error:

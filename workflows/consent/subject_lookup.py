@@ -15,6 +15,8 @@ from temporalio.exceptions import ActivityError, CancelledError
 
 from retinue.capability import activity_options
 from retinue.plan import BoundStep
+from retinue.provenance.asked_by import AskedBy
+from retinue.temporal.person_header import asking
 from workflows.consent import lookups
 from workflows.failures import explain, found_no_worker
 from workflows.rules.card import Known
@@ -26,13 +28,14 @@ _TRIES = 2
 _LONGEST_PROBLEM = 200
 
 
-async def look_up(step: BoundStep, args: Mapping[str, JsonValue], *, key: str) -> dict[str, Known]:
+async def look_up(step: BoundStep, args: Mapping[str, JsonValue], *, key: str, asked_by: AskedBy) -> dict[str, Known]:
     """Return by argument what is known of the id in it; empty if the tool names no look-up for these arguments.
 
     Args:
         step: The action.
         args: Its resolved arguments.
         key: Prefix of the activities' ids.
+        asked_by: Told to the worker, where its data are one person's.
     """
     wanted = {
         argument: tool
@@ -44,7 +47,8 @@ async def look_up(step: BoundStep, args: Mapping[str, JsonValue], *, key: str) -
     found = await lookups.tools(sorted(set(wanted.values())))
     tools = {tool.spec.name: tool for tool in found or () if _may_read(tool, step)}
     readings = {
-        argument: _read(tools.get(tool), argument, args[argument], key=key) for argument, tool in wanted.items()
+        argument: _read(tools.get(tool), argument, args[argument], key=key, asked_by=asked_by)
+        for argument, tool in wanted.items()
     }
     return dict(zip(readings, await asyncio.gather(*readings.values()), strict=True))
 
@@ -55,7 +59,9 @@ def _may_read(tool: lookups.FoundTool, step: BoundStep) -> bool:
     return own and len(tool.spec.args_schema.get("properties", {})) == 1
 
 
-async def _read(tool: lookups.FoundTool | None, argument: str, value: JsonValue, *, key: str) -> Known:
+async def _read(
+    tool: lookups.FoundTool | None, argument: str, value: JsonValue, *, key: str, asked_by: AskedBy
+) -> Known:
     if tool is None:
         return Known(value, problem="the registry knows no tool that reads it")
     [name] = tool.spec.args_schema["properties"]
@@ -63,14 +69,16 @@ async def _read(tool: lookups.FoundTool | None, argument: str, value: JsonValue,
         update={"start_to_close": _ONE_TRY, "attempts": _TRIES, "first_retry_after": 0.5, "longest_pause": 0.5}
     )
     try:
-        result: JsonValue = await workflow.execute_activity(
-            tool.spec.name,
-            {name: value},
-            task_queue=tool.task_queue,
-            activity_id=f"{key}.{argument}",
-            summary=f"what {argument} stands for",
-            **activity_options(options, schedule_to_start=_PATIENCE),
-        )
+        with asking(asked_by if tool.spec.annotations.personal else None):
+            reading = workflow.start_activity(
+                tool.spec.name,
+                {name: value},
+                task_queue=tool.task_queue,
+                activity_id=f"{key}.{argument}",
+                summary=f"what {argument} stands for",
+                **activity_options(options, schedule_to_start=_PATIENCE),
+            )
+        result: JsonValue = await reading
     except ActivityError as error:
         if isinstance(error.cause, CancelledError):
             raise asyncio.CancelledError from None

@@ -222,6 +222,8 @@ class PersonState(BaseModel):
     approvals: dict[str, int] = Field(default_factory=dict, description="equal approvals, by `sameness`")
     keys: dict[str, str] = Field(default_factory=dict, description="digests of used keys and the grant that was used")
     days: dict[str, DayUsage] = Field(default_factory=dict)
+    facts: int = Field(0, description="how many facts the memory capability keeps of the person")
+    facts_revision: int = Field(0, description="of that number; a lower one is older")
 
 
 def scope_of(tool_args: Mapping[str, JsonValue], sensitive: Sequence[str]) -> Scope | None:

@@ -330,6 +330,8 @@ def _why(action: Action) -> Iterator[str]:
 def _blame(origin: Origin) -> str:
     if origin.source == Source.STRANGERS:
         return f"came from {origin.tool or 'what was read'}, which may hold the words of strangers"
+    if origin.source == Source.REMEMBERED:
+        return f"stands in what you had remembered ({origin.fact}) and was not typed by you now"
     if origin.source == Source.KEY:
         return f"was asked through the {origin.through}, which may not decide"
     if origin.source == Source.OWN and origin.tool:
@@ -376,13 +378,15 @@ def _destructive(hints: Annotations) -> bool:
 def _sources_fit(rule: Rule, action: Action) -> bool:
     """Match the origins of destinations: for ask and deny any one is enough, for auto all must match.
 
-    For ask and deny, a value requested with a key that may not decide counts as a stranger's.
+    For ask and deny, a value requested with a key that may not decide counts as a stranger's, and one that the model took
+    from what is remembered as the model's.
     """
     if rule.origins is None:
         return True
     automatic = rule.decide is Decision.AUTO
-    also = {Source.KEY} if Source.STRANGERS in rule.origins and not automatic else set()
-    fits = [origin.source in {*rule.origins, *also} for origin in _destinations(action)]
+    also = {} if automatic else {Source.STRANGERS: Source.KEY, Source.MODEL: Source.REMEMBERED}
+    named = {*rule.origins, *(counts for source, counts in also.items() if source in rule.origins)}
+    fits = [origin.source in named for origin in _destinations(action)]
     return any(fits) and (all(fits) or not automatic)
 
 

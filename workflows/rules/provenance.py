@@ -11,6 +11,7 @@ from itertools import chain
 
 from pydantic import BaseModel, Field, JsonValue
 
+from activities.memory.contract import RecalledFact
 from activities.reasoning.contract import Reasoning
 from retinue.conversation import Message
 from retinue.plan import BoundStep, pointer, pointer_parts, references
@@ -32,6 +33,8 @@ class Source(StrEnum):
     OWN = "own"
     STRANGERS = "strangers"
     MODEL = "model"
+    REMEMBERED = "remembered"
+    """Stands in a fact that the memory capability keeps of the person. It may be out of date, so it is no known destination."""
     KEY = "key"
     """Requested in the person's name through an API key that may not decide, so it is unknown who typed it."""
 
@@ -47,8 +50,8 @@ class Origin(BaseModel):
     path: str = Field(description="JSON pointer into the arguments")
     source: Source = Field(
         description="'user' typed it, 'contacts' are the person's address book, 'own' is other data of the person's, "
-        "'strangers' may have written it, 'model' made it up, or wrote it in the step `step_id`, 'key' was asked through an "
-        "API key that may not decide"
+        "'strangers' may have written it, 'model' made it up, or wrote it in the step `step_id`, 'remembered' stands in what "
+        "the person had remembered, 'key' was asked through an API key that may not decide"
     )
     step_id: str | None = Field(None, description="the earlier step whose result it was taken from")
     tool: str | None = None
@@ -59,6 +62,8 @@ class Origin(BaseModel):
     )
     trusted: bool = Field(description="false if strangers may have written it, or the model made it up")
     through: str | None = Field(None, description="for 'key': through which, as in \"key 'notes app'\"")
+    fact_id: str | None = Field(None, description="for 'remembered': the fact in which it stands")
+    fact: str | None = Field(None, description="for 'remembered': its text, and where that comes from")
 
 
 class TypedValue(BaseModel):
@@ -79,11 +84,13 @@ class Words:
         said: The person's messages, each with its credential.
         typed: Whole values that the person wrote into arguments, in lower case.
         typed_through: Those that came with credentials that may not decide.
+        remembered: What the planner was shown of what the person had remembered.
     """
 
     said: Sequence[Message] = ()
     typed: Collection[str] = ()
     typed_through: Sequence[TypedValue] = ()
+    remembered: Sequence[RecalledFact] = ()
 
     def in_person(self) -> str:
         """Return what the person typed, in lower case."""
@@ -108,6 +115,10 @@ class Words:
             if _is_typed_in(value, text):
                 return credential
         return self.written_through(value)
+
+    def fact_with(self, value: str) -> RecalledFact | None:
+        """Return the remembered fact in which a value stands, or None."""
+        return next((fact for fact in self.remembered if _is_typed_in(value, fact.text.casefold())), None)
 
     def written_through(self, value: str) -> Credential | None:
         """Return the same, of whole values that were written into arguments, or chosen among several."""
@@ -253,7 +264,14 @@ def _written(
         return Origin(path=path, source=Source.CONTACTS, trusted=True)
     if credential := words.through(value):
         return Origin(path=path, source=Source.KEY, trusted=False, through=credential.label)
+    if not after_strangers and (fact := words.fact_with(value)):
+        said = f"{_quoted(fact.text)}, {fact.says}" if fact.says else _quoted(fact.text)
+        return Origin(path=path, source=Source.REMEMBERED, trusted=False, fact_id=fact.fact_id, fact=said)
     return Origin(path=path, source=Source.STRANGERS if after_strangers else Source.MODEL, trusted=False)
+
+
+def _quoted(text: str) -> str:
+    return f"'{safe_line(text, _FIELD_CHARS)}'"
 
 
 def addresses(result: JsonValue, fields: Collection[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from retinue.conversation import Usage
 from retinue.plan import BoundPlan, BoundStep, check_args, references
+from retinue.provenance.asked_by import AskedBy
 from retinue.text import safe
 from workflows.consent.approvals import Question
 from workflows.consent.gate import Consent, ProposedAction
@@ -90,10 +91,10 @@ Things = Mapping[str, Mapping[str, Known]]
 """By step, what is known about the ids in its arguments."""
 
 
-async def look_up_all(plan: BoundPlan, *, number: int) -> Things:
+async def look_up_all(plan: BoundPlan, *, number: int, asked_by: AskedBy) -> Things:
     """Look up the things that the ids in a plan refer to."""
     found = await asyncio.gather(
-        *(look_up(step, step.args, key=f"plan-{number}.{step.id}.shown") for step in plan.steps)
+        *(look_up(step, step.args, key=f"plan-{number}.{step.id}.shown", asked_by=asked_by) for step in plan.steps)
     )
     return {step.id: things for step, things in zip(plan.steps, found, strict=True)}
 

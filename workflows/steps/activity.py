@@ -13,6 +13,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 from retinue.capability import ToolOptions, activity_options, store_options
 from retinue.errors import NotServedHere, OutcomeNotRecorded, StoreLost, StoreUnavailable
+from retinue.provenance.asked_by import AskedBy
+from retinue.temporal.person_header import asking
 from workflows.failures import found_no_worker
 
 FIRST_WAIT = 5.0
@@ -49,6 +51,7 @@ async def run_activity(
     summary: str | None = None,
     on_waiting: Callable[[Waiting], None] | None = None,
     result_type: type | None = None,
+    asked_by: AskedBy | None = None,
 ) -> Any:
     """Run an activity by name. While no capable worker takes it, call `on_waiting` and wait.
 
@@ -66,6 +69,7 @@ async def run_activity(
         summary: For the Web UI.
         on_waiting: Called when it begins to wait, with the reason.
         result_type: Of the result.
+        asked_by: Told to the worker, where its data are one person's.
 
     Raises:
         asyncio.CancelledError: The run was cancelled and the activity has stopped.
@@ -78,18 +82,22 @@ async def run_activity(
         left = given_up_at - workflow.now()
         for_store = bool(waiting.reason)
         try:
-            return await workflow.execute_activity(
-                name,
-                argument,
-                task_queue=task_queue,
-                activity_id=activity_id,
-                result_type=result_type,
-                summary=summary[:200] if summary else None,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                **(
-                    store_options(options, left) if for_store else activity_options(options, schedule_to_start=waits[0])
-                ),
-            )
+            with asking(asked_by):
+                running = workflow.start_activity(
+                    name,
+                    argument,
+                    task_queue=task_queue,
+                    activity_id=activity_id,
+                    result_type=result_type,
+                    summary=summary[:200] if summary else None,
+                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                    **(
+                        store_options(options, left)
+                        if for_store
+                        else activity_options(options, schedule_to_start=waits[0])
+                    ),
+                )
+            return await running
         except ActivityError as error:
             if isinstance(error.cause, CancelledError):
                 raise asyncio.CancelledError from None

@@ -19,6 +19,7 @@ from retinue.effect_status import Outcome
 from retinue.errors import Ambiguous, BrokenReference, StoreUnavailable
 from retinue.json_values import json_size
 from retinue.plan import BoundPlan, BoundStep, check_args, resolve_args
+from retinue.provenance.asked_by import AskedBy, How
 from workflows.consent import lookups
 from workflows.consent.approvals import args_hash
 from workflows.consent.budget_guard import BudgetStopped, ReserveBudget
@@ -35,7 +36,7 @@ from workflows.messages import (
 )
 from workflows.rules.destinations import refused_destinations
 from workflows.rules.disambiguation import Choice, Option, open_choice
-from workflows.rules.provenance import Taint, Words, addresses, describe, trace
+from workflows.rules.provenance import Source, Taint, Words, addresses, describe, trace
 from workflows.steps import records
 from workflows.steps.activity import Waiting, may_have_acted, run_activity
 from workflows.steps.delegation import Delegation, DelegationContext
@@ -78,6 +79,8 @@ class RunContext:
     choose: Callable[[Choice], Awaitable[Option | None]]
     """Asks the person which of several is meant; None if they choose none."""
     timezone: str
+    asker: Callable[[], AskedBy]
+    """Returns for whom the run works, and through which key."""
 
 
 @dataclass
@@ -382,7 +385,7 @@ class Execution:
         try:
             result = await run_until_known(
                 step.id,
-                lambda key: self._tool(step, args, key),
+                lambda key: self._tool(action, key),
                 lambda error, number: self._may_repeat(action, explain(error, who=step.tool), number),
             )
         except ActivityError as error:
@@ -418,7 +421,8 @@ class Execution:
             run.unknown = None
         return effect.outcome is Outcome.DONE
 
-    async def _tool(self, step: BoundStep, args: dict[str, JsonValue], key: str) -> JsonValue:
+    async def _tool(self, action: ProposedAction, key: str) -> JsonValue:
+        step, args = action.step, action.args
         self._runs[step.id].key = key
         result: JsonValue = await run_activity(
             step.tool,
@@ -428,8 +432,22 @@ class Execution:
             activity_id=key,
             summary=records.summary(step, args),
             on_waiting=lambda waiting: self._waits(step.id, waiting),
+            asked_by=self._asked_by(action) if step.annotations.personal else None,
         )
+        if step.annotations.personal:
+            await lookups.note_facts(self._context.asker().person, result)
         return result
+
+    def _asked_by(self, action: ProposedAction) -> AskedBy:
+        """Return what a capability with data of one person is told of a step."""
+        asker = self._context.asker()
+        consent = self._runs[action.step.id].view.consent
+        if consent is None:
+            return asker
+        approved = consent.how == "approval"
+        typed = all(origin.source is Source.USER for origin in action.origins)
+        how = How.APPROVED if approved else How.TYPED if typed else How.ALLOWED
+        return asker.model_copy(update={"how": how, "message": len(self._context.words().said)})
 
     async def _may_repeat(self, action: ProposedAction, problem: StepError, number: int) -> bool:
         """Ask the person whether to repeat. Until they answer, a cancel leaves the outcome unknown."""
