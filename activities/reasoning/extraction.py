@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pydantic import JsonValue
 
 from activities.reasoning.contract import ExtractRequest, ExtractResult, FieldKind, WantedField
+from activities.reasoning.plan_format import AnswerFormat
 from activities.reasoning.prompts import ChatMessage
 from activities.reasoning.structured import json_in
 from retinue.addresses import check_address
@@ -37,7 +38,7 @@ _TYPES = {FieldKind.NUMBER: "number"}
 class Model(Protocol):
     """What is needed of the language model."""
 
-    async def complete(self, messages: Any, *, response_format: dict[str, Any] | None = None) -> tuple[str, Usage]:
+    async def complete(self, messages: Any, *, answer_format: AnswerFormat | None = None) -> tuple[str, Usage]:
         """Return one request and the text of its answer."""
 
 
@@ -49,7 +50,7 @@ async def extract(model: Model, request: ExtractRequest, *, now: datetime) -> Ex
         MalformedAnswer: The answer is not of the form that was asked for.
         RetinueError: As for `LanguageModel.complete`.
     """
-    answer, usage = await model.complete(_messages(request, now), response_format=_format(request))
+    answer, usage = await model.complete(_messages(request, now), answer_format=_format(request))
     found: Mapping[str, JsonValue] = json.loads(json_in(answer))
     values = {field.name: _checked(field, found.get(field.name)) for field in request.fields}
     if missing := [f.name for f in request.fields if values[f.name] is None and not f.optional]:
@@ -72,7 +73,7 @@ def _messages(request: ExtractRequest, now: datetime) -> list[ChatMessage]:
     ]
 
 
-def _format(request: ExtractRequest) -> dict[str, Any]:
+def _format(request: ExtractRequest) -> AnswerFormat:
     properties = {field.name: {"type": [_TYPES.get(field.kind, "string"), "null"]} for field in request.fields}
     schema = {
         "type": "object",
@@ -80,7 +81,7 @@ def _format(request: ExtractRequest) -> dict[str, Any]:
         "required": list(properties),
         "properties": properties,
     }
-    return {"type": "json_schema", "json_schema": {"name": "extract", "strict": True, "schema": schema}}
+    return AnswerFormat("extract", schema)
 
 
 def _checked(field: WantedField, value: JsonValue) -> JsonValue:

@@ -22,8 +22,9 @@ from activities.reasoning.draft import Writing
 from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy, tokens_of
 from activities.reasoning.model_routing import CurrentRouting, ModelSpec
 from activities.reasoning.pauses import Pauses
+from activities.reasoning.plan_format import AnswerFormat
 from activities.reasoning.settings import Duty, ReasoningSettings, Structured
-from activities.reasoning.structured import asked, asked_less
+from activities.reasoning.structured import asked, asked_less, read_as_asked
 from activities.reasoning.tries import Tries
 from activities.reasoning.used import current_meter
 from retinue.conversation import ModelUse, Usage
@@ -53,7 +54,7 @@ class _Question(Generic[_Answer]):
     """A request for any model: how to send it, and how to read its answer."""
 
     put: Callable[[Structured], _Request]
-    read: Callable[[ChatCompletion], _Answer]
+    read: Callable[[ChatCompletion, Structured], _Answer]
     text: Writing | None = None
     """Called with the text while the model writes it."""
     cut: Callable[[str], _Answer] | None = None
@@ -96,7 +97,7 @@ class LanguageModel:
         self,
         messages: Iterable[Mapping[str, Any]],
         *,
-        response_format: dict[str, Any] | None = None,
+        answer_format: AnswerFormat | None = None,
         duty: Duty = Duty.REPLY,
         text: Writing | None = None,
         quotes_refusal: bool = False,
@@ -106,7 +107,7 @@ class LanguageModel:
 
         Args:
             messages: The conversation.
-            response_format: As OpenAI takes it. Where it is a schema, `structured.json_in` reads the answer.
+            answer_format: Of an answer in JSON; `structured.json_in` reads it.
             duty: Whose models are asked.
             text: Told what a model writes while it does; the answer is what counts.
             quotes_refusal: Whether an error may repeat how the model refused: not where strangers' words are its input.
@@ -121,14 +122,14 @@ class LanguageModel:
             CutAnswer: Cut at the token limit, or far too long.
         """
         said = list(messages)
-        schema = (response_format or {}).get("json_schema", {}).get("name", "")
 
-        def read(completion: ChatCompletion) -> str:
-            if response_format is None:
+        def read(completion: ChatCompletion, form: Structured) -> str:
+            if answer_format is None:
                 return text_of(completion, quotes=quotes_refusal)
-            return json_of(completion, schema, quotes=quotes_refusal)
+            answer = json_of(completion, answer_format.name, quotes=quotes_refusal)
+            return read_as_asked(answer, answer_format, form)
 
-        question = _Question(lambda form: asked(said, response_format, form), read, text, marked if keeps_cut else None)
+        question = _Question(lambda form: asked(said, answer_format, form), read, text, marked if keeps_cut else None)
         return await self._answer(self.routing.now().models_for(duty), question, None)
 
     def tries(self, agent: str) -> Tries:
@@ -161,7 +162,7 @@ class LanguageModel:
         if functions and not may_call:
             extra["tool_choice"] = "none"
         said = list(messages)
-        question = _Question(lambda form: (said, extra), said_by)
+        question = _Question(lambda form: (said, extra), lambda completion, form: said_by(completion))
         return await self._answer(self.routing.now().models_of(agent), question, tries)
 
     def worst_call(self, messages: Iterable[Mapping[str, Any]], duty: Duty = Duty.PLAN) -> Usage:
@@ -213,7 +214,8 @@ class LanguageModel:
                 told = f"the conversation is longer than the {spec.max_input_tokens} tokens that {spec.label} reads"
                 raise Failure(ServiceRefused(told), Why.LENGTH)
             try:
-                return await self._request(spec, messages, extra, question, course, later=later)
+                completion = await self._request(spec, messages, extra, question.text, course, later=later)
+                return await self._read(spec, completion, question, form)
             except Failure as failure:
                 if failure.why is Why.STREAM:
                     self._ask_in_one_piece(spec, course, failure)
@@ -244,27 +246,36 @@ class LanguageModel:
         spec: ModelSpec,
         messages: list[Mapping[str, Any]],
         extra: Mapping[str, Any],
-        question: _Question[_Answer],
+        text: Writing | None,
         course: _Course,
         *,
         later: int,
-    ) -> _Answer:
+    ) -> ChatCompletion:
         endpoint = self._endpoint(spec)
         course.tries.count()
         course.sends(spec, endpoint.use_without_answer(messages))
         try:
-            heard = self._listener(spec, question.text)
+            heard = self._listener(spec, text)
             completion = await self._answered(endpoint, messages, extra, course, later=later, heard=heard)
             use = endpoint.use(completion, messages)
             course.used(spec, use)
-            if heard and question.text and question.text.begun and use.estimated_tokens:
+            if heard and text and text.begun and use.estimated_tokens:
                 self._in_one_piece[spec.identity] = inf  # some services count only then
-            return question.read(completion)
+            return completion
         except Failure as failure:
             await self._note(spec, failure)
             raise
         except (AttributeError, TypeError, LookupError):  # the SDK does not check the shape of what it parses
             raise Failure(MalformedAnswer(NO_COMPLETION)) from None
+
+    async def _read(
+        self, spec: ModelSpec, completion: ChatCompletion, question: _Question[_Answer], form: Structured
+    ) -> _Answer:
+        try:
+            return question.read(completion, form)
+        except Failure as failure:
+            await self._note(spec, failure)
+            raise
 
     async def _answered(
         self,

@@ -22,6 +22,7 @@ from activities.reasoning.contract import (
 )
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.model_routing import ModelRouting
+from activities.reasoning.plan_format import AnswerFormat
 from activities.reasoning.settings import OFFLINE, Duty, ReasoningSettings
 from activities.reasoning.structured import json_in
 from activities.reasoning.used import metered
@@ -42,18 +43,15 @@ _ENVIRONMENT = (
 _READY = "ready"
 _TEST = [{"role": "user", "content": f'Answer with the JSON object {{"{_READY}": true}} and nothing else.'}]
 """All that a test sends, whatever is set up."""
-_TEST_FORMAT = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "test",
-        "schema": {
-            "type": "object",
-            "properties": {_READY: {"type": "boolean"}},
-            "required": [_READY],
-            "additionalProperties": False,
-        },
+_TEST_FORMAT = AnswerFormat(
+    "test",
+    {
+        "type": "object",
+        "properties": {_READY: {"type": "boolean"}},
+        "required": [_READY],
+        "additionalProperties": False,
     },
-}
+)
 _log = logging.getLogger("retinue.reasoning")
 
 
@@ -116,7 +114,7 @@ class ModelChoices:
         began, ok, words = time.monotonic(), True, "it answered with the JSON that was asked for"
         with metered() as meter:
             try:
-                answer, usage = await self._model.complete(_TEST, response_format=_TEST_FORMAT, duty=Duty.PLAN)
+                answer, usage = await self._model.complete(_TEST, answer_format=_TEST_FORMAT, duty=Duty.PLAN)
                 json_in(answer)
                 words = "; ".join([words, *usage.instead])
             except RetinueError as error:

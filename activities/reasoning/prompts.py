@@ -99,40 +99,6 @@ what was rejected."""
 _NOT_MADE = "not made, since your calls could not all be read"
 _NO_OUTCOME = "no result came"
 
-PLAN_FORMAT: dict[str, Any] = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "plan",
-        "schema": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["steps", "question", "reply", "final"],
-            "properties": {
-                "steps": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "required": ["id", "args", "depends_on", "why"],
-                        "properties": {
-                            "id": {"type": "string"},
-                            "tool": {"type": ["string", "null"]},
-                            "agent": {"type": ["string", "null"]},
-                            "goal": {"type": ["string", "null"]},
-                            "args": {"type": "object"},
-                            "depends_on": {"type": "array", "items": {"type": "string"}},
-                            "why": {"type": "string"},
-                        },
-                    },
-                },
-                "question": {"type": ["string", "null"]},
-                "reply": {"type": ["string", "null"]},
-                "final": {"type": "boolean"},
-            },
-        },
-    },
-}
-
 
 def for_plan(request: PlanRequest, offer: Offer, earlier: Iterable[Message] = ()) -> list[ChatMessage]:
     """Return the planning request: tools, clock, the conversation, the steps so far, and plans that were refused, with why."""

@@ -10,7 +10,10 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from activities.reasoning.plain_schema import Schema, plain, shared
+from activities.reasoning.plan_format import AnswerFormat
 from activities.reasoning.settings import Structured
+from activities.reasoning.strict_schema import IN_WORDS, read_back, strict
 from retinue.errors import MalformedAnswer
 from retinue.json_values import whole_values
 
@@ -38,8 +41,6 @@ _LEADING_THOUGHTS = re.compile(
 _ORPHAN_END = re.compile(rf"^[ \t]*(?:</{_TAG}>|\[/THINK\])[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _MOST_THOUGHTS = 8
 """Ends of thoughts that are looked behind, and the last one."""
-_AS_TEXT = {"type": "string", "description": "a JSON object, written as text"}
-_STRICT = "Write every value whose type is a string that holds a JSON object as such text."
 
 
 def asked_less(form: Structured) -> Structured | None:
@@ -49,20 +50,52 @@ def asked_less(form: Structured) -> Structured | None:
 
 
 def asked(
-    messages: Iterable[Mapping[str, Any]], response_format: Mapping[str, Any] | None, form: Structured
+    messages: Iterable[Mapping[str, Any]], answer_format: AnswerFormat | None, form: Structured
 ) -> tuple[Messages, dict[str, Any]]:
-    """The messages and further fields with which an endpoint of this form is asked for what `response_format` says."""
+    """Return the messages and further fields with which an endpoint of this form is asked for an answer."""
     said = list(messages)
-    if response_format is None:
+    if answer_format is None:
         return said, {}
-    if response_format["type"] != "json_schema" or form is Structured.JSON_SCHEMA:
-        return said, {"response_format": dict(response_format)}
-    schema = response_format["json_schema"]["schema"]
-    if form is Structured.STRICT:
-        written = {**response_format["json_schema"], "schema": strict(schema), "strict": True}
-        return _told(said, _STRICT), {"response_format": {"type": "json_schema", "json_schema": written}}
+    strictly = _strict_form(answer_format) if form is Structured.STRICT else None
+    if strictly:
+        return _told(said, IN_WORDS), _by_schema({"name": answer_format.name, "schema": strictly[0], "strict": True})
+    if form in (Structured.STRICT, Structured.JSON_SCHEMA):
+        schema = shared(answer_format.schema) if answer_format.plain else answer_format.schema
+        return said, _by_schema({"name": answer_format.name, "schema": schema})
+    schema = answer_format.words or answer_format.schema
     told = f"Your answer is one JSON object and nothing else. Its JSON schema:\n{json.dumps(schema)}"
     return _told(said, told), {"response_format": {"type": "json_object"}} if form is Structured.JSON_OBJECT else {}
+
+
+def read_as_asked(text: str, answer_format: AnswerFormat, form: Structured) -> str:
+    """Return the JSON text of an answer as `answer_format` says it, in whatever form an endpoint was asked for it.
+
+    An answer without one readable object is returned as it is: who reads it says what is wrong.
+    """
+    strictly = _strict_form(answer_format) if form is Structured.STRICT else None
+    if strictly is None:
+        return text
+    try:
+        value = json.loads(json_in(text))
+    except MalformedAnswer:
+        return text
+    return json.dumps(read_back(value, strictly[1]), ensure_ascii=False)
+
+
+def _strict_form(answer_format: AnswerFormat) -> tuple[Schema, Schema] | None:
+    """Return the schema by which strict mode is asked, and the plain one by which the answer is read.
+
+    None where no schema of the answer fits this mode.
+    """
+    exact = answer_format.schema if answer_format.plain else plain(answer_format.schema)
+    for schema in (exact, answer_format.loose):
+        if schema is not None and (found := strict(schema)) is not None:
+            return shared(found), schema
+    return None
+
+
+def _by_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def _told(messages: Messages, told: str) -> Messages:
@@ -71,20 +104,6 @@ def _told(messages: Messages, told: str) -> Messages:
         return [{"role": "system", "content": told}]
     first = {**messages[0], "content": f"{messages[0]['content']}\n\n{told}"}
     return [first, *messages[1:]]
-
-
-def strict(schema: Any) -> Any:
-    """Return the schema as OpenAI's strict mode takes it: all fields required, none added, and free objects as text."""
-    if isinstance(schema, list):
-        return [strict(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    if schema.get("type") == "object" and not schema.get("properties"):
-        return dict(_AS_TEXT)
-    inner = {name: strict(value) for name, value in schema.items()}
-    if "properties" in inner:
-        inner |= {"required": list(inner["properties"]), "additionalProperties": False}
-    return inner
 
 
 def json_in(text: str) -> str:

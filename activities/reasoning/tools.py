@@ -31,6 +31,7 @@ from activities.reasoning.extraction import extract
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.model_choice import ModelChoices
 from activities.reasoning.offering import offered
+from activities.reasoning.plan_format import AnswerFormat, plan_format
 from activities.reasoning.settings import Duty
 from activities.reasoning.store import TranscriptStore
 from activities.reasoning.structured import json_in
@@ -73,10 +74,11 @@ class ReasoningTools(Reasoning):
         manifests = await self._manifests(FRESH)
         progress = [_as_declared(step, manifests) for step in request.progress]
         request = request.model_copy(update={"progress": progress})
-        messages = prompts.for_plan(request, offered(request, manifests), earlier)
+        offer = offered(request, manifests)
+        messages = prompts.for_plan(request, offer, earlier)
         with metered() as meter:
             answer, usage = await self._model.complete(
-                messages, response_format=prompts.PLAN_FORMAT, duty=Duty.PLAN, quotes_refusal=True
+                messages, answer_format=plan_format(offer.tools, offer.agents), duty=Duty.PLAN, quotes_refusal=True
             )
             result = await self._read(answer, request, manifests)
         worst = self._model.worst_call(messages) if request.worst_case else None
@@ -98,9 +100,9 @@ class ReasoningTools(Reasoning):
         Raises:
             MalformedAnswer: What the model wrote does not fit the schema.
         """
-        wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        wanted = AnswerFormat("answer", schema)
         with metered() as meter:
-            answer, usage = await self._model.complete(messages, response_format=wanted, quotes_refusal=True)
+            answer, usage = await self._model.complete(messages, answer_format=wanted, quotes_refusal=True)
             value = json.loads(json_in(answer))
             if wrong := misfit(value, schema):
                 raise MalformedAnswer(f"the language model's answer does not fit the schema of the request: {wrong}")

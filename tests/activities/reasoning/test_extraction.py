@@ -19,7 +19,7 @@ class Says:
     def __init__(self, answer: str) -> None:
         self._answer = answer
 
-    async def complete(self, messages: Any, *, response_format: dict[str, Any] | None = None) -> tuple[str, Usage]:
+    async def complete(self, messages: Any, *, answer_format: Any = None) -> tuple[str, Usage]:
         """The answer, whatever the question."""
         return self._answer, Usage()
 

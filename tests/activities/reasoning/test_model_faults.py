@@ -27,6 +27,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.reasoning.contract import PlanRequest
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.models import ReasoningBase
+from activities.reasoning.plan_format import AnswerFormat
 from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.store import TranscriptStore
 from activities.reasoning.tools import ReasoningTools
@@ -422,7 +423,9 @@ def untouched() -> TranscriptStore:
 
 
 async def ask(model: LanguageModel, message: str) -> str:
-    text, _ = await model.complete([{"role": "user", "content": message}], response_format={"type": "json_object"})
+    text, _ = await model.complete(
+        [{"role": "user", "content": message}], answer_format=AnswerFormat("plan", {"type": "object"})
+    )
     return text
 
 

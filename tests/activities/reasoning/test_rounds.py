@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from activities.reasoning.contract import PlanRequest, Progress
-from activities.reasoning.prompts import PLAN, PLAN_FORMAT
 from activities.reasoning.settings import ReasoningSettings
 from retinue.testing import plan_answer
 from tests.activities.reasoning.conftest import Bench, Make, planning
@@ -113,14 +112,6 @@ async def test_schemas_are_bound_when_asked_for(bench: Bench, word: str, wanted:
     result = await bench.tools.plan(planning(word, with_schemas=wanted))
     assert result.plan is not None
     assert (result.plan.steps[0].args_schema is not None) is bound
-
-
-def test_the_format_takes_tools_and_goals() -> None:
-    step = PLAN_FORMAT["json_schema"]["schema"]["properties"]["steps"]["items"]
-    assert {"tool", "agent", "goal"} & set(step["required"]) == set()
-    assert step["properties"]["goal"] == {"type": ["string", "null"]}
-    assert '"goal"' in PLAN
-    assert "`final` to false" in PLAN
 
 
 async def test_usage_has_a_price(make: Make, word: str) -> None:

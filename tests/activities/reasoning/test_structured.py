@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from activities.reasoning.model import LanguageModel
-from activities.reasoning.prompts import PLAN_FORMAT
 from activities.reasoning.settings import ReasoningSettings, Structured
-from activities.reasoning.structured import json_in, strict
+from activities.reasoning.structured import json_in
 from activities.reasoning.tools import ReasoningTools
 from retinue.errors import MalformedAnswer, ServiceRefused
-from retinue.plan import parse
 from retinue.testing import Answer, plan_answer
 from tests.activities.reasoning.conftest import fixed_manifests, planning, store_at
 from tests.activities.reasoning.endpoints import Endpoints, many_models
@@ -157,32 +155,6 @@ async def test_two_objects_go_back_to_the_model_with_the_reason(endpoints: Endpo
     endpoints.says("m", Answer(f"{GOOD.text}\n{GOOD.text}"))
     result = await tools(structured="prompt").plan(planning("hi"))
     assert (result.plan, bool(result.refused.problems)) == (None, True)
-
-
-def objects(schema: Any) -> list[dict[str, Any]]:
-    """All schemas of objects inside a schema."""
-    inner = list(schema.values()) if isinstance(schema, dict) else schema if isinstance(schema, list) else []
-    own = [schema] if isinstance(schema, dict) and schema.get("type") == "object" else []
-    return own + [found for value in inner for found in objects(value)]
-
-
-def test_the_strict_schema_is_what_strict_mode_takes() -> None:
-    """Every object names all its fields as required and takes no others; a plan written by it can be read."""
-    found = objects(strict(PLAN_FORMAT["json_schema"]["schema"]))
-    assert len(found) == 2
-    assert [sorted(schema["required"]) == sorted(schema["properties"]) for schema in found] == [True, True]
-    assert [schema["additionalProperties"] for schema in found] == [False, False]
-    step: dict[str, Any] = {
-        "id": "s1",
-        "tool": "t.t",
-        "agent": None,
-        "goal": None,
-        "args": '{"x": 1}',
-        "depends_on": [],
-        "why": "",
-    }
-    plan = parse(json.dumps({"steps": [step], "question": None, "reply": None, "final": True}))
-    assert plan.steps[0].args == {"x": 1}
 
 
 def test_each_form_asks_less_than_the_one_before() -> None:
