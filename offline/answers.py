@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from offline.extract import extract
 from offline.loop import continue_loop
 from offline.planner.conversation import Answer, Said, Setting, answer
-from offline.planner.other_phrases import ABILITIES, REAL_MODEL
+from offline.planner.other_steps import ABILITIES, REAL_MODEL
 from offline.protocol import BadRequest, ChatRequest, Completion, Message
 from offline.signatures import Tools, tools_in
 from offline.wording.compose import compose

@@ -1,6 +1,6 @@
-"""Converts an English sentence to a plan, by a grammar that reads all of it or none of it.
+"""Converts a request to a plan: first what it is about, then its values, then what is missing.
 
-`conversation.answer` is the entry point. From the text to the plan: `tokens` cuts, `dates` and `when` read times, `patterns`
-matches the phrases of `calendar_phrases`, `mail_phrases`, `weather_phrases`, `people_phrases`, `task_phrases` and
-`other_phrases`, `clauses` joins them, `draft` collects the steps. Nothing here knows HTTP.
+`conversation.answer` is the entry point. From the text to the plan: `tokens` cuts, `clauses` splits, `intents` says of each
+clause what it is about, `readings` and `letters` read its values (`dates` and `when` the times), the `*_steps` make steps of
+them or ask, and `draft` collects the steps. Nothing here knows HTTP.
 """

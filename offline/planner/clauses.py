@@ -1,61 +1,30 @@
-"""Splits a request into clauses; each is read as a whole, and an unread one rejects the request."""
+"""Splits a request into clauses and says of each what it is about; an unread one rejects the whole request."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from offline.planner import (
-    calendar_phrases,
-    mail_phrases,
-    meeting_phrases,
-    other_phrases,
-    people_phrases,
-    task_phrases,
-    weather_phrases,
-)
-from offline.planner.mail_content import Content, back_slot
+from offline.planner.intents import NONE, READS, fitting, opening
+from offline.planner.mail_content import Content
+from offline.planner.match import Match
 from offline.planner.outcomes import Ask, Doubt, Unread
-from offline.planner.patterns import Match, Matcher, Reader
-from offline.planner.rules import Rule
+from offline.planner.readings import READINGS, Build, special
 from offline.planner.scan import Scan, phrases
-from offline.planner.slots import READERS
+from offline.planner.tokens import Kind
 
-RULES: tuple[Rule, ...] = (
-    *task_phrases.RULES,
-    *other_phrases.RULES,
-    *weather_phrases.RULES,
-    *meeting_phrases.RULES,
-    *mail_phrases.RULES,
-    *people_phrases.RULES,
-    *calendar_phrases.RULES,
-)
-_CONNECTORS = (
-    ",",
-    ";",
-    ".",
-    "!",
-    "?",
-    "and",
-    "then",
-    "also",
-    "afterwards",
-    "after that",
-    "plus",
-    "finally",
-    "next",
-    "&",
-)
+_CONNECTORS = phrases(",|;|.|!|?|and|then|also|afterwards|after that|plus|finally|next|&")
 _STARTERS = phrases(
-    "what|what's|whats|how|how's|when|when's|which|will|is|does|do i|am i|are there|can i|could i|who|"
+    "what|what's|whats|how|how's|when|when's|which|will|is|does|do|did|am i|are there|can i|could i|who|"
     "have i|where|weather|forecast|the weather|the forecast|my events|my agenda|my calendar|my schedule|"
-    "my free|anything|any|did i|should i|schedule|book|plan|arrange|organise|organize|set up|set a|"
+    "my free|anything|any|should i|schedule|book|plan|arrange|organise|organize|set up|set a|"
     "set the|create|make|add|put|enter|block|reserve|new event|show|list|give me|tell|check|find|look|"
     "search|suggest|get|see|read|open|fetch|move|reschedule|shift|push|postpone|delay|change|rename|"
     "retitle|bring forward|pencil in|delete|cancel|remove|drop|trash|scrap|call off|archive|email|e-mail|"
     "mail|send|confirm|message|write|draft|prepare|forward|compose|let|inform|reply|respond|answer|remind me|"
-    "complete|mark|finish|tick off|check off|reopen|don't remind me|do not remind me|close|save|i need|i want|use|take|help|new contact|summarise|summarize|"
-    "please|could you|can you|would you|invite|order|buy|call|pay|play|turn|translate|transfer"
+    "complete|mark|finish|tick off|check off|reopen|don't remind me|do not remind me|close|save|i need|i want|use|take|"
+    "help|new contact|summarise|summarize|please|could you|can you|would you|invite|order|buy|call|pay|play|turn|"
+    "translate|transfer"
 )
 _POLITE = phrases(
     "please|could you please|could you|can you please|can you|would you please|would you|will you|"
@@ -64,26 +33,55 @@ _POLITE = phrases(
     "yes|thanks|thank you|.|;|:|i need you to"
 )
 _POLITE_ENDS = phrases(
-    "please|thanks|thank you|thanks a lot|thank you so much|cheers|for me|many thanks|too|as well|,|.|!|?|;|afterwards|thank you very much|"
-    "right away|again please|and|then"
+    "please|thanks|thank you|thanks a lot|thank you so much|cheers|for me|many thanks|too|as well|,|.|!|?|;|afterwards|"
+    "thank you very much|right away|again please|and|then"
 )
-_ALL_READERS: dict[str, Reader] = {
-    **READERS,
-    **mail_phrases.MAIL_READERS,
-    "back": back_slot,
-}
+_CONDITIONS = ("if", "unless", "except")
+_WONDERS = frozenset(
+    phrases("please|can|could|would|you|check|see|tell|me|know|ask|let|look|i|want|to|find|out|want|need|and")
+)
+_KEPT_IN_MIND = ("let", "forget", "remind", "need", "want", "have")
+_ABBREVIATED = (
+    "st",
+    "mt",
+    "ft",
+    "dr",
+    "mr",
+    "mrs",
+    "ms",
+    "jan",
+    "feb",
+    "aug",
+    "sep",
+    "sept",
+    "oct",
+    "nov",
+    "dec",
+    "no",
+)
+_ASKED_ABOUT = dict.fromkeys(("delete", "cancel", "remove"), "calendar.delete_event")
+_ASKED_ABOUT |= dict.fromkeys(("book", "reserve"), "calendar.create_event")
+"""What is asked about rather than refused, where the words name nothing that is known."""
+SPECIAL = "special"
+_LETTERS = ("email.send", "email.draft")
+_SURE, _SURE_TO_READ, _SURE_OF_NOTHING = 0.5, 0.35, 0.6
 
 
 @dataclass(frozen=True)
 class Clause:
-    """A parsed clause: its match and its rule."""
+    """A parsed clause: its intent, its values, and what makes steps of them."""
 
+    intent: str
     match: Match
-    rule: Rule
+    build: Build
 
 
-def read_clauses(scan: Scan) -> list[Clause]:
+def read_clauses(scan: Scan, known: Mapping[int, str]) -> list[Clause]:
     """Read all of a request.
+
+    Args:
+        scan: The request.
+        known: Intents that are settled already, by where their clauses begin in the text.
 
     Raises:
         Unread: Some part of it is not understood.
@@ -92,7 +90,7 @@ def read_clauses(scan: Scan) -> list[Clause]:
     clauses: list[Clause] = []
     found = list(spans(scan))
     for start, end in [span for span in found if len(found) == 1 or not _greets(scan, *span)]:
-        clauses.append(_read(scan, start, end))
+        clauses.append(_read(scan, start, end, known.get(scan.begin(start))))
         if len(clauses) > 1:
             _check_ending(scan, clauses[-2], start)
     if not clauses:
@@ -137,10 +135,11 @@ def _connectors(scan: Scan, at: int) -> int | None:
 
 def _begins_clause(scan: Scan, at: int, after: int) -> bool:
     """Within a sentence a word in capitals is a name (`Ana and Mark`), not the beginning of a clause."""
-    new_sentence = scan.low(at) in (".", "!", "?", ";") and not (
-        scan.low(at) == "." and scan.low(at - 1) in ("st", "mt")
-    )
-    return scan.phrase(after, *_STARTERS) is not None and (new_sentence or not scan.tokens[after].capital)
+    return scan.phrase(after, *_STARTERS) is not None and (_ends_sentence(scan, at) or not scan.tokens[after].capital)
+
+
+def _ends_sentence(scan: Scan, at: int) -> bool:
+    return scan.low(at) in ("!", "?", ";") or (scan.low(at) == "." and scan.low(at - 1) not in _ABBREVIATED)
 
 
 def _without_manners(scan: Scan, start: int, end: int) -> tuple[int, int]:
@@ -165,43 +164,68 @@ def _ends_with(scan: Scan, start: int, end: int, words: str) -> bool:
     return end - size > start and scan.phrase(end - size, words) == end
 
 
-def _read(scan: Scan, start: int, end: int) -> Clause:
+def _read(scan: Scan, start: int, end: int, known: str | None) -> Clause:
+    """A clause by what it is most likely about; all of it must belong to that."""
     inside = scan.until(end)
-    matcher = Matcher(inside, _ALL_READERS, furthest=start)
-    found = _first(matcher, start, end)
-    if found is None:
-        raise Unread(_unread_piece(inside, start, end))
-    return found
+    if build := special(inside, start, end):
+        return Clause(SPECIAL, Match(inside, start, end), build)
+    intent = known or _intent(inside.typed(start, end))
+    if intent not in _LETTERS and (rest := _foreign(inside, start, end, intent)):
+        raise Unread(inside.typed(rest, end))
+    build, values = READINGS[intent](inside, start, end)
+    return Clause(intent, Match(inside, start, end, tuple(values)), build)
 
 
-def _first(matcher: Matcher, start: int, end: int) -> Clause | None:
-    for rule in RULES:
-        for pattern in rule.patterns:
-            match = next(iter(matcher.matches(pattern, start, end)), None)
-            if match is not None:
-                return Clause(match, rule)
+def _intent(text: str) -> str:
+    ranked = fitting(text)
+    best = ranked[0]
+    if best.intent == NONE and (instead := _ASKED_ABOUT.get(opening(text)[0])):
+        return instead
+    if best.intent not in READINGS or best.sure < (_SURE_TO_READ if READS.fullmatch(best.intent) else _SURE):
+        raise Unread(text, nearest=tuple(guess.intent for guess in ranked if guess.intent in READINGS)[:2])
+    return best.intent
+
+
+def _foreign(scan: Scan, start: int, end: int, intent: str) -> int | None:
+    """Where a piece begins that is no part of the clause: a condition, another sentence, another subject."""
+    if not READS.fullmatch(intent) and (refused := _forbids(scan, start, end)) is not None:
+        return refused
+    for at in range(start + 1, end - 1):
+        if scan.low(at) in _CONDITIONS and any(scan.low(place) not in _WONDERS for place in range(start, at)):
+            return at
+        if _ends_sentence(scan, at):
+            return at + 1
+        if scan.low(at) in ("and", ",", "then", "or") and end - at > 2 and _is_another(scan, at + 1, end, intent):
+            return at + 1
+    return start if scan.low(start) in _CONDITIONS else None
+
+
+def _forbids(scan: Scan, start: int, end: int) -> int | None:
+    """Where a clause says that something shall not be done."""
+    for at in range(start, end):
+        after = scan.phrase(at, "don't", "dont", "do not", "never")
+        if after and scan.low(after) not in _KEPT_IN_MIND:
+            return at
     return None
 
 
-def _unread_piece(scan: Scan, start: int, end: int) -> str:
-    """Return the part after the longest prefix that is a clause, otherwise the whole clause."""
-    for stop in range(end - 1, start, -1):
-        if _connectors(scan, stop) and _first(Matcher(scan.until(stop), _ALL_READERS), start, stop):
-            return scan.typed(_connectors(scan, stop) or stop, end)
-    return scan.typed(start, end)
+def _is_another(scan: Scan, at: int, end: int, intent: str) -> bool:
+    words = [place for place in range(at, end) if scan.kind(place) is Kind.WORD]
+    if len(words) < 2 or words[0] != at or scan.tokens[at].capital:
+        return False
+    best = fitting(scan.typed(at, end))[0]
+    return best.intent == NONE and best.intent != intent and best.sure >= _SURE_OF_NOTHING
 
 
 def _check_ending(scan: Scan, before: Clause, start: int) -> None:
     """Free text without quotes has no clear end, so a clause behind it could be part of it."""
     content = before.match.get("content", Content)
-    open_text = before.match.get("rest", str) or (content.body if content and content.open_body is not None else "")
+    body = content.body if content and content.open_body is not None else ""
     connector = scan.typed(before.match.end, start)
-    if open_text and before.rule.open_ended and not connector.startswith(";"):
+    if body and not connector.startswith(";"):
         first = scan.begin(before.match.end)
-        rest = scan.text[first:].strip()
-        piece = re.sub(r"^[\s,.!?]+", "", rest)
+        piece = re.sub(r"^[\s,.!?]+", "", scan.text[first:].strip())
         question = f'Does "{_short(piece)}" belong in the mail\'s text, or is it a request of its own?'
-        body = open_text
         at = scan.text.rfind(body, 0, first)
         inside = f'"{body}{scan.text[at + len(body) :].rstrip()}"'
         apart = f'"{body}"; {piece}'

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from offline.planner.clauses import read_clauses
 from offline.planner.draft import Draft, Json, Step
-from offline.planner.other_phrases import ABILITIES, REAL_MODEL
+from offline.planner.intents import nearest
+from offline.planner.other_steps import ABILITIES, REAL_MODEL
 from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
 from offline.planner.scan import Scan
 from offline.planner.tokens import MAX_TOKENS
@@ -81,14 +83,14 @@ def _thread(conversation: Sequence[Said]) -> tuple[str, list[str]]:
     return turns[-1].text, answers
 
 
-def _try(text: str, setting: Setting) -> Answer:
+def _try(text: str, setting: Setting, known: Mapping[int, str] = MappingProxyType({})) -> Answer:
     scan = Scan.of(text, setting.now, setting.zone)
     if scan.size > MAX_TOKENS:
         return Answer(reply=f"I can't read a request this long: at most {MAX_TOKENS} words and marks. {REAL_MODEL}")
     if not scan.size:
         return Answer(reply=f"I found no request in that. {ABILITIES}")
     try:
-        return Answer(steps=tuple(_steps(scan, setting)))
+        return Answer(steps=tuple(_steps(scan, setting, known)))
     except Ask as ask:
         return Answer(question=ask.doubt.question, ask=ask)
     except Unread as unread:
@@ -97,15 +99,17 @@ def _try(text: str, setting: Setting) -> Answer:
         return Answer(reply=str(refusal))
 
 
-def _steps(scan: Scan, setting: Setting) -> list[Step]:
+def _steps(scan: Scan, setting: Setting, known: Mapping[int, str]) -> list[Step]:
     draft = Draft(setting.schemas)
     asked: Ask | None = None
-    for clause in read_clauses(scan):
+    clauses = read_clauses(scan, known)
+    for clause in clauses:
         try:
-            clause.rule.build(clause.match, draft)
+            clause.build(clause.match, draft)
         except Ask as ask:
             # A later clause may be refused outright: then a question now would lead nowhere.
             asked = asked or ask
+            asked.known = {scan.begin(clause.match.start): clause.intent for clause in clauses}
     if asked:
         raise asked
     if len(draft.steps) > MAX_STEPS:
@@ -116,8 +120,9 @@ def _steps(scan: Scan, setting: Setting) -> list[Step]:
 
 
 def _not_understood(unread: Unread) -> str:
-    piece = unread.piece if len(unread.piece) <= 200 else unread.piece[:197] + "..."
-    return f'I could not read "{piece}", so I did nothing. {ABILITIES} {REAL_MODEL}'
+    piece = unread.piece if len(unread.piece) <= 60 else unread.piece[:57] + "..."
+    offers = " or ".join(f'"{text}"' for text in nearest(unread.nearest))
+    return f'I did not understand "{piece}", so I did nothing. I can do this: {offers}.'
 
 
 def _worked_in(text: str, result: Answer, given: str, setting: Setting) -> tuple[str, Answer]:
@@ -128,7 +133,8 @@ def _worked_in(text: str, result: Answer, given: str, setting: Setting) -> tuple
     """
     if result.ask is None:
         return given, _try(given, setting)
-    tries = [(joined, _try(joined, setting)) for joined in _joinings(text, result.ask, given)]
+    known = {} if result.ask.doubt.closed else result.ask.known
+    tries = [(joined, _try(joined, setting, known)) for joined in _joinings(text, result.ask, given)]
     alone = _try(given, setting)
     for joined, outcome in tries:
         if outcome.steps:

@@ -1,10 +1,9 @@
 """Parses the content of a mail: subject, text, and whether it includes results of other steps."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from offline.planner.people import Person, people
 from offline.planner.scan import Scan, phrases
-from offline.planner.slots import READERS, Person
 from offline.planner.tokens import Kind
 
 _SUBJECT = phrases("with the subject|with subject|with a subject|with the subject line|subject|the subject")
@@ -83,21 +82,15 @@ def read_back(scan: Scan, at: int, end: int) -> tuple[Back, int] | None:
     return Back(kind, scan.typed(at, stop)), stop
 
 
-def back_slot(scan: Scan, at: int, end: int) -> Iterable[tuple[int, object]]:
-    """A back reference as a slot."""
-    if found := read_back(scan, at, end):
-        yield found[1], found[0]
-
-
-def content_slot(scan: Scan, at: int, end: int) -> Iterable[tuple[int, object]]:
-    """The whole content of a mail, to the end of the clause; nothing where some of it is not understood."""
+def content_slot(scan: Scan, at: int, end: int) -> Content | None:
+    """The whole content of a mail, to the end of the clause; None where some of it is not understood."""
     inside, content = scan.until(end), Content()
     while at < end:
         stop = _part(inside, at, content)
         if stop is None or stop <= at:
-            return
+            return None
         at = stop
-    yield end, content
+    return content
 
 
 def _part(scan: Scan, at: int, content: Content) -> int | None:
@@ -141,21 +134,17 @@ def _begins_part(scan: Scan, at: int) -> bool:
 
 def _copy(scan: Scan, at: int, content: Content) -> int | None:
     start = scan.phrase(at, *_CC)
-    for stop, people in READERS["people"](scan, start, scan.size) if start else ():
-        if isinstance(people, tuple):
-            content.cc = people
-            return stop
-    return None
+    found, stop = people(scan, start, scan.size) if start else ((), at)
+    content.cc = found or content.cc
+    return stop if found else None
 
 
 def _recipients(scan: Scan, at: int, content: Content) -> int | None:
     """Recipients that come late, as in `send an email saying "Hi" to Ana`."""
     start = scan.phrase(at, "to") if not content.to else None
-    for stop, people in READERS["people"](scan, start, scan.size) if start else ():
-        if isinstance(people, tuple):
-            content.to = people
-            return stop
-    return None
+    found, stop = people(scan, start, scan.size) if start else ((), at)
+    content.to = found or content.to
+    return stop if found else None
 
 
 def _results(scan: Scan, at: int, content: Content) -> int | None:

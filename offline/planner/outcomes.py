@@ -28,12 +28,14 @@ class Ask(Exception):
     Attributes:
         doubt: The question, and the stretch of text that the answer replaces (empty where something is missing).
         template: The text for an answer, which replaces `{}`.
+        known: The intents of the request's clauses, by where they begin in the text: an answer does not change them.
     """
 
     def __init__(self, doubt: Doubt, *, template: str = "{}") -> None:
         super().__init__(doubt.question)
         self.doubt = doubt
         self.template = template
+        self.known: dict[int, str] = {}
 
 
 class Refuse(Exception):
@@ -45,9 +47,10 @@ class Unread(Refuse):
 
     Attributes:
         piece: The part, as typed.
+        nearest: The intents that it could be, the likeliest first.
     """
 
-    def __init__(self, piece: str, hint: str = "") -> None:
+    def __init__(self, piece: str, nearest: tuple[str, ...] = ()) -> None:
         super().__init__(piece)
         self.piece = piece
-        self.hint = hint
+        self.nearest = nearest

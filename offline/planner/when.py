@@ -109,6 +109,15 @@ class When:
         changes: dict[str, Any] = {slot: value}
         return replace(self, **changes)
 
+    def today(self) -> "When":
+        """The same, on the person's day."""
+        return replace(self, days=Days(self.scan.today, self.scan.today, self.place, self.place))
+
+    def coming(self, length: int) -> "When":
+        """The same, on so many days from the person's day on."""
+        last = self.scan.today + timedelta(days=length - 1)
+        return replace(self, days=Days(self.scan.today, last, self.place, self.place))
+
     def sure(self) -> "When":
         """The same, or the first question about it.
 

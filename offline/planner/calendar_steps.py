@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 from offline.planner.dates import day_start
 from offline.planner.draft import Draft, Gives, Json, reference
 from offline.planner.events import KINDS, Event, search_words
+from offline.planner.match import Match
 from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
-from offline.planner.patterns import Match
-from offline.planner.rules import Rule
-from offline.planner.weather_phrases import span_name
+from offline.planner.weather_steps import span_name
 from offline.planner.when import When, free_windows, later, local, occasion, one_day, window
 
 SEARCH_DAYS = 90
@@ -29,15 +28,8 @@ _BOOKED = {
     "bus",
     "car",
 }
+_RESERVES = ("book", "reserve")
 _BOOKED |= {"ride", "seat", "seats", "desk", "court", "restaurant", "hostel", "apartment", "ferry", "cruise", "tour"}
-_CALENDAR = "(calendar|agenda|schedule|diary)"
-_EVENTS = "(events|appointments|meetings|entries)"
-_ANY = "(anything|something|events|any events|meetings|any meetings|appointments|any appointments|a meeting|an appointment)"
-_LENGTH = "(hour|half hour|slot|time slot|time|slots|times|hours|gap|window|period)"
-_SHOW = "(show|list|give|tell|read|check|what are|what is|what's|see|look at) [me] [all] [of]"
-_FIND = "(find|look for|search for|suggest|show|list|is there|are there|do i have|give me|get) [me]"
-EVENTS_NOUN = f"(my|the) [upcoming] ({_EVENTS}|{_CALENDAR}) [for|on] [<when>]"
-FREE_NOUN = "my free (times|time|slots|hours) [<when>]"
 
 
 def _iso(moment: datetime) -> str:
@@ -77,18 +69,21 @@ def create(match: Match, draft: Draft) -> None:
 
 def _check_list(event: Event, match: Match) -> None:
     """`Add milk to my list` puts something elsewhere than into the calendar."""
-    verb = match.scan.low(match.start)
+    verbs = {match.scan.low(at) for at in range(match.start, min(match.start + 4, match.end))}
     elsewhere = {"to", "into", "onto", *_NO_EVENT} & set(event.title.casefold().split())
-    if verb in ("add", "put", "enter", "create", "save") and elsewhere and not event.quoted:
+    if {"add", "put", "enter", "create", "save"} & verbs and elsewhere and not event.quoted:
         raise Unread(match.words)
 
 
 def _check_booking(event: Event, match: Match) -> None:
     """`Book a taxi` asks for a taxi, which an event in the calendar is not."""
     thing = not event.quoted and bool(_BOOKED & set(event.title.casefold().split()))
-    if match.scan.low(match.start) not in ("book", "reserve") or (_names_an_event(event) and not thing):
+    verb = next(
+        (at for at in range(match.start, min(match.start + 4, match.end)) if match.scan.low(at) in _RESERVES), None
+    )
+    if verb is None or (_names_an_event(event) and not thing):
         return
-    rest = match.scan.typed(match.start + 1, match.end)
+    rest = match.scan.typed(match.scan.skip(verb + 1, "me", "us"), match.end)
     question = (
         f'I cannot book or reserve anything outside your calendar. Shall I only put "{event.title}" into your calendar?'
     )
@@ -114,15 +109,20 @@ def agenda(match: Match, draft: Draft) -> None:
     draft.note(step, Gives.EVENTS, f"my events, {_span(start, end)}")
 
 
+def look(match: Match, draft: Draft) -> None:
+    """Plan a list of events, of those that hold some words where words are named."""
+    words = match.get("words", str)
+    if not words:
+        agenda(match, draft)
+        return
+    draft.require("calendar.list_events")
+    start, end = _search_window(match.when) if match.when.empty else window(match.when)[:2]
+    args = {"start": _iso(start), "end": _iso(end), "query": words[:200]}
+    draft.note(draft.add("calendar.list_events", args, f"the events that match {words}"), Gives.EVENTS, words)
+
+
 def _span(start: datetime, end: datetime) -> str:
     return span_name(start.date(), (end - timedelta(microseconds=1)).date())
-
-
-def when_is(match: Match, draft: Draft) -> None:
-    """Plan a search for one event by its title."""
-    event = _checked(match.need("event_rest", Event))
-    step = _search(event, match, draft)
-    draft.note(step, Gives.EVENTS, event.title)
 
 
 def _search(event: Event, match: Match, draft: Draft, *, instead: When | None = None) -> str:
@@ -187,10 +187,7 @@ def _search_window(when: When) -> tuple[datetime, datetime]:
 
 def delete(match: Match, draft: Draft) -> None:
     """Plan the deletion of one event that is named by its title, its time, or both."""
-    event = _checked(match.need("event_rest", Event))
-    if event.title.casefold() in ("it", "that", "that event"):
-        delete_known(match, draft)
-        return
+    event = _checked(match.get("event_rest", Event) or Event(match.when))
     _check_kind(event, match, draft)
     found = _search(event, match, draft)
     args = {"event_id": reference(found, "/match/event_id")}
@@ -222,7 +219,7 @@ def delete_known(match: Match, draft: Draft) -> None:
 def move(match: Match, draft: Draft) -> None:
     """Plan another time for an event. Without an end it keeps its length."""
     draft.require("calendar.update_event")
-    event = _checked(match.need("event", Event))
+    event = _checked(match.get("event", Event) or Event(match.when))
     target = match.when
     if target.days is None and target.instant is None and event.when.days is not None:
         target = target.merged(When(match.scan, days=event.when.days))
@@ -245,10 +242,11 @@ def move_open(match: Match, draft: Draft) -> None:
     raise Ask(Doubt("Which event do you mean?", match.ending, match.ending), template=' called "{}"')
 
 
-def refuse_shift(match: Match, draft: Draft) -> None:
-    """A move by a length would need the event's time before it is looked up."""
-    del match, draft
-    raise Refuse("I can't move an event by a length of time; name the new day and time.")
+def ask_target(match: Match, draft: Draft) -> None:
+    """A move by a length would need the event's time before it is looked up: ask for the new time."""
+    del draft
+    question = "I can't move an event by a length of time. To which day and time?"
+    raise Ask(Doubt(question, match.ending, match.ending), template=" to {}")
 
 
 def rename(match: Match, draft: Draft) -> None:
@@ -262,8 +260,8 @@ def relocate(match: Match, draft: Draft) -> None:
 
 
 def _change(match: Match, draft: Draft, field: str, why: str) -> None:
-    event = _checked(match.need("event", Event))
-    value = match.need("words", str)
+    event = _checked(match.get("event", Event) or Event(match.when))
+    value = match.get("words", str) or ""
     found = _search(event, match, draft)
     args = {"event_id": reference(found, "/match/event_id"), field: value[0].upper() + value[1:] if value else value}
     draft.note(draft.add("calendar.update_event", args, why), Gives.EVENT, event.title)
@@ -295,11 +293,6 @@ def _minutes(match: Match, when: When) -> tuple[int, str]:
         )
     named = when.minutes or "hour" in words
     return minutes, "" if named else "; no length was given, so one hour"
-
-
-def am_free(match: Match, draft: Draft) -> None:
-    """`Am I free on Friday at 3pm?` asks about that very time."""
-    _find_free(match, draft)
 
 
 def book_free(match: Match, draft: Draft) -> None:
@@ -342,88 +335,3 @@ def _title(match: Match) -> str:
     if not event.title:
         raise Ask(Doubt("What is the event called?", match.ending, match.ending), template=" as {}")
     return event.title if event.quoted else event.title[0].upper() + event.title[1:]
-
-
-_FREE_THING = f"free <when>|(free|available|open) [<when>] {_LENGTH}|<when> [of] [free time]|free time"
-_FIRST = f"(the|a|an|my) [first|next|earliest] (free|available|open) [<when>] {_LENGTH} [<when>]"
-RULES = (
-    Rule(
-        (
-            f"(book|reserve|schedule|take|block|use) {_FIRST} (as|for) [<event_rest>]",
-            f"(book|reserve|schedule|take|block|use) {_FIRST}",
-        ),
-        book_free,
-    ),
-    Rule(
-        (
-            (
-                "(book|reserve|schedule|use|take|block) (it|that|the first|the first one|the first slot|the first free slot|"
-                "the earliest|the earliest one|the earliest slot|one|that slot|that time)"
-            ),
-            (
-                "(book|reserve|schedule|use|take|block) (it|that|the first|the first one|the first slot|the first free slot|"
-                "the earliest|the earliest one|the earliest slot|one|that slot|that time) (as|for) <event_rest>"
-            ),
-        ),
-        book_found,
-    ),
-    Rule(
-        (
-            f"{_FIND} [some|any|a|an|the|all] [first|next] ({_FREE_THING}) [<when>] [in my calendar|on my calendar]",
-            f"{_FIND} [some|any|a|an|the] <when> (slot|gap|window|of free time|free time|free) [<when>]",
-            f"(what|which) (free|available|open) {_LENGTH} (do i have|are there|is there) [<when>]",
-            "when (am i|will i be|do i have) (free|available|free time|time) [<when>]",
-            "(when|what times) (could|can) i (meet|fit in a meeting) [<when>]",
-            f"{FREE_NOUN}",
-            f"{_SHOW} {FREE_NOUN}",
-        ),
-        free,
-    ),
-    Rule(("(am i|will i be) (free|available) [<when>]", "do i have (time|free time) [<when>]"), am_free),
-    Rule(
-        (
-            f"{_SHOW} {EVENTS_NOUN}",
-            f"[{_SHOW}] [the] <when> ({_EVENTS}|{_CALENDAR})",
-            EVENTS_NOUN,
-            f"(what is|what's|whats|is there {_ANY}|anything) (on|in) (my|the) {_CALENDAR} [for|on] [<when>]",
-            f"(what does|how does) my ({_CALENDAR}|day|week) look [like] [for|on] [<when>]",
-            (
-                f"(what|which) {_EVENTS} (do i have|have i got|are there|are planned|are on my calendar|are in my calendar) "
-                "[<when>]"
-            ),
-            f"(do i have|have i got|is there) {_ANY} [on my calendar|in my calendar|planned|scheduled] [<when>]",
-            "what (do i have|have i got|am i doing|is planned|is scheduled) [planned|scheduled|on] [<when>]",
-            "(what is|what's|whats) (on|planned|happening|up) <when>",
-            "(am i|will i be) busy <when>",
-        ),
-        agenda,
-    ),
-    Rule(("(when is|when's|what time is|at what time is|find|look up) (my|the|our) <event_rest>",), when_is),
-    Rule(
-        (
-            "(rename|retitle) [the event|the appointment|the meeting|my] <event> (to|into|as) <words>",
-            "change the (title|name) of <event> (to|into) <words>",
-        ),
-        rename,
-    ),
-    Rule(("(change|set) the (location|place) of <event> to <words>",), relocate),
-    Rule(
-        (
-            "(move|reschedule|shift|push|postpone|bring forward|delay|change) <event> (to|until|for) <when>",
-            "change the (time|date) of <event> to <when>",
-        ),
-        move,
-    ),
-    Rule(("(move|reschedule|shift|push|postpone|bring forward|delay) <event> by <when>",), refuse_shift),
-    Rule(("(move|reschedule|shift|push|postpone|bring forward|delay) [<event_rest>]",), move_open),
-    Rule(("(delete|cancel|remove|drop|scrap|call off) <event_rest>",), delete),
-    Rule(
-        (
-            (
-                "(schedule|book|plan|arrange|organise|organize|set up|create|make|add|put|enter|block|reserve|new|pencil in|"
-                "schedule in|i have|i've got) [<event_rest>]"
-            ),
-        ),
-        create,
-    ),
-)

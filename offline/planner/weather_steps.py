@@ -1,25 +1,32 @@
 """Phrases about the weather."""
 
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from offline.planner.dates import Days, long_day
 from offline.planner.draft import Draft, Gives
+from offline.planner.match import Match
 from offline.planner.outcomes import Ask, Doubt, Refuse
-from offline.planner.patterns import Match
-from offline.planner.rules import Rule
-from offline.planner.slots import Place
 from offline.planner.when import FORECAST_DAYS, When
 
-_NOUN = "(weather [forecast|report]|forecast|weather conditions|temperature|temperatures)"
-_WHERE = "(in|for|at|near) <places>"
-_GET = "(show|give|get|tell) [me]|check|find out|look up|find|fetch|what is|what's|whats|how is|how's|i need|i want"
-_IS = "(will|is|does|do|can|could)"
-_SKY = (
-    "(rain|snow|storm|thunder|freeze|rainy|sunny|cloudy|windy|cold|warm|hot|dry|wet|raining|snowing|stormy|nice|foggy|"
-    "nice weather|a nice day)"
-)
-_SUN = "(sunrise|sunset|sun rise|sun set|dawn|dusk|sunrise and sunset)"
-FORECAST_NOUN = f"[the] [<when>] {_NOUN} [<when>] {_WHERE} [<when>]"
+_SOON = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A town, as typed; `region_at` is where in its name a comma separates what may be its country or a second town."""
+
+    name: str
+    start: int = 0
+    end: int = 0
+    region_at: int = 0
+
+    def alone(self) -> Doubt:
+        """The question whether `Rome, Paris` is one place or two."""
+        first, second = self.name[: self.region_at].strip(), self.name[self.region_at + 1 :].strip()
+        question = f'Is "{self.name}" one place with its region, or two places?'
+        choices = (("one place", f'"{self.name}"'), ("two places", f"{first} and {second}"))
+        return Doubt(question, self.start, self.end, choices)
 
 
 def forecast(match: Match, draft: Draft) -> None:
@@ -27,16 +34,19 @@ def forecast(match: Match, draft: Draft) -> None:
     draft.require("weather.forecast")
     when = match.when.sure()
     for place in _places(match):
-        if when.empty and "forecast" not in match.words.casefold():
+        if when.empty and "forecast" in match.words.casefold():
+            _days(place, when.coming(_SOON), match, draft)
+        elif when.empty:
             _now(place, draft)
         else:
             _days(place, when, match, draft)
 
 
 def coming(match: Match, draft: Draft) -> None:
-    """Plan the weather of the named days; without a day, ask."""
+    """Plan the weather of the named days; without a day, of today."""
     draft.require("weather.forecast")
     when = match.when.sure()
+    when = when.today() if when.days is None and when.instant is None else when
     for place in _places(match):
         _days(place, when, match, draft)
 
@@ -102,51 +112,3 @@ def _span(when: When, match: Match) -> Days:
         limit = long_day(today + timedelta(days=FORECAST_DAYS))
         raise Refuse(f"I can't look that far ahead: forecasts reach at most {FORECAST_DAYS} days, to {limit}.")
     return days
-
-
-RULES = (
-    Rule(
-        (
-            f"(when is|what time is|when's) [the] {_SUN} [<when>] [{_WHERE}] [<when>]",
-            f"[{_GET}] [the] [time|times] [of] [the] {_SUN} [time|times] [<when>] [{_WHERE}] [<when>]",
-            f"(when|what time) (does|will) the sun (rise|set|come up|go down) [<when>] [{_WHERE}] [<when>]",
-        ),
-        sun,
-    ),
-    Rule(
-        (
-            f"[{_GET}] [the] [<when>] {_NOUN} [going to be|like] [<when>] [{_WHERE}] [<when>]",
-            (
-                f"(what is|what's|whats|how is|how's) [the] weather (like|be|be like|going to be|going to be like) [<when>] "
-                f"[{_WHERE}] [<when>]"
-            ),
-            f"(what|how) (will|is) the weather [be|be like|like|going to be|going to be like] [<when>] [{_WHERE}] [<when>]",
-            f"(what|how) is [the] (weather|forecast) looking [like] [<when>] [{_WHERE}] [<when>]",
-            f"(what does|how does) the (weather|forecast) look [like] [<when>] [{_WHERE}] [<when>]",
-            f"[{_GET}] [the] <when> {_NOUN} [{_WHERE}]",
-        ),
-        forecast,
-    ),
-    Rule(
-        (
-            f"is it [currently|now] {_SKY} [now|right now|currently] {_WHERE} [now|right now|currently]",
-            f"how (hot|cold|warm|windy) is it [now|right now] {_WHERE} [now|right now]",
-            (
-                f"[{_GET}] [the] [current] {_NOUN} [right now|now|currently|like|like now] {_WHERE} [now|right now|currently|"
-                "at the moment]"
-            ),
-        ),
-        now,
-    ),
-    Rule(
-        (
-            f"{_IS} it [going to] [be] {_SKY} [<when>] [{_WHERE}] [<when>]",
-            f"(how) (hot|cold|warm|windy) (will it be|is it going to be) [<when>] [{_WHERE}] [<when>]",
-            (
-                f"(do i need|will i need|should i take|should i bring) (an umbrella|a coat|sunglasses|a jacket) [<when>] "
-                f"[{_WHERE}] [<when>]"
-            ),
-        ),
-        coming,
-    ),
-)

@@ -1,24 +1,15 @@
 """Phrases about mail."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from offline.planner.calendar_phrases import EVENTS_NOUN, FREE_NOUN, agenda, delete_known, free
+from offline.planner.calendar_steps import free, look
 from offline.planner.draft import Draft, Gives, Json, Outcome, reference
-from offline.planner.mail_content import Back, Content, back_slot, content_slot
+from offline.planner.mail_content import Back, Content
+from offline.planner.match import Match
 from offline.planner.outcomes import Ask, Doubt, Refuse
-from offline.planner.patterns import Match, Matcher
-from offline.planner.rules import Rule
-from offline.planner.scan import Scan
-from offline.planner.slots import READERS, Person
-from offline.planner.weather_phrases import FORECAST_NOUN, forecast
+from offline.planner.people import Person
 
-_MAIL = "(email|e-mail|mail|message)"
-_MAILS = "(emails|e-mails|mails|mail|messages|email)"
-_NEWEST = "(newest|latest|last|most recent)"
-_SHOW = "(show|list|find|search|search for|get|give|look for|look up|read|check|see|open) [me] [for]"
-_FOLDER = "in [my|the] (inbox|sent|drafts|archive) [folder|mail]"
-_ABOUT = "(about|with|containing|mentioning|regarding|on|for|that mention)"
 _KINDS = {
     "any": tuple(Gives),
     "forecast": (Gives.FORECAST,),
@@ -39,20 +30,6 @@ class Thing:
     build: Callable[[Match, Draft], None]
 
 
-def _thing(scan: Scan, at: int, end: int) -> Iterable[tuple[int, object]]:
-    """`the weather in Rome tomorrow`, `my events on Friday`, longest first, or words that point back."""
-    matcher = Matcher(scan.until(end), READERS)
-    found: list[tuple[int, object]] = []
-    for pattern, build in ((FORECAST_NOUN, forecast), (EVENTS_NOUN, agenda), (FREE_NOUN, free)):
-        found += [(match.end, Thing(match, build)) for match in matcher.prefixes(pattern, at, end)]
-    found += list(back_slot(scan, at, end))
-    # Words that point back come first at the same length: "my events" may stand for an earlier clause.
-    yield from sorted(found, key=lambda pair: (-pair[0], isinstance(pair[1], Thing)))
-
-
-MAIL_READERS = {"content": content_slot, "thing": _thing}
-
-
 def send(match: Match, draft: Draft) -> None:
     """Plan a mail that is sent."""
     _write(match, draft, "email.send", "sends the mail")
@@ -63,14 +40,9 @@ def save_draft(match: Match, draft: Draft) -> None:
     _write(match, draft, "email.draft", "puts the mail into Drafts")
 
 
-def tell(match: Match, draft: Draft) -> None:
-    """Plan a mail whose text is the rest of the clause."""
-    _write(match, draft, "email.send", "sends the mail")
-
-
 def _write(match: Match, draft: Draft, tool: str, why: str) -> None:
     draft.require(tool)
-    content = match.get("content", Content) or Content(body=match.get("rest", str) or "")
+    content = match.get("content", Content) or Content()
     people = match.get("people", tuple) or content.to
     if not people:
         raise Ask(Doubt("To whom (a name or an address)?", match.ending, match.ending), template=" to {}")
@@ -102,7 +74,7 @@ def _gather(match: Match, content: Content, draft: Draft) -> list[Outcome]:
 
 def _points_back(thing: Thing, draft: Draft, gathered: list[Outcome]) -> bool:
     """`my events` without a day means those of an earlier clause, if there is one."""
-    kinds = {agenda: Gives.EVENTS, free: Gives.SLOTS}
+    kinds = {look: Gives.EVENTS, free: Gives.SLOTS}
     known = draft.last(kinds[thing.build]) if thing.build in kinds and thing.match.when.empty else []
     gathered += known
     return bool(known)
@@ -212,7 +184,7 @@ def read(match: Match, draft: Draft) -> None:
 
 
 def newest(match: Match, draft: Draft) -> str:
-    """Plan to find the newest mail that fits; gives the step."""
+    """Plan to find the newest mail that fits; gives the step. Which mails fit is all that the clause says about it."""
     return draft.add("email.search", {**_wish(match), "limit": 1}, "finds the newest mail that fits")
 
 
@@ -227,34 +199,17 @@ def delete(match: Match, draft: Draft) -> None:
 
 
 def _put_away(match: Match, draft: Draft, tool: str, why: str) -> None:
-    if match.get("back", Back) is None:
-        found = newest(match, draft)
-        draft.add(tool, {"message_id": reference(found, "/messages/0/message_id")}, why)
-        return
-    if tool == "email.delete" and _is_event(draft):
-        delete_known(match, draft)
-        return
-    readers = [outcome.step for outcome in draft.outcomes if outcome.gives is Gives.MAIL]
-    searches = [outcome.step for outcome in draft.outcomes if outcome.gives is Gives.MAILS]
-    if readers:
-        # The mail is read, and mailed on if asked, before it goes away.
-        path, source, after = (
-            "/message_id",
-            readers[-1],
-            [step.id for step in draft.steps if readers[-1] in step.depends_on],
-        )
-        draft.add(tool, {"message_id": reference(source, path)}, why, after)
-        return
-    if searches:
-        raise Refuse("I can archive or delete only one mail at a time; name the newest one, or who wrote it.")
-    raise Refuse('I see no mail before that in this request. Name it, as in "Archive the newest mail from Ana".')
+    found = newest(match, draft)
+    draft.add(tool, {"message_id": reference(found, "/messages/0/message_id")}, why)
 
 
-def _is_event(draft: Draft) -> bool:
-    """Return whether "it" refers to an event, the last result."""
-    kinds = (Gives.MAIL, Gives.MAILS, Gives.EVENT, Gives.EVENTS)
-    known = draft.last(*kinds)
-    return bool(known) and known[-1].gives in kinds[2:]
+def put_away_known(match: Match, draft: Draft, tool: str) -> None:
+    """Plan to archive or delete the mail that an earlier clause read: after it was read, and mailed on if asked."""
+    readers = [outcome.step for outcome in draft.last(Gives.MAIL)]
+    if not readers:
+        refuse_many(match, draft)
+    after = [step.id for step in draft.steps if readers[-1] in step.depends_on]
+    draft.add(tool, {"message_id": reference(readers[-1], "/message_id")}, "puts that mail away", after)
 
 
 def refuse_many(match: Match, draft: Draft) -> None:
@@ -263,111 +218,33 @@ def refuse_many(match: Match, draft: Draft) -> None:
     raise Refuse("I can archive or delete only one mail at a time; name the newest one, or who wrote it.")
 
 
-def refuse_answer(match: Match, draft: Draft) -> None:
-    """An answer needs the writer's address, which a plan cannot take from a mail."""
-    del match, draft
-    raise Refuse(
-        'I can\'t answer or forward a mail by itself. Say to whom to write and what ("Email Ana that ..."), or "Read the '
-        'newest mail and send it to ...".'
-    )
+def reply(match: Match, draft: Draft) -> None:
+    """Plan an answer to the newest mail that fits."""
+    draft.require("email.reply")
+    content = match.get("content", Content) or Content()
+    if not content.body:
+        raise Ask(Doubt("What shall the reply say?", match.ending, match.ending), template=' saying "{}"')
+    args: dict[str, Json] = {
+        "message_id": reference(newest(match, draft), "/messages/0/message_id"),
+        "body": content.body,
+    }
+    if match.get("all", bool):
+        args["all"] = True
+    draft.add("email.reply", args, "answers that mail")
+
+
+def forward(match: Match, draft: Draft) -> None:
+    """Plan to forward the newest mail that fits."""
+    draft.require("email.forward")
+    people = match.get("people", tuple) or ()
+    if not people:
+        raise Ask(Doubt("To whom (a name or an address)?", match.ending, match.ending), template=" to {}")
+    found = newest(match, draft)
+    args = {"message_id": reference(found, "/messages/0/message_id"), "to": _addresses(people, draft)}
+    draft.add("email.forward", args, "forwards that mail")
 
 
 def refuse_dates(match: Match, draft: Draft) -> None:
     """The search knows no dates."""
     del match, draft
     raise Refuse("I can't search mail by date: I can search by words, by sender, unread, and the newest.")
-
-
-_FROM = "[from (<address>|<name>)]"
-_ONE = f"[the|my|that] [{_NEWEST}] [unread] {_MAIL} {_FROM} [{_ABOUT} <words>] [{_FOLDER}]"
-_THE_ONE = (
-    f"(the|my) {_NEWEST} [unread] {_MAIL} {_FROM} [{_ABOUT} <words>]",
-    f"(the|that|my) [{_NEWEST}] [unread] {_MAIL} from (<address>|<name>) [{_ABOUT} <words>]",
-    f"(the|that|my) [{_NEWEST}] [unread] {_MAIL} {_ABOUT} <words>",
-)
-_MANY = f"[all|any|some|the|my] [of] [my|the] [<number>] [new|unread|{_NEWEST}|recent] [unread] {_MAILS}"
-_SEND_MAIL = f"[an|a|another] [short|quick] {_MAIL}"
-RULES = (
-    Rule(
-        (
-            f"(reply|respond|answer) [to] {_ONE} [<content>]",
-            "(reply|respond|answer) [to] <back> [<content>]",
-            "(reply|respond|answer) [to] <people> [<content>]",
-            "forward <back> to <people>",
-            f"forward {_ONE} to <people>",
-            f"(send|email|mail) (the|my) {_NEWEST} [unread] {_MAIL} {_FROM} to <people>",
-        ),
-        refuse_answer,
-    ),
-    Rule((f"[{_SHOW}] {_MANY} {_FROM} <when>", f"(any|do i have any) {_MANY} {_FROM} <when>"), refuse_dates),
-    Rule(tuple(f"(read|open|show|show me|read me) {one}" for one in _THE_ONE), read),
-    Rule((f"(read|open|show|show me|what is|what's) (the|my) {_NEWEST} [unread] {_MAIL}",), read),
-    Rule((*(f"archive {one}" for one in _THE_ONE), "archive <back>", f"archive (the|that|this) {_MAIL}"), archive),
-    Rule(
-        (
-            *(f"(delete|trash|remove) {one}" for one in _THE_ONE),
-            "(delete|trash|remove) <back>",
-        ),
-        delete,
-    ),
-    Rule(
-        (
-            (
-                "(archive|delete|trash|remove) [all|all of] [the|my|those|these] [unread|old|new] (mails|emails|messages) "
-                f"{_FROM} [{_ABOUT} <words>] [{_FOLDER}]"
-            ),
-        ),
-        refuse_many,
-    ),
-    Rule(
-        (
-            f"(do i have|have i got|are there|is there|any|did i get|what are) {_MANY} {_FROM} [{_ABOUT} <words>] [{_FOLDER}]",
-            f"[{_SHOW}] {_MANY} {_FROM} [{_ABOUT} <words>] [{_FOLDER}]",
-            "(check|show|show me|open|list) (my|the) (inbox|mailbox)",
-            "(what is|what's|is there anything|anything) [new] in my (inbox|mailbox)",
-            "(show|list|check|open) [me] my (drafts|sent mail|sent mails|archive)",
-            "search (my|the) (mail|mails|emails|email|inbox|mailbox) for <words>",
-            "(search|look) for <words> in my (mail|mails|emails|email|inbox)",
-            "(find|show me|show|list) (mail|mails|emails|messages) <quoted>",
-        ),
-        search,
-    ),
-    Rule(
-        (
-            f"(draft|prepare) [{_SEND_MAIL}] to <people> [<content>]",
-            f"(write|save|create|make|prepare) a draft [{_MAIL}] (to|for) <people> [<content>]",
-            f"(draft|prepare) {_SEND_MAIL} (to|for) <people> [<content>]",
-            "(draft|prepare) <thing> (to|for) <people> [<content>]",
-            f"(draft|write a draft|prepare) [{_SEND_MAIL}] [<content>]",
-        ),
-        save_draft,
-    ),
-    Rule(
-        (
-            "(send|forward) <thing> [by email|by mail] to <people> [<content>]",
-            "(email|e-mail|mail) <thing> to <people> [<content>]",
-            f"(send|write|compose) {_SEND_MAIL} to <people> [<content>]",
-            f"(send|write) <people> {_SEND_MAIL} [<content>]",
-            "(email|e-mail|mail|message|write|write to) <people> [<content>]",
-            "(send|email|e-mail|mail) <people> <thing> [by email|by mail] [<content>]",
-            "send <people> <content>",
-            "(email|e-mail|mail) <people> with <thing> [<content>]",
-            f"(send|write) <people> {_SEND_MAIL} (with|containing|about) <thing> [<content>]",
-            f"(send|write|compose) {_SEND_MAIL} to <people> (with|containing|about) <thing> [<content>]",
-            f"(send|write|compose) {_SEND_MAIL} (with|containing|about) <thing> to <people> [<content>]",
-            f"(send|write|compose) {_SEND_MAIL} [<content>]",
-            "(send|email|e-mail|mail) <thing> [<content>]",
-        ),
-        send,
-        open_ended=True,
-    ),
-    Rule(
-        (
-            "tell <people> (that|about|:) <rest>",
-            "let <people> know (that|:) <rest>",
-            "inform <people> that <rest>",
-        ),
-        tell,
-        open_ended=True,
-    ),
-)

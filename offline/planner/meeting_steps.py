@@ -1,14 +1,10 @@
 """Phrases about meetings in mails: add them to the calendar, and reply to the sender."""
 
 from offline.planner.draft import Draft, Gives, Json, reference
-from offline.planner.mail_phrases import newest
+from offline.planner.mail_steps import newest
+from offline.planner.match import Match
 from offline.planner.outcomes import Refuse
-from offline.planner.patterns import Match
-from offline.planner.rules import Rule
 
-_MEETING = "(meeting|appointment|event|invitation|date|call)"
-_MAIL = "(email|e-mail|mail|message)"
-_NEWEST = "(newest|latest|last|most recent)"
 _FIELDS: list[Json] = [
     {"name": "title", "kind": "text"},
     {"name": "start", "kind": "moment"},
@@ -58,26 +54,3 @@ def confirm(match: Match, draft: Draft) -> None:
         "in_reply_to": reference(mail, "/message_id"),
     }
     draft.add("email.send", answer, "confirms it to who wrote")
-
-
-_IN_MAIL = f"(from|in|of|out of) (the|my) {_NEWEST} [unread] {_MAIL} [from (<address>|<name>)]"
-_INTO = "(into|in|to|on) (my|the) (calendar|agenda|diary)"
-RULES = (
-    Rule(
-        (
-            f"(put|add|enter|save|copy|take) (the|that) {_MEETING} {_IN_MAIL} {_INTO}",
-            f"(put|add|enter|save|copy) (the|that) {_MEETING} {_INTO} {_IN_MAIL}",
-        ),
-        enter,
-    ),
-    Rule(
-        (
-            "confirm [it|that|this|the meeting] (to|with) (its|the) (sender|writer|author)",
-            "(confirm|answer|reply) to (its|the) (sender|writer|author)",
-            "(tell|let) (its|the) (sender|writer|author) [know]",
-            "send (its|the) (sender|writer|author) a confirmation",
-            "send a confirmation to (its|the) (sender|writer|author)",
-        ),
-        confirm,
-    ),
-)

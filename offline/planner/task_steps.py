@@ -2,16 +2,11 @@
 
 from offline.planner.dates import day_start
 from offline.planner.draft import Draft, Gives, Json, reference
+from offline.planner.match import Match
 from offline.planner.outcomes import Ask, Doubt, Refuse
-from offline.planner.patterns import Match
-from offline.planner.rules import Rule
 from offline.planner.scan import Scan
 from offline.planner.when import When, occasion, one_day, read_when
 
-_TASK = "(task|to-do|todo)"
-_LIST = "(tasks|task list|to-dos|todos|to-do list|todo list|to do list)"
-_SET = "(remind me|set a reminder|set me a reminder|create a reminder|add a reminder)"
-_OF = "(to|about|of|for|that)"
 _VAGUE = {"it", "this", "that", "them", "one", "something"}
 _MANY = {"all", "every", "everything", "both", "each", "tasks", "todos", "to-dos", "reminders"}
 
@@ -144,85 +139,3 @@ def refuse_many(match: Match, draft: Draft) -> None:
     """Whole lists are not changed at once."""
     del match, draft
     raise Refuse("I can change only one task at a time, named by its title.")
-
-
-_CLOSE = "(complete|finish|close|tick off|check off)"
-_CHANGE = "(complete|finish|close|tick off|check off|delete|remove|cancel|clear|drop|reopen)"
-RULES = (
-    Rule(
-        (
-            f"{_SET} <when> {_OF} <words>",
-            f"{_SET} {_OF} <words> <when>",
-            f"{_SET} for <when> {_OF} <words>",
-            f"{_SET} [for] [<when>] [{_OF} <words>]",
-        ),
-        remind,
-    ),
-    Rule(
-        (
-            f"(add|create|make|note) [a|the|an] [new] {_TASK} [to|:|called|named] <words> [by|due|for|until] <when>",
-            f"(add|create|make|note) [a|the|an] [new] {_TASK} [to|:|called|named] <words>",
-            f"(add|create|make|note) [a|the|an] [new] {_TASK}",
-            f"(add|put) <words> (to|on) my {_LIST} [by|due|for|until] <when>",
-            f"(add|put) <words> (to|on) my {_LIST}",
-        ),
-        add_task,
-    ),
-    Rule(
-        (
-            f"(show|list|what are|what is on|what's on|read) [me] [all] [my|the] [open] {_LIST}",
-            "(what|which) tasks (do i have|are open|are there)",
-            "(show|list|what are) [me] [all] [of] my (reminders|tasks and reminders)",
-            f"my [open] {_LIST}",
-        ),
-        show_tasks,
-    ),
-    Rule(
-        (
-            f"(show|list) [me] [all] [my|the] {_LIST} (including|with) [the] (done|completed|finished) [ones|tasks]",
-            f"(show|list) [me] [all] [my|the] (open and done|done and open) {_LIST}",
-        ),
-        show_all,
-    ),
-    Rule(
-        (
-            "(what|which) tasks are due (by|until) <when>",
-            f"(show|list) [me] [all] [my|the] {_LIST} [that are] due (by|until) <when>",
-        ),
-        show_due,
-    ),
-    Rule((f"{_CHANGE} [all|all of|both|every] [my|the|of my] ({_LIST}|{_TASK} list|reminders)",), refuse_many),
-    Rule(
-        (
-            f"mark [the|my] [{_TASK}] <words> as (not done|undone|open|not completed|incomplete)",
-            f"reopen [the|my] [{_TASK}] <words>",
-        ),
-        reopen,
-    ),
-    Rule(
-        (
-            f"{_CLOSE} (the|my) {_TASK} <words>",
-            f"{_CLOSE} (the|my|a) {_TASK}",
-            f"{_CLOSE} <words> (on|from|off) my {_LIST}",
-            f"mark [the|my] [{_TASK}] <words> as (done|complete|completed|finished)",
-            f"mark [the|my] {_TASK} <words> (done|complete|completed|finished)",
-        ),
-        complete,
-    ),
-    Rule(
-        (
-            f"(delete|remove|drop|cancel) (the|my) {_TASK} <words>",
-            f"(delete|remove|drop|cancel) (the|my|a) {_TASK}",
-            f"(delete|remove|drop) <words> from my {_LIST}",
-        ),
-        delete,
-    ),
-    Rule(
-        (
-            f"(cancel|delete|remove|drop) (the|my) reminder {_OF} <words>",
-            "(cancel|delete|remove|drop) (the|my|a) reminder",
-            "(don't|do not) remind me (to|about|of) <words>",
-        ),
-        cancel_reminder,
-    ),
-)
