@@ -140,6 +140,8 @@ def test_people_are_told_how_a_capability_works_here(
 ) -> None:
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
-    notice = activities.load(name).notice()
+    capability = activities.load(name)
+    notice = capability.notice()
     assert says in notice
     assert bool(notice) == bool(says)
+    assert capability.CONTRACT.manifest(notice=notice).notice == notice
