@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
@@ -15,6 +15,7 @@ from retinue.client.models import (
     AssistantSummary,
     Budget,
     Capability,
+    ModelUse,
     Step,
     StepConsent,
     UndoStep,
@@ -95,6 +96,17 @@ def used_words(usage: Usage) -> str:
     return f"{usage.requests} requests to the language model, {tokens}{cost}"
 
 
+def phase_words(phases: Mapping[str, ModelUse]) -> str:
+    """Return what the models were used for, phase by phase: `planning 1 request, 1520 tokens, 2.1 s`."""
+    return "; ".join(f"{name} {_phase(use)}" for name, use in phases.items())
+
+
+def _phase(use: ModelUse) -> str:
+    requests = "1 request" if use.requests == 1 else f"{use.requests} requests"
+    cost = f", cost {use.cost:g}" if use.cost else ""
+    return f"{requests}, {use.input_tokens + use.output_tokens} tokens, {use.seconds:.1f} s{cost}"
+
+
 def indented_id(step: Step) -> str:
     """Return the step's id, indented for an agent's call."""
     return f"  {step.id}" if step.parent else step.id
@@ -162,13 +174,15 @@ def consent_words(consent: StepConsent) -> str:
 
 
 def remarks(view: Assistant) -> Iterator[str]:
-    """Yield further remarks: missing workers, held steps, the budget, notices."""
+    """Yield further remarks: missing workers, held steps, the budget, what models were used for, notices."""
     for waiting in view.waiting_for:
         yield from _missing_worker(view, waiting)
     if any(step.is_held for step in view.steps):
         yield f"Cancel held steps: `bin/retinue cancel {view.id}`."
     if view.budget:
         yield f"Budget: {', '.join(_amounts(view.budget))}."
+    if view.ended and view.usage.phases:
+        yield f"Language model: {phase_words(view.usage.phases)}."
     yield from view.notices
 
 

@@ -189,6 +189,7 @@ def templates() -> Environment:
         "buttons": words.BUTTONS,
         "amount": words.amount,
         "took": words.took,
+        "lasting": words.lasting,
     }
     return environment
 

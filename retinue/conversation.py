@@ -12,6 +12,16 @@ MAX_SUBSTITUTIONS = 20
 """The most sentences about substituted models that one run keeps."""
 
 
+class Phase(StrEnum):
+    """For what a model was asked in a run."""
+
+    PLANNING = "planning"
+    REPLY = "reply"
+    AGENTS = "agents"
+    EXTRACTION = "extraction"
+    COMPOSING = "composing"
+
+
 class Role(StrEnum):
     """The sender of a message."""
 
@@ -41,6 +51,7 @@ class ModelUse(BaseModel):
     estimated_tokens: int = Field(
         0, description="of the tokens, those that the endpoint did not count; estimated as three characters a token"
     )
+    seconds: float = Field(0, description="how long its answers took, failed requests included")
 
     def __add__(self, other: ModelUse) -> ModelUse:
         return ModelUse(
@@ -50,6 +61,7 @@ class ModelUse(BaseModel):
             cached_tokens=self.cached_tokens + other.cached_tokens,
             cost=round(self.cost + other.cost, 6),
             estimated_tokens=self.estimated_tokens + other.estimated_tokens,
+            seconds=round(self.seconds + other.seconds, 3),
         )
 
 
@@ -66,20 +78,23 @@ class Usage(BaseModel):
     estimated_tokens: int = Field(
         0, description="of the tokens, those that the endpoint did not count; estimated as three characters a token"
     )
+    seconds: float = Field(0, description="how long the answers took, failed requests included")
     models: dict[str, ModelUse] = Field(default_factory=dict, description="the same by model")
+    phases: dict[str, ModelUse] = Field(
+        default_factory=dict, description="the same by what was asked: planning, reply, agents, extraction, composing"
+    )
     instead: list[str] = Field(
         default_factory=list, description="why another model than the first choice answered; each sentence once"
     )
 
     @classmethod
-    def of(cls, models: dict[str, ModelUse], instead: list[str] | None = None) -> Usage:
-        """Return the sum over these models."""
+    def of(cls, models: dict[str, ModelUse], instead: list[str] | None = None, phase: Phase | None = None) -> Usage:
+        """Return the sum over these models, in one phase."""
         total = sum(models.values(), ModelUse())
-        return cls(**total.model_dump(), models=models, instead=instead or [])
+        phases = {phase.value: total} if phase and total.requests else {}
+        return cls(**total.model_dump(), models=models, instead=instead or [], phases=phases)
 
     def __add__(self, other: Usage) -> Usage:
-        names = [*self.models, *(name for name in other.models if name not in self.models)]
-        none = ModelUse()
         return Usage(
             requests=self.requests + other.requests,
             input_tokens=self.input_tokens + other.input_tokens,
@@ -87,20 +102,27 @@ class Usage(BaseModel):
             cost=round(self.cost + other.cost, 6),
             cached_tokens=self.cached_tokens + other.cached_tokens,
             estimated_tokens=self.estimated_tokens + other.estimated_tokens,
-            models={name: self.models.get(name, none) + other.models.get(name, none) for name in names},
+            seconds=round(self.seconds + other.seconds, 3),
+            models=_summed(self.models, other.models),
+            phases=_summed(self.phases, other.phases),
             instead=[*self.instead, *(sentence for sentence in other.instead if sentence not in self.instead)][
                 :MAX_SUBSTITUTIONS
             ],
         )
 
     def times(self, count: int) -> Usage:
-        """Return `count` times this usage, without the sums per model."""
+        """Return `count` times this usage, without the sums per model and phase."""
         return Usage(
             requests=self.requests * count,
             input_tokens=self.input_tokens * count,
             output_tokens=self.output_tokens * count,
             cost=round(self.cost * count, 6),
         )
+
+
+def _summed(these: dict[str, ModelUse], others: dict[str, ModelUse]) -> dict[str, ModelUse]:
+    names, none = [*these, *(name for name in others if name not in these)], ModelUse()
+    return {name: these.get(name, none) + others.get(name, none) for name in names}
 
 
 class Transcript(BaseModel):

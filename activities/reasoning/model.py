@@ -197,10 +197,10 @@ class LanguageModel:
                     break
             else:
                 self._failed.pop(spec.identity, None)
-                return answer, Usage.of(course.uses, self._told(spec, course))
+                return answer, course.usage(self._told(spec, course))
         cut = next(((by, failed.text) for by, failed in course.failures if failed.text), None)
         if question.cut and cut:
-            return question.cut(cut[1]), Usage.of(course.uses, self._told(cut[0], course))
+            return question.cut(cut[1]), course.usage(self._told(cut[0], course))
         raise course.error() from None
 
     async def _ask(self, spec: ModelSpec, question: _Question[_Answer], course: _Course, *, later: int) -> _Answer:
@@ -254,11 +254,12 @@ class LanguageModel:
         endpoint = self._endpoint(spec)
         course.tries.count()
         course.sends(spec, endpoint.use_without_answer(messages))
+        began = time.monotonic()
         try:
             heard = self._listener(spec, text)
             completion = await self._answered(endpoint, messages, extra, course, later=later, heard=heard)
             use = endpoint.use(completion, messages)
-            course.used(spec, use)
+            course.used(spec, _timed(use, began))
             if heard and text and text.begun and use.estimated_tokens:
                 self._in_one_piece[spec.identity] = inf  # some services count only then
             return completion
@@ -288,12 +289,13 @@ class LanguageModel:
         heard: Callable[[str], None] | None,
     ) -> ChatCompletion:
         """Return the completion; a request that fails is counted too."""
+        began = time.monotonic()
         try:
             return await endpoint.create(messages, extra, within=course.tries.seconds(later=later), heard=heard)
         except Failure as failure:
             lost = failure.heard is not None
             use = endpoint.use_without_answer(messages, failure.heard or 0) if lost else ModelUse(requests=1)
-            course.used(endpoint.spec, use)
+            course.used(endpoint.spec, _timed(use, began))
             raise
 
     def _listener(self, spec: ModelSpec, text: Writing | None) -> Callable[[str], None] | None:
@@ -355,6 +357,10 @@ class _Course:
         self.uses[spec.label] = self.uses.get(spec.label, ModelUse()) + use
         self._meter.add(spec.label, use)
 
+    def usage(self, told: list[str]) -> Usage:
+        """Return what was used, with sentences about the models that stepped in."""
+        return Usage.of(self.uses, told, self._meter.phase)
+
     def error(self) -> RetinueError:
         """Return the error when no model answered: the transient one that ends soonest, else the first choice's."""
         found = [(spec, failure.error) for spec, failure in self.failures]
@@ -365,6 +371,10 @@ class _Course:
         if self.tries.is_last():
             error.retryable = False
         return error
+
+
+def _timed(use: ModelUse, began: float) -> ModelUse:
+    return use.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
 
 
 def _pause(error: RetinueError) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -24,6 +25,7 @@ from activities.reasoning.contract import (
     Reasoning,
     RefusedPlan,
     ReplyRequest,
+    StepReport,
     TextResult,
 )
 from activities.reasoning.draft import writing
@@ -38,13 +40,14 @@ from activities.reasoning.structured import json_in
 from activities.reasoning.turns import Turns
 from activities.reasoning.used import metered
 from retinue.capability import Manifest
-from retinue.conversation import Message, Transcript
+from retinue.conversation import Message, Phase, Transcript
 from retinue.errors import MalformedAnswer, NotFound
 from retinue.plan import AGENT_RESULT, AGENT_VERB, Round, bind, check, declared, parse
 from retinue.schemas.answers import misfit
 from retinue.temporal.registry import FRESH
 from retinue.times import present
 
+_Step = TypeVar("_Step", Progress, StepReport)
 ReadManifests = Callable[[float], Awaitable[list[Manifest]]]
 _MAX_REFUSED_CHARS = 16_000
 _MESSAGES = 200
@@ -72,11 +75,11 @@ class ReasoningTools(Reasoning):
         """Ask for a plan once. A plan that may not run comes back as `refused`, with the reasons."""
         earlier = await self._earlier(request.transcript, request.messages)
         manifests = await self._manifests(FRESH)
-        progress = [_as_declared(step, manifests) for step in request.progress]
+        progress = [_as_declared(_unmetered(step), manifests) for step in request.progress]
         request = request.model_copy(update={"progress": progress})
         offer = offered(request, manifests)
         messages = prompts.for_plan(request, offer, earlier)
-        with metered() as meter:
+        with metered(Phase.PLANNING) as meter:
             answer, usage = await self._model.complete(
                 messages, answer_format=plan_format(offer.tools, offer.agents), duty=Duty.PLAN, quotes_refusal=True
             )
@@ -87,10 +90,12 @@ class ReasoningTools(Reasoning):
     async def reply(self, request: ReplyRequest) -> TextResult:
         """Write the final answer."""
         earlier = await self._earlier(request.transcript, request.messages)
-        messages = prompts.for_reply(request, earlier)
+        messages = prompts.for_reply(
+            request.model_copy(update={"steps": list(map(_unmetered, request.steps))}), earlier
+        )
         if request.answer_schema is not None:
             return await self._in_schema(messages, request.answer_schema)
-        with metered() as meter, writing() as written:
+        with metered(Phase.REPLY) as meter, writing() as written:
             text, usage = await self._model.complete(messages, text=written, quotes_refusal=True, keeps_cut=True)
         return TextResult(text=text, usage=meter.before + usage)
 
@@ -101,7 +106,7 @@ class ReasoningTools(Reasoning):
             MalformedAnswer: What the model wrote does not fit the schema.
         """
         wanted = AnswerFormat("answer", schema)
-        with metered() as meter:
+        with metered(Phase.REPLY) as meter:
             answer, usage = await self._model.complete(messages, answer_format=wanted, quotes_refusal=True)
             value = json.loads(json_in(answer))
             if wrong := misfit(value, schema):
@@ -111,7 +116,7 @@ class ReasoningTools(Reasoning):
     async def converse(self, request: ConverseRequest) -> ConverseResult:
         """Take one turn of an agent."""
         manifest = await self._manifest(request.agent)
-        with metered() as meter:
+        with metered(Phase.AGENTS) as meter:
             result = await self._turns.take(request, manifest)
         # a turn that another attempt answered tells what that one knew
         used = max(result.usage, meter.total(), key=lambda usage: usage.requests)
@@ -119,7 +124,7 @@ class ReasoningTools(Reasoning):
 
     async def compose(self, request: ComposeRequest) -> TextResult:
         """Write one text from data."""
-        with metered() as meter, writing() as written:
+        with metered(Phase.COMPOSING) as meter, writing() as written:
             text, usage = await self._model.complete(prompts.for_compose(request), text=written)
         return TextResult(text=text, usage=meter.before + usage)
 
@@ -133,7 +138,7 @@ class ReasoningTools(Reasoning):
 
     async def extract(self, request: ExtractRequest) -> ExtractResult:
         """Read values out of data."""
-        with metered() as meter:
+        with metered(Phase.EXTRACTION) as meter:
             found = await extract(self._model, request, now=present())
         return found.model_copy(update={"usage": meter.before + found.usage})
 
@@ -170,6 +175,14 @@ class ReasoningTools(Reasoning):
                 if manifest.name == agent:
                     return manifest
         raise NotFound(f"there is no agent {agent!r}")
+
+
+def _unmetered(step: _Step) -> _Step:
+    """Return a step of this capability without what its model used: no model needs to read that."""
+    if not step.tool.startswith(f"{Reasoning.name}.") or not isinstance(step.result, dict):
+        return step
+    kept = {name: value for name, value in step.result.items() if name != "usage"}
+    return step.model_copy(update={"result": kept})
 
 
 def _as_declared(progress: Progress, manifests: Iterable[Manifest]) -> Progress:

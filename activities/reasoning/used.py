@@ -16,7 +16,7 @@ from temporalio import activity
 
 from activities.reasoning.contract import UsedSoFar
 from retinue.activity_adapter import tell_progress
-from retinue.conversation import ModelUse, Usage
+from retinue.conversation import ModelUse, Phase, Usage
 from retinue.errors import RetinueError
 
 
@@ -25,10 +25,12 @@ class Meter:
 
     Args:
         before: By the attempts before it.
+        phase: For what the models are asked.
     """
 
-    def __init__(self, before: Usage | None = None) -> None:
+    def __init__(self, before: Usage | None = None, phase: Phase | None = None) -> None:
         self.before = before or Usage()
+        self.phase = phase
         self._uses: dict[str, ModelUse] = {}
         self._sent: dict[str, ModelUse] = {}
         if before:
@@ -46,7 +48,7 @@ class Meter:
 
     def total(self) -> Usage:
         """Return what all attempts used so far."""
-        return self.before + Usage.of(self._uses) + Usage.of(self._sent)
+        return self.before + Usage.of(self._uses, phase=self.phase) + Usage.of(self._sent, phase=self.phase)
 
     def fails(self) -> None:
         """Send a heartbeat with the total: another attempt may follow."""
@@ -61,9 +63,9 @@ _METER: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
 @contextmanager
-def metered() -> Iterator[Meter]:
-    """Count what is used inside; an error carries it in its details."""
-    meter = Meter(_used_before())
+def metered(phase: Phase | None = None) -> Iterator[Meter]:
+    """Count what is used inside for a phase; an error carries it in its details."""
+    meter = Meter(_used_before(), phase)
     token = _METER.set(meter)
     try:
         yield meter

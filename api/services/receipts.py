@@ -219,6 +219,9 @@ def _lines(receipt: Receipt) -> Iterator[str]:
     if used.estimated_tokens:
         tokens += f" ({used.estimated_tokens} of them estimated)"
     yield f"Cost: {used.requests} requests to the language model, {tokens}, {used.cost:g} by the configured prices"
+    for name, use in used.phases.items():
+        tokens = f"{use.input_tokens + use.output_tokens} tokens"
+        yield f"  - {name}: {use.requests} requests, {tokens}, {use.seconds:.1f} seconds, {use.cost:g}"
 
 
 def _of_deed(deed: Deed) -> Iterator[str]:

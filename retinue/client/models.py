@@ -358,6 +358,8 @@ class ModelUse(Shown):
     """In the currency of the configured prices; 0 where none are configured."""
     estimated_tokens: int = 0
     """Of the tokens, those that the endpoint did not count."""
+    seconds: float = 0
+    """How long its answers took, failed requests included."""
 
 
 class Usage(Shown):
@@ -372,8 +374,12 @@ class Usage(Shown):
     """Of the tokens, those that the endpoint did not count."""
     cached_tokens: int = 0
     """Of the input tokens, those that the endpoint read from its cache, if it reports them."""
+    seconds: float = 0
+    """How long the answers took, failed requests included."""
     models: dict[str, ModelUse] = Field(default_factory=dict)
     """The same by model."""
+    phases: dict[str, ModelUse] = Field(default_factory=dict)
+    """The same by what was asked: planning, reply, agents, extraction, composing."""
     instead: list[str] = Field(default_factory=list)
     """Why another model than the first choice answered; each sentence once."""
 

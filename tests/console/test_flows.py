@@ -354,6 +354,7 @@ async def test_receipt_and_export_hold_what_was_done(desk: Desk, fresh: Fresh) -
     await page.get_by_role("link", name="Receipt").click()
     await expect(page.locator(".receipt .card")).to_contain_text("team@example.com")
     await expect(page.locator(".receipt .card")).to_contain_text(f"Approved by {desk.name}")
+    await expect(page.locator(".receipt .phases")).to_contain_text(re.compile(r"Planning\s*1\s*15\s*\d+\.\d s"))
     await page.get_by_role("link", name="The assistant").click()
     await expect(page.get_by_role("heading", name="Steps")).to_be_visible()
     async with page.expect_download() as download:
