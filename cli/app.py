@@ -23,6 +23,7 @@ from cli import (
     grants,
     histories,
     local,
+    memory,
     models,
     policies,
     render,
@@ -625,6 +626,7 @@ app.add_typer(calendar, name="calendar")
 app.add_typer(contacts, name="contacts")
 app.add_typer(schedules.commands, name="schedules")
 app.add_typer(grants.commands, name="grants")
+app.add_typer(memory.commands, name="memory")
 app.add_typer(policies.commands, name="policy")
 app.add_typer(models.commands, name="model")
 app.add_typer(account.keys, name="keys")

@@ -30,7 +30,7 @@ from console.pages import (
 )
 from console.rendering import page
 from retinue.client import AsyncClient, Conflict, InvalidArguments, NotFound, OneDecision
-from retinue.client.calls import Choice, Decision
+from retinue.client.calls import Choice, Decision, FactKind
 from retinue.client.models import Approval
 
 router = APIRouter(include_in_schema=False)
@@ -75,6 +75,10 @@ def _own(path: str) -> str:
 
 def _is_choice(text: str) -> TypeGuard[Choice]:
     return text in get_args(Choice)
+
+
+def _is_fact_kind(text: str) -> TypeGuard[FactKind]:
+    return text in get_args(FactKind)
 
 
 def _is_decision(text: str) -> TypeGuard[Decision]:
@@ -270,6 +274,34 @@ async def revoke(client: Retinue, grant_id: str) -> Response:
     return _to("/grants", "revoked")
 
 
+@router.post("/memory")
+async def remember(client: Retinue, form: Form) -> Response:
+    """Remember a fact in the person's words."""
+    kind = form.get("kind", "")
+    if text := form.get("text", "").strip():
+        await client.memory.remember(
+            text, kind=kind if _is_fact_kind(kind) else "fact", idempotency_key=form.get("key") or None
+        )
+    return _to("/memory", "remembered" if text else "none")
+
+
+@router.post("/memory/forget")
+async def forget_everything(client: Retinue) -> Response:
+    """Forget everything."""
+    await client.memory.forget_all()
+    return _to("/memory", "forgotten")
+
+
+@router.post("/memory/{fact_id}")
+async def change_fact(client: Retinue, fact_id: str, form: Form) -> Response:
+    """Correct or forget a fact."""
+    if form.get("do") == "forget":
+        await client.memory.forget(fact_id)
+        return _to("/memory", "forgotten")
+    await client.memory.correct(fact_id, form.get("text", "").strip())
+    return _to("/memory", "corrected")
+
+
 @router.post("/schedules")
 async def schedule(request: Request, client: Retinue, form: Form) -> Response:
     """Create a schedule."""
@@ -304,7 +336,7 @@ async def change_schedule(client: Retinue, schedule_id: str, form: Form) -> Resp
 @router.post("/account/keys")
 async def add_key(request: Request, client: Retinue, form: Form) -> Response:
     """Create an API key and show it once."""
-    scopes = [name for name in ("read", "ask", "decide") if form.get(f"scope-{name}")]
+    scopes = [name for name in ("read", "ask", "decide", "memory") if form.get(f"scope-{name}")]
     if not scopes:
         return await show_account(request, client, wrong="Choose at least one permission for the key.")
     made = await client.keys.add(form.get("name", "").strip() or "key", scopes=scopes)

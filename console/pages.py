@@ -422,6 +422,35 @@ async def grants(request: Request, client: Retinue, *, everything: Everything = 
     )
 
 
+@router.get("/memory")
+async def memory(request: Request, client: Retinue, after: str | None = None) -> Response:
+    """Show what is remembered of the person."""
+    found = await client.memory.list(after=after or None)
+    return await page(
+        request,
+        "memory.html",
+        client,
+        title="Memory",
+        here="/memory",
+        facts=found.facts,
+        total=found.total,
+        following=found.next,
+        kinds=words.FACT_KIND,
+        key=new_key(),
+    )
+
+
+@router.get("/memory/export")
+async def export_memory(client: Retinue) -> Response:
+    """Return what is remembered as a JSON file."""
+    content = (await client.memory.export()).json_text()
+    return Response(
+        content,
+        media_type="application/json",
+        headers={"Content-Disposition": 'attachment; filename="retinue-memory.json"'},
+    )
+
+
 @router.get("/budget")
 async def budget(request: Request, client: Retinue) -> Response:
     """Show the usage of today and its limits."""

@@ -29,6 +29,7 @@ NAVIGATION = (
     ("/approvals", "Decisions"),
     ("/schedules", "Schedules"),
     ("/grants", "Grants"),
+    ("/memory", "Memory"),
     ("/budget", "Usage"),
     ("/capabilities", "Capabilities"),
 )
@@ -48,6 +49,9 @@ MESSAGES = {
     "model": ("good", "Used from the next request on."),
     "scheduled": ("good", "Scheduled."),
     "changed": ("good", "Done."),
+    "remembered": ("good", "Remembered."),
+    "corrected": ("good", "Corrected."),
+    "forgotten": ("good", "Forgotten."),
 }
 
 
@@ -172,6 +176,7 @@ def templates() -> Environment:
         finalize=lambda value: safe(value) if type(value) is str else value,
     )
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    environment.filters["fact_kind"] = lambda kind: words.FACT_KIND.get(kind, kind)
     environment.globals |= {
         "static": static,
         "navigation": NAVIGATION,

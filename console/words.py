@@ -34,6 +34,14 @@ STEP: Mapping[str, str] = {
     "undone": "undone",
 }
 """A step's status in words."""
+FACT_KIND: Mapping[str, str] = {
+    "home_place": "home place",
+    "working_hours": "working hours",
+    "alias": "name",
+    "preference": "preference",
+    "fact": "fact",
+}
+"""A remembered fact's kind in words."""
 MARK: Mapping[str, str] = {
     "pending": "○",
     "awaiting_approval": "?",

@@ -214,6 +214,11 @@ def _lines(receipt: Receipt) -> Iterator[str]:
     if receipt.did_not:
         yield "Not done:"
         yield from (f"  - {item.tool} ({item.step_id}): {safe(item.why)}" for item in receipt.did_not)
+    if receipt.remembered:
+        yield "Used from memory:"
+        yield from (
+            f"  - {fact.kind.replace('_', ' ')}: {safe(fact.text)} ({fact.says})" for fact in receipt.remembered
+        )
     used = receipt.usage
     tokens = f"{used.input_tokens + used.output_tokens} tokens"
     if used.estimated_tokens:

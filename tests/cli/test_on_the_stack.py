@@ -272,3 +272,22 @@ async def test_what_cannot_be_meant_is_wrong_usage(retinue: Run, arguments: tupl
     result = await retinue(*arguments)
     assert result.exit_code == 2
     assert said in re.sub(r"\s+", " ", result.stderr)
+
+
+async def test_what_is_remembered_is_listed_added_corrected_exported_and_forgotten(retinue: Run) -> None:
+    await retinue("memory", "forget", "--all", "--yes")
+    added = await retinue("memory", "add", "Lisbon", "--kind", "home_place")
+    fact_id = re.findall(r"[0-9a-f]{32}", added.stdout)[0]
+    assert added.stdout.strip() == f"Remembered as {fact_id}."
+    listed = (await retinue("memory")).stdout
+    assert f"{fact_id}  home place: Lisbon" in listed
+    assert "typed by you on 20" in listed
+    await retinue("memory", "correct", fact_id, "Porto")
+    export = json.loads((await retinue("memory", "export")).stdout)
+    assert [fact["text"] for fact in export["facts"]] == ["Porto"]
+    refused = await retinue("memory", "forget", "--all")
+    assert (refused.exit_code, "--yes" in refused.output) == (2, True)
+    assert (await retinue("memory", "forget", fact_id)).stdout.strip() == "1 forgotten."
+    assert (await retinue("memory", "list")).stdout.strip() == "Nothing is remembered."
+    unknown = await retinue("memory", "forget", fact_id)
+    assert (unknown.exit_code != 0, "nothing of that id is remembered" in unknown.output) == (True, True)

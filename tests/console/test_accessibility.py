@@ -53,6 +53,7 @@ async def house(desk: Desk, fresh: Fresh) -> dict[str, str]:
     await ended(desk, failed)
     await desk.http.post("/v1/schedules", json={"name": "Morning", "message": "What is on?", "cron": "0 7 * * 1-5"})
     await desk.http.post("/v1/grants", json={"tool": "email.send", "args": {"/to/*": ["a@example.com"]}})
+    await desk.http.post("/v1/memory", json={"text": "I prefer window seats", "kind": "preference"})
     while (await desk.view(asks))["question"] is None:  # noqa: ASYNC110  # a view has no event
         await asyncio.sleep(0.1)
     return {
@@ -70,6 +71,7 @@ async def house(desk: Desk, fresh: Fresh) -> dict[str, str]:
         "fork": f"/assistants/{done}/fork?step=s1",
         "schedules": "/schedules",
         "permissions": "/grants?all=1",
+        "memory": "/memory",
         "usage": "/budget",
         "services": "/capabilities",
         "language model": "/model",
@@ -97,7 +99,7 @@ async def test_every_view_can_be_used_by_everybody(desk: Desk, fresh: Fresh) -> 
 
 async def test_empty_views_can_be_used_by_everybody(desk: Desk) -> None:
     page = await desk.open("/", bypass_csp=True)
-    for path in ("/", "/approvals", "/schedules", "/grants"):
+    for path in ("/", "/approvals", "/schedules", "/grants", "/memory"):
         await page.goto(desk.site + path)
         assert await problems(page, f"{path}, empty") == []
         await expect(page.locator(".empty").first).to_be_visible()

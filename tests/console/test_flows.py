@@ -108,6 +108,30 @@ async def test_what_a_grant_allows_is_not_asked_again_until_revoked(desk: Desk, 
     await asked(desk, fresh("Mail them a third time"), mail("s1"))
 
 
+async def test_what_is_remembered_is_added_corrected_exported_and_forgotten(desk: Desk, fresh: Fresh) -> None:
+    page = await desk.open("/memory")
+    await page.get_by_label("In your words").fill("Lisbon")
+    await page.get_by_label("Kind").select_option("home_place")
+    await page.get_by_role("button", name="Remember").click()
+    card = page.locator("article.card")
+    await expect(card).to_contain_text("home place · typed by you")
+    answered = await desk.ask(fresh("Enter the dentist"), event("s1"))
+    await ended(desk, str(answered["id"]))
+    await page.goto(f"{desk.site}/assistants/{answered['id']}")
+    await expect(page.get_by_text("Used from memory: home place")).to_be_visible()
+
+    await page.goto(f"{desk.site}/memory")
+    await card.get_by_text("Correct").click()
+    await card.get_by_label("Text").fill("Porto")
+    await card.get_by_role("button", name="Save").click()
+    await expect(card.locator("h3")).to_have_text("Porto")
+    export = (await desk.http.get("/memory/export")).json()
+    assert [fact["text"] for fact in export["facts"]] == ["Porto"]
+    page.on("dialog", lambda dialog: dialog.accept())
+    await card.get_by_role("button", name="Forget").click()
+    await expect(page.locator(".empty")).to_be_visible()
+
+
 async def test_equal_actions_are_decided_at_once(desk: Desk, fresh: Fresh) -> None:
     ids = [await asked(desk, fresh(f"Mail {number}"), mail("s1")) for number in range(3)]
     page = await desk.open("/approvals")

@@ -71,6 +71,7 @@ RUNS["planned"]["approvals"][0]["args"] = PLANNED
 for name, shown in RUNS.items():
     shown["id"] = name
 GRANT = {"grant_id": "g-1", "tool": "email.send", "created_at": FAR, "says": "From now on", "live": True}
+FACT = {"fact_id": "f-1", "kind": "fact", "text": "Tea", "noted_at": FAR, "source": {"how": "typed"}}
 PAUSED = {"id": "sc-2", "paused": True}
 SCHEDULE = {
     "id": "sc-1",
@@ -117,6 +118,7 @@ ANSWERS: dict[str, Any] = {
     "/v1/language-model": MODELS,
     "/v1/language-model/test": MODELS | {"test": {"ok": True, "seconds": 1.5, "words": "it answered"}},
     "/v1/grants": {"grants": [GRANT]},
+    "/v1/memory": {"facts": [FACT], "total": 1},
     "/v1/schedules": {"schedules": [SCHEDULE, SCHEDULE | PAUSED]},
     "/v1/keys": {"keys": [KEY]},
 }
@@ -124,11 +126,12 @@ MADE: dict[str, Any] = {
     "/v1/session": {},
     "/v1/schedules": SCHEDULE,
     "/v1/keys": KEY | {"key": "rtn_x_secret"},
+    "/v1/memory": {"fact_id": "f-1", "created": True},
     "/v1/assistants": RUNS["talks"],
     "/v1/approvals": {"outcomes": []},
 }
 PAGES = (
-    *("/", "/approvals", "/schedules", "/grants", "/capabilities", "/account", "/signin"),
+    *("/", "/approvals", "/schedules", "/grants", "/memory", "/capabilities", "/account", "/signin"),
     "/model",
     "/model?server=http%3A%2F%2F127.0.0.1%3A11434%2Fv1&model=n",
     *(f"/assistants/{name}" for name in RUNS),
@@ -242,8 +245,13 @@ class StandIn:
         if path in ANSWERS:
             return JSONResponse(ANSWERS[path])
         part = path.removeprefix("/v1/").split("/")
-        gone = request.method == "DELETE" and part[0] not in ("grants", "pauses", "language-model")
-        found = {"assistants": RUNS.get(part[1]), "grants": GRANT, "schedules": SCHEDULE}.get(part[0])
+        gone = request.method == "DELETE" and part[0] not in ("grants", "memory", "pauses", "language-model")
+        found = {
+            "assistants": RUNS.get(part[1]),
+            "grants": GRANT,
+            "memory": MADE["/v1/memory"],
+            "schedules": SCHEDULE,
+        }.get(part[0])
         return Response(status_code=204) if gone else JSONResponse(found)
 
     def _read(self, request: Request, body: bytes) -> None:

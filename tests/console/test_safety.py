@@ -159,6 +159,7 @@ PAGES = (
     "/approvals",
     "/schedules",
     "/grants",
+    "/memory",
     "/budget",
     "/capabilities",
     "/model",

@@ -15,6 +15,7 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from activities.memory.contract import FactCount
 from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.temporal import person
 from retinue.times import on_the_calendar, present
@@ -271,6 +272,7 @@ def test_the_fullest_state_fits_into_a_new_run() -> None:
     full._keys = {f"{n:016}": "g" * 34 for n in range(person_workflow._KEYS)}
     full._approvals = {f"{n:016}": 9 for n in range(person_workflow._APPROVALS)}
     full._days = {}
+    full._facts = FactCount()
     assert sum(map(person_workflow._size, full._grants.values())) > 600 * 1024
     assert len(full._carried().model_dump_json(exclude_unset=True)) < 1.8 * 1024 * 1024
 
