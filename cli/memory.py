@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -101,6 +102,7 @@ def forget(
     everything: Annotated[bool, typer.Option("--all", help="Forget everything, or all of --kind.")] = False,
     kind: Kind = None,
     yes: Annotated[bool, typer.Option("--yes", help="With --all: do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Forget facts. They are then gone from the store.
 
@@ -114,7 +116,10 @@ def forget(
         forgotten = client.memory.forget_all(kind=_known(kind)).forgotten
     else:
         forgotten = sum(client.memory.forget(fact_id).forgotten for fact_id in fact_ids or [])
-    say(f"{forgotten} forgotten.")
+    if as_json:
+        print(json.dumps({"forgotten": forgotten}))
+    else:
+        say(f"{forgotten} forgotten.")
 
 
 @commands.command()

@@ -82,7 +82,7 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 PRINT_NO_ANSWER = {"up", "demo", "export", "mail deliver", "calendar import", "contacts import", "new capability"}
 """They start something, print files' contents, or tell how an import went."""
-PRINT_NO_ANSWER |= {"policy show", "policy check"}
+PRINT_NO_ANSWER |= {"policy show", "policy check", "memory export"}
 
 
 def _commands() -> dict[str, Any]:
