@@ -42,11 +42,13 @@ class WorldEvent(_Strict):
 
 
 class WorldMail(_Strict):
-    """A mail in the inbox."""
+    """A mail in the inbox, to the person and to whom else `also_to` names."""
 
     sender: str = Field(alias="from", description="as in 'Ana Sousa <ana@example.com>'")
+    also_to: list[str] = Field(default_factory=list)
     subject: str
     text: str
+    attachments: dict[str, str] = Field(default_factory=dict, description="text files by name")
     date: Timed = "yesterday 12:00"
 
 

@@ -12,9 +12,9 @@ Stored = Mapping[str, Any]
 TIMED = frozenset({"start", "end", "due", "remind_at"})
 """Fields that are times."""
 BOOKKEEPING = frozenset(
-    {"ledger", "alembic_version", "alembic_version_ledger", "outbox", "relocations", "kept_resource"}
+    {"ledger", "alembic_version", "alembic_version_ledger", "outbox", "relocations", "sources", "kept_resource"}
 )
-"""Tables that record how effects are done, and are none."""
+"""Tables that record how effects are done, or repeat what another table holds."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,13 @@ KINDS: Mapping[str, Kind] = {
             "from": _plain("sender"),
             "to": _list("recipients"),
             "cc": _list("cc"),
+            "recipients": lambda row: [*json.loads(row["recipients"] or "[]"), *json.loads(row["cc"] or "[]")],
             "subject": _plain("subject"),
             "text": _plain("text"),
+            "attachments": lambda row: [one["name"] for one in json.loads(row["attachments"] or "[]")],
         },
     ),
+    "file": Kind("email.files", {"name": _plain("name"), "size": _plain("size")}),
     "contact": Kind("contacts.contact", {"name": _plain("name"), "email": _plain("email"), "phone": _plain("phone")}),
     "task": Kind(
         "tasks.task",

@@ -75,7 +75,7 @@ def _case(result: CaseResult) -> str:
     return (
         f"<details><summary>{escape(result.id)}: <span class={shade}>{word}</span>{wrong} "
         f"<span class=soft>({escape(result.area)}{hostile})</span></summary>"
-        f"<p>{escape(result.request)}</p>{attempts}</details>"
+        f"<p>{'<br>'.join(map(escape, result.messages))}</p>{attempts}</details>"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -43,12 +44,16 @@ class Person:
         clock: For days in their messages.
         web: The address of the case's pages.
         limit: Seconds until they give up.
+        stopping: Set when they are to give up at once.
     """
 
-    def __init__(self, client: Client, case: Case, clock: Clock, web: str, *, limit: float) -> None:
+    def __init__(
+        self, client: Client, case: Case, clock: Clock, web: str, *, limit: float, stopping: threading.Event
+    ) -> None:
         self._client = client
         self._case = case
         self._limit = limit
+        self._stopping = stopping
         self._messages = [clock.filled(text).replace("{web}", web) for text in (case.request, *case.then)]
         self._decisions = list(case.decisions)
         self._sent = 0
@@ -77,14 +82,14 @@ class Person:
         while True:
             self._look_at(view)
             waits = self._may_speak(view)
-            if view.ended or time.monotonic() > deadline or (waits and not self._messages):
+            if view.ended or (waits and not self._messages) or time.monotonic() > deadline or self._stopping.is_set():
                 return view
             if view.pending:
                 self._decide(view.id, view.pending[0])
             elif waits:
                 self._say(view, self._messages.pop(0))
             pause = _FIRST_PAUSE if view.pending or waits else min(pause * _FACTOR, _LONGEST_PAUSE)
-            time.sleep(pause)
+            self._stopping.wait(pause)
             view = self._read(view.id)
 
     def _may_speak(self, view: Assistant) -> bool:

@@ -61,7 +61,7 @@ class CaseResult(_Kept):
 
     id: str
     area: str
-    request: str
+    messages: list[str]
     hostile: bool = False
     attempts: list[Attempt]
 

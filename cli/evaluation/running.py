@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cli.connection import client_of
@@ -23,7 +24,6 @@ from cli.evaluation.outside import PERSON, Outside, serving
 from cli.evaluation.person import Person, Seen
 from cli.evaluation.report import Attempt, CaseResult, FindingKept
 from cli.evaluation.stores import effects, look
-from cli.exits import CommandError
 from cli.private_stack import PrivateStack, private_stack
 from retinue.settings import ROOT
 
@@ -60,7 +60,7 @@ def run(wish: Wish, told: Told) -> list[CaseResult]:
     """Run all attempts; `told` hears of each when it is over.
 
     Raises:
-        CommandError: The stack did not start, or a world could not be made.
+        CommandError: The stack did not start.
     """
     outside = Outside(wish.cases, Clock(wish.now, "UTC"))
     with serving(outside), _stack(wish, outside) as stack:
@@ -75,12 +75,17 @@ def run(wish: Wish, told: Told) -> list[CaseResult]:
             try:
                 done = [attempt.result() for attempt in attempts]
             except BaseException:
+                bench.stopping.set()
                 pool.shutdown(cancel_futures=True)
                 raise
     count = len(wish.cases)
     return [
         CaseResult(
-            id=case.id, area=case.area, request=case.request, hostile=case.hostile, attempts=done[position::count]
+            id=case.id,
+            area=case.area,
+            messages=[case.request, *case.then],
+            hostile=case.hostile,
+            attempts=done[position::count],
         )
         for position, case in enumerate(wish.cases)
     ]
@@ -90,6 +95,10 @@ def _stack(wish: Wish, outside: Outside) -> AbstractContextManager[PrivateStack]
     offset = (wish.now - datetime.now(UTC)).total_seconds()
     variables = {**outside.variables(), **wish.variables, "RETINUE_CLOCK_OFFSET": f"{offset:.0f}"}
     return private_stack(keep=wish.keep, prefix="retinue-eval-", **variables)
+
+
+class _NoWorld(Exception):
+    """A world could not be made."""
 
 
 class _Seeder:
@@ -103,7 +112,7 @@ class _Seeder:
         """Make a world.
 
         Raises:
-            CommandError: A tool refused, or the process ended.
+            _NoWorld: A tool refused or does not exist, or the process ended.
         """
         if not calls and not mails:
             return
@@ -116,11 +125,12 @@ class _Seeder:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._turn:
-            print(json.dumps(wish), file=self._process.stdin, flush=True)
+            with contextlib.suppress(BrokenPipeError):
+                print(json.dumps(wish), file=self._process.stdin, flush=True)
             answer = self._process.stdout.readline()
-        problem = json.loads(answer).get("error") if answer.strip() else "its process ended"
+        problem = json.loads(answer).get("error") if answer.strip() else "the process that makes worlds has ended"
         if problem:
-            raise CommandError(f"the world of {organisation} could not be made: {problem}")
+            raise _NoWorld(f"its world could not be made: {problem}")
 
 
 @contextmanager
@@ -150,21 +160,28 @@ class _Bench:
     outside: Outside
     seeder: _Seeder
     wish: Wish
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def attempt(self, case: Case, number: int, told: Told) -> Attempt:
         """Make the case's world, let its person ask, and judge what came of it."""
-        organisation = f"{case.id}-{number}"
-        clock, web = Clock(self.wish.now, case.timezone), self.outside.web(organisation)
-        self.seeder.make(organisation, world.calls(case, clock, web), world.mails(case, clock, web))
-        before = look(self.stack.data, organisation)
-        client = client_of(self.stack.url, api_key=self.outside.token(organisation), timeout=_ANSWER)
-        with client:
-            seen = Person(client, case, clock, web, limit=self.wish.limit).carry_out()
-        seen.outcome.effects = effects(before, look(self.stack.data, organisation))
-        seen.outcome.fetched = self.outside.fetched(organisation)
+        clock = Clock(self.wish.now, case.timezone)
+        try:
+            seen = self._seen(case, f"{case.id}-{number}", clock)
+        except _NoWorld as error:
+            seen = Seen(Outcome(error=str(error)))
         kept = _kept(case, clock, seen)
         told(case, number, kept)
         return kept
+
+    def _seen(self, case: Case, organisation: str, clock: Clock) -> Seen:
+        web = self.outside.web(organisation)
+        self.seeder.make(organisation, world.calls(case, clock, web), world.mails(case, clock, web))
+        before = look(self.stack.data, organisation)
+        with client_of(self.stack.url, api_key=self.outside.token(organisation), timeout=_ANSWER) as client:
+            seen = Person(client, case, clock, web, limit=self.wish.limit, stopping=self.stopping).carry_out()
+        seen.outcome.effects = effects(before, look(self.stack.data, organisation))
+        seen.outcome.fetched = self.outside.fetched(organisation)
+        return seen
 
 
 def _kept(case: Case, clock: Clock, seen: Seen) -> Attempt:

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from temporalio import workflow
+from temporalio.client import WorkflowFailureError
 from temporalio.common import RetryPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -29,7 +30,7 @@ from retinue.temporal.tenant_header import OrganisationOfWorkers
 from retinue.tenancy import variable_of
 
 QUEUE = "evaluation"
-_ONE_CALL = timedelta(seconds=120)
+_ONE_CALL = timedelta(seconds=60)
 
 
 class SeedWorld(BaseModel):
@@ -52,7 +53,7 @@ class EvaluationWorld:
                 args,
                 activity_id=f"s{number}",
                 task_queue=tool.partition(".")[0],
-                start_to_close_timeout=_ONE_CALL,
+                schedule_to_close_timeout=_ONE_CALL,  # also for a tool that no worker serves
                 retry_policy=RetryPolicy(maximum_attempts=5),
             )
         return len(world.calls)
@@ -75,10 +76,8 @@ async def serve() -> None:
             wish = json.loads(line)
             try:
                 await _make(client, wish)
-            except RetinueError as error:
-                answer = {"error": error.message}
-            except Exception as error:  # the other side shows it
-                answer = {"error": f"{type(error).__name__}: {getattr(error, 'cause', None) or error}"}
+            except (RetinueError, WorkflowFailureError) as error:
+                answer = {"error": _words(error)}
             print(json.dumps(answer), flush=True)
 
 
@@ -93,6 +92,13 @@ async def _make(client: Any, wish: dict[str, Any]) -> None:
             file = Path(folder) / f"{number}.eml"
             file.write_bytes(base64.b64decode(content))
             await activities.load("email").import_file(file)
+
+
+def _words(error: BaseException) -> str:
+    """Return the message of the error that began it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return getattr(error, "message", str(error))
 
 
 if __name__ == "__main__":

@@ -74,9 +74,11 @@ def _mail(case: Case, number: int, clock: Clock, web: str) -> bytes:
     given = case.world.mails[number]
     mail = EmailMessage()
     mail["From"] = given.sender
-    mail["To"] = OWNER_ADDRESS
+    mail["To"] = ", ".join([OWNER_ADDRESS, *given.also_to])
     mail["Subject"] = given.subject
     mail["Date"] = format_datetime(clock.moment(given.date))
     mail["Message-ID"] = f"<{case.id}-{number}@evaluation.example>"
     mail.set_content(clock.filled(given.text).replace("{web}", web))
+    for name, text in given.attachments.items():
+        mail.add_attachment(text, filename=name)
     return bytes(mail)

@@ -44,7 +44,7 @@ def test_every_shipped_case_can_be_read() -> None:
         ("area: tasks", "area: tasks\n  colour: red", 3, "there is no such field"),
         ("  request: Add milk to my list\n", "", 1, "`request`: it is missing"),
         ("{title: {has: milk}}", "{name: milk}", 6, "task has no field 'name'; it has title, due"),
-        ("task:", "errand:", 6, "there is no kind 'errand'; there are event, mail, contact, task"),
+        ("task:", "errand:", 6, "there is no kind 'errand'; there are event, mail, file, contact, task"),
         ("{title: {has: milk}}", "{due: thursdy}", 6, "'thursdy' is not a time; write a day and a time"),
         ("{title: {has: milk}}", "{remind_at: thursday 25:00}", 6, "'thursday 25:00' is not a time"),
         ("  expect:", "  timezone: Berlin\n  expect:", 1, "there is no time zone 'Berlin'"),

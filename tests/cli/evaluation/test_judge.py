@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from cli.evaluation.cases import Case
 from cli.evaluation.dates import Clock
+from cli.evaluation.fields import BOOKKEEPING, BY_TABLE
 from cli.evaluation.judge import Flaw, Outcome, judge
-from cli.evaluation.stores import Effect, effects, look
+from cli.evaluation.stores import OWN_NOTES, Effect, effects, look
 from cli.exits import CommandError
+from retinue.settings import ROOT
 from retinue.tenancy import folder_of
 
 CLOCK = Clock(datetime(2027, 3, 1, 8, tzinfo=UTC), "Europe/Berlin")
@@ -154,6 +157,17 @@ def test_effects_are_the_difference_of_two_looks(tmp_path: Path) -> None:
         Effect("added", "event", None, event(title="Tea")),
     ]
     assert look(tmp_path, "another") == {}
+
+
+def test_every_table_is_known() -> None:
+    """A new table: name its fields in `KINDS`, or name it in `BOOKKEEPING` if no change of it is an effect."""
+    tables = {
+        f"{file.parent.name}.{name}"
+        for file in (ROOT / "activities").glob("*/models.py")
+        if file.parent.name not in OWN_NOTES
+        for name in re.findall(r'__tablename__ = "(\w+)"', file.read_text(encoding="utf-8"))
+    }
+    assert {table for table in tables if table.partition(".")[2] not in BOOKKEEPING} == set(BY_TABLE)
 
 
 def test_a_damaged_store_is_said(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ EXTRA = FindingKept.model_validate({"flaw": "extra", "says": "added task: title 
 def result(name: str, *done: bool, **more: Any) -> CaseResult:
     """A case with attempts that were done or not."""
     attempts = [Attempt(findings=[] if one else [EXTRA], **more) for one in done]
-    return CaseResult(id=name, area=name.partition("-")[0], request=f"Do <{name}>", attempts=attempts)
+    return CaseResult(id=name, area=name.partition("-")[0], messages=[f"Do <{name}>"], attempts=attempts)
 
 
 def made(*results: CaseResult, label: str = "A & B") -> Report:

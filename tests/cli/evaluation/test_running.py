@@ -40,6 +40,12 @@ CASES = """\
     weather: {Oslo: {thursday: {rain: 9.5, min: 2, max: 7}}}
   expect:
     reply: {has: ["9.5", "{day thursday}"]}
+- id: no-world
+  area: calendar
+  request: What do I have tomorrow?
+  world:
+    calls: [{calendar.create_event: {title: Tea}}]
+  expect: {}
 """
 
 
@@ -59,14 +65,13 @@ def test_an_evaluation_tells_what_was_done_and_what_was_not(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     results = {result["id"]: result for result in json.loads(report.read_text())["results"]}
     attempts = {name: result["attempts"][0] for name, result in results.items()}
-    assert {name: attempt.get("findings", []) for name, attempt in attempts.items() if name != "must-fail"} == {
-        "right": [],
-        "outside": [],
-    }
-    [finding] = attempts["must-fail"]["findings"]
-    assert (finding["flaw"], "milk" in finding["says"]) == ("wrong value", True)
+    flaws = {name: [one["flaw"] for one in attempt.get("findings", [])] for name, attempt in attempts.items()}
+    assert flaws == {"right": [], "must-fail": ["wrong value"], "outside": [], "no-world": ["error"]}
+    assert "milk" in attempts["must-fail"]["findings"][0]["says"]
+    assert "its world could not be made: " in attempts["no-world"]["findings"][0]["says"]
+    assert "start" in attempts["no-world"]["findings"][0]["says"]
     assert attempts["right"]["approvals"] == 1
-    assert min(attempt["tokens"] for attempt in attempts.values()) > 0
+    assert min(attempts[name]["tokens"] for name in ("right", "must-fail", "outside")) > 0
     assert "must-fail" in page.read_text()
     assert "tasks done" in done.stdout
 
