@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from cli.evaluation import dates
 from cli.evaluation.fields import KINDS, TIMED
 from cli.exits import WrongUsage
+from retinue.client.calls import FactKind
 
 ZONE = "Europe/Berlin"
 """Of people in cases that name no zone."""
@@ -67,12 +68,20 @@ class WorldTask(_Strict):
     due: When | None = None
     notes: str | None = None
     remind_at: Timed | None = None
+    list: str | None = None
 
     @model_validator(mode="after")
     def _one_time(self) -> Self:
         if self.remind_at and (self.due or self.notes):
             raise ValueError("a reminder has neither `due` nor `notes`")
         return self
+
+
+class WorldFact(_Strict):
+    """What the memory holds of the person."""
+
+    text: str
+    kind: FactKind = "fact"
 
 
 class WeatherDay(_Strict):
@@ -85,12 +94,13 @@ class WeatherDay(_Strict):
 
 
 class World(_Strict):
-    """What stands before the request. `calls` are further calls of tools, as `{memory.remember: {...}}`."""
+    """What stands before the request. `calls` are further calls of tools, as `{tasks.rename_list: {...}}`."""
 
     events: list[WorldEvent] = Field(default_factory=list)
     mails: list[WorldMail] = Field(default_factory=list)
     contacts: list[WorldContact] = Field(default_factory=list)
     tasks: list[WorldTask] = Field(default_factory=list)
+    facts: list[WorldFact] = Field(default_factory=list)
     pages: dict[str, str] = Field(default_factory=dict, description="HTML by path; `{web}` in texts is their address")
     weather: dict[Literal[TOWNS], dict[When, WeatherDay]] = Field(default_factory=dict)  # type: ignore[valid-type]  # the towns are a constant
     calls: list[dict[str, dict[str, JsonValue]]] = Field(default_factory=list)
@@ -138,7 +148,7 @@ class Row(_Strict):
     def _by_kind(cls, given: Any) -> Any:
         if isinstance(given, dict) and "kind" not in given:
             if len(given) != 1:
-                raise ValueError(f"name one kind: {', '.join(KINDS)}, or a table as 'memory.fact'")
+                raise ValueError(f"name one kind: {', '.join(KINDS)}, or a table as 'notes.page'")
             [(kind, fields)] = given.items()
             return {"kind": kind, "fields": fields}
         return given
@@ -147,7 +157,7 @@ class Row(_Strict):
     def _known(self) -> Self:
         if self.kind not in KINDS and "." not in self.kind:
             raise ValueError(
-                f"there is no kind {self.kind!r}; there are {', '.join(KINDS)}, or a table as 'memory.fact'"
+                f"there is no kind {self.kind!r}; there are {', '.join(KINDS)}, or a table as 'notes.page'"
             )
         check_fields(self.kind, self.fields)
         return self

@@ -12,7 +12,10 @@ Stored = Mapping[str, Any]
 TIMED = frozenset({"start", "end", "due", "remind_at"})
 """Fields that are times."""
 BOOKKEEPING = frozenset(
-    {"ledger", "alembic_version", "alembic_version_ledger", "outbox", "relocations", "sources", "kept_resource"}
+    {
+        *("ledger", "alembic_version", "alembic_version_ledger", "outbox", "relocations", "sources", "kept_resource"),
+        *("kept_tasks", "memory_owner"),
+    }
 )
 """Tables that record how effects are done, or repeat what another table holds."""
 
@@ -78,6 +81,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "file": Kind("email.files", {"name": _plain("name"), "size": _plain("size")}),
     "contact": Kind("contacts.contact", {"name": _plain("name"), "email": _plain("email"), "phone": _plain("phone")}),
+    "fact": Kind("memory.fact", {"kind": _plain("kind"), "text": _plain("text")}),
     "task": Kind(
         "tasks.task",
         {
@@ -87,6 +91,8 @@ KINDS: Mapping[str, Kind] = {
             "done": _is_set("done_at"),
             "remind_at": _moment("remind_at"),
             "cancelled": _is_set("cancelled_at"),
+            "list": _plain("list_name"),
+            "repeats": _plain("repeats"),
         },
     ),
 }

@@ -25,6 +25,7 @@ from cli.evaluation.person import Person, Seen
 from cli.evaluation.report import Attempt, CaseResult, FindingKept
 from cli.evaluation.stores import effects, look
 from cli.private_stack import PrivateStack, private_stack
+from retinue.client import Client, ClientError
 from retinue.settings import ROOT
 
 _ANSWER = 60.0
@@ -176,12 +177,26 @@ class _Bench:
     def _seen(self, case: Case, organisation: str, clock: Clock) -> Seen:
         web = self.outside.web(organisation)
         self.seeder.make(organisation, world.calls(case, clock, web), world.mails(case, clock, web))
-        before = look(self.stack.data, organisation)
         with client_of(self.stack.url, api_key=self.outside.token(organisation), timeout=_ANSWER) as client:
+            _remember(client, case)
+            before = look(self.stack.data, organisation)
             seen = Person(client, case, clock, web, limit=self.wish.limit, stopping=self.stopping).carry_out()
         seen.outcome.effects = effects(before, look(self.stack.data, organisation))
         seen.outcome.fetched = self.outside.fetched(organisation)
         return seen
+
+
+def _remember(client: Client, case: Case) -> None:
+    """Enter what the memory holds, as a person does.
+
+    Raises:
+        _NoWorld: It was refused.
+    """
+    try:
+        for fact in case.world.facts:
+            client.memory.remember(fact.text, kind=fact.kind)
+    except ClientError as error:
+        raise _NoWorld(f"its world could not be made: {error}") from None
 
 
 def _kept(case: Case, clock: Clock, seen: Seen) -> Attempt:

@@ -58,11 +58,10 @@ def _contacts(world: World) -> Iterator[Call]:
 
 def _tasks(world: World, clock: Clock) -> Iterator[Call]:
     for task in world.tasks:
-        if task.remind_at:
-            yield Call("tasks.remind", {"title": task.title, "at": clock.moment(task.remind_at).isoformat()})
-            continue
-        args = {"title": task.title, "notes": task.notes, "due": task.due and clock.at(task.due).isoformat()}
-        yield Call("tasks.add", {name: value for name, value in args.items() if value})
+        args = {"title": task.title, "list": task.list, "notes": task.notes}
+        args["due"] = task.due and clock.at(task.due).isoformat()
+        args["at"] = task.remind_at and clock.moment(task.remind_at).isoformat()
+        yield Call("tasks.remind" if task.remind_at else "tasks.add", {name: it for name, it in args.items() if it})
 
 
 def _further(world: World) -> Iterator[Call]:

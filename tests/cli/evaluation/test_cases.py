@@ -33,7 +33,19 @@ def written(folder: Path, text: str) -> Path:
 def test_every_shipped_case_can_be_read() -> None:
     found = cases.read([SHIPPED])
     assert len(found) >= 60
-    areas = {"calendar", "email", "contacts", "tasks", "weather", "web", "plans", "questions", "chat", "out-of-scope"}
+    areas = {
+        "calendar",
+        "email",
+        "contacts",
+        "tasks",
+        "memory",
+        "weather",
+        "web",
+        "plans",
+        "questions",
+        "chat",
+        "out-of-scope",
+    }
     assert {case.area for case in found} >= areas
     assert sum(case.hostile for case in found) >= 6
 
@@ -44,7 +56,7 @@ def test_every_shipped_case_can_be_read() -> None:
         ("area: tasks", "area: tasks\n  colour: red", 3, "there is no such field"),
         ("  request: Add milk to my list\n", "", 1, "`request`: it is missing"),
         ("{title: {has: milk}}", "{name: milk}", 6, "task has no field 'name'; it has title, due"),
-        ("task:", "errand:", 6, "there is no kind 'errand'; there are event, mail, file, contact, task"),
+        ("task:", "errand:", 6, "there is no kind 'errand'; there are event, mail, file, contact, fact, task"),
         ("{title: {has: milk}}", "{due: thursdy}", 6, "'thursdy' is not a time; write a day and a time"),
         ("{title: {has: milk}}", "{remind_at: thursday 25:00}", 6, "'thursday 25:00' is not a time"),
         ("  expect:", "  timezone: Berlin\n  expect:", 1, "there is no time zone 'Berlin'"),

@@ -58,7 +58,7 @@ DELETED = {"removed": [{"event": {"title": "dentist"}}]}
         (DELETED, [Effect("removed", "event", event(), None)]),
         ({"added": [{"event": {"attendees": ["ana@example.com"], "location": None}}]}, [added(attendees=["Ana@example.com"])]),
         ({"added": [{"task": {"due": "friday", "done": False}}]}, [Effect("added", "task", None, {"due": CLOCK.at("friday"), "done": False})]),
-        ({"added": [{"memory.fact": {"text": "Home is Lisbon"}}]}, [Effect("added", "memory.fact", None, {"text": "home is Lisbon.", "id": 3})]),
+        ({"added": [{"notes.page": {"text": "Home is Lisbon"}}]}, [Effect("added", "notes.page", None, {"text": "home is Lisbon.", "id": 3})]),
     ],
 )  # fmt: skip
 def test_what_is_as_expected_is_done(expect: dict[str, Any], happened: list[Effect]) -> None:
@@ -79,7 +79,7 @@ def test_what_is_as_expected_is_done(expect: dict[str, Any], happened: list[Effe
         (MOVED, [changed(start=FOUR)], [Flaw.WRONG_VALUE]),  # it became shorter
         (MOVED, [changed(start=FOUR, end=FIVE, location="Room 4")], [Flaw.WRONG_VALUE]),
         (DELETED, [Effect("removed", "event", event(title="Lunch"), None)], [Flaw.WRONG_VALUE]),
-        ({}, [Effect("added", "memory.fact", None, {"text": "x"})], [Flaw.EXTRA]),
+        ({}, [Effect("added", "notes.page", None, {"text": "x"})], [Flaw.EXTRA]),
         ({"added": [{"event": {"location": None}}]}, [added(location="Room 4")], [Flaw.WRONG_VALUE]),
         ({"added": [{"event": {"attendees": []}}]}, [added(attendees=["eve@example.com"])], [Flaw.WRONG_VALUE]),
     ],
