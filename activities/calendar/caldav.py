@@ -15,10 +15,14 @@ from datetime import UTC, datetime, timedelta
 from icalendar import Calendar as ICalendar
 from sqlmodel import col, delete
 
+from activities.calendar.caldav_invitations import CaldavInvitations
 from activities.calendar.caldav_server import CaldavServer
 from activities.calendar.caldav_view import CalendarView
 from activities.calendar.contract import (
+    AddInvitation,
     Calendar,
+    Change,
+    ChangedEvent,
     CreateEvent,
     DeleteEvent,
     DeleteEventResult,
@@ -26,11 +30,15 @@ from activities.calendar.contract import (
     EventRef,
     FindFreeTime,
     FindFreeTimeResult,
+    InvitationText,
     ListEvents,
     ListEventsResult,
+    ReadChange,
     RestoreEvent,
     UpdateEvent,
     UpdateEventResult,
+    UpdateFromInvitation,
+    WriteInvitation,
 )
 from activities.calendar.ical_edit import changed, is_scheduled, marks_of, new_calendar, sealed, uid_of
 from activities.calendar.ical_entry import Entry, parsed, read_entry, vevents
@@ -64,6 +72,7 @@ class CaldavCalendar(Calendar):
         self._server = server
         self._zone = default_zone
         self._view = CalendarView(server, default_zone=default_zone)
+        self._invitations = CaldavInvitations(server, self.ledger, default_zone=default_zone, mark=_mark)
 
     async def create_event(self, event: CreateEvent) -> Event:
         """Put the event there once: its name follows from the effect's key, and no attempt overwrites another's."""
@@ -214,6 +223,22 @@ class CaldavCalendar(Calendar):
     async def look_up(self, event: EventRef) -> Event:
         """Fetch the resource and read it."""
         return self._read_found(await self._server.get(event.event_id)).as_event()
+
+    async def write_invitation(self, wish: WriteInvitation) -> InvitationText:
+        """Write what the resource holds."""
+        return await self._invitations.write(wish)
+
+    async def add_invitation(self, wish: AddInvitation) -> Event:
+        """Enter it once."""
+        return await self._invitations.add(wish)
+
+    async def read_change(self, wish: ReadChange) -> Change:
+        """Say what would become of the event."""
+        return await self._invitations.read_change(wish)
+
+    async def update_from_invitation(self, wish: UpdateFromInvitation) -> ChangedEvent:
+        """Change or remove it once."""
+        return await self._invitations.update(wish)
 
     async def _get(self, event_id: str) -> Resource | None:
         try:

@@ -42,6 +42,14 @@ _QUERY = (
     '<c:time-range start="{:%Y%m%dT%H%M%SZ}" end="{:%Y%m%dT%H%M%SZ}"/>'
     "</c:comp-filter></c:comp-filter></c:filter></c:calendar-query>"
 )
+_BY_UID = (
+    '<?xml version="1.0"?><c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav">'
+    "<d:prop><d:getetag/><d:getcontentlength/></d:prop>"
+    '<c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT">'
+    '<c:prop-filter name="UID"><c:text-match collation="i;octet">{}</c:text-match></c:prop-filter>'
+    "</c:comp-filter></c:comp-filter></c:filter></c:calendar-query>"
+)
+_MOST_ALIKE = 10
 _MULTIGET = (
     '<?xml version="1.0"?><c:calendar-multiget xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav">'
     "<d:prop><d:getetag/><c:calendar-data/></d:prop>{}</c:calendar-multiget>"
@@ -84,6 +92,16 @@ class CaldavServer:
             )
         readable = {event_id: each for each in listed if (event_id := _readable(path, each))}
         return readable, len(listed) - len(readable)
+
+    async def with_uid(self, uid: str) -> list[str]:
+        """Return the event ids of entries whose UID contains this one, at most `_MOST_ALIKE`.
+
+        Raises:
+            ServiceError: See `ExternalService.ask`.
+        """
+        path, calendar = await self._calendar()
+        listed = await calendar.found(_BY_UID.format(escape(uid)))
+        return [event_id for each in listed if (event_id := _readable(path, each))][:_MOST_ALIKE]
 
     async def contents(self, wanted: Mapping[str, Listed]) -> AsyncIterator[dict[str, Resource | None]]:
         """Resources by event ids, a part at a time, without those that are gone; None for one that is too large."""

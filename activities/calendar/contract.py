@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio import activity
 
-from retinue.capability import DESTRUCTIVE, NOT_FOR_PLANS, OWN_WRITE, READ, Capability, Id, ToolOptions, tool
+from retinue.capability import DESTRUCTIVE, NOT_FOR_PLANS, OWN_WRITE, READ, Capability, Id, OwnText, ToolOptions, tool
 from retinue.times import Moment
 
 T = TypeVar("T")
@@ -186,6 +186,58 @@ class RestoreEvent(BaseModel):
     deleted: bool = Field(True, description="whether a deleted event is created again")
 
 
+class WriteInvitation(EventRef):
+    """Arguments of `calendar.write_invitation`."""
+
+    cancel: bool = Field(False, description="call the event off")
+
+
+class InvitationText(BaseModel):
+    """An invitation as email.invite sends it."""
+
+    icalendar: str = Field(description="for email.invite")
+    title: str
+    attendees: list[str] = Field(default_factory=list, description="their addresses")
+
+
+class AddInvitation(BaseModel):
+    """Arguments of `calendar.add_invitation`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    icalendar: str = Field(max_length=60_000, description="the /invitation/icalendar of email.read")
+
+
+class ReadChange(AddInvitation):
+    """Arguments of `calendar.read_change`."""
+
+
+class Change(BaseModel):
+    """What an invitation would change in the calendar."""
+
+    event_id: str
+    change: str = Field(description="what becomes of the event, in words")
+
+
+class UpdateFromInvitation(AddInvitation):
+    """Arguments of `calendar.update_from_invitation`. `event_id` and `change` are filled in from the invitation."""
+
+    event_id: str | None = Field(
+        None, max_length=500, description="filled in; leave it out", json_schema_extra=NOT_FOR_PLANS
+    )
+    change: str | None = Field(
+        None, max_length=1000, description="filled in; leave it out", json_schema_extra=NOT_FOR_PLANS
+    )
+
+
+class ChangedEvent(BaseModel):
+    """What became of an event."""
+
+    event_id: Id
+    title: str
+    status: OwnText = Field(description="'changed' or 'removed'")
+
+
 def _in_order(model: T, start: datetime | None, end: datetime | None) -> T:
     if start is not None and end is not None and end <= start:
         raise ValueError("`end` must be after `start`")
@@ -196,7 +248,7 @@ class Calendar(Capability):
     """Contract of the calendar capability."""
 
     name = "calendar"
-    version = "1.1.0"
+    version = "1.2.0"
     description = "The person's own calendar: events, recurrence, free time."
     instructions = (
         "Times carry the person's offset. To change or delete an event that the person names, first list_events with "
@@ -287,3 +339,64 @@ class Calendar(Capability):
     @abstractmethod
     async def look_up(self, event: EventRef) -> Event:
         """Read one event by its id, for a person who is asked about it; a recurring one as it begins."""
+
+    @activity.defn(name="calendar.write_invitation")
+    @tool(
+        title="Write an invitation",
+        summary="{event_id}",
+        options=PATIENCE,
+        examples=(
+            "invite ana@example.com to the board meeting",
+            "send the team an invitation for the review",
+            "tell the participants that the meeting has moved",
+            "call off the workshop and let everybody know",
+            "send out invitations for my birthday dinner",
+        ),
+        annotations=READ,
+    )
+    @abstractmethod
+    async def write_invitation(self, wish: WriteInvitation) -> InvitationText:
+        """Write the invitation to an event, or to its present version; email.invite sends it."""
+
+    @activity.defn(name="calendar.add_invitation")
+    @tool(
+        title="Add an invitation to the calendar",
+        options=PATIENCE,
+        examples=(
+            "accept the invitation and put it in my calendar",
+            "enter the meeting that Ana invites me to",
+            "add the invitation from the newest mail to my calendar",
+            "put the workshop from that invitation in my diary",
+            "save the invited event",
+        ),
+        annotations=OWN_WRITE.replace(undo="calendar.delete_event"),
+    )
+    @abstractmethod
+    async def add_invitation(self, wish: AddInvitation) -> Event:
+        """Enter the event of an invitation. It answers nobody: email.answer_invitation does."""
+
+    @activity.defn(name="calendar.update_from_invitation")
+    @tool(
+        title="Change an event as an invitation says",
+        summary="{change}",
+        options=PATIENCE,
+        examples=(
+            "move the meeting as the updated invitation says",
+            "apply the changed invitation to my calendar",
+            "Ana has cancelled the review, take it off my calendar",
+            "update my calendar from the new invitation",
+            "remove the event that was called off",
+        ),
+        annotations=DESTRUCTIVE.replace(
+            lookups={"event_id": "calendar.look_up"}, fills_in={"icalendar": "calendar.read_change"}
+        ),
+    )
+    @abstractmethod
+    async def update_from_invitation(self, wish: UpdateFromInvitation) -> ChangedEvent:
+        """Change or remove an event as a later invitation or a cancellation says. The person is asked first."""
+
+    @activity.defn(name="calendar.read_change")
+    @tool(title="Read what an invitation changes", options=PATIENCE, annotations=READ, plannable=False)
+    @abstractmethod
+    async def read_change(self, wish: ReadChange) -> Change:
+        """Read which event an invitation changes or cancels, and how; strangers wrote it."""

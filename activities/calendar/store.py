@@ -104,6 +104,8 @@ class CalendarStore:
         _move(event, change)
         if event.modified_at is not None:
             event.modified_at = present()  # what was changed here is newer than what is imported again
+        if event.uid is None:
+            event.sequence += 1  # those who were invited know the version that comes next
         if change.attendees is not None:
             event.attendees = checked_attendees(change.attendees)
         for name in ("title", "location", "description"):
@@ -155,6 +157,32 @@ class CalendarStore:
         wanted = select(StoredEvent).where(col(StoredEvent.starts_at) < end, or_(overlapping, recurring))
         async with self._store.read() as session:
             return (await session.exec(wanted.order_by(col(StoredEvent.starts_at)))).all()
+
+    async def stored(self, event_id: str) -> StoredEvent:
+        """Return one event with all that is kept of it.
+
+        Raises:
+            NotFound: There is no event of that id.
+        """
+        async with self._store.read() as session:
+            return await _get(session, event_id)
+
+    async def invited(self, uid: str) -> StoredEvent | None:
+        """Return the event, or the first changed time of a series, of this UID's digest."""
+        async with self._store.read() as session:
+            rows = await _of_uid(session, uid)
+        return next((row for row in rows if row.uid == uid), rows[0] if rows else None)
+
+    async def is_of(self, session: AsyncSession, event_id: str, uid: str) -> bool:
+        """Whether an event is there, and of this UID's digest."""
+        return any(row.event_id == event_id for row in await _of_uid(session, uid))
+
+    async def take_invitation(self, session: AsyncSession, series: ImportedSeries) -> tuple[Imported, bool]:
+        """Enter, change or remove what an invitation says; returns what was done, and whether the event was there."""
+        known = await _of_uid(session, series.uid)
+        arrival = _Arrival(session, known)
+        await arrival.take(series)
+        return arrival.done, bool(known)
 
     async def import_events(self, found: Iterable[ImportedSeries]) -> Imported:
         """Enter what is not there yet, update what is there in an older version, and remove what was cancelled."""
@@ -388,6 +416,12 @@ async def _get(session: AsyncSession, event_id: str) -> StoredEvent:
     if event is None:
         raise _no_such_event()
     return event
+
+
+async def _of_uid(session: AsyncSession, uid: str) -> Sequence[StoredEvent]:
+    """Return the rows of an event or series, by the digest of its UID."""
+    one = or_(col(StoredEvent.uid) == uid, col(StoredEvent.series_uid) == uid)
+    return (await session.exec(select(StoredEvent).where(one).order_by(col(StoredEvent.starts_at)))).all()
 
 
 def _no_such_event() -> NotFound:

@@ -1,11 +1,17 @@
 """The calendar's tools on its own store."""
 
+from __future__ import annotations
+
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.calendar.contract import (
+    AddInvitation,
     Calendar,
+    Change,
+    ChangedEvent,
     CreateEvent,
     DeleteEvent,
     DeleteEventResult,
@@ -13,24 +19,33 @@ from activities.calendar.contract import (
     EventRef,
     FindFreeTime,
     FindFreeTimeResult,
+    InvitationText,
     ListEvents,
     ListEventsResult,
+    ReadChange,
     RestoreEvent,
     UpdateEvent,
     UpdateEventResult,
+    UpdateFromInvitation,
+    WriteInvitation,
 )
 from activities.calendar.listing import LONG_AGO, MOST_EVENTS, asks_for, bounds, free_slots, listing
-from activities.calendar.store import CalendarStore, as_previous, occurrences_of
+from activities.calendar.store import CalendarStore, ImportedSeries, as_event, as_previous, occurrences_of
+from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.ledger import Ledger
 from retinue.store import Store
+
+if TYPE_CHECKING:
+    from activities.calendar.invitations import Incoming
 
 
 class CalendarTools(Calendar):
     """The contract, kept by `CalendarStore`; every change goes through the ledger."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, default_zone: str = "UTC") -> None:
         self.ledger: Ledger = Ledger(store)
         self._calendar = CalendarStore(store)
+        self._zone = default_zone
 
     async def create_event(self, event: CreateEvent) -> Event:
         """Enter the event once."""
@@ -86,3 +101,80 @@ class CalendarTools(Calendar):
     async def look_up(self, event: EventRef) -> Event:
         """Return the event."""
         return await self._calendar.get(event.event_id)
+
+    async def write_invitation(self, wish: WriteInvitation) -> InvitationText:
+        """Write what is kept of the event."""
+        from activities.calendar.invitations import of_stored  # its library is large, and rarely needed here
+
+        return of_stored(await self._calendar.stored(wish.event_id), cancel=wish.cancel)
+
+    async def add_invitation(self, wish: AddInvitation) -> Event:
+        """Enter it once, where no event of its UID is."""
+        _, series = self._read(wish.icalendar)
+        if not series.events:
+            raise InvalidArguments("this enters no event", hint="calendar.update_from_invitation removes one")
+
+        async def effect(session: AsyncSession) -> Event:
+            _, was_there = await self._calendar.take_invitation(session, series)
+            if was_there:
+                raise Conflict(
+                    "the event of this invitation is in the calendar already",
+                    hint="calendar.update_from_invitation changes it",
+                )
+            return as_event(series.events[0])
+
+        return await self.ledger.once(wish, Event, effect)
+
+    async def read_change(self, wish: ReadChange) -> Change:
+        """Find the event, and say what would become of it."""
+        incoming, series = self._read(wish.icalendar)
+        found = await self._calendar.invited(series.uid)
+        if found is None:
+            raise _not_there()
+        versions = [event.sequence for event in series.events] + [each.sequence for each in series.cancelled]
+        if max(versions) < found.sequence:
+            raise _is_older()
+        return Change(event_id=found.event_id, change=incoming.in_words(self._zone))
+
+    async def update_from_invitation(self, wish: UpdateFromInvitation) -> ChangedEvent:
+        """Change or remove the event that was shown, once."""
+        incoming, series = self._read(wish.icalendar)
+        if wish.event_id is None or wish.change != incoming.in_words(self._zone):
+            raise Conflict("the change is not the one that was shown")
+        event_id = wish.event_id
+
+        async def effect(session: AsyncSession) -> ChangedEvent:
+            if not await self._calendar.is_of(session, event_id, series.uid):
+                raise _not_there()
+            done, _ = await self._calendar.take_invitation(session, series)
+            if not (done.updated or done.removed or done.added):
+                raise _is_older()
+            status = "removed" if done.removed else "changed"
+            return ChangedEvent(event_id=event_id, title=incoming.title, status=status)
+
+        return await self.ledger.once(wish, ChangedEvent, effect)
+
+    def _read(self, icalendar: str) -> tuple[Incoming, ImportedSeries]:
+        """Return an invitation, and the rows that it is made of here.
+
+        Raises:
+            InvalidArguments: It is no invitation, or cannot be kept here.
+        """
+        from activities.calendar.icalendar_file import read_calendar
+        from activities.calendar.invitations import read
+
+        incoming = read(icalendar)
+        file = read_calendar(icalendar.encode(), self._zone)
+        if not file.series or not (file.series[0].events or file.series[0].cancelled):
+            raise InvalidArguments(
+                f"the invitation cannot be kept: {'; '.join(each.why for each in file.left_out[:3])}"
+            )
+        return incoming, file.series[0]
+
+
+def _not_there() -> NotFound:
+    return NotFound("the event of this invitation is not in the calendar", hint="calendar.add_invitation enters it")
+
+
+def _is_older() -> Conflict:
+    return Conflict("the calendar has this version of the event, or a newer one")

@@ -60,7 +60,7 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
 def _calendar(settings: CalendarSettings, store: Store, client: httpx.AsyncClient | None) -> Calendar:
     """Return the provider that the settings name. What only the other one needs is not loaded."""
     if client is None:
-        return CalendarTools(store)
+        return CalendarTools(store, default_zone=settings.timezone)
     from activities.calendar.caldav import CaldavCalendar
     from activities.calendar.caldav_server import CaldavServer
 

@@ -182,12 +182,12 @@ class WritingTools(Email):
 
     async def prepare_invitation(self, wish: PrepareInvitation) -> InvitationParts:
         """Read the text that the calendar wrote."""
-        invitation = _own_invitation(wish.invitation)
+        invitation = self._own_invitation(wish.invitation)
         return InvitationParts(subject=invitation_subject(invitation), event=described(invitation))
 
     async def invite(self, mail: Invite) -> SendResult:
         """Send the event with the person as its organizer and the recipients as its attendees."""
-        invitation = _own_invitation(mail.invitation)
+        invitation = self._own_invitation(mail.invitation)
         if mail.subject is None or mail.event != described(invitation):
             raise InvalidArguments("an invitation needs its subject and its event, which stand in it")
         head = Head(mail.to, [], mail.subject)
@@ -198,6 +198,19 @@ class WritingTools(Email):
             return Letter(head.to, head.cc, head.subject, body, invitation=(invitation.method, text))
 
         return await self._post(mail, head, write, Folder.SENT)
+
+    def _own_invitation(self, text: str) -> Invitation:
+        """Return what the calendar wrote for others.
+
+        Raises:
+            InvalidArguments: It is no invitation, or somebody else organizes the event.
+        """
+        invitation = invitation_of(text)
+        if invitation is None or invitation.method not in (Method.REQUEST, Method.CANCEL):
+            raise InvalidArguments("this is no invitation", hint="calendar.write_invitation writes one")
+        if invitation.organizer and invitation.organizer.casefold() != self._sender.casefold():
+            raise InvalidArguments(f"{invitation.organizer} organizes this event, and only they invite to it")
+        return invitation
 
     async def prepare_answer(self, mail: PrepareAnswer) -> AnswerParts:
         """Read the mail that invites."""
@@ -355,13 +368,6 @@ async def invitation_in(content: bytes) -> Invitation | None:
         return None
     text = await asyncio.to_thread(calendar_text, content)
     return None if text is None else await asyncio.to_thread(invitation_of, text)
-
-
-def _own_invitation(text: str) -> Invitation:
-    invitation = invitation_of(text)
-    if invitation is None or invitation.method not in (Method.REQUEST, Method.CANCEL):
-        raise InvalidArguments("this is no invitation", hint="calendar.write_invitation writes one")
-    return invitation
 
 
 def origin_of(original: Original) -> Origin | None:

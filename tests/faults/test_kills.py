@@ -28,7 +28,13 @@ RUNS = 20
 KILLED_RUNS = 10
 """Each uses at least two tools with effects of every capability, so that each capability is killed 20 times or more."""
 TOOLS_WITH_EFFECTS = {
-    "calendar": {"calendar.create_event", "calendar.update_event", "calendar.delete_event"},
+    "calendar": {
+        "calendar.create_event",
+        "calendar.update_event",
+        "calendar.delete_event",
+        "calendar.add_invitation",
+        "calendar.update_from_invitation",
+    },
     "email": {
         "email.draft",
         "email.send",
@@ -74,7 +80,10 @@ def every_effect(number: int) -> list[dict[str, Any]]:
     return [
         _step("c1", "calendar.create_event", title=f"Run {number}", start=day.format(9), end=day.format(10)),
         _step("c2", "calendar.update_event", event_id=event, title=f"Moved {number}"),
-        _step("c3", "calendar.delete_event", "c2", event_id=event),
+        _step("c3", "calendar.write_invitation", "c2", event_id=event),
+        _step("c4", "calendar.delete_event", "c3", event_id=event),
+        _step("c5", "calendar.add_invitation", icalendar=invitation(number)),
+        _step("c6", "calendar.update_from_invitation", "c5", icalendar=invitation(number, method="CANCEL")),
         _step("e1", "email.draft", **written),
         _step("e2", "email.send", **written),
         _step("e3", "email.archive", message_id=draft),
@@ -82,7 +91,7 @@ def every_effect(number: int) -> list[dict[str, Any]]:
         _step("e5", "email.delete", "e4", message_id=draft),
         _step("e6", "email.reply", message_id=f"<in-{number}@example.com>", body="Gladly"),
         _step("e7", "email.forward", message_id=f"<in-{number}@example.com>", to=written["to"]),
-        _step("e10", "email.invite", invitation=invitation(number), to=written["to"]),
+        _step("e10", "email.invite", invitation={"$from": "c3", "path": "/icalendar"}, to=written["to"]),
         _step("e11", "email.answer_invitation", message_id=f"<invited-{number}@example.com>", answer="accept"),
         _step("e8", "email.save_attachment", message_id=f"<in-{number}@example.com>"),
         _step("e9", "email.delete_file", file_id={"$from": "e8", "path": "/file_id"}),
@@ -108,12 +117,12 @@ def every_effect(number: int) -> list[dict[str, Any]]:
     ]
 
 
-def invitation(number: int) -> str:
+def invitation(number: int, *, method: str = "REQUEST") -> str:
     """An invitation of this run, as iCalendar."""
     event = (
         f"UID:u-{number}\r\nDTSTART:20261207T100000Z\r\nSUMMARY:Run {number}\r\nORGANIZER:mailto:p{number}@example.com"
     )
-    return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\n{event}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nMETHOD:{method}\r\nBEGIN:VEVENT\r\n{event}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
 
 
 async def post_in(folder: Path, number: int, settings: EmailSettings | None = None) -> None:

@@ -124,6 +124,9 @@ def test_only_what_is_allowed_is_kept() -> None:
 STRANGE_OR_NOT: dict[str, str] = {
     "calendar.create_event": "",
     "calendar.list_events": "events/* match: title timezone location description attendees recurrence",
+    "calendar.write_invitation": "all texts",
+    "calendar.add_invitation": "all texts",
+    "calendar.update_from_invitation": "title",
     "calendar.find_free_time": "",
     "calendar.update_event": "all texts",
     "calendar.delete_event": "all texts",

@@ -205,7 +205,7 @@ async def test_no_answer_goes_out_that_was_not_shown(call: Call, box: Box, wrong
 async def test_an_invitation_names_the_person_as_organizer_and_those_it_reaches(
     call: Call, box: Box, method: str, sequence: str, subject: str
 ) -> None:
-    text = calendar(f"SEQUENCE:{sequence}", "X-NOTE:" + "\u00e9" * 80, method=method)
+    text = calendar(f"SEQUENCE:{sequence}", "X-NOTE:" + "\u00e9" * 80, f"ORGANIZER:mailto:{box.sender}", method=method)
     parts = await call("prepare_invitation", {"invitation": text})
     to = ["ana@example.com", "ben@example.com"]
     result = await call("invite", {"invitation": text, "to": to, "body": "Please come.", **parts})
@@ -228,7 +228,13 @@ async def test_what_is_no_invitation_is_not_sent_as_one(call: Call) -> None:
 
 
 async def test_an_invitation_whose_event_is_not_the_one_that_was_shown_is_not_sent(call: Call, box: Box) -> None:
-    parts = await call("prepare_invitation", {"invitation": calendar()})
+    mine = "ORGANIZER:invalid:nomail"
+    parts = await call("prepare_invitation", {"invitation": calendar(mine)})
     with pytest.raises(ApplicationError, match="needs its subject and its event"):
-        await call("invite", {"invitation": calendar("SUMMARY:Other"), "to": ["ana@example.com"], **parts})
+        await call("invite", {"invitation": calendar(mine, "SUMMARY:Other"), "to": ["ana@example.com"], **parts})
     assert await box.count() == 0
+
+
+async def test_nobody_is_invited_to_what_somebody_else_organizes(call: Call) -> None:
+    with pytest.raises(ApplicationError, match=r"clara@example\.com organizes this event, and only they invite"):
+        await call("prepare_invitation", {"invitation": calendar()})
