@@ -20,12 +20,18 @@ from tests.checkout import copied
 LONGEST = 600
 """Seconds for the tests of one mutation. A mutation that makes them hang is noticed too."""
 
-LEDGER = ("tests/retinue/test_outside.py", "tests/retinue/test_ledger.py")
+LEDGER = (
+    "tests/retinue/test_ledger.py",
+    "tests/activities/tasks/test_tools.py",
+    "tests/activities/email/test_sending.py",
+)
 POLICY = ("tests/workflows/test_policy.py",)
 ORIGINS = (
     "tests/scenarios/test_strangers_words.py",
     "tests/api/rights/test_origins.py",
+    "tests/api/rights/test_choices.py",
     "tests/scenarios/test_consent.py",
+    "tests/scenarios/test_agents.py",
 )
 DECISIONS = ("tests/scenarios/test_consent.py", "tests/scenarios/test_people.py", "tests/scenarios/test_inbox.py")
 GRANTS = ("tests/workflows/test_person.py", "tests/workflows/test_standing.py", "tests/api/rights/test_grants.py")

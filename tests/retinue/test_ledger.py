@@ -76,8 +76,10 @@ class Outer:
         self._ledger = ledger
         self._settle = settle
 
-    async def tool(self, *, before: Step = nothing, after: Step = nothing, word: str = "asked") -> Word:
-        """The effect, with what a test wants to happen before the commit and after the act."""
+    async def tool(
+        self, *, before: Step = nothing, after: Step = nothing, looking: Step = nothing, word: str = "asked"
+    ) -> Word:
+        """The effect, with what a test wants to happen before the commit, after the act, and before it is looked for."""
 
         async def act(commit: Commit) -> Word:
             await before()
@@ -87,6 +89,7 @@ class Outer:
             return Word(word="done")
 
         async def verify() -> Word | None:
+            await looking()
             if self.mute:
                 raise ServiceUnavailable("it does not answer")
             if self.shows:
@@ -207,6 +210,50 @@ async def test_an_attempt_that_wakes_up_late_still_records_what_it_did(ledger: L
     awake.set()
     assert [(await zombie).word, (await attempt(outer.tool)).word] == ["done", "done"]
     assert outer.acted == 1
+
+
+async def test_what_is_recorded_first_is_what_every_attempt_returns(ledger: Ledger) -> None:
+    outer = Outer(ledger)
+    outer.shows = True
+    acted, awake = asyncio.Event(), asyncio.Event()
+
+    async def freeze() -> None:
+        acted.set()
+        await awake.wait()
+
+    zombie = attempt(lambda: outer.tool(after=freeze))
+    await acted.wait()
+    assert (await attempt(outer.tool)).word == "found"
+    awake.set()
+    assert [(await zombie).word, (await attempt(outer.tool)).word] == ["found", "found"]
+
+
+async def test_an_attempt_that_looked_too_slowly_does_not_act_beside_another(ledger: Ledger) -> None:
+    """Both found that a dead attempt may be repeated; while one acts, the other must not."""
+    outer = Outer(ledger)
+    outer.harmless = True
+    with pytest.raises(RuntimeError):
+        await attempt(lambda: outer.tool(after=die))
+    looking, look, acting, done = (asyncio.Event() for _ in range(4))
+
+    async def look_slowly() -> None:
+        looking.set()
+        await look.wait()
+
+    async def act_slowly() -> None:
+        acting.set()
+        await done.wait()
+
+    slow = attempt(lambda: outer.tool(looking=look_slowly))
+    await looking.wait()
+    other = attempt(lambda: outer.tool(after=act_slowly))
+    await acting.wait()
+    look.set()
+    with pytest.raises(OutcomeOpen):
+        await slow
+    done.set()
+    assert (await other).word == "done"
+    assert outer.acted == 2  # the dead attempt, and one of these two
 
 
 async def test_a_refusal_means_that_nothing_happened_and_may_be_tried_again(ledger: Ledger) -> None:

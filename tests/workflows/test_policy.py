@@ -413,6 +413,20 @@ def test_at_most_wants_numbers_only(amount: JsonValue, expected: bool) -> None:
     assert decides(rule(AUTO, args_at_most={"/amount": 50}), act(args={"amount": amount})) is expected
 
 
+@pytest.mark.parametrize(("decide", "fits"), [(ASK, True), (DENY, True), (AUTO, False)])
+def test_what_came_through_a_key_that_may_not_decide_is_a_strangers_where_rules_tighten(
+    decide: Decision, fits: bool
+) -> None:
+    action = act(args=MAIL, origins=[origin("/to/0", Source.KEY)])
+    assert decides(rule(decide, origins=(Source.STRANGERS,)), action) is fits
+
+
+@pytest.mark.parametrize(("decide", "fits"), [(ASK, True), (DENY, True), (AUTO, False)])
+def test_a_name_alone_means_people_of_every_organisation_where_rules_tighten(decide: Decision, fits: bool) -> None:
+    assert decides(rule(decide, callers=("ana",)), act(caller="acme:ana")) is fits
+    assert decides(rule(decide, callers=("acme:ana",)), act(caller="acme:ana"))
+
+
 def test_one_source_is_enough_to_ask_and_all_are_needed_to_let_pass() -> None:
     both = act(args={"to": ["a", "b"]}, origins={"/to/0": "user", "/to/1": "strangers"})
     typed = act(args={"to": ["a", "b"]}, origins={"/to/0": "user", "/to/1": "contacts"})
