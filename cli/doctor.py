@@ -66,6 +66,7 @@ def examine(url: str) -> Iterator[Finding]:
     yield from capabilities(url)
     yield from (model(), models_found(), weather())
     yield from pauses(url)
+    yield from answers_in_json(url)
     yield from databases()
     yield from safety.examine()
 
@@ -311,6 +312,22 @@ def pauses(url: str) -> Iterator[Finding]:
         paused = f"{one.model} is not called before {render.when(one.until)}{asked}{since}"
         advice = "wait, or end it with `bin/retinue doctor --clear-pauses`; RETINUE_LONGEST_PAUSE bounds such pauses"
         yield Finding("pauses of models", Level.WARN, paused, advice)
+
+
+def answers_in_json(url: str) -> Iterator[Finding]:
+    """List in which form the models in use answer in JSON. It is found out when a model first plans."""
+    try:
+        found = client_of(url, timeout=20).language_models().forms
+    except ClientError as error:
+        yield Finding("answers in JSON", Level.WARN, f"not known: {words_of(error)}")
+        return
+    if not found:
+        told = "not known yet: a model is asked once, by a tiny request, when it first plans"
+        yield Finding("answers in JSON", Level.OK, told)
+    for one in found:
+        weak = one.form in ("json_object", "prompt")
+        advice = "plans may need more tries; `structured` in docs/models.md sets another form" if weak else ""
+        yield Finding("answers in JSON", Level.WARN if weak else Level.OK, f"{one.model} {one.words}", advice)
 
 
 def _span(seconds: float) -> str:

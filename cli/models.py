@@ -49,6 +49,8 @@ def list_models(context: typer.Context, as_json: AsJson = False) -> None:
     say(f"In use, {_SOURCES.get(found.source, found.source)}:")
     for one in found.roles:
         say(f"  {one.role:<6} {', '.join(one.models)}")
+    for form in found.forms:
+        say(f"  {form.model} {form.words}")
     for server in found.servers:
         say(f"{server.name} at {server.address} offers:")
         for model in server.models:

@@ -106,6 +106,8 @@ class ScriptedModel:
     async def answer(self, request: Request) -> Response:
         """Serve one chat completion."""
         body = await request.json()
+        if _schema_name(body) == "probe":  # how it answers in JSON is asked once, beside all scripts
+            return Answer(json.dumps({"fruit": "kiwi"})).response()
         self.requests.append(body)
         answer = self._next(body)
         await asyncio.sleep(answer.delay)
@@ -113,9 +115,9 @@ class ScriptedModel:
 
     def _next(self, body: Mapping[str, Any]) -> Answer:
         said = [message["content"] for message in body["messages"] if message["role"] == "user"]
-        if (body.get("response_format") or {}).get("json_schema", {}).get("name") == "extract":
+        if _schema_name(body) == "extract":
             return self._pop(self._extractions, json.loads(said[-1])["instruction"])
-        if (body.get("response_format") or {}).get("json_schema", {}).get("name") == "answer":
+        if _schema_name(body) == "answer":
             return self._pop(self._structured, json.loads(said[-1])["conversation"][-1]["text"])
         if "response_format" in body:
             return self._plan(body, said[-1] if said[-1] in self._scripts else said[0])
@@ -152,6 +154,10 @@ class ScriptedModel:
 
 
 _EXHAUSTED = Answer(status=400, raw=json.dumps({"error": {"message": "the script is exhausted"}}).encode())
+
+
+def _schema_name(body: Mapping[str, Any]) -> str:
+    return str((body.get("response_format") or {}).get("json_schema", {}).get("name", ""))
 
 
 def _spoken(turn: Turn) -> Answer:

@@ -35,6 +35,8 @@ from retinue.testing import ScriptedModel, scripted_model, serving
 from workers import temporal_server
 from workers.runner import capability_worker, workflows_worker
 
+os.environ["REASONING_STRUCTURED"] = "json_schema"
+"""Else each model is asked once more, before it first plans; the tests of that say so."""
 View = dict[str, Any]
 ENDED = {"completed", "failed", "cancelled"}
 LONGEST_ID = 80

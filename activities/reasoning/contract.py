@@ -263,6 +263,15 @@ class ModelsOfServer(BaseModel):
     models: list[str]
 
 
+class ModelForm(BaseModel):
+    """In which form a model answers in JSON, as far as that was found out."""
+
+    model: str = Field(description="the model and its endpoint, as in gpt-5-mini@api.openai.com/v1")
+    form: str = Field(description="strict, json_schema, json_object_schema, json_object or prompt")
+    words: str = Field(description="how that is known, after the model's name: 'keeps to JSON schemas'")
+    at: Moment = Field(description="since when; it is asked again after seven days")
+
+
 class ModelTest(BaseModel):
     """What became of one small request to the models that plan."""
 
@@ -278,6 +287,7 @@ class ModelsResult(BaseModel):
     source: ModelSource
     roles: list[ModelsOfRole]
     servers: list[ModelsOfServer]
+    forms: list[ModelForm] = Field(default_factory=list, description="how models answer in JSON")
     is_sent: str = Field(description="what a model is sent once it is used")
     refused: str = Field("", description="why nothing was changed")
     test: ModelTest | None = None

@@ -38,6 +38,10 @@ _ABOUT_LENGTH = re.compile(
     r"|max(?:imum)? (?:allowed )?number of tokens|too many tokens|too long|too large for model|longer than the m",
     re.IGNORECASE,
 )
+_ABOUT_RULES = re.compile(
+    r"invalid (?:json )?schema|'required' is required|additionalproperties.{0,40}(?:false|required)", re.IGNORECASE
+)
+"""OpenAI, Azure and Groq of a schema that does not say each property as required."""
 _READS = re.compile(
     r"\"n_ctx\": ?(\d{3,9})\b|context (?:length|size|window)(?: of| is|:)?(?: only)? \(?(\d{3,9})\b"
     r"|model length of (\d{3,9})\b|(\d{3,9}) (?:maximum|max) context length",
@@ -63,6 +67,7 @@ class Why(StrEnum):
 
     SERVICE = "the service"
     FORMAT = "the form in which JSON was asked for"
+    RULES = "a schema that breaks the rules of strict mode"
     STREAM = "the pieces in which the answer was asked for"
     LENGTH = "a conversation that does not fit"
     REQUEST = "the request, for a reason that only its own words tell"
@@ -238,6 +243,8 @@ class Endpoint:
         told = f"the language model at {self.spec.host} refused the request with status {error.status_code}"
         if error.status_code == 413:
             return Failure(ServiceRefused(told, hint="the conversation may be too long for it"), Why.LENGTH)
+        if formatted and _ABOUT_RULES.search(said):
+            return Failure(ServiceRefused(told, hint="see REASONING_STRUCTURED"), Why.RULES)
         if formatted and any(words in said for words in _ABOUT_FORMAT):
             hint = "it lacks this kind of JSON answers; see REASONING_STRUCTURED"
             return Failure(ServiceRefused(told, hint=hint), Why.FORMAT)

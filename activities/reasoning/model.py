@@ -7,8 +7,10 @@ asked for.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -16,15 +18,17 @@ from typing import Any, Generic, TypeVar
 
 from openai.types.chat import ChatCompletion
 
+from activities.reasoning import form_probe
 from activities.reasoning.answers import Said, WrittenCall, json_of, marked, said_by, text_of
 from activities.reasoning.contract import ModelPause
 from activities.reasoning.draft import Writing
 from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy, tokens_of
+from activities.reasoning.known_forms import KnownForm, KnownForms
 from activities.reasoning.model_routing import CurrentRouting, ModelSpec
 from activities.reasoning.pauses import Pauses
 from activities.reasoning.plan_format import AnswerFormat
 from activities.reasoning.settings import Duty, ReasoningSettings, Structured
-from activities.reasoning.structured import asked, asked_less, read_as_asked
+from activities.reasoning.structured import NAMES, asked, asked_less, holds_json, read_as_asked
 from activities.reasoning.tries import Tries
 from activities.reasoning.used import current_meter
 from retinue.conversation import ModelUse, Usage
@@ -59,6 +63,8 @@ class _Question(Generic[_Answer]):
     """Called with the text while the model writes it."""
     cut: Callable[[str], _Answer] | None = None
     """Makes an answer of a text that was cut at the model's limit, if that is useful."""
+    is_json: Callable[[_Answer], bool] | None = None
+    """Whether an answer is JSON; only where it is asked for as such."""
 
 
 class LanguageModel:
@@ -67,14 +73,18 @@ class LanguageModel:
     Args:
         settings: Names the models.
         pauses: Kept with the other workers; by default each process keeps its own.
+        forms: In which form each model answers in JSON, kept in the same way.
     """
 
-    def __init__(self, settings: ReasoningSettings, pauses: Pauses | None = None) -> None:
+    def __init__(
+        self, settings: ReasoningSettings, pauses: Pauses | None = None, forms: KnownForms | None = None
+    ) -> None:
         self.routing = CurrentRouting(settings)
         self._patience = settings.patience
         self._pauses = pauses or Pauses()
         self._endpoints: dict[ModelSpec, Endpoint] = {}
-        self._forms: dict[str, Structured] = {}
+        self._forms = forms or KnownForms()
+        self._probing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._in_one_piece: dict[str, float] = {}
         self._failed: dict[str, tuple[float, str]] = {}
 
@@ -92,6 +102,14 @@ class LanguageModel:
         if end:
             await self._pauses.end()
         return await self._pauses.known()
+
+    async def forms(self) -> list[KnownForm]:
+        """List in which form each model answers in JSON, as far as that is known.
+
+        Raises:
+            ServiceUnavailable: The database does not answer.
+        """
+        return await self._forms.known()
 
     async def complete(
         self,
@@ -129,7 +147,13 @@ class LanguageModel:
             answer = json_of(completion, answer_format.name, quotes=quotes_refusal)
             return read_as_asked(answer, answer_format, form)
 
-        question = _Question(lambda form: asked(said, answer_format, form), read, text, marked if keeps_cut else None)
+        question = _Question(
+            lambda form: asked(said, answer_format, form),
+            read,
+            text,
+            marked if keeps_cut else None,
+            holds_json if answer_format else None,
+        )
         return await self._answer(self.routing.now().models_for(duty), question, None)
 
     def tries(self, agent: str) -> Tries:
@@ -208,26 +232,61 @@ class LanguageModel:
         if pause := await self._pauses.rest(spec.identity):
             raise Failure(busy(pause))
         while True:
-            form = self._forms.get(spec.identity, spec.structured)
+            form = await self._form(spec, course, later=later) if question.is_json else Structured.PROMPT
             messages, extra = question.put(form)
             if spec.max_input_tokens and tokens_of(messages) > spec.max_input_tokens:
                 told = f"the conversation is longer than the {spec.max_input_tokens} tokens that {spec.label} reads"
                 raise Failure(ServiceRefused(told), Why.LENGTH)
             try:
+                course.tries.count()
                 completion = await self._request(spec, messages, extra, question.text, course, later=later)
-                return await self._read(spec, completion, question, form)
+                answer = await self._read(spec, completion, question, form)
             except Failure as failure:
                 if failure.why is Why.STREAM:
                     self._ask_in_one_piece(spec, course, failure)
                     continue
-                less = asked_less(form) if failure.why is Why.FORMAT else None
-                if less is None:
+                if failure.why not in (Why.FORMAT, Why.RULES) or not await self._ask_less(spec, form, "refuses"):
                     raise
-                self._forms[spec.identity] = less
-                _log.warning("%s takes no answers by %s; asking by %s from now on", spec.label, form, less)
                 if not course.tries.may_ask_again():
                     told = f"the language model at {spec.host} takes no answers by {form}"
                     raise Failure(ServiceUnavailable(told), Why.FORMAT) from None
+            else:
+                if question.is_json and not question.is_json(answer):
+                    await self._ask_less(spec, form, "ignored")
+                return answer
+
+    async def _form(self, spec: ModelSpec, course: _Course, *, later: int) -> Structured:
+        """Return in which form a model answers in JSON: as it is set, as it was learnt, or by asking it.
+
+        Raises:
+            Failure: It had to be asked, and did not answer.
+        """
+        if spec.structured is not Structured.AUTO:
+            learnt = self._forms.own(spec.identity)
+            return learnt.form if learnt else spec.structured
+        async with self._probing[spec.identity]:
+            if known := await self._forms.of(spec.identity):
+                return known.form
+            limit = {spec.token_limit.value: min(form_probe.MAX_TOKENS, spec.max_output_tokens)}
+            try:
+                form, words = await form_probe.find_form(
+                    lambda extra: self._request(
+                        spec, form_probe.MESSAGES, {**extra, **limit}, None, course, later=later
+                    )
+                )
+            except Failure:
+                course.tries.count()
+                raise
+            await self._forms.keep(spec.identity, form, words)
+            return form
+
+    async def _ask_less(self, spec: ModelSpec, form: Structured, does: str) -> bool:
+        """Ask less of a model from now on; return whether that is possible."""
+        if (less := asked_less(form)) is None:
+            return False
+        _log.warning("%s %s answers by %s; asking by %s from now on", spec.label, does, form, less)
+        await self._forms.keep(spec.identity, less, f"{does} {NAMES[form]}")
+        return True
 
     def _ask_in_one_piece(self, spec: ModelSpec, course: _Course, failure: Failure) -> None:
         """From now on, or for a while after it broke off once; and at once, if this attempt may ask once more.
@@ -252,7 +311,6 @@ class LanguageModel:
         later: int,
     ) -> ChatCompletion:
         endpoint = self._endpoint(spec)
-        course.tries.count()
         course.sends(spec, endpoint.use_without_answer(messages))
         began = time.monotonic()
         try:

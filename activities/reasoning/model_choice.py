@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from activities.reasoning.contract import (
     ModelAction,
+    ModelForm,
     ModelsOfRole,
     ModelsOfServer,
     ModelSource,
@@ -78,6 +79,7 @@ class ModelChoices:
                 ModelsOfServer(name=one.name, address=one.base_url, models=[model.name for model in one.models])
                 for one in servers
             ],
+            forms=await self._forms(),
             is_sent=IS_SENT,
             refused=refused,
             test=test,
@@ -98,6 +100,17 @@ class ModelChoices:
             return f"the choice could not be kept: {error.strerror}"
         _log.info("another model was chosen", extra={"model": choice.model if choice else OFFLINE})
         return ""
+
+    async def _forms(self) -> list[ModelForm]:
+        """Return how the models in use answer in JSON; nothing while the database does not answer."""
+        used = {model for role in self._roles() for model in role.models}
+        try:
+            known = await self._model.forms()
+        except RetinueError:
+            return []
+        return [
+            ModelForm(model=one.model, form=one.form, words=one.words, at=one.at) for one in known if one.model in used
+        ]
 
     def _source(self) -> ModelSource:
         if not self._settings.may_choose:

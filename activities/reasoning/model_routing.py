@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from activities.reasoning.settings import Duty, ReasoningSettings, Structured, TokenLimit
+from activities.reasoning.settings import OFFLINE, Duty, ReasoningSettings, Structured, TokenLimit
 from retinue.errors import ServiceRefused
 from retinue.network import model_choice
 from retinue.network.model_choice import ModelChoice
@@ -184,7 +184,7 @@ class ModelRouting:
             timeout=said.timeout,
             max_output_tokens=said.max_output_tokens,
             max_input_tokens=said.max_input_tokens,
-            structured=said.structured,
+            structured=said.structured if model != OFFLINE else Structured.JSON_SCHEMA,
             token_limit=said.token_limit,
             price_input=said.price_input,
             price_cached=said.price_input if said.price_cached is None else said.price_cached,

@@ -1,4 +1,4 @@
-"""The reasoning capability's tables: conversations, message by message, and pauses that endpoints asked for."""
+"""The reasoning capability's tables: conversations by message, pauses that endpoints asked for, how models answer."""
 
 from datetime import datetime
 from pathlib import Path
@@ -35,3 +35,14 @@ class Pause(ReasoningBase, table=True):
     waiting: int = Field(0, ge=0, description="how many callers wait for the end of this pause")
     since: datetime | None = Field(None, sa_type=UtcDateTime, description="when it was asked for")
     asked_seconds: float | None = Field(None, description="how long the endpoint asked for; what is kept is bounded")
+
+
+class AnswerForm(ReasoningBase, table=True):
+    """In which form a model answers in JSON."""
+
+    __tablename__ = "answer_forms"
+
+    model: str = Field(primary_key=True, max_length=500, description="model and place, without secrets")
+    form: str = Field(max_length=40)
+    words: str = Field(max_length=500, description="how that is known")
+    at: datetime = Field(sa_type=UtcDateTime)

@@ -22,8 +22,12 @@ class Structured(StrEnum):
 
     STRICT = "strict"
     JSON_SCHEMA = "json_schema"
+    OBJECT_SCHEMA = "json_object_schema"
+    """A JSON object, with the schema beside it: what llama-cpp-python and some services take."""
     JSON_OBJECT = "json_object"
     PROMPT = "prompt"
+    AUTO = "auto"
+    """Found out by a tiny request when it is first needed."""
 
 
 class TokenLimit(StrEnum):
@@ -65,7 +69,7 @@ class ReasoningSettings(BaseSettings):
     timeout: float = Field(60, gt=0, le=70, description="seconds per request")
     max_output_tokens: int = Field(8000, gt=0)
     max_input_tokens: int | None = Field(None, gt=0, description="the model's context; None where it is not known")
-    structured: Structured = Structured.JSON_SCHEMA
+    structured: Structured = Structured.AUTO
     token_limit: TokenLimit = TokenLimit.MAX_COMPLETION_TOKENS
     patience: float = Field(
         10, ge=0, le=120, description="seconds of a pause that are waited for before another steps in"

@@ -18,7 +18,19 @@ from retinue.errors import MalformedAnswer
 from retinue.json_values import whole_values
 
 Messages = list[Mapping[str, Any]]
-_ORDER = list(Structured)
+_LESS = {
+    Structured.STRICT: Structured.JSON_SCHEMA,
+    Structured.JSON_SCHEMA: Structured.JSON_OBJECT,
+    Structured.OBJECT_SCHEMA: Structured.JSON_OBJECT,
+    Structured.JSON_OBJECT: Structured.PROMPT,
+}
+NAMES = {
+    Structured.STRICT: "JSON schemas in strict mode",
+    Structured.JSON_SCHEMA: "JSON schemas",
+    Structured.OBJECT_SCHEMA: "JSON schemas beside the form of a JSON object",
+    Structured.JSON_OBJECT: "the form of a JSON object",
+    Structured.PROMPT: "schemas in words",
+}
 _AROUND = "\ufeff \t\r\n"
 _NOTHING = "the language model's answer holds no JSON object"
 _TWICE = "a name stands twice in one object"
@@ -45,8 +57,7 @@ _MOST_THOUGHTS = 8
 
 def asked_less(form: Structured) -> Structured | None:
     """Return the form that asks less of an endpoint; None where nothing less can be asked."""
-    place = _ORDER.index(form) + 1
-    return _ORDER[place] if place < len(_ORDER) else None
+    return _LESS.get(form)
 
 
 def asked(
@@ -59,12 +70,23 @@ def asked(
     strictly = _strict_form(answer_format) if form is Structured.STRICT else None
     if strictly:
         return _told(said, IN_WORDS), _by_schema({"name": answer_format.name, "schema": strictly[0], "strict": True})
+    exact = shared(answer_format.schema) if answer_format.plain else answer_format.schema
     if form in (Structured.STRICT, Structured.JSON_SCHEMA):
-        schema = shared(answer_format.schema) if answer_format.plain else answer_format.schema
-        return said, _by_schema({"name": answer_format.name, "schema": schema})
+        return said, _by_schema({"name": answer_format.name, "schema": exact})
+    if form is Structured.OBJECT_SCHEMA:
+        return said, {"response_format": {"type": "json_object", "schema": exact}}
     schema = answer_format.words or answer_format.schema
     told = f"Your answer is one JSON object and nothing else. Its JSON schema:\n{json.dumps(schema)}"
     return _told(said, told), {"response_format": {"type": "json_object"}} if form is Structured.JSON_OBJECT else {}
+
+
+def holds_json(text: str) -> bool:
+    """Whether an answer tries to be JSON; an endpoint that ignores what it was asked for gives words alone."""
+    try:
+        json_in(text)
+    except MalformedAnswer as error:
+        return error.message != _NOTHING
+    return True
 
 
 def read_as_asked(text: str, answer_format: AnswerFormat, form: Structured) -> str:

@@ -12,6 +12,7 @@ from temporalio.worker import WorkerConfig
 
 from activities.reasoning.contract import Reasoning
 from activities.reasoning.draft import THROTTLE
+from activities.reasoning.known_forms import KnownForms
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.model_routing import CurrentRouting
 from activities.reasoning.models import ReasoningBase
@@ -33,7 +34,8 @@ def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
     """Return the reasoning capability for a worker."""
     settings = settings or ReasoningSettings()
     store = Store(settings.database_url, ReasoningBase.metadata, owner=CONTRACT.name, with_ledger=False)
-    model = LanguageModel(settings, Pauses(OnDemand(store.shared())))
+    shared = OnDemand(store.shared())
+    model = LanguageModel(settings, Pauses(shared), KnownForms(shared))
     transcripts = TranscriptStore(store)
     tools = ReasoningTools(model, _Registry().manifests, transcripts)
 

@@ -704,6 +704,19 @@ class ModelsOfServer(Shown):
     models: list[str]
 
 
+class ModelForm(Shown):
+    """In which form a model answers in JSON, as far as that was found out."""
+
+    model: str
+    """The model and its endpoint."""
+    form: str
+    """'strict', 'json_schema', 'json_object_schema', 'json_object' or 'prompt'."""
+    words: str
+    """How that is known, after the model's name: 'keeps to JSON schemas'."""
+    at: datetime
+    """Since when."""
+
+
 class ModelTest(Shown):
     """What became of one small request to the model that plans."""
 
@@ -721,6 +734,8 @@ class LanguageModels(Shown):
     """Who says which are used: 'environment', 'choice' or 'built_in'."""
     roles: list[ModelsOfRole]
     servers: list[ModelsOfServer]
+    forms: list[ModelForm] = Field(default_factory=list)
+    """How models answer in JSON."""
     is_sent: str
     """What a model is sent once it is used."""
     refused: str = ""

@@ -120,6 +120,7 @@ class FakeApi:
     keys: list[str] = field(default_factory=list)
     sent: list[tuple[str, View]] = field(default_factory=list)
     pauses: list[View] = field(default_factory=list)
+    forms: list[View] = field(default_factory=list)
 
     def shown(self) -> View:
         """The next view."""
@@ -163,6 +164,11 @@ def _application(fake: FakeApi) -> FastAPI:
     async def end_pauses() -> JSONResponse:
         fake.pauses = []
         return JSONResponse({"pauses": []})
+
+    @application.get("/v1/language-model")
+    async def language_models() -> JSONResponse:
+        found: View = {"source": "environment", "roles": [], "servers": [], "is_sent": "", "forms": fake.forms}
+        return JSONResponse(found)
 
     @application.get("/v1/me")
     async def me(request: Request) -> JSONResponse:

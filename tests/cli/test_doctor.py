@@ -162,6 +162,23 @@ def test_a_pause_of_a_model_is_told_and_cleared(retinue: Run, api: FakeApi) -> N
     assert checks["pauses of models"] == "none"
 
 
+def test_how_models_answer_in_json_is_told(retinue: Run, api: FakeApi) -> None:
+    assert "when it first plans" in _answers(retinue)[0]["found"]
+    at = "2026-11-30T12:00:00Z"
+    api.forms = [
+        {"model": "m@h/v1", "form": "json_schema", "words": "keeps to JSON schemas", "at": at},
+        {"model": "n@h/v1", "form": "prompt", "words": "ignores in which form it is asked to answer", "at": at},
+    ]
+    good, weak = _answers(retinue)
+    assert (good["level"], good["found"]) == ("ok", "m@h/v1 keeps to JSON schemas")
+    assert (weak["level"], weak["found"]) == ("warn", "n@h/v1 ignores in which form it is asked to answer")
+    assert "docs/models.md" in weak["advice"]
+
+
+def _answers(retinue: Run) -> list[dict[str, Any]]:
+    return [check for check in _checks(retinue("doctor", "--json")) if check["check"] == "answers in JSON"]
+
+
 def _checks(result: Result) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(result.stdout)["checks"]
     return found

@@ -89,7 +89,11 @@ def test_what_a_section_leaves_out_is_as_the_settings_say_but_for_prices(roster:
             '[models.local]\nbase_url = "http://h/v1"\napi_key_env = "NOT_SET_6"',
             "NOT_SET_6, which is not set",
         ),
-        ("local", '[models.local]\nbase_url = "http://h/v1"\nstructured = "xml"', "'json_schema', 'json_object'"),
+        (
+            "local",
+            '[models.local]\nbase_url = "http://h/v1"\nstructured = "xml"',
+            "'json_schema', 'json_object_schema'",
+        ),
         ("local", '[models.local]\nbase_url = "http://h/v1"\ntimeout = 90', "less than or equal to 70"),
         ("local", '[models.local]\nbase_url = "http://h/v1"\nprice_input = -1', "field 'price_input'"),
         ("local", '[models."a b"]\nbase_url = "http://h/v1"', "a name begins with a letter"),

@@ -11,7 +11,7 @@ import pytest
 
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.settings import ReasoningSettings, Structured
-from activities.reasoning.structured import json_in
+from activities.reasoning.structured import asked_less, json_in
 from activities.reasoning.tools import ReasoningTools
 from retinue.errors import MalformedAnswer, ServiceRefused
 from retinue.testing import Answer, plan_answer
@@ -158,4 +158,12 @@ async def test_two_objects_go_back_to_the_model_with_the_reason(endpoints: Endpo
 
 
 def test_each_form_asks_less_than_the_one_before() -> None:
-    assert [form.value for form in Structured] == ["strict", "json_schema", "json_object", "prompt"]
+    less = {form: asked_less(form) for form in Structured}
+    assert less == {
+        Structured.STRICT: Structured.JSON_SCHEMA,
+        Structured.JSON_SCHEMA: Structured.JSON_OBJECT,
+        Structured.OBJECT_SCHEMA: Structured.JSON_OBJECT,
+        Structured.JSON_OBJECT: Structured.PROMPT,
+        Structured.PROMPT: None,
+        Structured.AUTO: None,
+    }
