@@ -73,6 +73,11 @@ class Annotations(BaseModel):
         "given, such as the recipients of a reply. It is called with those arguments that it knows, before anything is "
         "decided. Its result's fields become the arguments with these names that the plan leaves out.",
     )
+    advice: str | None = Field(
+        None,
+        description="The read-only tool of the same capability that knows what is worth knowing before the action; called "
+        "with those of its arguments that it takes. An approval shows the texts in `notes` of its result.",
+    )
     undo: str | None = Field(None, description="The tool that compensates this one.")
     personal: bool = Field(
         False,

@@ -8,12 +8,10 @@ that trace before anything is done again, and every change names the version tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 
 from icalendar import Calendar as ICalendar
-from sqlmodel import col, delete
 
 from activities.calendar.caldav_invitations import CaldavInvitations
 from activities.calendar.caldav_server import CaldavServer
@@ -23,18 +21,28 @@ from activities.calendar.contract import (
     Calendar,
     Change,
     ChangedEvent,
+    CreatedEvent,
     CreateEvent,
     DeleteEvent,
     DeleteEventResult,
+    DeleteEvents,
+    DeleteEventsResult,
     Event,
+    EventNotes,
     EventRef,
     FindFreeTime,
     FindFreeTimeResult,
     InvitationText,
+    KeptEvent,
     ListEvents,
     ListEventsResult,
+    MoveEvent,
+    PreviewEvent,
     ReadChange,
+    RemainingEvent,
     RestoreEvent,
+    RestoreEvents,
+    RestoreEventsResult,
     UpdateEvent,
     UpdateEventResult,
     UpdateFromInvitation,
@@ -46,14 +54,13 @@ from activities.calendar.ical_series import main_of
 from activities.calendar.ical_values import Unreadable
 from activities.calendar.listing import LONG_AGO, MOST_EVENTS, asks_for, bounds, free_slots, listing
 from activities.calendar.models import KeptResource
-from activities.calendar.store import entered
-from retinue.errors import Conflict, NotAllowed, NotFound, ServiceRefused
+from activities.calendar.overlaps import LOOK_AHEAD, UNCHECKED, Other, notes, overlaps
+from activities.calendar.store import as_deleted, entered, keep, moved
+from retinue.errors import Conflict, NotAllowed, NotFound, RetinueError, ServiceError, ServiceRefused
 from retinue.ledger import Commit, Ledger, lasting_key
 from retinue.network.dav import Resource
 from retinue.store import Store
-
-KEPT_FOR = timedelta(days=180)
-"""For how long a change can be undone."""
+from retinue.zones import zone_of
 
 
 class CaldavCalendar(Calendar):
@@ -74,29 +81,32 @@ class CaldavCalendar(Calendar):
         self._view = CalendarView(server, default_zone=default_zone)
         self._invitations = CaldavInvitations(server, self.ledger, default_zone=default_zone, mark=_mark)
 
-    async def create_event(self, event: CreateEvent) -> Event:
+    async def create_event(self, event: CreateEvent) -> CreatedEvent:
         """Put the event there once: its name follows from the effect's key, and no attempt overwrites another's."""
         draft, mark = entered(event), _mark()
         event_id = f"{uid_of(mark)}.ics"
 
-        async def act(commit: Commit) -> Event:
+        async def act(commit: Commit) -> CreatedEvent:
             content = new_calendar(draft, mark)
+            entry = self._read(event_id, content)
+            others = await self._overlaps(entry)
             await commit()
             try:
                 await self._server.create(event_id, content)
             except Conflict:
                 return await verify() or _no_place()
-            return self._read(event_id, content).as_event()
+            return CreatedEvent(**entry.as_event().model_dump(), overlaps=others)
 
-        async def verify() -> Event | None:
+        async def verify() -> CreatedEvent | None:
             found = await self._get(event_id)
             if found is None:
                 return None
             if not _is_ours(found.content, mark):
                 raise Conflict("the calendar server has given the event's name to another one")
-            return self._read(event_id, found.content).as_event()
+            entry = self._read(event_id, found.content)
+            return CreatedEvent(**entry.as_event().model_dump(), overlaps=await self._overlaps(entry))
 
-        return await self.ledger.once_outside(event, Event, act=act, verify=verify)
+        return await self.ledger.once_outside(event, CreatedEvent, act=act, verify=verify)
 
     async def list_events(self, window: ListEvents) -> ListEventsResult:
         """List occurrences; `match` looks at events, so that many occurrences of one series are one match."""
@@ -120,20 +130,30 @@ class CaldavCalendar(Calendar):
         return free_slots(busy, wish, skipped=+look.skipped)
 
     async def update_event(self, change: UpdateEvent) -> UpdateEventResult:
+        """Change the event once."""
+        return await self._change(change, lambda _: change)
+
+    async def move_event(self, wish: MoveEvent) -> UpdateEventResult:
+        """Move the event once, from where it was read; a second attempt moves it no further."""
+        return await self._change(wish, lambda event: moved(event, wish.days, wish.minutes))
+
+    async def _change(
+        self, wish: UpdateEvent | MoveEvent, change_of: Callable[[Event], UpdateEvent]
+    ) -> UpdateEventResult:
         """Change the event once, from the version that was read; a second attempt returns the same `previous`."""
-        mark = _mark()
+        mark, event_id = _mark(), wish.event_id
 
         async def act(commit: Commit) -> UpdateEventResult:
-            found = await self._server.get(change.event_id)
+            found = await self._server.get(event_id)
             if seen := self._seen(mark, found):
                 return await result(seen)
             calendar = await self._open(found)
-            content = changed(calendar, change, mark, self._zone)
-            now = self._read(change.event_id, content)
-            await self._keep(mark, change.event_id, found.content)
+            content = changed(calendar, change_of(self._read_found(found).as_event()), mark, self._zone)
+            now = self._read(event_id, content)
+            await self._keep(mark, event_id, found.content)
             await commit()
             try:
-                await self._server.replace(change.event_id, content, etag=found.etag)
+                await self._server.replace(event_id, content, etag=found.etag)
             except Conflict:
                 if done := await verify():
                     return done
@@ -141,7 +161,7 @@ class CaldavCalendar(Calendar):
             return await result(now)
 
         async def verify() -> UpdateEventResult | None:
-            found = await self._get(change.event_id)
+            found = await self._get(event_id)
             done = found and self._seen(mark, found)
             return await result(done) if done else None
 
@@ -149,10 +169,54 @@ class CaldavCalendar(Calendar):
             kept = await self._kept(mark)
             if kept is None:
                 raise NotFound("what the event was is not kept any more")
-            before = self._read(change.event_id, kept.content).as_previous(mark)
-            return UpdateEventResult(**now.as_event().model_dump(), previous=before)
+            before, event = self._read(event_id, kept.content).as_previous(mark), now.as_event()
+            is_moved = (before.start, before.end) != (event.start, event.end)
+            others = await self._overlaps(now) if is_moved else []
+            return UpdateEventResult(**event.model_dump(), previous=before, overlaps=others)
 
-        return await self.ledger.once_outside(change, UpdateEventResult, act=act, verify=verify)
+        return await self.ledger.once_outside(wish, UpdateEventResult, act=act, verify=verify)
+
+    async def preview(self, wish: PreviewEvent) -> EventNotes:
+        """Compare the event with the others, and write nothing."""
+        zone, draft = self._zone, ""
+        if wish.event_id is not None:
+            found = await self._server.get(wish.event_id)
+            event = self._read_found(found).as_event()
+            change = UpdateEvent(event_id=wish.event_id, start=wish.start, end=wish.end)
+            if wish.days or wish.minutes:
+                change = moved(event, wish.days, wish.minutes)
+            if change.start is not None or change.end is not None:
+                draft = changed(self._parsed(found.content), change, "preview", self._zone)
+        elif wish.start is not None and wish.end is not None:
+            new = CreateEvent(
+                title="-", start=wish.start, end=wish.end, timezone=wish.timezone, recurrence=wish.recurrence
+            )
+            draft = new_calendar(entered(new), _mark())
+        if not draft:
+            return EventNotes(notes=[])
+        entry = self._read(wish.event_id or "preview.ics", draft)
+        event = entry.as_event()
+        zone = event.timezone
+        found_others = await self._overlaps(entry)
+        moves = bool(wish.days or wish.minutes)
+        return EventNotes(notes=notes((event.start, event.end), found_others, zone_of(zone), moves=moves))
+
+    async def _overlaps(self, entry: Entry) -> list[str]:
+        """Return what else takes place at an event's times, in words; of a series for the next three months."""
+        event = entry.as_event()
+        try:
+            times = entry.occurrences(event.start, event.start + LOOK_AHEAD if entry.recurs else event.end)
+            last = max((each.end for each in times), default=event.end)
+            look = await self._view.look(event.start, last)
+        except (RetinueError, Unreadable):
+            return [UNCHECKED]
+        others = [
+            Other(each.start, each.end, each.event.title)
+            for found in look.found
+            for each in found
+            if each.busy and each.event.event_id != event.event_id
+        ]
+        return overlaps([(each.start, each.end) for each in times], others, zone_of(event.timezone))
 
     async def delete_event(self, event: DeleteEvent) -> DeleteEventResult:
         """Delete the event once, in the version that was read."""
@@ -183,6 +247,118 @@ class CaldavCalendar(Calendar):
             return DeleteEventResult(event_id=event.event_id, title=before.title, previous=before)
 
         return await self.ledger.once_outside(event, DeleteEventResult, act=act, verify=verify)
+
+    async def delete_events(self, events: DeleteEvents) -> DeleteEventsResult:
+        """Delete one after the other, each in the version that was read, and say which were and which were not.
+
+        An attempt that comes after another one goes on with what is left.
+        """
+        wanted = [KeptEvent(event_id=event_id, kept=_mark(event_id)) for event_id in dict.fromkeys(events.event_ids)]
+
+        async def act(commit: Commit) -> DeleteEventsResult:
+            remaining: dict[str, str] = {}
+            ready = [await self._ready(each, remaining) for each in wanted]
+            if any(ready):
+                await commit()
+            for event_id, resource in filter(None, ready):
+                if (reason := await self._why_not_deleted(event_id, resource)) is not None:
+                    remaining[event_id] = reason
+            if len(remaining) == len(wanted):
+                raise ServiceRefused(f"none of the events could be deleted: {next(iter(remaining.values()))}")
+            return await self._deleted(wanted, remaining)
+
+        async def verify() -> DeleteEventsResult | None:
+            kept = {each.event_id: await self._kept(each.kept) for each in wanted}
+            if any([row is not None and await self._get(event_id) is not None for event_id, row in kept.items()]):
+                return None
+            gone = {event_id: "it was not deleted" for event_id, row in kept.items() if row is None}
+            return None if len(gone) == len(wanted) else await self._deleted(wanted, gone)
+
+        return await self.ledger.once_outside(events, DeleteEventsResult, act=act, verify=verify)
+
+    async def _ready(self, wanted: KeptEvent, remaining: dict[str, str]) -> tuple[str, Resource] | None:
+        """Return an event to delete, once what it is has been kept; None if it is gone, or says in `remaining` why not."""
+        try:
+            found = await self._server.get(wanted.event_id)
+            await self._open(found)
+        except NotFound as error:
+            if await self._kept(wanted.kept) is None:
+                remaining[wanted.event_id] = error.message
+            return None
+        except (ServiceRefused, NotAllowed) as error:
+            remaining[wanted.event_id] = error.message
+            return None
+        await self._keep(wanted.kept, wanted.event_id, found.content)
+        return wanted.event_id, found
+
+    async def _why_not_deleted(self, event_id: str, found: Resource) -> str | None:
+        """Delete one event, in two tries; returns why it is still there, or may be."""
+        reason = ""
+        for _ in range(2):
+            try:
+                with suppress(NotFound):
+                    await self._server.delete(event_id, etag=found.etag)
+                return None
+            except Conflict:
+                return "it was changed meanwhile"
+            except ServiceError as error:
+                reason = error.message
+            try:
+                if await self._get(event_id) is None:
+                    return None
+            except ServiceError:
+                return f"{reason}; it may be deleted all the same"
+        return reason
+
+    async def _deleted(self, wanted: Iterable[KeptEvent], remaining: dict[str, str]) -> DeleteEventsResult:
+        kept = [each for each in wanted if each.event_id not in remaining]
+        rows = [await self._kept(each.kept) for each in kept]
+        return DeleteEventsResult(
+            deleted=[as_deleted(self._read(row.event_id, row.content).as_event()) for row in rows if row is not None],
+            remaining=_named(remaining),
+            kept=kept,
+        )
+
+    async def restore_events(self, wish: RestoreEvents) -> RestoreEventsResult:
+        """Write the resources back one after the other, and say which are there again and which are not."""
+        mark = _mark()
+
+        async def act(commit: Commit) -> RestoreEventsResult:
+            rows = [(each, await self._kept(each.kept)) for each in wish.kept]
+            if not any(row is not None and row.event_id == each.event_id for each, row in rows):
+                raise NotFound("what the events were before is not kept any more")
+            await commit()
+            remaining: dict[str, str] = {}
+            for each, row in rows:
+                reason = "it is not kept any more"
+                if row is not None and row.event_id == each.event_id:
+                    reason = await self._why_not_restored(each.event_id, row.content, mark)
+                if reason:
+                    remaining[each.event_id] = reason
+            return await self._restored(wish.kept, remaining)
+
+        async def verify() -> RestoreEventsResult | None:
+            found = {each.event_id: await self._get(each.event_id) for each in wish.kept}
+            there = [each is not None and _is_marked(each.content, mark) for each in found.values()]
+            return await self._restored(wish.kept, {}) if all(there) else None
+
+        return await self.ledger.once_outside(wish, RestoreEventsResult, act=act, verify=verify)
+
+    async def _why_not_restored(self, event_id: str, content: str, mark: str) -> str:
+        """Write one resource back; returns why it is not there, or an empty text."""
+        calendar = parsed(content)
+        try:
+            await self._server.create(event_id, sealed(calendar, main_of(vevents(calendar)), mark))
+        except Conflict:
+            found = await self._get(event_id)
+            return "" if found and _is_marked(found.content, mark) else "it is in the calendar again"
+        except ServiceError as error:
+            return error.message
+        return ""
+
+    async def _restored(self, kept: Sequence[KeptEvent], remaining: dict[str, str]) -> RestoreEventsResult:
+        done = await self._deleted(kept, remaining)
+        return RestoreEventsResult(restored=done.deleted, remaining=done.remaining)
 
     async def restore_event(self, wish: RestoreEvent) -> Event:
         """Write the whole resource back as it was, once."""
@@ -282,18 +458,22 @@ class CaldavCalendar(Calendar):
 
     async def _keep(self, mark: str, event_id: str, content: str) -> None:
         """Remember what the event was, before it is touched."""
-        now = datetime.now(UTC)
         async with self._store.write() as session:
-            await session.exec(delete(KeptResource).where(col(KeptResource.kept_at) < now - KEPT_FOR))
-            await session.merge(KeptResource(effect=mark, event_id=event_id, content=content, kept_at=now))
+            await keep(session, KeptEvent(event_id=event_id, kept=mark), content)
 
     async def _kept(self, mark: str) -> KeptResource | None:
         async with self._store.read() as session:
             return await session.get(KeptResource, mark)
 
 
-def _mark() -> str:
-    return hashlib.sha256(lasting_key().encode()).hexdigest()[:32]
+def _mark(event_id: str = "") -> str:
+    """Return what an effect leaves at an event; of an effect on several, what it keeps one of them under."""
+    key = f"{lasting_key()}/{event_id}" if event_id else lasting_key()
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _named(remaining: dict[str, str]) -> list[RemainingEvent]:
+    return [RemainingEvent(event_id=event_id, why=why) for event_id, why in remaining.items()]
 
 
 def _is_marked(content: str, mark: str) -> bool:
@@ -311,7 +491,7 @@ def _holds(content: str, says: Callable[[ICalendar], bool]) -> bool:
         return False
 
 
-def _no_place() -> Event:
+def _no_place() -> CreatedEvent:
     raise ServiceRefused("the calendar server takes no new event at this address", hint="check the settings")
 
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from datetime import datetime
-from typing import Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio import activity
@@ -13,6 +13,8 @@ from retinue.times import Moment
 T = TypeVar("T")
 PATIENCE = ToolOptions(start_to_close=90)
 """A calendar on a server needs several requests for one answer, and the first look at a large one takes its time."""
+MOST_AT_ONCE = 50
+_YEARS = 10 * 366
 RECURRENCE = "RFC 5545 rule without DTSTART, as in 'FREQ=WEEKLY;BYDAY=MO;COUNT=10'"
 
 
@@ -28,6 +30,21 @@ class Event(BaseModel):
     description: str | None = None
     attendees: list[str] = Field(default_factory=list)
     recurrence: str | None = Field(None, description=RECURRENCE)
+
+
+_OVERLAPS = "other events at that time, as in 'Dentist, Tue 2026-12-01 10:00 to 11:00'"
+
+
+class CreatedEvent(Event):
+    """The event as it was asked for, and what it overlaps."""
+
+    title: OwnText
+    timezone: OwnText
+    location: OwnText | None = None
+    description: OwnText | None = None
+    attendees: list[OwnText] = Field(default_factory=list)
+    recurrence: OwnText | None = None
+    overlaps: list[str] = Field(default_factory=list, description=_OVERLAPS)
 
 
 class CreateEvent(BaseModel):
@@ -75,6 +92,7 @@ class ListEventsResult(BaseModel):
     """Events that overlap the window, earliest first; recurring ones as their occurrences."""
 
     events: list[Event]
+    event_ids: list[Id] = Field(default_factory=list, description="of those that do not recur")
     match: Event | None = Field(None, description="the event, when exactly one was found; else null")
     truncated: bool = Field(False, description="true when there were more than fit (at most 200)")
     skipped: int = Field(
@@ -89,10 +107,25 @@ class ListEventsResult(BaseModel):
     )
 
 
+Clock = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+"""A time of day as HH:MM; 24:00 is the end of the day."""
+Weekday = Literal["MO", "TU", "WE", "TH", "FR", "SA", "SU"]
+
+
 class FindFreeTime(Window):
     """Arguments of `calendar.find_free_time`."""
 
     duration_minutes: int = Field(ge=5, le=24 * 60)
+    earliest: Clock = Field("00:00", description="time of day, as in working hours")
+    latest: Clock = Field("24:00", description="time of day")
+    weekdays: list[Weekday] = Field(default_factory=list, max_length=7, description="all if absent")
+    timezone: str | None = Field(None, max_length=64, description="IANA zone of these; the offset of `start` if absent")
+
+    @model_validator(mode="after")
+    def _has_hours(self) -> Self:
+        if self.earliest >= self.latest:
+            raise ValueError("`latest` must be after `earliest`")
+        return self
 
 
 class Slot(BaseModel):
@@ -153,6 +186,7 @@ class UpdateEventResult(Event):
     deleted: bool = Field(
         False, description="always false: an undo finds the event or leaves it gone", json_schema_extra=NOT_FOR_PLANS
     )
+    overlaps: list[str] = Field(default_factory=list, description=_OVERLAPS)
 
 
 class EventRef(BaseModel):
@@ -161,6 +195,92 @@ class EventRef(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     event_id: str
+
+
+class MoveEvent(EventRef):
+    """Arguments of `calendar.move_event`. Days keep the time of day, minutes are exact; both add up."""
+
+    days: int = Field(0, ge=-_YEARS, le=_YEARS, description="negative: earlier")
+    minutes: int = Field(0, ge=-24 * 60 * 366, le=24 * 60 * 366, description="negative: earlier")
+
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        if not self.days and not self.minutes:
+            raise ValueError("`days` or `minutes` says how far")
+        return self
+
+
+class PreviewEvent(BaseModel):
+    """Arguments of `calendar.preview`: those of a creation, a change or a move that decide about its time."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event_id: str | None = None
+    start: Moment | None = None
+    end: Moment | None = None
+    timezone: str | None = None
+    recurrence: str | None = None
+    days: int = 0
+    minutes: int = 0
+
+
+class EventNotes(BaseModel):
+    """What is worth knowing before, one sentence each."""
+
+    notes: list[str]
+
+
+class DeleteEvents(BaseModel):
+    """Arguments of `calendar.delete_events`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event_ids: list[str] = Field(min_length=1, max_length=MOST_AT_ONCE)
+
+
+class DeletedEvent(BaseModel):
+    """One event that was deleted."""
+
+    event_id: Id
+    title: str
+    start: Moment
+
+
+class RemainingEvent(BaseModel):
+    """One event that was not deleted, or not restored, and why."""
+
+    event_id: Id
+    why: str
+
+
+class KeptEvent(BaseModel):
+    """Under which the calendar keeps all that a deleted event was, for an undo."""
+
+    event_id: str = Field(max_length=500)
+    kept: str = Field(max_length=32)
+
+
+class DeleteEventsResult(BaseModel):
+    """What was deleted, and what was not."""
+
+    deleted: list[DeletedEvent]
+    remaining: list[RemainingEvent] = Field(default_factory=list, description="those not deleted, with the reason")
+    kept: list[KeptEvent] = Field(default_factory=list, json_schema_extra=NOT_FOR_PLANS)
+
+
+class RestoreEvents(BaseModel):
+    """Arguments of `calendar.restore_events`, as a deletion returned them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kept: list[KeptEvent] = Field(min_length=1, max_length=MOST_AT_ONCE)
+
+
+class RestoreEventsResult(BaseModel):
+    """The events that are in the calendar again, and those that are not."""
+
+    restored: list[DeletedEvent]
+    remaining: list[RemainingEvent] = Field(default_factory=list)
 
 
 class DeleteEvent(EventRef):
@@ -253,7 +373,8 @@ class Calendar(Capability):
     instructions = (
         "Times carry the person's offset. To change or delete an event that the person names, first list_events with "
         "a `query` over a sensible window and refer to /match/event_id, which exists only when exactly one was found. "
-        "find_free_time returns slots of exactly the wanted length; /slots/0 is the earliest."
+        "find_free_time returns slots of exactly the wanted length; /slots/0 is the earliest. To delete several events, "
+        "list them and refer to /event_ids."
     )
 
     @activity.defn(name="calendar.create_event")
@@ -261,10 +382,12 @@ class Calendar(Capability):
         title="Create an event",
         summary="{title}, {start}",
         options=PATIENCE,
-        annotations=OWN_WRITE.replace(sensitive=("/attendees",), trusted_output=True, undo="calendar.delete_event"),
+        annotations=OWN_WRITE.replace(
+            sensitive=("/attendees",), advice="calendar.preview", undo="calendar.delete_event"
+        ),
     )
     @abstractmethod
-    async def create_event(self, event: CreateEvent) -> Event:
+    async def create_event(self, event: CreateEvent) -> CreatedEvent:
         """Put one event into the person's calendar. Nobody is invited or notified; attendees are only noted."""
 
     @activity.defn(name="calendar.list_events")
@@ -287,7 +410,7 @@ class Calendar(Capability):
     )
     @abstractmethod
     async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
-        """Find free slots of this length, earliest first."""
+        """Find free slots of this length within these hours, earliest first."""
 
     @activity.defn(name="calendar.update_event")
     @tool(
@@ -298,12 +421,60 @@ class Calendar(Capability):
             idempotent=True,
             sensitive=("/attendees",),
             lookups={"event_id": "calendar.look_up"},
+            advice="calendar.preview",
             undo="calendar.restore_event",
         ),
     )
     @abstractmethod
     async def update_event(self, change: UpdateEvent) -> UpdateEventResult:
         """Change or move one event; a recurring one as a whole. Without `end` it keeps its length."""
+
+    @activity.defn(name="calendar.move_event")
+    @tool(
+        title="Move an event",
+        summary="{event_id}",
+        options=PATIENCE,
+        annotations=OWN_WRITE.replace(
+            lookups={"event_id": "calendar.look_up"}, advice="calendar.preview", undo="calendar.restore_event"
+        ),
+        examples=(
+            "move my dentist appointment half an hour later",
+            "push the review back two days",
+            "make lunch an hour earlier",
+            "postpone the call with Ana by a week",
+        ),
+    )
+    @abstractmethod
+    async def move_event(self, wish: MoveEvent) -> UpdateEventResult:
+        """Move one event later or earlier by a length; a recurring one as a whole."""
+
+    @activity.defn(name="calendar.delete_events")
+    @tool(
+        title="Delete several events",
+        options=PATIENCE,
+        annotations=DESTRUCTIVE.replace(lookups={"event_ids": "calendar.look_up"}, undo="calendar.restore_events"),
+        examples=("cancel all my meetings on Friday", "clear my calendar tomorrow", "delete everything next Monday"),
+    )
+    @abstractmethod
+    async def delete_events(self, events: DeleteEvents) -> DeleteEventsResult:
+        """Delete several events at once."""
+
+    @activity.defn(name="calendar.restore_events")
+    @tool(
+        title="Restore several events",
+        options=PATIENCE,
+        annotations=OWN_WRITE.replace(idempotent=True),
+        plannable=False,
+    )
+    @abstractmethod
+    async def restore_events(self, wish: RestoreEvents) -> RestoreEventsResult:
+        """Bring back what several events were before a deletion, under the same event_ids."""
+
+    @activity.defn(name="calendar.preview")
+    @tool(title="Preview an event", options=PATIENCE, annotations=READ, plannable=False)
+    @abstractmethod
+    async def preview(self, wish: PreviewEvent) -> EventNotes:
+        """Say when a moved event would be and what it would overlap, for a person who is asked about it."""
 
     @activity.defn(name="calendar.delete_event")
     @tool(

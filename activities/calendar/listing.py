@@ -10,7 +10,9 @@ from typing import Protocol
 from activities.calendar.contract import Event, FindFreeTime, FindFreeTimeResult, ListEventsResult, Slot, Window
 from activities.calendar.free_time import Stretch, gaps, slots
 from activities.calendar.store import ordered
+from activities.calendar.working_hours import outside
 from retinue.errors import InvalidArguments
+from retinue.zones import zone_of
 
 MOST_EVENTS = 200
 MOST_SLOTS = 20
@@ -77,6 +79,7 @@ def listing(found: Sequence[Sequence[Timed]], *, skipped: int = 0, named: Sequen
     listed = list(_fitting(_listed(time) for time in by_time[:MOST_EVENTS]))
     return ListEventsResult(
         events=listed,
+        event_ids=list(dict.fromkeys(each.event_id for each in listed if each.recurrence is None)),
         match=_listed(found[0][0]) if len(found) == 1 else None,
         truncated=len(listed) < len(by_time),
         skipped=skipped,
@@ -87,7 +90,7 @@ def listing(found: Sequence[Sequence[Timed]], *, skipped: int = 0, named: Sequen
 def free_slots(
     busy: Iterable[Stretch], wish: FindFreeTime, *, skipped: Mapping[str, int] | None = None
 ) -> FindFreeTimeResult:
-    """Return the gaps between busy times, cut into slots, shown in the offset of the window's start.
+    """Return the gaps between busy times, cut into slots, shown in the wish's zone, or in the offset of the window's start.
 
     Args:
         busy: When the person has no time.
@@ -95,8 +98,13 @@ def free_slots(
         skipped: Why entries of the calendar could not be read, and how many for each reason.
     """
     start, end = bounds(wish)
+    zone = zone_of(wish.timezone) if wish.timezone else wish.start.tzinfo
+    if (wish.earliest, wish.latest, wish.weekdays) != ("00:00", "24:00", []):
+        hours = outside(
+            start, end, zone=zone or UTC, earliest=wish.earliest, latest=wish.latest, weekdays=wish.weekdays
+        )
+        busy = [*busy, *hours]
     free = slots(gaps(busy, start, end), timedelta(minutes=wish.duration_minutes))
-    zone = wish.start.tzinfo
     reasons = skipped or {}
     return FindFreeTimeResult(
         slots=[Slot(start=s.astimezone(zone), end=e.astimezone(zone)) for s, e in islice(free, MOST_SLOTS)],

@@ -3,15 +3,28 @@
 It knows nothing of Temporal: who calls the writing methods brings the session, and with it the transaction.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
-from sqlmodel import and_, col, or_, select
+from sqlmodel import and_, col, delete, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from activities.calendar.contract import CreateEvent, Event, PreviousEvent, RestoreEvent, UpdateEvent
-from activities.calendar.models import StoredEvent
+from activities.calendar.contract import (
+    CreateEvent,
+    DeletedEvent,
+    Event,
+    KeptEvent,
+    MoveEvent,
+    PreviewEvent,
+    PreviousEvent,
+    RestoreEvent,
+    UpdateEvent,
+)
+from activities.calendar.models import KeptResource, StoredEvent
+from activities.calendar.overlaps import LOOK_AHEAD, Other, overlaps
 from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.file_import import LeftOut
 from retinue.recurrence import LAST_YEAR, Series, check_series, excluded_after_move, normalised, occurrences
@@ -24,6 +37,8 @@ LONGEST_ATTENDEE = 320
 LONGEST_ID = 32
 MOST_EXCLUDED = 1000
 """An imported series may leave out any number of times; more than these do not travel through a run."""
+KEPT_FOR = timedelta(days=180)
+"""For how long what an event was before is kept for an undo, where a run cannot hold it."""
 
 
 _IMPORTED = (
@@ -82,7 +97,7 @@ class CalendarStore:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def create(self, session: AsyncSession, wish: CreateEvent) -> Event:
+    async def create(self, session: AsyncSession, wish: CreateEvent) -> StoredEvent:
         """Enter one event.
 
         Raises:
@@ -90,9 +105,87 @@ class CalendarStore:
         """
         event = entered(wish)
         session.add(event)
-        return as_event(event)
+        return event
 
-    async def update(self, session: AsyncSession, change: UpdateEvent) -> tuple[PreviousEvent, Event]:
+    async def overlaps(self, session: AsyncSession, event: StoredEvent) -> list[str]:
+        """Return what else takes place at an event's times, in words; of a series for the next three months."""
+        until = event.ends_at if event.recurrence is None else event.starts_at + LOOK_AHEAD
+        times = [(each.start, each.end) for each in occurrences_of(event, event.starts_at, until)]
+        last = max((end for _, end in times), default=until)
+        others = [
+            Other(each.start, each.end, other.title)
+            for other in await self._within(session, event.starts_at, last)
+            if other.busy and other.event_id != event.event_id
+            for each in occurrences_of(other, event.starts_at, last)
+        ]
+        return overlaps(times, others, zone_of(event.timezone))
+
+    async def move(self, session: AsyncSession, wish: MoveEvent) -> UpdateEvent:
+        """Return the change that moves an event as far as that.
+
+        Raises:
+            NotFound: There is no event of that id.
+        """
+        return moved(as_event(await _get(session, wish.event_id)), wish.days, wish.minutes)
+
+    async def draft(self, session: AsyncSession, wish: PreviewEvent) -> StoredEvent | None:
+        """Return the event that a creation, a change or a move would make, not stored; None where its time stays.
+
+        Raises:
+            NotFound: There is no event of that id.
+            InvalidArguments: Such an event could not be.
+        """
+        if wish.event_id is None:
+            if wish.start is None or wish.end is None:
+                return None
+            return entered(
+                CreateEvent(
+                    title="-", start=wish.start, end=wish.end, timezone=wish.timezone, recurrence=wish.recurrence
+                )
+            )
+        event = StoredEvent(**(await _get(session, wish.event_id)).model_dump())
+        change = UpdateEvent(event_id=event.event_id, start=wish.start, end=wish.end)
+        if wish.days or wish.minutes:
+            change = moved(as_event(event), wish.days, wish.minutes)
+        if change.start is None and change.end is None:
+            return None
+        _move(event, change)
+        return event
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Return a session that only reads."""
+        return self._store.read()
+
+    async def delete_and_keep(self, session: AsyncSession, event_id: str, kept: str) -> DeletedEvent:
+        """Remove one event and keep all that it was under `kept`.
+
+        Raises:
+            NotFound: There is no event of that id.
+        """
+        event = await self.delete(session, event_id)
+        await keep(session, KeptEvent(event_id=event_id, kept=kept), event.model_dump_json())
+        return as_deleted(as_event(event))
+
+    async def restore_kept(self, session: AsyncSession, kept: KeptEvent) -> DeletedEvent:
+        """Enter a deleted event again.
+
+        Raises:
+            NotFound: What it was is not kept any more.
+            Conflict: It is in the calendar again.
+        """
+        row = await session.get(KeptResource, kept.kept)
+        if row is None or row.event_id != kept.event_id:
+            raise NotFound("what the events were before is not kept any more")
+        event = StoredEvent.model_validate(json.loads(row.content))
+        same = col(StoredEvent.event_id) == event.event_id
+        if event.uid is not None:
+            same = or_(same, col(StoredEvent.uid) == event.uid)
+        if (await session.exec(select(StoredEvent).where(same))).first() is not None:
+            raise Conflict("one of the events is in the calendar again")
+        session.add(event)
+        return as_deleted(as_event(event))
+
+    async def update(self, session: AsyncSession, change: UpdateEvent) -> tuple[PreviousEvent, StoredEvent]:
         """Change one event; returns it as it was and as it is now.
 
         Raises:
@@ -112,7 +205,7 @@ class CalendarStore:
             if (value := getattr(change, name)) is not None:
                 setattr(event, name, value)
         session.add(event)
-        return before, as_event(event)
+        return before, event
 
     async def delete(self, session: AsyncSession, event_id: str) -> StoredEvent:
         """Remove one event with all its occurrences; returns what it was.
@@ -152,11 +245,14 @@ class CalendarStore:
 
     async def between(self, start: datetime, end: datetime) -> Sequence[StoredEvent]:
         """Events that overlap the window, and all series that begin before its end."""
+        async with self._store.read() as session:
+            return await self._within(session, start, end)
+
+    async def _within(self, session: AsyncSession, start: datetime, end: datetime) -> Sequence[StoredEvent]:
         overlapping = and_(col(StoredEvent.recurrence).is_(None), col(StoredEvent.ends_at) > start)
         recurring = col(StoredEvent.recurrence).is_not(None)
         wanted = select(StoredEvent).where(col(StoredEvent.starts_at) < end, or_(overlapping, recurring))
-        async with self._store.read() as session:
-            return (await session.exec(wanted.order_by(col(StoredEvent.starts_at)))).all()
+        return (await session.exec(wanted.order_by(col(StoredEvent.starts_at)))).all()
 
     async def stored(self, event_id: str) -> StoredEvent:
         """Return one event with all that is kept of it.
@@ -304,6 +400,32 @@ def entered(wish: CreateEvent) -> StoredEvent:
     )
     check_times(event)
     return event
+
+
+def moved(event: Event, days: int, minutes: int) -> UpdateEvent:
+    """Return the change that moves an event: by days on its wall clock, then by exact minutes."""
+
+    def later(moment: datetime) -> datetime:
+        wall = moment.replace(tzinfo=None) + timedelta(days=days)
+        exact = wall.replace(tzinfo=moment.tzinfo).astimezone(UTC) + timedelta(minutes=minutes)
+        return exact.astimezone(moment.tzinfo)
+
+    try:
+        return UpdateEvent(event_id=event.event_id, start=later(event.start), end=later(event.end))
+    except OverflowError:
+        raise InvalidArguments("that is too far") from None
+
+
+async def keep(session: AsyncSession, kept: KeptEvent, content: str) -> None:
+    """Keep what an event was, and forget what is too old."""
+    now = datetime.now(UTC)
+    await session.exec(delete(KeptResource).where(col(KeptResource.kept_at) < now - KEPT_FOR))
+    await session.merge(KeptResource(effect=kept.kept, event_id=kept.event_id, content=content, kept_at=now))
+
+
+def as_deleted(event: Event) -> DeletedEvent:
+    """Return what a deletion says of an event."""
+    return DeletedEvent(event_id=event.event_id, title=event.title, start=event.start)
 
 
 def occurrences_of(event: StoredEvent, start: datetime, end: datetime) -> Iterator[Occurrence]:

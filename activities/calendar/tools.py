@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -12,28 +13,39 @@ from activities.calendar.contract import (
     Calendar,
     Change,
     ChangedEvent,
+    CreatedEvent,
     CreateEvent,
     DeleteEvent,
     DeleteEventResult,
+    DeleteEvents,
+    DeleteEventsResult,
     Event,
+    EventNotes,
     EventRef,
     FindFreeTime,
     FindFreeTimeResult,
     InvitationText,
+    KeptEvent,
     ListEvents,
     ListEventsResult,
+    MoveEvent,
+    PreviewEvent,
     ReadChange,
     RestoreEvent,
+    RestoreEvents,
+    RestoreEventsResult,
     UpdateEvent,
     UpdateEventResult,
     UpdateFromInvitation,
     WriteInvitation,
 )
 from activities.calendar.listing import LONG_AGO, MOST_EVENTS, asks_for, bounds, free_slots, listing
+from activities.calendar.overlaps import notes
 from activities.calendar.store import CalendarStore, ImportedSeries, as_event, as_previous, occurrences_of
 from retinue.errors import Conflict, InvalidArguments, NotFound
-from retinue.ledger import Ledger
+from retinue.ledger import Ledger, effect_key
 from retinue.store import Store
+from retinue.zones import zone_of
 
 if TYPE_CHECKING:
     from activities.calendar.invitations import Incoming
@@ -47,13 +59,15 @@ class CalendarTools(Calendar):
         self._calendar = CalendarStore(store)
         self._zone = default_zone
 
-    async def create_event(self, event: CreateEvent) -> Event:
+    async def create_event(self, event: CreateEvent) -> CreatedEvent:
         """Enter the event once."""
 
-        async def effect(session: AsyncSession) -> Event:
-            return await self._calendar.create(session, event)
+        async def effect(session: AsyncSession) -> CreatedEvent:
+            created = await self._calendar.create(session, event)
+            found = await self._calendar.overlaps(session, created)
+            return CreatedEvent(**as_event(created).model_dump(), overlaps=found)
 
-        return await self.ledger.once(event, Event, effect)
+        return await self.ledger.once(event, CreatedEvent, effect)
 
     async def list_events(self, window: ListEvents) -> ListEventsResult:
         """List occurrences; `match` looks at events, so that many occurrences of one series are one match."""
@@ -76,10 +90,57 @@ class CalendarTools(Calendar):
         """Change the event once; a second attempt returns the same `previous`, not the changed one."""
 
         async def effect(session: AsyncSession) -> UpdateEventResult:
-            before, now = await self._calendar.update(session, change)
-            return UpdateEventResult(**now.model_dump(), previous=before)
+            return await self._update(session, change)
 
         return await self.ledger.once(change, UpdateEventResult, effect)
+
+    async def move_event(self, wish: MoveEvent) -> UpdateEventResult:
+        """Move the event once; a second attempt moves it no further."""
+
+        async def effect(session: AsyncSession) -> UpdateEventResult:
+            return await self._update(session, await self._calendar.move(session, wish))
+
+        return await self.ledger.once(wish, UpdateEventResult, effect)
+
+    async def _update(self, session: AsyncSession, change: UpdateEvent) -> UpdateEventResult:
+        before, now = await self._calendar.update(session, change)
+        is_moved = (before.start, before.end) != (now.starts_at, now.ends_at)
+        found = await self._calendar.overlaps(session, now) if is_moved else []
+        return UpdateEventResult(**as_event(now).model_dump(), previous=before, overlaps=found)
+
+    async def preview(self, wish: PreviewEvent) -> EventNotes:
+        """Compare the event with the others, and store nothing."""
+        async with self._calendar.reading() as session:
+            draft = await self._calendar.draft(session, wish)
+            if draft is None:
+                return EventNotes(notes=[])
+            found = await self._calendar.overlaps(session, draft)
+        moves = bool(wish.days or wish.minutes)
+        return EventNotes(notes=notes((draft.starts_at, draft.ends_at), found, zone_of(draft.timezone), moves=moves))
+
+    async def delete_events(self, events: DeleteEvents) -> DeleteEventsResult:
+        """Delete all of them in one transaction."""
+        key = effect_key()
+        kept = [
+            KeptEvent(event_id=event_id, kept=hashlib.sha256(f"{key}/{event_id}".encode()).hexdigest()[:32])
+            for event_id in dict.fromkeys(events.event_ids)
+        ]
+
+        async def effect(session: AsyncSession) -> DeleteEventsResult:
+            deleted = [await self._calendar.delete_and_keep(session, each.event_id, each.kept) for each in kept]
+            return DeleteEventsResult(deleted=deleted, kept=kept)
+
+        return await self.ledger.once(events, DeleteEventsResult, effect)
+
+    async def restore_events(self, wish: RestoreEvents) -> RestoreEventsResult:
+        """Enter all of them again in one transaction."""
+
+        async def effect(session: AsyncSession) -> RestoreEventsResult:
+            return RestoreEventsResult(
+                restored=[await self._calendar.restore_kept(session, each) for each in wish.kept]
+            )
+
+        return await self.ledger.once(wish, RestoreEventsResult, effect)
 
     async def delete_event(self, event: DeleteEvent) -> DeleteEventResult:
         """Delete the event once."""

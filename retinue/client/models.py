@@ -66,6 +66,8 @@ class Annotations(Shown):
     lookups: dict[str, str] = Field(default_factory=dict)
     fills_in: dict[str, str] = Field(default_factory=dict)
     """By argument that holds an id: the read-only tool of the same capability that reads what it stands for now, called with the id alone. It is read and shown when a person is asked."""
+    advice: str | None = None
+    """The read-only tool of the same capability that knows what is worth knowing before the action."""
     undo: str | None = None
     """The tool that compensates this one."""
     personal: bool = False
@@ -162,6 +164,8 @@ class Card(Shown):
     origins: list[CardOrigin] = Field(default_factory=list)
     undo: str = ""
     """Whether it can be undone, in words."""
+    notes: list[str] = Field(default_factory=list)
+    """What is worth knowing before, as in 'overlaps with Dentist, 10:00 to 11:00'."""
 
     def with_role(self, role: str) -> list[CardLine]:
         """Return the lines of one role."""

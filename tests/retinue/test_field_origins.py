@@ -122,7 +122,9 @@ def test_only_what_is_allowed_is_kept() -> None:
 
 
 STRANGE_OR_NOT: dict[str, str] = {
-    "calendar.create_event": "",
+    "calendar.create_event": "overlaps",
+    "calendar.move_event": "all texts",
+    "calendar.delete_events": "all texts",
     "calendar.list_events": "events/* match: title timezone location description attendees recurrence",
     "calendar.write_invitation": "all texts",
     "calendar.add_invitation": "all texts",

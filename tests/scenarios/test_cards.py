@@ -176,3 +176,66 @@ async def test_a_capability_that_is_away_holds_up_no_question(stack: Stack, fres
     assert f"could not be read: no worker of {name} answered in time" in pending(view)[0]["preview"]
     await stack.decide(view, "reject")
     assert (await stack.ended(view["id"]))["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("make", "of", "look", "delete"),
+    [
+        ("calendar.create_event", "event_id", "calendar.list_events", "calendar.delete_events"),
+        ("tasks.add", "task_id", "tasks.list", "tasks.delete_many"),
+    ],
+)
+async def test_several_are_deleted_after_one_question_that_names_each_and_come_back(
+    stack: Stack, fresh: Fresh, make: str, of: str, look: str, delete: str
+) -> None:
+    mark = uuid.uuid4().hex[:8]
+    times = [{"start": f"2031-05-05T{hour:02}:00:00Z", "end": f"2031-05-05T{hour:02}:30:00Z"} for hour in (9, 11)]
+    more = times if make.startswith("calendar") else [{"due": "2031-05-05"}, {"due": "2031-05-06"}]
+    message = fresh("Make two")
+    plan = [one(make, title=f"{title} {mark}", **each) for title, each in zip(("First", "Second"), more, strict=True)]
+    stack.model.script(message, plan_answer([step | {"id": f"s{n}"} for n, step in enumerate(plan, start=1)]))
+    await stack.ended((await stack.start(message))["id"])
+
+    window = {"start": "2031-05-05T00:00:00Z", "end": "2031-05-06T00:00:00Z"} if make.startswith("calendar") else {}
+    ids = {f"{of}s": {"$from": "s1", "path": f"/{of}s"}}
+    clear = [one(look, query=mark, **window), one(delete, **ids) | {"id": "s2", "depends_on": ["s1"]}]
+    message = fresh("Delete both")
+    stack.model.script(message, plan_answer(clear))
+    view = await stack.asked((await stack.start(message))["id"])
+    [approval] = pending(view)
+    lines = approval["preview"].splitlines()
+    assert [line.split(":")[0] for line in lines if " of 2" in line] == ["1 of 2", "2 of 2"]
+    assert [title for title in ("First", "Second") if f"title {title} {mark}" in approval["preview"]] == [
+        "First",
+        "Second",
+    ]
+    assert approval["preview"].count("2031-05-05") >= 1
+    await stack.decide(view)
+    done = await stack.ended(view["id"])
+    assert (done["status"], len(steps(done)["s2"]["result"]["deleted"])) == ("completed", 2)
+
+    undone = await stack.http.post(f"/v1/assistants/{view['id']}/undo", json={"wait_seconds": 20})
+    assert [step["status"] for step in undone.json()["undo"]] == ["undone"]
+    message = fresh("What is there?")
+    stack.model.script(message, plan_answer([one(look, query=mark, **window)]))
+    found = steps(await stack.ended((await stack.start(message))["id"]))["s1"]["result"]
+    assert len(found[f"{of}s"]) == 2
+
+
+async def test_what_an_event_overlaps_is_said_before_it_is_decided_and_afterwards(stack: Stack, fresh: Fresh) -> None:
+    mark = uuid.uuid4().hex[:8]
+    there = {"start": "2031-06-02T10:00:00Z", "end": "2031-06-02T11:00:00Z", "title": f"Dentist {mark}"}
+    message = fresh("Make one")
+    stack.model.script(message, plan_answer([one("calendar.create_event", **there)]))
+    await stack.ended((await stack.start(message))["id"])
+    message = fresh("Make another")
+    new = one(
+        "calendar.create_event", **{**there, "title": "Tea", "start": "2031-06-02T10:30:00Z", "attendees": GUESTS}
+    )
+    stack.model.script(message, plan_answer([new]))
+    view = await stack.asked((await stack.start(message))["id"])
+    said = f"Dentist {mark}, Mon 2031-06-02 10:00 to 11:00"
+    assert f"Note: it overlaps with {said} (others may have written this)" in pending(view)[0]["preview"]
+    assert said in pending(view)[0]["card"]["notes"][0]
+    await stack.decide(view)
+    assert said in steps(await stack.ended(view["id"]))["s1"]["result"]["overlaps"]

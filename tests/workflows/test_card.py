@@ -14,6 +14,7 @@ from retinue.capability import ToolSpec
 from retinue.plan import PlanStep, bind_call
 from workflows.rules.card import (
     TEXT_SHOWN,
+    Advice,
     Card,
     CardLine,
     Form,
@@ -298,3 +299,50 @@ def test_every_id_in_an_action_of_ours_can_be_looked_up(spec: ToolSpec) -> None:
         assert argument in spec.args_schema["properties"]
         assert name.partition(".")[0] == spec.name.partition(".")[0]
         assert (reader.annotations.read_only, len(reader.args_schema["properties"])) == (True, 1)
+
+
+def of_tasks(**known: Known) -> Subject:
+    return Subject(schema=TOOLS["tasks.delete_many"].args_schema, things=known, undo="tasks.restore")
+
+
+def test_each_thing_of_a_list_of_ids_is_named() -> None:
+    things = {
+        "task_ids/0": Known("t1", found={"task_id": "t1", "title": "Milk", "due": "2026-11-27"}, by_others=False),
+        "task_ids/1": Known("t2", problem="there is no such task"),
+    }
+    args: dict[str, JsonValue] = {"task_ids": ["t1", "t2"]}
+    shown = card_of(args, of_tasks(**things))
+
+    assert rendered("Delete several tasks", shown).splitlines() == [
+        "Delete several tasks",
+        "1 of 2: t1",
+        "    which is title Milk; due 2026-11-27",
+        "2 of 2: t2",
+        "    what it refers to could not be read: there is no such task",
+    ]
+
+
+def test_of_an_edited_list_only_what_was_read_is_named() -> None:
+    things = {
+        "task_ids/0": Known("t1", found={"title": "Milk"}),
+        "task_ids/1": Known("t2", found={"title": "Eggs"}),
+    }
+    text = rendered("Delete several tasks", card_of({"task_ids": ["t2", "t9"]}, of_tasks(**things)))
+
+    assert "Milk" not in text
+    assert "which is title Eggs" in text
+    assert "2 of 2: t9\n    you added it, and what it refers to was not read" in text
+
+
+def test_a_list_of_ids_that_nobody_read_is_an_argument() -> None:
+    assert "task ids: t1, t2" in rendered("Delete", card_of({"task_ids": ["t1", "t2"]}, of_tasks()))
+
+
+@pytest.mark.parametrize(("start", "shown"), [("2026-11-27T12:00:00Z", True), ("2026-11-27T14:00:00Z", False)])
+def test_a_note_is_shown_for_the_arguments_that_it_is_about(start: str, shown: bool) -> None:
+    advice = Advice({"start": "2026-11-27T12:00:00Z"}, ["it overlaps with D\u202eentist"], by_others=True)
+    args: dict[str, JsonValue] = {"title": "Tea", "start": start}
+    text = rendered("Create", card_of(args, Subject(schema={}, advice=advice)))
+
+    note = "Note: it overlaps with D<U+202E>entist (others may have written this)"
+    assert (note in text.splitlines()) is shown

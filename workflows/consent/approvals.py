@@ -26,7 +26,7 @@ from workflows.messages import (
     DecisionKind,
     Vote,
 )
-from workflows.rules.card import Known, Subject, card_of, rendered
+from workflows.rules.card import Advice, Known, Subject, card_of, rendered
 from workflows.rules.destinations import refused_destinations
 from workflows.rules.grants import GrantRequest, Scope, check_expiry, requested_scope
 from workflows.rules.policy import MAX_NAMES, AtExpiry, Decision, Rule, Verdict
@@ -109,6 +109,7 @@ class Question:
     read_only: bool = False
     about: Mapping[str, str] = field(default_factory=dict)
     things: Mapping[str, Known] = field(default_factory=dict)
+    advice: Advice | None = None
     sensitive: Sequence[str] = ()
     render: Callable[[Mapping[str, JsonValue]], str] | None = None
     check: Callable[[Mapping[str, JsonValue]], Iterator[str]] | None = None
@@ -183,6 +184,7 @@ class Approvals:
             undo=question.undo,
             read_only=question.read_only,
             alone=alone,
+            advice=question.advice,
         )
         card = card_of(args, subject)
         return {"preview": rendered(question.title, card), "card": card}

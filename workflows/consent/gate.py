@@ -14,7 +14,7 @@ from retinue.provenance.asked_by import AskedBy
 from retinue.text import safe
 from workflows.consent import lookups
 from workflows.consent.approvals import SIGNAL, Approvals, Question
-from workflows.consent.subject_lookup import look_up
+from workflows.consent.subject_lookup import advise, look_up
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
 from workflows.rules.grants import CheckGrant, CheckGrantResult, GrantRequest, RecordApproval, Scope
 from workflows.rules.json_args import at, holds, leaves, touches
@@ -156,7 +156,8 @@ class Consent:
         on_asking: Callable[[], None],
     ) -> Authorization:
         things = await look_up(action.step, action.args, key=f"{action.step.id}.shown", asked_by=self._asker())
-        question = replace(self._question(action, verdict, offer), things=things)
+        advice = await advise(action.step, action.args, key=f"{action.step.id}.advice", asked_by=self._asker())
+        question = replace(self._question(action, verdict, offer), things=things, advice=advice)
         approval_id = self._approvals.ask(question, now=workflow.now())
         on_asking()
         view = await self._approvals.decided(approval_id)

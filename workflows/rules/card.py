@@ -101,6 +101,24 @@ class Card(BaseModel):
     things: list[CardThing] = Field(default_factory=list, description="what ids refer to; shown after destinations")
     origins: list[CardOrigin] = Field(default_factory=list)
     undo: str = Field("", description="whether it can be undone, in words")
+    notes: list[str] = Field(
+        default_factory=list, description="what is worth knowing before, as in 'overlaps with Dentist, 10:00 to 11:00'"
+    )
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a capability has to say about an action before it is decided.
+
+    Attributes:
+        args: The arguments that it was asked about; it says nothing about others.
+        notes: Texts for the person.
+        by_others: Whether they may quote what others wrote.
+    """
+
+    args: Mapping[str, JsonValue]
+    notes: Sequence[str]
+    by_others: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,6 +153,7 @@ class Subject:
         undo: The tool that undoes the action.
         read_only: Whether it changes nothing.
         alone: Whether only the requester decides.
+        advice: What the capability has to say about it.
     """
 
     schema: Mapping[str, Any]
@@ -145,13 +164,14 @@ class Subject:
     undo: str | None = None
     read_only: bool = False
     alone: bool = True
+    advice: Advice | None = None
 
 
 def card_of(args: Mapping[str, JsonValue], subject: Subject) -> Card:
     """Return the card of an action with these arguments."""
     places = {place for place in subject.sensitive if _is_destination(at(args, place))}
     things = [thing for name in _in_order(args, subject.schema) for thing in _thing(name, args[name], subject)]
-    shown = {thing.argument for thing in things} | {place[1:] for place in places}
+    shown = {thing.argument.partition("/")[0] for thing in things} | {place[1:] for place in places}
     rest = [
         line for name in _in_order(args, subject.schema) if name not in shown for line in _line(name, args, subject)
     ]
@@ -164,6 +184,7 @@ def card_of(args: Mapping[str, JsonValue], subject: Subject) -> Card:
         things=things,
         origins=[_origin(origin, args, alone=subject.alone) for origin in subject.origins],
         undo=_undo(subject),
+        notes=[*_notes(args, subject.advice)],
     )
 
 
@@ -176,6 +197,7 @@ def rendered(title: str, card: Card) -> str:
         *(_line_text(line) for line in first),
         *(_thing_text(thing) for thing in card.things),
         *(_line_text(line) for line in others),
+        (f"Note: {note}" for note in card.notes),
     )
     return "\n".join(text for part in parts for text in part)
 
@@ -260,8 +282,19 @@ def _address(value: str) -> str:
     return f"{safe(value)} (that is {safe(read)})" if read else safe(value)
 
 
+def _notes(args: Mapping[str, JsonValue], advice: Advice | None) -> Iterator[str]:
+    """Return the notes, unless they are about other arguments."""
+    if advice is None or any(args.get(name) != value for name, value in advice.args.items()):
+        return
+    by_others = " (others may have written this)" if advice.by_others else ""
+    yield from (f"{safe(note)}{by_others}" for note in advice.notes)
+
+
 def _thing(name: str, value: JsonValue, subject: Subject) -> Iterator[CardThing]:
-    """Return the thing that an id refers to, or why it is unknown."""
+    """Return the thing that an id refers to, or why it is unknown; of a list of ids each one."""
+    if isinstance(value, list):
+        yield from _things_of_list(name, value, subject)
+        return
     known = (subject.things or {}).get(name)
     about = (subject.about or {}).get(name)
     if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
@@ -281,6 +314,20 @@ def _thing(name: str, value: JsonValue, subject: Subject) -> Iterator[CardThing]
     else:
         reason = f"could not be read: {safe(known.problem)}" if known else "is not known here"
         yield base.model_copy(update={"problem": f"what it refers to {reason}"})
+
+
+def _things_of_list(name: str, ids: Sequence[JsonValue], subject: Subject) -> Iterator[CardThing]:
+    known = {known.value: known for place, known in (subject.things or {}).items() if place.startswith(f"{name}/")}
+    for number, value in enumerate(ids if known else (), start=1):
+        base = CardThing(argument=f"{name}/{number - 1}", label=f"{number} of {len(ids)}", id=safe(str(value)))
+        one = known.get(value) if isinstance(value, str | int) else None
+        if one is None:
+            yield base.model_copy(update={"problem": "you added it, and what it refers to was not read"})
+        elif one.found is None:
+            yield base.model_copy(update={"problem": f"what it refers to could not be read: {safe(one.problem)}"})
+        else:
+            facts = [CardFact(label=label, value=text) for label, text in _facts(one.found, skip=str(value))]
+            yield base.model_copy(update={"facts": facts[:_FACTS], "by_others": one.by_others})
 
 
 def _facts(found: Mapping[str, JsonValue], *, skip: str) -> Iterator[tuple[str, str]]:

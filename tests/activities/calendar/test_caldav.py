@@ -320,6 +320,7 @@ async def test_tasks_and_notes_are_no_events(call: Call, shelf: Shelf) -> None:
 
     assert await call("calendar.list_events", **JANUARY) == {
         "events": [],
+        "event_ids": [],
         "match": None,
         "truncated": False,
         "skipped": 0,
@@ -444,7 +445,7 @@ async def test_every_zone_comes_back_from_the_server(call: Call, zone: str, star
 
     listed = await call("calendar.list_events", start="2026-10-01T00:00:00Z", end="2026-12-01T00:00:00Z")
 
-    assert listed["events"] == [created]
+    assert listed["events"] == [{name: created[name] for name in created if name != "overlaps"}]
     assert created["timezone"] == zone
 
 
@@ -1026,3 +1027,98 @@ async def test_a_file_is_not_imported_beside_the_server(settings: CalendarSettin
         await import_file(tmp_path / "x.ics", settings)
 
     assert refused.value.hint == "import the file there"
+
+
+# --- several at once
+
+
+async def _three(call: Call) -> list[str]:
+    return [(await call("calendar.create_event", **{**LUNCH, "title": title}))["event_id"] for title in "ABC"]
+
+
+def _whys(result: dict[str, Any]) -> dict[str, str]:
+    return {each["event_id"]: each["why"] for each in result["remaining"]}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_one_lost_reply_among_several_deletions_is_looked_up(
+    call: Call, shelf: Shelf, between: Between, when: str
+) -> None:
+    ids = await _three(call)
+    getattr(between, when)["DELETE"] = [lost]
+
+    deleted = await call("calendar.delete_events", step="d", event_ids=ids)
+
+    assert (len(deleted["deleted"]), deleted["remaining"], shelf.names()) == (3, [], [])
+    assert await call("calendar.delete_events", step="d", event_ids=ids) == deleted
+
+
+async def test_what_could_not_be_deleted_stays_and_is_said(call: Call, shelf: Shelf, between: Between) -> None:
+    ids = await _three(call)
+    between.before["DELETE"] = [says(503), says(503)]
+
+    deleted = await call("calendar.delete_events", event_ids=[*ids, "gone.ics"])
+
+    assert [event["title"] for event in deleted["deleted"]] == ["B", "C"]
+    assert _whys(deleted).keys() == {ids[0], "gone.ics"}
+    assert "no such event" in _whys(deleted)["gone.ics"]
+    assert shelf.names() == [ids[0]]
+    restored = await call("calendar.restore_events", kept=deleted["kept"])
+    assert (len(restored["restored"]), shelf.names()) == (2, sorted(ids))
+
+
+async def test_what_another_device_changed_is_left_by_a_deletion_of_several(
+    call: Call, shelf: Shelf, between: Between
+) -> None:
+    ids = await _three(call)
+    theirs = shelf.get(ids[0]).replace("SUMMARY:A", "SUMMARY:Theirs")
+    between.meanwhile["DELETE"] = lambda: shelf.put(ids[0], theirs)
+
+    deleted = await call("calendar.delete_events", event_ids=ids)
+
+    assert _whys(deleted) == {ids[0]: "it was changed meanwhile"}
+    assert (shelf.names(), "SUMMARY:Theirs" in shelf.get(ids[0])) == ([ids[0]], True)
+
+
+async def test_where_none_could_be_deleted_the_step_fails(call: Call, shelf: Shelf) -> None:
+    with pytest.raises(ApplicationError, match="none of the events") as refused:
+        await call("calendar.delete_events", event_ids=["gone.ics", "away.ics"])
+
+    assert (refused.value.type, shelf.names()) == ("ServiceRefused", [])
+
+
+async def test_a_deletion_of_several_goes_on_after_a_crash(
+    call: Call, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker dies after the first one was deleted: the next attempt counts it and deletes the others."""
+    ids = await _three(call)
+    died = RuntimeError("killed")
+    monkeypatch.setattr(caldav_server.CaldavServer, "delete", _once_and_then(caldav_server.CaldavServer.delete, died))
+    with pytest.raises(ApplicationError):
+        await call("calendar.delete_events", step="d", event_ids=ids)
+    assert len(shelf.names()) == 2
+    monkeypatch.undo()
+
+    deleted = await retried(call, "calendar.delete_events", step="d", event_ids=ids)
+
+    assert (len(deleted["deleted"]), deleted["remaining"], shelf.names()) == (3, [], [])
+
+
+def _once_and_then(delete: Any, error: Exception) -> Any:
+    calls: list[str] = []
+
+    async def deletes(server: Any, event_id: str, *, etag: str) -> None:
+        calls.append(event_id)
+        if len(calls) > 1:
+            raise error
+        await delete(server, event_id, etag=etag)
+
+    return deletes
+
+
+async def test_an_event_is_made_although_nobody_can_tell_what_it_overlaps(call: Call, between: Between) -> None:
+    between.before["REPORT"] = [says(403)]
+
+    created = await call("calendar.create_event", **LUNCH)
+
+    assert created["overlaps"] == ["it could not be checked what it overlaps"]
