@@ -18,6 +18,7 @@ from offline.wording.reply import reply
 
 _TOOLS = re.compile(r"^Capabilities and tools:$", re.MULTILINE)
 _CONTEXT = "Context (JSON):"
+_REMEMBERED = "Remembered (JSON):"
 _REFUSED = "Plan refused:"
 _MENDED = "\nWrite the whole plan again, mended."
 _PROGRESS = "Progress (JSON):"
@@ -129,7 +130,26 @@ def _setting(messages: list[Message], schemas: Mapping[str, Mapping[str, Any]]) 
         raise BadRequest(f"The context is not of the expected shape: {error}") from error
     if now.tzinfo is None:
         raise BadRequest("The context's `now` needs an offset.")
-    return Setting(now, zone, schemas)
+    return Setting(now, zone, schemas, _facts(messages))
+
+
+def _facts(messages: list[Message]) -> dict[str, str]:
+    """What is remembered of the person: the first text of each kind."""
+    facts: dict[str, str] = {}
+    for message in messages:
+        if message.role == "system" and message.text.startswith(_REMEMBERED):
+            for fact in _json_list(message.text.removeprefix(_REMEMBERED)):
+                if isinstance(fact, dict) and isinstance(fact.get("text"), str):
+                    facts.setdefault(str(fact.get("kind")), fact["text"])
+    return facts
+
+
+def _json_list(text: str) -> list[Any]:
+    try:
+        found = json.JSONDecoder().raw_decode(text.strip())[0]
+    except (ValueError, RecursionError):
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _json_object(text: str) -> dict[str, Any]:

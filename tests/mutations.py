@@ -36,6 +36,7 @@ ORIGINS = (
 DECISIONS = ("tests/scenarios/test_consent.py", "tests/scenarios/test_people.py", "tests/scenarios/test_inbox.py")
 GRANTS = ("tests/workflows/test_person.py", "tests/workflows/test_standing.py", "tests/api/rights/test_grants.py")
 SIGNING_IN = ("tests/api/auth/test_tokens.py", "tests/api/rights/test_schedule_updates.py")
+MEMORY = ("tests/activities/memory/test_tools.py", "tests/activities/memory/test_in_a_plan.py")
 RUNS = ("tests/scenarios/test_plans.py", "tests/test_main_job.py", "tests/scenarios/test_doubt.py")
 
 
@@ -92,7 +93,7 @@ MUTATIONS = (
         ("if sure or (perhaps and rule.decide is not Decision.AUTO):", "if sure:"),
         ("return hints.destructive and not hints.read_only", "return hints.destructive"),
         ("return any(fits) and (all(fits) or not automatic)", "return any(fits)"),
-        ("also = {Source.KEY} if Source.STRANGERS in rule.origins and not automatic else set()", "also = set()"),
+        ("{Source.STRANGERS: Source.KEY, Source.MODEL", "{Source.MODEL"),
         (
             "Origin(path=leaf, source=Source.MODEL, trusted=False)",
             "Origin(path=leaf, source=Source.USER, trusted=True)",
@@ -215,6 +216,33 @@ MUTATIONS = (
         ("unknown=unknown is not None or self._may_have_happened(step, error)", "unknown=False"),
         ("        if cleared.hold:", "        if False:"),
         ("            if not await self._was_done(step, args):\n                raise", "            raise"),
+    ),
+    *_group(
+        "activities/memory/store.py",
+        MEMORY,
+        ("return select(StoredFact).where(col(StoredFact.person) == self._person)", "return select(StoredFact)"),
+        ('text("PRAGMA secure_delete=ON")', 'text("PRAGMA secure_delete=OFF")'),
+    ),
+    *_group(
+        "activities/memory/tools.py",
+        MEMORY,
+        ("    if not asker.may_read:", "    if False:"),
+        ('return changed.model_copy(update={"before": [], ', "return changed.model_copy(update={"),
+    ),
+    *_group(
+        "activities/memory/contract.py",
+        MEMORY,
+        ('annotations=_WRITES.replace(sensitive=("/text",)),', "annotations=_WRITES,"),
+    ),
+    *_group(
+        "retinue/temporal/person_header.py",
+        MEMORY,
+        ("if found is None or organisation(found.person) != tenant:", "if found is None:"),
+    ),
+    *_group(
+        "workflows/rules/policy.py",
+        MEMORY,
+        ("Source.MODEL: Source.REMEMBERED}", "}"),
     ),
 )
 

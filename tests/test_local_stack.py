@@ -47,6 +47,10 @@ REQUESTS = [
         ["weather.forecast", "reasoning.compose", "email.send"],
         1,
     ),
+    ("I live in Lisbon", ["memory.remember"], 0),
+    ("What's the weather tomorrow?", ["weather.forecast"], 0),
+    ("What do you remember about me?", ["memory.list"], 0),
+    ("Forget where I live", ["memory.forget_all"], 1),
     ("Any unread mail?", ["email.search"], 0),
     ("Read the newest mail", ["email.search", "email.read"], 0),
     ("Archive the newest mail", ["email.search", "email.archive"], 0),
@@ -67,6 +71,7 @@ def test_a_dozen_requests_are_carried_to_their_end(local: LocalStack) -> None:
         assert [step["tool"] for step in view["plan"]["steps"]] == tools
         assert view["reply"]
     assert local.count("contacts", "SELECT count(*) FROM contact WHERE name = 'Ana Silva'") == 1
+    assert local.count("memory", "SELECT count(*) FROM fact") == 0
     assert local.count("calendar", "SELECT count(*) FROM event") == 0
     assert local.count("calendar", "SELECT count(*) FROM ledger") == 3
     assert local.count("email", "SELECT count(*) FROM messages WHERE folder = 'sent'") == 2

@@ -6,9 +6,10 @@ from offline.planner.dates import day_start
 from offline.planner.draft import Draft, Gives, Json, reference
 from offline.planner.events import KINDS, Event, search_words
 from offline.planner.match import Match
+from offline.planner.memory_steps import HOURS, working_hours
 from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
 from offline.planner.weather_steps import span_name
-from offline.planner.when import When, free_windows, later, local, occasion, one_day, window
+from offline.planner.when import WORK, When, free_windows, later, local, occasion, one_day, window
 
 SEARCH_DAYS = 90
 _MANY = {"all", "every", "everything", "both", "each", "meetings", "events", "appointments", "entries", "any"}
@@ -277,7 +278,8 @@ def _find_free(match: Match, draft: Draft) -> list[str]:
     when = match.when
     minutes, assumed = _minutes(match, when)
     steps = []
-    for start, end in free_windows(when, match.ending):
+    usual = working_hours(draft.facts.get(HOURS, ""))
+    for start, end in free_windows(when, match.ending, usual or WORK):
         args = {"start": _iso(start), "end": _iso(end), "duration_minutes": minutes}
         steps.append(draft.add("calendar.find_free_time", args, f"free time of {minutes} minutes{assumed}"))
         draft.note(steps[-1], Gives.SLOTS, f"free times on {span_name(start.date(), start.date())}")

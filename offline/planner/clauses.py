@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from offline.planner import memory_steps
 from offline.planner.intents import NONE, READS, fitting, opening
 from offline.planner.mail_content import Content
 from offline.planner.match import Match
@@ -169,6 +170,8 @@ def _read(scan: Scan, start: int, end: int, known: str | None) -> Clause:
     inside = scan.until(end)
     if build := special(inside, start, end):
         return Clause(SPECIAL, Match(inside, start, end), build)
+    if told := memory_steps.read(inside, start, end):
+        return Clause(SPECIAL, Match(inside, start, end, tuple(told[1])), told[0])
     intent = known or _intent(inside.typed(start, end))
     if intent not in _LETTERS and (rest := _foreign(inside, start, end, intent)):
         raise Unread(inside.typed(rest, end))

@@ -1,7 +1,7 @@
 """Converts a conversation to a plan: the request, the questions about it, and the answers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
@@ -47,6 +47,8 @@ class Setting:
     now: datetime
     zone: ZoneInfo
     schemas: Mapping[str, Mapping[str, Json]]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What is remembered of the person, by kind, as far as rules use it: `home_place`, `working_hours`."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def _try(text: str, setting: Setting, known: Mapping[int, str] = MappingProxyTyp
 
 
 def _steps(scan: Scan, setting: Setting, known: Mapping[int, str]) -> list[Step]:
-    draft = Draft(setting.schemas)
+    draft = Draft(setting.schemas, facts=setting.facts)
     asked: Ask | None = None
     clauses = read_clauses(scan, known)
     for clause in clauses:

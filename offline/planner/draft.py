@@ -66,11 +66,13 @@ class Draft:
 
     Attributes:
         schemas: The tools that may be used, by name, with the schemas of their arguments and results.
+        facts: What is remembered of the person, by kind.
     """
 
     schemas: Mapping[str, Mapping[str, Json]]
     steps: list[Step] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def add(self, tool: str, args: dict[str, Json], why: str, after: Sequence[str] = ()) -> str:
         """Add a step and return its id. A reading step that is there already is not added twice.

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from offline.planner.dates import Days, long_day
 from offline.planner.draft import Draft, Gives
 from offline.planner.match import Match
+from offline.planner.memory_steps import HOME
 from offline.planner.outcomes import Ask, Doubt, Refuse
 from offline.planner.when import FORECAST_DAYS, When
 
@@ -33,7 +34,7 @@ def forecast(match: Match, draft: Draft) -> None:
     """Plan the weather of the named days, or the weather now where no day is named."""
     draft.require("weather.forecast")
     when = match.when.sure()
-    for place in _places(match):
+    for place in _places(match, draft):
         if when.empty and "forecast" in match.words.casefold():
             _days(place, when.coming(_SOON), match, draft)
         elif when.empty:
@@ -47,13 +48,13 @@ def coming(match: Match, draft: Draft) -> None:
     draft.require("weather.forecast")
     when = match.when.sure()
     when = when.today() if when.days is None and when.instant is None else when
-    for place in _places(match):
+    for place in _places(match, draft):
         _days(place, when, match, draft)
 
 
 def now(match: Match, draft: Draft) -> None:
     """Plan the weather at this moment."""
-    for place in _places(match):
+    for place in _places(match, draft):
         _now(place, draft)
 
 
@@ -61,7 +62,7 @@ def sun(match: Match, draft: Draft) -> None:
     """Plan the sun times of one day; without a day, of today."""
     draft.require("weather.sun")
     when = match.when.sure()
-    for place in _places(match):
+    for place in _places(match, draft):
         day = when.days.first if when.days else match.scan.today
         if when.rule or (when.days and when.days.first != when.days.last):
             raise Ask(Doubt("For which day?", match.ending, match.ending), template=" {}")
@@ -69,11 +70,13 @@ def sun(match: Match, draft: Draft) -> None:
         draft.note(step, Gives.FORECAST, f"the sun times for {place.name}, {long_day(day)}")
 
 
-def _places(match: Match) -> tuple[Place, ...]:
+def _places(match: Match, draft: Draft) -> tuple[Place, ...]:
     found: tuple[Place, ...] = match.get("places", tuple) or ()
     doubtful = [place for place in found if place.region_at]
     if doubtful and len(found) > 1:
         raise Ask(doubtful[0].alone())
+    if not found and (home := draft.facts.get(HOME)):
+        return (Place(home),)
     if not found:
         raise Ask(Doubt("For which place?", match.ending, match.ending), template=" in {}")
     return found

@@ -25,7 +25,7 @@ from offline.planner.scan import Scan
 from offline.planner.tokens import Kind
 
 FORECAST_DAYS = 15
-_WORK = (9, 17)
+WORK = (time(9), time(17))
 _STEP = 15 * 60
 _LONGEST = 7 * 24 * 60
 
@@ -426,7 +426,7 @@ def _after(when: When) -> int:
     return len(when.scan.text.rstrip(" .?!"))
 
 
-def hours(when: When, day: date, usual: tuple[int, int]) -> tuple[datetime, datetime]:
+def hours(when: When, day: date, usual: tuple[int | time, int | time]) -> tuple[datetime, datetime]:
     """The stretch within a day that a clause names: a time, a part of the day, bounds, else the usual hours."""
     if when.clock:
         start = local(day, _clock_start(when), when.scan)
@@ -440,14 +440,16 @@ def hours(when: When, day: date, usual: tuple[int, int]) -> tuple[datetime, date
     return start, end
 
 
-def _hour(day: date, hour: int, scan: Scan) -> datetime:
+def _hour(day: date, hour: int | time, scan: Scan) -> datetime:
+    if isinstance(hour, time):
+        return datetime.combine(day, hour, scan.zone)
     if hour in (0, 24):
         return day_start(day + timedelta(days=hour // 24), scan)
     return datetime.combine(day, time(hour), scan.zone)
 
 
-def free_windows(when: When, ending: int) -> list[tuple[datetime, datetime]]:
-    """Return the ranges of free time to search: one per named day, without the past.
+def free_windows(when: When, ending: int, usual: tuple[time, time] = WORK) -> list[tuple[datetime, datetime]]:
+    """Return the ranges of free time to search: one per named day, without the past, else within the `usual` hours.
 
     Raises:
         Ask: No day is named, too many are, or nothing of them is left.
@@ -461,15 +463,17 @@ def free_windows(when: When, ending: int) -> list[tuple[datetime, datetime]]:
     if (days.last - days.first).days > 6:
         text = when.scan.text[days.start : days.end]
         raise Ask(Doubt(f'"{text}" is more than a week. Which days do you mean?', days.start, days.end))
-    found = [_ahead(when, days.first + timedelta(days=shift)) for shift in range((days.last - days.first).days + 1)]
+    found = [
+        _ahead(when, days.first + timedelta(days=shift), usual) for shift in range((days.last - days.first).days + 1)
+    ]
     left = [pair for pair in found if pair]
     if not left:
         raise Ask(Doubt("Those hours are past. Which other day or time do you mean?", days.start, days.end))
     return left
 
 
-def _ahead(when: When, day: date) -> tuple[datetime, datetime] | None:
-    start, end = hours(when, day, _WORK)
+def _ahead(when: When, day: date, usual: tuple[time, time]) -> tuple[datetime, datetime] | None:
+    start, end = hours(when, day, usual)
     now = when.scan.now
     if start < now and not (when.clock and when.clock.end is None):
         start = datetime.fromtimestamp(-(-int(now.timestamp()) // _STEP) * _STEP, when.scan.zone)

@@ -39,12 +39,19 @@ _DOING = {
     "tasks.remind": "setting the reminder",
     "tasks.cancel_reminder": "cancelling the reminder",
     "web.fetch": "reading the web page",
+    "memory.remember": "remembering it",
+    "memory.list": "listing what is remembered",
+    "memory.search": "searching what is remembered",
+    "memory.correct": "correcting what is remembered",
+    "memory.forget": "forgetting it",
+    "memory.forget_all": "forgetting it",
 }
 _CONSUMERS = {
     "calendar.list_events": ("calendar.update_event", "calendar.delete_event"),
     "contacts.find": ("email.send", "email.draft", "contacts.remove"),
     "email.search": ("email.read", "email.archive", "email.delete"),
     "calendar.find_free_time": ("calendar.create_event",),
+    "memory.search": ("memory.forget", "memory.correct"),
     "tasks.list": ("tasks.complete", "tasks.reopen", "tasks.delete", "tasks.cancel_reminder"),
 }
 
@@ -275,6 +282,22 @@ def _cancelled(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     return f'The reminder "{result.get("title")}" is cancelled.'
 
 
+def _remembered(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    if not result.get("created"):
+        return f'I remembered that already: "{result.get("text")}".'
+    return f'I will remember this: "{result.get("text")}".'
+
+
+def _forgotten(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    before = result.get("before")
+    texts = [f'"{fact["text"]}"' for fact in before] if isinstance(before, list) else []
+    if not result.get("forgotten"):
+        return "There was nothing to forget."
+    return f"Forgotten: {', '.join(texts)}." if texts else f"{result['forgotten']} forgotten."
+
+
 _WRITERS: dict[str, Callable[[Mapping[str, Any], tzinfo | None], str]] = {
     "calendar.create_event": _created,
     "calendar.update_event": _updated,
@@ -286,6 +309,9 @@ _WRITERS: dict[str, Callable[[Mapping[str, Any], tzinfo | None], str]] = {
     "email.move": _moved_mail,
     "contacts.add": _added,
     "contacts.remove": _removed,
+    "memory.remember": _remembered,
+    "memory.forget": _forgotten,
+    "memory.forget_all": _forgotten,
     "tasks.add": _noted,
     "tasks.complete": _marked,
     "tasks.reopen": _marked,

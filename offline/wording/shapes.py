@@ -107,6 +107,14 @@ def contacts(data: Data, zone: tzinfo | None) -> str:
     return "\n".join([*lines, "There are more than are listed here."] if data.get("truncated") else lines)
 
 
+def facts(data: Data, zone: tzinfo | None) -> str:
+    """What is remembered."""
+    del zone
+    if not data["facts"]:
+        return "Nothing is remembered."
+    return "\n".join(["I remember this:", *(f"- {item.get('text')} ({item.get('says')})" for item in data["facts"])])
+
+
 def contact(data: Data) -> str:
     """One person in a line."""
     known = [str(data[field]) for field in ("email", "phone") if data.get(field)]
@@ -205,6 +213,7 @@ _SHAPES: tuple[tuple[set[str], Callable[[Data, tzinfo | None], str]], ...] = (
     ({"events"}, events),
     ({"slots"}, slots),
     ({"contacts"}, contacts),
+    ({"facts"}, facts),
     ({"messages"}, mails),
     ({"message_id", "text"}, mail),
     ({"event_id", "start", "end"}, event),

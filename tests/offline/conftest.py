@@ -9,6 +9,7 @@ import pytest
 from activities.calendar.contract import Calendar
 from activities.contacts.contract import Contacts
 from activities.email.contract import Email
+from activities.memory.contract import Memory
 from activities.reasoning.contract import Reasoning
 from activities.reasoning.signatures import section
 from activities.tasks.contract import Tasks
@@ -23,7 +24,7 @@ ZONE = "Europe/Berlin"
 @pytest.fixture(scope="session")
 def manifests() -> list[Manifest]:
     """What the first capabilities announce."""
-    return [capability.manifest() for capability in (Calendar, Email, Contacts, Tasks, Weather, Web, Reasoning)]
+    return [capability.manifest() for capability in (Calendar, Email, Contacts, Memory, Tasks, Weather, Web, Reasoning)]
 
 
 @pytest.fixture(scope="session")
