@@ -17,6 +17,8 @@ from offline.wording.compose import compose
 from offline.wording.reply import reply
 
 _TOOLS = re.compile(r"^Capabilities and tools:$", re.MULTILINE)
+_NEED = 'answer {"need": ['
+_ASKED = "You asked for "
 _CONTEXT = "Context (JSON):"
 _REMEMBERED = "Remembered (JSON):"
 _REFUSED = "Plan refused:"
@@ -76,7 +78,8 @@ def _without_inputs(messages: list[Message]) -> list[Message]:
 
 
 def _plan(messages: list[Message]) -> dict[str, Any]:
-    setting = _setting(messages, _offered(messages))
+    offered = _Offered(_offered(messages))
+    setting = _setting(messages, offered)
     spoken = [message for message in messages if message.role in ("user", "assistant")]
     if spoken and spoken[-1].role == "user" and spoken[-1].text.startswith(_REFUSED):
         # The same rules would give the same plan again, so say what happened instead of trying in vain.
@@ -86,7 +89,30 @@ def _plan(messages: list[Message]) -> dict[str, Any]:
         ).as_json()
     if _is_planned(messages):
         return Answer().as_json()
-    return answer([Said(message.role == "user", message.text) for message in spoken], setting).as_json()
+    plan = answer([Said(message.role == "user", message.text) for message in spoken], setting).as_json()
+    if not plan["steps"] and offered.missed and _may_need(messages):
+        return {**Answer().as_json(), "need": offered.missed}
+    return plan
+
+
+class _Offered(dict[str, dict[str, Any]]):
+    """The tools that a request lists. It notes which others were looked for."""
+
+    def __init__(self, tools: Tools) -> None:
+        super().__init__(tools)
+        self.missed: list[str] = []
+
+    def __contains__(self, tool: object) -> bool:
+        found = super().__contains__(tool)
+        if not found and str(tool) not in self.missed:
+            self.missed.append(str(tool))
+        return found
+
+
+def _may_need(messages: list[Message]) -> bool:
+    """Whether a request lists only some tools, and others were not asked for yet."""
+    system = [message.text for message in messages if message.role == "system"]
+    return any(_NEED in text for text in system) and not any(text.startswith(_ASKED) for text in system)
 
 
 def _is_planned(messages: list[Message]) -> bool:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 from referencing.exceptions import Unresolvable
@@ -79,6 +79,9 @@ class Plan(BaseModel):
     question: str | None = Field(None, max_length=4000, description="asked of the person before anything is done")
     reply: str | None = Field(None, max_length=16_000, description="answers at once, without steps")
     final: bool = Field(True, description="false asks for another planning round with the results")
+    need: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        None, max_length=10, description="asks for tools that the request did not list: capabilities, tools or words"
+    )
 
 
 class BoundStep(BaseModel):

@@ -73,6 +73,8 @@ from workflows.steps.records import outcome_of_run
 from workflows.undo import UNDO, Compensation
 
 MAX_REPAIRS = 2
+MAX_NEEDS = 2
+"""How often a planner may ask for tools that it was not shown, in one round."""
 """How often a plan that fails validation goes back to the model."""
 MAX_QUESTIONS = 5
 MAX_CHOICE_QUESTIONS = 3
@@ -332,21 +334,32 @@ class AssistantWorkflow:
             self._facts = found.facts
 
     async def _valid_plan(self) -> PlanResult:
-        """Return a valid plan; an invalid one goes back to the model at most `MAX_REPAIRS` times."""
+        """Return a valid plan; an invalid one goes back to the model at most `MAX_REPAIRS` times.
+
+        Before it plans, the model may ask for tools that it was not shown, at most `MAX_NEEDS` times.
+        """
         refused: list[RefusedPlan] = []
+        needs: list[list[str]] = []
         while len(refused) <= MAX_REPAIRS:
-            result = await self._ask_for_plan(refused)
+            result = await self._ask_for_plan(refused, needs)
             if result.plan:
+                if result.notice and result.notice not in self._notices:
+                    self._notice(result.notice)
                 return result
+            if result.need:
+                needs = [*needs, result.need]
+                continue
             refused = [*refused, *([result.refused] if result.refused else [])]
         raise _no_plan(refused[-1])
 
-    async def _ask_for_plan(self, refused: list[RefusedPlan]) -> PlanResult:
+    async def _ask_for_plan(self, refused: list[RefusedPlan], needs: list[list[str]]) -> PlanResult:
         request = PlanRequest(
             messages=self._talk.for_model(),
             timezone=self._start.timezone,
             now=self._now(),
             refused=refused,
+            needed=[wanted for asked in needs for wanted in asked],
+            may_need=len(needs) < MAX_NEEDS,
             **self._optional_fields(),
         )
         result: PlanResult = await self._reason("plan", request, PlanResult, again=len(refused))
@@ -375,7 +388,8 @@ class AssistantWorkflow:
         """Return the plan as the person decided on it, or unchanged if no preview is wanted."""
         if not self._start.preview or not plan.steps:
             return plan
-        left = plan_preview.model_calls_left(plan, rounds=self._rounds_left - 1, repairs=MAX_REPAIRS)
+        again = MAX_REPAIRS + (0 if result.lists_all else MAX_NEEDS)
+        left = plan_preview.model_calls_left(plan, rounds=self._rounds_left - 1, repairs=again)
         worst = (result.worst_call or Usage(requests=1)).times(left)
         self._card = plan_preview.card(
             plan, self._execution.bound(), self._execution.results(), self._consent, self._words(), worst

@@ -66,6 +66,10 @@ class PlanRequest(BaseModel):
     with_schemas: bool = Field(False, description="bind every step with its argument schema")
     facts: list[RememberedFact] = Field(default_factory=list, description="what the person had remembered")
     worst_case: bool = Field(False, description="return what one request can cost at most")
+    needed: list[str] = Field(
+        default_factory=list, description="what the model asked for in earlier tries of this round"
+    )
+    may_need: bool = Field(False, description="the model may ask for tools that are not listed")
 
 
 class PlanResult(BaseModel):
@@ -75,6 +79,11 @@ class PlanResult(BaseModel):
     refused: RefusedPlan | None = None
     usage: Usage = Usage()
     worst_call: Usage | None = Field(None, description="what one request can use at most, when asked for")
+    need: list[str] = Field(
+        default_factory=list, description="instead of a plan: tools that the model wants to see before it plans"
+    )
+    notice: str = Field("", description="what the person should know about how it was planned")
+    lists_all: bool = Field(True, description="false where the model saw only the tools that seem to fit")
 
 
 class StepReport(BaseModel):

@@ -78,7 +78,13 @@ class Failure(Exception):
     """A failure at one model, internal to this capability; callers see `error`."""
 
     def __init__(
-        self, error: RetinueError, why: Why = Why.SERVICE, *, text: str = "", heard: int | None = None
+        self,
+        error: RetinueError,
+        why: Why = Why.SERVICE,
+        *,
+        text: str = "",
+        heard: int | None = None,
+        reads: int | None = None,
     ) -> None:
         """Describe a failure.
 
@@ -87,12 +93,14 @@ class Failure(Exception):
             why: What it means for the other models.
             text: What stands of an answer that was cut.
             heard: Characters of the answer that came, where the model may have worked; None where it surely did not.
+            reads: How many tokens the model reads, where the service said so.
         """
         super().__init__(error.message)
         self.error = error
         self.why = why
         self.text = text
         self.heard = heard
+        self.reads = reads
 
 
 class Endpoint:
@@ -257,7 +265,8 @@ class Endpoint:
         numbers = [f"it reads {reads} tokens"] if reads else []
         numbers += [f"about {sent} were sent"] if sent else []
         told = f"the conversation is longer than the language model at {self.spec.host} reads"
-        return Failure(ServiceRefused(f"{told} ({', '.join(numbers)})" if numbers else told, hint=_LARGER), Why.LENGTH)
+        error = ServiceRefused(f"{told} ({', '.join(numbers)})" if numbers else told, hint=_LARGER)
+        return Failure(error, Why.LENGTH, reads=int(reads) if reads else None)
 
 
 def busy(seconds: float) -> ServiceBusy:

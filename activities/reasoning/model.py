@@ -85,6 +85,7 @@ class LanguageModel:
         self._endpoints: dict[ModelSpec, Endpoint] = {}
         self._forms = forms or KnownForms()
         self._probing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._reads: dict[str, int] = {}
         self._in_one_piece: dict[str, float] = {}
         self._failed: dict[str, tuple[float, str]] = {}
 
@@ -188,6 +189,13 @@ class LanguageModel:
         said = list(messages)
         question = _Question(lambda form: (said, extra), lambda completion, form: said_by(completion))
         return await self._answer(self.routing.now().models_of(agent), question, tries)
+
+    def reads(self, duty: Duty) -> int | None:
+        """Return how many tokens the models of a duty read, by their settings and refusals; None where that is not known."""
+        known = [
+            spec.max_input_tokens or self._reads.get(spec.identity) for spec in self.routing.now().models_for(duty)
+        ]
+        return max((limit for limit in known if limit), default=None) if all(known) else None
 
     def worst_call(self, messages: Iterable[Mapping[str, Any]], duty: Duty = Duty.PLAN) -> Usage:
         """What a request can use at most: all messages read, and an answer of the longest kind, by the dearest model."""
@@ -322,6 +330,8 @@ class LanguageModel:
                 self._in_one_piece[spec.identity] = inf  # some services count only then
             return completion
         except Failure as failure:
+            if failure.why is Why.LENGTH:
+                self._reads[spec.identity] = failure.reads or tokens_of(messages) * 3 // 4
             await self._note(spec, failure)
             raise
         except (AttributeError, TypeError, LookupError):  # the SDK does not check the shape of what it parses

@@ -1,22 +1,42 @@
-"""Decides which tools a planning request offers: the prompt lists them, and the format of the answer names them."""
+"""Decides which tools a planning request offers: the prompt lists them, and the format of the answer names them.
+
+As long as the signatures of all tools fit a budget of tokens, all are offered. Beyond it the request has every capability in
+one line and the tools that fit what was said; the model may ask for others.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import is_
 from typing import Any
 
-from activities.reasoning.contract import PlanRequest, RefusedPlan
+from activities.reasoning.contract import PlanRequest, Reasoning, RefusedPlan
+from activities.reasoning.endpoint import tokens_of
+from activities.reasoning.retrieval import ToolIndex
+from activities.reasoning.signatures import section, signature
 from activities.reasoning.structured import json_in
 from retinue.capability import Manifest, ToolSpec
+from retinue.conversation import Message, Role
 from retinue.errors import MalformedAnswer
 from retinue.json_values import json_size
 from retinue.plan import PlanStep, parse
+from retinue.text import one_line
 
 _ABOUT_ARGUMENTS = re.compile(r"step ([A-Za-z0-9_.-]{1,40}): ")
 _ABOUT_RESULT = re.compile(r"is not a field of the result of ([A-Za-z0-9_.-]{1,40})$")
 _MAX_SCHEMAS_BYTES = 16 * 1024
+_OVERVIEW_SHARE = 4
+"""The lines of capabilities take at most one part in so many of the budget."""
+_LENGTHS_OF_LINES = (120, 60, 0)
+_MESSAGES = 6
+"""Of the person; older ones do not choose tools."""
+_FADING = 0.5
+"""Each message back counts so much less."""
+_MISSES = 8
+"""So many tools in a row that do not fit into the budget end the search for smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +45,33 @@ class Offer:
 
     Args:
         manifests: All capabilities, in the order of the prompt.
-        tools: The tools that the prompt shows, in the order of the prompt; all may be used in plans.
+        tools: The tools that the prompt shows, in its order; `check` also takes plans with others.
+        asked: Those of them that are shown since the model asked for them.
+        overview: All capabilities, one line each, where not all tools are shown.
     """
 
     manifests: list[Manifest]
     tools: list[ToolSpec]
+    asked: tuple[ToolSpec, ...] = ()
+    overview: tuple[str, ...] = ()
 
     @property
     def agents(self) -> list[str]:
         """The names of all capabilities: each may be given a goal."""
         return [manifest.name for manifest in self.manifests]
 
-    def shown(self, manifest: Manifest) -> list[ToolSpec]:
-        """Return the tools of a capability that the prompt shows."""
-        return [spec for spec in self.tools if spec.name.partition(".")[0] == manifest.name]
+    @property
+    def unseen(self) -> list[str]:
+        """The names of capabilities with tools of which none is shown."""
+        return [manifest.name for manifest in self.manifests if _plannable(manifest) and not _of(manifest, self.tools)]
+
+    def first(self, manifest: Manifest) -> list[ToolSpec]:
+        """Return the tools of a capability that the prompt shows at once."""
+        return [spec for spec in _of(manifest, self.tools) if spec not in self.asked]
+
+    def then(self, manifest: Manifest) -> list[ToolSpec]:
+        """Return those that it shows since the model asked for them."""
+        return _of(manifest, self.asked)
 
     def schemas_for(self, refused: RefusedPlan) -> dict[str, dict[str, Any]]:
         """Return the JSON schemas that a refused plan did not keep to: `args` or `result` by tool, at most 16 KiB."""
@@ -53,10 +86,135 @@ class Offer:
         return wrong
 
 
-def offered(request: PlanRequest, manifests: Iterable[Manifest]) -> Offer:
-    """Return what a planning request offers."""
-    known = list(manifests)
-    return Offer(known, [spec for manifest in known for spec in manifest.tools if spec.plannable])
+def offered(
+    request: PlanRequest, manifests: Iterable[Manifest], earlier: Iterable[Message] = (), *, budget: int | None = None
+) -> Offer:
+    """Return what a planning request offers, as `Catalog.offer` does."""
+    return Catalog(manifests).offer(request, earlier, budget=budget)
+
+
+class Catalog:
+    """All capabilities, with what finding tools among them needs. It is worked out once, as long as they do not change."""
+
+    def __init__(self, manifests: Iterable[Manifest]) -> None:
+        self.manifests = list(manifests)
+        self._every = [spec for manifest in self.manifests for spec in _plannable(manifest)]
+
+    def of(self, manifests: Sequence[Manifest]) -> Catalog:
+        """Return the catalog of these manifests: this one if they are the same objects."""
+        same = len(manifests) == len(self.manifests) and all(map(is_, manifests, self.manifests))
+        return self if same else Catalog(manifests)
+
+    @cached_property
+    def tokens(self) -> int:
+        """How many tokens all signatures take."""
+        return _tokens("\n\n".join(section(manifest, _plannable(manifest)) for manifest in self.manifests))
+
+    def offer(self, request: PlanRequest, earlier: Iterable[Message] = (), *, budget: int | None = None) -> Offer:
+        """Return what a planning request offers.
+
+        Args:
+            request: The request.
+            earlier: What was said before its messages.
+            budget: Tokens that capabilities and tools may take, and half as many for those that the model asks for; None
+                for all.
+        """
+        if budget is None or self.tokens <= budget:
+            return Offer(self.manifests, self._every)
+        overview = _overview(self.manifests, budget // _OVERVIEW_SHARE)
+        used = set(_used(request))
+        first = _Choice(self._costs, budget - _tokens("\n".join(overview)))
+        first.add(spec for spec in self._every if spec.name in used or spec.name.startswith(f"{Reasoning.name}."))
+        first.add(self._index.ranked(_said([*earlier, *request.messages])))
+        then = _Choice(self._costs, budget // 2, but=first.chosen)
+        for wanted in dict.fromkeys(request.needed):
+            then.add(self._wanted(wanted))
+        shown = [spec for spec in self._every if spec.name in first.chosen | then.chosen]
+        asked = tuple(spec for spec in shown if spec.name in then.chosen)
+        return Offer(self.manifests, shown, asked, tuple(overview))
+
+    @cached_property
+    def _index(self) -> ToolIndex:
+        return ToolIndex(self.manifests)
+
+    @cached_property
+    def _costs(self) -> dict[str, int]:
+        """Tokens by the names of tools, and of capabilities without their tools."""
+        heads = {manifest.name: _tokens(section(manifest, ())) for manifest in self.manifests}
+        return heads | {spec.name: _tokens(signature(spec)) for spec in self._every}
+
+    def _wanted(self, wanted: str) -> list[ToolSpec]:
+        """Return the tools for which a model asked by the name of a capability or a tool, or in words."""
+        name = wanted.strip().casefold()
+        named = [spec for spec in self._every if name in (spec.name, spec.name.partition(".")[0])]
+        return named or self._index.fitting(wanted)
+
+
+class _Choice:
+    """Tools that fit into a budget of tokens.
+
+    Args:
+        costs: Tokens by the names of tools and capabilities.
+        room: How many tokens are left.
+        but: Tools that are not chosen again.
+    """
+
+    def __init__(self, costs: Mapping[str, int], room: int, *, but: Iterable[str] = ()) -> None:
+        self.chosen: set[str] = set()
+        self._costs = costs
+        self._room = room
+        self._but = frozenset(but)
+        self._begun: set[str] = set()
+
+    def add(self, tools: Iterable[ToolSpec]) -> None:
+        """Choose tools in this order as long as they fit."""
+        misses = 0
+        for spec in tools:
+            if spec.name in self.chosen or spec.name in self._but:
+                continue
+            capability = spec.name.partition(".")[0]
+            cost = self._costs[spec.name] + (0 if capability in self._begun else self._costs[capability])
+            if cost > self._room:
+                misses += 1
+                if misses == _MISSES:
+                    return
+                continue
+            self.chosen.add(spec.name)
+            self._begun.add(capability)
+            self._room -= cost
+
+
+def _plannable(manifest: Manifest) -> list[ToolSpec]:
+    return [spec for spec in manifest.tools if spec.plannable]
+
+
+def _of(manifest: Manifest, tools: Iterable[ToolSpec]) -> list[ToolSpec]:
+    return [spec for spec in tools if spec.name.partition(".")[0] == manifest.name]
+
+
+def _overview(manifests: Sequence[Manifest], room: int) -> list[str]:
+    """Return one line for each capability, shorter the more there are; at last only names, as many as fit."""
+    lines: list[str] = []
+    for length in _LENGTHS_OF_LINES:
+        says = (f": {one_line(manifest.description, length)}" if length else "" for manifest in manifests)
+        lines = [f"{manifest.name}{said}" for manifest, said in zip(manifests, says, strict=True)]
+        if _tokens("\n".join(lines)) <= room:
+            return lines
+    while len(lines) > 1 and _tokens("\n".join(lines)) > room:
+        lines = lines[: len(lines) * 3 // 4]
+    return [*lines, f"and {len(manifests) - len(lines)} more"]
+
+
+def _said(messages: Sequence[Message]) -> dict[str, float]:
+    """Return what the person said last, with weights: the last message counts most."""
+    spoken = [said.text for said in messages if said.role is Role.USER][-_MESSAGES:]
+    return {text: _FADING**back for back, text in reversed(list(enumerate(reversed(spoken))))}
+
+
+def _used(request: PlanRequest) -> Iterator[str]:
+    """Yield the tools of steps so far and of refused plans."""
+    yield from (step.tool for step in request.progress)
+    yield from (step.tool for refused in request.refused for step in _steps(refused.answer) if step.tool)
 
 
 def _misused(refused: RefusedPlan) -> Iterator[tuple[str, str]]:
@@ -75,3 +233,7 @@ def _steps(answer: str) -> list[PlanStep]:
         return parse(json_in(answer)).steps
     except MalformedAnswer:
         return []
+
+
+def _tokens(text: str) -> int:
+    return tokens_of([{"content": text}])

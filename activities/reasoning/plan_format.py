@@ -9,7 +9,7 @@ Pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from activities.reasoning.plain_schema import (
     text,
     with_definitions,
 )
-from retinue.capability import ToolSpec
+from retinue.capability import PLANS_KEYWORD, ToolSpec
 
 MOST_TOOLS = 60
 LARGEST = 48_000
@@ -36,6 +36,8 @@ _LONGEST_GOAL = 1900
 _LONGEST_QUESTION = 1000
 _LONGEST_REPLY = 1900
 _LONGEST_WHY = 200
+_LONGEST_NEED = 200
+_MOST_NEEDS = 10
 _NULL: Schema = {"type": "null"}
 
 
@@ -88,24 +90,34 @@ PLAN_IN_WORDS: dict[str, Any] = {
 """What a plan is; the tools and their arguments stand in the prompt."""
 
 
-def plan_format(tools: Iterable[ToolSpec], agents: Iterable[str]) -> AnswerFormat:
+def plan_format(tools: Iterable[ToolSpec], agents: Iterable[str], *, may_need: bool = False) -> AnswerFormat:
     """Return the form of a plan.
 
     Args:
         tools: That the request offers.
         agents: The capabilities to whose agents a goal may be given.
+        may_need: Whether the model may ask for tools that the request does not offer.
     """
     offered, names = list(tools), list(agents)
     goals = [_goal(names)] if names else []
-    loose = _plan([*([_any_call(offered)] if offered else []), *goals])
-    exact = _plan([*map(_call, offered), *goals])
+    loose = _plan([*([_any_call(offered)] if offered else []), *goals], may_need=may_need)
+    exact = _plan([*map(_call, offered), *goals], may_need=may_need)
     fits = len(offered) <= MOST_TOOLS and len(json.dumps(exact)) <= LARGEST
-    return AnswerFormat("plan", exact if fits else loose, loose=loose, words=PLAN_IN_WORDS, plain=True)
+    return AnswerFormat("plan", exact if fits else loose, loose=loose, words=_in_words(may_need=may_need), plain=True)
 
 
-def _plan(steps: Sequence[Schema]) -> Schema:
+def _in_words(*, may_need: bool) -> Schema:
+    if not may_need:
+        return PLAN_IN_WORDS
+    need = {"type": ["array", "null"], "items": {"type": "string"}}
+    return {**PLAN_IN_WORDS, "properties": {"need": need, **PLAN_IN_WORDS["properties"]}}
+
+
+def _plan(steps: Sequence[Schema], *, may_need: bool) -> Schema:
     listed = {"type": "array", "items": either(steps), "maxItems": MOST_STEPS} if steps else _no_steps()
+    wanted = {"type": "array", "items": text(_LONGEST_NEED), "maxItems": _MOST_NEEDS}
     plan = {
+        **({"need": either([wanted, _NULL])} if may_need else {}),
         "steps": listed,
         "question": either([text(_LONGEST_QUESTION), _NULL]),
         "reply": either([text(_LONGEST_REPLY), _NULL]),
@@ -119,7 +131,21 @@ def _no_steps() -> Schema:
 
 
 def _call(tool: ToolSpec) -> Schema:
-    return _step({"tool": _one_of([tool.name]), "args": arguments(tool.args_schema)})
+    return _step({"tool": _one_of([tool.name]), "args": arguments(planned(tool.args_schema))})
+
+
+def planned(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of arguments without the optional ones that plans have no use for."""
+    fields, required = schema.get("properties"), schema.get("required")
+    if not isinstance(fields, Mapping):
+        return schema
+    needed = required if isinstance(required, list) else []
+    kept = {
+        name: field
+        for name, field in fields.items()
+        if name in needed or not isinstance(field, Mapping) or field.get(PLANS_KEYWORD) is not False
+    }
+    return {**schema, "properties": kept}
 
 
 def _any_call(tools: Sequence[ToolSpec]) -> Schema:

@@ -15,6 +15,7 @@ OFFLINE = "offline"
 _SUFFIX = "_MODEL"
 _WRITTEN_SHARE = 4
 """One part in so many of a chosen model's context is kept for its answer."""
+DEFAULT_TOOL_TOKENS = 6000
 
 
 class Structured(StrEnum):
@@ -69,6 +70,9 @@ class ReasoningSettings(BaseSettings):
     timeout: float = Field(60, gt=0, le=70, description="seconds per request")
     max_output_tokens: int = Field(8000, gt=0)
     max_input_tokens: int | None = Field(None, gt=0, description="the model's context; None where it is not known")
+    tool_tokens: int = Field(
+        DEFAULT_TOOL_TOKENS, gt=0, description="of a planning request, for tools; of more, those that fit are listed"
+    )
     structured: Structured = Structured.AUTO
     token_limit: TokenLimit = TokenLimit.MAX_COMPLETION_TOKENS
     patience: float = Field(

@@ -29,20 +29,21 @@ from activities.reasoning.contract import (
     TextResult,
 )
 from activities.reasoning.draft import writing
+from activities.reasoning.endpoint import tokens_of
 from activities.reasoning.extraction import extract
 from activities.reasoning.model import LanguageModel
 from activities.reasoning.model_choice import ModelChoices
-from activities.reasoning.offering import offered
+from activities.reasoning.offering import Catalog, Offer
 from activities.reasoning.plan_format import AnswerFormat, plan_format
-from activities.reasoning.settings import Duty
+from activities.reasoning.settings import DEFAULT_TOOL_TOKENS, Duty
 from activities.reasoning.store import TranscriptStore
 from activities.reasoning.structured import json_in
 from activities.reasoning.turns import Turns
 from activities.reasoning.used import metered
 from retinue.capability import Manifest
-from retinue.conversation import Message, Phase, Transcript
-from retinue.errors import MalformedAnswer, NotFound
-from retinue.plan import AGENT_RESULT, AGENT_VERB, Round, bind, check, declared, parse
+from retinue.conversation import Message, Phase, Transcript, Usage
+from retinue.errors import MalformedAnswer, NotFound, ServiceRefused
+from retinue.plan import AGENT_RESULT, AGENT_VERB, Plan, Round, bind, check, declared, parse
 from retinue.schemas.answers import misfit
 from retinue.temporal.registry import FRESH
 from retinue.times import present
@@ -51,6 +52,9 @@ _Step = TypeVar("_Step", Progress, StepReport)
 ReadManifests = Callable[[float], Awaitable[list[Manifest]]]
 _MAX_REFUSED_CHARS = 16_000
 _MESSAGES = 200
+_FEWEST_TOKENS = 300
+"""For tools."""
+_MOST_NAMES = 8
 _BYTES = 64 * 1024
 """Of the earlier conversation that a request to the model repeats."""
 
@@ -62,10 +66,20 @@ class ReasoningTools(Reasoning):
         model: The language model.
         manifests: Reads what the registry knows; takes how many seconds old the answer may be.
         transcripts: Where conversations are kept. Only requests that name one touch it.
+        tool_tokens: What tools may take of a planning request.
     """
 
-    def __init__(self, model: LanguageModel, manifests: ReadManifests, transcripts: TranscriptStore) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        manifests: ReadManifests,
+        transcripts: TranscriptStore,
+        *,
+        tool_tokens: int = DEFAULT_TOOL_TOKENS,
+    ) -> None:
         self._model = model
+        self._tool_tokens = tool_tokens
+        self._catalog = Catalog([])
         self._manifests = manifests
         self._transcripts = transcripts
         self._choices = ModelChoices(model)
@@ -77,15 +91,53 @@ class ReasoningTools(Reasoning):
         manifests = await self._manifests(FRESH)
         progress = [_as_declared(_unmetered(step), manifests) for step in request.progress]
         request = request.model_copy(update={"progress": progress})
-        offer = offered(request, manifests)
-        messages = prompts.for_plan(request, offer, earlier)
         with metered(Phase.PLANNING) as meter:
-            answer, usage = await self._model.complete(
-                messages, answer_format=plan_format(offer.tools, offer.agents), duty=Duty.PLAN, quotes_refusal=True
-            )
-            result = await self._read(answer, request, manifests)
+            offer, answer, usage = await self._planned(request, manifests, earlier)
+            result = await self._read(answer, request, manifests, offer)
+        messages = prompts.for_plan(request, offer, earlier)
         worst = self._model.worst_call(messages) if request.worst_case else None
-        return result.model_copy(update={"usage": meter.before + usage, "worst_call": worst})
+        notice = self._notice(offer) if result.plan else ""
+        found = {"usage": meter.total() + Usage(instead=usage.instead), "worst_call": worst, "notice": notice}
+        return result.model_copy(update={**found, "lists_all": not offer.overview})
+
+    async def _planned(
+        self, request: PlanRequest, manifests: list[Manifest], earlier: list[Message]
+    ) -> tuple[Offer, str, Usage]:
+        """Ask for a plan; once more with fewer tools where the model turns out to read less than was sent."""
+        self._catalog = self._catalog.of(manifests)
+        reads = self._model.reads(Duty.PLAN)
+        while True:
+            budget = self._budget(request, earlier, reads)
+            offer = self._catalog.offer(request, earlier, budget=budget)
+            messages = prompts.for_plan(request, offer, earlier)
+            form = plan_format(offer.tools, offer.agents, may_need=bool(offer.overview) and request.may_need)
+            try:
+                answer, usage = await self._model.complete(
+                    messages, answer_format=form, duty=Duty.PLAN, quotes_refusal=True
+                )
+            except ServiceRefused:
+                if reads is not None or (reads := self._model.reads(Duty.PLAN)) is None:
+                    raise
+                if self._budget(request, earlier, reads) in (_FEWEST_TOKENS, budget):
+                    raise  # the conversation itself is too long
+            else:
+                return offer, answer, usage
+
+    def _budget(self, request: PlanRequest, earlier: list[Message], reads: int | None) -> int:
+        """Return how many tokens tools may take: less where the model reads little. A part is left for its answer."""
+        if reads is None:
+            return self._tool_tokens
+        room = reads * 3 // 4 - tokens_of(prompts.for_plan(request, Offer([], []), earlier))
+        return min(self._tool_tokens, max(_FEWEST_TOKENS, room * 2 // 3))  # what it asks for takes half as many again
+
+    def _notice(self, offer: Offer) -> str:
+        """Return what the person should know where the model reads too little for all tools."""
+        reads = self._model.reads(Duty.PLAN)
+        if reads is None or not offer.unseen:
+            return ""
+        names = ", ".join(offer.unseen[:_MOST_NAMES])
+        more = f" and {len(offer.unseen) - _MOST_NAMES} more" if len(offer.unseen) > _MOST_NAMES else ""
+        return f"the language model reads {reads} tokens at once, so it planned without the tools of {names}{more}"
 
     async def reply(self, request: ReplyRequest) -> TextResult:
         """Write the final answer."""
@@ -156,11 +208,13 @@ class ReasoningTools(Reasoning):
         )
         return [Message.model_validate(record) for record in found]
 
-    async def _read(self, answer: str, request: PlanRequest, manifests: list[Manifest]) -> PlanResult:
+    async def _read(self, answer: str, request: PlanRequest, manifests: list[Manifest], offer: Offer) -> PlanResult:
         try:
             plan = parse(json_in(answer))
         except MalformedAnswer as error:
             return _refused(answer, [error.message])
+        if plan.need:
+            return _needs(answer, plan, request, offer)
         this_round = _round(request)
         if problems := check(plan, manifests, this_round):
             manifests = await self._manifests(0)  # a capability may have been announced a moment ago
@@ -201,6 +255,16 @@ def _round(request: PlanRequest) -> Round:
         last=request.last_round,
         may_be_empty=request.may_be_empty,
     )
+
+
+def _needs(answer: str, plan: Plan, request: PlanRequest, offer: Offer) -> PlanResult:
+    """Return for which tools the model asks, if it may and there are any that it does not see."""
+    need = [wanted for wanted in plan.need or [] if wanted not in request.needed]
+    if plan.steps or plan.question or plan.reply:
+        return _refused(answer, ["a plan asks for tools by `need`, or has steps, a question or a reply, not both"])
+    if not (need and request.may_need and offer.overview):
+        return _refused(answer, ["no further tools are listed; plan with those that are, or say what cannot be done"])
+    return PlanResult(need=need)
 
 
 def _refused(answer: str, problems: list[str]) -> PlanResult:

@@ -37,7 +37,7 @@ def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
     shared = OnDemand(store.shared())
     model = LanguageModel(settings, Pauses(shared), KnownForms(shared))
     transcripts = TranscriptStore(store)
-    tools = ReasoningTools(model, _Registry().manifests, transcripts)
+    tools = ReasoningTools(model, _Registry().manifests, transcripts, tool_tokens=settings.tool_tokens)
 
     @asynccontextmanager
     async def run_context() -> AsyncIterator[None]:

@@ -19,7 +19,7 @@ from activities.reasoning.model import LanguageModel
 from activities.reasoning.models import ReasoningBase
 from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.store import TranscriptStore
-from activities.reasoning.tools import ReasoningTools
+from activities.reasoning.tools import ReadManifests, ReasoningTools
 from retinue.capability import Manifest
 from retinue.conversation import Message, Role
 from retinue.store import Store
@@ -62,11 +62,13 @@ async def make(model: ScriptedModel, tmp_path: Path) -> AsyncIterator[Make]:
     made: list[tuple[LanguageModel, TranscriptStore]] = []
     file = tmp_path / "reasoning.db"
 
-    def one(**settings: Any) -> Bench:
-        said = {"api_key": "k", "base_url": model.url, "model": "scripted", "timeout": 5, **settings}
-        language_model, transcripts = LanguageModel(ReasoningSettings(**said)), store_at(file)
+    def one(manifests: ReadManifests = fixed_manifests, **options: Any) -> Bench:
+        said = {"api_key": "k", "base_url": model.url, "model": "scripted", "timeout": 5, **options}
+        settings = ReasoningSettings(**said)
+        language_model, transcripts = LanguageModel(settings), store_at(file)
         made.append((language_model, transcripts))
-        return Bench(ReasoningTools(language_model, fixed_manifests, transcripts), model, transcripts, file)
+        tools = ReasoningTools(language_model, manifests, transcripts, tool_tokens=settings.tool_tokens)
+        return Bench(tools, model, transcripts, file)
 
     yield one
     for language_model, transcripts in made:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import activities
 from activities.reasoning.plain_schema import LENGTHS, shared
-from activities.reasoning.plan_format import LARGEST, MOST_TOOLS, AnswerFormat, plan_format
+from activities.reasoning.plan_format import LARGEST, MOST_TOOLS, AnswerFormat, plan_format, planned
 from activities.reasoning.settings import Structured
 from activities.reasoning.strict_schema import DEEPEST, MOST_CHARS, MOST_PROPERTIES, MOST_VALUES, read_back, strict
 from activities.reasoning.structured import asked, read_as_asked
@@ -21,7 +21,13 @@ from retinue.capability import Manifest, ToolSpec
 from retinue.plan import check, parse
 
 MANIFESTS: list[Manifest] = [activities.load(name).CONTRACT.manifest() for name in activities.folders()]
-TOOLS = [spec for manifest in MANIFESTS for spec in manifest.tools if spec.plannable]
+TOOLS = [
+    spec.model_copy(update={"args_schema": planned(spec.args_schema)})
+    for manifest in MANIFESTS
+    for spec in manifest.tools
+    if spec.plannable
+]
+"""Without the arguments that no plan has: what is filled in later."""
 AGENTS = [manifest.name for manifest in MANIFESTS]
 FORMAT = plan_format(TOOLS, AGENTS)
 BY_STRICT_RULES: dict[str, Any] = strict(FORMAT.schema) or {}
