@@ -42,6 +42,14 @@ class WorldEvent(_Strict):
     recurrence: str | None = None
 
 
+class WorldInvitation(_Strict):
+    """An event to which the sender of a mail invites the person (iMIP)."""
+
+    title: str
+    start: Timed
+    minutes: int = Field(60, ge=5)
+
+
 class WorldMail(_Strict):
     """A mail in the inbox, to the person and to whom else `also_to` names."""
 
@@ -50,6 +58,7 @@ class WorldMail(_Strict):
     subject: str
     text: str
     attachments: dict[str, str] = Field(default_factory=dict, description="text files by name")
+    invitation: WorldInvitation | None = None
     date: Timed = "yesterday 12:00"
 
 

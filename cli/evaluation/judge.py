@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from cli.evaluation.cases import Case, Change, Fields, Holds, Row, Wanted
+from cli.evaluation.cases import Case, Fields, Holds, Row, Wanted
 from cli.evaluation.dates import Clock
 from cli.evaluation.fields import TIMED
 from cli.evaluation.stores import Effect
@@ -226,6 +226,3 @@ def _wish(value: Any) -> str:
         parts = {"with": value.has, "with one of": value.has_one_of, "without": value.lacks}
         return " ".join(f"{word} {', '.join(map(repr, texts))}" for word, texts in parts.items() if texts)
     return _shown(value)
-
-
-__all__ = ["WRONG_EFFECTS", "Change", "Finding", "Flaw", "Outcome", "judge"]

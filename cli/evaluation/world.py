@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 from typing import Any
 
-from cli.evaluation.cases import Case, World
+from cli.evaluation.cases import Case, World, WorldInvitation
 from cli.evaluation.dates import Clock
 
 OWNER_ADDRESS = "me@retinue.example"
@@ -80,4 +80,35 @@ def _mail(case: Case, number: int, clock: Clock, web: str) -> bytes:
     mail.set_content(clock.filled(given.text).replace("{web}", web))
     for name, text in given.attachments.items():
         mail.add_attachment(text, filename=name)
+    if given.invitation:
+        event = _invitation(given.invitation, parseaddr(given.sender)[1], f"{case.id}-{number}", clock)
+        mail.add_alternative(event, subtype="calendar", params={"method": "REQUEST"})
     return bytes(mail)
+
+
+def _invitation(wanted: WorldInvitation, organizer: str, uid: str, clock: Clock) -> str:
+    """Return an invitation as a calendar program writes it (RFC 5546)."""
+    start = clock.moment(wanted.start)
+    lines = (
+        "BEGIN:VCALENDAR",
+        "VERSION:2.0",
+        "PRODID:-//evaluation.example//EN",
+        "METHOD:REQUEST",
+        "BEGIN:VEVENT",
+        f"UID:{uid}@evaluation.example",
+        "SEQUENCE:0",
+        f"DTSTAMP:{_utc(clock.now)}",
+        f"DTSTART:{_utc(start)}",
+        f"DTEND:{_utc(start + timedelta(minutes=wanted.minutes))}",
+        f"SUMMARY:{wanted.title}",
+        f"ORGANIZER:mailto:{organizer}",
+        f"ATTENDEE;PARTSTAT=NEEDS-ACTION;RSVP=TRUE:mailto:{OWNER_ADDRESS}",
+        "END:VEVENT",
+        "END:VCALENDAR",
+        "",
+    )
+    return "\r\n".join(lines)
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"
