@@ -78,11 +78,11 @@ def _mail(case: Case, number: int, clock: Clock, web: str) -> bytes:
     mail["Date"] = format_datetime(clock.moment(given.date))
     mail["Message-ID"] = f"<{case.id}-{number}@evaluation.example>"
     mail.set_content(clock.filled(given.text).replace("{web}", web))
-    for name, text in given.attachments.items():
-        mail.add_attachment(text, filename=name)
     if given.invitation:
         event = _invitation(given.invitation, parseaddr(given.sender)[1], f"{case.id}-{number}", clock)
         mail.add_alternative(event, subtype="calendar", params={"method": "REQUEST"})
+    for name, text in given.attachments.items():
+        mail.add_attachment(text, filename=name)
     return bytes(mail)
 
 
