@@ -50,6 +50,12 @@ LIMITS = (
     ("repetitions of one effect with unknown outcome", "workflows.steps.unknown_outcome.MOST_REPEATS"),
     ("effects that a chat keeps for undo", "workflows.assistant.MAX_EFFECTS"),
     ("decided approvals that a chat keeps", "workflows.consent.approvals.MAX_KEPT"),
+    ("facts that are remembered of one person", "activities.memory.contract.MOST_FACTS"),
+    ("text of a remembered fact, in characters", "activities.memory.contract.LONGEST_TEXT"),
+    (
+        "remembered facts that a planner is shown, in characters of their texts",
+        "activities.memory.contract.RECALLED_CHARS",
+    ),
     ("answer of a model, in characters", "activities.reasoning.streamed.MAX_ANSWER_CHARS"),
     ("requests to models for one step", "activities.reasoning.tries.MAX_REQUESTS"),
     ("models in one list", "activities.reasoning.model_routing.MAX_MODELS"),

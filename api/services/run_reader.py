@@ -97,7 +97,11 @@ class RunReader(RunAccess):
 
     async def _with_recorded(self, view: AssistantView) -> AssistantView:
         recorded = [one for _, one in await self._pending.of(view.id)]
-        return with_recorded(view, recorded, reader=self._owner)
+        mine = view.owner == self._owner or not view.facts
+        seen = (
+            view if mine else view.model_copy(update={"facts": []})
+        )  # of what is remembered of them, others see nothing
+        return with_recorded(seen, recorded, reader=self._owner)
 
     async def recorded(self, run_ids: Sequence[str]) -> dict[tuple[str, str], str]:
         """Return the notices of the caller's own pending decisions, by run and approval."""

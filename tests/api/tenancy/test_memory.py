@@ -40,6 +40,24 @@ async def test_people_and_organisations_see_nothing_of_each_other(
         assert [fact["text"] for fact in (await person.http.get("/v1/memory")).json()["facts"]] == [place]
 
 
+async def test_who_approves_a_run_sees_nothing_of_what_is_remembered_of_its_owner(
+    people: As, fresh: Fresh, organisations: Organisations
+) -> None:
+    acme = organisations("acme")
+    anna, ben = people("anna", acme), people("ben", acme)
+    await remembered(anna, fresh("I live in Lisbon"), "Lisbon")
+    message = fresh("Mail them")
+    mail = {"to": ["team@example.com"], "subject": "x", "body": "y"}
+    anna.model.script(message, plan_answer([{"id": "s1", "tool": "email.send", "args": mail}]))
+    view = await anna.asked((await anna.start(message, policy="ben"))["id"])
+    assert [fact["text"] for fact in view["facts"]] == ["Lisbon"]
+    assert (await ben.view(view["id"]))["facts"] == []
+    receipt = (await ben.http.get(f"/v1/assistants/{view['id']}/receipt")).json()
+    assert receipt["remembered"] == []
+    await ben.decide(await ben.view(view["id"]), "reject")
+    await anna.ended(view["id"])
+
+
 async def test_another_s_fact_is_neither_corrected_nor_forgotten(
     people: As, fresh: Fresh, organisations: Organisations
 ) -> None:
