@@ -50,6 +50,7 @@ class Person:
             other_emails=[address for address in others if address],
             nickname=next(iter(self.card.nicknames), None),
             organization=self.card.organization,
+            note=self.card.note,
         )
 
     def is_called(self, wanted: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from activities.contacts import vcard
@@ -25,7 +26,7 @@ from activities.contacts.contract import (
     RemovedContact,
 )
 from activities.contacts.names import folded, one_line
-from activities.contacts.store import folded_name
+from activities.contacts.store import digits, folded_name, is_compatible, with_note
 from activities.contacts.tools import MOST_FOUND, MOST_LISTED, fitting, only
 from retinue.errors import Conflict, NotFound
 from retinue.ledger import Commit, Ledger, lasting_key
@@ -89,23 +90,22 @@ class CarddavContacts(Contacts):
         return await self.ledger.once_outside(person, AddedContact, act=act, verify=verify)
 
     async def _known(self, wanted: AddContact) -> Person | None:
-        name, address = folded(wanted.name), wanted.email.casefold()
-        people = await self._book.people()
-        return next(
-            (
-                person
-                for person in people
-                if person.folded_name == name and address in (email.casefold() for email in person.card.emails)
-            ),
-            None,
-        )
+        name = folded(wanted.name)
+        called = [person for person in await self._book.people() if person.folded_name == name]
+        alone = only(called)
+        if alone and not (alone.card.emails and wanted.email) and is_compatible(alone.card.phone, wanted.phone):
+            return alone
+        if wanted.email is None:
+            return only(_numbered(called, wanted))
+        address = wanted.email.casefold()
+        return next((person for person in called if address in map(str.casefold, person.card.emails)), None)
 
     async def _enter(self, person: AddContact, uid: str, commit: Commit) -> AddedContact:
         href = self._collection.href(f"{uid}.vcf")
         await commit()
         try:
             await self._collection.create(
-                href, vcard.write(person.name, email=person.email, phone=person.phone, uid=uid)
+                href, vcard.write(person.name, email=person.email, phone=person.phone, note=person.note, uid=uid)
             )
         except Conflict:
             # Only an earlier attempt of this step can have used this name.
@@ -117,6 +117,7 @@ class CarddavContacts(Contacts):
             name=one_line(person.name),
             email=person.email,
             phone=person.phone,
+            note=with_note(None, person.note),
             created=True,
         )
 
@@ -126,12 +127,17 @@ class CarddavContacts(Contacts):
         return next((person for person in await self._book.people() if person.contact_id == mine), None)
 
     async def _completed(self, known: Person, wanted: AddContact, commit: Commit) -> Person:
-        if known.card.phone or not wanted.phone:
+        email = None if known.card.emails else wanted.email
+        phone = None if known.card.phone else wanted.phone
+        note = None if with_note(known.card.note, wanted.note) == known.card.note else wanted.note
+        if not (email or phone or note):
             return known
         current = await self._collection.get(known.href)
         await commit()
         await self._collection.replace(
-            known.href, vcard.with_phone(current.content, wanted.phone), etag=current.etag or known.etag
+            known.href,
+            vcard.completed(current.content, email=email, phone=phone, note=note),
+            etag=current.etag or known.etag,
         )
         return await self._person(known.contact_id) or known
 
@@ -167,6 +173,11 @@ class CarddavContacts(Contacts):
 
     async def _person(self, wanted: str) -> Person | None:
         return next((person for person in await self._book.people() if person.contact_id == wanted), None)
+
+
+def _numbered(people: Sequence[Person], wanted: AddContact) -> list[Person]:
+    """Return those people who have the wanted telephone number."""
+    return [person for person in people if wanted.phone and digits(wanted.phone) in map(digits, person.card.phones)]
 
 
 def _added(person: Person, *, created: bool) -> AddedContact:

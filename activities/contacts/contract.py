@@ -1,9 +1,9 @@
 """Contract of the contacts capability, the only file of this folder that other packages may import."""
 
 from abc import abstractmethod
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from temporalio import activity
 
 from retinue.addresses import check_address
@@ -20,6 +20,7 @@ class Contact(BaseModel):
     other_emails: list[str] = Field(default_factory=list, description="further addresses of the same person")
     nickname: str | None = None
     organization: str | None = None
+    note: str | None = None
 
 
 class FindContacts(BaseModel):
@@ -53,8 +54,15 @@ class AddContact(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=200)
-    email: Annotated[str, Field(max_length=254), AfterValidator(check_address)]
+    email: Annotated[str, Field(max_length=254), AfterValidator(check_address)] | None = None
     phone: str | None = Field(None, max_length=40, pattern=r"^[0-9+() ./-]+$")
+    note: str | None = Field(None, max_length=1000, pattern=r"\S")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.email is None and self.phone is None and self.note is None:
+            raise ValueError("a contact needs an `email`, a `phone` or a `note`")
+        return self
 
 
 class AddedContact(Contact):
@@ -108,7 +116,7 @@ class Contacts(Capability):
     """Contract of the contacts capability."""
 
     name = "contacts"
-    version = "1.2.0"
+    version = "1.3.0"
     description = "The person's address book: find, list, add and remove people."
     instructions = (
         "Use find to turn a name into an address and refer to /match/email; when several people fit, the person is asked "
@@ -136,7 +144,7 @@ class Contacts(Capability):
     )
     @abstractmethod
     async def add(self, person: AddContact) -> AddedContact:
-        """Add a person. The same name and address twice stay one contact."""
+        """Add a person by address, number or note, or add these to one who is there. The same one twice stays one."""
 
     @activity.defn(name="contacts.remove")
     @tool(

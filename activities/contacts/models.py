@@ -3,7 +3,7 @@
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Column, Text, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -25,6 +25,7 @@ class StoredContact(ContactsBase, table=True):
     name: str = Field(max_length=200)
     email: str | None = Field(default=None, max_length=254)
     phone: str | None = Field(default=None, max_length=40)
+    note: str | None = Field(default=None, sa_column=Column(Text))
     # Folding can lengthen a name: a ligature becomes its letters.
     folded_name: str = Field(max_length=4000)
     # The address, or the telephone number of those without one. Never NULL, since no NULL equals another.
@@ -32,4 +33,4 @@ class StoredContact(ContactsBase, table=True):
 
     def as_contact(self) -> Contact:
         """Return the person as the contract shows them."""
-        return Contact(contact_id=self.contact_id, name=self.name, email=self.email, phone=self.phone)
+        return Contact(contact_id=self.contact_id, name=self.name, email=self.email, phone=self.phone, note=self.note)

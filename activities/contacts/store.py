@@ -14,6 +14,8 @@ from activities.contacts.names import folded, one_line
 from retinue.errors import InvalidArguments, NotFound
 from retinue.store import Store
 
+LONGEST_NOTE = 4000
+
 
 class ContactsStore:
     """People in the capability's own database."""
@@ -47,16 +49,20 @@ class ContactsStore:
 
         It is `person` itself that comes back when nobody like that was known.
 
-        A known person gains a telephone number that was missing; one that is there is not overwritten.
+        A known person gains an address or a telephone number that was missing, and a note; nothing that is there is overwritten.
+
+        Raises:
+            InvalidArguments: Their note would become too long.
         """
-        same = select(StoredContact).where(
-            col(StoredContact.folded_name) == person.folded_name, col(StoredContact.known_by) == person.known_by
-        )
-        known = (await session.exec(same)).first()
+        called = select(StoredContact).where(col(StoredContact.folded_name) == person.folded_name)
+        known = _known(person, (await session.exec(called)).all())
         if known is None:
             session.add(person)
             return person
+        if person.email and not known.email:
+            known.email, known.known_by = person.email, person.known_by
         known.phone = known.phone or person.phone
+        known.note = with_note(known.note, person.note)
         session.add(known)
         return known
 
@@ -103,7 +109,45 @@ async def _person(session: AsyncSession, contact_id: str) -> StoredContact:
     return person
 
 
-def person_called(name: str, *, email: str | None, phone: str | None) -> StoredContact:
+def _known(person: StoredContact, called: Sequence[StoredContact]) -> StoredContact | None:
+    """Return which of the people of that name it is, or None.
+
+    Where one of both has no address, the only one of the name is meant, unless the numbers differ.
+    """
+    for known in called:
+        if known.known_by == person.known_by:
+            return known
+    alone = called[0] if len(called) == 1 else None
+    if alone and not (alone.email and person.email) and is_compatible(alone.phone, person.phone):
+        return alone
+    return None
+
+
+def is_compatible(known: str | None, wanted: str | None) -> bool:
+    """Whether a person with the number `known` may be the one with the number `wanted`."""
+    return not known or not wanted or digits(known) == digits(wanted)
+
+
+def digits(phone: str) -> str:
+    """Return a telephone number without what only groups its digits."""
+    return "".join(char for char in phone if char.isdigit() or char == "+")
+
+
+def with_note(known: str | None, more: str | None) -> str | None:
+    """Return a note with one more line, unless it says so already.
+
+    Raises:
+        InvalidArguments: It would become too long.
+    """
+    more = more and more.strip()
+    if not known or not more or more in known:
+        return known or more
+    if len(known) + len(more) >= LONGEST_NOTE:
+        raise InvalidArguments(f"a note of more than {LONGEST_NOTE} characters does not fit")
+    return f"{known}\n{more}"
+
+
+def person_called(name: str, *, email: str | None, phone: str | None, note: str | None = None) -> StoredContact:
     """Return a person for the address book, with what they are recognised by.
 
     Raises:
@@ -113,6 +157,7 @@ def person_called(name: str, *, email: str | None, phone: str | None) -> StoredC
         name=one_line(name),
         email=email,
         phone=phone,
+        note=with_note(None, note),
         folded_name=folded_name(name),
         known_by=(email or phone or "").casefold(),
     )

@@ -50,7 +50,7 @@ class ContactsTools(Contacts):
         """Enter the person once."""
 
         async def effect(session: AsyncSession) -> AddedContact:
-            wanted = person_called(person.name, email=person.email, phone=person.phone)
+            wanted = person_called(person.name, email=person.email, phone=person.phone, note=person.note)
             kept = await self._contacts.add(session, wanted)
             return AddedContact(**kept.as_contact().model_dump(), created=kept is wanted)
 

@@ -18,6 +18,7 @@ from retinue.text import is_invisible, without_controls
 
 LONGEST_NAME = 200
 LONGEST_ADDRESS = 254
+LONGEST_NOTE = 4000
 MOST_ADDRESSES = 10
 _MOST_NICKNAMES = 5
 _PHONE = re.compile(r"(?=\D*\d)[0-9+() ./-]{1,40}")
@@ -51,6 +52,7 @@ class Card:
     """Values of address and telephone fields that are not usable."""
     nicknames: tuple[str, ...] = ()
     organization: str | None = None
+    note: str | None = None
     uid: str = ""
     is_group: bool = False
 
@@ -80,6 +82,7 @@ def read(text: str) -> Card:
         refused=tuple(line for line, read_ in [*emails.items(), *phones.items()] if line and read_ is None),
         nicknames=tuple(_nicknames(text))[:_MOST_NICKNAMES],
         organization=_first(card, "org")[:LONGEST_NAME] or None,
+        note=_note(card),
         uid=_first(card, "uid")[:LONGEST_NAME],
         is_group="group" in (_first(card, "kind").casefold(), _first(card, "x-addressbookserver-kind").casefold()),
     )
@@ -93,7 +96,7 @@ def called(text: str) -> str:
     return ""
 
 
-def write(name: str, *, email: str, phone: str | None, uid: str) -> str:
+def write(name: str, *, email: str | None, phone: str | None, uid: str, note: str | None = None) -> str:
     """Return a new card in vCard 3.0, which every server takes."""
     given, _, family = _printable(name).rpartition(" ")
     lines = [
@@ -103,16 +106,37 @@ def write(name: str, *, email: str, phone: str | None, uid: str) -> str:
         f"UID:{uid}",
         f"FN:{_escaped(_printable(name))}",
         f"N:{_escaped(family)};{_escaped(given)};;;" if given else f"N:;{_escaped(family)};;;",
-        f"EMAIL;TYPE=INTERNET:{_escaped(email)}",
-        *([f"TEL:{_escaped(phone)}"] if phone else []),
+        *_known(email, phone, note),
         "END:VCARD",
     ]
     return "".join(f"{folded}\r\n" for line in lines for folded in _folded(line))
 
 
-def with_phone(text: str, phone: str) -> str:
-    """Return a card with one more telephone number and everything else as it was, also what Retinue cannot read."""
-    return _END.sub(lambda _: f"TEL:{_escaped(phone)}\r\nEND:VCARD\r\n", text, count=1)
+def completed(text: str, *, email: str | None, phone: str | None, note: str | None) -> str:
+    """Return a card with these lines more and all else as it was, also what Retinue cannot read."""
+    lines = [*_known(email, phone, note), "END:VCARD"]
+    more = "".join(f"{folded}\r\n" for line in lines for folded in _folded(line))
+    return _END.sub(lambda _: more, text, count=1)
+
+
+def _note(card: object) -> str | None:
+    lines = (str(getattr(line, "value", "")).strip() for line in _lines(card, "note"))
+    return _printable_lines("\n".join(filter(None, lines)))[:LONGEST_NOTE] or None
+
+
+def _known(email: str | None, phone: str | None, note: str | None) -> Iterator[str]:
+    """Yield the lines of what is known of a person."""
+    if email:
+        yield f"EMAIL;TYPE=INTERNET:{_escaped(email)}"
+    if phone:
+        yield f"TEL:{_escaped(phone)}"
+    if note:
+        yield "NOTE:" + _escaped(_printable_lines(note.strip())).replace("\n", "\\n")
+
+
+def _printable_lines(text: str) -> str:
+    """Return the text in its lines, without other control characters."""
+    return "\n".join(without_controls(line) for line in text.splitlines())
 
 
 def _plainly_written(text: str) -> str:

@@ -16,9 +16,7 @@ from retinue.errors import InvalidArguments
 from retinue.file_import import LeftOut, content_of, outcome, quoted
 
 LARGEST_FILE = 5 * 1024 * 1024
-_OTHERS = re.compile(
-    r"^(?:[\w-]+\.)?(ADR|BDAY|ANNIVERSARY|NOTE|PHOTO|ORG|TITLE|URL|IMPP|NICKNAME)(?=[;:])", re.I | re.M
-)
+_OTHERS = re.compile(r"^(?:[\w-]+\.)?(ADR|BDAY|ANNIVERSARY|PHOTO|ORG|TITLE|URL|IMPP|NICKNAME)(?=[;:])", re.I | re.M)
 _CARD = re.compile(r"^BEGIN:VCARD\s*$.*?(?:^END:VCARD\s*$|(?=^BEGIN:VCARD\s*$)|\Z)", re.I | re.M | re.S)
 
 
@@ -66,7 +64,8 @@ def read_cards(content: str) -> ContactsFile:
             read = vcard.read(card)
             if read.is_group:
                 raise vcard.Unreadable("it is a group of people, and the address book holds people only")
-            file.people.append(person_called(read.name, email=next(iter(read.emails), None), phone=read.phone))
+            email = next(iter(read.emails), None)
+            file.people.append(person_called(read.name, email=email, phone=read.phone, note=read.note))
         except vcard.Unreadable as reason:
             file.left_out.append(LeftOut(_called(card, number), str(reason)))
         except InvalidArguments:

@@ -120,11 +120,8 @@ def content(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables, without the columns that came later."""
     names = [name for name in inspect(connection).get_table_names() if not name.startswith("alembic_version")]
     later = {"state", "attempt", "reminder_problem", "days", "sequence", "modified_at", "series_uid"}
-    later |= (
-        {"list_name", "list_key", "repeats", "repeats_from", "timezone", "timer", "follows"}
-        if "task" in names
-        else set()
-    )
+    later |= {"list_name", "list_key", "repeats", "repeats_from", "timer", "follows", "note"}
+    later |= {"timezone"} if "task" in names else set()
     columns = {
         name: [f'"{column["name"]}"' for column in inspect(connection).get_columns(name) if column["name"] not in later]
         for name in names

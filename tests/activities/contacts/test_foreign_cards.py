@@ -143,6 +143,7 @@ async def test_people_who_were_there_before_are_found_by_them_too(
     await import_file(path, settings)
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE contact SET folded_name = 'søren' WHERE name = 'Søren'")
+        connection.execute("ALTER TABLE contact DROP COLUMN note")
         connection.execute("UPDATE alembic_version SET version_num = 'contacts_0001'")
 
     await import_file(path, settings)

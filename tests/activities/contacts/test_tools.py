@@ -13,7 +13,7 @@ from .conftest import retried
 Call = Callable[..., Awaitable[dict[str, Any]]]
 
 ANA = {"name": "Ana Ruiz", "email": "ana@example.com"}
-NOTHING_ELSE: dict[str, Any] = {"other_emails": [], "nickname": None, "organization": None}
+NOTHING_ELSE: dict[str, Any] = {"other_emails": [], "nickname": None, "organization": None, "note": None}
 
 
 async def _found(call: Call, name: str) -> list[str]:
@@ -82,6 +82,61 @@ async def test_two_people_of_one_name_are_no_match(call: Call) -> None:
     found = await call("contacts.find", name="Ana Ruiz")
 
     assert (len(found["contacts"]), found["match"]) == (2, None)
+
+
+@pytest.mark.parametrize(
+    "only",
+    [{"phone": "+34 600 123"}, {"note": "the plumber; comes on Fridays, 8 to 12"}, {"phone": "1", "note": "a\nb"}],
+)
+async def test_a_person_without_an_address_is_found_with_what_is_known(call: Call, only: dict[str, str]) -> None:
+    added = await call("contacts.add", name="Bo", **only)
+
+    shown = {"name": "Bo", "email": None, "phone": None, "contact_id": added["contact_id"], **NOTHING_ELSE, **only}
+    assert added == {**shown, "created": True}
+    assert (await call("contacts.find", name="bo"))["match"] == shown
+
+
+async def test_a_number_or_note_alone_goes_to_the_only_person_of_that_name(
+    call: Call, count_contacts: Callable[[], int]
+) -> None:
+    ana = await call("contacts.add", **ANA)
+
+    await call("contacts.add", name="Ana Ruiz", phone="+34 600 123")
+    await call("contacts.add", name="ana ruiz", phone="+34600123", note="likes tea")
+    known = await call("contacts.add", name="Ana Ruiz", note="likes tea")
+    known = await call("contacts.add", name="Ana Ruiz", note="born in May")
+
+    assert (known["contact_id"], known["created"], count_contacts()) == (ana["contact_id"], False, 1)
+    assert (known["email"], known["phone"], known["note"]) == (ANA["email"], "+34 600 123", "likes tea\nborn in May")
+
+
+async def test_an_address_goes_to_the_only_person_of_that_name_who_has_none(
+    call: Call, count_contacts: Callable[[], int]
+) -> None:
+    await call("contacts.add", name="Ana Ruiz", phone="+34 600 123")
+
+    await call("contacts.add", **ANA)
+    again = await call("contacts.add", **ANA)
+
+    assert (again["email"], again["phone"], again["created"]) == (ANA["email"], "+34 600 123", False)
+    assert count_contacts() == 1
+
+
+async def test_another_number_is_another_person(call: Call, count_contacts: Callable[[], int]) -> None:
+    await call("contacts.add", **ANA, phone="+34 600 123")
+
+    other = await call("contacts.add", name="Ana Ruiz", phone="+34 999")
+    again = await call("contacts.add", name="Ana Ruiz", phone="+34 999")
+
+    assert (other["created"], again["created"], again["contact_id"]) == (True, False, other["contact_id"])
+    assert count_contacts() == 2
+
+
+async def test_a_person_of_whom_nothing_is_known_is_refused(call: Call, count_contacts: Callable[[], int]) -> None:
+    with pytest.raises(ApplicationError, match="needs an `email`, a `phone` or a `note`") as refused:
+        await call("contacts.add", name="Bo")
+
+    assert (refused.value.type, count_contacts()) == ("InvalidArguments", 0)
 
 
 @pytest.mark.parametrize("tool", ["contacts.find", "contacts.add"])
