@@ -58,6 +58,9 @@ LIMITS = (
     ),
     ("answer of a model, in characters", "activities.reasoning.streamed.MAX_ANSWER_CHARS"),
     ("requests to models for one step", "activities.reasoning.tries.MAX_REQUESTS"),
+    ("attachments of one mail, and one saved file, in bytes", "activities.email.files.LARGEST"),
+    ("saved files of one organisation", "activities.email.files.MOST_SAVED"),
+    ("saved files of one organisation together, in bytes", "activities.email.files.MOST_BYTES"),
     ("models in one list", "activities.reasoning.model_routing.MAX_MODELS"),
 )
 

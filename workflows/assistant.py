@@ -743,7 +743,7 @@ class AssistantWorkflow:
             from_step="",
             messages=self._talk.messages,
             kept=self._execution.kept(),
-            again=BoundPlan(steps=self._execution.bound()),
+            again=BoundPlan(steps=self._execution.planned()),
             round=self._round,
             typed=self._typed,
             typed_through=self._typed_through,

@@ -141,7 +141,12 @@ def _rewired(step: BoundStep, present: set[str]) -> BoundStep:
 
 
 def _edited(step: BoundStep, args: dict[str, JsonValue], ran: Mapping[str, JsonValue]) -> BoundStep:
-    """Return the step with new arguments. An unchanged argument keeps its planned form, so that its origin is known."""
+    """Return the step with new arguments. An unchanged argument keeps its planned form, so that its origin is known.
+
+    One that was filled in and is unchanged is left out, so that it is filled in again.
+    """
+    if step.annotations.fills_in:
+        args = {name: value for name, value in args.items() if name in step.args or ran.get(name) != value}
     if any(references(args)):
         raise InvalidArguments("write the values themselves; new arguments cannot refer to other steps")
     if step.args_schema and (problems := list(check_args(args, step.args_schema))):

@@ -22,7 +22,7 @@ from tests.conftest import View, pending, steps
 from tests.databases.borrowed import rows
 from tests.databases.postgresql import PostgreSQL
 from tests.faults.conftest import FaultStack, faulty, planner, respawn
-from tests.faults.test_kills import TOOLS_WITH_EFFECTS, every_effect, post_in
+from tests.faults.test_kills import TOOLS_WITH_EFFECTS, effects_of_one_run, every_effect, post_in
 from workers.children import Child
 
 __all__ = ["faulty", "planner"]
@@ -221,7 +221,8 @@ async def test_a_killed_worker_repeats_nothing_on_postgresql(faulty: FaultStack,
                 await faulty.decide(view, index=index)
             await asyncio.sleep(0.2)
     assert view["status"] == "completed", view
-    assert deaths >= sum(map(len, TOOLS_WITH_EFFECTS.values())) - len(workers)
+    effects = effects_of_one_run()
+    assert deaths >= effects.total() - len(workers)
     for name, tools in TOOLS_WITH_EFFECTS.items():
         done = rows(urls[name], "SELECT tool, count(*) AS number FROM ledger GROUP BY tool")
-        assert {row["tool"]: row["number"] for row in done} == dict.fromkeys(tools, 1)
+        assert {row["tool"]: row["number"] for row in done} == {tool: effects[tool] for tool in tools}

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from activities.email.worker import import_file
+from retinue.capability import READ, SENDS, Annotations, Manifest, ToolSpec
+from retinue.temporal.registry import announce
 from retinue.testing import plan_answer
 from tests.activities.email.test_replying import incoming, with_files
 from tests.conftest import Stack, pending, steps
 from tests.scenarios.test_agents import call, delegated
+from tests.scenarios.test_people import Opened, rule
 from tests.test_main_job import sent_mails
 
 Fresh = Callable[[str], str]
@@ -133,3 +136,96 @@ async def test_the_card_names_each_attachment(stack: Stack, fresh: Fresh, arrive
     assert [(each["number"], each["name"], each["content_type"], each["size"]) for each in found] == [
         (1, "plan.csv", "text/csv", 8)
     ]
+
+
+@pytest.mark.parametrize("change", [None, {"body": "With pleasure."}, {"cc": ["ben@example.com"]}])
+async def test_a_fork_reads_again_whom_the_reply_reaches(
+    stack: Stack, fresh: Fresh, arrived: Callable[..., Any], change: dict[str, Any] | None
+) -> None:
+    name = await arrived(incoming())
+    message = fresh("Answer it")
+    stack.model.script(message, plan_answer([reply(name)]))
+    view = await stack.asked((await stack.start(message))["id"])
+    await stack.decide(view, "reject")
+    old = await stack.ended(view["id"])
+
+    args = {**steps(old)["s1"]["args"], **change} if change else None
+    body = {"from_step": "s1", "args": args}
+    forked = await stack.http.post(f"/v1/assistants/{old['id']}/fork", json=body)
+    assert forked.status_code == 202, forked.text
+    [approval] = pending(await stack.asked(forked.json()["id"]))
+    origins = {origin["path"]: origin["source"] for origin in approval["origins"]}
+    assert (approval["args"]["to"], origins["/to"]) == (["clara@example.com"], "strangers")
+    assert approval["args"]["body"] == (change or {}).get("body", "Gladly.")
+    assert approval["args"].get("cc", []) == (change or {}).get("cc", [])
+    await stack.decide(await stack.view(forked.json()["id"]), "reject")
+
+
+async def test_a_reply_that_a_policy_allows_waits_as_long_as_any_mail(
+    stack: Stack, fresh: Fresh, people: Opened, arrived: Callable[..., Any]
+) -> None:
+    policy = rule('tools = ["email.reply"]\nargs = {"/to" = ["*@example.com"]}\ndecide = "auto"')
+    anna = (await people(policy.replace("[[", "hold = 60\n[[", 1)))("anna")
+    name = await arrived(incoming())
+    message = fresh("Answer it")
+    stack.model.script(message, plan_answer([reply(name)]))
+    view = await anna.start(message)
+    held = await anna.until(view["id"], lambda seen: bool(seen["plan"] and steps(seen)["s1"].get("held_until")))
+    await anna.http.post(f"/v1/assistants/{view['id']}/cancel")
+    done = await anna.ended(view["id"])
+
+    assert held["approvals"] == []
+    assert steps(done)["s1"]["status"] == "cancelled"
+    assert sent_mails(stack, view["id"]) == []
+
+
+async def test_a_reply_waits_for_a_worker_that_can_read_its_mail(
+    stack: Stack, fresh: Fresh, arrived: Callable[..., Any]
+) -> None:
+    """What a rule allows depends on the recipients: without them nothing is decided, and nothing is sent."""
+    name = f"mute{uuid.uuid4().hex[:8]}"
+    args = {"type": "object", "properties": {"id": {"type": "string"}, "to": {"type": "string"}}, "required": ["id"]}
+    by_id = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+    tell = Annotations(sensitive=("/to",), fills_in={"id": f"{name}.read"})
+    for read in (READ, SENDS):
+        tools = [
+            ToolSpec(name=f"{name}.tell", title="Tell", description="Tells.", args_schema=args, annotations=tell),
+            ToolSpec(name=f"{name}.read", title="Read", description="Reads.", args_schema=by_id, annotations=read),
+        ]
+        manifest = Manifest(name=name, version="1", description="Mute.", task_queue=name, tools=tools)
+        await announce(stack.temporal, manifest)
+        message = fresh(f"Tell {read.read_only}")
+        step = {"id": "s1", "tool": f"{name}.tell", "args": {"id": "1"}}
+        stack.model.script(message, plan_answer([step]), plan_answer([], reply="I cannot."))
+        view = await stack.start(message)
+        if read is READ:
+            view = await stack.until(view["id"], lambda seen: seen["status"] == "awaiting_worker")
+            assert (steps(view)["s1"]["status"], view["approvals"]) == ("pending", [])
+            await stack.http.post(f"/v1/assistants/{view['id']}/cancel")
+            continue
+        view = await stack.ended(view["id"])
+        assert (view["approvals"], steps(view)["s1"]["status"]) == ([], "failed")
+        assert f"nobody can tell what {name}.read would fill in" in steps(view)["s1"]["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("terms", "asks"),
+    [
+        ('args = {"/to" = []}\ndecide = "auto"', True),
+        ('args = {"/to" = ["*"]}\ndecide = "auto"', True),
+        ('origins = ["user", "contacts"]\ndecide = "auto"', True),
+        ('decide = "auto"', False),
+    ],
+)
+async def test_a_plan_that_is_shown_first_announces_no_reply_as_automatic_that_may_be_asked(
+    fresh: Fresh, people: Opened, stack: Stack, arrived: Callable[..., Any], terms: str, asks: bool
+) -> None:
+    """Whom it reaches is unknown until its mail is read."""
+    anna = (await people(rule(f'tools = ["email.reply"]\n{terms}')))("anna")
+    name = await arrived(incoming())
+    message = fresh("Answer it")
+    stack.model.script(message, plan_answer([reply(name)]))
+    view = await anna.asked((await anna.start(message, preview=True))["id"])
+    [step] = view["plan"]["card"]["steps"]
+    assert bool(step["asks"]) is asks
+    await anna.decide(view, "reject")

@@ -21,6 +21,7 @@ from workflows.rules.destinations import refused_destinations
 from workflows.rules.policy import Decision, Verdict
 from workflows.rules.provenance import Words, trace
 from workflows.steps.delegation import MAX_TURNS
+from workflows.steps.filling_in import unknown_yet
 
 _PLAIN = Verdict(decision=Decision.ASK, rule="preview", reasons=["you wanted to see the plan before it runs"])
 _SCHEMA: Mapping[str, Any] = {
@@ -63,7 +64,8 @@ def card(
     steps = {step.id: step for step in [*earlier, *plan.steps]}
 
     def judged(step: BoundStep) -> Verdict:
-        return consent.judge(ProposedAction(step, step.args, trace(step, steps, words, results=results)))
+        args, filled_in = unknown_yet(step)
+        return consent.judge(ProposedAction(step, args, [*trace(step, steps, words, results=results), *filled_in]))
 
     return PlanCard(steps=[_card_step(step, judged(step)) for step in plan.steps], worst_case=worst_case)
 

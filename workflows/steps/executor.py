@@ -88,7 +88,7 @@ class StepRun:
     """One step of a run and its state.
 
     Args:
-        step: As planned.
+        step: As it runs: as planned, with references to the arguments that were filled in.
         view: As people see it.
         result: Its result, if any.
         has_result: Whether it has a result, since null is one too.
@@ -97,6 +97,7 @@ class StepRun:
         unknown: Why its outcome is unknown, if it is.
         attempted: Whether an attempt ran before its worker was lost.
         key: The id of its latest activity.
+        planned: The step without the arguments that were filled in, if any were.
     """
 
     step: BoundStep
@@ -108,6 +109,7 @@ class StepRun:
     unknown: StepError | None = None
     attempted: bool = False
     key: str = ""
+    planned: BoundStep | None = None
 
 
 class Execution:
@@ -322,8 +324,9 @@ class Execution:
             if view.status is not StepStatus.COMPLETED:
                 self._end(step, view.status, view.error or StepError(type="Skipped", message="it was not read"))
                 return None
-            step = filled_in(step, call.id, view.result)
-            self._runs[step.id].step = step
+            run = self._runs[step.id]
+            run.planned = run.planned or run.step
+            run.step = step = filled_in(step, call.id, view.result)
         return step
 
     def _wish(self, step: BoundStep, args: dict[str, JsonValue]) -> ProposedAction:
@@ -695,8 +698,16 @@ class Execution:
         ]
 
     def bound(self) -> list[BoundStep]:
-        """Return all steps as planned."""
+        """Return all steps as they run."""
         return list(self._plan().values())
+
+    def planned(self) -> list[BoundStep]:
+        """Return all steps as planned, for a fork: without filled-in arguments, which are read again, and their calls."""
+        return [run.planned or run.step for run in self._runs.values() if not self._fills_in(run)]
+
+    def _fills_in(self, run: StepRun) -> bool:
+        parent = self._runs.get(run.view.parent or "")
+        return parent is not None and not parent.step.agent
 
     def _plan(self) -> dict[str, BoundStep]:
         return {step_id: run.step for step_id, run in self._runs.items()}

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from retinue.plan import BoundStep, PlanStep, bind_call
 from workflows.consent.lookups import FoundTool
+from workflows.rules.provenance import Origin, Source
 
 
 def filling_call(step: BoundStep, argument: str, tool: FoundTool | None) -> BoundStep | None:
@@ -44,3 +45,20 @@ def filled_in(step: BoundStep, call_id: str, result: JsonValue) -> BoundStep:
     fields = result.items() if isinstance(result, dict) else ()
     found = {name: {"$from": call_id, "path": f"/{name}"} for name, value in fields if value not in (None, [])}
     return step.model_copy(update={"args": {**step.args, **{n: ref for n, ref in found.items() if n not in given}}})
+
+
+def unknown_yet(step: BoundStep) -> tuple[dict[str, JsonValue], list[Origin]]:
+    """Return the arguments of a step that has not run, with references for destinations that will be filled in.
+
+    Returns:
+        The arguments, and the origins of those destinations: they count as strangers', since nobody has read them yet.
+    """
+    wanted = next((name for name in step.annotations.fills_in if name in step.args), None)
+    names = [place.split("/")[1] for place in step.annotations.sensitive if not step.args.get(place.split("/")[1])]
+    if wanted is None:
+        return step.args, []
+    call_id, tool = f"{step.id}.{wanted}", step.annotations.fills_in[wanted]
+    origins = [
+        Origin(path=f"/{name}", source=Source.STRANGERS, step_id=call_id, tool=tool, trusted=False) for name in names
+    ]
+    return {**step.args, **{name: {"$from": call_id, "path": f"/{name}"} for name in names}}, origins
