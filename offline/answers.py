@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from offline.extract import extract
 from offline.loop import continue_loop
 from offline.planner.conversation import Answer, Said, Setting, answer
+from offline.planner.followups import Before, Done
 from offline.planner.other_steps import ABILITIES, REAL_MODEL
 from offline.protocol import BadRequest, ChatRequest, Completion, Message
 from offline.signatures import Tools, tools_in
@@ -89,6 +91,7 @@ def _plan(messages: list[Message]) -> dict[str, Any]:
         ).as_json()
     if _is_planned(messages):
         return Answer().as_json()
+    setting = replace(setting, before=Before(done=tuple(_done(messages))))
     plan = answer([Said(message.role == "user", message.text) for message in spoken], setting).as_json()
     if not plan["steps"] and offered.missed and _may_need(messages):
         return {**Answer().as_json(), "need": offered.missed}
@@ -113,6 +116,15 @@ def _may_need(messages: list[Message]) -> bool:
     """Whether a request lists only some tools, and others were not asked for yet."""
     system = [message.text for message in messages if message.role == "system"]
     return any(_NEED in text for text in system) and not any(text.startswith(_ASKED) for text in system)
+
+
+def _done(messages: list[Message]) -> Iterator[Done]:
+    """The finished steps of the last turn of a chat."""
+    texts = [message.text for message in messages if message.role == "system" and message.text.startswith(_PROGRESS)]
+    steps = _json(texts[-1].removeprefix(_PROGRESS)) if texts else []
+    for step in steps if isinstance(steps, list) else []:
+        if isinstance(step, dict) and step.get("status") == "completed" and step.get("tool"):
+            yield Done(str(step.get("id")), str(step["tool"]), step.get("result"))
 
 
 def _is_planned(messages: list[Message]) -> bool:
@@ -179,8 +191,13 @@ def _json_list(text: str) -> list[Any]:
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    try:
-        found = json.JSONDecoder().raw_decode(text.strip())[0]
-    except (ValueError, RecursionError):
-        return {}
+    found = _json(text)
     return found if isinstance(found, dict) else {}
+
+
+def _json(text: str) -> Any:
+    """The JSON value that a text begins with; None if there is none."""
+    try:
+        return json.JSONDecoder().raw_decode(text.strip())[0]
+    except (ValueError, RecursionError):
+        return None

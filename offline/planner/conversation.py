@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from offline.planner.clauses import read_clauses
 from offline.planner.draft import Draft, Json, Step
+from offline.planner.followups import Before, follow
 from offline.planner.intents import nearest
 from offline.planner.other_steps import ABILITIES, REAL_MODEL
 from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
@@ -18,7 +19,29 @@ MAX_STEPS = 30
 _LEADS = ("on", "at", "in", "for", "to", "from", "with", "as", "about", "saying", "until")
 _ORDINALS = {"the first": 0, "first": 0, "the first one": 0, "the second": 1, "second": 1, "the second one": 1}
 _ORDINALS |= {"the former": 0, "the latter": 1}
+_MOST_EARLIER = 4
 _NEVER_MIND = {"never mind", "nevermind", "forget it", "no", "nothing", "stop", "cancel", "cancel that", "no thanks"}
+
+_ANSWERS = {
+    frozenset(_NEVER_MIND - {"cancel that", "cancel"}): "All right, I do nothing more.",
+    frozenset(
+        (
+            "thanks",
+            "thank you",
+            "thx",
+            "great",
+            "ok",
+            "okay",
+            "perfect",
+            "cool",
+            "nice",
+            "good",
+            "thanks a lot",
+            "great thanks",
+        )
+    ): "You're welcome.",
+}
+"""What is said to words that ask for nothing, after a request was dealt with."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +72,7 @@ class Setting:
     schemas: Mapping[str, Mapping[str, Json]]
     facts: Mapping[str, str] = field(default_factory=dict)
     """What is remembered of the person, by kind, as far as rules use it: `home_place`, `working_hours`."""
+    before: Before = field(default_factory=Before)
 
 
 @dataclass(frozen=True)
@@ -60,8 +84,12 @@ class Said:
 
 
 def answer(conversation: Sequence[Said], setting: Setting) -> Answer:
-    """The plan for the last request of a conversation; earlier ones count only as far as questions join them."""
-    request, answers = _thread(conversation)
+    """The plan for the last request of a conversation; what was said and done before it counts where it refers to that."""
+    request, answers, earlier = _thread(conversation)
+    plain = request.strip(" .!,").casefold()
+    if not answers and earlier and (kind := next((words for words in _ANSWERS if plain in words), None)):
+        return Answer(reply=_ANSWERS[kind])
+    setting = replace(setting, before=replace(setting.before, requests=tuple(_requests(earlier, setting))))
     text, result = request, _try(request, setting)
     for given in answers:
         if given.strip(" .!").casefold() in _NEVER_MIND:
@@ -70,11 +98,22 @@ def answer(conversation: Sequence[Said], setting: Setting) -> Answer:
     return result
 
 
-def _thread(conversation: Sequence[Said]) -> tuple[str, list[str]]:
-    """The request that is being talked about, and the answers given to questions about it."""
+def _requests(conversation: Sequence[Said], setting: Setting) -> list[str]:
+    """The last requests of a conversation, oldest first, with the answers to questions about them worked in."""
+    found: list[str] = []
+    while conversation and len(found) < _MOST_EARLIER:
+        text, answers, conversation = _thread(conversation)
+        for given in answers:
+            text, _ = _worked_in(text, _try(text, setting), given, setting)
+        found.insert(0, text)
+    return found
+
+
+def _thread(conversation: Sequence[Said]) -> tuple[str, list[str], Sequence[Said]]:
+    """The request that is being talked about, the answers given to questions about it, and what was said before it."""
     spoken = [said.text for said in conversation if said.by_person]
     if not spoken:
-        return "", []
+        return "", [], ()
     answers: list[str] = []
     turns = list(conversation)
     while turns and not turns[-1].by_person:
@@ -82,7 +121,7 @@ def _thread(conversation: Sequence[Said]) -> tuple[str, list[str]]:
     while len(turns) >= 3 and not turns[-2].by_person and turns[-2].text.rstrip().endswith("?") and turns[-3].by_person:
         answers.insert(0, turns[-1].text)
         turns = turns[:-2]
-    return turns[-1].text, answers
+    return turns[-1].text, answers, turns[:-1]
 
 
 def _try(text: str, setting: Setting, known: Mapping[int, str] = MappingProxyType({})) -> Answer:
@@ -102,7 +141,9 @@ def _try(text: str, setting: Setting, known: Mapping[int, str] = MappingProxyTyp
 
 
 def _steps(scan: Scan, setting: Setting, known: Mapping[int, str]) -> list[Step]:
-    draft = Draft(setting.schemas, facts=setting.facts)
+    draft = Draft(setting.schemas, setting.before.used_ids, facts=setting.facts)
+    if setting.before.requests and follow(scan, setting.before, draft):
+        return draft.steps
     asked: Ask | None = None
     clauses = read_clauses(scan, known)
     for clause in clauses:

@@ -67,9 +67,11 @@ class Draft:
     Attributes:
         schemas: The tools that may be used, by name, with the schemas of their arguments and results.
         facts: What is remembered of the person, by kind.
+        used_ids: The highest number of an earlier step's id; the ids of new steps follow it.
     """
 
     schemas: Mapping[str, Mapping[str, Json]]
+    used_ids: int = 0
     steps: list[Step] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -84,8 +86,9 @@ class Draft:
         for step in self.steps:
             if step.tool == tool and step.args == args and tool in ("contacts.find", "weather.forecast"):
                 return step.id
-        name = f"s{len(self.steps) + 1}"
-        needs = sorted({*after, *_sources(args)}, key=lambda step: int(step[1:]))
+        name = f"s{self.used_ids + len(self.steps) + 1}"
+        own = {step.id for step in self.steps}
+        needs = sorted({*after, *_sources(args)} & own, key=lambda step: int(step[1:]))
         self.steps.append(Step(name, tool, args, needs, why[:300]))
         return name
 

@@ -51,7 +51,7 @@ def _write(match: Match, draft: Draft, tool: str, why: str) -> None:
     gathered = _gather(match, content, draft)
     if not gathered and not content.body:
         raise Ask(Doubt("What shall the mail say?", match.ending, match.ending), template=' saying "{}"')
-    to, cc = _addresses(people, draft), _addresses(content.cc, draft)
+    to, cc = addresses(people, draft), addresses(content.cc, draft)
     subject = content.subject or content.about or _subject(gathered, content.body)
     args: dict[str, Json] = {"to": to, "subject": _one_line(subject), "body": _body(gathered, content, draft)}
     if cc:
@@ -93,7 +93,8 @@ def _found_back(back: Back, match: Match, draft: Draft) -> list[Outcome]:
     return known
 
 
-def _addresses(people: tuple[Person, ...], draft: Draft) -> list[Json]:
+def addresses(people: tuple[Person, ...], draft: Draft) -> list[Json]:
+    """The recipients of a mail: typed addresses, and references to those that are looked up by name."""
     found: list[Json] = []
     for person in people:
         if person.unknown:
@@ -240,7 +241,7 @@ def forward(match: Match, draft: Draft) -> None:
     if not people:
         raise Ask(Doubt("To whom (a name or an address)?", match.ending, match.ending), template=" to {}")
     found = newest(match, draft)
-    args = {"message_id": reference(found, "/messages/0/message_id"), "to": _addresses(people, draft)}
+    args = {"message_id": reference(found, "/messages/0/message_id"), "to": addresses(people, draft)}
     draft.add("email.forward", args, "forwards that mail")
 
 
