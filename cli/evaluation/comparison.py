@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cli.evaluation.intervals import difference
+from cli.evaluation.intervals import difference, rate_difference
 from cli.evaluation.report import MEANS, CaseResult, Report
 from cli.exits import WrongUsage
 
@@ -75,7 +75,7 @@ def _pairs(first: Report, second: Report) -> Iterator[tuple[CaseResult, CaseResu
 
 def _row(name: str, pairs: list[tuple[CaseResult, CaseResult]]) -> Row:
     one, two = ([_figure(side, name) for side in sides] for sides in zip(*pairs, strict=True))
-    change, low, high = difference(one, two)
+    change, low, high = (difference if name in MEANS else rate_difference)(one, two)
     return Row(name, sum(one) / len(one), sum(two) / len(two), change, low, high)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cli.evaluation import html, report
 from cli.evaluation.comparison import compare
-from cli.evaluation.intervals import difference, resampled, wilson
+from cli.evaluation.intervals import difference, newcombe, rate_difference, resampled, wilson
 from cli.evaluation.report import Attempt, CaseResult, FindingKept, Report
 from cli.exits import WrongUsage
 from tests.cli.conftest import Run
@@ -63,6 +63,22 @@ def test_the_interval_of_a_mean_is_about_two_standard_errors() -> None:
 def test_a_difference_is_paired() -> None:
     before, after = [0.0, 100.0, 1000.0], [1.0, 101.0, 1001.0]
     assert difference(before, after) == (1, 1, 1)
+
+
+def test_newcombes_interval() -> None:
+    assert newcombe((48, 80), (56, 70)) == pytest.approx(
+        (0.2, 0.0524, 0.3339), abs=0.00006
+    )  # Newcombe (1998), table II
+
+
+def test_a_difference_of_rates_is_paired_and_never_certain() -> None:
+    assert rate_difference([0.0] * 10, [0.0] * 10) == pytest.approx((0, -0.2775, 0.2775), abs=0.00006)
+    steady, opposite = [1.0, 0.0] * 20, [0.0, 1.0] * 20
+    assert rate_difference(steady, steady) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert rate_difference(steady, opposite)[2] > rate_difference(steady, steady)[2] + 0.2
+    change, low, high = rate_difference(steady, [1.0] * 40)
+    assert change == 0.5
+    assert 0.3 < low < 0.5 < high < 0.7
 
 
 def test_the_unit_is_the_case_and_not_the_attempt() -> None:
