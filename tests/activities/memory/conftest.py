@@ -27,9 +27,15 @@ def database(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def call(database: Path) -> AsyncIterator[Call]:
+def memory_url(database: Path) -> str:
+    """Where the store is."""
+    return f"sqlite+aiosqlite:///{database}"
+
+
+@pytest.fixture
+async def call(memory_url: str) -> AsyncIterator[Call]:
     """Runs a tool by name, for Ana unless said otherwise; calls with the same `step` are attempts of one step."""
-    served = plugin(MemorySettings(database_url=f"sqlite+aiosqlite:///{database}"))
+    served = plugin(MemorySettings(database_url=memory_url))
     by_name = activities_by_name(served.activities)
     assert served.run_context is not None
 
