@@ -33,6 +33,7 @@ from tests.scenarios.test_plans import MISSING, event
 from tests.scenarios.test_rejections import rejecting
 from tests.security.backdoor.conftest import house, installation, keys  # noqa: F401  # fixtures
 from tests.test_main_job import COMPOSED_MAIL, forecast, mail
+from workflows.rules.grants import digest
 from workflows.undo import undo_id
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -310,6 +311,23 @@ async def test_record_a_reminder(stack: Stack, fresh: Fresh) -> None:
     reminder = f"reminder-{steps(view)['s1']['result']['task_id']}"
     await stack.temporal.get_workflow_handle(reminder).result()
     await save(stack, reminder, "reminder")
+
+
+async def test_record_remembered(stack: Stack, fresh: Fresh) -> None:
+    """A run that remembers, the next one that is shown it, its undo, and a request outside of any run."""
+    message, next_one = fresh("Remember that I prefer tea"), fresh("Hello")
+    plan = plan_answer([{"id": "s1", "tool": "memory.remember", "args": {"text": "I prefer tea"}}])
+    stack.model.script(message, plan)
+    stack.model.script(next_one, plan_answer(reply="Hello!"))
+    remembered = await ended(stack, await stack.start(message), "remembered")
+    shown = await ended(stack, await stack.start(next_one), "recalled")
+    assert [fact["text"] for fact in shown["facts"]] == ["I prefer tea"]
+    await stack.http.post(f"/v1/assistants/{remembered['id']}/undo", json={"wait_seconds": 20})
+    await save(stack, undo_id(remembered["id"], 1), "remembered_undo")
+    key = fresh("key").replace(" ", "")
+    await stack.http.post("/v1/memory", json={"text": "tea"}, headers={"Idempotency-Key": key})
+    await save(stack, f"memory-{digest('local', key)}", "memory_request")
+    await stack.http.delete("/v1/memory")
 
 
 async def test_record_proved(house: Stack, fresh: Fresh) -> None:  # noqa: F811
