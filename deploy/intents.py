@@ -19,6 +19,7 @@ from pathlib import Path
 from activities.calendar.contract import Calendar
 from activities.contacts.contract import Contacts
 from activities.email.contract import Email
+from activities.memory.contract import Memory
 from activities.reasoning.contract import Reasoning
 from activities.tasks.contract import Tasks
 from activities.weather.contract import Weather
@@ -26,11 +27,11 @@ from activities.web.contract import Web
 from offline.planner import intents
 
 PHRASES = Path(__file__).with_name("phrases")
-CAPABILITIES = (Calendar, Contacts, Email, Reasoning, Tasks, Weather, Web)
+CAPABILITIES = (Calendar, Contacts, Email, Memory, Reasoning, Tasks, Weather, Web)
 SAME = {"weather.current": "weather.forecast", "email.thread": "email.read"}
 """Tools whose requests differ only by a value are one intent."""
 _VALUES, _OFFERS = "values.txt", "offers.txt"
-_SAMPLES = 6
+_SAMPLES = 7
 _ROUNDS = 20
 _LEAST = 3
 _KEPT = 8
@@ -40,10 +41,10 @@ Example = tuple[str, str]
 
 def examples() -> list[Example]:
     """Requests with their intents, filled from the phrases and the contracts, always the same ones."""
-    chance = random.Random(15)  # noqa: S311  # samples of phrases, not a secret
     values = _values()
     found: list[Example] = list(_of_contracts())
     for phrase, intent in _phrases():
+        chance = random.Random(phrase)  # noqa: S311  # a sample, and the same one whatever other phrases there are
         tries = _SAMPLES if re.search(r"[(\[{]", phrase) else 1
         found += [(text, intent) for text in dict.fromkeys(filled(phrase, values, chance) for _ in range(tries))]
     return found
@@ -78,7 +79,7 @@ def filled(phrase: str, values: Mapping[str, Sequence[str]], chance: random.Rand
     """A phrase with one of its choices everywhere."""
     text, _ = _sequence(phrase, 0, "", chance)
     text = re.sub(r"\{(\w+)\}", lambda match: chance.choice(values[match[1]]), text)
-    return " ".join(text.split()).replace(" '", "'")
+    return " ".join(text.split()).replace(" '", "'").replace(" [-moi]", "")
 
 
 def _sequence(phrase: str, at: int, ends: str, chance: random.Random) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from offline.planner.weather_steps import span_name
 from offline.planner.when import WORK, When, free_windows, later, local, occasion, one_day, window
 
 SEARCH_DAYS = 90
+_SOON = 3
 _MANY = {"all", "every", "everything", "both", "each", "meetings", "events", "appointments", "entries", "any"}
 _NO_EVENT = {"mail", "mails", "email", "emails", "message", "messages", "inbox", "contact", "contacts", "draft", "task"}
 _BOOKED = {
@@ -29,6 +30,7 @@ _BOOKED = {
     "bus",
     "car",
 }
+_NEXT = {"next", "my", "the", "event", "appointment", "meeting", "upcoming"}
 _RESERVES = ("book", "reserve")
 _BOOKED |= {"ride", "seat", "seats", "desk", "court", "restaurant", "hostel", "apartment", "ferry", "cruise", "tour"}
 
@@ -37,9 +39,12 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat()
 
 
-def _checked(event: Event) -> Event:
-    if event.unread:
+def _checked(event: Event, match: Match) -> Event:
+    if event.unread and event.unread.split()[0].casefold() in ("if", "unless", "except", "or", "but", "not", "never"):
         raise Unread(event.unread)
+    if event.unread:
+        asked = f'I cannot place "{event.unread[:60]}". What is the event called?'
+        raise Ask(Doubt(asked, match.ending, match.ending), template=' called "{}"')
     if event.doubts:
         raise Ask(event.doubts[0])
     return event
@@ -50,7 +55,7 @@ def create(match: Match, draft: Draft) -> None:
     draft.require("calendar.create_event")
     event = match.get("event_rest", Event) or Event(match.when)
     _check_list(event, match)
-    _checked(event)
+    _checked(event, match)
     if not event.title or (event.generic and not event.quoted and event.title.casefold() in ("event", "entry", "slot")):
         raise Ask(Doubt("What is the event called?", match.ending, match.ending), template=' called "{}"')
     _check_booking(event, match)
@@ -134,10 +139,10 @@ def _search(event: Event, match: Match, draft: Draft, *, instead: When | None = 
     if words and not event.quoted and _NO_EVENT & set(words.casefold().split()):
         raise Unread(match.words)
     when = instead or event.when
+    _check_day(when)
     named = words is not None or event.when.clock is not None or (event.generic and when.days is not None)
     if not named or (words is None and when.days is None):
         raise Ask(Doubt("Which event do you mean?", match.ending, match.ending), template=' called "{}"')
-    _check_day(when)
     start, end = _search_window(when)
     args: dict[str, Json] = {"start": _iso(start), "end": _iso(end)}
     if words:
@@ -188,11 +193,23 @@ def _search_window(when: When) -> tuple[datetime, datetime]:
 
 def delete(match: Match, draft: Draft) -> None:
     """Plan the deletion of one event that is named by its title, its time, or both."""
-    event = _checked(match.get("event_rest", Event) or Event(match.when))
+    event = match.get("event_rest", Event) or Event(match.when)
+    if event.in_calendar and set(event.title.casefold().split()) <= _NEXT and "next" in event.title.casefold():
+        _delete_next(match, draft)
+        return
+    _checked(event, match)
     _check_kind(event, match, draft)
     found = _search(event, match, draft)
     args = {"event_id": reference(found, "/match/event_id")}
     draft.add("calendar.delete_event", args, "deletes the event that was found")
+
+
+def _delete_next(match: Match, draft: Draft) -> None:
+    """The next event is found by its place alone, so the person sees which one it is before it is deleted."""
+    draft.require("calendar.list_events")
+    start, end = _search_window(When(match.scan))
+    found = draft.add("calendar.list_events", {"start": _iso(start), "end": _iso(end)}, "finds the next event")
+    draft.add("calendar.delete_event", {"event_id": reference(found, "/events/0/event_id")}, "deletes the next event")
 
 
 def _check_kind(event: Event, match: Match, draft: Draft) -> None:
@@ -220,7 +237,7 @@ def delete_known(match: Match, draft: Draft) -> None:
 def move(match: Match, draft: Draft) -> None:
     """Plan another time for an event. Without an end it keeps its length."""
     draft.require("calendar.update_event")
-    event = _checked(match.get("event", Event) or Event(match.when))
+    event = _checked(match.get("event", Event) or Event(match.when), match)
     target = match.when
     if target.days is None and target.instant is None and event.when.days is not None:
         target = target.merged(When(match.scan, days=event.when.days))
@@ -236,7 +253,7 @@ def move(match: Match, draft: Draft) -> None:
 
 def move_open(match: Match, draft: Draft) -> None:
     """A move without a goal: ask for it."""
-    event = _checked(match.get("event_rest", Event) or Event(match.when))
+    event = _checked(match.get("event_rest", Event) or Event(match.when), match)
     del draft
     if event.title:
         raise Ask(Doubt("To which day and time?", match.ending, match.ending), template=" to {}")
@@ -261,7 +278,7 @@ def relocate(match: Match, draft: Draft) -> None:
 
 
 def _change(match: Match, draft: Draft, field: str, why: str) -> None:
-    event = _checked(match.get("event", Event) or Event(match.when))
+    event = _checked(match.get("event", Event) or Event(match.when), match)
     value = match.get("words", str) or ""
     found = _search(event, match, draft)
     args = {"event_id": reference(found, "/match/event_id"), field: value[0].upper() + value[1:] if value else value}
@@ -276,6 +293,8 @@ def free(match: Match, draft: Draft) -> None:
 def _find_free(match: Match, draft: Draft) -> list[str]:
     draft.require("calendar.find_free_time")
     when = match.when
+    if when.empty and match.scan.low(match.start) not in ("am", "will", "when", "is"):
+        when = when.coming(_SOON)
     minutes, assumed = _minutes(match, when)
     steps = []
     usual = working_hours(draft.facts.get(HOURS, ""))
@@ -331,7 +350,7 @@ def _book(slot: str, match: Match, draft: Draft) -> None:
 
 
 def _title(match: Match) -> str:
-    event = _checked(match.get("event_rest", Event) or Event(When(match.scan)))
+    event = _checked(match.get("event_rest", Event) or Event(When(match.scan)), match)
     if not event.when.empty:
         raise Ask(Doubt("The time stands there twice. Which is right?", 0, 0))
     if not event.title:

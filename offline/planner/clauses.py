@@ -31,7 +31,7 @@ _POLITE = phrases(
     "please|could you please|could you|can you please|can you|would you please|would you|will you|"
     "i'd like you to|i want you to|i would like you to|i'd like to|i would like to|i want to|i need to|"
     "kindly|hey|hi|hello|ok|okay|retinue|assistant|,|!|let's|go ahead and|just|first|also|then|and|now|"
-    "yes|thanks|thank you|.|;|:|i need you to"
+    "yes|thanks|thank you|.|;|:|i need you to|alexa|siri|hey siri|google|ok google|cortana|computer"
 )
 _POLITE_ENDS = phrases(
     "please|thanks|thank you|thanks a lot|thank you so much|cheers|for me|many thanks|too|as well|,|.|!|?|;|afterwards|"
@@ -173,7 +173,7 @@ def _read(scan: Scan, start: int, end: int, known: str | None) -> Clause:
     if told := memory_steps.read(inside, start, end):
         return Clause(SPECIAL, Match(inside, start, end, tuple(told[1])), told[0])
     intent = known or _intent(inside.typed(start, end))
-    if intent not in _LETTERS and (rest := _foreign(inside, start, end, intent)):
+    if intent not in _LETTERS and (rest := _foreign(inside, start, end, intent)) is not None:
         raise Unread(inside.typed(rest, end))
     build, values = READINGS[intent](inside, start, end)
     return Clause(intent, Match(inside, start, end, tuple(values)), build)
@@ -182,7 +182,7 @@ def _read(scan: Scan, start: int, end: int, known: str | None) -> Clause:
 def _intent(text: str) -> str:
     ranked = fitting(text)
     best = ranked[0]
-    if best.intent == NONE and (instead := _ASKED_ABOUT.get(opening(text)[0])):
+    if (best.intent == NONE or best.sure < _SURE) and (instead := _ASKED_ABOUT.get(opening(text)[0])):
         return instead
     if best.intent not in READINGS or best.sure < (_SURE_TO_READ if READS.fullmatch(best.intent) else _SURE):
         raise Unread(text, nearest=tuple(guess.intent for guess in ranked if guess.intent in READINGS)[:2])

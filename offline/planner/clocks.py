@@ -9,7 +9,7 @@ from offline.planner.outcomes import Doubt
 from offline.planner.scan import Scan
 from offline.planner.tokens import Kind
 
-HALF_DAYS = {"am": "am", "pm": "pm", "a.m.": "am", "p.m.": "pm", "a.m": "am", "p.m": "pm"}
+HALF_DAYS = {"p": "pm", "am": "am", "pm": "pm", "a.m.": "am", "p.m.": "pm", "a.m": "am", "p.m": "pm"}
 _UNITS = {"minute": 1, "minutes": 1, "min": 1, "mins": 1, "hour": 60, "hours": 60, "hr": 60, "hrs": 60, "h": 60}
 _HOURS = {word: number for word, number in COUNTS.items() if word not in ("a", "an")}
 
@@ -36,6 +36,10 @@ class Spoken:
     start: int
     end: int
     doubt: Doubt | None = None
+
+    def likely(self) -> "Spoken":
+        """The time that is meant by day, for questions that change nothing: 7 to 11 in the morning, 12 to 6 after noon."""
+        return self.with_half_day("am" if 7 <= self.hour <= 11 else "pm")
 
     def with_half_day(self, half_day: str) -> "Spoken":
         """Return the time with the half day from another word of the sentence."""
@@ -119,12 +123,23 @@ def _spoken(scan: Scan, at: int, *, bare: bool) -> tuple[Spoken, int] | None:
     if digits is None or month_number(scan, at + 1):
         return None
     hour, minute, certain = digits
-    end = scan.skip(at + 1, "o'clock", "oclock")
+    if spoken := _spoken_minutes(scan, at):
+        return _judged(scan, at, spoken[2], (hour, spoken[0], spoken[1], False)), spoken[2]
+    end = scan.skip(at + 1, "o'clock", "oclock", "o clock")
     clear = end > at + 1 or certain
     half_day, end = _half_day(scan, end)
     if not bare and not half_day and not clear and scan.kind(at) is not Kind.TIME:
         return None
     return _judged(scan, at, end, (hour, minute, half_day, certain)), end
+
+
+def _spoken_minutes(scan: Scan, at: int) -> tuple[int, str, int] | None:
+    """`one 30 pm`, as dictation writes it: the minutes, the half of the day, and the place behind them."""
+    word = scan.low(at + 1)
+    half_day, end = _half_day(scan, at + 2)
+    if scan.kind(at) is Kind.TIME or scan.kind(at + 1) is not Kind.NUMBER or len(word) != 2 or not half_day:
+        return None
+    return (int(word), half_day, end) if word.isdigit() and int(word) < 60 else None
 
 
 def _judged(scan: Scan, at: int, end: int, parts: tuple[int, int, str, bool]) -> Spoken:
@@ -192,6 +207,8 @@ def read_part(scan: Scan, at: int) -> tuple[Part, int] | None:
     """`in the morning`, `afternoon`, `this evening`, `tonight`."""
     if scan.low(at) == "tonight":
         return Part.EVENING, at + 1
+    if end := scan.phrase(at, "at night", "in the night"):
+        return Part.EVENING, end
     begin = scan.skip(at, "in the", "during the", "the")
     word = scan.low(begin)
     return (Part(word), begin + 1) if word in PART_HOURS else None

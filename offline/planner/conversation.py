@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from offline.planner.clauses import read_clauses
 from offline.planner.draft import Draft, Json, Step
 from offline.planner.followups import Before, follow
-from offline.planner.intents import nearest
+from offline.planner.intents import begins_request, nearest
 from offline.planner.other_steps import ABILITIES, REAL_MODEL
 from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
 from offline.planner.scan import Scan
@@ -182,9 +182,9 @@ def _worked_in(text: str, result: Answer, given: str, setting: Setting) -> tuple
     for joined, outcome in tries:
         if outcome.steps:
             return joined, outcome
-    if alone.steps:
-        return given, alone
     progress = [pair for pair in tries if _goes_on(pair[1], result)]
+    if alone.steps and (begins_request(given) or not progress):
+        return given, alone
     if progress:
         return progress[0]
     question = f'I could not use "{given.strip()[:100]}" as an answer. {result.question}'

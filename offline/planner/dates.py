@@ -142,7 +142,7 @@ def weekday_number(scan: Scan, at: int) -> int | None:
 
 
 def _weekday(scan: Scan, at: int) -> Reading | None:
-    begin = scan.skip(at, "this coming", "coming", "the coming", "this", "next")
+    begin = scan.skip(at, "this coming", "coming", "the coming", "this", "next", "the next")
     number = weekday_number(scan, begin)
     if number is None:
         return None
@@ -200,7 +200,7 @@ def _year(scan: Scan, at: int) -> tuple[int | None, int]:
 
 def _month_first(scan: Scan, at: int) -> Reading | None:
     """`December 5th`, `December the 5th, 2026`; a month alone is read by `_month`."""
-    month, day_at = month_number(scan, at), scan.skip(at + 1, "the")
+    month, day_at = month_number(scan, at), scan.skip(scan.skip(at + 1, "."), "the")
     day = _day_number(scan, day_at) if month else None
     if month is None or day is None or scan.low(day_at + 1) in ("am", "pm", ":", "a.m.", "p.m.", "o'clock"):
         return None
@@ -214,10 +214,13 @@ def _day_first(scan: Scan, at: int) -> Reading | None:
     day = _day_number(scan, begin)
     if day is None:
         return None
+    if end := scan.phrase(begin + 1, "of this month", "of the month", "this month"):
+        return _on(scan, at, end, (scan.today.year, scan.today.month, day))
     month_at = scan.skip(begin + 1, "of")
     month = month_number(scan, month_at)
     if month is None:
-        lone = begin > at and scan.kind(begin) is Kind.ORDINAL and month_at == begin + 1
+        led = begin > at or scan.low(at - 1) in ("on", "for", "until", "till", "by")
+        lone = led and scan.kind(begin) is Kind.ORDINAL and month_at == begin + 1
         return _next_such_day(scan, at, begin + 1, day) if lone else None
     year, end = _year(scan, month_at + 1)
     return _on(scan, at, end, (year, month, day))
@@ -300,7 +303,9 @@ def _week(scan: Scan, at: int) -> Reading | None:
     sunday = today + timedelta(days=6 - today.weekday())
     if end := scan.phrase(at, "this week", "the rest of the week", "rest of the week", "the rest of this week"):
         return _days(scan, at, end, today, sunday)
-    if end := scan.phrase(at, "next week"):
+    if end := scan.phrase(at, "in the coming week", "the coming week", "coming week", "in coming week"):
+        return _days(scan, at, end, today, today + timedelta(days=6))
+    if end := scan.phrase(at, "next week", "the next week"):
         return _days(scan, at, end, sunday + timedelta(days=1), sunday + timedelta(days=7))
     if end := scan.phrase(at, "this weekend", "the weekend", "this coming weekend", "the coming weekend"):
         return _days(scan, at, end, max(today, sunday - timedelta(days=1)), sunday)

@@ -15,7 +15,7 @@ _IN_CALENDAR = tuple(
     f"{before} {whose}{name}"
     for before in ("to", "in", "into", "on", "from", "out of")
     for whose in ("my ", "the ", "")
-    for name in ("calendar", "agenda", "diary", "schedule")
+    for name in ("calendar app", "calendar", "agenda", "diary", "schedule")
 )
 _CALLED = ("called", "named", "titled", "entitled", "with the title", "with title", "title", "under the name")
 _NOTE = ("with the description", "with description", "with the note", "with a note", "description", "note", "notes")
@@ -101,7 +101,7 @@ def read_event(scan: Scan, at: int, end: int) -> Event | None:
 
 def _known(scan: Scan, at: int, event: Event) -> int | None:
     """Parse anything but the title at a position; return the position after it."""
-    if end := scan.phrase(at, *_IN_CALENDAR):
+    if end := scan.phrase(at, *_IN_CALENDAR, "for me", "for us"):
         return end
     if scan.low(at) == "," and (at + 1 == scan.size or read_when(scan, at + 1) or scan.phrase(at + 1, *_IN_CALENDAR)):
         return at + 1
@@ -203,7 +203,7 @@ def _judge(scan: Scan, event: Event, runs: list[list[int]]) -> None:
     """A title without quotes must look like one: no second request, no sentence, no failed date."""
     first = runs[0]
     for run in runs[1:]:
-        if scan.low(run[0]) not in ("with", "about", "for", "on", "re"):
+        if scan.low(run[0]) not in ("with", "about", "for", "on", "re", "to", "between"):
             event.unread = event.unread or scan.typed(run[0], run[-1] + 1)
     for run in runs:
         _judge_run(scan, event, run)
@@ -240,7 +240,9 @@ def search_words(event: Event) -> str | None:
     if event.quoted:
         return event.title
     words = [
-        word for word in event.title.split() if word.casefold() not in ("with", "the", "a", "an", "of", "my", "and")
+        word
+        for word in event.title.split()
+        if word.casefold() not in ("with", "the", "a", "an", "of", "my", "and", "scheduled", "planned")
     ]
     telling = [word.removesuffix("'s") for word in words if word.casefold() not in _GENERIC]
     return " ".join(telling) or None

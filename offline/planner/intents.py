@@ -145,7 +145,7 @@ def frequencies(texts: Sequence[set[str]], least: int) -> dict[str, float]:
 
 
 READS = re.compile(
-    r"calendar\.(list|find)\w+|weather\.\w+|contacts\.(find|list)|tasks\.list|web\.\w+|email\.(search|read)|none|help"
+    r"calendar\.(list|find)\w+|weather\.\w+|contacts\.(find|list)|tasks\.lists?|memory\.(list|search)|web\.\w+|email\.(search|read)|none|help"
 )
 """Intents that change nothing."""
 _OPENINGS: Sequence[tuple[str, str]] = (
@@ -154,12 +154,14 @@ _OPENINGS: Sequence[tuple[str, str]] = (
         READS.pattern,
     ),
     ("show list find search look check display see", f"{READS.pattern}|meeting.enter"),
-    ("delete remove cancel erase clear drop scrap trash empty wipe", r".*\.(delete\w*|remove|cancel\w*)|none"),
+    ("set", r".*\.(create_event|remind|add|update_event|send|complete|reopen)|none"),
+    ("delete remove cancel erase clear drop scrap trash empty wipe take", r".*\.(delete\w*|remove|cancel\w*)|none"),
     (
         "schedule plan arrange organise organize pencil block book reserve",
         r"calendar\.(create_event|find_free_time)|none",
     ),
-    ("add create put make enter note", r".*\.(create_event|add|remind|send|draft|enter)|calendar\.update_event|none"),
+    ("add create put enter note", r".*\.(create_event|add|remind|send|draft|enter)|none"),
+    ("make", r".*\.(create_event|add|remind|send|draft|update_event)|none"),
     ("email e-mail mail", r"email\.(send|draft)"),
     ("send write compose draft", r"email\.(send|draft|reply|forward)|none"),
     ("tell inform", r"email\.(send|reply)|none"),
@@ -171,7 +173,7 @@ _OPENINGS: Sequence[tuple[str, str]] = (
     ("mark tick complete finish", r"tasks\.(complete|reopen|delete)|none"),
     ("reopen uncheck", r"tasks\.reopen"),
     ("remind nudge alert ping notify", r"tasks\.remind"),
-    ("order buy pay play turn translate transfer navigate print dim", NONE),
+    ("phone ring dial order buy pay play turn translate transfer navigate print dim", NONE),
 )
 _OBJECTS: Sequence[tuple[str, str]] = (
     ("task to-do todo todos tasks", r"tasks\.(add|complete|reopen|delete|list)"),
@@ -183,17 +185,50 @@ _OBJECTS: Sequence[tuple[str, str]] = (
 )
 _WHEREIN = (
     (re.compile(r"\b(in|to|into|from|of|off) (my|the) (contacts|address book|contact list)\b"), r"contacts\.\w+"),
-    (re.compile(r"\b(to-do|to do|todo|task) list\b|\blist of (to-?dos|things to do|tasks)\b"), r"tasks\.\w+"),
+    (
+        re.compile(r"\b(to-do|to do|todo|task|shopping|grocery) lists?\b|\blist of (to-?dos|things to do|tasks)\b"),
+        r"tasks\.\w+",
+    ),
     (re.compile(r"\b(my|the|\w+) (calendar|calender|agenda|diary)\b"), r"calendar\.\w+|meeting\.enter|none"),
     (
-        re.compile(r"\b(phone|mobile|cell|telephone) number\b|'s (number|e-?mail|mail address|address|phone)\b"),
+        re.compile(
+            r"^(?!.*\b(read|open|about|say|says|wrote|write)\b).*(\b(phone|mobile|cell|telephone) number\b|'s (number|e-?mail|mail address|address|phone)\b)"
+        ),
         r"contacts\.\w+|none",
     ),
     (re.compile(r"\b(e-?mail|mail) address (of|for)\b"), r"contacts\.\w+|none"),
+    (
+        re.compile(r"^(please )?(find|look up|search|is|look for|do i have)\b.*\b(contacts|address book)\b"),
+        r"contacts\.find",
+    ),
+    (re.compile(r"^(which|what|show|name|read|list)\b.*\blists\b"), r"tasks\.lists"),
     (re.compile(r"^(please )?(send|write|compose|draft)\b.*\S@\S"), r"email\.(send|draft|forward)"),
     (re.compile(r"^(please )?(read|open|fetch|get|load|show|summari[sz]e|what|look)\b.*https?://"), r"web\.fetch"),
     (re.compile(r"\bmy (inbox|mailbox|e-?mails?|mails)\b"), r"email\.\w+"),
 )
+_NEEDED = {
+    "calendar.delete_event": "delet|cancel|remov|drop|scrap|call off|get rid|take|erase|strike|clear|cancle|won't|is off|need|kill|"
+    "lösch|absag|streich|entfern|annul|supprim|efface|retire|borra|elimina|quita|anula",
+    "contacts.remove": "delet|remov|erase|take|drop|lösch|supprim|borra|elimina",
+    "contacts.list": "contacts|address book|kontakte|adressbuch|carnet|agenda de|contactos",
+    "email.archive": "archiv|file|put away",
+    "email.delete": "delet|trash|bin|remov|throw|rid",
+    "email.draft": "draft|prepare|not send|don't send|save|entwurf|brouillon|borrador",
+    "email.forward": "forward|pass|share|send",
+    "email.reply": "repl|respon|answer|write back|tell every|antwort|répon|respond|contest",
+    "memory.forget": "forget",
+    "memory.forget_all": "forget",
+    "memory.remember": "rememb|note|keep in mind|live|home|working hours|i work|prefer|allergic|mean|forget",
+    "tasks.cancel_reminder": "remind|erinner|rappel|recordatorio",
+    "tasks.delete": "delet|remov|drop|erase|cancel|take|rid|clear|empty|wipe|need|lösch|streich|supprim|borra|elimina|quita",
+    "tasks.add": r"task|to-?dos?\b|to dos?\b|\blist|remember|note|jot|write down|forget|aufgabe|liste|tâche|tarea|lista",
+    "tasks.delete_list": "list",
+    "tasks.reopen": "reopen|not done|undone|uncheck|open again|incomplete|restore|as open|not complete|after all|did not",
+    "weather.sun": "sun|dusk|dawn|dark|light|long is the day|sonne|soleil|sol|amane|anoche",
+    "web.fetch": r"https?:|www\.",
+}
+_NEEDS = {intent: re.compile(words) for intent, words in _NEEDED.items()}
+"""Words without one of which an intent is never meant, whatever else a request looks like."""
 _OPENS = {word: re.compile(allowed) for words, allowed in _OPENINGS for word in words.split()}
 _QUESTIONS = frozenset(_OPENINGS[0][0].split())
 _NAMED = {word: re.compile(allowed) for words, allowed in _OBJECTS for word in words.split()}
@@ -222,18 +257,25 @@ _BEFORE = frozenset(
         "like",
     ]
 )
+_ALONE = 0.85
 _SMALL = frozenset(["a", "an", "the", "my", "new", "another", "me", "all", "up", "to", "this", "that"])
 
 
 def fitting(text: str) -> list[Guess]:
     """The guesses that go with the words of a request: a question changes nothing, `delete ...` makes nothing."""
-    words = opening(text)
-    kept = guesses(text)
+    words, low = opening(text), straighten(text).casefold()
+    kept = [guess for guess in guesses(text) if (needed := _NEEDS.get(guess.intent)) is None or needed.search(low)]
     for allowed in (_by_verb(words), _by_object(words), *_by_place(text)):
         fits = [guess for guess in kept if allowed is None or allowed.fullmatch(guess.intent)]
         kept = fits or kept
     total = sum(guess.sure for guess in kept)
     return [Guess(guess.intent, guess.sure / total) for guess in kept]
+
+
+def begins_request(text: str) -> bool:
+    """Whether a text is a request of its own, and not only a value such as a day or a name."""
+    words = opening(text)
+    return bool(words) and (words[0] in _OPENS or (len(words) > 2 and guesses(text)[0].sure > _ALONE))
 
 
 def opening(text: str) -> list[str]:
@@ -248,9 +290,13 @@ def _by_verb(words: Sequence[str]) -> re.Pattern[str] | None:
     first = words[0] if words else ""
     if first == "mark" and not {"as", "done", "off"} & set(words):
         return None
+    if first == "call" and words[1:2] not in (["with"], ["about"], ["off"]):
+        return re.compile(NONE)
     if first == "drop" and {"line", "mail", "email", "note", "message"} & set(words):
         return None
     if first == "tell" and words[1:2] in (["me"], ["us"]):
+        return None
+    if first == "take" and not {"off", "out", "from"} & set(words):
         return None
     if first == "have" or (first == "i" and "have" in words[:2]):
         return None
@@ -262,6 +308,8 @@ def _by_object(words: Sequence[str]) -> re.Pattern[str] | None:
     at = 1
     while at < len(words) and words[at] in _SMALL:
         at += 1
+    if words[at : at + 2] == ["to", "do"]:
+        return _NAMED["task"]
     known = words[:1] and words[0] in _OPENS and words[0] not in _QUESTIONS and at < len(words)
     return _NAMED.get(words[at]) if known else None
 

@@ -1,7 +1,7 @@
 """Reads a mail to write: to whom, about what, its text, and the data that it shall carry."""
 
 from offline.planner.intents import fitting
-from offline.planner.mail_content import Content, content_slot, read_back
+from offline.planner.mail_content import BODY_CUES, Content, content_slot, read_back
 from offline.planner.match import Values
 from offline.planner.outcomes import Unread
 from offline.planner.people import Person, people
@@ -17,7 +17,9 @@ _LEADS = frozenset(
     )
 )
 _NOUNS = frozenset(
-    phrases("a|an|the|another|new|short|quick|email|e-mail|mail|message|note|line|know|draft|my|by|some|as|in")
+    phrases(
+        "a|an|the|another|new|short|quick|email|e-mail|mail|message|note|line|know|draft|my|by|some|as|in|today|now"
+    )
 )
 _DATA = (
     "weather.forecast",
@@ -42,9 +44,24 @@ def read_letter(scan: Scan, start: int, end: int) -> Values:
         at += 1
     at = at + 1 if inside.low(at) == "to" else at
     to: tuple[Person, ...] = ()
-    if at < end and not _content(inside, at, end) and not read_back(inside, at, end) and not _data(inside, at, end):
+    late = _late(inside, at, end)
+    if late:
+        to, end = late
+        inside = scan.until(end)
+    elif at < end and not _content(inside, at, end) and not read_back(inside, at, end) and not _data(inside, at, end):
         to, at = people(inside, at, end)
     return _rest(inside, at, end, to)
+
+
+def _late(scan: Scan, start: int, end: int) -> tuple[tuple[Person, ...], int] | None:
+    """Recipients at the end, where no text of the mail stands before them: `an email about lunch to Ana`."""
+    for at in range(start, end - 1):
+        if scan.kind(at) is Kind.QUOTED or scan.phrase(at, *BODY_CUES):
+            return None
+        found = people(scan, at + 1, end) if scan.low(at) == "to" and at > start else ((), at)
+        if found[0] and found[1] == end:
+            return found[0], at
+    return None
 
 
 def _data(scan: Scan, at: int, end: int) -> bool:
@@ -79,6 +96,10 @@ def _loose(scan: Scan, loose: list[int], has_content: bool, addressed: bool) -> 
     if back and back[1] == end:
         return [("thing", back[0])]
     text = scan.typed(begin, end)
+    if not has_content and scan.low(end - 1) in ("email", "mail", "e-mail", "message", "note"):
+        return [("content", Content(about=scan.typed(begin, end - 1)))]
+    if addressed and not has_content and scan.low(begin) == "to" and end - begin > 2:
+        return [("content", Content(body=f"Please {scan.typed(begin + 1, end)}.", open_body=begin))]
     best = fitting(text)[0]
     if best.intent in _DATA and best.sure >= _SURE:
         return [("asked", (begin, end, best.intent))]

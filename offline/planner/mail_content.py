@@ -6,7 +6,9 @@ from offline.planner.people import Person, people
 from offline.planner.scan import Scan, phrases
 from offline.planner.tokens import Kind
 
-_SUBJECT = phrases("with the subject|with subject|with a subject|with the subject line|subject|the subject")
+_SUBJECT = phrases(
+    "with the subject|with subject|with a subject|with the subject line|subject|the subject|titled|with the title|entitled|called"
+)
 _BODY = phrases(
     "saying that|saying|that says that|that says|which says|and say that|and say|and tell them that|"
     "with the text|with text|with the body|with body|with the message|with message|with the words|text|"
@@ -14,6 +16,7 @@ _BODY = phrases(
     "to say|and let them know that"
 )
 _ABOUT = phrases("about|regarding|re|concerning|on the subject of")
+BODY_CUES = tuple(words for words in _BODY if words not in ("text", "body", "message"))
 _CC = phrases("with cc to|cc to|cc|copying|with a copy to|and copy|with copy to")
 _INSIDE = phrases("in the mail|in the email|in it|in the body|in the message|in the text|by email|by mail")
 _RESULTS = phrases(

@@ -51,7 +51,12 @@ def _person(scan: Scan, at: int, end: int) -> tuple[Person, int] | None:
     if scan.kind(at) is Kind.ADDRESS:
         return Person(scan.tokens[at].text, start=scan.begin(at), end=scan.close(at + 1)), at + 1
     if stop := _stranger(scan, at):
-        if stop < end and scan.tokens[stop].capital and _name_word(scan, stop) and scan.low(at) == "my":
+        named = (
+            stop < end
+            and _name_word(scan, stop)
+            and (scan.tokens[stop].capital or scan.low(stop + 1) in ("to", "that"))
+        )
+        if named and scan.low(at) == "my":
             return _person(scan, stop, end)
         return Person(unknown=scan.typed(at, stop), start=scan.begin(at), end=scan.close(stop)), stop
     stop = at

@@ -23,7 +23,7 @@ from offline.planner.events import Event, read_event
 from offline.planner.letters import read_letter
 from offline.planner.mail_content import Content
 from offline.planner.match import Match, Values
-from offline.planner.outcomes import Ask, Doubt, Unread
+from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
 from offline.planner.people import people
 from offline.planner.referents import put_away, puts_away_known
 from offline.planner.scan import Scan, phrases
@@ -121,8 +121,11 @@ _MADE = frozenset(phrases("a|an|the|my|our|new|another|me|us|for|of|:|-|that|in|
 
 
 def _create(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
-    at = skip_words(scan, behind(scan, start, end, _CREATE), end, _MADE)
+    verb = behind(scan, start, end, _CREATE)
+    at = skip_words(scan, verb, end, _MADE)
     event = read_event(scan, at, end) if at < end else None
+    if event and verb == start and event.when.empty and not event.in_calendar:
+        raise Unread(scan.typed(start, end))
     return calendar_steps.create, [("event_rest", event)] if event else []
 
 
@@ -146,8 +149,22 @@ def _agenda(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
     sifted = sift(scan, start, end)
     words = [*sifted.quoted, *sifted.left(_ASKED).split()]
     query = " ".join(word.removesuffix("'s") for word in words)
-    when = _today_at(sifted.when)
+    _check_mine(scan, start, end, query)
+    when = _today_at(sifted.when.likely())
     return calendar_steps.look, [("when", when), *([("words", query)] if query else [])]
+
+
+def _check_mine(scan: Scan, start: int, end: int, others: str) -> None:
+    """Whether somebody else is free stands in no calendar of the person's."""
+    words = {scan.low(at) for at in range(start, end)}
+    mine = {"i", "i'm", "we", "me", "my", "our", "us"} & words
+    if (
+        others
+        and not mine
+        and {"free", "busy", "available"} & words
+        and scan.low(start) in ("is", "will", "when", "are")
+    ):
+        raise Refuse("I see only your own calendar, so I cannot tell when others are free.")
 
 
 def _today_at(when: When) -> When:
@@ -172,7 +189,9 @@ def _free(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
         if any(inside.low(at) in ("free", "available", "open") for at in range(verb, split)):
             return calendar_steps.book_free, [("when", sift(scan, verb, split).when), *values]
         return calendar_steps.book_found, values
-    when = sift(scan, start, end).when
+    sifted = sift(scan, start, end)
+    when = sifted.when
+    _check_mine(scan, start, end, sifted.left(_ASKED | _FREE))
     return calendar_steps.free, [("when", when)]
 
 
@@ -230,6 +249,9 @@ def _event(scan: Scan, start: int, end: int) -> Event:
     return (read_event(scan, at, end) if at < end else None) or Event(When(scan, place=scan.begin(start)))
 
 
+_ALL = phrases(
+    "calendar|calender|agenda|diary|schedule|day|week|afternoon|morning|everything|events|appointments|meetings"
+)
 _DELETE = phrases(
     "delete|cancel|remove|drop|scrap|call off|get rid of|take|erase|strike|clear|cancle|delet|take out|kill|discard"
 )
@@ -237,9 +259,11 @@ _DELETE = phrases(
 
 def _delete(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
     at = behind(scan, start, end, _DELETE)
-    if at == start:
-        raise Unread(scan.typed(start, end))
     inside = scan.until(end)
+    whole = inside.phrase(skip_words(inside, at, end, _ARTICLES | {"all", "of", "off"}), *_ALL)
+    if at == start or whole == end or (whole and read_when(inside, whole)):
+        raise Refuse("I can change or delete only one event at a time, named by its title or its time.")
+    _list_named(inside, start, end)
     stop = next((place for place in range(at, end) if inside.phrase(place, "off my", "off the", "out of my")), end)
     event = _event(scan, at, stop)
     return calendar_steps.delete, [("event_rest", replace(event, in_calendar=event.in_calendar or stop < end))]
@@ -390,17 +414,7 @@ def _contacts(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
 
 # ---- tasks
 
-_TO_LIST = phrases(
-    "to do list|to-do list|todo list|to do lists|task list|tasks list|tasks|todos|to-dos|to dos|list of things to do|"
-    "list of to dos|list of to-dos|list of todos|list of tasks|things to do|to do|to-do|todo|list|task|todolist|chores list"
-)
-_ONTO = tuple(
-    f"{word} {whose}{name}"
-    for word in ("to", "on", "onto", "in", "into", "from", "off", "off of", "out of", "as", "as a", "on to")
-    for whose in ("my ", "the ", "our ", "")
-    for name in _TO_LIST
-    if whose or name not in ("list", "task", "to do") or word in ("as a",)
-)
+_ONTO = frozenset(phrases("to|on|onto|in|into|from|off|out|as"))
 _ADD = phrases(
     "add|create|make|note|put|write|jot down|write down|note down|new|remember that|remember|don't let me forget|have|"
     "add something|put something|add an item|get"
@@ -412,51 +426,71 @@ _OF = phrases(
 _DUE = ("by", "due", "until", "before", "due on", "due by", "for")
 
 
-def _bare(scan: Scan, start: int, end: int) -> tuple[int, int, bool]:
-    """A clause without the words for the list, before, behind and in it; whether they were there."""
-    inside = scan.until(end)
+def _bare(scan: Scan, start: int, end: int) -> tuple[int, int]:
+    """A clause without the words for the list, before or behind the task."""
     for at in range(start, end):
-        if after := inside.phrase(at, *_ONTO):
-            if after >= end or inside.low(after) in (",", "."):
-                return start, at, True
-            ahead = inside.phrase(after, *_DUE) or (after if read_when(inside, after) else None)
-            return (start, at, True) if ahead and at > start + 1 else (after, end, True)
-    return start, end, False
+        if scan.low(at) in _ONTO and (after := _list_end(scan, at, end)):
+            ahead = scan.phrase(after, *_DUE) or (after if read_when(scan, after) else None)
+            behind_it = after >= end or scan.low(after) in (",", ".") or (ahead and at > start + 1)
+            return (start, at) if behind_it else (scan.skip(after, ",", ":"), end)
+    return start, end
 
 
-_TO_DO = frozenset(phrases("to-do|todo|do|task|tasks|todos|to-dos|dos"))
+def _list_end(scan: Scan, at: int, end: int) -> int | None:
+    """The place behind `to my shopping list`, `on the list of things to do`."""
+    stop = scan.skip(at + 1, "of", "to")
+    stop = scan.skip(stop, "my", "the", "our", "a")
+    for last in range(stop, min(end, stop + 5)):
+        if scan.low(last) in ("list", "tasks", "todos", "to-dos", "todolist"):
+            return scan.phrase(last + 1, *_LIST_OF) or last + 1
+        if scan.kind(last) is not Kind.WORD:
+            return None
+    return None
 
 
-def _check_list(scan: Scan, start: int, end: int) -> None:
-    """There is one list; what is said of another one is not done to it unasked."""
+_TO_DO = frozenset(phrases("to-do|todo|to|do|task|tasks|todos|to-dos|dos"))
+_PLAIN = frozenset(
+    phrases("my|the|our|a|on|in|from|off|of|open|current|whole|entire|up|show|read|list|what|what's|is|and|new")
+)
+_LIST_OF = phrases("of things to do|of to-dos|of to dos|of todos|of tasks|of contacts|of reminders|of things")
+
+
+def _list_named(scan: Scan, start: int, end: int) -> Values:
+    """The list that a clause names, as in `my shopping list`; nothing for the to-do list.
+
+    Raises:
+        Ask: It says only "the list".
+    """
     for at in range(start, end):
-        if scan.low(at) not in ("list", "lists") or scan.low(at - 1) in _TO_DO or scan.low(at + 1) == "of":
+        if scan.low(at) != "list" or scan.phrase(at + 1, *_LIST_OF):
             continue
-        if scan.kind(at) is Kind.QUOTED or scan.low(at) == "lists":
-            continue
-        begin = next((place for place in range(at - 1, start, -1) if scan.low(place) in _ARTICLES), at)
-        named = scan.typed(begin, at + 1)
-        whole = Doubt(
-            f'I keep one list, your to-do list. Do you mean that by "{named}"?',
-            scan.begin(begin),
-            scan.close(at + 1),
-            (("yes", "my to-do list"),),
-            closed=True,
-        )
-        raise Ask(whole)
+        begin = at - 1
+        while begin >= start and scan.low(begin) in _TO_DO:
+            begin -= 1
+        first = begin
+        while first >= start and scan.kind(first) is Kind.WORD and scan.low(first) not in _PLAIN:
+            first -= 1
+        if first < begin:
+            return [("list", scan.typed(first + 1, begin + 1))]
+        if begin == at - 1:
+            whole = scan.skip(at, "list") if begin < start or scan.low(begin) not in _ARTICLES else at + 1
+            question = "Which list do you mean?"
+            span = (scan.begin(begin if whole > at else at), scan.close(at + 1))
+            raise Ask(Doubt(question, *span, (("my to-do list", "my to-do list"),)))
+    return []
 
 
 def _add(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
     verb = behind(scan, start, end, _ADD)
-    _check_list(scan, start, end)
-    first, last, _ = _bare(scan, verb, end)
+    named = _list_named(scan, start, end)
+    first, last = _bare(scan.until(end), verb, end)
     inside = scan.until(last)
     at = skip_words(inside, first, last, _ARTICLES)
     at = inside.skip(at, *_NOUNS)
     at = skip_words(inside, at, last, frozenset((":", ",")))
     at = inside.skip(at, *_OF)
     at = skip_words(inside, at, last, frozenset((":", ",")))
-    return task_steps.add_task, _titled(scan, at, last, end)
+    return task_steps.add_task, [*named, *_titled(scan, at, last, end)]
 
 
 def _titled(scan: Scan, at: int, last: int, end: int) -> Values:
@@ -480,13 +514,13 @@ def _titled(scan: Scan, at: int, last: int, end: int) -> Values:
 
 
 def _tasks(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
-    _check_list(scan, start, end)
+    named = _list_named(scan, start, end)
     inside = scan.until(end)
     words = {inside.low(at) for at in range(start, end)}
     if words & {"done", "completed", "finished"} and not words & {"still", "not"}:
         return task_steps.show_all, []
     when = sift(scan, start, end).when
-    return task_steps.show_tasks if when.empty else task_steps.show_due, [("when", when)]
+    return task_steps.show_tasks if when.empty else task_steps.show_due, [("when", when), *named]
 
 
 _DONE = phrases(
@@ -504,19 +538,23 @@ _STATES = phrases(
 def _named_task(build: Build) -> Reading:
     def read(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
         verb = behind(scan, start, end, _DONE)
-        _check_list(scan, start, end)
-        first, last, _ = _bare(scan, verb, end)
+        named = _list_named(scan, start, end)
+        first, last = _bare(scan.until(end), verb, end)
         last = _without_ends(scan, first, last, _STATES)
         inside = scan.until(last)
         at = skip_words(inside, first, last, _ARTICLES | {"off", "all", "of"})
-        many = any(inside.low(place) in ("all", "every", "everything") for place in range(start, last))
+        if verb == start and last == end:
+            raise Unread(scan.typed(start, end))
+        whole = skip_words(inside, verb, end, _ARTICLES | {"off"})
+        many = inside.low(whole) in ("all", "every", "everything")
         nouns = ("tasks", "todos", "to-dos", "to do list", "to-do list", "todo list", "task list", "reminders", "list")
         if many or inside.phrase(at, *nouns) == last:
             return task_steps.refuse_many, []
         at = skip_words(inside, inside.skip(at, *_NOUNS), last, frozenset((":", ",")))
         at = inside.skip(at, "to", "of", "about", "for", "called", "named", "that")
         title = "" if at >= last else inside.tokens[at].value if last == at + 1 else inside.typed(at, last)
-        return build, [("words", title)] if title else []
+        title = "" if named and "list" in title.casefold().split() else title
+        return build, [*named, *([("words", title)] if title else [])]
 
     return read
 
@@ -675,7 +713,8 @@ def _page(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
     sifted = sift(scan, start, end, times=False)
     if not sifted.urls:
         raise Unread(scan.typed(start, end))
-    return other_steps.fetch, [("url", sifted.urls[0])]
+    url = sifted.urls[0]
+    return other_steps.fetch, [("url", url if "://" in url else f"https://{url}")]
 
 
 _CONFIRM = re.compile(
@@ -723,7 +762,52 @@ def _refuse_change(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
     return contact_steps.refuse_change, []
 
 
+_REMEMBER = re.compile(
+    r"(?:please |can you |could you )?(?:remember|note|keep in mind|make a note|don't forget)(?: for me)?(?: that|:)? (.+)",
+    re.IGNORECASE,
+)
+_HOME = re.compile(r"(?:i live in|my home is(?: in)?|my home town is|home is) (.+)", re.IGNORECASE)
+_HOURS = re.compile(r"(?:my working hours are|i work)(?: from)? (.+)", re.IGNORECASE)
+_KNOWN = frozenset(
+    phrases(
+        "what|do|you|remember|know|about|me|have|noted|my|the|a|an|is|of|forget|please|that|i|where|when|which|who|did|tell"
+    )
+)
+
+
+def _remember(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
+    text = scan.typed(start, end)
+    said = found[1] if (found := _REMEMBER.fullmatch(text)) else text
+    for pattern, kind in ((_HOME, "home_place"), (_HOURS, "working_hours")):
+        if special_one := pattern.fullmatch(said):
+            return other_steps.remember, [("words", special_one[1]), ("kind", kind)]
+    return other_steps.remember, [("words", said)]
+
+
+def _recall(build: Build) -> Reading:
+    def read(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
+        words = sift(scan, start, end, times=False).left(_KNOWN)
+        return build, [("words", words)] if words else []
+
+    return read
+
+
+def _lists(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
+    del scan, start, end
+    return task_steps.show_lists, []
+
+
+def _drop_list(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
+    return task_steps.delete_list, _list_named(scan, start, end)
+
+
 READINGS: dict[str, Reading] = {
+    "memory.remember": _remember,
+    "memory.list": _recall(other_steps.recall),
+    "memory.search": _recall(other_steps.recall),
+    "memory.forget": _recall(other_steps.forget),
+    "tasks.lists": _lists,
+    "tasks.delete_list": _drop_list,
     "contacts.update": _refuse_change,
     "email.send": _letter(mail_steps.send),
     "email.draft": _letter(mail_steps.save_draft),

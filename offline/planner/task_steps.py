@@ -19,12 +19,45 @@ def remind(match: Match, draft: Draft) -> None:
         raise Ask(Doubt("Of what shall I remind you?", match.ending, match.ending), template=" to {}")
     title = title.removeprefix("to ")  # an answer may bring a second one
     _check_title(title, match)
-    if match.when.rule:
-        raise Refuse("I can't repeat a reminder; name one day and time.")
     if match.when.minutes is not None or match.when.all_day:
         raise Refuse("A reminder has one moment and no length; name one day and time.")
-    at = occasion(match.when, match.ending).start.isoformat()
-    draft.note(draft.add("tasks.remind", {"title": title, "at": at}, "reminds at that time"), Gives.TASKS, title)
+    args: dict[str, Json] = {"title": title}
+    if match.when.rule:
+        args |= _repeats(match, draft, "tasks.remind", "at")
+    else:
+        args["at"] = occasion(match.when.next_time(), match.ending).start.isoformat()
+    draft.note(draft.add("tasks.remind", args, "reminds at that time"), Gives.TASKS, title)
+
+
+def _repeats(match: Match, draft: Draft, tool: str, first: str) -> dict[str, Json]:
+    """The first time and the rule of what repeats."""
+    if not draft.argument(tool, "repeats"):
+        raise Refuse("I can't repeat that; name one day and time.")
+    happens = occasion(match.when, match.ending)
+    return {first: happens.start.isoformat(), "repeats": happens.recurrence, "timezone": match.scan.zone.key}
+
+
+def _on_list(match: Match, draft: Draft, tool: str) -> dict[str, Json]:
+    """The list that is named, if it is not the to-do list."""
+    name = match.get("list", str)
+    if name and not draft.argument(tool, "list"):
+        raise Refuse(f'I keep one to-do list, and no list "{name}".')
+    return {"list": name.casefold()} if name else {}
+
+
+def show_lists(match: Match, draft: Draft) -> None:
+    """Plan to name the lists."""
+    del match
+    draft.add("tasks.lists", {}, "names the lists")
+
+
+def delete_list(match: Match, draft: Draft) -> None:
+    """Plan to delete a list that is named."""
+    draft.require("tasks.delete_list")
+    name = match.get("list", str)
+    if not name:
+        raise Refuse("I can't delete your to-do list as a whole.")
+    draft.add("tasks.delete_list", {"list": name.casefold()}, "deletes that list")
 
 
 def add_task(match: Match, draft: Draft) -> None:
@@ -34,8 +67,10 @@ def add_task(match: Match, draft: Draft) -> None:
     if not title:
         raise Ask(Doubt("What is the task?", match.ending, match.ending), template=' called "{}"')
     _check_title(title, match)
-    args: dict[str, Json] = {"title": title}
-    if not match.when.empty:
+    args: dict[str, Json] = {"title": title, **_on_list(match, draft, "tasks.add")}
+    if match.when.rule:
+        args |= _repeats(match, draft, "tasks.add", "due")
+    elif not match.when.empty:
         args["due"] = _due(match, draft)
     draft.note(draft.add("tasks.add", args, "notes the task"), Gives.TASKS, title)
 
@@ -54,15 +89,13 @@ def _check_title(title: str, match: Match) -> None:
 def _due(match: Match, draft: Draft) -> str:
     """A day where only a day is named and the tool takes one, else a moment; the tool's schema says which."""
     when = match.when.sure()
-    if when.rule:
-        raise Refuse("I can't repeat a task; name one day.")
     if when.minutes is not None or when.all_day:
         raise Refuse("A task has a due time and no length; name one day, or one day and time.")
-    exact = when.clock or when.instant or when.part or when.bounds
+    exact = when.clock or when.instant or when.bounds
     takes_dates = "'format': 'date'" in str(draft.argument("tasks.add", "due"))
     if exact or not takes_dates:
         return occasion(when, match.ending).start.isoformat()
-    day = one_day(when)
+    day = one_day(when)  # a part of the day is none of the clock: the task is due on that day
     if day < match.scan.today:
         raise Ask(Doubt(f"{day.isoformat()} is past. When is it due?", *_place(when)))
     return day.isoformat()
@@ -74,8 +107,8 @@ def _place(when: When) -> tuple[int, int]:
 
 def show_tasks(match: Match, draft: Draft) -> None:
     """Plan a list of the open tasks."""
-    del match
-    draft.note(draft.add("tasks.list", {}, "lists the tasks"), Gives.TASKS, "my tasks")
+    args = _on_list(match, draft, "tasks.list")
+    draft.note(draft.add("tasks.list", args, "lists the tasks"), Gives.TASKS, "my tasks")
 
 
 def show_all(match: Match, draft: Draft) -> None:
@@ -126,11 +159,15 @@ def _change(
         raise Refuse("I can't change a task by its title, since the tasks agent cannot search its list.")
     title = match.get("words", str) or ""
     words = set(title.casefold().split())
-    if words & _MANY:
+    if {*title.casefold().split()[:1]} & _MANY or words & {"tasks", "todos", "reminders"}:
         raise Refuse(f"I can change only one {noun} at a time, named by its title.")
     if not title or words <= _VAGUE:
         raise Ask(Doubt(f"Which {noun} do you mean?", match.ending, match.ending), template=f"{lead} {{}}")
-    found = draft.add("tasks.list", {"query": title, **wish}, f"finds the {noun}; it must be exactly one")
+    found = draft.add(
+        "tasks.list",
+        {"query": title, **wish, **_on_list(match, draft, "tasks.list")},
+        f"finds the {noun}; it must be exactly one",
+    )
     step = draft.add(tool, {"task_id": reference(found, "/match/task_id")}, why)
     draft.note(step, Gives.TASKS, title)
 

@@ -30,7 +30,7 @@ class Kind(StrEnum):
 _TOKEN = re.compile(
     r"""
     (?P<quoted>"[^"]*"|'(?:[^']|'(?=\w))*'(?!\w))
-    |(?P<url>https?://[^\s<>"]+)
+    |(?P<url>(?:https?://|www\.)[^\s<>"]+)
     |(?P<address>[A-Za-z0-9.!\#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})
     |(?P<iso>\d{4}-\d{2}-\d{2}(?:[Tt]\d{2}:\d{2}(?::\d{2})?(?:[+-]\d{2}:\d{2})?)?(?![\w-]))
     |(?P<numeric_date>\d{1,2}(?P<separator>[./-])\d{1,2}(?P=separator)\d{2,4}(?!\w))

@@ -113,6 +113,28 @@ class When:
         """The same, on the person's day."""
         return replace(self, days=Days(self.scan.today, self.scan.today, self.place, self.place))
 
+    def likely(self) -> "When":
+        """The same, with an hour that leaves the half of the day open read as one of the day."""
+        if self.clock is None or self.part:
+            return self
+        end = self.clock.end.likely() if self.clock.end else None
+        return replace(self, clock=Clock(self.clock.start.likely(), end))
+
+    def next_time(self) -> "When":
+        """The same, on the day when its hour comes next, where no day is named."""
+        if self.clock is None or self.days or self.instant or self.rule:
+            return self
+        today = self.today()
+        settled = _clock_start(self).settle()
+        past = (
+            not isinstance(settled, Doubt)
+            and datetime.combine(self.scan.today, settled, self.scan.zone) <= self.scan.now
+        )
+        if not past:
+            return today
+        tomorrow = self.scan.today + timedelta(days=1)
+        return replace(self, days=Days(tomorrow, tomorrow, self.place, self.place))
+
     def coming(self, length: int) -> "When":
         """The same, on so many days from the person's day on."""
         last = self.scan.today + timedelta(days=length - 1)
@@ -130,8 +152,11 @@ class When:
 
 
 def _dated(one: Days, other: Days) -> Days | None:
-    """The date, where a weekday and a date with that weekday stand together: `Friday 27 November`."""
+    """The date, where a weekday and a date with that weekday, or a week, stand together: `next week Friday`."""
     name, day = (one, other) if one.weekday else (other, one)
+    if name.weekday and (day.last - day.first).days == 6 and not day.doubt:
+        inside = day.first + timedelta(days=(name.first.weekday() - day.first.weekday()) % 7)
+        return replace(day, first=inside, last=inside)
     single = day.first == day.last and not day.doubt
     if not name.weekday or day.weekday or not single or name.first.weekday() != day.first.weekday():
         return None

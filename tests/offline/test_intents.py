@@ -21,7 +21,7 @@ UNSEEN = {
     "open the most recent message from ines": "email.read",
     "which number does ingrid have": "contacts.find",
     "save hugo@example.org in my contacts": "contacts.add",
-    "chuck descale the kettle on my todo list": "tasks.add",
+    "get descale the kettle onto my todo list, please": "tasks.add",
     "what do i still have on my task list": "tasks.list",
     "tick descale the kettle off my list": "tasks.complete",
     "nudge me at 5 to leave for the train": "tasks.remind",
