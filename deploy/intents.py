@@ -28,7 +28,9 @@ from offline.planner import intents
 
 PHRASES = Path(__file__).with_name("phrases")
 CAPABILITIES = (Calendar, Contacts, Email, Memory, Reasoning, Tasks, Weather, Web)
-SAME = {"weather.current": "weather.forecast", "email.thread": "email.read"}
+SAME = {"calendar.move_event": "calendar.update_event", "calendar.delete_events": "calendar.delete_event"}
+SAME |= {"tasks.delete_many": "tasks.delete", "memory.forget_all": "memory.forget"}
+SAME |= {"weather.current": "weather.forecast", "email.thread": "email.read"}
 """Tools whose requests differ only by a value are one intent."""
 _VALUES, _OFFERS = "values.txt", "offers.txt"
 _SAMPLES = 7

@@ -12,6 +12,7 @@ from offline.planner.weather_steps import span_name
 from offline.planner.when import WORK, When, free_windows, later, local, occasion, one_day, window
 
 SEARCH_DAYS = 90
+ONE_EVENT = "I can change or delete only one event at a time, named by its title or its time."
 _SOON = 3
 _MANY = {"all", "every", "everything", "both", "each", "meetings", "events", "appointments", "entries", "any"}
 _NO_EVENT = {"mail", "mails", "email", "emails", "message", "messages", "inbox", "contact", "contacts", "draft", "task"}
@@ -156,7 +157,7 @@ def _check_single(event: Event) -> None:
     """Refuse other words: only a title, a day and a time can be searched, and nothing may be ignored."""
     words = set(event.title.casefold().split())
     if not event.quoted and words & _MANY:
-        raise Refuse("I can change or delete only one event at a time, named by its title or its time.")
+        raise Refuse(ONE_EVENT)
     when = event.when
     if when.rule:
         raise Refuse(
@@ -258,6 +259,35 @@ def move_open(match: Match, draft: Draft) -> None:
     if event.title:
         raise Ask(Doubt("To which day and time?", match.ending, match.ending), template=" to {}")
     raise Ask(Doubt("Which event do you mean?", match.ending, match.ending), template=' called "{}"')
+
+
+def move_by(match: Match, draft: Draft) -> None:
+    """Plan to move an event by a length."""
+    if "calendar.move_event" not in draft.schemas:
+        ask_target(match, draft)
+    days, minutes = match.get("far", tuple) or (0, 0)
+    event = _checked(match.get("event", Event) or Event(match.when), match)
+    if not days and not minutes:
+        raise Ask(Doubt("Later or earlier?", match.ending, match.ending), template=" {}")
+    found = _search(event, match, draft)
+    far = {name: value for name, value in (("days", days), ("minutes", minutes)) if value}
+    args: dict[str, Json] = {"event_id": reference(found, "/match/event_id"), **far}
+    draft.note(draft.add("calendar.move_event", args, "moves the event that was found"), Gives.EVENT, event.title)
+
+
+def delete_several(match: Match, draft: Draft) -> None:
+    """Plan to delete the events of a time; the person sees each before."""
+    if "calendar.delete_events" not in draft.schemas:
+        raise Refuse(ONE_EVENT)
+    when = match.when.sure()
+    if when.days is None:
+        raise Ask(Doubt("Of which day?", match.ending, match.ending), template=" on {}")
+    start, end, _ = window(when)
+    args: dict[str, Json] = {"start": _iso(start), "end": _iso(end)}
+    if words := match.get("words", str):
+        args["query"] = words
+    found = draft.add("calendar.list_events", args, "finds the events of that time")
+    draft.add("calendar.delete_events", {"event_ids": reference(found, "/event_ids")}, "deletes all that were found")
 
 
 def ask_target(match: Match, draft: Draft) -> None:

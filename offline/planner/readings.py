@@ -18,6 +18,8 @@ from offline.planner import (
     task_steps,
     weather_steps,
 )
+from offline.planner.clocks import read_length
+from offline.planner.dates import count
 from offline.planner.draft import Draft
 from offline.planner.events import Event, read_event
 from offline.planner.letters import read_letter
@@ -226,18 +228,53 @@ def _change(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
 
 
 def _moved(scan: Scan, at: int, end: int) -> tuple[Build, Values]:
-    """The event stands before the first word such as `to` behind which only a time follows."""
+    """The event stands before the first word such as `to` behind which only a time follows, or before a length."""
+    if shifted := _shifted(scan, at, end):
+        return shifted
     for words in (_INTO, _WEAKER):
         for split in range(at, end - 1):
             found = read_when(scan, split + 1) if scan.low(split) in words else None
             if found is None or scan.low(found[1]) not in ("", *_INSTEAD) or found[1] + 1 < end:
                 continue
-            if found[0].minutes and found[0].days is None and found[0].clock is None:
-                return calendar_steps.ask_target, []
             return calendar_steps.move, [("event", _event(scan, at, split)), ("when", found[0])]
-    if any(word in ("earlier", "later", "longer", "shorter") for word in (scan.low(place) for place in range(at, end))):
-        return calendar_steps.ask_target, []
     return calendar_steps.move_open, [("event_rest", _event(scan, at, end))] if at < end else []
+
+
+_LATER = frozenset(phrases("later|back|postpone|delay"))
+_EARLIER = frozenset(phrases("earlier|sooner|forward|ahead"))
+_LONGER = frozenset(phrases("longer|shorter|extend|shorten|lengthen"))
+
+
+def _shifted(scan: Scan, at: int, end: int) -> tuple[Build, Values] | None:
+    """`half an hour later`, `by two days`: how far an event moves."""
+    words = {scan.low(place) for place in range(max(0, at - 2), end)}
+    for place in range(at, end):
+        found = _far(scan, place)
+        if found is None or (found[2] < end and scan.low(found[2]) not in _LATER | _EARLIER | {"please"}):
+            continue
+        event = _event(scan, at, _before_length(scan, at, place))
+        if words & _LONGER or not words & (_LATER | _EARLIER | {"by"}):
+            return calendar_steps.ask_target, [("event", event)]
+        way = -1 if words & _EARLIER else 1 if words & _LATER or "push" in words else 0
+        return calendar_steps.move_by, [("event", event), ("far", (found[0] * way, found[1] * way))]
+    return None
+
+
+def _before_length(scan: Scan, start: int, at: int) -> int:
+    """The place before the words that only lead to a length."""
+    while at > start and scan.low(at - 1) in ("by", "back", "forward", "to", "start", "begin", "for"):
+        at -= 1
+    return at
+
+
+def _far(scan: Scan, at: int) -> tuple[int, int, int] | None:
+    """Days, minutes, and the place behind them."""
+    amount = count(scan, at)
+    days = {"day": 1, "days": 1, "week": 7, "weeks": 7}.get(scan.low(at + 1))
+    if amount and days:
+        return amount * days, 0, at + 2
+    found = read_length(scan, at)
+    return (0, found[0], found[1]) if found else None
 
 
 def _last(scan: Scan, start: int, end: int, *words: str) -> int | None:
@@ -247,6 +284,25 @@ def _last(scan: Scan, start: int, end: int, *words: str) -> int | None:
 def _event(scan: Scan, start: int, end: int) -> Event:
     at = skip_words(scan, start, end, _ARTICLES)
     return (read_event(scan, at, end) if at < end else None) or Event(When(scan, place=scan.begin(start)))
+
+
+_SEVERAL = phrases(
+    "all my meetings|all meetings|all my events|all events|all my appointments|all appointments|everything|all of my meetings|"
+    "all the meetings|all the events|my calendar|the calendar|my agenda|my schedule|my day|the day|my afternoon|my morning|"
+    "all of it|all my calls|all calls|my meetings|my appointments|my events"
+)
+
+
+def _several(scan: Scan, at: int, end: int) -> tuple[Build, Values] | None:
+    """`all my meetings on Friday`, `my calendar tomorrow`: the events of a time."""
+    after = scan.phrase(scan.skip(at, "off", "out"), *_SEVERAL)
+    if after is None or (
+        after < end and not read_when(scan, after) and scan.low(after) not in ("for", "on", "with", "of")
+    ):
+        return None
+    sifted = sift(scan, after, end)
+    words = sifted.left(frozenset(phrases("for|on|with|of|in|from|my|the|about|off|calendar|schedule|agenda")))
+    return calendar_steps.delete_several, [("when", sifted.when), *([("words", words)] if words else [])]
 
 
 _ALL = phrases(
@@ -260,9 +316,11 @@ _DELETE = phrases(
 def _delete(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
     at = behind(scan, start, end, _DELETE)
     inside = scan.until(end)
+    if at > start and (several := _several(inside, at, end)):
+        return several
     whole = inside.phrase(skip_words(inside, at, end, _ARTICLES | {"all", "of", "off"}), *_ALL)
     if at == start or whole == end or (whole and read_when(inside, whole)):
-        raise Refuse("I can change or delete only one event at a time, named by its title or its time.")
+        raise Refuse(calendar_steps.ONE_EVENT)
     _list_named(inside, start, end)
     stop = next((place for place in range(at, end) if inside.phrase(place, "off my", "off the", "out of my")), end)
     event = _event(scan, at, stop)
@@ -548,12 +606,13 @@ def _named_task(build: Build) -> Reading:
         whole = skip_words(inside, verb, end, _ARTICLES | {"off"})
         many = inside.low(whole) in ("all", "every", "everything")
         nouns = ("tasks", "todos", "to-dos", "to do list", "to-do list", "todo list", "task list", "reminders", "list")
-        if many or inside.phrase(at, *nouns) == last:
-            return task_steps.refuse_many, []
+        if many or inside.phrase(at, *nouns) == last or (named and at >= last and verb > start):
+            return (task_steps.delete_many if build is task_steps.delete else task_steps.refuse_many), named
         at = skip_words(inside, inside.skip(at, *_NOUNS), last, frozenset((":", ",")))
         at = inside.skip(at, "to", "of", "about", "for", "called", "named", "that")
         title = "" if at >= last else inside.tokens[at].value if last == at + 1 else inside.typed(at, last)
-        title = "" if named and "list" in title.casefold().split() else title
+        if named and "list" in title.casefold().split():
+            return (task_steps.delete_many if build is task_steps.delete else build), named
         return build, [*named, *([("words", title)] if title else [])]
 
     return read
@@ -762,36 +821,6 @@ def _refuse_change(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
     return contact_steps.refuse_change, []
 
 
-_REMEMBER = re.compile(
-    r"(?:please |can you |could you )?(?:remember|note|keep in mind|make a note|don't forget)(?: for me)?(?: that|:)? (.+)",
-    re.IGNORECASE,
-)
-_HOME = re.compile(r"(?:i live in|my home is(?: in)?|my home town is|home is) (.+)", re.IGNORECASE)
-_HOURS = re.compile(r"(?:my working hours are|i work)(?: from)? (.+)", re.IGNORECASE)
-_KNOWN = frozenset(
-    phrases(
-        "what|do|you|remember|know|about|me|have|noted|my|the|a|an|is|of|forget|please|that|i|where|when|which|who|did|tell"
-    )
-)
-
-
-def _remember(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
-    text = scan.typed(start, end)
-    said = found[1] if (found := _REMEMBER.fullmatch(text)) else text
-    for pattern, kind in ((_HOME, "home_place"), (_HOURS, "working_hours")):
-        if special_one := pattern.fullmatch(said):
-            return other_steps.remember, [("words", special_one[1]), ("kind", kind)]
-    return other_steps.remember, [("words", said)]
-
-
-def _recall(build: Build) -> Reading:
-    def read(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
-        words = sift(scan, start, end, times=False).left(_KNOWN)
-        return build, [("words", words)] if words else []
-
-    return read
-
-
 def _lists(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
     del scan, start, end
     return task_steps.show_lists, []
@@ -802,10 +831,6 @@ def _drop_list(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
 
 
 READINGS: dict[str, Reading] = {
-    "memory.remember": _remember,
-    "memory.list": _recall(other_steps.recall),
-    "memory.search": _recall(other_steps.recall),
-    "memory.forget": _recall(other_steps.forget),
     "tasks.lists": _lists,
     "tasks.delete_list": _drop_list,
     "contacts.update": _refuse_change,

@@ -51,6 +51,14 @@ def show_lists(match: Match, draft: Draft) -> None:
     draft.add("tasks.lists", {}, "names the lists")
 
 
+def delete_many(match: Match, draft: Draft) -> None:
+    """Plan to delete all tasks of a list; the person sees each before."""
+    draft.require("tasks.delete_many")
+    named = _on_list(match, draft, "tasks.list") or {"list": "to-do"}
+    found = draft.add("tasks.list", named, "finds the tasks of that list")
+    draft.add("tasks.delete_many", {"task_ids": reference(found, "/task_ids")}, "deletes all that were found")
+
+
 def delete_list(match: Match, draft: Draft) -> None:
     """Plan to delete a list that is named."""
     draft.require("tasks.delete_list")
