@@ -27,13 +27,19 @@ LEDGER = (
 )
 POLICY = ("tests/workflows/test_policy.py",)
 ORIGINS = (
+    "tests/workflows/test_provenance.py",
     "tests/scenarios/test_strangers_words.py",
     "tests/api/rights/test_origins.py",
     "tests/api/rights/test_choices.py",
     "tests/scenarios/test_consent.py",
     "tests/scenarios/test_agents.py",
 )
-DECISIONS = ("tests/scenarios/test_consent.py", "tests/scenarios/test_people.py", "tests/scenarios/test_inbox.py")
+DECISIONS = (
+    "tests/scenarios/test_plain_updates.py",
+    "tests/scenarios/test_consent.py",
+    "tests/scenarios/test_people.py",
+    "tests/scenarios/test_inbox.py",
+)
 GRANTS = ("tests/workflows/test_person.py", "tests/workflows/test_standing.py", "tests/api/rights/test_grants.py")
 SIGNING_IN = ("tests/api/auth/test_tokens.py", "tests/api/rights/test_schedule_updates.py")
 MEMORY = ("tests/activities/memory/test_tools.py", "tests/activities/memory/test_in_a_plan.py")
@@ -150,10 +156,6 @@ MUTATIONS = (
         (
             "            list(islice(check_args(decide.args, view.args_schema), _PROBLEMS))\n            or ",
             "            ",
-        ),
-        (
-            "if view.expires_at and now >= view.expires_at and not view.overdue and view.at_expiry",
-            "if False and view.at_expiry",
         ),
     ),
     *_group(
