@@ -45,6 +45,8 @@ def compose(to: Any) -> dict[str, Any]:
         ("contacts.find", {}, "email.send", {"to": "/match/email"}, "contact"),
         ("contacts.find", {}, "contacts.remove", {"contact_id": "/contacts/0/contact_id"}, "contact"),
         ("tasks.list", {}, "tasks.complete", {"task_id": "/match/task_id"}, "task"),
+        ("tasks.list", {}, "tasks.delete_many", {"task_ids": "/task_ids"}, "task"),
+        ("calendar.list_events", times(90), "calendar.delete_events", {"event_ids": "/event_ids"}, "event"),
         ("email.search", {}, "email.read", {"message_id": "/messages/0/message_id"}, "mail"),
     ],
 )
@@ -202,3 +204,16 @@ def test_everything_else_is_no_empty_look_up(result: Any, path: str) -> None:
 def test_what_a_tool_with_an_effect_did_not_give_was_not_looked_for() -> None:
     changed = looked("email.send", to=["a@example.com"], subject="x", body="y")
     assert missing(changed, {"to": []}, "/to/0") is None
+
+
+async def test_a_mail_to_somebody_without_an_address_fails_in_words(stack: Stack, fresh: Fresh) -> None:
+    message, name = fresh("Mail the plumber"), fresh("Plumber")
+    add = {"id": "s1", "tool": "contacts.add", "args": {"name": name, "phone": "+34 600 123"}}
+    find = {"id": "s2", "tool": "contacts.find", "args": {"name": name}, "depends_on": ["s1"]}
+    mail = compose({"$from": "s2", "path": "/match/email"})
+    plan = [add, find, {"id": "s3", "tool": "email.send", "args": mail}]
+    stack.model.script(message, plan_answer(plan), plan_answer(reply="There is no address."))
+    done = await stack.ended((await stack.start(message))["id"])
+    failed = steps(done)["s3"]
+    assert (failed["status"], done["approvals"]) == ("failed", [])
+    assert failed["error"]["message"] == "step s2 (Find a contact) gave no email"

@@ -41,7 +41,7 @@ from workflows.steps import records
 from workflows.steps.activity import Waiting, may_have_acted, run_activity
 from workflows.steps.delegation import Delegation, DelegationContext
 from workflows.steps.filling_in import filled_in, filling_call
-from workflows.steps.nothing_found import nothing_found
+from workflows.steps.nothing_found import empty_references, nothing_for_list, nothing_found
 from workflows.steps.progress import error_is_ours, progress
 from workflows.steps.unknown_outcome import is_outcome_unknown, query_effect, run_until_known
 
@@ -57,6 +57,7 @@ _SETBACKS = frozenset({StepStatus.FAILED, StepStatus.REJECTED})
 _HOPELESS = frozenset({"NoWorker", "ChosenToFail", "BudgetStopped"})
 """Errors that another plan would meet again."""
 NOTHING_FOUND = "NothingFound"
+NO_ITEMS = "an empty list is nothing found"
 """Error type of a step that needs what a look-up did not find. It is no failure; another plan may look elsewhere."""
 _ROUNDS_TO_ARRIVE = 8
 """Rounds of the event loop within which a result reaches its step. A result in the same workflow task as the
@@ -280,7 +281,12 @@ class Execution:
     async def _call(self, step: BoundStep, args: dict[str, JsonValue]) -> None:
         """Make one tool call, from its resolved arguments to its result."""
         if problems := list(_problems(step, args)):
-            self._fail(step, StepError(type="InvalidArguments", message="; ".join(problems)))
+            missing = nothing_for_list(step, args, self._plan(), workflow.now())
+            if missing and workflow.patched(NO_ITEMS):
+                self._end(step, StepStatus.SKIPPED, StepError(type=NOTHING_FOUND, message=missing))
+            else:
+                empty = list(empty_references(step, self._plan(), self.results()))
+                self._fail(step, StepError(type="InvalidArguments", message="; ".join(empty or problems)))
             return
         self._set(step.id, args=args)
         if wanted := [name for name in step.annotations.fills_in if args.get(name)]:

@@ -5,7 +5,8 @@ Code makes the sentence from the look-up's planned arguments alone, so it contai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
@@ -33,6 +34,36 @@ def nothing_found(
         if source in steps and steps[source].annotations.read_only and _leads_nowhere(found, path):
             return _sentence(steps[source], now)
     return None
+
+
+def nothing_for_list(
+    step: BoundStep, args: Mapping[str, JsonValue], steps: Mapping[str, BoundStep], now: datetime
+) -> str | None:
+    """Return the same, if a look-up gave an empty list to a tool that needs at least one item; else None.
+
+    Args:
+        step: The step with its references.
+        args: Its resolved arguments.
+        steps: All steps of the run by id.
+        now: For times near the present.
+    """
+    fields = (step.args_schema or {}).get("properties", {})
+    for name, value in step.args.items():
+        source = steps.get(str(value["$from"])) if isinstance(value, dict) and "$from" in value else None
+        if args.get(name) == [] and source and source.annotations.read_only and fields.get(name, {}).get("minItems"):
+            return _sentence(source, now)
+    return None
+
+
+def empty_references(
+    step: BoundStep, steps: Mapping[str, BoundStep], results: Mapping[str, JsonValue]
+) -> Iterator[str]:
+    """Yield in words which fields are empty that a step refers to, such as the address of somebody who has none."""
+    for source, path in references(step.args):
+        with suppress(LookupError):
+            if source in steps and path and pointer(results.get(source), path) is None:
+                field = pointer_parts(path)[-1].replace("_", " ")
+                yield f"step {source} ({steps[source].title}) gave no {field}"
 
 
 def _leads_nowhere(found: JsonValue, path: str) -> bool:
