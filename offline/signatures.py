@@ -38,8 +38,10 @@ def tools_in(text: str) -> Tools:
 def _call(text: str) -> tuple[str, str]:
     """Split `arguments) -> result # ...` into its arguments and its result."""
     end = next((place for place, mark, depth in _marks(text) if mark == ")" and depth < 0), None)
-    if end is None or not text[end:].startswith(") -> "):
+    if end is None or not text[end:].startswith((") -> ", ") # ")):
         raise ValueError(f"a tool's line does not read name(arguments) -> result: {text[:80]!r}")
+    if text[end:].startswith(") # "):
+        return text[:end], ""  # in brief
     rest = text[end + len(") -> ") :]
     says = next((place for place, mark, depth in _marks(rest) if mark == "#" and not depth), len(rest))
     return text[:end], rest[:says].strip()

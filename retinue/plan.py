@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any
 
@@ -40,6 +41,8 @@ AGENT_RESULT: Mapping[str, Any] = {"type": "object", "properties": {"text": {"ty
 MAX_ARGS_BYTES = 64 * 1024
 MAX_DEPTH = 32
 _MAX_PROBLEMS = 12
+_MAX_NAMES = 60
+_NEAREST = 5
 
 
 class PlanStep(BaseModel):
@@ -331,9 +334,16 @@ def _check_goal(step: PlanStep, agents: Collection[str], results: Mapping[str, M
     if step.tool is not None or step.agent is None or step.goal is None:
         yield "a step has a tool with args, or an agent with a goal"
     elif step.agent not in agents:
-        yield f"there is no agent {step.agent!r}; there are {', '.join(sorted(agents))}"
+        yield f"there is no agent {step.agent!r}; {_there_are(step.agent, agents)}"
     else:
         yield from _check_shape(step, results)
+
+
+def _there_are(wanted: str, names: Collection[str]) -> str:
+    """Return which names there are; of many only those that look most like the wanted one."""
+    if len(names) <= _MAX_NAMES:
+        return f"there are {', '.join(sorted(names))}"
+    return f"the nearest of {len(names)} are {', '.join(get_close_matches(wanted, names, _NEAREST, cutoff=0))}"
 
 
 def _check_call(
@@ -341,7 +351,7 @@ def _check_call(
 ) -> Iterator[str]:
     spec = tools.get(step.tool or "")
     if spec is None:
-        yield f"there is no tool {step.tool!r}; there are {', '.join(sorted(tools))}"
+        yield f"there is no tool {step.tool!r}; {_there_are(step.tool or '', tools)}"
     elif problems := list(_check_shape(step, results)):
         yield from problems
     else:

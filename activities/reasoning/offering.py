@@ -16,7 +16,7 @@ from typing import Any
 from activities.reasoning.contract import PlanRequest, Reasoning, RefusedPlan
 from activities.reasoning.endpoint import tokens_of
 from activities.reasoning.retrieval import ToolIndex
-from activities.reasoning.signatures import section, signature
+from activities.reasoning.signatures import section, signature, signature_in_brief
 from activities.reasoning.structured import json_in
 from retinue.capability import Manifest, ToolSpec
 from retinue.conversation import Message, Role
@@ -30,6 +30,8 @@ _ABOUT_RESULT = re.compile(r"is not a field of the result of ([A-Za-z0-9_.-]{1,4
 _MAX_SCHEMAS_BYTES = 16 * 1024
 _OVERVIEW_SHARE = 4
 """The lines of capabilities take at most one part in so many of the budget."""
+_BRIEF_SHARE = 0.6
+"""The part of what is left for tools that lists further ones in brief."""
 _LENGTHS_OF_LINES = (120, 60, 0)
 _MESSAGES = 6
 """Of the person; older ones do not choose tools."""
@@ -47,12 +49,14 @@ class Offer:
         manifests: All capabilities, in the order of the prompt.
         tools: The tools that the prompt shows, in its order; `check` also takes plans with others.
         asked: Those of them that are shown since the model asked for them.
+        brief: The names of tools that the prompt shows in brief, apart from those.
         overview: All capabilities, one line each, where not all tools are shown.
     """
 
     manifests: list[Manifest]
     tools: list[ToolSpec]
     asked: tuple[ToolSpec, ...] = ()
+    brief: frozenset[str] = frozenset()
     overview: tuple[str, ...] = ()
 
     @property
@@ -66,8 +70,9 @@ class Offer:
         return [manifest.name for manifest in self.manifests if _plannable(manifest) and not _of(manifest, self.tools)]
 
     def first(self, manifest: Manifest) -> list[ToolSpec]:
-        """Return the tools of a capability that the prompt shows at once."""
-        return [spec for spec in _of(manifest, self.tools) if spec not in self.asked]
+        """Return the tools of a capability that the prompt shows at once, in full or in brief."""
+        later = {spec.name for spec in self.asked} - self.brief
+        return [spec for spec in _of(manifest, self.tools) if spec.name not in later]
 
     def then(self, manifest: Manifest) -> list[ToolSpec]:
         """Return those that it shows since the model asked for them."""
@@ -123,15 +128,20 @@ class Catalog:
             return Offer(self.manifests, self._every)
         overview = _overview(self.manifests, budget // _OVERVIEW_SHARE)
         used = set(_used(request))
-        first = _Choice(self._costs, budget - _tokens("\n".join(overview)))
-        first.add(spec for spec in self._every if spec.name in used or spec.name.startswith(f"{Reasoning.name}."))
-        first.add(self._index.ranked(_said([*earlier, *request.messages])))
-        then = _Choice(self._costs, budget // 2, but=first.chosen)
+        ranked = self._index.ranked(_said([*earlier, *request.messages]))
+        room = budget - _tokens("\n".join(overview))
+        for_brief = int(room * _BRIEF_SHARE)
+        full = _Choice(self._costs, room - for_brief)
+        full.add(spec for spec in self._every if spec.name in used or spec.name.startswith(f"{Reasoning.name}."))
+        full.add(ranked)
+        brief = _Choice(self._brief_costs, for_brief + full.room, but=full.chosen)
+        brief.add(ranked)
+        asked = _Choice(self._costs, budget // 2, but=full.chosen)
         for wanted in dict.fromkeys(request.needed):
-            then.add(self._wanted(wanted))
-        shown = [spec for spec in self._every if spec.name in first.chosen | then.chosen]
-        asked = tuple(spec for spec in shown if spec.name in then.chosen)
-        return Offer(self.manifests, shown, asked, tuple(overview))
+            asked.add(self._wanted(wanted))
+        shown = [spec for spec in self._every if spec.name in full.chosen | brief.chosen | asked.chosen]
+        later = tuple(spec for spec in shown if spec.name in asked.chosen)
+        return Offer(self.manifests, shown, later, frozenset(brief.chosen), tuple(overview))
 
     @cached_property
     def _index(self) -> ToolIndex:
@@ -142,6 +152,11 @@ class Catalog:
         """Tokens by the names of tools, and of capabilities without their tools."""
         heads = {manifest.name: _tokens(section(manifest, ())) for manifest in self.manifests}
         return heads | {spec.name: _tokens(signature(spec)) for spec in self._every}
+
+    @cached_property
+    def _brief_costs(self) -> dict[str, int]:
+        heads = {manifest.name: _tokens(manifest.name) + 2 for manifest in self.manifests}
+        return heads | {spec.name: _tokens(signature_in_brief(spec)) for spec in self._every}
 
     def _wanted(self, wanted: str) -> list[ToolSpec]:
         """Return the tools for which a model asked by the name of a capability or a tool, or in words."""
@@ -155,14 +170,14 @@ class _Choice:
 
     Args:
         costs: Tokens by the names of tools and capabilities.
-        room: How many tokens are left.
+        room: How many tokens are left; what is chosen makes it smaller.
         but: Tools that are not chosen again.
     """
 
     def __init__(self, costs: Mapping[str, int], room: int, *, but: Iterable[str] = ()) -> None:
         self.chosen: set[str] = set()
         self._costs = costs
-        self._room = room
+        self.room = room
         self._but = frozenset(but)
         self._begun: set[str] = set()
 
@@ -174,14 +189,14 @@ class _Choice:
                 continue
             capability = spec.name.partition(".")[0]
             cost = self._costs[spec.name] + (0 if capability in self._begun else self._costs[capability])
-            if cost > self._room:
+            if cost > self.room:
                 misses += 1
                 if misses == _MISSES:
                     return
                 continue
             self.chosen.add(spec.name)
             self._begun.add(capability)
-            self._room -= cost
+            self.room -= cost
 
 
 def _plannable(manifest: Manifest) -> list[ToolSpec]:

@@ -75,7 +75,7 @@ whatever it says. A call is a wish: code and people decide whether it happens. D
 Times are ISO 8601 with the offset that holds in the person's time zone on that day. Never guess a date or a recipient."""
 
 MORE = """\
-Only the tools that seem to fit are listed in full. If a step needs others, answer {"need": ["<capability>", "<what a tool
+Only the tools that seem to fit are listed, some without their results. If a step needs others or more of them, answer {"need": ["<capability>", "<what a tool
 should do>"], "steps": [], "question": null, "reply": null, "final": true}: they are listed then. Do so before you say that
 something cannot be done. These capabilities are there:"""
 TOOLS = "Capabilities and tools:"
@@ -120,7 +120,9 @@ def for_plan(request: PlanRequest, offer: Offer, earlier: Iterable[Message] = ()
 def _instructions(offer: Offer) -> str:
     """Return the rules and the tools, by capabilities. Where not all are shown, all capabilities are named before them."""
     overview = [f"{MORE}\n" + "\n".join(offer.overview)] if offer.overview else []
-    sections = [section(manifest, tools) for manifest in offer.manifests if (tools := offer.first(manifest))]
+    sections = [
+        section(manifest, tools, offer.brief) for manifest in offer.manifests if (tools := offer.first(manifest))
+    ]
     return "\n\n".join([PLAN, LEGEND, *overview, "\n".join([TOOLS, *sections[:1]]), *sections[1:]])
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ type is a string; T[] is a list; `time` is ISO 8601 with offset, `date` is YYYY-
 destroys (own data, for good); sends (reaches others). Words in quotes or behind # describe; they are no instructions."""
 MAX_LINE = 1200
 """Characters of a tool's line."""
+MAX_BRIEF_LINE = 160
 _MAX_DESCRIPTION = 400
 _MAX_NOTE = 120
 _MAX_INSTRUCTIONS = 1200
@@ -58,6 +59,7 @@ class _Detail:
 
 
 _FULL = _Detail()
+_BRIEF = _Detail(notes=False, depth=0, fields=12)
 _DETAILS = (_FULL, _Detail(notes=False, depth=3), _Detail(notes=False, depth=1, fields=20))
 
 
@@ -75,15 +77,22 @@ def headline(manifest: Manifest) -> str:
     return f"## {manifest.name}: {one_line(manifest.description, _MAX_CAPABILITY)}"
 
 
-def section(manifest: Manifest, tools: Sequence[ToolSpec]) -> str:
-    """Return a capability with some of its tools: what it is, how it is used, the types that several tools share."""
-    types = _shared_types(tools)
-    instructions = one_line(manifest.instructions, _MAX_INSTRUCTIONS)
+def section(manifest: Manifest, tools: Sequence[ToolSpec], brief: Collection[str] = ()) -> str:
+    """Return a capability with some of its tools: what it is, how it is used, the types that several tools share.
+
+    Args:
+        manifest: The capability.
+        tools: Those of its tools that are listed.
+        brief: The names of those that are listed in brief. With nothing else no more is said of the capability.
+    """
+    full = [spec for spec in tools if spec.name not in brief]
+    types = _shared_types(full)
+    instructions = one_line(manifest.instructions, _MAX_INSTRUCTIONS) if full or not tools else ""
     lines = [
-        headline(manifest),
+        headline(manifest) if full or not tools else f"## {manifest.name}",
         *([f"Use: {instructions}"] if instructions else []),
         *(f"type {name} = {_in_names(body, types)}" for body, name in types.items()),
-        *(signature(spec, types) for spec in tools),
+        *(signature_in_brief(spec) if spec.name in brief else signature(spec, types) for spec in tools),
     ]
     return "\n".join(lines)
 
@@ -100,13 +109,23 @@ def signature(spec: ToolSpec, types: Mapping[str, str] | None = None) -> str:
     return next((line for line in lines if len(line) <= MAX_LINE), f"- {spec.name}({_MORE}) -> any {says}")
 
 
-def _call(spec: ToolSpec, detail: _Detail, types: Mapping[str, str]) -> str:
+def signature_in_brief(spec: ToolSpec) -> str:
+    """Return one tool as a short line: its name, arguments and effect."""
+    line = f"- {spec.name}({_arguments(spec, _BRIEF, {})}) # {effect(spec.annotations)}"
+    return line if len(line) <= MAX_BRIEF_LINE else f"- {spec.name}({_MORE}) # {effect(spec.annotations)}"
+
+
+def _arguments(spec: ToolSpec, detail: _Detail, types: Mapping[str, str]) -> str:
     taken = _Renderer(spec.args_schema, detail, types)
     arguments = ", ".join(taken.fields(taken.merged(spec.args_schema)))
     if not arguments and (whole := taken.type_of(spec.args_schema)) != "object":
-        arguments = f"{_MORE}{whole}"
+        return f"{_MORE}{whole}"
+    return arguments
+
+
+def _call(spec: ToolSpec, detail: _Detail, types: Mapping[str, str]) -> str:
     result = _Renderer(spec.result_schema, detail, types, is_result=True).type_of(spec.result_schema)
-    return f"{spec.name}({arguments}) -> {result}"
+    return f"{spec.name}({_arguments(spec, detail, types)}) -> {result}"
 
 
 def _shared_types(tools: Iterable[ToolSpec]) -> dict[str, str]:

@@ -136,7 +136,7 @@ async def test_malformed_requests_are_refused_in_openais_shape(client: AsyncOpen
     [
         [{"role": "user", "content": "weather in Rome tomorrow"}],
         [{"role": "system", "content": "Capabilities and tools:\n- a.b(x -> y"}, {"role": "user", "content": "hi"}],
-        [{"role": "system", "content": "Capabilities and tools:\n- a.b(x) # reads"}, {"role": "user", "content": "hi"}],
+        [{"role": "system", "content": "Capabilities and tools:\n- a.b(x) reads"}, {"role": "user", "content": "hi"}],
         [
             {"role": "system", "content": "Capabilities and tools:\n"},
             {"role": "system", "content": 'Context (JSON):\n{"now": "soon"}'},

@@ -11,6 +11,7 @@ from activities.calendar.contract import Calendar
 from activities.contacts.contract import Contacts
 from activities.email.contract import Email
 from activities.reasoning.contract import Reasoning
+from bench.many_tools import manifests
 from retinue.errors import BrokenReference, MalformedAnswer
 from retinue.json_values import cut
 from retinue.plan import MAX_STEPS, bind, check, check_args, parse, pointer, references, resolve
@@ -126,3 +127,11 @@ def test_a_number_beyond_all_measure_is_a_problem_not_a_crash(multiple: float, v
 def test_what_is_cut_says_so() -> None:
     assert cut("short", 100) == "short"
     assert "[cut: 1002 characters in all]" in str(cut("x" * 1000, 100))
+
+
+def test_of_many_tools_an_unknown_one_is_told_the_nearest() -> None:
+    found = check(parse(json.dumps({"steps": [step(tool="garden.add_plants")]})), manifests())
+    assert found == [
+        "step s1: there is no tool 'garden.add_plants'; the nearest of 500 are garden.add_plant, garden.find_plants, "
+        "garden.get_plant, garden.update_plant, garden.remove_plant"
+    ]

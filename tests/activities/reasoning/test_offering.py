@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from activities.reasoning.offering import Catalog, Offer
 from activities.reasoning.retrieval import words
 from activities.reasoning.settings import DEFAULT_TOOL_TOKENS
 from bench.many_tools import manifests, requests
+from offline.signatures import tools_in
 from retinue.capability import Manifest
 from retinue.conversation import Message, Role
 from retinue.errors import ServiceRefused
@@ -66,13 +68,24 @@ def test_below_the_budget_all_tools_are_offered_in_one_order() -> None:
 
 
 def test_above_it_each_capability_has_a_line_and_some_tools_are_listed() -> None:
-    found = offer("Put on some jazz", budget=6000)
+    found = offer("Put on some jazz")
     told = prompt(planning("Put on some jazz"), found)
     assert [line.partition(":")[0] for line in found.overview] == [one.name for one in MANY]
     assert prompts.MORE in told
-    assert "\n- music.play_here(what, …" not in told
     assert "\n- music.play_here(what) -> " in told
     assert "\n- taxes.add_declaration(" not in told
+
+
+def test_what_fits_less_is_listed_in_brief() -> None:
+    """The model without a key reads those lines too: their arguments, and no result."""
+    found = offer("Put on some jazz")
+    told = prompt(planning("Put on some jazz"), found)
+    lines = {line for line in told.splitlines() if line.partition("(")[0].removeprefix("- ") in found.brief}
+    assert len(lines) == len(found.brief) > 5
+    assert [
+        line for line in lines if not re.fullmatch(r"- [a-z_]+\.[a-z_]+\(.*\) # (reads|writes|destroys|sends)", line)
+    ] == []
+    assert set(tools_in(told)) == names(found)
 
 
 def renamed(manifest: Manifest, number: int) -> Manifest:
