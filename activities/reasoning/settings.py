@@ -15,7 +15,7 @@ OFFLINE = "offline"
 _SUFFIX = "_MODEL"
 _WRITTEN_SHARE = 4
 """One part in so many of a chosen model's context is kept for its answer."""
-DEFAULT_TOOL_TOKENS = 6000
+DEFAULT_TOOL_TOKENS = 7000
 
 
 class Structured(StrEnum):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import activities
 from activities.reasoning import prompts
 from activities.reasoning.contract import PlanRequest, Progress, RefusedPlan
 from activities.reasoning.endpoint import tokens_of
@@ -58,6 +59,11 @@ def test_the_prompt_keeps_to_its_budget(budget: int) -> None:
     request = planning("Put on some jazz", needed=["banking", "invoices", "flights", "hotels"])
     told = tokens_of([{"content": prompt(request, CATALOG.offer(request, budget=budget))}])
     assert told - bare <= budget * 1.5 + 150  # half as many again for what was asked for; the words about it
+
+
+def test_the_built_in_tools_are_all_listed_by_default() -> None:
+    known = [activities.load(name).CONTRACT.manifest() for name in activities.folders()]
+    assert Catalog(known).tokens <= DEFAULT_TOOL_TOKENS
 
 
 def test_below_the_budget_all_tools_are_offered_in_one_order() -> None:
