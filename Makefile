@@ -9,7 +9,7 @@ AT_DAY = $(if $(DAY),RETINUE_CLOCK_OFFSET=$$($(BIN)/python -P -m tests.days $(DA
 PYTEST = $(BIN)/python -P -m pytest -n $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) --dist loadgroup
 .DEFAULT_GOAL := help
 
-.PHONY: help venv up demo test test-unit test-long test-all test-again test-one mutations watch check format bench lock clean
+.PHONY: help venv up demo test test-unit test-long test-all test-again test-model test-one mutations watch check format bench lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-unit: venv ## Run what needs no server and no process of its own
 
 test-long: venv ## Run what takes long: many faults, hundreds of messages; DAY and TESTS as above
 	$(AT_DAY) $(PYTEST) -m long $(TESTS)
+
+test-model: venv ## Run what needs a small real language model (370 MB, kept in the cache of this machine); a part of the long ones
+	$(AT_DAY) $(BIN)/python -P -m pytest -m model $(or $(TESTS),tests/activities/reasoning)
 
 test-all: venv ## Run both at once, as CI does: what waits long waits beside the rest
 	$(AT_DAY) $(PYTEST) $(TESTS)

@@ -39,8 +39,9 @@ REF: Schema = {"$ref": f"{_PLACES}ref"}
 ANY: Schema = {"$ref": f"{_PLACES}any"}
 FREE: Schema = {"$ref": f"{_PLACES}free"}
 """An object with any names."""
-STEP_ID = "^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
-_OTHER_STEP = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$"
+STEP_ID = "^[A-Za-z0-9][A-Za-z0-9_-]{0,15}$"
+"""Shorter than a plan's check takes: a small model writes until a grammar stops it."""
+_OTHER_STEP = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,19}$"
 _POINTER = "^(/[A-Za-z0-9_~./ $@:-]{0,200})?$"
 
 

@@ -31,7 +31,10 @@ from retinue.capability import PLANS_KEYWORD, ToolSpec
 MOST_TOOLS = 60
 LARGEST = 48_000
 """Characters of the whole format. With more tools, or a larger one, a step names any tool and any of their arguments."""
-MOST_STEPS = 40
+MOST_STEPS = 20
+_MOST_BEFORE = 8
+"""Steps that one waits for beside those that it refers to, which the check of a plan adds. A small model fills a list until
+it is full, so these bounds are what ends its plan."""
 _LONGEST_GOAL = 1900
 _LONGEST_QUESTION = 1000
 _LONGEST_REPLY = 1900
@@ -161,7 +164,7 @@ def _goal(agents: Sequence[str]) -> Schema:
 
 def _step(fields: dict[str, Schema], *, optional: str = "") -> Schema:
     """Return a step: its tool stands before its arguments, since engines write properties in this order."""
-    rest = {"depends_on": {"type": "array", "items": other_step(), "maxItems": MOST_STEPS}, "why": text(_LONGEST_WHY)}
+    rest = {"depends_on": {"type": "array", "items": other_step(), "maxItems": _MOST_BEFORE}, "why": text(_LONGEST_WHY)}
     properties = {"id": {"type": "string", "pattern": STEP_ID}, **fields, **rest}
     return closed(properties, [name for name in properties if name != optional])
 
