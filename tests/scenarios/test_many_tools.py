@@ -45,8 +45,8 @@ async def test_a_planner_that_needs_other_tools_sees_them_and_plans(stack: Stack
     first, second = [request["messages"] for request in stack.model.requests_for(message)][:2]
     assert (done["status"], done["usage"]["requests"]) == ("completed", 3)
     assert MORE in first[0]["content"]
-    assert f"- {crowded}.do_79(" not in first[0]["content"]
-    assert f"- {crowded}.do_79(" in second[-1]["content"]
+    assert f"- {crowded}.do_79() -> " not in first[0]["content"]
+    assert f"- {crowded}.do_79() -> " in second[-1]["content"]
     assert second[0] == first[0]
 
 
