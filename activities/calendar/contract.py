@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from datetime import datetime
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio import activity
@@ -14,7 +14,7 @@ T = TypeVar("T")
 PATIENCE = ToolOptions(start_to_close=90)
 """A calendar on a server needs several requests for one answer, and the first look at a large one takes its time."""
 MOST_AT_ONCE = 50
-_YEARS = 10 * 366
+_MOST_DAYS = 3660
 RECURRENCE = "RFC 5545 rule without DTSTART, as in 'FREQ=WEEKLY;BYDAY=MO;COUNT=10'"
 
 
@@ -44,7 +44,7 @@ class CreatedEvent(Event):
     description: OwnText | None = None
     attendees: list[OwnText] = Field(default_factory=list)
     recurrence: OwnText | None = None
-    overlaps: list[str] = Field(default_factory=list, description=_OVERLAPS)
+    overlaps: list[str] = Field(default_factory=list, description=_OVERLAPS, json_schema_extra=NOT_FOR_PLANS)
 
 
 class CreateEvent(BaseModel):
@@ -109,17 +109,17 @@ class ListEventsResult(BaseModel):
 
 Clock = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
 """A time of day as HH:MM; 24:00 is the end of the day."""
-Weekday = Literal["MO", "TU", "WE", "TH", "FR", "SA", "SU"]
+Weekday = Annotated[str, Field(pattern="^(MO|TU|WE|TH|FR|SA|SU)$")]
 
 
 class FindFreeTime(Window):
     """Arguments of `calendar.find_free_time`."""
 
     duration_minutes: int = Field(ge=5, le=24 * 60)
-    earliest: Clock = Field("00:00", description="time of day, as in working hours")
-    latest: Clock = Field("24:00", description="time of day")
-    weekdays: list[Weekday] = Field(default_factory=list, max_length=7, description="all if absent")
-    timezone: str | None = Field(None, max_length=64, description="IANA zone of these; the offset of `start` if absent")
+    earliest: Clock = Field("00:00", description="as in working hours")
+    latest: Clock = "24:00"
+    weekdays: list[Weekday] = Field(default_factory=list, max_length=7, description="of MO to SU; else all")
+    timezone: str | None = Field(None, max_length=64, description="IANA zone of these")
 
     @model_validator(mode="after")
     def _has_hours(self) -> Self:
@@ -186,7 +186,7 @@ class UpdateEventResult(Event):
     deleted: bool = Field(
         False, description="always false: an undo finds the event or leaves it gone", json_schema_extra=NOT_FOR_PLANS
     )
-    overlaps: list[str] = Field(default_factory=list, description=_OVERLAPS)
+    overlaps: list[str] = Field(default_factory=list, description=_OVERLAPS, json_schema_extra=NOT_FOR_PLANS)
 
 
 class EventRef(BaseModel):
@@ -200,13 +200,15 @@ class EventRef(BaseModel):
 class MoveEvent(EventRef):
     """Arguments of `calendar.move_event`. Days keep the time of day, minutes are exact; both add up."""
 
-    days: int = Field(0, ge=-_YEARS, le=_YEARS, description="negative: earlier")
-    minutes: int = Field(0, ge=-24 * 60 * 366, le=24 * 60 * 366, description="negative: earlier")
+    days: int = Field(0, description="negative: earlier")
+    minutes: int = 0
 
     @model_validator(mode="after")
     def _moves(self) -> Self:
         if not self.days and not self.minutes:
             raise ValueError("`days` or `minutes` says how far")
+        if abs(self.days) > _MOST_DAYS or abs(self.minutes) > _MOST_DAYS * 24 * 60:
+            raise ValueError(f"`days` and `minutes` move an event by {_MOST_DAYS} days at most")
         return self
 
 
@@ -263,8 +265,10 @@ class KeptEvent(BaseModel):
 class DeleteEventsResult(BaseModel):
     """What was deleted, and what was not."""
 
-    deleted: list[DeletedEvent]
-    remaining: list[RemainingEvent] = Field(default_factory=list, description="those not deleted, with the reason")
+    deleted: list[DeletedEvent] = Field(json_schema_extra=NOT_FOR_PLANS)
+    remaining: list[RemainingEvent] = Field(
+        default_factory=list, description="those not deleted, with the reason", json_schema_extra=NOT_FOR_PLANS
+    )
     kept: list[KeptEvent] = Field(default_factory=list, json_schema_extra=NOT_FOR_PLANS)
 
 

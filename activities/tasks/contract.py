@@ -44,8 +44,7 @@ ListName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"\S")]
 TODO = "to-do"
 """Name of the list that tasks without a list are on."""
 MOST_AT_ONCE = 50
-_REPEATS = "RFC 5545 rule that holds at"
-_ZONE = "IANA zone in which it repeats"
+_ZONE = "IANA zone of `repeats`"
 
 
 class Channel(StrEnum):
@@ -83,8 +82,10 @@ class AddTask(BaseModel):
     title: Title
     due: Due | None = None
     notes: str | None = Field(None, max_length=4000)
-    list: ListName | None = Field(None, description="as in 'groceries'; a new name begins a list")
-    repeats: str | None = Field(None, max_length=500, description=f"{_REPEATS} `due`, as in FREQ=WEEKLY;BYDAY=MO")
+    list: ListName | None = Field(None, description="as in 'groceries'; a new name is a new list")
+    repeats: str | None = Field(
+        None, max_length=500, description="RFC 5545 rule from `due` on, as in FREQ=WEEKLY;BYDAY=MO"
+    )
     timezone: str | None = Field(None, max_length=64, description=_ZONE)
 
     @model_validator(mode="after")
@@ -102,7 +103,7 @@ class ListTasks(BaseModel):
     query: str | None = Field(None, max_length=200, description="only tasks with all these words in the title")
     include_done: bool = False
     due_before: Moment | None = Field(None, description="only tasks due before it")
-    list: ListName | None = Field(None, description="only of this list; 'to-do' is the one without a name")
+    list: ListName | None = Field(None, description="only this one, or 'to-do'")
 
 
 class ListTasksResult(BaseModel):
@@ -136,9 +137,11 @@ class TaskList(BaseModel):
     """One list: result of `tasks.look_up_list`."""
 
     name: str
-    open: int
-    done: int = 0
-    titles: list[str] = Field(default_factory=list, description="of open tasks, at most 10")
+    open: int = Field(description="tasks")
+    done: int = Field(0, json_schema_extra=NOT_FOR_PLANS)
+    titles: list[str] = Field(
+        default_factory=list, description="of open tasks, at most 10", json_schema_extra=NOT_FOR_PLANS
+    )
 
 
 class TaskLists(BaseModel):
@@ -166,13 +169,13 @@ class RenamedList(BaseModel):
 
     list: str
     to: str = Field(description="the name that an undo gives back")
-    tasks: int
+    tasks: int = Field(json_schema_extra=NOT_FOR_PLANS)
 
 
 class MoveTask(TaskRef):
     """Arguments of `tasks.move`."""
 
-    list: ListName | None = Field(description="the list to put it on; null for the to-do list")
+    list: ListName | None = Field(description="null: the to-do list")
 
 
 class MovedTask(BaseModel):
@@ -209,21 +212,23 @@ class DeletedTask(BaseModel):
     task_id: Id
     title: str
     deleted: bool = True
-    remind_at: Moment | None = Field(None, description="of a reminder that went with it")
+    remind_at: Moment | None = Field(
+        None, description="of a reminder that went with it", json_schema_extra=NOT_FOR_PLANS
+    )
     kept: Id | None = Field(None, description=_KEPT, json_schema_extra=NOT_FOR_PLANS)
 
 
 class DeletedTasks(BaseModel):
     """The tasks that were deleted: all that were named."""
 
-    deleted: list[DeletedTask]
+    deleted: list[DeletedTask] = Field(json_schema_extra=NOT_FOR_PLANS)
     kept: Id | None = Field(None, description=_KEPT, json_schema_extra=NOT_FOR_PLANS)
 
 
 class SkippedTask(Task):
     """The task at its next time."""
 
-    skipped: Due = Field(description="the time that was left out")
+    skipped: Due = Field(description="the time that was left out", json_schema_extra=NOT_FOR_PLANS)
     kept: Id = Field(description=_KEPT, json_schema_extra=NOT_FOR_PLANS)
 
 
@@ -249,7 +254,7 @@ class Remind(BaseModel):
     title: Title
     at: Moment = Field(description="at most five years ahead")
     list: ListName | None = None
-    repeats: str | None = Field(None, max_length=500, description=f"{_REPEATS} `at`")
+    repeats: str | None = Field(None, max_length=500, description="RFC 5545 rule from `at` on")
     timezone: str | None = Field(None, max_length=64, description=_ZONE)
 
 
@@ -270,7 +275,7 @@ class PlannedReminder(BaseModel):
     title: str
     at: Moment
     status: ReminderStatus = Field(description="'planned'; 'cancelled', or 'reminded' when cancelling came too late")
-    repeats: str | None = None
+    repeats: str | None = Field(None, json_schema_extra=NOT_FOR_PLANS)
 
 
 class Reminder(BaseModel):
@@ -388,7 +393,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def rename_list(self, wish: RenameList) -> RenamedList:
-        """Give a list another name, which no list has yet."""
+        """Give a list a new name."""
 
     @activity.defn(name="tasks.delete_list")
     @tool(
@@ -411,7 +416,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def complete(self, task: MarkTask) -> MarkedTask:
-        """Mark one task as done; a reminder that it still has stays silent. One that repeats goes on with its next time."""
+        """Mark one task as done; its reminder stays silent. One that repeats comes again at its next time."""
 
     @activity.defn(name="tasks.reopen")
     @tool(
@@ -433,7 +438,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def delete(self, task: TaskRef) -> DeletedTask:
-        """Delete one task, also one that repeats, and its reminder with it."""
+        """Delete one task with its reminder and all later times."""
 
     @activity.defn(name="tasks.delete_many")
     @tool(
@@ -443,7 +448,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def delete_many(self, tasks: TaskRefs) -> DeletedTasks:
-        """Delete several tasks and their reminders: all of them, or none if one is not there."""
+        """Delete several tasks and their reminders, all or none."""
 
     @activity.defn(name="tasks.skip")
     @tool(
@@ -455,7 +460,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def skip(self, task: TaskRef) -> SkippedTask:
-        """Leave out the next time of a task or reminder that repeats; the later ones stay."""
+        """Leave out the next time of a task or reminder that repeats."""
 
     @activity.defn(name="tasks.restore")
     @tool(
@@ -489,7 +494,7 @@ class Tasks(Capability):
     )
     @abstractmethod
     async def cancel_reminder(self, task: TaskRef) -> PlannedReminder:
-        """Cancel a reminder that has not come yet, all times of one that repeats, and take it off the list."""
+        """Cancel a reminder that has not come yet, with all later times, and take it off the list."""
 
     @activity.defn(name="tasks.notify")
     @tool(
