@@ -204,10 +204,17 @@ def _chosen(scan: Scan, things: list[Thing], named: tuple[int | None, int], span
         return things[0]
     if place is not None and -1 <= place < len(things):
         return things[place]
-    which = f"There {'is one' if len(things) == 1 else f'are {len(things)}'} of them. Which one do you mean?"
+    names = "; ".join(filter(None, map(_name, things[:_MOST])))
+    which = f"There {'is one' if len(things) == 1 else f'are {len(things)}'}{f' ({names})' if names else ''}. Which one do you mean?"
     choices = tuple((f"the {name}", f"the {name} one") for name in _COUNTED[: len(things)])
     choices += tuple((f"the {name} one", f"the {name} one") for name in _COUNTED[: len(things)])
     raise Ask(Doubt(which, scan.begin(span[0]), scan.close(span[1]), choices, closed=True))
+
+
+def _name(thing: Thing) -> str:
+    """What a person calls it, as far as it may be seen."""
+    start, title = thing.moment("start"), thing.data.get("title")
+    return f"{title}{start.strftime(' at %H:%M') if start else ''}" if isinstance(title, str) else ""
 
 
 def _delete(follow: _Follow, draft: Draft) -> None:
@@ -277,8 +284,24 @@ def _move(follow: _Follow, draft: Draft) -> None:
     if when.empty:
         raise Ask(Doubt("To which day and time?", follow.ending, follow.ending), template=" to {}")
     only_length = when.minutes and not (when.days or when.clock or when.instant or when.part)
+    if follow.thing.kind == TASK:
+        _remind_later(follow, when, draft)
+        return
     times = _shifted(follow, when.minutes or 0, words) if only_length else _set(follow, when)
     draft.add("calendar.update_event", {"event_id": follow.thing.id, **times}, "moves that event")
+
+
+def _remind_later(follow: _Follow, when: When, draft: Draft) -> None:
+    """A reminder at another time is another reminder."""
+    title, before = follow.thing.data.get("title"), follow.thing.moment("at") or follow.thing.moment("remind_at")
+    if not isinstance(title, str) or before is None:
+        raise Refuse("I can't move that, since it has no reminder; tell me of what to remind you, and when.")
+    if when.days is None and when.instant is None:
+        day, place = before.astimezone(follow.scan.zone).date(), follow.scan.begin(follow.at)
+        when = replace(when, days=Days(day, day, place, place))
+    at = occasion(when, follow.ending).start.isoformat()
+    old = draft.add("tasks.cancel_reminder", {"task_id": follow.thing.id}, "cancels that reminder")
+    draft.add("tasks.remind", {"title": title, "at": at}, "reminds at the new time", after=[old])
 
 
 def _shifted(follow: _Follow, minutes: int, words: set[str]) -> dict[str, Json]:
@@ -347,7 +370,7 @@ _ACTS: tuple[tuple[tuple[str, ...], tuple[str, ...], Act], ...] = (
         phrases(
             "move|reschedule|shift|push|push back|postpone|bring forward|delay|change|put|put off|set|make|extend|shorten"
         ),
-        (EVENT,),
+        (EVENT, TASK),
         _move,
     ),
     (_REMIND, (EVENT, TASK), _remind),

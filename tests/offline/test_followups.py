@@ -100,9 +100,19 @@ def test_a_thing_is_named_by_its_place(agents: Agents, turn: Turn, said: str, to
     assert step_of(planned(agents, turn, said)) == (tool, args)
 
 
+def test_a_reminder_at_another_time_is_another_one(agents: Agents) -> None:
+    reminder = {"task_id": "t1", "title": "call Ana", "at": "2026-11-24T08:00:00+01:00", "status": "planned"}
+    plan = planned(agents, ("Remind me on Tuesday at 8am to call Ana", "tasks.remind", reminder), "move it to 9am")
+    assert [(step["tool"], step["depends_on"]) for step in plan["steps"]] == [
+        ("tasks.cancel_reminder", []),
+        ("tasks.remind", ["s2"]),
+    ]
+    assert plan["steps"][1]["args"] == {"title": "call Ana", "at": "2026-11-24T09:00:00+01:00"}
+
+
 def test_which_of_several_is_asked_and_then_done(agents: Agents) -> None:
     question = planned(agents, LISTED, "cancel it")["question"]
-    assert question == "There are 2 of them. Which one do you mean?"
+    assert question == "There are 2 (Dentist at 10:00; Lunch at 12:00). Which one do you mean?"
     plan = planned(agents, LISTED, "cancel it", question, "the first one")
     assert step_of(plan) == ("calendar.delete_event", {"event_id": "s1/events/0/event_id"})
 
