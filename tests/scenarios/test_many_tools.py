@@ -22,7 +22,11 @@ def crowd(name: str, *, tools: int, version: str) -> Manifest:
     """A capability with so many tools, each with a long description."""
     specs = [
         ToolSpec(
-            name=f"{name}.do_{n}", title=f"Do {n}", description=f"Do thing {n}. " * 30, args_schema={}, examples=()
+            name=f"{name}.do_{n}",
+            title=f"Do {n}",
+            description=f"Do thing {n}. " * 30,
+            args_schema={"type": "object"},
+            examples=(),
         )
         for n in range(tools)
     ]
