@@ -243,6 +243,11 @@ class PersonWorkflow:
             self._facts = count
         return self._facts
 
+    @note_facts.validator
+    def _check_count(self, count: FactCount) -> None:
+        if count.facts < 0 or count.revision > _milliseconds(on_the_calendar(workflow.now()) + _DAYS_OFF):
+            raise non_retryable("InvalidArguments", "the number of facts is none, or is from the future")
+
     @workflow.query(name=FACTS)
     def facts(self) -> FactCount:
         """Return how many facts the memory capability keeps of the person."""
@@ -270,6 +275,10 @@ class PersonWorkflow:
     def _remember(self, key: str, grant_id: str) -> None:
         self._keys[key] = grant_id
         _forget_oldest(self._keys, _KEYS)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def _grant_of(approval: RecordApproval, now: datetime) -> Grant | None:

@@ -137,7 +137,8 @@ class MemoryTools(Memory):
             return changed.model_copy(update={"before": [], "known": await facts.known()})
 
         done = await self.ledger.once(wish, Changed, in_transaction)
-        return done.model_copy(update={"before": before, "text": text})
+        of_a_run = asker.message is not None  # nothing else can be undone, so nothing else need keep the texts
+        return done.model_copy(update={"before": before if of_a_run else [], "text": text})
 
     @asynccontextmanager
     async def _reading(self, owner: str) -> AsyncIterator[PersonFacts]:

@@ -100,7 +100,10 @@ async def test_the_same_words_again_stay_one_fact_and_their_undo_removes_nothing
 async def test_a_correction_replaces_text_and_source_and_can_be_undone(call: Call) -> None:
     fact = await call("memory.remember", text="Shoe size 42")
     changed = await call(
-        "memory.correct", fact_id=fact["fact_id"], text="Shoe size 43", asked_by=AskedBy(person="ana", how=How.APPROVED)
+        "memory.correct",
+        fact_id=fact["fact_id"],
+        text="Shoe size 43",
+        asked_by=AskedBy(person="ana", how=How.APPROVED, message=2),
     )
     [known] = (await call("memory.list"))["facts"]
     assert (known["text"], known["source"]["how"], known["changed_at"] is None) == ("Shoe size 43", "approved", False)
@@ -138,6 +141,12 @@ def _empty_log(database: Path) -> None:
 
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def test_what_is_forgotten_outside_of_a_run_is_not_told_to_its_history(call: Call) -> None:
+    fact = await call("memory.remember", text="A secret")
+    gone = await call("memory.forget", fact_id=fact["fact_id"], asked_by=AskedBy(person="ana", how=How.TYPED))
+    assert (gone["forgotten"], "secret" in str(gone)) == (1, False)
 
 
 async def test_forgetting_one_kind_leaves_the_others(call: Call) -> None:

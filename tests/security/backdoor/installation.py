@@ -24,7 +24,7 @@ from tests.conftest import Stack, patient
 from tests.faults.conftest import Server
 from workers.runner import SANDBOX, capability_worker, workflows_worker
 
-CAPABILITIES = ("calendar", "email", "reasoning", "weather")
+CAPABILITIES = ("calendar", "email", "memory", "reasoning", "weather")
 VARIABLES = ("RETINUE_DECISIONS", "RETINUE_DECISION_KEYS", "RETINUE_DECISION_KEY_FILE", "RETINUE_ANNOUNCE_KEYS")
 
 

@@ -14,6 +14,7 @@ from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleSpe
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ApplicationError
 
+from activities.memory.contract import FactCount
 from api.app import create_app
 from api.deps import schedule_updates
 from api.settings import ApiSettings
@@ -31,6 +32,7 @@ from tests.security.backdoor.conftest import Fresh, Keys, asking
 from tests.security.backdoor.forger import GARBAGE, forging, proof
 from tests.security.backdoor.installation import Installation, refusal
 from tests.test_main_job import forecast, mail, sent_mails
+from workflows.memory_request import MemoryRequest
 from workflows.messages import DoneEffect, ScheduleTerms, StartAssistant, StartUndo
 from workflows.rules.grants import (
     Amounts,
@@ -68,6 +70,11 @@ STARTS: dict[str, tuple[str, str, Any]] = {
         StartUndo(assistant_id="a-none", effects=[effect()]),
     ),
     "a person with grants": ("PersonWorkflow", PERSON_QUEUE, PersonState(grants=[GRANT])),
+    "a look at what is remembered": (
+        "MemoryRequestWorkflow",
+        WORKFLOW_QUEUE,
+        MemoryRequest(owner="local", verb="list"),
+    ),
 }
 
 
@@ -128,6 +135,7 @@ PERSON: dict[str, Any] = {
     ),
     "revoke_grant": Revoke(grant_id="g-forged"),
     "record_usage": RecordUsage(key="a", day=NOW.date(), delta=Amounts(requests=10**6)),
+    "note_facts": FactCount(facts=0, revision=10**15),
 }
 
 
@@ -140,6 +148,18 @@ async def test_a_stranger_changes_no_standing_permission(update: str, house: Sta
     assert (await house.http.delete(f"/v1/grants/{real}")).status_code == 200
     grants = (await house.http.get("/v1/grants", params={"all": True})).json()["grants"]
     assert "g-forged" not in [grant["grant_id"] for grant in grants]
+
+
+async def test_what_is_remembered_is_used_and_read_through_the_front_door(house: Stack, fresh: Fresh) -> None:
+    """The number of facts is noted with the person by a message of the run, which is proved too."""
+    message, following = fresh("Remember: tea"), fresh("Hello")
+    house.model.script(message, plan_answer([{"id": "s1", "tool": "memory.remember", "args": {"text": "tea"}}]))
+    house.model.script(following, plan_answer(reply="Hello!"))
+    await house.ended((await house.start(message))["id"])
+    assert [fact["text"] for fact in (await house.http.get("/v1/memory")).json()["facts"]] == ["tea"]
+    view = await house.ended((await house.start(following))["id"])
+    assert [fact["text"] for fact in view["facts"]] == ["tea"]
+    assert (await house.http.delete("/v1/memory")).json()["forgotten"] == 1
 
 
 FORGED_TOOL = Manifest(
