@@ -16,6 +16,11 @@ _DOING = {
     "calendar.find_free_time": "looking for free time",
     "calendar.update_event": "changing the event",
     "calendar.delete_event": "deleting the event",
+    "calendar.move_event": "moving the event",
+    "calendar.delete_events": "deleting the events",
+    "calendar.write_invitation": "writing the invitation",
+    "calendar.add_invitation": "entering the event",
+    "calendar.update_from_invitation": "changing the event",
     "email.send": "sending the mail",
     "email.search": "searching the mail",
     "email.read": "reading the mail",
@@ -23,6 +28,15 @@ _DOING = {
     "email.archive": "archiving the mail",
     "email.move": "moving the mail",
     "email.delete": "deleting the mail",
+    "email.reply": "answering the mail",
+    "email.forward": "forwarding the mail",
+    "email.thread": "reading the conversation",
+    "email.invite": "sending the invitation",
+    "email.answer_invitation": "answering the invitation",
+    "email.read_attachment": "reading the attachment",
+    "email.save_attachment": "saving the attachment",
+    "email.list_files": "listing the saved files",
+    "email.delete_file": "deleting the file",
     "weather.forecast": "getting the weather forecast",
     "weather.current": "getting the weather",
     "weather.sun": "computing the sun times",
@@ -31,6 +45,7 @@ _DOING = {
     "contacts.list": "listing the contacts",
     "contacts.remove": "removing the contact",
     "reasoning.compose": "writing the text",
+    "reasoning.extract": "reading the text",
     "tasks.add": "adding the task",
     "tasks.list": "listing the tasks",
     "tasks.complete": "completing the task",
@@ -38,6 +53,12 @@ _DOING = {
     "tasks.delete": "deleting the task",
     "tasks.remind": "setting the reminder",
     "tasks.cancel_reminder": "cancelling the reminder",
+    "tasks.lists": "listing the lists",
+    "tasks.move": "moving the task",
+    "tasks.rename_list": "renaming the list",
+    "tasks.delete_list": "deleting the list",
+    "tasks.delete_many": "deleting the tasks",
+    "tasks.skip": "leaving out one time",
     "web.fetch": "reading the web page",
     "memory.remember": "remembering it",
     "memory.list": "listing what is remembered",
@@ -46,10 +67,12 @@ _DOING = {
     "memory.forget": "forgetting it",
     "memory.forget_all": "forgetting it",
 }
+_ANSWERS = ("email.reply", "email.forward", "email.answer_invitation")
+"""Tools whose result names a new mail, not the one that was found."""
 _CONSUMERS = {
     "calendar.list_events": ("calendar.update_event", "calendar.delete_event"),
-    "contacts.find": ("email.send", "email.draft", "contacts.remove"),
-    "email.search": ("email.read", "email.archive", "email.delete"),
+    "contacts.find": ("email.send", "email.draft", "email.forward", "contacts.remove"),
+    "email.search": ("email.read", "email.archive", "email.delete", *_ANSWERS),
     "calendar.find_free_time": ("calendar.create_event",),
     "memory.search": ("memory.forget", "memory.correct"),
     "tasks.list": ("tasks.complete", "tasks.reopen", "tasks.delete", "tasks.cancel_reminder"),
@@ -120,6 +143,8 @@ def _fed(step: Report, other: Report) -> bool:
             return bool(_field(result.get("match"), "event_id") == after.get("event_id"))
         case "tasks.list":
             return bool(_field(result.get("match"), "task_id") == after.get("task_id"))
+        case "email.search" if other.get("tool") in _ANSWERS:
+            return len(result.get("messages") or []) == 1
         case "email.search":
             return bool(_field(_first(result.get("messages")), "message_id") == after.get("message_id"))
         case "calendar.find_free_time":
@@ -222,6 +247,21 @@ def _deleted(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     return f'The event "{result.get("title")}" is deleted.'
 
 
+def _moved_by_invitation(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f'The event "{result.get("title")}" is {result.get("status")}.'
+
+
+def _deleted_several(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    titles = [f'"{one.get("title")}"' for one in result["deleted"]]
+    told = f"Deleted: {', '.join(titles)}." if titles else "Nothing was deleted."
+    left = [str(one.get("why")) for one in result.get("remaining") or []]
+    return told + (
+        f" {len(left)} {'was' if len(left) == 1 else 'were'} not deleted: {'; '.join(left)}." if left else ""
+    )
+
+
 def _sent(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     del zone
     mail = _named_mail(result)
@@ -243,6 +283,16 @@ def _named_mail(result: Mapping[str, Any]) -> str:
 def _moved_mail(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     del zone
     return f'The mail "{result.get("subject")}" is {result.get("status") or "put away"}.'
+
+
+def _saved_file(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f'The file "{result.get("name")}" {"is" if result.get("saved") else "was already"} saved.'
+
+
+def _deleted_file(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f'The file "{result.get("name")}" is deleted.'
 
 
 def _added(result: Mapping[str, Any], zone: tzinfo | None) -> str:
@@ -272,6 +322,20 @@ def _deleted_task(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     return f'The task "{result.get("title")}" is deleted.'
 
 
+def _moved_task(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f'The task "{result.get("title")}" is on the other list now.'
+
+
+def _renamed_list(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f'The list "{result.get("to")}" is called "{result.get("list")}" now.'
+
+
+def _skipped(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    return f"That time is left out; the next one is: {shapes.task(result, zone)}."
+
+
 def _planned(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     return f'The reminder "{result.get("title")}" is set for {time_text(result.get("at"), zone)}.'
 
@@ -289,6 +353,11 @@ def _remembered(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     return f'I will remember this: "{result.get("text")}".'
 
 
+def _corrected(result: Mapping[str, Any], zone: tzinfo | None) -> str:
+    del zone
+    return f'I will remember this instead: "{result.get("text")}".'
+
+
 def _forgotten(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     del zone
     before = result.get("before")
@@ -302,20 +371,36 @@ _WRITERS: dict[str, Callable[[Mapping[str, Any], tzinfo | None], str]] = {
     "calendar.create_event": _created,
     "calendar.update_event": _updated,
     "calendar.delete_event": _deleted,
+    "calendar.move_event": _updated,
+    "calendar.delete_events": _deleted_several,
+    "calendar.add_invitation": _created,
+    "calendar.update_from_invitation": _moved_by_invitation,
     "email.send": _sent,
     "email.draft": _sent,
+    "email.reply": _sent,
+    "email.forward": _sent,
+    "email.invite": _sent,
+    "email.answer_invitation": _sent,
+    "email.save_attachment": _saved_file,
+    "email.delete_file": _deleted_file,
     "email.archive": _moved_mail,
     "email.delete": _moved_mail,
     "email.move": _moved_mail,
     "contacts.add": _added,
     "contacts.remove": _removed,
     "memory.remember": _remembered,
+    "memory.correct": _corrected,
     "memory.forget": _forgotten,
     "memory.forget_all": _forgotten,
     "tasks.add": _noted,
     "tasks.complete": _marked,
     "tasks.reopen": _marked,
     "tasks.delete": _deleted_task,
+    "tasks.delete_many": _deleted_several,
+    "tasks.delete_list": _deleted_several,
+    "tasks.move": _moved_task,
+    "tasks.rename_list": _renamed_list,
+    "tasks.skip": _skipped,
     "tasks.remind": _planned,
     "tasks.cancel_reminder": _cancelled,
 }
