@@ -29,6 +29,8 @@ from activities.calendar.models import StoredEvent
 from retinue.errors import Conflict, InvalidArguments, NotAllowed
 
 REQUEST, CANCEL = "REQUEST", "CANCEL"
+LONGEST = 60_000
+"""Bytes of an invitation."""
 _NOT_FOR_OTHERS = ("ATTACH", "X-ALT-DESC", MARK)
 
 
@@ -120,6 +122,8 @@ def of_resource(calendar: ICalendar, *, cancel: bool) -> InvitationText:
         calendar.subcomponents = [each for each in calendar.subcomponents if each.name != "VEVENT" or each is main]
     calendar["METHOD"] = CANCEL if cancel else REQUEST
     content: bytes = calendar.to_ical(sorted=False)
+    if len(content) > LONGEST:
+        raise InvalidArguments("this event is too large for an invitation", hint="shorten its description")
     people = [name for name in attendees(main) if "@" in name]
     return InvitationText(icalendar=content.decode(), title=line(main.get("SUMMARY"), 300), attendees=people)
 

@@ -16,6 +16,8 @@ _SNIPPET = 160
 _PEOPLE_SHOWN = 10
 _ROOM = MAX_RESULT_BYTES - 16 * 1024
 """Bytes of JSON that one answer may fill."""
+_MOST_OF_INVITATION = _ROOM // 3
+"""Bytes of JSON."""
 
 
 def moved(message: Message, *, status: str) -> MovedMail:
@@ -54,7 +56,10 @@ def cut_text(result: AttachmentText, text: str) -> AttachmentText:
 
 
 def whole(message: Message, *, cut: bool = False, invitation: Invitation | None = None) -> Mail:
-    """Return one mail, its text cut to what fits; `cut` says that it was not whole when it came here."""
+    """Return one mail, its text cut to what fits; `cut` says that it was not whole when it came here.
+
+    An invitation that would leave no room for the text is left to the attachments.
+    """
     mail = Mail(
         message_id=message.message_id,
         sender=message.sender,
@@ -69,7 +74,7 @@ def whole(message: Message, *, cut: bool = False, invitation: Invitation | None 
             for number, entry in enumerate(message.attachments, start=1)
         ],
         in_reply_to=message.in_reply_to,
-        invitation=invitation,
+        invitation=None if invitation is None or _size(invitation) > _MOST_OF_INVITATION else invitation,
     )
     mail.text = _cut(message.text, room=_ROOM - _size(mail))
     mail.truncated = cut or mail.text != message.text

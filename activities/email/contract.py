@@ -221,7 +221,7 @@ class PrepareForward(BaseModel):
 
     message_id: str = Field(max_length=500)
     with_attachments: bool = True
-    attachments: Attachments = Field(default_factory=list)
+    attachments: Attachments = Field(default_factory=list, json_schema_extra=NOT_FOR_PLANS)
 
 
 class Forward(PrepareForward):

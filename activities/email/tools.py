@@ -137,4 +137,4 @@ class EmailTools(WritingTools):
 
 def _as_text(message: Message) -> bytes:
     """Return what is known of a mail of which only the text was kept, to know it again."""
-    return message.model_dump_json().encode()
+    return message.model_dump_json(exclude={"folder", "unread", "haystack"}).encode()

@@ -216,3 +216,11 @@ async def test_an_invitation_that_another_app_entered_is_found_by_its_uid(call: 
         await call("calendar.add_invitation", icalendar=invitation())
     change = await call("calendar.read_change", icalendar=invitation("SEQUENCE:2", method="CANCEL"))
     assert change["event_id"] == "from-the-phone.ics"
+
+
+@pytest.mark.parametrize("provider", ["caldav"])
+async def test_an_event_that_no_mail_should_carry_is_said_to_be_too_large(call: Call, shelf: Shelf) -> None:
+    shelf.put("large.ics", invitation("DESCRIPTION:" + "x" * 70_000).replace("METHOD:REQUEST\r\n", ""))
+    with pytest.raises(ApplicationError, match="too large for an invitation") as failure:
+        await call("calendar.write_invitation", event_id="large.ics")
+    assert failure.value.type == "InvalidArguments"

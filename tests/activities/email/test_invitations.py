@@ -238,3 +238,11 @@ async def test_an_invitation_whose_event_is_not_the_one_that_was_shown_is_not_se
 async def test_nobody_is_invited_to_what_somebody_else_organizes(call: Call) -> None:
     with pytest.raises(ApplicationError, match=r"clara@example\.com organizes this event, and only they invite"):
         await call("prepare_invitation", {"invitation": calendar()})
+
+
+async def test_an_endless_invitation_does_not_keep_its_mail_from_being_read(call: Call, box: Box) -> None:
+    await box.deliver_file(inviting(calendar("DESCRIPTION:" + "\U0001f600" * 50_000)))
+    mail = await call("read", {"message_id": MAIL})
+
+    assert (mail["text"], mail.get("invitation")) == ("You are invited.", None)
+    assert len(mail["attachments"]) == 1

@@ -201,3 +201,12 @@ def with_files(*files: tuple[str, bytes]) -> bytes:
     for name, content in files:
         mail.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
     return mail.as_bytes()
+
+
+async def test_a_mail_that_was_moved_meanwhile_is_still_the_one_that_was_shown(call: Call, box: Box) -> None:
+    await box.deliver("old")
+    arguments: dict[str, Any] = {"message_id": "<old@example.com>", "body": "Yes"}
+    shown = await call("prepare_reply", {"message_id": "<old@example.com>"})
+    await call("archive", {"message_id": "<old@example.com>"}, step="s0")
+
+    assert (await call("reply", arguments | shown, step="s1"))["status"] == "sent"
