@@ -18,12 +18,14 @@ import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.client import WorkflowFailureError
 
+from activities.email.worker import import_file
 from retinue.errors import StoreUnavailable
 from retinue.store import Store
 from retinue.temporal.person import person_id
 from retinue.temporal.registry import REGISTRY_ID
 from retinue.testing import Answer, plan_answer
 from retinue.times import present
+from tests.activities.email.test_replying import incoming
 from tests.conftest import Stack, View, pending, steps
 from tests.days import NEXT, SOON
 from tests.scenarios.conftest import people  # noqa: F401  # a fixture
@@ -108,6 +110,17 @@ async def test_record_replanned(stack: Stack, fresh: Fresh) -> None:
     message = fresh("Archive it, and the weather")
     stack.model.script(message, plan_answer([MISSING, forecast("s2")]), plan_answer([forecast("s1", "Rome")]))
     await ended(stack, await stack.start(message, wait_seconds=20), "replanned")
+
+
+async def test_record_filled_in(stack: Stack, fresh: Fresh, tmp_path: Path) -> None:
+    """A reply, whose recipients are read out of its mail before it is asked."""
+    name = f"<{uuid.uuid4().hex}@example.com>"
+    (tmp_path / "mail.eml").write_bytes(incoming().replace(b"<m@example.com>", name.encode()))
+    await import_file(tmp_path / "mail.eml")
+    answer = call_step("s1", "email.reply", {"message_id": name, "body": "Gladly."})
+    view = await asking(stack, fresh("Answer it"), plan_answer([answer]))
+    await stack.decide(view)
+    await ended(stack, view, "filled_in")
 
 
 async def test_record_previewed(stack: Stack, fresh: Fresh) -> None:

@@ -27,6 +27,7 @@ from tests.activities.email.mail_servers import (
     certificates,
     sink,
 )
+from tests.activities.email.test_invitations import MAIL, calendar, inviting
 from workers.temporal_server import free_port
 
 LETTER: dict[str, Any] = {"to": ["ana@example.com"], "subject": "Lunch", "body": "Friday at one?\n.\n..hidden\n"}
@@ -399,3 +400,49 @@ async def test_a_server_that_speaks_no_tls_where_tls_is_wanted_is_refused(
         error = await failure(caller(box.tools()))
 
     assert (error.type, "TLS" in str(error)) == ("ServiceRefused", True)
+
+
+WRITTEN = ["reply", "forward", "answer_invitation", "invite"]
+
+
+async def prepared(call: Call, box: ImapBox, tool: str) -> dict[str, Any]:
+    """The arguments of a mail that stands on another one, as a run has filled them in."""
+    box.server.deliver(box.user, inviting(calendar("ORGANIZER:mailto:clara@example.com")))
+    own = calendar("ORGANIZER:invalid:nomail")
+    reader, known, more = {
+        "reply": ("prepare_reply", {"message_id": MAIL}, {"body": "Gladly"}),
+        "forward": ("prepare_forward", {"message_id": MAIL}, {"to": ["ana@example.com"]}),
+        "answer_invitation": ("prepare_answer", {"message_id": MAIL, "answer": "accept"}, {}),
+        "invite": ("prepare_invitation", {"invitation": own}, {"to": ["ana@example.com"]}),
+    }[tool]
+    return {**await call(reader, known, step="s0"), **known, **more}
+
+
+@pytest.mark.parametrize("tool", WRITTEN)
+async def test_many_attempts_at_once_write_one_mail_of_every_kind(
+    call: Call, post: Sink, post_box: ImapBox, tool: str
+) -> None:
+    arguments = await prepared(call, post_box, tool)
+    results = await asyncio.gather(*(insisting(call)(tool, arguments) for _ in range(8)))
+
+    assert {result["message_id"] for result in results} == {results[0]["message_id"]}
+    assert (len(post.taken), len(post_box.server.mails(post_box.user, "Sent"))) == (1, 1)
+
+
+@pytest.mark.parametrize("tool", WRITTEN)
+async def test_a_lost_answer_is_looked_for_whatever_was_sent(
+    call: Call, post: Sink, post_box: ImapBox, tool: str
+) -> None:
+    """The mail that it stands on is gone meanwhile, which does not matter any more."""
+    arguments = await prepared(call, post_box, tool)
+    post.hook = answering("dot", None)
+    lost = await failure(insisting(call), tool, arguments)
+    await call("delete", {"message_id": MAIL}, step="s5")
+    [(_, content)] = post.taken
+    post_box.server.deliver(post_box.user, content, mailbox="Sent")
+    post.hook = Sink().hook
+    result = await insisting(call)(tool, arguments)
+
+    assert lost.type == "OutcomeUnknown"
+    assert (result["status"], result["message_id"]) == ("sent", message_from_bytes(content)["Message-ID"])
+    assert (len(post.taken), len(post_box.server.mails(post_box.user, "Sent"))) == (1, 1)
