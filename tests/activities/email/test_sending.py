@@ -409,12 +409,13 @@ async def prepared(call: Call, box: ImapBox, tool: str) -> dict[str, Any]:
     """The arguments of a mail that stands on another one, as a run has filled them in."""
     box.server.deliver(box.user, inviting(calendar("ORGANIZER:mailto:clara@example.com")))
     own = calendar("ORGANIZER:invalid:nomail")
-    reader, known, more = {
+    kinds: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "reply": ("prepare_reply", {"message_id": MAIL}, {"body": "Gladly"}),
         "forward": ("prepare_forward", {"message_id": MAIL}, {"to": ["ana@example.com"]}),
         "answer_invitation": ("prepare_answer", {"message_id": MAIL, "answer": "accept"}, {}),
         "invite": ("prepare_invitation", {"invitation": own}, {"to": ["ana@example.com"]}),
-    }[tool]
+    }
+    reader, known, more = kinds[tool]
     return {**await call(reader, known, step="s0"), **known, **more}
 
 
