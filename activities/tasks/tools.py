@@ -108,7 +108,7 @@ class TasksTools(Tasks):
         async def effect(session: AsyncSession) -> Task:
             entered = await self._enter(session, task.title, task.list)
             entered.notes = task.notes
-            _set_due(entered, task.due)
+            _set_due(entered, task.due.replace(microsecond=0) if isinstance(task.due, datetime) else task.due)
             if task.repeats is not None:
                 begin_series(entered, task.repeats, task.timezone)
             return entered.as_task()
@@ -278,13 +278,14 @@ class TasksTools(Tasks):
         async def effect(session: AsyncSession) -> PlannedReminder:
             self._check_ahead(wish.at)
             task = await self._enter(session, wish.title, wish.list)
-            task.remind_at, task.offset = wish.at, _offset(wish.at)
+            at = wish.at if wish.repeats is None else wish.at.replace(microsecond=0)  # as far as a rule can tell
+            task.remind_at, task.offset = at, _offset(at)
             if wish.repeats is not None:
                 begin_series(task, wish.repeats, wish.timezone)
             return PlannedReminder(
                 task_id=task.task_id,
                 title=task.title,
-                at=wish.at,
+                at=at,
                 status=ReminderStatus.PLANNED,
                 repeats=task.repeats,
             )

@@ -217,6 +217,13 @@ async def test_a_reopened_reminder_goes_on_with_its_series(call: Call, clock: Cl
     assert gone["status"] == "deleted"
 
 
+async def test_a_rule_knows_whole_seconds_only(call: Call) -> None:
+    task = await call("add", title="Report", due="2026-11-23T08:00:00.25Z", repeats="FREQ=DAILY")
+    planned = await call("remind", **{**DAILY, "at": "2026-11-23T08:00:00.25Z"})
+
+    assert (task["due"], planned["at"]) == ("2026-11-23T08:00:00Z", "2026-11-23T08:00:00Z")
+
+
 @pytest.mark.parametrize(
     ("tool", "wish", "says"),
     [

@@ -9,6 +9,8 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
+from temporalio.client import WorkflowHandle
+
 from retinue.temporal.tenant_header import use_tenant
 from retinue.tenancy import folder_of
 from retinue.testing import plan_answer
@@ -65,6 +67,12 @@ def entered(*who: str) -> list[list[str]]:
         [f"Draft of {name}" for name in who],
         [f"Task of {name}" for name in who],
     ]
+
+
+async def headers(run: WorkflowHandle[Any, Any]) -> dict[str, bytes]:
+    """What a workflow was told at its start beside its arguments."""
+    started = (await run.fetch_history()).events[0].workflow_execution_started_event_attributes
+    return {name: payload.data for name, payload in started.header.fields.items()}
 
 
 async def done(person: Stack, message: str, plan: list[Step]) -> View:
@@ -155,9 +163,13 @@ async def test_everything_that_a_run_begins_stays_in_its_organisation(
     assert "umbrella" not in str(told)
 
     at = (present() + timedelta(seconds=3)).isoformat()
-    reminded = await done(anna, fresh("Remind me"), [step("r", "tasks.remind", title="Tea", at=at)])
+    repeats = [step("r", "tasks.remind", title="Tea", at=at, repeats="FREQ=DAILY")]
+    reminded = await done(anna, fresh("Remind me"), repeats)
     task_id = steps(reminded)["r"]["result"]["task_id"]
-    await anna.temporal.get_workflow_handle(f"reminder-{task_id}").result()
+    first, second = (anna.temporal.get_workflow_handle(f"reminder-{task_id}{number}") for number in ("", "-1"))
+    await first.result()
+    assert await headers(second) == await headers(first) != {}
+    await second.terminate()
     assert rows(anna, acme, "tasks", "SELECT title FROM task WHERE reminded_at IS NOT NULL") == [("Tea",)]
 
     forked = await anna.http.post(f"/v1/assistants/{mine['id']}/fork", json={"from_step": "t"})
