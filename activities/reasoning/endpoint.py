@@ -50,6 +50,8 @@ _READS = re.compile(
 _SENT = re.compile(
     r"\"n_prompt_tokens\": ?(\d{3,9})\b|you requested (\d{3,9}) tokens|prompt contains (\d{3,9}) tokens", re.IGNORECASE
 )
+_COUNTS_ANSWER = re.compile(r"in the completion|max_(?:completion_)?tokens|output tokens", re.IGNORECASE)
+"""vLLM and OpenAI keep room for the longest answer."""
 _LARGER = (
     "give it a larger context there, lower REASONING_MAX_OUTPUT_TOKENS, or list a model that reads more; "
     "REASONING_MAX_INPUT_TOKENS says what it reads"
@@ -58,6 +60,7 @@ _CHARS_OF_A_TOKEN = 3
 """Fewer than the four of plain English, so that what is estimated from it is rather too much."""
 _GATEWAY_GAVE_UP = (408, 504, 524)
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_BROKE_OFF = (httpx2.RemoteProtocolError, httpx2.ReadError)
 _MOST_READ = 4096
 """Characters of a refusal that are looked at. They are strangers' words: looked at, and never passed on."""
 
@@ -85,6 +88,7 @@ class Failure(Exception):
         text: str = "",
         heard: int | None = None,
         reads: int | None = None,
+        counts_answer: bool = False,
     ) -> None:
         """Describe a failure.
 
@@ -94,6 +98,7 @@ class Failure(Exception):
             text: What stands of an answer that was cut.
             heard: Characters of the answer that came, where the model may have worked; None where it surely did not.
             reads: How many tokens the model reads, where the service said so.
+            counts_answer: Whether it counts the longest answer too.
         """
         super().__init__(error.message)
         self.error = error
@@ -101,6 +106,7 @@ class Failure(Exception):
         self.text = text
         self.heard = heard
         self.reads = reads
+        self.counts_answer = counts_answer
 
 
 class Endpoint:
@@ -168,7 +174,7 @@ class Endpoint:
         except (openai.OpenAIError, ValueError, TimeoutError, httpx2.HTTPError, BrokeOff) as error:
             # `from None`: the SDK's texts repeat request, headers and sometimes the key
             failure = self._translated(error, seconds, formatted="response_format" in extra)
-            failure = self._of_a_stream(error, failure) if heard else failure
+            failure = self._of_a_stream(error, failure, begun=length > 0) if heard else failure
             failure.heard = length if _may_have_worked(error) else None
             raise failure from None
         return completion
@@ -208,12 +214,17 @@ class Endpoint:
         if isinstance(error, openai.APIStatusError):
             return self._by_status(error, formatted=formatted)
         if isinstance(error, openai.APIConnectionError):
+            if isinstance(error.__cause__, _BROKE_OFF):
+                return Failure(ServiceUnavailable(self._broke_off()))
             return Failure(
                 unreachable(error, f"the language model at {self.spec.host}", hint=f"check {self.spec.settings}")
             )
         return Failure(MalformedAnswer(NO_COMPLETION))
 
-    def _of_a_stream(self, error: Exception, failure: Failure) -> Failure:
+    def _broke_off(self) -> str:
+        return f"the language model at {self.spec.host} broke off in the middle of its answer"
+
+    def _of_a_stream(self, error: Exception, failure: Failure, *, begun: bool) -> Failure:
         """What failed because the answer was to come in pieces: refused, broken off, or not in a form that can be read."""
         if isinstance(error, openai.APIStatusError):
             said = error.response.text[:_MOST_READ].lower()
@@ -223,9 +234,9 @@ class Endpoint:
             return failure
         if type(error) is openai.APIError and _is_about_length(f"{error.message} {error.body}"):
             return self._too_long(f"{error.message} {error.body}")
-        if isinstance(error, httpx2.HTTPError | BrokeOff) or type(error) is openai.APIError:
-            told = f"the language model at {self.spec.host} broke off in the middle of its answer"
-            return Failure(ServiceUnavailable(told), Why.STREAM)
+        ended = isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, _BROKE_OFF) and begun
+        if ended or isinstance(error, httpx2.HTTPError | BrokeOff) or type(error) is openai.APIError:
+            return Failure(ServiceUnavailable(self._broke_off()), Why.STREAM)
         return failure
 
     def _by_status(self, error: openai.APIStatusError, *, formatted: bool) -> Failure:
@@ -266,7 +277,8 @@ class Endpoint:
         numbers += [f"about {sent} were sent"] if sent else []
         told = f"the conversation is longer than the language model at {self.spec.host} reads"
         error = ServiceRefused(f"{told} ({', '.join(numbers)})" if numbers else told, hint=_LARGER)
-        return Failure(error, Why.LENGTH, reads=int(reads) if reads else None)
+        counts_answer = _COUNTS_ANSWER.search(said) is not None
+        return Failure(error, Why.LENGTH, reads=int(reads) if reads else None, counts_answer=counts_answer)
 
 
 def busy(seconds: float) -> ServiceBusy:

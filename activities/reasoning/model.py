@@ -48,6 +48,9 @@ STANDS_BACK = 60.0
 """Seconds for which a model that failed is asked last."""
 IN_ONE_PIECE = 600.0
 """Seconds for which a model whose answer broke off is asked for whole answers."""
+_WRITTEN_SHARE = 4
+"""One part in so many of a small context is kept for the answer."""
+_FEWEST_WRITTEN = 256
 _Answer = TypeVar("_Answer")
 _Request = tuple[list[Mapping[str, Any]], dict[str, Any]]
 _log = logging.getLogger("retinue.reasoning")
@@ -242,26 +245,50 @@ class LanguageModel:
         while True:
             form = await self._form(spec, course, later=later) if question.is_json else Structured.PROMPT
             messages, extra = question.put(form)
+            bound = self._bound(spec)
             if spec.max_input_tokens and tokens_of(messages) > spec.max_input_tokens:
                 told = f"the conversation is longer than the {spec.max_input_tokens} tokens that {spec.label} reads"
                 raise Failure(ServiceRefused(told), Why.LENGTH)
             try:
                 course.tries.count()
-                completion = await self._request(spec, messages, extra, question.text, course, later=later)
+                sent = {**extra, **bound}
+                completion = await self._request(spec, messages, sent, question.text, course, later=later)
                 answer = await self._read(spec, completion, question, form)
             except Failure as failure:
                 if failure.why is Why.STREAM:
                     self._ask_in_one_piece(spec, course, failure)
-                    continue
-                if failure.why not in (Why.FORMAT, Why.RULES) or not await self._ask_less(spec, form, "refuses"):
-                    raise
-                if not course.tries.may_ask_again():
+                elif failure.counts_answer and not bound and self._fits(spec, messages, failure.reads):
+                    self._ask_again(course, failure)
+                elif failure.why in (Why.FORMAT, Why.RULES) and await self._ask_less(spec, form, "refuses"):
                     told = f"the language model at {spec.host} takes no answers by {form}"
-                    raise Failure(ServiceUnavailable(told), Why.FORMAT) from None
+                    self._ask_again(course, Failure(ServiceUnavailable(told), Why.FORMAT))
+                else:
+                    raise
             else:
                 if question.is_json and not question.is_json(answer):
                     await self._ask_less(spec, form, "ignored")
                 return answer
+
+    def _ask_again(self, course: _Course, failure: Failure) -> None:
+        """Let the same attempt ask once more.
+
+        Raises:
+            Failure: It may not.
+        """
+        if not course.tries.may_ask_again():
+            raise failure from None
+
+    def _bound(self, spec: ModelSpec) -> dict[str, Any]:
+        """Return the field that bounds an answer where a model turned out to read little: some count both together."""
+        reads = self._reads.get(spec.identity)
+        if reads is None or reads // _WRITTEN_SHARE >= spec.max_output_tokens:
+            return {}
+        return {spec.token_limit.value: max(_FEWEST_WRITTEN, reads // _WRITTEN_SHARE)}
+
+    def _fits(self, spec: ModelSpec, messages: list[Mapping[str, Any]], reads: int | None) -> bool:
+        """Whether what was too long fits with a bounded answer."""
+        room = (reads or 0) - (reads or 0) // _WRITTEN_SHARE
+        return bool(self._bound(spec)) and tokens_of(messages) <= room
 
     async def _form(self, spec: ModelSpec, course: _Course, *, later: int) -> Structured:
         """Return in which form a model answers in JSON: as it is set, as it was learnt, or by asking it.
@@ -305,8 +332,7 @@ class LanguageModel:
         refused = isinstance(failure.error, ServiceRefused)
         self._in_one_piece[spec.identity] = inf if refused else time.monotonic() + IN_ONE_PIECE
         _log.warning("%s gives no answers in pieces; asking for them in one from now on", spec.label)
-        if not course.tries.may_ask_again():
-            raise Failure(ServiceUnavailable(failure.error.message), Why.SERVICE) from None
+        self._ask_again(course, Failure(ServiceUnavailable(failure.error.message)))
 
     async def _request(
         self,

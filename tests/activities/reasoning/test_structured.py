@@ -105,7 +105,8 @@ async def test_another_refusal_lowers_no_form(endpoints: Endpoints, tools: Any, 
     endpoints.says("m", refused(text))
     with pytest.raises(ServiceRefused) as caught:
         await tools().plan(planning("hi"))
-    assert forms(endpoints) == ["json_schema"]
+    assert set(forms(endpoints)) == {"json_schema"}
+    assert len(forms(endpoints)) <= 2, "what is too long is planned once more with fewer tools"
     assert text not in caught.value.message + str(caught.value.hint)
 
 
