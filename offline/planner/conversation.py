@@ -10,6 +10,7 @@ from offline.planner.clauses import read_clauses
 from offline.planner.draft import Draft, Json, Step
 from offline.planner.followups import Before, follow
 from offline.planner.intents import begins_request, nearest
+from offline.planner.languages import in_english
 from offline.planner.other_steps import ABILITIES, REAL_MODEL
 from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
 from offline.planner.scan import Scan
@@ -85,6 +86,7 @@ class Said:
 
 def answer(conversation: Sequence[Said], setting: Setting) -> Answer:
     """The plan for the last request of a conversation; what was said and done before it counts where it refers to that."""
+    conversation = [replace(said, text=in_english(said.text)) if said.by_person else said for said in conversation]
     request, answers, earlier = _thread(conversation)
     plain = request.strip(" .!,").casefold()
     if not answers and earlier and (kind := next((words for words in _ANSWERS if plain in words), None)):

@@ -17,6 +17,7 @@ _IN_CALENDAR = tuple(
     for whose in ("my ", "the ", "")
     for name in ("calendar app", "calendar", "agenda", "diary", "schedule")
 )
+_SMALL = ("mit", "avec", "con", "chez", "de", "le", "la", "el", "cita", "rendez-vous", "termin")
 _CALLED = ("called", "named", "titled", "entitled", "with the title", "with title", "title", "under the name")
 _NOTE = ("with the description", "with description", "with the note", "with a note", "description", "note", "notes")
 _LOCATION = ("with location", "with the location", "location", "place")
@@ -242,7 +243,7 @@ def search_words(event: Event) -> str | None:
     words = [
         word
         for word in event.title.split()
-        if word.casefold() not in ("with", "the", "a", "an", "of", "my", "and", "scheduled", "planned")
+        if word.casefold() not in ("with", "the", "a", "an", "of", "my", "and", "scheduled", "planned", *_SMALL)
     ]
     telling = [word.removesuffix("'s") for word in words if word.casefold() not in _GENERIC]
     return " ".join(telling) or None

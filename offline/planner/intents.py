@@ -196,7 +196,7 @@ _WHEREIN = (
         ),
         r"contacts\.\w+|none",
     ),
-    (re.compile(r"\b(e-?mail|mail) address (of|for)\b"), r"contacts\.\w+|none"),
+    (re.compile(r"\b(e-?mail address|mail address|phone number|number) (of|for)\b"), r"contacts\.\w+"),
     (
         re.compile(r"^(please )?(find|look up|search|is|look for|do i have)\b.*\b(contacts|address book)\b"),
         r"contacts\.find",
