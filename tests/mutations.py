@@ -41,7 +41,11 @@ DECISIONS = (
     "tests/scenarios/test_inbox.py",
 )
 GRANTS = ("tests/workflows/test_person.py", "tests/workflows/test_standing.py", "tests/api/rights/test_grants.py")
-SIGNING_IN = ("tests/api/auth/test_tokens.py", "tests/api/rights/test_schedule_updates.py")
+SIGNING_IN = (
+    "tests/api/auth/test_tokens.py",
+    "tests/api/auth/test_alone.py",
+    "tests/api/rights/test_schedule_updates.py",
+)
 MEMORY = ("tests/activities/memory/test_tools.py", "tests/activities/memory/test_in_a_plan.py")
 RUNS = ("tests/scenarios/test_plans.py", "tests/test_main_job.py", "tests/scenarios/test_doubt.py")
 

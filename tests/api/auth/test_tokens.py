@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -361,6 +362,10 @@ async def test_a_key_does_no_more_than_its_scopes_and_makes_none_that_does(http:
     refused(await http.post("/v1/keys", json={"name": "x", "scopes": ["ask"]}, headers=bearer(key)), 403, "ask")
     late = {"name": "x", "expires_at": "2999-01-01T00:00:00Z"}
     refused(await http.post("/v1/keys", json=late, headers=bearer(key)), 422, "expires_at")
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    short = (await made(http, key, expires_at=soon.isoformat()))["key"]
+    later = {"name": "x", "expires_at": (soon + timedelta(minutes=1)).isoformat()}
+    refused(await http.post("/v1/keys", json=later, headers=bearer(short)), 422, "expires_at")  # outlives its maker
     assert sorted((await made(http, key))["scopes"]) == ["keys", "read"]
 
 
