@@ -71,13 +71,13 @@ def sun(match: Match, draft: Draft) -> None:
 
 
 def _places(match: Match, draft: Draft) -> tuple[Place, ...]:
-    found: tuple[Place, ...] = match.get("places", tuple) or ()
-    doubtful = [place for place in found if place.region_at]
-    if doubtful and len(found) > 1:
+    typed: tuple[Place, ...] = match.get("places", tuple) or (Place("home"),)
+    doubtful = [place for place in typed if place.region_at]
+    if doubtful and len(typed) > 1:
         raise Ask(doubtful[0].alone())
-    if not found and (home := draft.facts.get(HOME)):
-        return (Place(home),)
-    if not found:
+    home = Place(draft.facts.get(HOME) or "")
+    found = tuple(home if place.name.lower() == "home" else place for place in typed)
+    if not all(place.name for place in found):
         raise Ask(Doubt("For which place?", match.ending, match.ending), template=" in {}")
     return found
 

@@ -94,6 +94,13 @@ def test_the_weather_without_a_place_is_that_at_home(agents: list[dict[str, Any]
     assert steps(elsewhere) == [["weather.forecast", {"place": "Oslo", **day}]]
 
 
+def test_home_is_a_place_only_where_it_is_known(agents: list[dict[str, Any]], manifests: list[Manifest]) -> None:
+    say = "What's the weather at home tomorrow?"
+    assert plan(agents, manifests, say)["question"] == "For which place?"
+    [[tool, args]] = steps(plan(agents, manifests, say, HOME))
+    assert (tool, args["place"]) == ("weather.forecast", "Lisbon")
+
+
 def test_free_time_is_sought_within_the_working_hours(agents: list[dict[str, Any]], manifests: list[Manifest]) -> None:
     [[_, usual]] = steps(plan(agents, manifests, "Find a free hour tomorrow"))
     assert (usual["start"], usual["end"]) == ("2026-11-23T09:00:00+01:00", "2026-11-23T17:00:00+01:00")
