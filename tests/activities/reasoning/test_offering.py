@@ -13,10 +13,10 @@ from activities.reasoning import prompts
 from activities.reasoning.contract import PlanRequest, Progress, RefusedPlan
 from activities.reasoning.endpoint import tokens_of
 from activities.reasoning.offering import Catalog, Offer
-from activities.reasoning.retrieval import words
 from activities.reasoning.settings import DEFAULT_TOOL_TOKENS
 from bench.many_tools import manifests, requests
 from offline.signatures import tools_in
+from retinue.bm25 import words
 from retinue.capability import Manifest
 from retinue.conversation import Message, Role
 from retinue.errors import ServiceRefused
