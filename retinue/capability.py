@@ -334,7 +334,8 @@ def signature_models(method: Callable[..., Awaitable[Any]]) -> tuple[type[BaseMo
 
 def _schema(model: type[BaseModel], *, mode_is_result: bool = False) -> dict[str, Any]:
     schema = model.model_json_schema(by_alias=True, mode="serialization" if mode_is_result else "validation")
-    schema.pop("title", None)
+    if not mode_is_result:  # by it, tools that return the same say so in one word
+        schema.pop("title", None)
     schema.pop("description", None)
     _drop_titles(schema)
     return schema

@@ -25,7 +25,7 @@ from retinue.times import Moment
 
 Address = Annotated[
     str,
-    Field(max_length=254, pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$", description="a bare address"),
+    Field(max_length=254, pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$"),
     AfterValidator(check_address),
 ]
 OneLine = Annotated[str, Field(max_length=500, pattern=r"^[^\r\n]*$")]

@@ -137,7 +137,8 @@ def _shared_types(tools: Iterable[ToolSpec]) -> dict[str, str]:
             renderer = _Renderer(schema, _FULL, {}, is_result=is_result)
             renderer.type_of(schema)
             uses.update(renderer.bodies)
-            names = {**renderer.named, **names}
+            for body, name in renderer.named.items():
+                names[body] = min(name, names.get(body, name), key=len)
     shared: dict[str, str] = {}
     for body, name in names.items():
         if uses[body] > 1 and name not in shared.values():
@@ -273,7 +274,7 @@ class _Renderer:
         self._depth -= 1
         if not parts:
             return "object"
-        return self._known(f"{{{', '.join(parts)}}}", name)
+        return self._known(f"{{{', '.join(parts)}}}", name or str(node.get("title") or ""))
 
     def _known(self, body: str, name: str) -> str:
         """Note a type and one of its places; return how it is called."""

@@ -17,8 +17,8 @@ from retinue.testing import plan_answer
 from .conftest import NOW
 from .test_signatures import BUILT_IN, PLANNABLE
 
-LONGEST_TOOL = 350
-"""Characters on average, its share of what is said of the capability included; about 90 tokens."""
+LONGEST_TOOL = 310
+"""Characters on average, its share of what is said of the capability included; about 78 tokens."""
 
 
 def request(text: str = "Hello", **fields: Any) -> PlanRequest:

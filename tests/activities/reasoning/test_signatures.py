@@ -135,6 +135,17 @@ def test_a_type_that_tools_share_is_written_once() -> None:
     ]
 
 
+def test_tools_that_return_the_same_say_so_by_its_title() -> None:
+    result = {"type": "object", "title": "Sent", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+    tools = [tool(result=result, name="a.send"), tool(result={**result, "title": "SentAgain"}, name="a.send_again")]
+    manifest = Manifest(name="a", version="1", description="Letters.", task_queue="a", tools=tools)
+    assert section(manifest, tools).splitlines()[1:] == [
+        "type Sent = {id}",
+        "- a.send() -> Sent # reads: Does it.",
+        "- a.send_again() -> Sent # reads: Does it.",
+    ]
+
+
 @pytest.mark.parametrize("spec", PLANNABLE, ids=lambda spec: spec.name)
 def test_the_signature_of_a_built_in_tool_names_its_fields(spec: ToolSpec) -> None:
     """As the model without a key reads them; of a stranger's model nothing can be tested here."""
