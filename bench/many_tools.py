@@ -1,7 +1,7 @@
 """Fifty invented capabilities with five hundred tools, and requests that need some of them: for retrieval and prompt sizes.
 
 Every capability keeps two kinds of things with the usual five and four tools, and does one thing of its own. Requests are
-written by hand, as people say them, and not from the words of the tools; their tools were chosen before anything was measured.
+written by hand, as people say them, and not from the words of the tools. The last 39 were written when the ranking was done.
 """
 
 from __future__ import annotations
@@ -212,6 +212,45 @@ My bike was stolen, report the loss to the insurer | insurance.add_damage_claim
 Which policies do we have for the house? | insurance.find_policys
 How much tax will I owe this year? | taxes.estimate_tax
 Set off the new desk in my tax return | taxes.add_deduction
+My basil needs some water tomorrow | garden.add_watering
+Which dishes do we have with mushrooms? | recipes.find_recipes
+The milk is gone, write it down for the shop | pantry.add_shopping_entry
+Send 200 euros to my landlord's account | banking.add_transfer
+Which of my customers still owes me something? | invoices.find_invoices
+I paid 12 euros for parking on the business trip, here is the slip | expenses.add_receipt
+Book me a seat on the aisle | flights.update_seat
+Buy a railway ticket to Faro | trains.add_ticket
+I want a room in Evora for the weekend | hotels.find_rooms
+Call me a cab home | rides.add_trip
+Report that somebody dented the company van | fleet.report_damage
+Note that I swam for 40 minutes | fitness.add_workout
+I want to get up at seven tomorrow | sleep.add_alarm
+I have taken my pills | medication.add_intake
+Does the dog need a jab this year? | pets.list_vaccinations
+When is the chemistry assignment due? | school.find_homeworks
+Which novels are on my shelf? | library.find_books
+Play something calm in the kitchen | music.play_here
+Add the new series about chess to what I want to watch | films.add_watchlist_entry
+Delete the blurred photos from Tuesday | photos.find_pictures photos.remove_picture
+Make the living room lights warmer in colour | lights.update_lamp
+How much power did we use, 320 kilowatt hours on the counter | energy.add_meter_reading
+Lock the back door | security.find_doors security.update_door
+When will the parcel from Lyon arrive? | deliveries.find_parcels
+Who is working on the ticket about the search box? | projects.find_tickets
+Ship the change that adds dark mode | code.merge
+Something is down in Frankfurt, open an incident | servers.add_incident
+What is the phone contact at Silva and Sons, our client? | crm.find_customers
+Prepare an answer template for late deliveries | support.add_canned_answer
+Make Joana an offer, we want her | hiring.send_offer
+I am ill until Wednesday, the doctor gave me a certificate | leave.add_sick_note
+Write down what we decided in the meeting | meetings.add_minutes
+Start a questionnaire on the canteen | surveys.add_survey
+Sign up ana@example.com for our mailing | newsletter.add_subscriber
+Say good morning in Japanese | translation.add_translation
+How far is it to the airport by bike? | maps.travel_time
+Get two tickets for the fair | events.add_admission
+Water came through the ceiling, tell the insurance | insurance.add_damage_claim
+When do I get my tax money back? | taxes.find_declarations
 """
 
 

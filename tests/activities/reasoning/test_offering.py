@@ -49,7 +49,7 @@ def test_needed_tools_are_among_those_that_are_offered() -> None:
     needed = [(one.text, tool) for one in wanted for tool in one.tools]
     found = {one.text: names(offer(one.text, budget=DEFAULT_TOOL_TOKENS)) for one in wanted}
     missing = [(text, tool) for text, tool in needed if tool not in found[text]]
-    assert (len(MANY), len(CATALOG.offer(planning("x")).tools), len(needed)) == (50, 500, 137)
+    assert (len(MANY), len(CATALOG.offer(planning("x")).tools), len(needed)) == (50, 500, 178)
     assert len(missing) <= len(needed) * 0.02, missing
 
 
