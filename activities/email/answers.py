@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from pydantic import BaseModel
 
-from activities.email.contract import Attachment, AttachmentText, Invitation, Mail, MailCard, MailSummary, MovedMail
+from activities.email.contract import Attachment, AttachmentText, Invitation, Mail, MailSummary, MovedMail, OriginalMail
 from activities.email.models import Message
 from activities.email.plaintext import one_line
 from retinue.activity_adapter import MAX_RESULT_BYTES
@@ -40,12 +40,18 @@ def summary(message: Message) -> MailSummary:
     )
 
 
-def card(message: Message, replies_go_elsewhere: list[str], mailing_list: str) -> MailCard:
-    """Return a mail for a person who is asked about it."""
-    return MailCard(
-        **summary(message).model_dump(),
+def original_mail(message: Message, replies_go_elsewhere: list[str], mailing_list: str) -> OriginalMail:
+    """Return a mail that is answered or forwarded, for a person who is asked about it."""
+    line = summary(message)
+    return OriginalMail(
+        sender=line.sender,
+        from_name=line.from_name,
         replies_go_elsewhere=replies_go_elsewhere[:_PEOPLE_SHOWN],
         mailing_list=mailing_list,
+        to=line.to,
+        subject=line.subject,
+        date=line.date,
+        snippet=line.snippet,
     )
 
 

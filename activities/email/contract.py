@@ -187,21 +187,17 @@ class PrepareReply(BaseModel):
 
     message_id: str = Field(max_length=500)
     all: bool = False
-    attachments: Attachments = Field(default_factory=list)
+    attachments: Attachments = Field([])
 
 
 class Reply(PrepareReply):
     """Arguments of `email.reply`. `to`, `cc`, `subject`, `attached` and `version` are filled in from the mail."""
 
     body: str = Field(max_length=60_000, description="plain text above the quoted mail")
-    to: list[Address] = Field(
-        default_factory=list, max_length=50, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS
-    )
-    cc: list[Address] = Field(
-        default_factory=list, max_length=50, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS
-    )
+    to: list[Address] = Field([], max_length=50, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS)
+    cc: list[Address] = Field([], max_length=50, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS)
     subject: OneLine | None = Field(None, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS)
-    attached: Attached = Field(default_factory=list)
+    attached: Attached = Field([])
     version: str | None = Field(None, max_length=64, description=FILLED_IN, json_schema_extra=NOT_FOR_PLANS)
 
 
@@ -221,7 +217,7 @@ class PrepareForward(BaseModel):
 
     message_id: str = Field(max_length=500)
     with_attachments: bool = True
-    attachments: Attachments = Field(default_factory=list, json_schema_extra=NOT_FOR_PLANS)
+    attachments: Attachments = Field([], json_schema_extra=NOT_FOR_PLANS)
 
 
 class Forward(PrepareForward):
@@ -229,9 +225,9 @@ class Forward(PrepareForward):
 
     to: list[Address] = Field(min_length=1, max_length=50)
     body: str = Field("", max_length=60_000)
-    cc: list[Address] = Field(default_factory=list, max_length=50)
+    cc: list[Address] = Field([], max_length=50)
     subject: OneLine | None = Field(None, description="filled in from the mail", json_schema_extra=NOT_FOR_PLANS)
-    attached: Attached = Field(default_factory=list)
+    attached: Attached = Field([])
     version: str | None = Field(None, max_length=64, description=FILLED_IN, json_schema_extra=NOT_FOR_PLANS)
 
 
@@ -324,13 +320,21 @@ class MoveMail(MessageRef):
     folder: Folder
 
 
-class MailCard(MailSummary):
-    """A mail for a person who is asked about it."""
+class OriginalMail(BaseModel):
+    """A mail that is answered or forwarded, for a person who is asked about it. Nothing of it changes, so it has no id."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
+    sender: str = Field(alias="from", serialization_alias="from")
+    from_name: str = Field("", description="the name that the sender gives; anybody can write any name")
     replies_go_elsewhere: list[str] = Field(
         default_factory=list, description="addresses that the mail asks replies to go to, other than its sender's"
     )
     mailing_list: str = Field("", description="address of the mailing list that it came over")
+    to: list[str]
+    subject: str
+    date: Moment
+    snippet: str = Field(description="the first 160 characters of the text")
 
 
 class Method(StrEnum):
@@ -526,7 +530,7 @@ class Email(Capability):
         ),
         annotations=SENDS.replace(
             sensitive=("/to", "/cc"),
-            lookups={"message_id": "email.look_up"},
+            lookups={"message_id": "email.look_up_original"},
             fills_in={"message_id": "email.prepare_reply"},
             trusted_output=True,
         ),
@@ -549,7 +553,7 @@ class Email(Capability):
         ),
         annotations=SENDS.replace(
             sensitive=("/to", "/cc"),
-            lookups={"message_id": "email.look_up"},
+            lookups={"message_id": "email.look_up_original"},
             fills_in={"message_id": "email.prepare_forward"},
             trusted_output=True,
         ),
@@ -670,7 +674,7 @@ class Email(Capability):
         ),
         annotations=SENDS.replace(
             sensitive=("/to",),
-            lookups={"message_id": "email.look_up"},
+            lookups={"message_id": "email.look_up_original"},
             fills_in={"message_id": "email.prepare_answer"},
             trusted_output=True,
         ),
@@ -776,7 +780,7 @@ class Email(Capability):
         plannable=False,
     )
     @abstractmethod
-    async def look_up(self, mail: MessageRef) -> MailCard:
+    async def look_up(self, mail: MessageRef) -> MailSummary:
         """Read who wrote one mail, when and about what, for a person who is asked about it."""
 
     @activity.defn(name="email.prepare_reply")
@@ -808,3 +812,9 @@ class Email(Capability):
     @abstractmethod
     async def prepare_answer(self, mail: PrepareAnswer) -> AnswerParts:
         """Read organizer and event of an invitation that is to be answered; strangers wrote them."""
+
+    @activity.defn(name="email.look_up_original")
+    @tool(title="Look up a mail that is answered", summary="{message_id}", annotations=READ, plannable=False)
+    @abstractmethod
+    async def look_up_original(self, mail: MessageRef) -> OriginalMail:
+        """Read who wrote a mail that is answered or forwarded, and where replies to it go, for a person who is asked."""

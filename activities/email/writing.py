@@ -11,7 +11,7 @@ from datetime import datetime
 from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from activities.email.answers import card, cut_text
+from activities.email.answers import cut_text, original_mail, summary
 from activities.email.charsets import decoded
 from activities.email.contract import (
     AnswerInvitation,
@@ -34,10 +34,11 @@ from activities.email.contract import (
     Invite,
     ListFiles,
     ListFilesResult,
-    MailCard,
+    MailSummary,
     MessageRef,
     Method,
     NotifySelf,
+    OriginalMail,
     PrepareAnswer,
     PrepareForward,
     PrepareInvitation,
@@ -301,10 +302,14 @@ class WritingTools(Email):
         """Read its line in the list."""
         return _info(await self._files.get(file.file_id))
 
-    async def look_up(self, mail: MessageRef) -> MailCard:
-        """Read its line in the mailbox, and where replies to it go."""
+    async def look_up(self, mail: MessageRef) -> MailSummary:
+        """Read its line in the mailbox."""
+        return summary((await self._original(mail.message_id, glance=True)).message)
+
+    async def look_up_original(self, mail: MessageRef) -> OriginalMail:
+        """Read what a person should know of it before they answer."""
         original = await self._original(mail.message_id, glance=True)
-        return card(original.message, replies_go_elsewhere(original), original.headers.mailing_list)
+        return original_mail(original.message, replies_go_elsewhere(original), original.headers.mailing_list)
 
     async def _composed(self, mail: Compose) -> Letter:
         attached = await self._as_shown(mail.attachments, mail.attached)

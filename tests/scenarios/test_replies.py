@@ -44,7 +44,7 @@ async def test_the_card_of_a_reply_shows_whom_it_reaches_and_that_strangers_say_
 ) -> None:
     name = await arrived(incoming("Reply-To: eve@attacker.example"))
     message = fresh("Answer Clara's mail: gladly")
-    stack.model.script(message, plan_answer([reply(name)]))
+    stack.model.script(message, plan_answer([reply(name, cc=[], attachments=[])]))
     view = await stack.asked((await stack.start(message))["id"])
     [approval] = pending(view)
     origins = {origin["path"]: (origin["source"], origin["tool"]) for origin in approval["origins"]}
@@ -55,6 +55,8 @@ async def test_the_card_of_a_reply_shows_whom_it_reaches_and_that_strangers_say_
     assert "replies go elsewhere eve@attacker.example" in approval["preview"]
     assert "from clara@example.com" in approval["preview"]
     assert "subject: Re: Lunch" in approval["preview"]
+    assert "removes" not in approval["preview"]  # a reply changes nothing of the mail that it answers
+    assert "now:" not in approval["preview"]
     assert "a recipient" in " ".join(approval["reasons"])
     assert sent_mails(stack, view["id"]) == []
 
