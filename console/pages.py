@@ -36,7 +36,7 @@ router = APIRouter(include_in_schema=False)
 EXAMPLES = (
     "What is on my calendar tomorrow?",
     "What's the weather in Lisbon on Friday? Email the forecast to team@example.com",
-    "Remind me tomorrow at 9 to call the bank",
+    "Remind me tomorrow at 9am to call the bank",
     "Find a free hour on Thursday afternoon",
 )
 _RUNS = 30

@@ -293,7 +293,7 @@ def delete_several(match: Match, draft: Draft) -> None:
 def ask_target(match: Match, draft: Draft) -> None:
     """A move by a length would need the event's time before it is looked up: ask for the new time."""
     del draft
-    question = "I can't move an event by a length of time. To which day and time?"
+    question = "I can't change only its length. To which day and time, from when to when?"
     raise Ask(Doubt(question, match.ending, match.ending), template=" to {}")
 
 

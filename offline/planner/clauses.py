@@ -34,7 +34,7 @@ _POLITE = phrases(
     "yes|thanks|thank you|.|;|:|i need you to|alexa|siri|hey siri|google|ok google|cortana|computer"
 )
 _POLITE_ENDS = phrases(
-    "please|thanks|thank you|thanks a lot|thank you so much|cheers|for me|many thanks|too|as well|,|.|!|?|;|afterwards|"
+    "please|pls|plz|thx|thanks|thank you|thanks a lot|thank you so much|cheers|for me|many thanks|too|as well|,|.|!|?|;|afterwards|"
     "thank you very much|right away|again please|and|then"
 )
 _CONDITIONS = ("if", "unless", "except")

@@ -11,7 +11,7 @@ from offline.planner.draft import Draft, Json, Step
 from offline.planner.followups import Before, follow
 from offline.planner.intents import begins_request, nearest
 from offline.planner.languages import in_english
-from offline.planner.other_steps import ABILITIES, REAL_MODEL
+from offline.planner.other_steps import REAL_MODEL
 from offline.planner.outcomes import Ask, Doubt, Refuse, Unread
 from offline.planner.scan import Scan
 from offline.planner.tokens import MAX_TOKENS
@@ -131,7 +131,7 @@ def _try(text: str, setting: Setting, known: Mapping[int, str] = MappingProxyTyp
     if scan.size > MAX_TOKENS:
         return Answer(reply=f"I can't read a request this long: at most {MAX_TOKENS} words and marks. {REAL_MODEL}")
     if not scan.size:
-        return Answer(reply=f"I found no request in that. {ABILITIES}")
+        return Answer(reply=f"I found no request in that. {_offers(())}")
     try:
         return Answer(steps=tuple(_steps(scan, setting, known)))
     except Ask as ask:
@@ -166,8 +166,12 @@ def _steps(scan: Scan, setting: Setting, known: Mapping[int, str]) -> list[Step]
 
 def _not_understood(unread: Unread) -> str:
     piece = unread.piece if len(unread.piece) <= 60 else unread.piece[:57] + "..."
-    offers = " or ".join(f'"{text}"' for text in nearest(unread.nearest))
-    return f'I did not understand "{piece}", so I did nothing. I can do this: {offers}.'
+    return f'I did not understand "{piece}", so I did nothing. {_offers(unread.nearest)}'
+
+
+def _offers(intents: Sequence[str]) -> str:
+    texts = " or ".join(f'"{text}"' for text in nearest(intents))
+    return f"I can do this: {texts}."
 
 
 def _worked_in(text: str, result: Answer, given: str, setting: Setting) -> tuple[str, Answer]:

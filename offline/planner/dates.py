@@ -129,7 +129,7 @@ def _bare(word: str) -> str:
 def _relative(scan: Scan, at: int) -> Reading | None:
     if end := scan.phrase(at, "the day after tomorrow", "day after tomorrow"):
         return _days(scan, at, end, scan.today + timedelta(days=2))
-    shift = {"today": 0, "tomorrow": 1, "yesterday": -1}.get(_bare(scan.low(at)))
+    shift = {"today": 0, "tomorrow": 1, "tmrw": 1, "yesterday": -1}.get(_bare(scan.low(at)))
     return None if shift is None else _days(scan, at, at + 1, scan.today + timedelta(days=shift))
 
 

@@ -174,6 +174,8 @@ def _undated(scan: Scan, at: int, end: int, piece: str) -> Doubt:
 
 def _entitle(scan: Scan, event: Event, runs: list[list[int]]) -> None:
     words = [run for run in (_stripped(scan, run) for run in runs) if run]
+    telling = [run for run in words if not all(scan.low(at) in _GENERIC for at in run)]
+    words = telling or words
     if event.title:
         stray = [run for run in words if not all(scan.low(at) in _GENERIC for at in run)]
         event.unread = scan.typed(stray[0][0], stray[0][-1] + 1) if stray else ""

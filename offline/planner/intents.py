@@ -203,7 +203,10 @@ _WHEREIN = (
     ),
     (re.compile(r"^(which|what|show|name|read|list)\b.*\blists\b"), r"tasks\.lists"),
     (re.compile(r"^(please )?(send|write|compose|draft)\b.*\S@\S"), r"email\.(send|draft|forward)"),
-    (re.compile(r"^(please )?(read|open|fetch|get|load|show|summari[sz]e|what|look)\b.*https?://"), r"web\.fetch"),
+    (
+        re.compile(r"^(please )?(read|open|fetch|get|load|show|summari[sz]e|what|look)\b.*(https?://|www\.)"),
+        r"web\.fetch",
+    ),
     (re.compile(r"\bmy (inbox|mailbox|e-?mails?|mails)\b"), r"email\.\w+"),
 )
 _NEEDED = {

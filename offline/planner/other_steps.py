@@ -1,6 +1,7 @@
 """Phrases for web pages, and for the server's description of itself."""
 
 from offline.planner.draft import Draft, Gives
+from offline.planner.intents import nearest
 from offline.planner.match import Match
 from offline.planner.outcomes import Refuse
 
@@ -24,5 +25,8 @@ def fetch(match: Match, draft: Draft) -> None:
 
 def abilities(match: Match, draft: Draft) -> None:
     """Reply with the supported requests."""
-    del match, draft
+    del draft
+    if match.scan.low(match.start) in ("hi", "hello", "hey", "good"):
+        offers = " or ".join(f'"{text}"' for text in nearest(()))
+        raise Refuse(f"Hello. I can do this: {offers}.")
     raise Refuse(f"{ABILITIES} {REAL_MODEL}")

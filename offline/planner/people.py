@@ -15,6 +15,7 @@ _NO_NAME = frozenset(
 )
 _KIN = phrases("team|boss|mum|mom|dad|wife|husband|manager|colleagues|colleague|family|sister|brother|landlord|friend")
 _MANY = ("everyone", "everybody", "them", "him", "her", "me", "myself", "us")
+_PRONOUNS = ("i", "we", "you", "he", "she", "it", "they", "that", "there")
 _JOINTS = ("and", ", and", ",", "&")
 
 
@@ -68,7 +69,9 @@ def _person(scan: Scan, at: int, end: int) -> tuple[Person, int] | None:
 
 
 def _name_word(scan: Scan, at: int) -> bool:
-    return scan.kind(at) is Kind.WORD and scan.low(at) not in _NO_NAME and len(scan.low(at)) > 1
+    word = scan.low(at)
+    contracted = word.partition("'")[0] in _PRONOUNS and "'" in word
+    return scan.kind(at) is Kind.WORD and word not in _NO_NAME and len(word) > 1 and not contracted
 
 
 def _stranger(scan: Scan, at: int) -> int | None:

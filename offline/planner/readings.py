@@ -250,7 +250,7 @@ def _shifted(scan: Scan, at: int, end: int) -> tuple[Build, Values] | None:
     words = {scan.low(place) for place in range(max(0, at - 2), end)}
     for place in range(at, end):
         found = _far(scan, place)
-        if found is None or (found[2] < end and scan.low(found[2]) not in _LATER | _EARLIER | {"please"}):
+        if found is None or (found[2] < end and scan.low(found[2]) not in _LATER | _EARLIER | _LONGER | {"please"}):
             continue
         event = _event(scan, at, _before_length(scan, at, place))
         if words & _LONGER or not words & (_LATER | _EARLIER | {"by"}):
@@ -543,7 +543,8 @@ def _add(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
     named = _list_named(scan, start, end)
     first, last = _bare(scan.until(end), verb, end)
     inside = scan.until(last)
-    at = skip_words(inside, first, last, _ARTICLES)
+    named_so = first < last and inside.tokens[first].capital and first > start  # `The Leopard` is a title
+    at = first if named_so else skip_words(inside, first, last, _ARTICLES)
     at = inside.skip(at, *_NOUNS)
     at = skip_words(inside, at, last, frozenset((":", ",")))
     at = inside.skip(at, *_OF)
@@ -593,29 +594,51 @@ _STATES = phrases(
 )
 
 
+_STATED = frozenset(phrases("done|complete|completed|finished|it"))
+_WHOLE = ("tasks", "todos", "to-dos", "to do list", "to-do list", "todo list", "task list", "reminders", "list")
+
+
 def _named_task(build: Build) -> Reading:
+    many = task_steps.delete_many if build is task_steps.delete else task_steps.refuse_many
+
     def read(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
         verb = behind(scan, start, end, _DONE)
+        if verb == start and not _STATED & {scan.low(at) for at in range(start, end)}:
+            raise Unread(scan.typed(start, end))
         named = _list_named(scan, start, end)
         first, last = _bare(scan.until(end), verb, end)
-        last = _without_ends(scan, first, last, _STATES)
+        first, last = _without_deed(scan, first, _without_ends(scan, first, last, _STATES))
         inside = scan.until(last)
         at = skip_words(inside, first, last, _ARTICLES | {"off", "all", "of"})
-        if verb == start and last == end:
-            raise Unread(scan.typed(start, end))
-        whole = skip_words(inside, verb, end, _ARTICLES | {"off"})
-        many = inside.low(whole) in ("all", "every", "everything")
-        nouns = ("tasks", "todos", "to-dos", "to do list", "to-do list", "todo list", "task list", "reminders", "list")
-        if many or inside.phrase(at, *nouns) == last or (named and at >= last and verb > start):
-            return (task_steps.delete_many if build is task_steps.delete else task_steps.refuse_many), named
-        at = skip_words(inside, inside.skip(at, *_NOUNS), last, frozenset((":", ",")))
-        at = inside.skip(at, "to", "of", "about", "for", "called", "named", "that")
-        title = "" if at >= last else inside.tokens[at].value if last == at + 1 else inside.typed(at, last)
+        every = scan.low(skip_words(scan, verb, end, _ARTICLES | {"off"})) in ("all", "every", "everything")
+        if every or inside.phrase(at, *_WHOLE) == last or (named and at >= last and verb > start):
+            return many, named
+        title = _task_title(inside, at, last)
         if named and "list" in title.casefold().split():
-            return (task_steps.delete_many if build is task_steps.delete else build), named
+            return (many if build is task_steps.delete else build), named
         return build, [*named, *([("words", title)] if title else [])]
 
     return read
+
+
+def _task_title(scan: Scan, at: int, end: int) -> str:
+    at = skip_words(scan, scan.skip(at, *_NOUNS), end, frozenset((":", ",")))
+    at = scan.skip(at, "to", "of", "about", "for", "called", "named", "that")
+    return "" if at >= end else scan.tokens[at].value if end == at + 1 else scan.typed(at, end)
+
+
+_IT_OFF = phrases("tick it|check it|cross it|mark it|tick that|mark that|so tick it|so mark it")
+_TASK_NOUNS = ("task", "to-do", "todo", "reminder", "item")
+
+
+def _without_deed(scan: Scan, start: int, end: int) -> tuple[int, int]:
+    """`I've paid the rent, tick it off` names the rent, and `the rent task` does so too."""
+    comma = next((at for at in range(start, end) if scan.low(at) == "," and scan.phrase(at + 1, *_IT_OFF)), None)
+    if comma is not None:
+        started = scan.phrase(start, "i have", "i")
+        begin = started + 1 if started else start + 2 if scan.low(start) == "i've" else start
+        return begin, comma
+    return start, end - 1 if end - start > 1 and scan.low(end - 1) in _TASK_NOUNS else end
 
 
 def _without_ends(scan: Scan, start: int, end: int, words: Sequence[str]) -> int:
@@ -725,11 +748,12 @@ def _one_mail(build: Build) -> Reading:
     def read(scan: Scan, start: int, end: int) -> tuple[Build, Values]:
         inside = scan.until(end)
         words = [inside.low(at) for at in range(start, end)]
-        if {"all", "mails", "emails", "messages", "and"} & set(words) and build is not mail_steps.read:
+        if {"all", "everything", "mails", "emails", "messages", "and"} & set(words) and build is not mail_steps.read:
             return mail_steps.refuse_many, []
         if build is mail_steps.read and {"mails", "emails", "messages"} & set(words) and "the" not in words[:2]:
             return _search(scan, start, end)
-        return build, _mails(scan, start, end)
+        values = _mails(scan, start, end)
+        return mail_steps.refuse_dates if any(name == "when" for name, _ in values) else build, values
 
     return read
 
