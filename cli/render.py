@@ -183,6 +183,9 @@ def remarks(view: Assistant) -> Iterator[str]:
         yield f"Budget: {', '.join(_amounts(view.budget))}."
     if view.ended and view.usage.phases:
         yield f"Language model: {phase_words(view.usage.phases)}."
+    if view.facts:
+        kinds = dict.fromkeys(fact.kind.replace("_", " ") for fact in view.facts)
+        yield f"Used from memory: {', '.join(kinds)}."
     yield from view.notices
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cli.render import remarks
+from retinue.client.models import Assistant
 from retinue.text import safe
-from tests.cli.conftest import FakeApi, Run, waiting
+from tests.cli.conftest import FakeApi, Run, view, waiting
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,13 @@ def test_a_long_line_of_a_preview_is_neither_cut_nor_broken(retinue: Run, api: F
     line = "body: " + "word " * 200 + "end"
     api.views = [waiting(preview=line)]
     assert line in retinue("approvals").stdout
+
+
+def test_what_was_used_from_memory_is_named_once_by_kind() -> None:
+    facts = [
+        {"fact_id": "f1", "kind": "home_place", "text": "Lisbon"},
+        {"fact_id": "f2", "kind": "fact", "text": "Tea"},
+        {"fact_id": "f3", "kind": "fact", "text": "Window seats"},
+    ]
+    shown = Assistant.model_validate(view("completed", facts=facts))
+    assert "Used from memory: home place, fact." in list(remarks(shown))
