@@ -277,7 +277,7 @@ def models_found() -> Finding:
     except ValueError as error:
         return Finding("models found", Level.FAIL, str(error), "correct RETINUE_MODEL_SERVERS")
     if found := model_servers.in_words(model_servers.find(asked)):
-        return Finding("models found", Level.OK, found, f"to use one, {model_servers.HOW_TO_USE}")
+        return Finding("models found", Level.OK, found, model_servers.HOW_TO_USE)
     return Finding("models found", Level.OK, "none on this machine" if asked else "not looked for")
 
 
