@@ -17,6 +17,9 @@ MOST_AT_ONCE = 50
 _MOST_DAYS = 3660
 RECURRENCE = "RFC 5545 rule without DTSTART, as in 'FREQ=WEEKLY;BYDAY=MO;COUNT=10'"
 
+EventId = Annotated[str, Field(max_length=500)]
+Attendee = Annotated[str, Field(max_length=500)]
+
 
 class Event(BaseModel):
     """One event, or one occurrence of a recurring one."""
@@ -55,10 +58,10 @@ class CreateEvent(BaseModel):
     title: str = Field(min_length=1, max_length=300)
     start: Moment
     end: Moment
-    timezone: str | None = Field(None, description="IANA zone, for recurrence")
+    timezone: str | None = Field(None, max_length=64, description="IANA zone, for recurrence")
     location: str | None = Field(None, max_length=500)
     description: str | None = Field(None, max_length=8000)
-    attendees: list[str] = Field(default_factory=list, max_length=100, description="addresses")
+    attendees: list[Attendee] = Field(default_factory=list, max_length=100, description="addresses")
     recurrence: str | None = Field(None, max_length=500, description=RECURRENCE)
 
     @model_validator(mode="after")
@@ -154,13 +157,13 @@ class UpdateEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    event_id: str
+    event_id: EventId
     title: str | None = Field(None, min_length=1, max_length=300)
     start: Moment | None = None
     end: Moment | None = None
     location: str | None = Field(None, max_length=500)
     description: str | None = Field(None, max_length=8000)
-    attendees: list[str] | None = Field(None, max_length=100)
+    attendees: list[Attendee] | None = Field(None, max_length=100)
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:
@@ -194,7 +197,7 @@ class EventRef(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    event_id: str
+    event_id: EventId
 
 
 class MoveEvent(EventRef):
@@ -237,7 +240,7 @@ class DeleteEvents(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    event_ids: list[str] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    event_ids: list[EventId] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
 class DeletedEvent(BaseModel):

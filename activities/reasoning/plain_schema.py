@@ -11,8 +11,10 @@ Pure.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 Schema = dict[str, Any]
@@ -30,6 +32,8 @@ _LARGEST = 6000
 """Characters of one tool's arguments."""
 _FORMATS = frozenset({"date-time", "date", "time", "uuid", "duration"})
 _PLACES = "#/$defs/"
+_ENDLESS = re.compile(r"[*+]|,\}")
+_TIMES = re.compile(r"(\d{1,6})\}")
 _SHORT = 40
 """Characters of a schema that is not worth a definition."""
 _PLAIN = frozenset({"string", "number", "integer", "boolean", "null"})
@@ -215,7 +219,7 @@ class _Plain:
         if name == "array":
             return self._list(node, depth)
         if name == "string":
-            return text(LENGTHS[0] if node.get("format") in _FORMATS else _whole(node.get("maxLength")))
+            return text(LENGTHS[0] if node.get("format") in _FORMATS else _longest(node))
         return {"type": name} if isinstance(name, str) and name in _PLAIN else ANY
 
     def _object(self, node: Mapping[str, Any], depth: int) -> Schema:
@@ -273,6 +277,21 @@ def _kind(value: object) -> str:
     if value is None:
         return "null"
     return "boolean" if isinstance(value, bool) else "number"
+
+
+def _longest(node: Mapping[str, Any]) -> int | None:
+    """Return how long a text can be at most; of a pattern without endless repetition each character counts once a time."""
+    if (bound := _whole(node.get("maxLength"))) is not None:
+        return bound
+    pattern = node.get("pattern")
+    if (
+        not isinstance(pattern, str)
+        or not pattern.startswith("^")
+        or not pattern.endswith("$")
+        or _ENDLESS.search(pattern)
+    ):
+        return None
+    return len(pattern) * prod(max(1, int(times)) for times in _TIMES.findall(pattern))
 
 
 def _open(node: Mapping[str, Any]) -> bool:

@@ -28,8 +28,8 @@ from activities.reasoning.plain_schema import (
 )
 from retinue.capability import PLANS_KEYWORD, ToolSpec
 
-MOST_TOOLS = 60
-LARGEST = 48_000
+MOST_TOOLS = 80
+LARGEST = 64_000
 """Characters of the whole format. With more tools, or a larger one, a step names any tool and any of their arguments."""
 MOST_STEPS = 20
 _MOST_BEFORE = 8

@@ -191,7 +191,7 @@ class TaskRefs(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    task_ids: list[str] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    task_ids: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
 class MarkedTask(Task):

@@ -16,7 +16,7 @@ def _day(value: object) -> object:
     return value[:10] if isinstance(value, str) and len(value) > 10 and value[10] in "T " else value
 
 
-Day = Annotated[dt.date, BeforeValidator(_day, json_schema_input_type=str)]
+Day = Annotated[dt.date, BeforeValidator(_day, json_schema_input_type=Annotated[str, Field(max_length=40)])]
 Units = Annotated[Literal["metric", "imperial"], Field(description="'imperial' adds °F, inches, mph")]
 Attribution = Annotated[
     OwnText | None, Field(description="whose data it is, under which licence; to be shown where values are published")

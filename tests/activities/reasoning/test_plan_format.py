@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import activities
-from activities.reasoning.plain_schema import LENGTHS, shared
+from activities.reasoning.plain_schema import LENGTHS, plain, shared
 from activities.reasoning.plan_format import LARGEST, MOST_TOOLS, AnswerFormat, plan_format, planned
 from activities.reasoning.settings import Structured
 from activities.reasoning.strict_schema import DEEPEST, MOST_CHARS, MOST_PROPERTIES, MOST_VALUES, read_back, strict
@@ -422,6 +422,50 @@ def test_all_built_in_tools_obey_the_rules_and_are_named_before_their_arguments(
     assert [order.index("args") > order.index("tool" if "tool" in order else "agent") for order in orders] == [
         True
     ] * len(orders)
+
+
+UNBOUNDED = {
+    *("body", "description", "instruction", "notes", "url", "icalendar", "invitation"),
+}
+"""Arguments that may be longer than any engine bounds."""
+
+
+def test_only_long_texts_of_built_in_tools_have_no_bound() -> None:
+    steps = FORMAT.schema["properties"]["steps"]["items"]["anyOf"]
+    args = {
+        step["properties"]["tool"]["enum"][0]: step["properties"]["args"]
+        for step in steps
+        if "goal" not in step["properties"]
+    }
+    found = {f"{tool} {name}" for tool, schema in args.items() for name in unbounded(schema, "")}
+    assert {name for name in found if name.rpartition(" ")[2] not in UNBOUNDED} == set()
+
+
+def unbounded(node: dict[str, Any], name: str) -> Iterator[str]:
+    """The names of texts without a bound."""
+    if node.get("type") == "string" and not node.keys() & {"enum", "maxLength", "pattern"}:
+        yield name
+    for inner, field in node.get("properties", {}).items():
+        yield from unbounded(field, inner)
+    for branch in [*node.get("anyOf", ()), *([node["items"]] if "items" in node else ())]:
+        yield from unbounded(branch, name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "longest"),
+    [
+        (r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$", 40),
+        ("^[a-z][a-z0-9_]{0,39}$", 1000),
+        ("^(a{3}b{2}){9}$", 1000),
+        ("^[a-z]+$", None),
+        ("^[a-z]{2,}$", None),
+        ("x", None),
+    ],
+)
+def test_a_text_of_a_pattern_is_as_long_as_it_can_be(pattern: str, longest: int | None) -> None:
+    made = plain({"type": "object", "properties": {"x": {"type": "string", "pattern": pattern}}})
+    bounds = [one["maxLength"] for one in made.get("$defs", {}).values()]
+    assert bounds == [one for one in [longest] if one]
 
 
 @pytest.mark.parametrize("count", [MOST_TOOLS + 1, 500])
