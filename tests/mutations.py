@@ -47,7 +47,13 @@ SIGNING_IN = (
     "tests/api/rights/test_schedule_updates.py",
 )
 MEMORY = ("tests/activities/memory/test_tools.py", "tests/activities/memory/test_in_a_plan.py")
-RUNS = ("tests/scenarios/test_plans.py", "tests/test_main_job.py", "tests/scenarios/test_doubt.py")
+RUNS = (
+    "tests/scenarios/test_plans.py",
+    "tests/test_main_job.py",
+    "tests/scenarios/test_doubt.py",
+    "tests/scenarios/test_cards.py",
+    "tests/scenarios/test_people.py",
+)
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,6 @@ MUTATIONS = (
         ("and all(self._runs[other].view.status is StepStatus.COMPLETED for other in run.step.depends_on)", "and True"),
         ("        if again and not step.annotations.read_only:", "        if False:"),
         ("    yield from refused_destinations(args, step.annotations.sensitive)\n", ""),
-        ("if action.step.annotations.read_only or self._stopping:", "if self._stopping:"),
         ("unknown=unknown is not None or self._may_have_happened(step, error)", "unknown=False"),
         ("        if cleared.hold:", "        if False:"),
         ("            if not await self._was_done(step, args):\n                raise", "            raise"),
