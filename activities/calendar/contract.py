@@ -19,6 +19,8 @@ RECURRENCE = "RFC 5545 rule without DTSTART, as in 'FREQ=WEEKLY;BYDAY=MO;COUNT=1
 
 EventId = Annotated[str, Field(max_length=500)]
 Attendee = Annotated[str, Field(max_length=500)]
+_Zone = Annotated[str, Field(json_schema_extra={"maxLength": 64})]
+"""What plans may say; a longer one is refused like any that does not exist."""
 
 
 class Event(BaseModel):
@@ -58,7 +60,7 @@ class CreateEvent(BaseModel):
     title: str = Field(min_length=1, max_length=300)
     start: Moment
     end: Moment
-    timezone: str | None = Field(None, max_length=64, description="IANA zone, for recurrence")
+    timezone: _Zone | None = Field(None, description="IANA zone, for recurrence")
     location: str | None = Field(None, max_length=500)
     description: str | None = Field(None, max_length=8000)
     attendees: list[Attendee] = Field(default_factory=list, max_length=100, description="addresses")
