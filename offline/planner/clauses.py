@@ -10,8 +10,9 @@ from offline.planner.intents import NONE, READS, fitting, opening
 from offline.planner.mail_content import Content
 from offline.planner.match import Match
 from offline.planner.outcomes import Ask, Doubt, Unread
-from offline.planner.readings import READINGS, Build, special
+from offline.planner.readings import READINGS, special
 from offline.planner.scan import Scan, phrases
+from offline.planner.sift import Build
 from offline.planner.tokens import Kind
 
 _CONNECTORS = phrases(",|;|.|!|?|and|then|also|afterwards|after that|plus|finally|next|&")

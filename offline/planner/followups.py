@@ -17,8 +17,9 @@ from offline.planner.intents import fitting
 from offline.planner.match import Match, Values
 from offline.planner.outcomes import Ask, Doubt, Refuse
 from offline.planner.people import people
-from offline.planner.readings import READINGS, skip_words
+from offline.planner.readings import READINGS
 from offline.planner.scan import Scan, phrases
+from offline.planner.sift import skip_words
 from offline.planner.when import When, occasion, read_when
 
 EVENT, MAIL, TASK = "event", "mail", "task"
