@@ -13,6 +13,7 @@ from retinue.settings import RetinueSettings
 OFFLINE = "offline"
 """The name of the built-in model, which stands in where nobody set up another one."""
 _SUFFIX = "_MODEL"
+_LONGEST_TIMEOUT = 70
 _WRITTEN_SHARE = 4
 """One part in so many of a chosen model's context is kept for its answer."""
 DEFAULT_TOOL_TOKENS = 7000
@@ -67,7 +68,7 @@ class ReasoningSettings(BaseSettings):
     model_reply: str = Field("", validation_alias="RETINUE_MODEL_REPLY", description="for answers and composed texts")
     model_agent: str = Field("", validation_alias="RETINUE_MODEL_AGENT", description="for agents without one of theirs")
     models: Path | None = Field(None, validation_alias="RETINUE_MODELS", description="a TOML file of further endpoints")
-    timeout: float = Field(60, gt=0, le=70, description="seconds per request")
+    timeout: float = Field(60, gt=0, le=_LONGEST_TIMEOUT, description="seconds per request")
     max_output_tokens: int = Field(8000, gt=0)
     max_input_tokens: int | None = Field(None, gt=0, description="the model's context; None where it is not known")
     tool_tokens: int = Field(
@@ -106,6 +107,8 @@ class ReasoningSettings(BaseSettings):
             "api_key": SecretStr("none"),
             "token_limit": TokenLimit.MAX_TOKENS,
         }
+        if "timeout" not in self.model_fields_set:
+            fields["timeout"] = _LONGEST_TIMEOUT  # without a graphics card they are slow
         if choice.context:
             written = min(self.max_output_tokens, choice.context // _WRITTEN_SHARE)
             fields |= {"max_output_tokens": written, "max_input_tokens": choice.context - written}

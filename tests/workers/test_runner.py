@@ -78,6 +78,30 @@ async def test_the_problem_of_a_database_is_announced_with_each_manifest_until_i
     assert told == [("1", "its disk is full"), ("2", "its disk is full"), ("2", "")]
 
 
+async def test_a_notice_that_changes_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a person chooses a language model while the worker runs."""
+    told: list[str] = []
+    heard = asyncio.Event()
+
+    async def announced(_client: object, manifest: Manifest, _update_id: str) -> int:
+        told.append(manifest.notice)
+        heard.set()
+        return 1
+
+    says = ["No model is set up."]
+    monkeypatch.setattr(runner, "announce", announced)
+    monkeypatch.setattr(runner, "_PROBLEM_LOOK", 0)
+    monkeypatch.setattr(file_watch, "OPEN", set())
+    manifest = Contacts.manifest(notice=says[0])
+    watching = asyncio.ensure_future(runner.Announcements(None, manifest, lambda: says[0]).watch())  # type: ignore[arg-type]
+    await asyncio.sleep(0.05)
+    assert told == []
+    says[0] = ""
+    await heard.wait()
+    watching.cancel()
+    assert told == [""]
+
+
 def _raise(error: Exception) -> int:
     raise error
 

@@ -148,6 +148,15 @@ async def test_the_context_that_a_server_tells_bounds_what_is_sent(place: Place)
     assert spec.token_limit == "max_tokens"
 
 
+def test_a_chosen_model_has_as_long_as_a_model_may_have_unless_the_environment_says_how_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("REASONING_TIMEOUT", raising=False)
+    choice = ModelChoice(base_url="http://127.0.0.1:11434/v1", model="qwen3", server="Ollama")
+    assert ReasoningSettings(model=BUILT_IN).with_choice(choice).timeout == 70
+    assert ReasoningSettings(model=BUILT_IN, timeout=20).with_choice(choice).timeout == 20
+
+
 async def test_a_test_sends_one_small_request_with_nothing_of_the_person(place: Place) -> None:
     place.found.says("qwen3", Answer('{"ready": true}'))
     await place.use("qwen3")
