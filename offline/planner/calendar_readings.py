@@ -16,7 +16,7 @@ from offline.planner.task_readings import list_named
 from offline.planner.when import When, read_when
 
 _CREATE = phrases(
-    "schedule|schedule in|plan|plan in|arrange|organise|organize|set up|set|book|book in|make|create|add|add in|put|put in|"
+    "i'm having|i am having|i'm going to|schedule|schedule in|plan|plan in|arrange|organise|organize|set up|set|book|book in|make|create|add|add in|put|put in|"
     "put down|enter|block|block out|block off|reserve|pencil in|pencil|note|note down|note in|save|save the date|fix|get|"
     "throw|have|i have|i've got|i've|there is|there's|mark|invite|remember|new|put together|squeeze in|register"
 )

@@ -38,6 +38,13 @@ _POLITE_ENDS = phrases(
     "please|pls|plz|thx|thanks|thank you|thanks a lot|thank you so much|cheers|for me|many thanks|too|as well|,|.|!|?|;|afterwards|"
     "thank you very much|right away|again please|and|then"
 )
+_ADD_IT = re.compile(
+    r"(?:add|put|note|enter|save) (?:it|that|this)(?: (?:down|in))?"
+    r"(?: (?:to|in|into|on) (?:my |the )?(?:calendar|diary|agenda|(?P<list>tasks?|to-?dos?|(?:to-?do |task )?list)))?"
+)
+_WRITES = frozenset(phrases("email|e-mail|mail|tell|reply|answer|respond|write|send|let|inform|message|draft"))
+_WRITTEN_ENDS = phrases("please|thanks|thank you|,|.|!|?|;")
+"""What may be cut from the end of a clause with a mail's text; anything else could belong to the text."""
 _CONDITIONS = ("if", "unless", "except")
 _WONDERS = frozenset(
     phrases("please|can|could|would|you|check|see|tell|me|know|ask|let|look|i|want|to|find|out|want|need|and")
@@ -91,13 +98,25 @@ def read_clauses(scan: Scan, known: Mapping[int, str]) -> list[Clause]:
     """
     clauses: list[Clause] = []
     found = list(spans(scan))
-    for start, end in [span for span in found if len(found) == 1 or not _greets(scan, *span)]:
-        clauses.append(_read(scan, start, end, known.get(scan.begin(start))))
+    kept = [span for span in found if len(found) == 1 or not _greets(scan, *span)]
+    for at, (start, end) in enumerate(kept):
+        if at and _added_to(scan, kept[at]):
+            continue  # it says what the clause before it is
+        noted = _added_to(scan, kept[at + 1]) if at + 1 < len(kept) else None
+        clauses.append(_read(scan, start, end, known.get(scan.begin(start)) or noted))
         if len(clauses) > 1:
             _check_ending(scan, clauses[-2], start)
     if not clauses:
         raise Unread(scan.text.strip())
     return clauses
+
+
+def _added_to(scan: Scan, span: tuple[int, int]) -> str | None:
+    """The intent of what `add it to my calendar` and `put it on my list` speak of."""
+    found = _ADD_IT.fullmatch(scan.typed(*span).casefold())
+    if found is None:
+        return None
+    return "tasks.add" if found["list"] else "calendar.create_event"
 
 
 def _greets(scan: Scan, start: int, end: int) -> bool:
@@ -148,11 +167,10 @@ def _without_manners(scan: Scan, start: int, end: int) -> tuple[int, int]:
     inside = scan.until(end)
     while start < end and (after := inside.phrase(start, *_POLITE)) and (after < end or _only_manners(inside, start)):
         start = after
+    ends = _WRITTEN_ENDS if inside.low(start) in _WRITES else _POLITE_ENDS
     changed = True
     while changed and end > start:
-        shorter = next(
-            (end - len(words.split()) for words in _POLITE_ENDS if _ends_with(inside, start, end, words)), end
-        )
+        shorter = next((end - len(words.split()) for words in ends if _ends_with(inside, start, end, words)), end)
         changed, end = shorter < end, shorter
     return start, end
 

@@ -184,6 +184,12 @@ _OBJECTS: Sequence[tuple[str, str]] = (
     ("appointment event", r"calendar\.\w+|meeting\.enter"),
 )
 _WHEREIN = (
+    (
+        re.compile(
+            r"^(please )?(send|write)\b.*\b(agenda|calendar|schedule|events|appointments|forecast|weather|tasks|e-?mail|mail)\b"
+        ),
+        r"email\.(send|draft|forward)",
+    ),
     (re.compile(r"\b(in|to|into|from|of|off) (my|the) (contacts|address book|contact list)\b"), r"contacts\.\w+"),
     (
         re.compile(r"\b(to-do|to do|todo|task|shopping|grocery) lists?\b|\blist of (to-?dos|things to do|tasks)\b"),

@@ -1,7 +1,8 @@
 """Phrases about mail."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from offline.planner.calendar_steps import free, look
 from offline.planner.draft import Draft, Gives, Json, Outcome, reference
@@ -10,6 +11,7 @@ from offline.planner.match import Match
 from offline.planner.outcomes import Ask, Doubt, Refuse
 from offline.planner.people import Person
 
+_UNSENT = re.compile(r",? ?(?:but )?(?:do not|don't) send it(?: yet)?$", re.IGNORECASE)
 _KINDS = {
     "any": tuple(Gives),
     "forecast": (Gives.FORECAST,),
@@ -48,6 +50,8 @@ def _write(match: Match, draft: Draft, tool: str, why: str) -> None:
         raise Ask(Doubt("To whom (a name or an address)?", match.ending, match.ending), template=" to {}")
     if content.to and people is not content.to:
         raise Ask(Doubt("There are two lists of recipients. To whom shall it go?", 0, 0))
+    if tool == "email.draft":
+        content = replace(content, body=_UNSENT.sub("", content.body))
     gathered = _gather(match, content, draft)
     if not gathered and not content.body:
         raise Ask(Doubt("What shall the mail say?", match.ending, match.ending), template=' saying "{}"')

@@ -70,7 +70,7 @@ def list_named(scan: Scan, start: int, end: int) -> Values:
             first -= 1
         if first < begin:
             return [("list", scan.typed(first + 1, begin + 1))]
-        if begin == at - 1:
+        if begin == at - 1 and (begin < start or scan.low(begin) != "my"):
             whole = scan.skip(at, "list") if begin < start or scan.low(begin) not in ARTICLES else at + 1
             question = "Which list do you mean?"
             span = (scan.begin(begin if whole > at else at), scan.close(at + 1))
