@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from collections.abc import Iterator
 
@@ -10,8 +11,9 @@ from activities.email.charsets import decoded
 
 _LOOKED_AT = 8192
 """Bytes of a text that are looked at."""
-_MOST_NAMES = 2000
-"""Names of an archive that are looked at."""
+_LARGEST_DIRECTORY = 512 * 1024
+"""Bytes of the list of names in an archive; a longer one is not looked through."""
+_END_OF_ZIP = struct.Struct("<4s4H2LH")
 _UNKNOWN = "application/octet-stream"
 _PROGRAM = "application/x-executable"
 _SCRIPT = "text/x-script"
@@ -168,6 +170,8 @@ def problem_of(content: bytes, name: str) -> str:
         return "it is a program"
     if ending in _PROGRAMS:
         return f"its name ends in .{ending}, as programs' do"
+    if kind == _ZIP and not _is_small(content):
+        return "it holds too many files to look through"
     if kind in (_ZIP, "application/epub+zip") and (inner := next(_programs_in(content), "")):
         return f"it holds a program (.{ending_of(inner)})"
     return ""
@@ -247,9 +251,20 @@ def _programs_in(content: bytes) -> Iterator[str]:
 
 
 def _names(content: bytes) -> Iterator[str]:
-    """Yield the first names in an archive; of a broken one none."""
+    """Yield the names in an archive; of a broken or an endless one none."""
+    if not _is_small(content):
+        return
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            yield from archive.namelist()[:_MOST_NAMES]
+            yield from archive.namelist()
     except (zipfile.BadZipFile, ValueError, OSError, RuntimeError, NotImplementedError):
         return
+
+
+def _is_small(content: bytes) -> bool:
+    """Whether the list of names in an archive is short, by the record at its end: to read a long one takes seconds."""
+    at = content.rfind(b"PK\x05\x06", max(0, len(content) - 65_536 - _END_OF_ZIP.size))
+    if at < 0 or len(content) - at < _END_OF_ZIP.size:
+        return True  # it is broken, which the reader finds at once
+    size: int = _END_OF_ZIP.unpack_from(content, at)[5]
+    return size <= _LARGEST_DIRECTORY and content[max(0, at - 20) : at].find(b"PK\x06\x07") < 0

@@ -231,3 +231,20 @@ async def test_a_plan_that_is_shown_first_announces_no_reply_as_automatic_that_m
     [step] = view["plan"]["card"]["steps"]
     assert bool(step["asks"]) is asks
     await anna.decide(view, "reject")
+
+
+async def test_a_saved_attachment_is_undone(stack: Stack, fresh: Fresh, arrived: Callable[..., Any]) -> None:
+    name = await arrived(with_files((f"{uuid.uuid4().hex}.csv", b"a,b\n")))
+    message = fresh("Save it")
+    save = {"id": "s1", "tool": "email.save_attachment", "args": {"message_id": name}}
+    stack.model.script(message, plan_answer([save]))
+    done = await stack.ended((await stack.start(message))["id"])
+    saved = steps(done)["s1"]["result"]
+    assert done["approvals"] == []
+
+    undone = await stack.http.post(f"/v1/assistants/{done['id']}/undo", json={"wait_seconds": 20})
+    assert [step["status"] for step in undone.json()["undo"]] == ["undone"]
+    message = fresh("Which files are saved")
+    listing = {"id": "s1", "tool": "email.list_files", "args": {"query": saved["name"]}}
+    stack.model.script(message, plan_answer([listing]))
+    assert steps(await stack.ended((await stack.start(message))["id"]))["s1"]["result"].get("files", []) == []

@@ -73,6 +73,7 @@ def test_a_file_is_what_its_content_says(content: bytes, name: str, kind: str) -
         (b"hello", "notes.txt.exe", "its name ends in .exe, as programs' do"),
         (b"hello", "notes.SCR . ", "its name ends in .scr, as programs' do"),
         (archive("readme.txt", "in/setup.exe"), "files.zip", "it holds a program (.exe)"),
+        (archive(*map(str, range(20_000)), "setup.exe"), "files.zip", "it holds too many files to look through"),
         (archive("readme.txt"), "files.zip", ""),
         (b"hello", "notes.txt", ""),
         (b"hello", "exe", ""),
