@@ -56,6 +56,8 @@ class Checkout:
 def copied(folder: Path) -> Checkout:
     """Copy this checkout into `folder`; the environment is shared, since nothing is installed."""
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_LEFT_OUT), dirs_exist_ok=True)
+    reports = Path("examples/evaluation/reports")  # the docs' tables are made of them
+    shutil.copytree(ROOT / reports, folder / reports)
     (folder / ".venv").symlink_to(ROOT / ".venv")
     files = [path for path in folder.rglob("*") if path.is_file() and ".venv" not in path.parts]
     return Checkout(folder, {path: path.read_bytes() for path in files})
