@@ -149,7 +149,8 @@ def _import(processes: Processes, capability: str, name: str, text: str, variabl
 
 
 def _model(url: str) -> dict[str, str]:
-    return {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "RETINUE_MODEL": "bench"}
+    model = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "RETINUE_MODEL": "bench"}
+    return {**model, "REASONING_STRUCTURED": "json_schema"}
 
 
 async def _listens(processes: Processes, port: int) -> None:

@@ -39,6 +39,8 @@ def complete(request: ChatRequest) -> Completion:
         return Completion(json.dumps(_plan(request.messages), ensure_ascii=False))
     if request.wants_values:
         return Completion(json.dumps(_values(request.messages), ensure_ascii=False))
+    if request.asks_for_form:
+        return Completion('{"fruit": "kiwi"}')
     if request.wants_other_json:
         raise BadRequest("this rule-based model fills in no schema of a caller's; connect a language model")
     if request.tools:

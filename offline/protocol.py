@@ -124,6 +124,11 @@ class ChatRequest(BaseModel):
         return self._form == "extract"
 
     @property
+    def asks_for_form(self) -> bool:
+        """Whether the caller finds out how this server answers in JSON."""
+        return self._form == "probe"
+
+    @property
     def wants_other_json(self) -> bool:
         """Whether the answer must be JSON of a caller's own schema."""
         return self._form == "answer"

@@ -11,6 +11,8 @@ import pytest_asyncio
 import uvicorn
 from openai import AsyncOpenAI, BadRequestError, NotFoundError
 
+from activities.reasoning import form_probe
+from activities.reasoning.settings import Structured
 from offline.app import create_app
 
 from .conftest import NOW, ZONE, planning_messages
@@ -98,6 +100,15 @@ async def test_a_plan_is_answered_with_usage(client: AsyncOpenAI, agents: list[d
     assert completion.choices[0].finish_reason == "stop"
     assert completion.usage is not None
     assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens > 100
+
+
+async def test_how_it_answers_in_json_is_found_out(client: AsyncOpenAI) -> None:
+    messages: Any = form_probe.MESSAGES
+
+    async def ask(extra: dict[str, Any]) -> Any:
+        return await client.chat.completions.create(model="offline", messages=messages, **extra)
+
+    assert (await form_probe.find_form(ask))[0] is Structured.JSON_SCHEMA
 
 
 async def test_a_refused_plan_is_not_tried_again(client: AsyncOpenAI, agents: list[dict[str, Any]]) -> None:
