@@ -62,6 +62,8 @@ Turn = str | Sequence[Wish] | Answer
 TurnMaker = Callable[[Mapping[str, Any]], Turn]
 """Builds a turn from the request, so that a test's model can obey what it reads."""
 PROGRESS = "Progress (JSON):"
+_TOOLS = "\nCapabilities and tools:\n"
+"""Stands in every request for a plan, also where JSON is asked for in words alone."""
 
 
 class ScriptedModel:
@@ -119,7 +121,7 @@ class ScriptedModel:
             return self._pop(self._extractions, json.loads(said[-1])["instruction"])
         if _schema_name(body) == "answer":
             return self._pop(self._structured, json.loads(said[-1])["conversation"][-1]["text"])
-        if "response_format" in body:
+        if "response_format" in body or _TOOLS in str(body["messages"][0]["content"]):
             return self._plan(body, said[-1] if said[-1] in self._scripts else said[0])
         if "tools" in body:
             return self._turn(body, said[0])
