@@ -274,7 +274,7 @@ def fitting(text: str) -> list[Guess]:
     """The guesses that go with the words of a request: a question changes nothing, `delete ...` makes nothing."""
     words, low = opening(text), straighten(text).casefold()
     kept = [guess for guess in guesses(text) if (needed := _NEEDS.get(guess.intent)) is None or needed.search(low)]
-    for allowed in (_by_verb(words), _by_object(words), *_by_place(text)):
+    for allowed in (_by_verb(words), *_by_place(text), _by_object(words)):
         fits = [guess for guess in kept if allowed is None or allowed.fullmatch(guess.intent)]
         kept = fits or kept
     total = sum(guess.sure for guess in kept)

@@ -10,7 +10,7 @@ _NO_NAME = frozenset(
     phrases(
         "i|a|an|the|and|or|then|that|it|them|this|these|those|my|our|your|his|her|their|with|about|saying|to|from|in|on|at|for|"
         "by|me|us|him|not|is|are|was|will|would|please|as|of|if|now|when|what|who|mail|email|message|event|events|all|every|"
-        "each|unread|new|any|forecast|weather|result|results|know|you|we|subject|cc|details|list"
+        "each|unread|new|any|forecast|weather|result|results|know|you|we|subject|cc|details|list|add|put|note|new"
     )
 )
 _KIN = phrases("team|boss|mum|mom|dad|wife|husband|manager|colleagues|colleague|family|sister|brother|landlord|friend")
