@@ -68,13 +68,13 @@ async def remember_fact(body: NewFact, memory: MyMemory, once: IdempotentAnswer)
     return await memory.remember(body.text, body.kind, key=once.key)
 
 
-@router.put("/{fact_id}", summary="Correct a fact", dependencies=[needs(Permission.MEMORY)])
+@router.put("/facts/{fact_id}", summary="Correct a fact", dependencies=[needs(Permission.MEMORY)])
 async def correct_fact(fact_id: FactId, body: FactBody, memory: MyMemory) -> FactChange:
     """Replace the text of a fact; its source is then this correction."""
     return await memory.correct(fact_id, body.text)
 
 
-@router.delete("/{fact_id}", summary="Forget a fact", dependencies=[needs(Permission.MEMORY)])
+@router.delete("/facts/{fact_id}", summary="Forget a fact", dependencies=[needs(Permission.MEMORY)])
 async def forget_fact(fact_id: FactId, memory: MyMemory) -> FactChange:
     """Forget a fact. It is then gone from the store; histories of assistants that used it keep their copy until they expire."""
     return await memory.forget(fact_id)

@@ -29,7 +29,7 @@ Arguments = Mapping[str, JsonValue]
 Patterns = Mapping[str, Sequence[str]]
 _RUN = "/v1/assistants/{assistant_id}"
 _SCHEDULE = "/v1/schedules/{schedule_id}"
-_FACT = "/v1/memory/{fact_id}"
+_FACT = "/v1/memory/facts/{fact_id}"
 
 
 @dataclass(frozen=True, kw_only=True)

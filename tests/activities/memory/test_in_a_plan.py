@@ -218,12 +218,12 @@ async def test_the_routes_add_correct_export_and_forget(mind: Stack) -> None:
     again = await mind.http.post("/v1/memory", json={"text": "Lisbon", "kind": "home_place"}, headers=key)
     assert (added.status_code, added.json()) == (201, again.json())
     fact_id = added.json()["fact_id"]
-    corrected = await mind.http.put(f"/v1/memory/{fact_id}", json={"text": "Porto"})
+    corrected = await mind.http.put(f"/v1/memory/facts/{fact_id}", json={"text": "Porto"})
     assert (corrected.status_code, corrected.json()["text"]) == (200, "Porto")
     export = (await mind.http.get("/v1/memory/export")).json()
     assert (export["format"], [fact["text"] for fact in export["facts"]]) == ("retinue-memory-1", ["Porto"])
     assert export["facts"][0]["source"]["assistant_id"] is None
     assert (await mind.http.get("/v1/memory", params={"kind": "fact"})).json()["total"] == 0
-    assert (await mind.http.delete(f"/v1/memory/{fact_id}")).json()["forgotten"] == 1
-    gone = await mind.http.delete(f"/v1/memory/{fact_id}")
+    assert (await mind.http.delete(f"/v1/memory/facts/{fact_id}")).json()["forgotten"] == 1
+    gone = await mind.http.delete(f"/v1/memory/facts/{fact_id}")
     assert (gone.status_code, gone.json()["detail"]) == (404, "nothing of that id is remembered")

@@ -39,8 +39,8 @@ async def test_the_routes_refuse_it(mind: Door) -> None:
         await asks.get("/v1/memory"),
         await asks.get("/v1/memory/export"),
         await asks.post("/v1/memory", json={"text": "x"}),
-        await asks.put("/v1/memory/abc", json={"text": "x"}),
-        await asks.delete("/v1/memory/abc"),
+        await asks.put("/v1/memory/facts/abc", json={"text": "x"}),
+        await asks.delete("/v1/memory/facts/abc"),
         await asks.delete("/v1/memory"),
     ):
         refused(answer, 403, "this needs the permission 'memory'")

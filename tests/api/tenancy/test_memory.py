@@ -65,8 +65,8 @@ async def test_another_s_fact_is_neither_corrected_nor_forgotten(
     anna, ben = people("anna", acme), people("ben", acme)
     fact_id = (await anna.http.post("/v1/memory", json={"text": "tea"})).json()["fact_id"]
     for answer in (
-        await ben.http.put(f"/v1/memory/{fact_id}", json={"text": "coffee"}),
-        await ben.http.delete(f"/v1/memory/{fact_id}"),
+        await ben.http.put(f"/v1/memory/facts/{fact_id}", json={"text": "coffee"}),
+        await ben.http.delete(f"/v1/memory/facts/{fact_id}"),
     ):
         assert (answer.status_code, answer.json()["detail"]) == (404, "nothing of that id is remembered")
     assert (await ben.http.delete("/v1/memory")).json()["forgotten"] == 0
