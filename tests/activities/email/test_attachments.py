@@ -22,13 +22,13 @@ PROGRAM = b"MZ\x90\0\x03\0\0\0"
 
 
 def archive(*names: str, mimetype: str = "") -> bytes:
-    """A zip file with these names in it."""
+    """A zip file with these names in it, the same at any time: ids of tests are made of it."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as written:
         if mimetype:
-            written.writestr("mimetype", mimetype)
+            written.writestr(zipfile.ZipInfo("mimetype"), mimetype)
         for name in names:
-            written.writestr(name, "x")
+            written.writestr(zipfile.ZipInfo(name), "x")
     return content.getvalue()
 
 
