@@ -265,7 +265,8 @@ class LanguageModel:
                 else:
                     raise
             else:
-                if question.is_json and not question.is_json(answer):
+                # a form that the operator sets is not given up for one answer that is none
+                if question.is_json and not question.is_json(answer) and spec.structured is Structured.AUTO:
                     await self._ask_less(spec, form, "ignored")
                 return answer
 
