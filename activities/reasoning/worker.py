@@ -57,8 +57,8 @@ def notice(settings: ReasoningSettings | None = None) -> str:
         return ""
     return (
         "No language model is set up. A small built-in one follows rules: it understands plain requests about calendar, "
-        "mail, weather, contacts and tasks. For a real one: `bin/retinue model list`, or Language model under "
-        "Capabilities in the console, or set OPENAI_API_KEY or OPENAI_BASE_URL."
+        "mail, weather, contacts and tasks. For a real one, choose it in the console (Capabilities, Language model), or "
+        "run bin/retinue model list, or set OPENAI_API_KEY or OPENAI_BASE_URL."
     )
 
 

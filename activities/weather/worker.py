@@ -32,7 +32,7 @@ def plugin(settings: WeatherSettings | None = None) -> SimplePlugin:
 def notice(settings: WeatherSettings | None = None) -> str:
     """What people should know about how it works here."""
     simulated = (settings or WeatherSettings()).provider == "simulated"
-    return "The weather here is made up: this installation was told to ask no weather service." if simulated else ""
+    return "The weather here is made up: no weather service is in use." if simulated else ""
 
 
 def _provider(settings: WeatherSettings, client: httpx.AsyncClient) -> WeatherProvider:

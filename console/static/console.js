@@ -27,6 +27,7 @@ function place(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   if (fresh.querySelector("[data-lost]")) return offline(true); // what stands here is worth more
   const before = waiting();
+  const said = messages();
   document.title = fresh.title;
   for (const id of ["main", "inbox-count"]) {
     const [old, next] = [document.getElementById(id), fresh.getElementById(id)];
@@ -35,6 +36,12 @@ function place(text) {
   const more = waiting() - before;
   if (more > 0) say(more === 1 ? "A decision waits for you." : `${more} decisions wait for you.`);
   dress();
+  if (messages() !== said) document.activeElement.closest?.("form.say")?.scrollIntoView({ block: "nearest" });
+}
+
+// Somebody who writes in a chat sees what comes next, with the field below it.
+function messages() {
+  return main.querySelectorAll(".messages > li:not(#writing)").length;
 }
 
 function waiting() {

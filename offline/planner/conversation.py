@@ -39,8 +39,14 @@ _ANSWERS = {
             "good",
             "thanks a lot",
             "great thanks",
+            "danke",
+            "vielen dank",
+            "danke schön",
         )
     ): "You're welcome.",
+    frozenset(("undo", "undo that", "undo it", "undo this")): (
+        'I cannot undo in words. The button "Cancel and undo" does it, or bin/retinue cancel --undo.'
+    ),
 }
 """What is said to words that ask for nothing, after a request was dealt with."""
 

@@ -8,7 +8,7 @@ from offline.planner.outcomes import Refuse
 ABILITIES = (
     'Here is what I understand: weather ("What\'s the weather in Lisbon on Friday?"), calendar events and free time '
     '("Schedule lunch with Ana on Friday at 1pm", "Find a free hour tomorrow"), mail ("Email the forecast to '
-    'ana@example.com", "Read the newest mail"), contacts ("What is Ana\'s phone number?") tasks ("Add a task to buy milk", "Remind me '
+    'ana@example.com", "Read the newest mail"), contacts ("What is Ana\'s phone number?"), tasks ("Add a task to buy milk", "Remind me '
     'to call mum tomorrow at 9am") and web pages ("Read https://example.com"), also several of these in one request.'
 )
 REAL_MODEL = (

@@ -346,10 +346,16 @@ def _cancelled(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     return f'The reminder "{result.get("title")}" is cancelled.'
 
 
+_ABOUT_THE_PERSON = {"home_place": "where you live", "working_hours": "your working hours"}
+"""Kinds of facts whose text alone does not say what it is about."""
+
+
 def _remembered(result: Mapping[str, Any], zone: tzinfo | None) -> str:
     del zone
     if not result.get("created"):
         return f'I remembered that already: "{result.get("text")}".'
+    if (subject := _ABOUT_THE_PERSON.get(str(result.get("kind")))) is not None:
+        return f"I will remember {subject}: {result.get('text')}."
     return f'I will remember this: "{result.get("text")}".'
 
 

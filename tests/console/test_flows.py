@@ -234,6 +234,7 @@ async def test_a_question_is_answered_where_it_stands_and_the_talk_goes_on(desk:
     await page.get_by_label("What you want").fill(message)
     await page.get_by_role("button", name="Ask", exact=True).click()
     await expect(page.locator(".question")).to_contain_text("Whom do you mean?")
+    await expect(page.locator(".messages .bubble").get_by_text("Whom do you mean?")).to_have_count(1)
     await page.get_by_label("Your answer").fill(answer)
     await page.keyboard.press("Enter")
     await expect(waiting(page)).to_contain_text("team@example.com")
@@ -270,6 +271,20 @@ async def test_one_says_more_without_leaving_the_field_and_each_message_counts_o
     await expect(field).to_have_value("")
     view = await desk.view(page.url.rpartition("/")[2])
     assert [one["text"] for one in view["messages"] if one["role"] == "user"] == said
+
+
+async def test_the_field_that_one_writes_in_stays_in_view_below_the_answer(desk: Desk, fresh: Fresh) -> None:
+    said = [fresh(f"Say {number}") for number in range(2)]
+    for one in said:
+        desk.stack.model.script(one, plan_answer(reply="\n".join(f"Line {number}" for number in range(12))))
+    page = await desk.open("/", viewport={"width": 1280, "height": 500})
+    await page.get_by_label("What you want").fill(said[0])
+    await page.keyboard.press("Enter")
+    field = page.get_by_label("Your message")
+    await field.fill(said[1])
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".messages .assistant:not(.writing)")).to_have_count(2)
+    await expect(field).to_be_in_viewport(ratio=1)
 
 
 async def test_a_form_that_is_sent_twice_begins_one_conversation(desk: Desk, fresh: Fresh) -> None:

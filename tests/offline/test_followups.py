@@ -142,7 +142,11 @@ def test_the_day_of_the_agenda_is_changed(agents: Agents) -> None:
 
 @pytest.mark.parametrize(
     ("said", "reply"),
-    [("never mind", "All right, I do nothing more."), ("Forget it.", "All right, I do nothing more."), ("Thanks!", "You're welcome.")],
+    [
+        ("never mind", "All right, I do nothing more."), ("Forget it.", "All right, I do nothing more."),
+        ("Thanks!", "You're welcome."), ("Danke", "You're welcome."), ("Vielen Dank!", "You're welcome."),
+        ("undo that", 'I cannot undo in words. The button "Cancel and undo" does it, or bin/retinue cancel --undo.'),
+    ],
 )  # fmt: skip
 def test_words_that_ask_for_nothing_get_a_short_answer(agents: Agents, said: str, reply: str) -> None:
     plan = planned(agents, MADE, said)

@@ -61,6 +61,8 @@ def test_every_effect_has_its_sentence(tool: str) -> None:
         ("tasks.delete_list", {"deleted": []}, "Nothing was deleted."),
         ("tasks.move", {"task_id": "t", "title": "Milk", "list": None}, 'The task "Milk" is on the other list now.'),
         ("tasks.rename_list", {"list": "food", "to": "groceries", "tasks": 2}, 'The list "groceries" is called "food" now.'),
+        ("memory.remember", {"created": True, "kind": "home_place", "text": "Porto"}, "I will remember where you live: Porto."),
+        ("memory.remember", {"created": True, "kind": "fact", "text": "I ski"}, 'I will remember this: "I ski".'),
         ("memory.correct", {"fact_id": "f", "text": "Home is Porto"}, 'I will remember this instead: "Home is Porto".'),
     ],
 )  # fmt: skip
