@@ -27,7 +27,7 @@ function place(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   if (fresh.querySelector("[data-lost]")) return offline(true); // what stands here is worth more
   const before = waiting();
-  const said = messages();
+  const said = latest();
   document.title = fresh.title;
   for (const id of ["main", "inbox-count"]) {
     const [old, next] = [document.getElementById(id), fresh.getElementById(id)];
@@ -36,12 +36,18 @@ function place(text) {
   const more = waiting() - before;
   if (more > 0) say(more === 1 ? "A decision waits for you." : `${more} decisions wait for you.`);
   dress();
-  if (messages() !== said) document.activeElement.closest?.("form.say")?.scrollIntoView({ block: "nearest" });
+  if (latest() !== said || more > 0) show(more > 0);
 }
 
-// Somebody who writes in a chat sees what comes next, with the field below it.
-function messages() {
-  return main.querySelectorAll(".messages > li:not(#writing)").length;
+function latest() {
+  return [...main.querySelectorAll(".messages > li:not(#writing)")].at(-1)?.dataset.key;
+}
+
+// Somebody who writes in a chat sees what comes next: the field below the answer, or what waits for a decision.
+function show(decision) {
+  const field = document.activeElement.closest?.("form.say");
+  const next = decision ? main.querySelector(".decision:not(.settled)") : field;
+  if (field) next?.scrollIntoView({ block: "nearest" });
 }
 
 function waiting() {

@@ -30,12 +30,14 @@ function own(node, name) {
 function children(old, next) {
   const kept = new Map();
   for (const child of old.children) if (child.dataset?.key) kept.set(child.dataset.key, child);
+  const keys = new Set([...next.children].map((child) => child.dataset?.key).filter(Boolean));
   let at = old.firstChild;
   for (const wanted of [...next.childNodes]) {
     const key = wanted.dataset?.key;
     const found = key ? kept.get(key) : null;
     if (found) {
       kept.delete(key);
+      at = without(at, found, keys);
       if (found !== at) old.insertBefore(found, at);
       else at = at.nextSibling;
       morph(found, wanted);
@@ -52,4 +54,17 @@ function children(old, next) {
     at.remove();
     at = following;
   }
+}
+
+// Removes what stands before a node and is gone, so that the node need not be moved: what is moved loses the focus.
+function without(at, found, keys) {
+  let end = at;
+  while (end && end !== found && !keys.has(end.dataset?.key)) end = end.nextSibling;
+  if (end !== found) return at;
+  while (at !== found) {
+    const following = at.nextSibling;
+    at.remove();
+    at = following;
+  }
+  return found;
 }

@@ -274,17 +274,40 @@ async def test_one_says_more_without_leaving_the_field_and_each_message_counts_o
 
 
 async def test_the_field_that_one_writes_in_stays_in_view_below_the_answer(desk: Desk, fresh: Fresh) -> None:
-    said = [fresh(f"Say {number}") for number in range(2)]
-    for one in said:
-        desk.stack.model.script(one, plan_answer(reply="\n".join(f"Line {number}" for number in range(12))))
-    page = await desk.open("/", viewport={"width": 1280, "height": 500})
+    """Also in a long chat, of which only the last messages are shown; and a decision comes into view."""
+    said = [fresh(f"Say {number}") for number in range(7)]
+    for one in said[:-1]:
+        desk.stack.model.script(one, plan_answer(reply="\n".join(f"{one}, line {number}" for number in range(12))))
+    desk.stack.model.script(said[-1], plan_answer([mail("s1"), mail("s2")]))
+    page = await desk.open("/", viewport={"width": 1280, "height": 800})
     await page.get_by_label("What you want").fill(said[0])
     await page.keyboard.press("Enter")
     field = page.get_by_label("Your message")
-    await field.fill(said[1])
+    for one in said[1:-1]:
+        await field.fill(one)
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".messages .assistant:not(.writing)").last).to_contain_text(f"{one}, line 11")
+        await expect(field).to_be_in_viewport(ratio=1)
+    await field.fill(said[-1])
     await page.keyboard.press("Enter")
-    await expect(page.locator(".messages .assistant:not(.writing)")).to_have_count(2)
-    await expect(field).to_be_in_viewport(ratio=1)
+    await expect(waiting(page)).to_have_count(2)
+    await expect(waiting(page).first.get_by_role("heading").first).to_be_in_viewport()
+    await expect(field).to_be_focused()
+
+
+async def test_what_goes_away_before_a_field_leaves_it_the_focus(desk: Desk) -> None:
+    page = await desk.open("/")
+    focused = await page.evaluate("""async () => {
+      const { morph } = await import(new URL("morph.js", document.querySelector("script[src$='console.js']").src).href);
+      const old = document.body.appendChild(document.createElement("div"));
+      old.innerHTML = "<p>Gone</p><section data-key='a'><input></section>";
+      const next = document.createElement("div");
+      next.innerHTML = "<section data-key='a'><input></section>";
+      old.querySelector("input").focus();
+      morph(old, next);
+      return [document.activeElement.nodeName, old.innerHTML === next.innerHTML];
+    }""")
+    assert focused == ["INPUT", True]
 
 
 async def test_a_form_that_is_sent_twice_begins_one_conversation(desk: Desk, fresh: Fresh) -> None:
