@@ -30,7 +30,8 @@ async def test_allow_names_every_method_of_every_documented_address(stack: Stack
     for path, operations in paths.items():
         methods = {method.upper() for method in operations}
         expected = methods | ({"HEAD"} if "GET" in methods else set())
-        answer = await stack.http.put(path.replace("{", "").replace("}", ""))
+        other = "PATCH" if "PUT" in methods else "PUT"
+        answer = await stack.http.request(other, path.replace("{", "").replace("}", ""))
         if set(answer.headers.get("allow", "").split(", ")) != expected or answer.status_code != 405:
             wrong[path] = (answer.status_code, answer.headers.get("allow"), sorted(expected))
     assert len(paths) > 25
