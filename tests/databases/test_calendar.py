@@ -31,4 +31,4 @@ def count_events(postgresql_url: str) -> Callable[[], int]:
 
 @pytest.fixture
 def rows(postgresql_url: str) -> Callable[[], list[dict[str, Any]]]:
-    return lambda: from_sqlite.rows(postgresql_url, "SELECT * FROM event ORDER BY event_id")
+    return lambda: test_restore.unversioned(from_sqlite.rows(postgresql_url, "SELECT * FROM event ORDER BY event_id"))

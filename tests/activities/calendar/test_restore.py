@@ -1,6 +1,6 @@
 """Taking back changes and deletions: `calendar.restore_event` with what the other tools returned."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import Row, connect
@@ -43,15 +43,19 @@ def _undo(result: dict[str, Any]) -> dict[str, Any]:
     return {name: result[name] for name in ("event_id", "previous", "deleted")}
 
 
+def unversioned(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without what counts revisions, which only goes up."""
+    return [{name: row[name] for name in row if name not in ("sequence", "modified_at")} for row in rows]
+
+
 @pytest.fixture
 def rows(database: Path) -> Callable[[], list[dict[str, Any]]]:
-    """Every column of every event that an undo must bring back: all but those that count revisions, which only go up."""
+    """Every column of every event that an undo must bring back."""
 
     def read() -> list[dict[str, Any]]:
         with closing(connect(database)) as connection:
             connection.row_factory = Row
-            found = [dict(row) for row in connection.execute("SELECT * FROM event ORDER BY event_id")]
-            return [{name: row[name] for name in row if name not in ("sequence", "modified_at")} for row in found]
+            return unversioned(dict(row) for row in connection.execute("SELECT * FROM event ORDER BY event_id"))
 
     return read
 
