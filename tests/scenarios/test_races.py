@@ -146,7 +146,7 @@ async def test_a_decision_at_the_edge_of_its_expiry_has_one_outcome(
 ) -> None:
     """A hundred decisions within 30 ms of the expiry, some early and some late."""
     seed = random.Random(batch)
-    anna = (await people(rule('tools = ["email.send"]\ndecide = "ask"\nexpires_after = 6')))("anna")
+    anna = (await people(rule('tools = ["email.send"]\ndecide = "ask"\nexpires_after = 20')))("anna")
     views = await crowd(anna, fresh(f"Mail team@example.com, edge {batch}"), mail("s1"))
 
     async def at_the_edge(view: View, jitter: float) -> int:
