@@ -468,7 +468,7 @@ async def house(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) ->
         yield address
 
 
-EXPIRES = rule('tools = ["email.send"]\ndecide = "ask"\nexpires_after = 4')
+EXPIRES = rule('tools = ["email.send"]\ndecide = "ask"\nexpires_after = 12')
 
 
 @pytest.mark.parametrize("house", [EXPIRES], ids=["expires"], indirect=True)
@@ -479,7 +479,7 @@ async def test_a_decision_expires_before_the_eyes_of_whoever_looks(
         assistant_id = await asked(desk, fresh("Mail the team"), mail("s1"))
         page = await desk.open(f"/approvals/{assistant_id}/ap-s1")
         await expect(page.locator(".left")).to_contain_text("expires in")
-        await expect(page.get_by_role("heading", name="Already decided")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Already decided")).to_be_visible(timeout=30_000)
         await expect(page.locator(".outcome")).to_contain_text("Expired")
         assert sent_mails(stack, assistant_id) == []
 
