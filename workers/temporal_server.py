@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import random
 import signal
 import socket
 import subprocess
@@ -23,6 +25,8 @@ partition, so each queue has one for writing; the default's four are still read,
 have left work in them.
 """
 _RETENTION = "720h"
+_PORTS = range(20_000, 32_000)
+_TRIES = 200
 _PR_SET_PDEATHSIG = 1
 
 
@@ -100,8 +104,13 @@ def answers(host: str, port: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free now, below those that the system gives to connections, which would soon take it.
+
+    Raises:
+        OSError: None was found.
+    """
+    for port in random.SystemRandom().sample(_PORTS, _TRIES):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise OSError(f"none of {_TRIES} ports from {_PORTS.start} to {_PORTS.stop} is free")
