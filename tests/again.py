@@ -25,7 +25,13 @@ def main() -> int:
     if not 0 < len(failed) <= MOST:
         sys.stdout.write(f"{len(failed)} tests failed last; only 1 to {MOST} are run again.\n")
         return 1
-    again = [sys.executable, "-P", "-m", "pytest", *failed]
+    again = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        *sorted(failed),
+    ]  # pytest loses the fixtures of a folder that it comes back to
     code = subprocess.run(again, check=False).returncode
     if code == 0:
         sys.stdout.write("\n  ".join(["Unsteady (failed once, passed alone), to be mended:", *failed]) + "\n")
