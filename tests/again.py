@@ -25,13 +25,8 @@ def main() -> int:
     if not 0 < len(failed) <= MOST:
         sys.stdout.write(f"{len(failed)} tests failed last; only 1 to {MOST} are run again.\n")
         return 1
-    again = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pytest",
-        *sorted(failed),
-    ]  # pytest loses the fixtures of a folder that it comes back to
+    # folder by folder: pytest loses the fixtures of a folder that it comes back to
+    again = [sys.executable, "-P", "-m", "pytest", *sorted(failed)]
     code = subprocess.run(again, check=False).returncode
     if code == 0:
         sys.stdout.write("\n  ".join(["Unsteady (failed once, passed alone), to be mended:", *failed]) + "\n")

@@ -289,17 +289,8 @@ def _made(mutation: Mutation, root: Path) -> Iterator[None]:
 
 def _red(tests: tuple[str, ...], root: Path) -> str:
     """Run them; return the end of what a red one prints, else an empty text."""
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        *sorted(tests),
-    ]  # pytest loses the fixtures of a folder that it comes back to
+    # folder by folder: pytest loses the fixtures of a folder that it comes back to
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *sorted(tests)]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     try:
         done = subprocess.run(
