@@ -87,7 +87,8 @@ class Writer:
                 ]
                 return {name: self.value(node["properties"][name], (*path, name)) for name in names}
             case "array":
-                count = self.draw(st.integers(node.get("minItems", 0), node.get("minItems", 0) + 2))
+                least = node.get("minItems", 0)
+                count = self.draw(st.integers(least, min(least + 2, node.get("maxItems", least + 2))))
                 return [self.value(node["items"], (*path, index)) for index in range(count)]
             case "integer":
                 return self.draw(st.integers(node.get("minimum", 0), node.get("maximum", 100)))

@@ -15,7 +15,7 @@ from tests.days import SOON
 from tests.test_main_job import sent_mails
 
 Fresh = Callable[[str], str]
-START, END = f"{SOON}T10:00:00+01:00", f"{SOON}T11:00:00+01:00"
+START, END = f"{SOON}T03:41:00+01:00", f"{SOON}T03:52:00+01:00"  # nothing else is then, so no overlap is told
 
 
 def at(step: str, path: str) -> dict[str, str]:
