@@ -93,7 +93,7 @@ async def test_a_notice_that_changes_is_announced(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(runner, "_PROBLEM_LOOK", 0)
     monkeypatch.setattr(file_watch, "OPEN", set())
     manifest = Contacts.manifest(notice=says[0])
-    watching = asyncio.ensure_future(runner.Announcements(None, manifest, lambda: says[0]).watch())  # type: ignore[arg-type]
+    watching = asyncio.ensure_future(runner.Announcements(None, manifest, lambda: says[0]).watch())  # type: ignore[arg-type]  # no client is asked
     await asyncio.sleep(0.05)
     assert told == []
     says[0] = ""

@@ -172,7 +172,7 @@ async def test_a_chosen_model_plans_the_next_run_on_every_worker(choosing: Stack
     """By the command line and by the console; nothing is sent to the server before the yes."""
     endpoints.says("qwen3", HELLO)
     assert (await run(choosing))["reply"] == "From the built-in one."
-    app: Any = choosing.http._transport.app  # type: ignore[attr-defined]
+    app: Any = choosing.http._transport.app  # type: ignore[attr-defined]  # of the test transport
     async with serving(app) as address:
 
         async def retinue(*arguments: str) -> Result:
