@@ -20,6 +20,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
+from hypothesis import settings
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -37,6 +38,11 @@ from workers.runner import capability_worker, workflows_worker
 
 os.environ["REASONING_STRUCTURED"] = "json_schema"
 """Else each model is asked once more, before it first plans; the tests of that say so."""
+settings.register_profile("search", deadline=None, max_examples=2000)
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
+"""The same examples in every run, so that a change is not refused for what was there before it. New counterexamples are
+searched by `--hypothesis-profile=search`; what is found becomes an `@example`."""
 View = dict[str, Any]
 ENDED = {"completed", "failed", "cancelled"}
 LONGEST_ID = 80

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
 
@@ -9,7 +10,7 @@ import pytest
 
 from activities.reasoning.prompts import MORE
 from retinue.capability import Manifest, ToolSpec
-from retinue.temporal.registry import announce
+from retinue.temporal.registry import FRESH, announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack
 from workflows.assistant import MAX_NEEDS
@@ -38,6 +39,7 @@ async def crowded(stack: Stack) -> AsyncIterator[str]:
     """The name of a capability that is too large to be listed; afterwards it is small again."""
     name = f"crowd{uuid.uuid4().hex[:8]}"
     await announce(stack.temporal, crowd(name, tools=80, version="1"))
+    await asyncio.sleep(FRESH)  # planning may not have read the registry since
     yield name
     await announce(stack.temporal, crowd(name, tools=1, version="2"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -264,6 +264,7 @@ JSON = st.recursive(
 )
 
 
+@example(args={"": [], "/": []}, found={})
 @given(st.dictionaries(st.text(max_size=10), JSON, max_size=5), st.dictionaries(st.text(max_size=10), JSON, max_size=5))
 def test_whatever_the_arguments_and_the_thing_are_a_card_comes_of_it(
     args: dict[str, Any], found: dict[str, Any]

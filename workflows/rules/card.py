@@ -317,7 +317,8 @@ def _thing(name: str, value: JsonValue, subject: Subject) -> Iterator[CardThing]
 
 
 def _things_of_list(name: str, ids: Sequence[JsonValue], subject: Subject) -> Iterator[CardThing]:
-    known = {known.value: known for place, known in (subject.things or {}).items() if place.startswith(f"{name}/")}
+    read = [known for place, known in (subject.things or {}).items() if place.startswith(f"{name}/")]
+    known = {one.value: one for one in read if isinstance(one.value, str | int)}
     for number, value in enumerate(ids if known else (), start=1):
         base = CardThing(argument=f"{name}/{number - 1}", label=f"{number} of {len(ids)}", id=safe(str(value)))
         one = known.get(value) if isinstance(value, str | int) else None
