@@ -18,6 +18,7 @@
     |   |   |   `-- StoreLost  its file was deleted, replaced or damaged; its worker ends, so that a new one starts
     |   |   |-- ClockIsWrong   this machine's clock is so far from Temporal's that its proofs do not hold
     |   |   `-- Undecipherable a payload is encrypted with a key that is missing here
+    |   |-- AccountDisconnected  the person must connect their account again; the step waits for it
     |   |-- ServiceBusy        it asked for a pause (`retry_after` seconds); retried after it
     |   |   |-- OutcomeOpen    an attempt may have acted and may still report; looked into again, then a person is asked
     |   |   |   `-- OutcomeNotRecorded  the own database does not work; waited for as for a missing worker
@@ -166,6 +167,13 @@ class NotServedHere(ServiceBusy):
 
 class ServiceRefused(ServiceError):
     """The service refuses permanently."""
+
+
+class AccountDisconnected(ServiceError):
+    """The person's account must be connected again: consent was withdrawn, or a password changed.
+
+    The step waits, and goes on once the account works again. The hint is a link or a command that connects it.
+    """
 
 
 class OutcomeUnknown(ServiceError):
