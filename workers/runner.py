@@ -35,6 +35,7 @@ from retinue.temporal.connection import BUILD_ID, connect, ensure_search_attribu
 from retinue.temporal.person import PERSON_QUEUE
 from retinue.temporal.pollers import live_builds
 from retinue.temporal.registry import REGISTRY_TYPE, Directory, announce, check_keys, go_back, is_older
+from retinue.temporal.step_pass import PassSettings
 from retinue.temporal.tenant_header import OrganisationOfWorkers
 from retinue.tenancy import ANY_TENANT
 from workers import deployment
@@ -91,7 +92,7 @@ def workflows_worker(
     return Worker(
         client,
         task_queue=WORKFLOW_QUEUE,
-        interceptors=[OrganisationOfWorkers()],
+        interceptors=[OrganisationOfWorkers(passes=PassSettings().keyring())],
         workflows=workflow_types(),
         activities=LocalActivities(client).all(),
         no_remote_activities=True,

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hmac
+import os
 import re
 import secrets
 import sys
@@ -102,6 +104,20 @@ def new_key() -> str:
     """Return a new key as a line of a key file."""
     name = f"k{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
     return f"{name}:{base64.urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode().rstrip('=')}"
+
+
+def create_key_file(file: Path) -> Path:
+    """Create a key file of mode 0600 if it is missing; of two concurrent processes the first one wins."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{secrets.token_hex(8)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as content:
+            content.write(f"{new_key()}\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+        draft.unlink()
+    return file
 
 
 def main(arguments: Sequence[str]) -> int:

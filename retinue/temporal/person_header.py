@@ -34,6 +34,11 @@ def asking(asked_by: AskedBy | None) -> Iterator[None]:
         _current.reset(token)
 
 
+def current() -> AskedBy | None:
+    """Return for whom activities are started, or run, now; None for nobody in particular."""
+    return _current.get()
+
+
 def asked_by(tenant: str) -> AskedBy:
     """Return for whom the running activity works.
 

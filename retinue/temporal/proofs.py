@@ -14,10 +14,8 @@ So no key and no verdict is part of a history, and a removed key does not affect
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import inspect
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +34,7 @@ from retinue.errors import ClockIsWrong
 from retinue.json_values import canonical_json, json_sha256
 from retinue.settings import RetinueSettings
 from retinue.temporal.failures import non_retryable
-from retinue.temporal.keyring import SCHEDULE_SUFFIX, Keyring, new_key, read_keys
+from retinue.temporal.keyring import SCHEDULE_SUFFIX, Keyring, create_key_file, read_keys
 
 HEADER = "retinue-proof"
 CANCEL = "cancel"
@@ -96,7 +94,8 @@ class ProofSettings(BaseSettings):
         Raises:
             ValueError: They are malformed or cannot be read. The message contains no part of a key.
         """
-        keyring = self.configured_keyring() or read_keys(None, _own_file(), kind="decision")
+        own = RetinueSettings().data_dir.resolve() / "decision.keys"
+        keyring = self.configured_keyring() or read_keys(None, create_key_file(own), kind="decision")
         assert keyring is not None
         return keyring
 
@@ -115,21 +114,6 @@ class ProofSettings(BaseSettings):
             ValueError: They are malformed.
         """
         return read_keys(self.retinue_announce_keys, None, kind="announce")
-
-
-def _own_file() -> Path:
-    """Return the key file of this data folder, created if missing; of two concurrent processes the first one wins."""
-    file = RetinueSettings().data_dir.resolve() / "decision.keys"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{uuid.uuid4().hex}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as content:
-            content.write(f"{new_key()}\n")
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, file)
-        draft.unlink()
-    return file
 
 
 @dataclass(frozen=True)

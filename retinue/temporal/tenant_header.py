@@ -12,18 +12,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
-from retinue.temporal import person_header
+from retinue.temporal import person_header, step_pass
 from retinue.temporal.failures import non_retryable
+from retinue.temporal.keyring import Keyring
 from retinue.tenancy import HOME, organisation
 
 HEADER = "retinue-organisation"
 _MOST_HEADER = 4096
+_UNLIMITED = timedelta(hours=1)
 _OWNERS = ("owner", "by")
 """Field of a run's input with the owner; of an undo's input, with the requester."""
 _current: ContextVar[str] = ContextVar("organisation", default=HOME)
@@ -81,7 +84,14 @@ class _Starting(client.OutboundInterceptor):
 
 
 class OrganisationOfWorkers(worker.Interceptor):
-    """On every worker: adds a run's organisation to what it starts, and applies it in activities."""
+    """On every worker: adds a run's organisation to what it starts, and applies it in activities.
+
+    Args:
+        passes: The keys by which a workflow worker signs the passes of steps; None: steps carry no pass.
+    """
+
+    def __init__(self, passes: Keyring | None = None) -> None:
+        self._passes = passes
 
     def intercept_activity(self, next: worker.ActivityInboundInterceptor) -> worker.ActivityInboundInterceptor:  # noqa: A002
         """Read the organisation before anything else happens."""
@@ -93,21 +103,24 @@ class OrganisationOfWorkers(worker.Interceptor):
     ) -> type[worker.WorkflowInboundInterceptor]:
         """Carry it through the workflow."""
         del input
-        return _Running
+        return type("Running", (_Running,), {"passes": self._passes})
 
 
 class _Acting(worker.ActivityInboundInterceptor):
     async def execute_activity(self, input: worker.ExecuteActivityInput) -> Any:  # noqa: A002
         asked_by = person_header.incoming(input.headers)
-        with use_tenant(_named(input.headers)), person_header.asking(asked_by):
+        passed = step_pass.incoming(input.headers)
+        with use_tenant(_named(input.headers)), person_header.asking(asked_by), step_pass.with_pass(passed):
             return await super().execute_activity(input)
 
 
 class _Running(worker.WorkflowInboundInterceptor):
     """Determines the organisation of a run before any of its code runs."""
 
+    passes: Keyring | None = None
+
     def init(self, outbound: worker.WorkflowOutboundInterceptor) -> None:
-        self._carrying = _Carrying(outbound)
+        self._carrying = _Carrying(outbound, self.passes)
         super().init(self._carrying)
 
     async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:  # noqa: A002
@@ -124,10 +137,19 @@ def _of_run(begun: worker.ExecuteWorkflowInput) -> str:
     return _named(begun.headers)
 
 
+def _longest(started: worker.StartActivityInput) -> timedelta:
+    """Return how long an activity may last at most, its retries included; an hour if nothing limits it."""
+    return started.schedule_to_close_timeout or started.start_to_close_timeout or _UNLIMITED
+
+
 class _Carrying(worker.WorkflowOutboundInterceptor):
-    """Adds the organisation to what a run starts."""
+    """Adds the organisation to what a run starts, and to steps of a person the person and the pass."""
 
     header: Mapping[str, Payload] | None = None
+
+    def __init__(self, following: worker.WorkflowOutboundInterceptor, passes: Keyring | None) -> None:
+        super().__init__(following)
+        self._passes = passes
 
     def _with(self, headers: Mapping[str, Payload]) -> Mapping[str, Payload]:
         if self.header is None:
@@ -135,8 +157,26 @@ class _Carrying(worker.WorkflowOutboundInterceptor):
         return {**headers, **self.header} if self.header else headers
 
     def start_activity(self, input: worker.StartActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
-        headers = {**input.headers, **person_header.outgoing()}
+        headers = {**input.headers, **person_header.outgoing(), **self._passed(input)}
         return super().start_activity(replace(input, headers=self._with(headers)))
+
+    def _passed(self, started: worker.StartActivityInput) -> Mapping[str, Payload]:
+        """Return the header with the pass of a step; empty where no person is named, or without a key."""
+        asked_by = person_header.current()
+        if asked_by is None or self._passes is None:
+            return {}
+        arguments = started.args[0] if started.args else None
+        account = arguments.get("account") if isinstance(arguments, dict) else None
+        step = step_pass.StepPass(
+            organisation=organisation(asked_by.person),
+            person=asked_by.person,
+            capability=started.activity.partition(".")[0],
+            workflow_id=workflow.info().workflow_id,
+            activity_id=started.activity_id or "",
+            account=account if isinstance(account, str) and account else None,
+            expires=int((workflow.now() + _longest(started) + step_pass.SLACK).timestamp()),
+        )
+        return step_pass.header(step_pass.sign(step, self._passes))
 
     async def start_child_workflow(
         self,

@@ -1,0 +1,37 @@
+"""`Accounts` for tests of tools: it holds connections, and records what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from retinue.accounts.connection import Connection
+from retinue.errors import AccountDisconnected, NotFound
+
+
+@dataclass
+class FakeAccounts:
+    """Accounts of one person for one capability; the first one is the default.
+
+    Args:
+        connections: What the person has.
+        disconnected: Names of accounts that must be connected again.
+        after_rejection: Given where a connection of this name was rejected once; else it is disconnected.
+    """
+
+    connections: Sequence[Connection] = ()
+    disconnected: set[str] = field(default_factory=set)
+    after_rejection: dict[str, Connection] = field(default_factory=dict)
+    asked: list[tuple[str | None, Connection | None]] = field(default_factory=list)
+
+    async def connection(self, *, account: str | None = None, rejected: Connection | None = None) -> Connection | None:
+        self.asked.append((account, rejected))
+        found = [one for one in self.connections if account in (None, one.name, one.account_id)]
+        if not found:
+            if account is None:
+                return None
+            names = ", ".join(one.name for one in self.connections)
+            raise NotFound(f"there is no account {account!r}; there are: {names}")
+        if found[0].name in self.disconnected or (rejected and found[0].name not in self.after_rejection):
+            raise AccountDisconnected(f"{found[0].name} must be connected again", hint="/accounts")
+        return self.after_rejection[found[0].name] if rejected else found[0]
