@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -63,6 +63,7 @@ class ExternalService:
         content: bytes | None = None,
         params: Mapping[str, str | int | float] | None = None,
         changes: bool = False,
+        judged: Container[int] = (),
     ) -> Reply:
         """Send one request. The caller judges every status below 500 except 401, 403, 407, 429 and 507.
 
@@ -73,6 +74,7 @@ class ExternalService:
             content: The body.
             params: The query.
             changes: Whether it changes something, so that after a lost reply the outcome is unknown.
+            judged: Further statuses that the caller judges.
 
         Raises:
             ServiceUnavailable: No answer, or a status of 500 and above; `AnswerTooLong` if it exceeds the limit.
@@ -87,7 +89,8 @@ class ExternalService:
             async with asyncio.timeout(self._deadline):
                 response = await self._client.send(request, stream=True)
                 try:
-                    self._check(response)
+                    if response.status_code not in judged:
+                        self._check(response)
                     return Reply(response.status_code, response.headers, await self._body(response))
                 finally:
                     await response.aclose()
