@@ -14,6 +14,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCAL_PERSON = "local"
+"""The person of an installation that does not tell people apart."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
@@ -80,6 +82,23 @@ def encrypts() -> bool:
 def in_the_clear(scheme: str, host: str | None, password: SecretStr) -> bool:
     """Whether a password would cross the network without encryption; this machine itself does not count."""
     return scheme == "http" and bool(password.get_secret_value()) and host not in _LOOPBACK
+
+
+ONLY_PERSON = "RETINUE_ONLY_PERSON"
+
+
+def only_person() -> str:
+    """Return the one person of an installation that does not tell people apart; empty if it does, or nobody said."""
+    told_apart = any(os.environ.get(name) for name in ("RETINUE_OIDC_ISSUER", "RETINUE_USER_HEADER"))
+    return "" if told_apart else os.environ.get(ONLY_PERSON, "")
+
+
+def name_only_person() -> None:
+    """Set `RETINUE_ONLY_PERSON` for this process and its children, unless it is set.
+
+    Only processes that see the front door's settings may call this: in containers, the variable itself says it.
+    """
+    os.environ.setdefault(ONLY_PERSON, LOCAL_PERSON)
 
 
 def temporal_address() -> str | None:

@@ -29,6 +29,7 @@ import activities
 from api.app import create_app
 from api.settings import ApiSettings
 from retinue.capability import Annotations, Capability, Manifest, ToolSpec
+from retinue.settings import LOCAL_PERSON, ONLY_PERSON
 from retinue.temporal.connection import DATA_CONVERTER, connect
 from retinue.temporal.registry import announce
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
@@ -69,6 +70,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         lost = [item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
         assert not lost, f"this pytest ignores xdist_group, so suites run apart that belong together: {lost[:3]}"
+
+
+@pytest.fixture(autouse=True)
+def one_person(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that call tools or stores themselves do it as the one person of an installation; the stack has several."""
+    if "temporal" not in request.fixturenames:
+        monkeypatch.setenv(ONLY_PERSON, LOCAL_PERSON)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

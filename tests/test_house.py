@@ -67,6 +67,11 @@ def test_a_capability_has_its_own_tests(name: str) -> None:
     assert list((ROOT / "tests" / "activities" / name).glob("test_*.py")) != []
 
 
+@pytest.mark.parametrize("name", ["calendar", "contacts", "email", "memory", "tasks"])
+def test_each_tool_of_a_capability_with_peoples_data_is_told_for_whom(name: str) -> None:
+    assert [spec.name for spec in contract_of(name).manifest().tools if not spec.annotations.personal] == []
+
+
 @pytest.mark.parametrize("name", sorted(DESIGN))
 def test_binding_tool_names_are_there(name: str) -> None:
     assert {spec.name.partition(".")[2] for spec in contract_of(name).manifest().tools} >= DESIGN[name]

@@ -22,7 +22,7 @@ from typing import Any
 import activities
 from retinue.network import model_choice, model_servers
 from retinue.network.model_choice import ModelChoice
-from retinue.settings import ROOT, RetinueSettings, encrypts, temporal_address
+from retinue.settings import ROOT, RetinueSettings, encrypts, name_only_person, temporal_address
 from workers import children, temporal_server
 from workers.children import Child, Silence
 from workers.code_version import code_version
@@ -120,6 +120,7 @@ class Supervisor:
         os.chdir(ROOT)
         os.environ["PYTHONPATH"] = str(ROOT)
         os.environ["RETINUE_DATA_DIR"] = str(self._data)
+        name_only_person()
         os.environ["RETINUE_BUILD_ID"] = self._settings.build_id or code_version(ROOT)
         os.environ["RETINUE_MAKE_CURRENT"] = "true"
         embedded = temporal_address() is None

@@ -21,9 +21,11 @@ from activities.tasks.contract import (
     Notified,
     PostReminder,
     Reminder,
+    StartReminder,
     Tasks,
 )
 from retinue.capability import Capability
+from retinue.provenance.asked_by import AskedBy
 from retinue.times import on_the_calendar
 from workflows.failures import explain
 from workflows.steps.activity import run_activity
@@ -41,14 +43,16 @@ class ReminderWorkflow:
     """Reminds at a time. `tasks.remind` starts it with a delay; `tasks.cancel_reminder` cancels it."""
 
     @workflow.run
-    async def run(self, reminder: Reminder) -> None:
+    async def run(self, start: StartReminder) -> None:
         """Wait for the time, then remind until it is done."""
+        reminder = Reminder(task_id=start.task_id, title=start.title, at=start.at)
+        tools = _Tools(start.owner)
         await _until_its_time(reminder)
         notified = await _until_done(
-            lambda: _of_tasks("notify", reminder, result_type=Notified, summary=reminder.title)
+            lambda: tools.of_tasks("notify", reminder, result_type=Notified, summary=reminder.title)
         )
         if notified.channel is not Channel.CONSOLE:
-            await _Delivery(reminder, notified).run()
+            await _Delivery(reminder, notified, tools).run()
 
 
 async def _until_its_time(reminder: Reminder) -> None:
@@ -61,9 +65,10 @@ async def _until_its_time(reminder: Reminder) -> None:
 class _Delivery:
     """Delivers a reminder by another channel, in rounds with growing pauses."""
 
-    def __init__(self, reminder: Reminder, notified: Notified) -> None:
+    def __init__(self, reminder: Reminder, notified: Notified, tools: _Tools) -> None:
         self._reminder = reminder
         self._notified = notified
+        self._tools = tools
         self._notes = 0
 
     async def run(self) -> None:
@@ -97,7 +102,7 @@ class _Delivery:
             subject=" ".join(f"Reminder: {self._reminder.title}".split())[:_SUBJECT_CHARS],
             body=f"{self._reminder.title}\n\nYou asked to be reminded of this at {at}.\n",
         )
-        await _run(Email, "notify_self", note, activity_id="mail", summary=self._reminder.title)
+        await self._tools.run(Email, "notify_self", note, activity_id="mail", summary=self._reminder.title)
 
     async def _post(self) -> None:
         reminded_at = self._notified.reminded_at or on_the_calendar(workflow.now())
@@ -107,13 +112,13 @@ class _Delivery:
             due=self._reminder.at,
             reminded_at=reminded_at,
         )
-        await _run(Tasks, "post_reminder", content, activity_id="webhook", summary=self._reminder.title)
+        await self._tools.run(Tasks, "post_reminder", content, activity_id="webhook", summary=self._reminder.title)
 
     async def _note(self, problem: str | None) -> None:
         self._notes += 1
         note = NoteDelivery(task_id=self._reminder.task_id, problem=problem)
         workflow.set_current_details(problem or "delivered")
-        await _until_done(lambda: _of_tasks("note_delivery", note, activity_id=f"note-{self._notes}"))
+        await _until_done(lambda: self._tools.of_tasks("note_delivery", note, activity_id=f"note-{self._notes}"))
 
 
 class _Problem:
@@ -140,29 +145,38 @@ async def _until_done(act: Callable[[], Awaitable[Any]]) -> Any:
             workflow.logger.warning("a reminder waits for a worker of tasks")
 
 
-async def _of_tasks(method: str, argument: BaseModel, *, activity_id: str | None = None, **more: Any) -> Any:
-    return await _run(Tasks, method, argument, activity_id=activity_id or method, **more)
+class _Tools:
+    """Calls tools for the person whose reminder it is."""
 
+    def __init__(self, owner: str | None) -> None:
+        self._asked_by = None if owner is None else AskedBy(person=owner)
 
-async def _run(
-    capability: type[Capability],
-    method: str,
-    argument: BaseModel,
-    *,
-    activity_id: str,
-    summary: str | None = None,
-    result_type: type | None = None,
-) -> Any:
-    return await run_activity(
-        f"{capability.name}.{method}",
-        argument,
-        task_queue=capability.task_queue(),
-        options=capability.options(method),
-        activity_id=activity_id,
-        summary=summary,
-        on_waiting=lambda _: workflow.logger.warning("a reminder waits for a worker of %s", capability.name),
-        result_type=result_type,
-    )
+    async def of_tasks(self, method: str, argument: BaseModel, *, activity_id: str | None = None, **more: Any) -> Any:
+        """Call a tool of the tasks capability."""
+        return await self.run(Tasks, method, argument, activity_id=activity_id or method, **more)
+
+    async def run(
+        self,
+        capability: type[Capability],
+        method: str,
+        argument: BaseModel,
+        *,
+        activity_id: str,
+        summary: str | None = None,
+        result_type: type | None = None,
+    ) -> Any:
+        """Call a tool by the name of its contract's method."""
+        return await run_activity(
+            f"{capability.name}.{method}",
+            argument,
+            task_queue=capability.task_queue(),
+            options=capability.options(method),
+            activity_id=activity_id,
+            summary=summary,
+            on_waiting=lambda _: workflow.logger.warning("a reminder waits for a worker of %s", capability.name),
+            result_type=result_type,
+            asked_by=self._asked_by,
+        )
 
 
 def _is_final(error: ActivityError) -> bool:

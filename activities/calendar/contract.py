@@ -11,6 +11,9 @@ from retinue.capability import DESTRUCTIVE, NOT_FOR_PLANS, OWN_WRITE, READ, Capa
 from retinue.times import Moment
 
 T = TypeVar("T")
+_READ = READ.replace(personal=True)
+_OWN_WRITE = OWN_WRITE.replace(personal=True)
+_DESTRUCTIVE = DESTRUCTIVE.replace(personal=True)
 PATIENCE = ToolOptions(start_to_close=90)
 """A calendar on a server needs several requests for one answer, and the first look at a large one takes its time."""
 MOST_AT_ONCE = 50
@@ -391,7 +394,7 @@ class Calendar(Capability):
         title="Create an event",
         summary="{title}, {start}",
         options=PATIENCE,
-        annotations=OWN_WRITE.replace(
+        annotations=_OWN_WRITE.replace(
             sensitive=("/attendees",), advice="calendar.preview", undo="calendar.delete_event"
         ),
     )
@@ -404,7 +407,7 @@ class Calendar(Capability):
         title="List events",
         summary="{start} to {end}",
         options=PATIENCE,
-        annotations=READ.replace(finds="event"),
+        annotations=_READ.replace(finds="event"),
     )
     @abstractmethod
     async def list_events(self, window: ListEvents) -> ListEventsResult:
@@ -415,7 +418,7 @@ class Calendar(Capability):
         title="Find free time",
         summary="{duration_minutes} minutes, {start} to {end}",
         options=PATIENCE,
-        annotations=READ.replace(finds="free time", trusted_output=True),
+        annotations=_READ.replace(finds="free time", trusted_output=True),
     )
     @abstractmethod
     async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
@@ -426,7 +429,7 @@ class Calendar(Capability):
         title="Change an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=OWN_WRITE.replace(
+        annotations=_OWN_WRITE.replace(
             idempotent=True,
             sensitive=("/attendees",),
             lookups={"event_id": "calendar.look_up"},
@@ -443,7 +446,7 @@ class Calendar(Capability):
         title="Move an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=OWN_WRITE.replace(
+        annotations=_OWN_WRITE.replace(
             lookups={"event_id": "calendar.look_up"}, advice="calendar.preview", undo="calendar.restore_event"
         ),
         examples=(
@@ -461,7 +464,7 @@ class Calendar(Capability):
     @tool(
         title="Delete several events",
         options=PATIENCE,
-        annotations=DESTRUCTIVE.replace(lookups={"event_ids": "calendar.look_up"}, undo="calendar.restore_events"),
+        annotations=_DESTRUCTIVE.replace(lookups={"event_ids": "calendar.look_up"}, undo="calendar.restore_events"),
         examples=("cancel all my meetings on Friday", "clear my calendar tomorrow", "delete everything next Monday"),
     )
     @abstractmethod
@@ -472,7 +475,7 @@ class Calendar(Capability):
     @tool(
         title="Restore several events",
         options=PATIENCE,
-        annotations=OWN_WRITE.replace(idempotent=True),
+        annotations=_OWN_WRITE.replace(idempotent=True),
         plannable=False,
     )
     @abstractmethod
@@ -480,7 +483,7 @@ class Calendar(Capability):
         """Bring back what several events were before a deletion, under the same event_ids."""
 
     @activity.defn(name="calendar.preview")
-    @tool(title="Preview an event", options=PATIENCE, annotations=READ, plannable=False)
+    @tool(title="Preview an event", options=PATIENCE, annotations=_READ, plannable=False)
     @abstractmethod
     async def preview(self, wish: PreviewEvent) -> EventNotes:
         """Say when a moved event would be and what it would overlap, for a person who is asked about it."""
@@ -490,7 +493,7 @@ class Calendar(Capability):
         title="Delete an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=DESTRUCTIVE.replace(lookups={"event_id": "calendar.look_up"}, undo="calendar.restore_event"),
+        annotations=_DESTRUCTIVE.replace(lookups={"event_id": "calendar.look_up"}, undo="calendar.restore_event"),
     )
     @abstractmethod
     async def delete_event(self, event: DeleteEvent) -> DeleteEventResult:
@@ -501,7 +504,7 @@ class Calendar(Capability):
         title="Restore an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=OWN_WRITE.replace(idempotent=True, lookups={"event_id": "calendar.look_up"}),
+        annotations=_OWN_WRITE.replace(idempotent=True, lookups={"event_id": "calendar.look_up"}),
         plannable=False,
     )
     @abstractmethod
@@ -513,7 +516,7 @@ class Calendar(Capability):
         title="Look up an event",
         summary="{event_id}",
         options=PATIENCE,
-        annotations=READ,
+        annotations=_READ,
         plannable=False,
     )
     @abstractmethod
@@ -532,7 +535,7 @@ class Calendar(Capability):
             "call off the workshop and let everybody know",
             "send out invitations for my birthday dinner",
         ),
-        annotations=READ,
+        annotations=_READ,
     )
     @abstractmethod
     async def write_invitation(self, wish: WriteInvitation) -> InvitationText:
@@ -549,7 +552,7 @@ class Calendar(Capability):
             "put the workshop from that invitation in my diary",
             "save the invited event",
         ),
-        annotations=OWN_WRITE.replace(undo="calendar.delete_event"),
+        annotations=_OWN_WRITE.replace(undo="calendar.delete_event"),
     )
     @abstractmethod
     async def add_invitation(self, wish: AddInvitation) -> Event:
@@ -567,7 +570,7 @@ class Calendar(Capability):
             "update my calendar from the new invitation",
             "remove the event that was called off",
         ),
-        annotations=DESTRUCTIVE.replace(
+        annotations=_DESTRUCTIVE.replace(
             lookups={"event_id": "calendar.look_up"}, fills_in={"icalendar": "calendar.read_change"}
         ),
     )
@@ -576,7 +579,7 @@ class Calendar(Capability):
         """Change or remove an event as a later invitation or a cancellation says. The person is asked first."""
 
     @activity.defn(name="calendar.read_change")
-    @tool(title="Read what an invitation changes", options=PATIENCE, annotations=READ, plannable=False)
+    @tool(title="Read what an invitation changes", options=PATIENCE, annotations=_READ, plannable=False)
     @abstractmethod
     async def read_change(self, wish: ReadChange) -> Change:
         """Read which event an invitation changes or cancels, and how; strangers wrote it."""

@@ -9,6 +9,10 @@ from temporalio import activity
 from retinue.addresses import check_address
 from retinue.capability import DESTRUCTIVE, NOT_FOR_PLANS, OWN_WRITE, READ, Capability, Id, tool
 
+_READ = READ.replace(personal=True)
+_OWN_WRITE = OWN_WRITE.replace(personal=True)
+_DESTRUCTIVE = DESTRUCTIVE.replace(personal=True)
+
 
 class Contact(BaseModel):
     """One person in the address book."""
@@ -128,7 +132,7 @@ class Contacts(Capability):
     @tool(
         title="Find a contact",
         summary="{name}",
-        annotations=READ.replace(
+        annotations=_READ.replace(
             finds="contact", own_errors=True, known_destinations=("email",), picks=("match", "contacts")
         ),
     )
@@ -140,7 +144,7 @@ class Contacts(Capability):
     @tool(
         title="Add a contact",
         summary="{name}, {email}",
-        annotations=OWN_WRITE.replace(idempotent=True, sensitive=("/email",), own_errors=True, undo="contacts.remove"),
+        annotations=_OWN_WRITE.replace(idempotent=True, sensitive=("/email",), own_errors=True, undo="contacts.remove"),
     )
     @abstractmethod
     async def add(self, person: AddContact) -> AddedContact:
@@ -150,7 +154,7 @@ class Contacts(Capability):
     @tool(
         title="Remove a contact",
         summary="{contact_id}",
-        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"contact_id": "contacts.look_up"}),
+        annotations=_DESTRUCTIVE.replace(own_errors=True, lookups={"contact_id": "contacts.look_up"}),
     )
     @abstractmethod
     async def remove(self, person: RemoveContact) -> RemovedContact:
@@ -159,7 +163,7 @@ class Contacts(Capability):
     @activity.defn(name="contacts.list")
     @tool(
         title="List contacts",
-        annotations=READ.replace(finds="contact", own_errors=True, known_destinations=("email",)),
+        annotations=_READ.replace(finds="contact", own_errors=True, known_destinations=("email",)),
     )
     @abstractmethod
     async def list(self) -> ListContactsResult:
@@ -169,7 +173,7 @@ class Contacts(Capability):
     @tool(
         title="Look up a contact",
         summary="{contact_id}",
-        annotations=READ,
+        annotations=_READ,
         plannable=False,
     )
     @abstractmethod

@@ -23,6 +23,11 @@ from retinue.capability import (
 )
 from retinue.times import Moment
 
+_READ = READ.replace(personal=True)
+_OWN_WRITE = OWN_WRITE.replace(personal=True)
+_SENDS = SENDS.replace(personal=True)
+_DESTRUCTIVE = DESTRUCTIVE.replace(personal=True)
+
 Address = Annotated[
     str,
     Field(max_length=254, pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$"),
@@ -504,7 +509,7 @@ class Email(Capability):
     @tool(
         title="Send a mail",
         summary="to {to}",
-        annotations=SENDS.replace(
+        annotations=_SENDS.replace(
             sensitive=("/to", "/cc"),
             lookups={"in_reply_to": "email.look_up"},
             fills_in={"attachments": "email.describe_attachments"},
@@ -528,7 +533,7 @@ class Email(Capability):
             "tell everybody on that mail thread that the room has changed",
             "respond to her message with yes",
         ),
-        annotations=SENDS.replace(
+        annotations=_SENDS.replace(
             sensitive=("/to", "/cc"),
             lookups={"message_id": "email.look_up_original"},
             fills_in={"message_id": "email.prepare_reply"},
@@ -551,7 +556,7 @@ class Email(Capability):
             "share that message with team@example.com and ask for comments",
             "forward it without the attachments",
         ),
-        annotations=SENDS.replace(
+        annotations=_SENDS.replace(
             sensitive=("/to", "/cc"),
             lookups={"message_id": "email.look_up_original"},
             fills_in={"message_id": "email.prepare_forward"},
@@ -567,7 +572,7 @@ class Email(Capability):
     @tool(
         title="Search mail",
         summary="{query}",
-        annotations=READ.replace(finds="mail"),
+        annotations=_READ.replace(finds="mail"),
     )
     @abstractmethod
     async def search(self, wish: SearchMail) -> SearchMailResult:
@@ -577,7 +582,7 @@ class Email(Capability):
     @tool(
         title="Read a mail",
         summary="{message_id}",
-        annotations=READ,
+        annotations=_READ,
     )
     @abstractmethod
     async def read(self, mail: MessageRef) -> Mail:
@@ -587,7 +592,7 @@ class Email(Capability):
     @tool(
         title="Read a thread",
         summary="{message_id}",
-        annotations=READ.replace(finds="mail"),
+        annotations=_READ.replace(finds="mail"),
     )
     @abstractmethod
     async def thread(self, mail: MessageRef) -> MailThread:
@@ -597,7 +602,7 @@ class Email(Capability):
     @tool(
         title="Write a draft",
         summary="to {to}",
-        annotations=OWN_WRITE.replace(
+        annotations=_OWN_WRITE.replace(
             sensitive=("/to", "/cc"),
             lookups={"in_reply_to": "email.look_up"},
             fills_in={"attachments": "email.describe_attachments"},
@@ -613,7 +618,7 @@ class Email(Capability):
     @tool(
         title="Archive a mail",
         summary="{message_id}",
-        annotations=OWN_WRITE.replace(idempotent=True, lookups={"message_id": "email.look_up"}, undo="email.move"),
+        annotations=_OWN_WRITE.replace(idempotent=True, lookups={"message_id": "email.look_up"}, undo="email.move"),
     )
     @abstractmethod
     async def archive(self, mail: MessageRef) -> MovedMail:
@@ -623,7 +628,7 @@ class Email(Capability):
     @tool(
         title="Move a mail",
         summary="{message_id} to {folder}",
-        annotations=OWN_WRITE.replace(idempotent=True, lookups={"message_id": "email.look_up"}, undo="email.move"),
+        annotations=_OWN_WRITE.replace(idempotent=True, lookups={"message_id": "email.look_up"}, undo="email.move"),
     )
     @abstractmethod
     async def move(self, mail: MoveMail) -> MovedMail:
@@ -633,7 +638,7 @@ class Email(Capability):
     @tool(
         title="Delete a mail",
         summary="{message_id}",
-        annotations=DESTRUCTIVE.replace(lookups={"message_id": "email.look_up"}),
+        annotations=_DESTRUCTIVE.replace(lookups={"message_id": "email.look_up"}),
     )
     @abstractmethod
     async def delete(self, mail: MessageRef) -> MovedMail:
@@ -651,7 +656,7 @@ class Email(Capability):
             "call off the meeting and let everybody know",
             "send out invitations for the workshop",
         ),
-        annotations=SENDS.replace(
+        annotations=_SENDS.replace(
             sensitive=("/to",), fills_in={"invitation": "email.prepare_invitation"}, trusted_output=True
         ),
         options=SENDING,
@@ -672,7 +677,7 @@ class Email(Capability):
             "turn down the invitation for Friday",
             "accept the new time of the review",
         ),
-        annotations=SENDS.replace(
+        annotations=_SENDS.replace(
             sensitive=("/to",),
             lookups={"message_id": "email.look_up_original"},
             fills_in={"message_id": "email.prepare_answer"},
@@ -695,7 +700,7 @@ class Email(Capability):
             "what is in report.txt that Ben sent me?",
             "summarise the document attached to the mail from the school",
         ),
-        annotations=READ,
+        annotations=_READ,
     )
     @abstractmethod
     async def read_attachment(self, wish: ReadAttachment) -> AttachmentText:
@@ -712,7 +717,7 @@ class Email(Capability):
             "store the file attached to this message",
             "put the attached plan among my files",
         ),
-        annotations=OWN_WRITE.replace(
+        annotations=_OWN_WRITE.replace(
             idempotent=True, lookups={"message_id": "email.look_up"}, undo="email.delete_file"
         ),
     )
@@ -731,7 +736,7 @@ class Email(Capability):
             "show my files",
             "find the saved plan",
         ),
-        annotations=READ.replace(finds="file"),
+        annotations=_READ.replace(finds="file"),
     )
     @abstractmethod
     async def list_files(self, wish: ListFiles) -> ListFilesResult:
@@ -748,14 +753,14 @@ class Email(Capability):
             "clear the plan from my files",
             "I no longer need the saved report",
         ),
-        annotations=DESTRUCTIVE.replace(lookups={"file_id": "email.look_up_file"}),
+        annotations=_DESTRUCTIVE.replace(lookups={"file_id": "email.look_up_file"}),
     )
     @abstractmethod
     async def delete_file(self, file: DeleteFile) -> DeleteFileResult:
         """Delete one saved file for good."""
 
     @activity.defn(name="email.look_up_file")
-    @tool(title="Look up a saved file", summary="{file_id}", annotations=READ, plannable=False)
+    @tool(title="Look up a saved file", summary="{file_id}", annotations=_READ, plannable=False)
     @abstractmethod
     async def look_up_file(self, file: FileRef) -> FileInfo:
         """Read name, type and size of a saved file, for a person who is asked about it."""
@@ -764,7 +769,7 @@ class Email(Capability):
     @tool(
         title="Send a note to yourself",
         summary="{subject}",
-        annotations=OWN_WRITE.replace(trusted_output=True),
+        annotations=_OWN_WRITE.replace(trusted_output=True),
         options=SENDING,
         plannable=False,
     )
@@ -776,7 +781,7 @@ class Email(Capability):
     @tool(
         title="Look up a mail",
         summary="{message_id}",
-        annotations=READ,
+        annotations=_READ,
         plannable=False,
     )
     @abstractmethod
@@ -784,37 +789,37 @@ class Email(Capability):
         """Read who wrote one mail, when and about what, for a person who is asked about it."""
 
     @activity.defn(name="email.prepare_reply")
-    @tool(title="Read whom a reply goes to", summary="{message_id}", annotations=READ, plannable=False)
+    @tool(title="Read whom a reply goes to", summary="{message_id}", annotations=_READ, plannable=False)
     @abstractmethod
     async def prepare_reply(self, mail: PrepareReply) -> ReplyParts:
         """Read recipients and subject of a reply from the mail that it answers; strangers wrote them."""
 
     @activity.defn(name="email.prepare_forward")
-    @tool(title="Read what is forwarded", summary="{message_id}", annotations=READ, plannable=False)
+    @tool(title="Read what is forwarded", summary="{message_id}", annotations=_READ, plannable=False)
     @abstractmethod
     async def prepare_forward(self, mail: PrepareForward) -> ForwardParts:
         """Read subject and attachments of a mail that is to be forwarded."""
 
     @activity.defn(name="email.describe_attachments")
-    @tool(title="Read what is attached", annotations=READ, plannable=False)
+    @tool(title="Read what is attached", annotations=_READ, plannable=False)
     @abstractmethod
     async def describe_attachments(self, wish: DescribeAttachments) -> AttachedFiles:
         """Read name, type and size of what is to be attached."""
 
     @activity.defn(name="email.prepare_invitation")
-    @tool(title="Read what people are invited to", annotations=READ, plannable=False)
+    @tool(title="Read what people are invited to", annotations=_READ, plannable=False)
     @abstractmethod
     async def prepare_invitation(self, wish: PrepareInvitation) -> InvitationParts:
         """Read subject and event of an invitation that is to be sent."""
 
     @activity.defn(name="email.prepare_answer")
-    @tool(title="Read whom an answer goes to", summary="{message_id}", annotations=READ, plannable=False)
+    @tool(title="Read whom an answer goes to", summary="{message_id}", annotations=_READ, plannable=False)
     @abstractmethod
     async def prepare_answer(self, mail: PrepareAnswer) -> AnswerParts:
         """Read organizer and event of an invitation that is to be answered; strangers wrote them."""
 
     @activity.defn(name="email.look_up_original")
-    @tool(title="Look up a mail that is answered", summary="{message_id}", annotations=READ, plannable=False)
+    @tool(title="Look up a mail that is answered", summary="{message_id}", annotations=_READ, plannable=False)
     @abstractmethod
     async def look_up_original(self, mail: MessageRef) -> OriginalMail:
         """Read who wrote a mail that is answered or forwarded, and where replies to it go, for a person who is asked."""

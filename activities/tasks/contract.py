@@ -15,7 +15,9 @@ from retinue.times import Moment
 REMINDER_WORKFLOW = "ReminderWorkflow"
 """The workflow type that waits for a reminder's time; `workflows/reminder.py` is it."""
 
-_READS = READ.replace(own_errors=True, finds="task")
+_OWN_WRITE = OWN_WRITE.replace(personal=True)
+_DESTRUCTIVE = DESTRUCTIVE.replace(personal=True)
+_READS = READ.replace(personal=True, own_errors=True, finds="task")
 """No result with a stored title is trusted, since the title may come from a stranger's mail."""
 
 
@@ -279,11 +281,17 @@ class PlannedReminder(BaseModel):
 
 
 class Reminder(BaseModel):
-    """What waits for its time: input of `ReminderWorkflow` and arguments of `tasks.notify`."""
+    """What waits for its time: arguments of `tasks.notify`."""
 
     task_id: str
     title: str
     at: Moment
+
+
+class StartReminder(Reminder):
+    """Input of `ReminderWorkflow`. `owner` is the person whose reminder it is; older ones do not say it."""
+
+    owner: str | None = None
 
 
 class Notified(BaseModel):
@@ -349,7 +357,7 @@ class Tasks(Capability):
     @tool(
         title="Add a task",
         summary="{title}",
-        annotations=OWN_WRITE.replace(trusted_output=True, undo="tasks.delete"),
+        annotations=_OWN_WRITE.replace(trusted_output=True, undo="tasks.delete"),
     )
     @abstractmethod
     async def add(self, task: AddTask) -> Task:
@@ -375,7 +383,7 @@ class Tasks(Capability):
     @tool(
         title="Move a task to another list",
         summary="{task_id} to {list}",
-        annotations=OWN_WRITE.replace(
+        annotations=_OWN_WRITE.replace(
             idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.move"
         ),
         examples=("move the batteries to the hardware list", "put milk on the groceries list instead"),
@@ -388,7 +396,7 @@ class Tasks(Capability):
     @tool(
         title="Rename a list",
         summary="{list} to {to}",
-        annotations=OWN_WRITE.replace(idempotent=True, own_errors=True, undo="tasks.rename_list"),
+        annotations=_OWN_WRITE.replace(idempotent=True, own_errors=True, undo="tasks.rename_list"),
         examples=("rename my shopping list to groceries", "call the list holiday from now on summer trip"),
     )
     @abstractmethod
@@ -399,7 +407,7 @@ class Tasks(Capability):
     @tool(
         title="Delete a list",
         summary="{list}",
-        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"list": "tasks.look_up_list"}, undo="tasks.restore"),
+        annotations=_DESTRUCTIVE.replace(own_errors=True, lookups={"list": "tasks.look_up_list"}, undo="tasks.restore"),
         examples=("delete the packing list", "remove my groceries list"),
     )
     @abstractmethod
@@ -410,7 +418,7 @@ class Tasks(Capability):
     @tool(
         title="Complete a task",
         summary="{task_id}",
-        annotations=OWN_WRITE.replace(
+        annotations=_OWN_WRITE.replace(
             idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.reopen"
         ),
     )
@@ -422,7 +430,7 @@ class Tasks(Capability):
     @tool(
         title="Reopen a task",
         summary="{task_id}",
-        annotations=OWN_WRITE.replace(
+        annotations=_OWN_WRITE.replace(
             idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.complete"
         ),
     )
@@ -434,7 +442,7 @@ class Tasks(Capability):
     @tool(
         title="Delete a task",
         summary="{task_id}",
-        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.restore"),
+        annotations=_DESTRUCTIVE.replace(own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.restore"),
     )
     @abstractmethod
     async def delete(self, task: TaskRef) -> DeletedTask:
@@ -443,7 +451,7 @@ class Tasks(Capability):
     @activity.defn(name="tasks.delete_many")
     @tool(
         title="Delete several tasks",
-        annotations=DESTRUCTIVE.replace(own_errors=True, lookups={"task_ids": "tasks.look_up"}, undo="tasks.restore"),
+        annotations=_DESTRUCTIVE.replace(own_errors=True, lookups={"task_ids": "tasks.look_up"}, undo="tasks.restore"),
         examples=("clear my shopping list", "delete all tasks about the move", "remove everything that is done"),
     )
     @abstractmethod
@@ -454,7 +462,7 @@ class Tasks(Capability):
     @tool(
         title="Skip the next time",
         summary="{task_id}",
-        annotations=OWN_WRITE.replace(own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.restore"),
+        annotations=_OWN_WRITE.replace(own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.restore"),
         options=ToolOptions(attempts=20),
         examples=("skip the next bin reminder", "leave out watering the plants this week", "not this Monday's report"),
     )
@@ -465,7 +473,7 @@ class Tasks(Capability):
     @activity.defn(name="tasks.restore")
     @tool(
         title="Restore tasks",
-        annotations=OWN_WRITE.replace(idempotent=True, own_errors=True),
+        annotations=_OWN_WRITE.replace(idempotent=True, own_errors=True),
         options=ToolOptions(attempts=20),
         plannable=False,
     )
@@ -477,7 +485,7 @@ class Tasks(Capability):
     @tool(
         title="Set a reminder",
         summary="{title}, {at}",
-        annotations=OWN_WRITE.replace(trusted_output=True, undo="tasks.cancel_reminder"),
+        annotations=_OWN_WRITE.replace(trusted_output=True, undo="tasks.cancel_reminder"),
         # The timer is started after the commit: as long as Temporal does not take it, the step is tried again.
         options=ToolOptions(attempts=20),
     )
@@ -489,7 +497,7 @@ class Tasks(Capability):
     @tool(
         title="Cancel a reminder",
         summary="{task_id}",
-        annotations=OWN_WRITE.replace(idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}),
+        annotations=_OWN_WRITE.replace(idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}),
         options=ToolOptions(attempts=20),
     )
     @abstractmethod
@@ -500,7 +508,7 @@ class Tasks(Capability):
     @tool(
         title="Remind",
         summary="{title}",
-        annotations=OWN_WRITE.replace(idempotent=True, trusted_output=True),
+        annotations=_OWN_WRITE.replace(idempotent=True, trusted_output=True),
         options=ToolOptions(attempts=20, longest_pause=300, patience=7 * 24 * 3600),
         plannable=False,
     )
@@ -512,7 +520,7 @@ class Tasks(Capability):
     @tool(
         title="Send a reminder to the webhook",
         summary="{title}",
-        annotations=OWN_WRITE.replace(idempotent=True, open_world=True, trusted_output=True),
+        annotations=_OWN_WRITE.replace(idempotent=True, open_world=True, trusted_output=True),
         options=ToolOptions(attempts=6),
         plannable=False,
     )
@@ -524,7 +532,7 @@ class Tasks(Capability):
     @tool(
         title="Note how a reminder fared",
         summary="{task_id}",
-        annotations=OWN_WRITE.replace(idempotent=True, trusted_output=True),
+        annotations=_OWN_WRITE.replace(idempotent=True, trusted_output=True),
         options=ToolOptions(attempts=20, longest_pause=300, patience=7 * 24 * 3600),
         plannable=False,
     )

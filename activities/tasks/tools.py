@@ -45,6 +45,7 @@ from activities.tasks.contract import (
     RestoredTasks,
     RestoreTasks,
     SkippedTask,
+    StartReminder,
     Task,
     TaskList,
     TaskLists,
@@ -61,6 +62,7 @@ from retinue.errors import InvalidArguments, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit, Ledger, effect_key, lasting_key
 from retinue.network.webhooks import Webhook
 from retinue.store import Store
+from retinue.temporal.person_header import asked_by
 from retinue.temporal.tenant_header import current_tenant
 from retinue.tenancy import ANY_TENANT, HOME
 from retinue.times import present
@@ -291,7 +293,7 @@ class TasksTools(Tasks):
             )
 
         planned = await self.ledger.once(wish, PlannedReminder, effect)
-        await self._start_timer(Reminder(task_id=planned.task_id, title=planned.title, at=planned.at))
+        await self._start_timer(_timer_of(planned.task_id, planned.title, planned.at))
         return planned
 
     async def cancel_reminder(self, task: TaskRef) -> PlannedReminder:
@@ -469,9 +471,9 @@ class TasksTools(Tasks):
         if task.timer and stop_earlier:
             await _stop_timer(task_id, task.timer - 1)
         at = task.on_its_clock(task.remind_at)
-        await self._start_timer(Reminder(task_id=task_id, title=task.title, at=at), task.timer)
+        await self._start_timer(_timer_of(task_id, task.title, at), task.timer)
 
-    async def _start_timer(self, reminder: Reminder, timer: int = 0) -> None:
+    async def _start_timer(self, reminder: StartReminder, timer: int = 0) -> None:
         """Start the workflow that waits, unless an earlier attempt did.
 
         Raises:
@@ -492,6 +494,11 @@ class TasksTools(Tasks):
             return
         except RPCError as error:
             raise _no_timer(error) from error
+
+
+def _timer_of(task_id: str, title: str, at: datetime) -> StartReminder:
+    """Return the start of a timer, for the person of the running step."""
+    return StartReminder(task_id=task_id, title=title, at=at, owner=asked_by(current_tenant()).person)
 
 
 async def _stop_timer(task_id: str, timer: int) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from retinue.errors import NotAllowed
 from retinue.provenance.credential import Credential, CredentialKind
+from retinue.settings import LOCAL_PERSON
 
 
 class Permission(StrEnum):
@@ -113,5 +114,5 @@ class Person:
         return Role.AUDITOR in self.roles and self.may(Permission.READ)
 
 
-LOCAL = Person("local", frozenset(Role) - {Role.AUDITOR})
+LOCAL = Person(LOCAL_PERSON, frozenset(Role) - {Role.AUDITOR})
 """Return the user of a single-user installation on loopback. They see only their own runs: nothing to audit."""

@@ -24,8 +24,10 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import activities
 from retinue.errors import RetinueError
+from retinue.provenance.asked_by import AskedBy
 from retinue.runtime.process import leave
 from retinue.temporal.connection import connect
+from retinue.temporal.person_header import asking
 from retinue.temporal.tenant_header import OrganisationOfWorkers
 from retinue.tenancy import variable_of
 
@@ -48,14 +50,16 @@ class EvaluationWorld:
     async def run(self, world: SeedWorld) -> int:
         """Return how many were called."""
         for number, (tool, args) in enumerate(world.calls):
-            await workflow.execute_activity(
-                tool,
-                args,
-                activity_id=f"s{number}",
-                task_queue=tool.partition(".")[0],
-                schedule_to_close_timeout=_ONE_CALL,  # also for a tool that no worker serves
-                retry_policy=RetryPolicy(maximum_attempts=5),
-            )
+            with asking(AskedBy(person=world.owner)):
+                calling = workflow.start_activity(
+                    tool,
+                    args,
+                    activity_id=f"s{number}",
+                    task_queue=tool.partition(".")[0],
+                    schedule_to_close_timeout=_ONE_CALL,  # also for a tool that no worker serves
+                    retry_policy=RetryPolicy(maximum_attempts=5),
+                )
+            await calling
         return len(world.calls)
 
 

@@ -16,8 +16,9 @@ from temporalio.converter import PayloadConverter
 
 from retinue.errors import ServiceRefused
 from retinue.provenance.asked_by import AskedBy
+from retinue.settings import only_person
 from retinue.temporal.failures import non_retryable
-from retinue.tenancy import organisation
+from retinue.tenancy import HOME, organisation
 
 HEADER = "retinue-person"
 _MOST_BYTES = 4096
@@ -40,7 +41,7 @@ def current() -> AskedBy | None:
 
 
 def asked_by(tenant: str) -> AskedBy:
-    """Return for whom the running activity works.
+    """Return for whom the running activity works. Without a header it is the one person of the installation, if there is one.
 
     Args:
         tenant: The organisation of the running activity.
@@ -49,6 +50,8 @@ def asked_by(tenant: str) -> AskedBy:
         ServiceRefused: The header is missing, or names a person of another organisation. Nothing is read or written then.
     """
     found = _current.get()
+    if found is None and tenant == HOME and (only := only_person()):
+        return AskedBy(person=only)
     if found is None or organisation(found.person) != tenant:
         raise ServiceRefused("nobody said for which person this is", hint="update the workflow workers")
     return found

@@ -13,6 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from retinue.capability import Annotations, ToolOptions
 from retinue.conversation import Message, Role, Usage
 from retinue.json_values import cut
+from retinue.provenance.asked_by import AskedBy
 from retinue.temporal.failures import non_retryable
 from retinue.temporal.search_keys import STATUS
 from workflows.failures import explain, used_by
@@ -89,7 +90,8 @@ class CodePlanRun:
             ApplicationError: `NeedsConsent`: the tool may need an approval.
         """
         name, result_type = _defined(tool)
-        _refuse_consequences(name, _marks(tool)["annotations"])
+        annotations: Annotations = _marks(tool)["annotations"]
+        _refuse_consequences(name, annotations)
         self._steps[step_id] = _step(step_id, name, argument, after)
         try:
             result: Result = await run_activity(
@@ -100,6 +102,7 @@ class CodePlanRun:
                 activity_id=step_id,
                 on_waiting=lambda _: self._set(step_id, status=StepStatus.AWAITING_WORKER),
                 result_type=result_type,
+                asked_by=AskedBy(person=self._owner) if annotations.personal else None,
             )
         except ActivityError as error:
             self._usage += used_by(error) or Usage()

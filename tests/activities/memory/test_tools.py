@@ -55,10 +55,22 @@ async def test_two_people_see_nothing_of_each_other(call: Call) -> None:
     assert await texts(call) == ["My bank is Blue Bank"]
 
 
+async def test_without_a_person_it_is_the_only_one_of_an_installation_that_tells_nobody_apart(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await call("memory.remember", text="A", asked_by=AskedBy(person="local", how=How.TYPED))
+    assert await texts(call, asked_by=None) == ["A"]
+
+    monkeypatch.setenv("RETINUE_OIDC_ISSUER", "https://login.example")
+    with pytest.raises(ApplicationError, match="for which person"):
+        await call("memory.list", asked_by=None)
+
+
 @pytest.mark.parametrize("asked_by", [None, AskedBy(person="acme:ana")])
 async def test_without_a_person_of_the_organisation_nothing_is_read_or_written(
-    call: Call, asked_by: AskedBy | None
+    call: Call, asked_by: AskedBy | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("RETINUE_ONLY_PERSON")
     for tool, arguments in (("remember", {"text": "A"}), ("list", {}), ("recall", {}), ("forget_all", {})):
         with pytest.raises(ApplicationError, match="for which person") as refused:
             await call(f"memory.{tool}", asked_by=asked_by, **arguments)

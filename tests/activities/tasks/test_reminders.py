@@ -9,7 +9,7 @@ import pytest
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
 
-from activities.tasks.contract import Reminder
+from activities.tasks.contract import StartReminder
 
 from .conftest import Clock, Timers
 
@@ -39,7 +39,7 @@ async def test_a_reminder_is_a_task_with_a_timer(call: Call, timers: Timers) -> 
     assert timer["id"] == f"reminder-{planned['task_id']}"
     assert (timer["type"], timer["task_queue"]) == ("ReminderWorkflow", "workflows")
     assert timer["start_delay"] == timedelta(hours=20)
-    assert timer["reminder"] == Reminder(task_id=planned["task_id"], title="Call mum", at=at)
+    assert timer["reminder"] == StartReminder(task_id=planned["task_id"], title="Call mum", at=at, owner="local")
     assert timer["id_reuse_policy"] is WorkflowIDReusePolicy.REJECT_DUPLICATE
 
 
