@@ -2,7 +2,7 @@
 
     python -P -m bench.prompt_tokens
 
-With five hundred invented tools (`bench.many_tools`) beside the built-in capabilities. Tokens are counted by OpenAI's encoding
+With the built-in tools, some of them, or up to five hundred with invented ones (`bench.many_tools`). Tokens are counted by OpenAI's encoding
 o200k_base where the package `bpe-openai` is installed, and else estimated as three characters each, which is too many.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
 import activities
@@ -19,9 +20,11 @@ from activities.reasoning.contract import PlanRequest
 from activities.reasoning.offering import Catalog
 from activities.reasoning.settings import DEFAULT_TOOL_TOKENS
 from bench.many_tools import Wanted, manifests, requests
+from retinue.capability import Manifest
 from retinue.conversation import Message, Role
 
-_COUNTS = (0, 30, 100, 500)
+_COUNTS = (7, 30, 55, 105, 505)
+"""Tools in all. Up to the number of built-in ones these alone, in turn from each capability."""
 
 
 def main() -> None:
@@ -39,8 +42,10 @@ def main() -> None:
 def rows(count: Callable[[str], int]) -> Iterator[list[str]]:
     """Yield a row for each number of invented tools: sizes, and what share of the needed tools a request lists."""
     built_in = [activities.load(name).CONTRACT.manifest() for name in activities.folders()]
-    for invented in _COUNTS:
-        known = [*built_in, *(manifests(invented) if invented else [])]
+    own = sum(spec.plannable for one in built_in for spec in one.tools)
+    for number in _COUNTS:
+        invented = max(0, number - own)
+        known = [*_some(built_in, number), *(manifests(invented) if invented else [])]
         catalog, wanted = Catalog(known), requests(known) or [Wanted("Put on some jazz", ())]
         everything = catalog.offer(_request("Hello"))
         found = [(one, catalog.offer(_request(one.text), budget=DEFAULT_TOOL_TOKENS)) for one in wanted]
@@ -51,8 +56,16 @@ def rows(count: Callable[[str], int]) -> Iterator[list[str]]:
             f"{sum(sizes) // len(sizes):,}",
             f"{sum(len(offer.tools) for _, offer in found) // len(found)}",
             _listed(catalog, wanted),
-            _listed(Catalog(manifests(invented)), wanted),
+            _listed(Catalog(manifests(invented)), wanted) if invented else "",
         ]
+
+
+def _some(known: list[Manifest], number: int) -> list[Manifest]:
+    """Return capabilities with so many of their tools: the first of each, then the second, and so on."""
+    tools = [[spec for spec in one.tools if spec.plannable] for one in known]
+    in_turn = [spec.name for row in zip_longest(*tools) for spec in row if spec is not None][:number]
+    kept = [one.model_copy(update={"tools": [spec for spec in one.tools if spec.name in in_turn]}) for one in known]
+    return [one for one in kept if one.tools]
 
 
 def _listed(catalog: Catalog, wanted: list[Wanted]) -> str:

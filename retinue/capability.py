@@ -195,6 +195,10 @@ class ToolSpec(BaseModel):
     annotations: Annotations = Annotations()
     options: ToolOptions = ToolOptions()
     plannable: bool = Field(True, description="False for tools that only workflows and code call.")
+    rare: bool = Field(
+        False,
+        description="Seldom needed: a plan's request only names it, unless it fits what was said or the model asks for it.",
+    )
     examples: tuple[Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\r\n]+$")], ...] = Field(
         (),
         max_length=50,
@@ -245,6 +249,7 @@ def tool(
     annotations: Annotations,
     options: ToolOptions | None = None,
     plannable: bool = True,
+    rare: bool = False,
     examples: tuple[str, ...] = (),
 ) -> Callable[[ToolMethod], ToolMethod]:
     """Mark a contract method as a tool. Its docstring is the description that a model reads.
@@ -260,6 +265,7 @@ def tool(
             "annotations": annotations,
             "options": options or ToolOptions(),
             "plannable": plannable,
+            "rare": rare,
             "examples": examples,
         }
         return method

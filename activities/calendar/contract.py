@@ -383,10 +383,9 @@ class Calendar(Capability):
     version = "1.2.0"
     description = "The person's own calendar: events, recurrence, free time."
     instructions = (
-        "Times carry the person's offset. To change or delete an event that the person names, first list_events with "
-        "a `query` over a sensible window and refer to /match/event_id, which exists only when exactly one was found. "
-        "find_free_time returns slots of exactly the wanted length; /slots/0 is the earliest. To delete several events, "
-        "list them and refer to /event_ids."
+        "To change an event that the person names, first list_events with a `query` over a sensible window and refer "
+        "to /match/event_id, which exists only when exactly one was found; several are /event_ids. /slots/0 of "
+        "find_free_time is the earliest."
     )
 
     @activity.defn(name="calendar.create_event")
@@ -466,6 +465,7 @@ class Calendar(Capability):
         options=PATIENCE,
         annotations=_DESTRUCTIVE.replace(lookups={"event_ids": "calendar.look_up"}, undo="calendar.restore_events"),
         examples=("cancel all my meetings on Friday", "clear my calendar tomorrow", "delete everything next Monday"),
+        rare=True,
     )
     @abstractmethod
     async def delete_events(self, events: DeleteEvents) -> DeleteEventsResult:
@@ -536,6 +536,7 @@ class Calendar(Capability):
             "send out invitations for my birthday dinner",
         ),
         annotations=_READ,
+        rare=True,
     )
     @abstractmethod
     async def write_invitation(self, wish: WriteInvitation) -> InvitationText:
@@ -553,6 +554,7 @@ class Calendar(Capability):
             "save the invited event",
         ),
         annotations=_OWN_WRITE.replace(undo="calendar.delete_event"),
+        rare=True,
     )
     @abstractmethod
     async def add_invitation(self, wish: AddInvitation) -> Event:
@@ -573,6 +575,7 @@ class Calendar(Capability):
         annotations=_DESTRUCTIVE.replace(
             lookups={"event_id": "calendar.look_up"}, fills_in={"icalendar": "calendar.read_change"}
         ),
+        rare=True,
     )
     @abstractmethod
     async def update_from_invitation(self, wish: UpdateFromInvitation) -> ChangedEvent:

@@ -123,9 +123,8 @@ class Contacts(Capability):
     version = "1.3.0"
     description = "The person's address book: find, list, add and remove people."
     instructions = (
-        "Use find to turn a name into an address and refer to /match/email; when several people fit, the person is asked "
-        "which of them is meant before a step that refers to /match runs. To remove a person, refer to "
-        "/match/contact_id. Never invent an address."
+        "To turn a name into an address, find it and refer to /match/email; where several people fit, the person is "
+        "asked which of them is meant. To remove one, refer to /match/contact_id. Never invent an address."
     )
 
     @activity.defn(name="contacts.find")

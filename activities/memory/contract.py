@@ -240,7 +240,7 @@ class Memory(Capability):
         """Remember one thing about the person for later. A new home place or working hours replace the old."""
 
     @activity.defn(name="memory.list")
-    @tool(title="List what is remembered", annotations=_READS, examples=("what do you remember about me?",))
+    @tool(title="List what is remembered", annotations=_READS, examples=("what do you remember about me?",), rare=True)
     @abstractmethod
     async def list(self, wish: ListFacts) -> Facts:
         """List what is remembered, oldest first. `says` is where it came from."""
@@ -262,6 +262,7 @@ class Memory(Capability):
         summary="{text}",
         annotations=_WRITES.replace(sensitive=("/text",), lookups=_LOOKS_UP),
         examples=("correct that: my shoe size is 43",),
+        rare=True,
     )
     @abstractmethod
     async def correct(self, wish: CorrectFact) -> Changed:
@@ -286,6 +287,7 @@ class Memory(Capability):
         summary="{kind}",
         annotations=DESTRUCTIVE.replace(personal=True, trusted_output=True, own_errors=True, undo="memory.restore"),
         examples=("forget everything you know about me",),
+        rare=True,
     )
     @abstractmethod
     async def forget_all(self, wish: ForgetAll) -> Changed:

@@ -312,9 +312,7 @@ class Reasoning(Capability):
     name = "reasoning"
     version = "1.0.0"
     description = "The language model: writes text from data."
-    instructions = (
-        "Use compose for every text that mixes data from other steps, such as the body of a mail; its result is /text."
-    )
+    instructions = "Text that mixes data from other steps, such as the body of a mail, is /text of compose."
 
     @activity.defn(name="reasoning.plan")
     @tool(title="Plan", annotations=READ, options=MODEL_OPTIONS, plannable=False)
@@ -358,6 +356,5 @@ class Reasoning(Capability):
     async def extract(self, request: ExtractRequest) -> ExtractResult:
         """Read named values out of data, such as the time of a meeting out of a mail: /values/start.
 
-        It never guesses: a value that the data does not state clearly is missing, and the step fails unless its field is
-        optional.
+        A value that the data does not state clearly is missing; the step fails unless its field is optional.
         """

@@ -1,7 +1,7 @@
 """Decides which tools a planning request offers: the prompt lists them, and the format of the answer names them.
 
-As long as the signatures of all tools fit a budget of tokens, all are offered. Beyond it the request has every capability in
-one line and the tools that fit what was said; the model may ask for others.
+As long as the signatures of all tools fit a budget of tokens, all are offered: rare ones by name alone unless they fit what
+was said. Beyond it the request has every capability in one line and the tools that fit. The model may ask for others.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ _MESSAGES = 6
 """Of the person; older ones do not choose tools."""
 _FADING = 0.5
 """Each message back counts so much less."""
+_FITTING_TOKENS = 600
+"""Tokens that rare tools take that fit a request, where all others are listed."""
+_FITTING_SHARE = 0.5
+"""How well such a tool fits, as a part of how well the best of all fits."""
 _MISSES = 8
 """So many tools in a row that do not fit into the budget end the search for smaller ones."""
 
@@ -51,6 +55,8 @@ class Offer:
         asked: Those of them that are shown since the model asked for them.
         brief: The names of tools that the prompt shows in brief, apart from those.
         overview: All capabilities, one line each, where not all tools are shown.
+        fitting: Rare tools that are shown since they fit the request.
+        named: The names of rare tools that the prompt only names, before those that fit or were asked for.
     """
 
     manifests: list[Manifest]
@@ -58,6 +64,13 @@ class Offer:
     asked: tuple[ToolSpec, ...] = ()
     brief: frozenset[str] = frozenset()
     overview: tuple[str, ...] = ()
+    fitting: tuple[ToolSpec, ...] = ()
+    named: frozenset[str] = frozenset()
+
+    @property
+    def lists_all(self) -> bool:
+        """Whether the prompt shows all tools, so that the model has no others to ask for."""
+        return not (self.overview or self.named)
 
     @property
     def agents(self) -> list[str]:
@@ -71,12 +84,16 @@ class Offer:
 
     def first(self, manifest: Manifest) -> list[ToolSpec]:
         """Return the tools of a capability that the prompt shows at once, in full or in brief."""
-        later = {spec.name for spec in self.asked} - self.brief
+        later = ({spec.name for spec in self.asked} - self.brief) | self.named
         return [spec for spec in _of(manifest, self.tools) if spec.name not in later]
 
     def then(self, manifest: Manifest) -> list[ToolSpec]:
         """Return those that it shows since the model asked for them."""
         return _of(manifest, self.asked)
+
+    def names(self, manifest: Manifest) -> list[str]:
+        """Return the names of those that it only names."""
+        return [spec.name for spec in _of(manifest, self.tools) if spec.name in self.named]
 
     def schemas_for(self, refused: RefusedPlan) -> dict[str, dict[str, Any]]:
         """Return the JSON schemas that a refused plan did not keep to: `args` or `result` by tool, at most 16 KiB."""
@@ -124,8 +141,10 @@ class Catalog:
             budget: Tokens that capabilities and tools may take, and half as many for those that the model asks for; None
                 for all.
         """
-        if budget is None or self.tokens <= budget:
+        if budget is None:
             return Offer(self.manifests, self._every)
+        if self.tokens <= budget:
+            return self._whole(request, earlier)
         overview = _overview(self.manifests, budget // _OVERVIEW_SHARE)
         used = set(_used(request))
         ranked = self._index.ranked(_said([*earlier, *request.messages]))
@@ -142,6 +161,25 @@ class Catalog:
         shown = [spec for spec in self._every if spec.name in full.chosen | brief.chosen | asked.chosen]
         later = tuple(spec for spec in shown if spec.name in asked.chosen)
         return Offer(self.manifests, shown, later, frozenset(brief.chosen), tuple(overview))
+
+    def _whole(self, request: PlanRequest, earlier: Iterable[Message]) -> Offer:
+        """Return an offer of all tools, in which the part that is the same for every request only names rare ones."""
+        used = set(_used(request))
+        asked = [spec for wanted in dict.fromkeys(request.needed) for spec in self._wanted(wanted) if spec.rare]
+        fitting = _Choice(self._costs, _FITTING_TOKENS, but=(spec.name for spec in asked))
+        fitting.add(spec for spec in self._every if spec.rare and spec.name in used)
+        fitting.add(
+            spec
+            for spec in self._index.fitting(_said([*earlier, *request.messages]), share=_FITTING_SHARE)
+            if spec.rare
+        )
+        return Offer(
+            self.manifests,
+            self._every,
+            asked=tuple({spec.name: spec for spec in asked}.values()),
+            fitting=tuple(spec for spec in self._every if spec.name in fitting.chosen),
+            named=frozenset(spec.name for spec in self._every if spec.rare),
+        )
 
     @cached_property
     def _index(self) -> ToolIndex:
@@ -162,7 +200,7 @@ class Catalog:
         """Return the tools for which a model asked by the name of a capability or a tool, or in words."""
         name = wanted.strip().casefold()
         named = [spec for spec in self._every if name in (spec.name, spec.name.partition(".")[0])]
-        return named or self._index.fitting(wanted)
+        return named or self._index.fitting({wanted: 1.0})
 
 
 class _Choice:

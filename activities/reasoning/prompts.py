@@ -17,7 +17,7 @@ from activities.reasoning.contract import (
     ReplyRequest,
 )
 from activities.reasoning.offering import Offer
-from activities.reasoning.signatures import LEGEND, section
+from activities.reasoning.signatures import LEGEND, section, signature
 from retinue.capability import Manifest
 from retinue.conversation import Message
 from retinue.json_values import cut
@@ -78,6 +78,9 @@ MORE = """\
 Only the tools that seem to fit are listed, some without their results. If a step needs others or more of them, answer {"need": ["<capability>", "<what a tool
 should do>"], "steps": [], "question": null, "reply": null, "final": true}: they are listed then. Do so before you say that
 something cannot be done. These capabilities are there:"""
+NAMED = """\
+Tools behind `Also` are only named; those that seem to fit the request stand below the clock. If a step needs one that stands
+nowhere, answer {"need": ["<its name>"], "steps": [], "question": null, "reply": null, "final": true}: it is listed then."""
 TOOLS = "Capabilities and tools:"
 REFUSED = "Plan refused:"
 MEND = "Write the whole plan again, mended."
@@ -110,7 +113,7 @@ def for_plan(request: PlanRequest, offer: Offer, earlier: Iterable[Message] = ()
     return [
         _message("system", _instructions(offer)),
         *_remembered(request),
-        _message("system", f"Context (JSON):\n{_json(context)}"),
+        _message("system", "\n\n".join([f"Context (JSON):\n{_json(context)}", *_fitting(offer)])),
         *_conversation(request, earlier),
         *([_asked(request, offer)] if request.needed else []),
         *(part for refused in request.refused for part in _repair(refused, offer)),
@@ -121,9 +124,18 @@ def _instructions(offer: Offer) -> str:
     """Return the rules and the tools, by capabilities. Where not all are shown, all capabilities are named before them."""
     overview = [f"{MORE}\n" + "\n".join(offer.overview)] if offer.overview else []
     sections = [
-        section(manifest, tools, offer.brief) for manifest in offer.manifests if (tools := offer.first(manifest))
+        section(manifest, tools, offer.brief, offer.names(manifest))
+        for manifest in offer.manifests
+        if (tools := offer.first(manifest)) or offer.names(manifest)
     ]
-    return "\n\n".join([PLAN, LEGEND, *overview, "\n".join([TOOLS, *sections[:1]]), *sections[1:]])
+    named = [NAMED] if offer.named else []
+    return "\n\n".join([PLAN, LEGEND, *overview, *named, "\n".join([TOOLS, *sections[:1]]), *sections[1:]])
+
+
+def _fitting(offer: Offer) -> Iterator[str]:
+    """Yield the rare tools that fit, if any."""
+    if offer.fitting:
+        yield "\n".join([TOOLS, *map(signature, offer.fitting)])
 
 
 def _asked(request: PlanRequest, offer: Offer) -> ChatMessage:

@@ -38,10 +38,20 @@ class ToolIndex:
         order = sorted(range(len(self._tools)), key=lambda place: -total[place])
         return [self._tools[place][1] for place in order]
 
-    def fitting(self, text: str) -> list[ToolSpec]:
-        """Return the tools that share a word with a text, those that fit best first."""
-        names = {spec.name for (_, spec), score in zip(self._tools, self._index.scores(text), strict=True) if score > 0}
-        return [spec for spec in self.ranked({text: 1.0}) if spec.name in names]
+    def fitting(self, texts: Mapping[str, float], *, share: float = 0.0) -> list[ToolSpec]:
+        """Return the tools that share words with one of the texts, those that fit best first.
+
+        Args:
+            texts: As in `ranked`.
+            share: How well they fit at least one text, as a part of how well the best one fits it.
+        """
+        names: set[str] = set()
+        for scores in map(self._index.scores, texts):
+            least = share * max(scores, default=0.0)
+            names |= {
+                spec.name for (_, spec), score in zip(self._tools, scores, strict=True) if score > 0 and score >= least
+            }
+        return [spec for spec in self.ranked(texts) if spec.name in names]
 
 
 def _weighted(manifest: Manifest, spec: ToolSpec) -> Counter[str]:

@@ -77,13 +77,16 @@ def headline(manifest: Manifest) -> str:
     return f"## {manifest.name}: {one_line(manifest.description, _MAX_CAPABILITY)}"
 
 
-def section(manifest: Manifest, tools: Sequence[ToolSpec], brief: Collection[str] = ()) -> str:
+def section(
+    manifest: Manifest, tools: Sequence[ToolSpec], brief: Collection[str] = (), named: Collection[str] = ()
+) -> str:
     """Return a capability with some of its tools: what it is, how it is used, the types that several tools share.
 
     Args:
         manifest: The capability.
         tools: Those of its tools that are listed.
         brief: The names of those that are listed in brief. With nothing else no more is said of the capability.
+        named: The names of further ones, which are listed by name alone.
     """
     full = [spec for spec in tools if spec.name not in brief]
     types = _shared_types(full)
@@ -93,6 +96,7 @@ def section(manifest: Manifest, tools: Sequence[ToolSpec], brief: Collection[str
         *([f"Use: {instructions}"] if instructions else []),
         *(f"type {name} = {_in_names(body, types)}" for body, name in types.items()),
         *(signature_in_brief(spec) if spec.name in brief else signature(spec, types) for spec in tools),
+        *([f"Also: {', '.join(named)}"] if named else []),
     ]
     return "\n".join(lines)
 

@@ -98,7 +98,7 @@ class ReasoningTools(Reasoning):
         worst = self._model.worst_call(messages) if request.worst_case else None
         notice = self._notice(offer) if result.plan else ""
         found = {"usage": meter.total() + Usage(instead=usage.instead), "worst_call": worst, "notice": notice}
-        return result.model_copy(update={**found, "lists_all": not offer.overview})
+        return result.model_copy(update={**found, "lists_all": offer.lists_all})
 
     async def _planned(
         self, request: PlanRequest, manifests: list[Manifest], earlier: list[Message]
@@ -110,7 +110,7 @@ class ReasoningTools(Reasoning):
             budget = self._budget(request, earlier, reads)
             offer = self._catalog.offer(request, earlier, budget=budget)
             messages = prompts.for_plan(request, offer, earlier)
-            form = plan_format(offer.tools, offer.agents, may_need=bool(offer.overview) and request.may_need)
+            form = plan_format(offer.tools, offer.agents, may_need=not offer.lists_all and request.may_need)
             try:
                 answer, usage = await self._model.complete(
                     messages, answer_format=form, duty=Duty.PLAN, quotes_refusal=True
@@ -262,7 +262,7 @@ def _needs(answer: str, plan: Plan, request: PlanRequest, offer: Offer) -> PlanR
     need = [wanted for wanted in plan.need or [] if wanted not in request.needed]
     if plan.steps or plan.question or plan.reply:
         return _refused(answer, ["a plan asks for tools by `need`, or has steps, a question or a reply, not both"])
-    if not (need and request.may_need and offer.overview):
+    if not need or not request.may_need or offer.lists_all:
         return _refused(answer, ["no further tools are listed; plan with those that are, or say what cannot be done"])
     return PlanResult(need=need)
 

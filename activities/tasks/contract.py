@@ -347,10 +347,9 @@ class Tasks(Capability):
     version = "1.3.0"
     description = "The person's to-do list and other named lists: tasks, and reminders at a time, once or repeating."
     instructions = (
-        "To complete, reopen or delete a task that the person names, or to cancel its reminder, first list with a "
-        "`query` and refer to /match/task_id, which exists only when exactly one was found; done tasks need "
-        "include_done. A reminder needs a day and a time with the person's offset; never invent one. What repeats needs "
-        "`timezone`. To delete several tasks, list them and refer to /task_ids."
+        "To change a task that the person names, first list with a `query` and refer to /match/task_id, which exists "
+        "only when exactly one was found; done ones need include_done; several are /task_ids. A reminder needs a day "
+        "and a time: never invent one. What repeats needs `timezone`."
     )
 
     @activity.defn(name="tasks.add")
@@ -367,13 +366,14 @@ class Tasks(Capability):
     @tool(title="List tasks", summary="{query}", annotations=_READS)
     @abstractmethod
     async def list(self, wish: ListTasks) -> ListTasksResult:
-        """List open tasks of all lists or one, earliest due first, at most 200. `match` is set only when exactly one fits."""
+        """List open tasks of all lists or one, earliest due first, at most 200."""
 
     @activity.defn(name="tasks.lists")
     @tool(
         title="Show the lists",
         annotations=_READS,
         examples=("which lists do I have?", "show me all my lists", "what lists are there?"),
+        rare=True,
     )
     @abstractmethod
     async def lists(self) -> TaskLists:
@@ -387,6 +387,7 @@ class Tasks(Capability):
             idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.move"
         ),
         examples=("move the batteries to the hardware list", "put milk on the groceries list instead"),
+        rare=True,
     )
     @abstractmethod
     async def move(self, task: MoveTask) -> MovedTask:
@@ -398,6 +399,7 @@ class Tasks(Capability):
         summary="{list} to {to}",
         annotations=_OWN_WRITE.replace(idempotent=True, own_errors=True, undo="tasks.rename_list"),
         examples=("rename my shopping list to groceries", "call the list holiday from now on summer trip"),
+        rare=True,
     )
     @abstractmethod
     async def rename_list(self, wish: RenameList) -> RenamedList:
@@ -409,6 +411,7 @@ class Tasks(Capability):
         summary="{list}",
         annotations=_DESTRUCTIVE.replace(own_errors=True, lookups={"list": "tasks.look_up_list"}, undo="tasks.restore"),
         examples=("delete the packing list", "remove my groceries list"),
+        rare=True,
     )
     @abstractmethod
     async def delete_list(self, wish: ListRef) -> DeletedTasks:
@@ -433,6 +436,7 @@ class Tasks(Capability):
         annotations=_OWN_WRITE.replace(
             idempotent=True, own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.complete"
         ),
+        rare=True,
     )
     @abstractmethod
     async def reopen(self, task: MarkTask) -> MarkedTask:
@@ -453,6 +457,7 @@ class Tasks(Capability):
         title="Delete several tasks",
         annotations=_DESTRUCTIVE.replace(own_errors=True, lookups={"task_ids": "tasks.look_up"}, undo="tasks.restore"),
         examples=("clear my shopping list", "delete all tasks about the move", "remove everything that is done"),
+        rare=True,
     )
     @abstractmethod
     async def delete_many(self, tasks: TaskRefs) -> DeletedTasks:
@@ -465,6 +470,7 @@ class Tasks(Capability):
         annotations=_OWN_WRITE.replace(own_errors=True, lookups={"task_id": "tasks.look_up"}, undo="tasks.restore"),
         options=ToolOptions(attempts=20),
         examples=("skip the next bin reminder", "leave out watering the plants this week", "not this Monday's report"),
+        rare=True,
     )
     @abstractmethod
     async def skip(self, task: TaskRef) -> SkippedTask:

@@ -162,7 +162,7 @@ class Weather(Capability):
         """The weather at a place now."""
 
     @activity.defn(name="weather.sun")
-    @tool(title="Sunrise and sunset", summary="{place}, {date}", annotations=_READ)
+    @tool(title="Sunrise and sunset", summary="{place}, {date}", annotations=_READ, rare=True)
     @abstractmethod
     async def sun(self, wish: SunRequest) -> SunTimes:
         """Sunrise, sunset, dawn and dusk at a place, in its own time, to about two minutes."""

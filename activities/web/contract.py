@@ -58,7 +58,7 @@ class Web(Capability):
     )
     @abstractmethod
     async def fetch(self, wish: FetchRequest) -> Page:
-        """Read one page of the public web as text, at most 30,000 characters of it.
+        """Read one page as text, at most 30,000 characters of it.
 
-        Reads no private networks, no forms, and nothing behind a login.
+        .
         """

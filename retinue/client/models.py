@@ -642,6 +642,7 @@ class Tool(Shown):
     annotations: Annotations = Annotations()
     options: ToolOptions = ToolOptions()
     plannable: bool = True
+    rare: bool = False
     """False for tools that only workflows and code call."""
     examples: list[str] = Field(default_factory=list)
     """Requests that this tool serves, as people say them: 'what is on tomorrow?'."""

@@ -14,6 +14,7 @@ from activities.reasoning.contract import PlanRequest, Progress, RefusedPlan
 from activities.reasoning.endpoint import tokens_of
 from activities.reasoning.offering import Catalog, Offer
 from activities.reasoning.settings import DEFAULT_TOOL_TOKENS
+from activities.reasoning.signatures import section
 from bench.many_tools import manifests, requests
 from offline.signatures import tools_in
 from retinue.bm25 import words
@@ -191,12 +192,68 @@ async def test_asking_for_tools_is_bounded(
     assert problem in result.refused.problems[0]
 
 
-async def test_where_all_tools_are_listed_no_others_are_asked_for(bench: Bench, word: str) -> None:
+async def test_where_all_tools_are_listed_no_others_are_asked_for(make: Make, word: str) -> None:
+    async def few(max_age: float) -> list[Manifest]:
+        return MANY[:1]
+
+    bench = make(few)
     bench.model.script(word, plan_answer(need=["taxes"]))
     result = await bench.tools.plan(planning(word, may_need=True))
     assert result.refused is not None
     form = bench.model.requests_for(word)[-1]["response_format"]["json_schema"]["schema"]
     assert "need" not in form["properties"]
+
+
+# --- rare tools, where everything fits
+
+WHOLE = Catalog(BUILT_IN)
+
+
+def test_the_seven_capabilities_that_every_installation_has_take_few_tokens() -> None:
+    """2,495 of o200k_base on 2026-12-01, in 9,862 characters; their number is what a test can count without its package."""
+    found = WHOLE.offer(planning("Hello"), budget=DEFAULT_TOOL_TOKENS)
+    sections = (section(one, found.first(one), (), found.names(one)) for one in BUILT_IN if one.name != "memory")
+    assert len("\n\n".join(sections)) <= 9_880
+
+
+def test_what_is_the_same_for_every_request_stands_first() -> None:
+    """Caches of prefixes hit, whatever was said, and whatever the model asked for."""
+    said = ["Hello", "Save the attachment of Ana's mail", "When does the sun rise in Porto?"]
+    found = [(planning(text), WHOLE.offer(planning(text), budget=DEFAULT_TOOL_TOKENS)) for text in said]
+    asked = planning("Hello", needed=["tasks.skip"])
+    found.append((asked, WHOLE.offer(asked, budget=DEFAULT_TOOL_TOKENS)))
+    assert len({prompts.for_plan(request, one)[0]["content"] for request, one in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "tool"),
+    [(text, spec.name) for one in BUILT_IN for spec in one.tools if spec.rare for text in spec.examples[:3]],
+)
+def test_a_rare_tool_is_listed_in_full_for_what_it_serves(text: str, tool: str) -> None:
+    found = WHOLE.offer(planning(text), budget=DEFAULT_TOOL_TOKENS)
+    assert tool in {spec.name for spec in found.fitting}
+    assert f"- {tool}(" in prompts.for_plan(planning(text), found)[1]["content"]
+
+
+async def test_a_rare_tool_that_fits_nothing_said_is_named_and_asked_for(make: Make, word: str) -> None:
+    async def built_in(max_age: float) -> list[Manifest]:
+        return BUILT_IN
+
+    bench = make(built_in)
+    step = {"id": "s1", "tool": "weather.sun", "args": {"place": "Porto", "date": "2026-12-01"}}
+    bench.model.script(word, plan_answer(need=["weather.sun"]), plan_answer([step]))
+    first = await bench.tools.plan(planning(word, may_need=True))
+    assert (first.need, first.lists_all) == (["weather.sun"], False)
+    second = await bench.tools.plan(planning(word, needed=first.need, may_need=True))
+    assert second.plan is not None
+    before, after = ["\n".join(m["content"] for m in r["messages"]) for r in bench.model.requests_for(word)]
+    assert ("Also: weather.sun" in before, "- weather.sun(" in before, "- weather.sun(" in after) == (True, False, True)
+
+
+def test_a_rare_tool_that_was_used_stays_listed() -> None:
+    done = Progress(id="s1", tool="tasks.skip", args={}, status="completed", result={})
+    found = WHOLE.offer(planning("Thanks", progress=[done]), budget=DEFAULT_TOOL_TOKENS)
+    assert "tasks.skip" in {spec.name for spec in found.fitting}
 
 
 async def test_the_form_of_the_answer_names_what_is_offered(crowded: Bench, word: str) -> None:
