@@ -54,7 +54,7 @@ class RestApi:
         path: str,
         *,
         params: Mapping[str, str | int | float] | None = None,
-        body: Json | None = None,
+        body: Json | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         changes: bool = False,
         judged: Container[int] = (),
@@ -65,7 +65,7 @@ class RestApi:
             method: The HTTP method.
             path: Relative to the base, or an address below it, such as a page that an answer names.
             params: The query.
-            body: The JSON to send.
+            body: The JSON to send, or bytes whose type the headers name.
             headers: In addition to the token.
             changes: Whether it changes something, so that after a lost reply the outcome is unknown.
             judged: Statuses that the caller judges although `ExternalService.request` would raise.
@@ -82,11 +82,11 @@ class RestApi:
                 self._address(path),
                 headers={
                     "Accept": "application/json",
-                    **({} if body is None else {"Content-Type": "application/json"}),
+                    **({"Content-Type": "application/json"} if isinstance(body, dict) else {}),
                     **(headers or {}),
                     "Authorization": f"Bearer {connection.secret.get_secret_value()}",
                 },
-                content=None if body is None else json.dumps(body).encode(),
+                content=json.dumps(body).encode() if isinstance(body, dict) else body,
                 params=params,
                 changes=changes,
                 judged=_Also(judged),
