@@ -249,8 +249,8 @@ class SendResult(BaseModel):
     message_id: str
     status: str = Field(description="'sent', or 'draft' for a draft")
     delivery: str = Field(
-        description="'smtp': a mail server took it; 'imap': it is in the Drafts mailbox there; 'own-store': kept in "
-        "this mailbox only, no mail server is configured",
+        description="'smtp': a mail server took it; 'imap': it is in the Drafts mailbox there; 'gmail': Gmail took it, or "
+        "keeps the draft; 'own-store': kept in this mailbox only, no mail server is configured",
         json_schema_extra=NOT_FOR_PLANS,
     )
     to: list[str] = Field(default_factory=list)

@@ -63,6 +63,15 @@ class Outbox:
         """Record that the copy is in Sent, and drop its bytes."""
         await self._change(key, OutboxState.FILED, only_from=(OutboxState.FILING,), content=b"")
 
+    async def kept_elsewhere(self, key: str) -> None:
+        """Record that the server keeps the copy in Sent itself, and drop the mail's bytes."""
+        await self._change(key, OutboxState.FILED, only_from=(OutboxState.PREPARED,), content=b"")
+
+    async def prepared(self, key: str) -> bytes:
+        """Return the mail of a step as its first attempt wrote it; empty if none did, or it has been filed."""
+        row = await self._outgoing(key)
+        return b"" if row is None else row.content
+
     async def state(self, key: str) -> OutboxState | None:
         """How far the mail of a step has come; None where it never went out over a mail server."""
         row = await self._outgoing(key)

@@ -50,6 +50,24 @@ function forward(port, incoming, body) {
   });
 }
 
+// emulate 0.12 keeps the colon of `rfc822msgid:<id>` as a part of the id, and so finds nothing by it: this does.
+async function byMessageId(port, incoming) {
+  const url = new URL(incoming.url, 'http://emulate');
+  const wanted = /rfc822msgid:(\S+)/.exec(url.searchParams.get('q') ?? '')?.[1].replace(/[<>]/g, '').toLowerCase();
+  const { accept, authorization } = incoming.headers;
+  const get = async (path) =>
+    JSON.parse((await forward(port, { method: 'GET', url: path, headers: { accept, authorization } }, '')).body);
+  url.searchParams.set('q', url.searchParams.get('q').replace(/rfc822msgid:\S+/, '').trim());
+  url.searchParams.set('maxResults', '500');
+  const found = [];
+  for (const { id, threadId } of (await get(url.pathname + url.search)).messages) {
+    const mail = await get(`${url.pathname}/${id}?format=metadata&metadataHeaders=Message-ID`);
+    const own = mail.payload.headers[0]?.value.replace(/[<>]/g, '').toLowerCase();
+    if (own === wanted) found.push({ id, threadId });
+  }
+  return found;
+}
+
 function remember(service, form, body) {
   let issued;
   try {
@@ -88,6 +106,10 @@ function front(service, upstream) {
     if (bearer && !accessTokens.has(bearer)) {
       response.setHeader('www-authenticate', 'Bearer error="invalid_token"');
       return json(response, 401, { error: { code: 401, message: 'Invalid Credentials', status: 'UNAUTHENTICATED' } });
+    }
+    if (path.endsWith('/messages') && /[?&]q=[^&]*rfc822msgid/.test(incoming.url) && fault?.kind !== 'lost') {
+      const messages = await byMessageId(upstream(), incoming);
+      return json(response, 200, { messages, resultSizeEstimate: messages.length });
     }
     const { answer, body: answered } = await forward(upstream(), incoming, body);
     if (path.endsWith('/token')) remember(service, form, answered);

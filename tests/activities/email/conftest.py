@@ -1,11 +1,12 @@
-"""One contract, two providers: the own mailbox on SQLite, and Dovecot with an SMTP server beside it.
+"""One contract, three providers: the own mailbox on SQLite, Dovecot with an SMTP server beside it, and emulate's Gmail.
 
-Tests that ask for `box` and `call` run over both. Those that ask for `mailbox` or `imap_box` are about one of them.
+Tests that ask for `box` and `call` run over all. Those that ask for `mailbox`, `imap_box` or `gmail_box` are about one of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,14 +15,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import httpx
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities.email import gmail
 from activities.email.contract import Folder
 from activities.email.incoming import parse
 from activities.email.mail_server import over_mail_server
@@ -30,12 +33,18 @@ from activities.email.outbox import Outbox
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
+from retinue.accounts.access import Access
+from retinue.accounts.connection import Connection
 from retinue.activity_adapter import build_activities
 from retinue.capability import Capability
+from retinue.store import Store
 from retinue.testing import activities_by_name
+from tests.accounts.emulators import Emulators, emulators
+from tests.accounts.google_account import google_connection
 from tests.activities.email.mail_servers import DOVECOT, NO_DOVECOT, Dovecot, dovecot
 from workers.temporal_server import free_port
 
+__all__ = ["emulators"]
 Call = Callable[..., Awaitable[dict[str, Any]]]
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
@@ -59,6 +68,10 @@ class Box(ABC):
 
     sender: str
     delivery: dict[str, str]
+    snippet: ClassVar[int] = 160
+    """Characters of a mail's text that a list shows."""
+    never_leaves: ClassVar[frozenset[Folder]] = frozenset()
+    """Folders in which an archived mail stays."""
 
     @abstractmethod
     def tools(self) -> Capability:
@@ -131,6 +144,61 @@ class ImapBox(Box):
         return sum(len(self.server.mails(self.user, mailbox)) for mailbox in FOLDERS.values())
 
 
+@dataclass
+class GmailBox(Box):
+    """An account at emulate's Google."""
+
+    snippet: ClassVar[int] = 140
+    never_leaves: ClassVar[frozenset[Folder]] = frozenset({Folder.SENT, Folder.DRAFTS})
+    base: str
+    token: str
+    store: Store
+    http: httpx.AsyncClient
+    provider: Capability
+
+    def tools(self) -> Capability:
+        return self.provider
+
+    async def deliver(self, name: str, **fields: Any) -> None:
+        values = described(name, **fields)
+        labels = [*LABELS[values["folder"]], *["UNREAD"] * values["unread"]]
+        await self._import(as_file(values), labels)
+
+    async def deliver_file(self, content: bytes) -> None:
+        await self._import(content, ["INBOX", "UNREAD"])
+
+    async def gone_out(self, message_id: str) -> bytes:
+        [content] = [each for each in await self.mails("SENT") if message_id.encode() in each]
+        return content
+
+    async def count(self) -> int:
+        return len(await self.listed())
+
+    async def mails(self, *labels: str) -> list[bytes]:
+        found = [await self.ask("GET", f"messages/{each}", format="raw") for each in await self.listed(*labels)]
+        return [base64.urlsafe_b64decode(each["raw"] + "==") for each in found]
+
+    async def listed(self, *labels: str) -> list[str]:
+        found = await self.ask("GET", "messages", labelIds=list(labels), maxResults=500)
+        return [each["id"] for each in found["messages"]]
+
+    async def clear(self) -> None:
+        found = await self.ask("GET", "messages", includeSpamTrash="true", maxResults=500)
+        await self.ask("POST", "messages/batchDelete", {"ids": [each["id"] for each in found["messages"]]})
+
+    async def ask(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
+        url = f"{self.base}/gmail/v1/users/me/{path}"
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = await self.http.request(method, url, json=body, params=params, headers=headers)
+        answer.raise_for_status()
+        return answer.json() if answer.content else {}
+
+    async def _import(self, content: bytes, labels: list[str]) -> None:
+        raw = base64.urlsafe_b64encode(content).decode()
+        await self.ask("POST", "messages", {"raw": raw, "labelIds": labels})
+
+
+LABELS = {Folder.INBOX: ["INBOX"], Folder.SENT: ["SENT"], Folder.DRAFTS: ["DRAFT"], Folder.ARCHIVE: ["IMPORTANT"]}
 FOLDERS = {
     Folder.INBOX: "INBOX",
     Folder.SENT: "Sent",
@@ -238,7 +306,33 @@ def own_box(mailbox: MailStore) -> OwnBox:
     return OwnBox(sender="me@retinue.example", delivery={"send": "own-store", "draft": "own-store"}, store=mailbox)
 
 
-@pytest.fixture(params=["own", "imap"])
+@pytest.fixture(scope="session")
+def gmail_connection(emulators: Emulators) -> Connection:
+    """One account at Google for all tests of this process."""
+    return google_connection(emulators)
+
+
+@pytest.fixture
+async def gmail_box(gmail_connection: Connection, tmp_path: Path) -> AsyncIterator[GmailBox]:
+    """That account, emptied."""
+    store = MailStore(f"sqlite+aiosqlite:///{tmp_path / 'gmail.db'}")
+    await store.open()
+    async with httpx.AsyncClient(timeout=20) as http:
+        box = GmailBox(
+            sender=gmail_connection.address,
+            delivery={"send": "gmail", "draft": "gmail"},
+            base=gmail_connection.endpoints["api"],
+            token=gmail_connection.secret.get_secret_value(),
+            store=store.database,
+            http=http,
+            provider=gmail.over(Access(gmail_connection), store.database, http=http),
+        )
+        await box.clear()
+        yield box
+    await store.close()
+
+
+@pytest.fixture(params=["own", "imap", "gmail"])
 def box(request: pytest.FixtureRequest) -> Box:
     """Each provider in turn."""
     found: Box = request.getfixturevalue(f"{request.param}_box")

@@ -137,11 +137,11 @@ async def test_search_by_unread(call: Any, box: Box, unread: bool, expected: lis
     assert await ids(call, unread=unread) == expected
 
 
-async def test_a_snippet_is_one_line_of_160_characters(call: Any, box: Box) -> None:
+async def test_a_snippet_is_one_line_of_at_most_160_characters(call: Any, box: Box) -> None:
     await box.deliver("m", text="one\n\n two\t" + "x" * 300)
     [mail] = (await call("search", {}))["messages"]
 
-    assert mail["snippet"] == "one two " + "x" * 152
+    assert mail["snippet"] == "one two " + "x" * (box.snippet - len("one two "))
     assert (mail["from"], mail["from_name"], mail["date"]) == (
         "clara@example.com",
         "Clara Mendes",
@@ -202,7 +202,8 @@ async def test_an_archived_mail_goes_back_to_where_it_was(call: Any, box: Box, f
     archived = await call("archive", {"message_id": "<m@example.com>"})
     moved = await call("move", {name: archived[name] for name in ("message_id", "folder")}, step="undo")
 
-    assert (moved["status"], moved["folder"]) == ("moved", "archive")
+    assert moved["status"] == "moved"
+    assert moved["folder"] == (folder if folder in box.never_leaves else "archive")
     assert await ids(call, folder=folder) == ["<m@example.com>"]
 
 
