@@ -6,12 +6,13 @@ import hashlib
 
 from pydantic import SecretStr
 
-from retinue.accounts.connection import Connection
+from retinue.accounts.connection import AccountName, Connection
 from retinue.accounts.service import AccountsService, AccountsSettings
-from retinue.accounts.wire import AskConnection, StepConnection
+from retinue.accounts.wire import AskConnection, AskNames, StepAccounts, StepConnection
 from retinue.temporal.step_pass import current_pass
 
 PATH = "/steps/connection"
+NAMES_PATH = "/steps/accounts"
 
 
 def fingerprint(secret: SecretStr) -> str:
@@ -37,6 +38,14 @@ class AccountsClient:
         given = answer.connection
         return Connection(**{name: getattr(given, name) for name in type(given).model_fields}) if given else None
 
+    async def names(self) -> list[AccountName]:
+        """See `Accounts.names`."""
+        passed = current_pass()
+        if not passed:
+            return []
+        asked = AskNames(step_pass=SecretStr(passed))
+        return (await self._service.ask(StepAccounts, "POST", NAMES_PATH, body=asked)).accounts
+
     async def close(self) -> None:
         """Close the HTTP client."""
         await self._service.close()
@@ -48,22 +57,10 @@ class AccountsClient:
         await self.close()
 
 
-class NoAccounts:
-    """`Accounts` of an installation without the accounts service: nobody has one."""
+def accounts_of(settings: AccountsSettings | None = None) -> AccountsClient | None:
+    """Return the accounts as a worker's environment says; enter it with the worker's other resources (`keep_open`).
 
-    async def connection(self, *, account: str | None = None, rejected: Connection | None = None) -> Connection | None:
-        """Return None."""
-        del account, rejected
-        return None
-
-    async def __aenter__(self) -> NoAccounts:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
-
-
-def accounts_of(settings: AccountsSettings | None = None) -> AccountsClient | NoAccounts:
-    """Return the accounts as a worker's environment says; enter it with the worker's other resources (`keep_open`)."""
+    None without an accounts service: nobody has an account then.
+    """
     service = (settings or AccountsSettings()).service()
-    return AccountsClient(service) if service is not None else NoAccounts()
+    return AccountsClient(service) if service is not None else None

@@ -55,6 +55,25 @@ class Connection(BaseModel):
         return self.username or self.address
 
 
+OWN = "own"
+"""Stands in the place of an account for the capability's own data; no account may have this name."""
+
+
+class AccountName(BaseModel):
+    """One of a person's accounts, without anything secret."""
+
+    account_id: str
+    name: str = Field(description="as its person calls it: work")
+    address: str = Field("", description="the mail address or login that the service knows")
+    capabilities: list[str] = Field(default_factory=list, description="what it may be used for")
+    default_for: list[str] = Field(default_factory=list, description="capabilities that use it where none is named")
+
+    @property
+    def words(self) -> str:
+        """What a person sees of it: `you@work.example (work)`."""
+        return f"{self.address} ({self.name})" if self.address not in ("", self.name) else self.name
+
+
 class Accounts(Protocol):
     """Where a tool gets the connection of the step that is running."""
 
@@ -69,4 +88,15 @@ class Accounts(Protocol):
             NotFound: The person has no account of that name; the message names those that exist.
             AccountDisconnected: The person must connect it again; the step waits and goes on afterwards.
             ServiceUnavailable: The accounts service, or the provider's token endpoint, does not answer.
+        """
+
+
+class NamedAccounts(Accounts, Protocol):
+    """It also tells which accounts there are, without their secrets."""
+
+    async def names(self) -> list[AccountName]:
+        """Return the accounts of the running step's person that its capability may use; all, for planning.
+
+        Raises:
+            ServiceUnavailable: The accounts service does not answer.
         """

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field, SecretStr, field_serializer
 
-from retinue.accounts.connection import Provider, SecretKind
+from retinue.accounts.connection import AccountName, Provider, SecretKind
 
 PERSON = "Retinue-Person"
 """Header of the people's side: the authenticated owner's name, percent-encoded."""
@@ -251,6 +251,22 @@ class StepConnection(BaseModel):
     """The answer to `AskConnection`."""
 
     connection: ConnectionGiven | None = Field(description="null: the person has no account for it; use the own data")
+
+
+class AskNames(BaseModel):
+    """A worker asks which accounts the person of its step has."""
+
+    step_pass: SecretStr = Field(description="of the header `retinue-account-pass`")
+
+    @field_serializer("step_pass", when_used="json")
+    def _pass(self, step_pass: SecretStr) -> str:
+        return step_pass.get_secret_value()
+
+
+class StepAccounts(BaseModel):
+    """The answer to `AskNames`: those that the step's capability may use, and all for `reasoning`, which plans."""
+
+    accounts: list[AccountName]
 
 
 class Problem(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from retinue.accounts.connection import Connection
+from retinue.accounts.connection import AccountName, Connection
 from retinue.errors import AccountDisconnected, NotFound
 
 
@@ -23,6 +23,9 @@ class FakeAccounts:
     disconnected: set[str] = field(default_factory=set)
     after_rejection: dict[str, Connection] = field(default_factory=dict)
     asked: list[tuple[str | None, Connection | None]] = field(default_factory=list)
+
+    async def names(self) -> list[AccountName]:
+        return [AccountName(**one.model_dump(include={"account_id", "name", "address"})) for one in self.connections]
 
     async def connection(self, *, account: str | None = None, rejected: Connection | None = None) -> Connection | None:
         self.asked.append((account, rejected))
