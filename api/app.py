@@ -23,6 +23,7 @@ from api.http.rate_limits import Rate, RateLimiter, RateLimitMiddleware
 from api.http.same_origin import SameOriginMiddleware, SecurityHeadersMiddleware
 from api.protocols.enabled import add_error_handlers, enabled_routers
 from api.routes import (
+    accounts,
     approvals,
     assistants,
     capabilities,
@@ -42,6 +43,7 @@ from api.services.pending_decisions import PendingDecisions, deliver_for_ever
 from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys, prune_for_ever
 from console import app as console
+from retinue.accounts.service import AccountsSettings
 from retinue.temporal.connection import connect
 from retinue.temporal.registry import Directory
 
@@ -78,6 +80,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
             broadcasters=RunBroadcasters(connected, keys),
             links=LinkMaker(chosen.temporal_ui(), connected.namespace),
             people=Authenticator(identity, keys.store, user_header=chosen.retinue_user_header),
+            accounts=AccountsSettings().service(),
         )
         pruning = asyncio.create_task(prune_for_ever(keys))
         deciding = asyncio.create_task(
@@ -93,6 +96,8 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
             delivering.cancel()
             await asyncio.wait({delivering})
         await app.state.house.broadcasters.close()
+        if app.state.house.accounts:
+            await app.state.house.accounts.close()
         await keys.close()
 
     app = FastAPI(
@@ -105,6 +110,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     )
     errors.install(app)
     for module in (
+        accounts,
         assistants,
         events,
         approvals,

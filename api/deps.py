@@ -26,6 +26,7 @@ from api.services.schedules import Schedules
 from api.services.view_cache import KnownViews
 from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys
+from retinue.accounts.service import AccountsService
 from retinue.errors import CallerError, ServiceUnavailable
 from retinue.network.ttl_cache import TtlCache
 from retinue.provenance.credential import Credential
@@ -54,6 +55,8 @@ class AppState:
     broadcasters: RunBroadcasters
     people: Authenticator
     links: LinkMaker
+    accounts: AccountsService | None = None
+    """The service that keeps people's accounts elsewhere; None if it is not set up."""
     known: KnownViews = field(default_factory=KnownViews)
     pauses: TtlCache[PausesResult] = field(default_factory=lambda: TtlCache(size=1, lifetime=_SEEN, clock=_now))
     rights_changed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -18,6 +18,8 @@ from retinue.accounts.wire import (
     Connected,
     ConnectionList,
     ConnectPassword,
+    Discover,
+    Discovered,
     FinishOAuth,
     OAuthBegun,
     OrganisationRules,
@@ -50,6 +52,15 @@ class PersonsAccounts:
     async def get(self, account_id: str) -> AccountInfo:
         """Return one account."""
         return await self._service.ask(AccountInfo, "GET", _path(account_id), headers=self._headers)
+
+    async def discover(self, request: Discover) -> Discovered:
+        """Look for the servers of an address; nothing is stored and no password is sent.
+
+        Raises:
+            InvalidArguments: It is no address.
+            ServiceUnavailable: Nothing could be looked up.
+        """
+        return await self._service.ask(Discovered, "POST", "/people/discover", body=request, headers=self._headers)
 
     async def connect(self, request: ConnectPassword) -> Connected:
         """Connect an account by an app password, or connect it again; signal the runs in `waiting` afterwards.

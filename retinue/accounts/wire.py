@@ -86,6 +86,27 @@ class ConnectPassword(BaseModel):
         return password.get_secret_value()
 
 
+class Discover(BaseModel):
+    """Looks for the servers of an address. No password is sent anywhere."""
+
+    address: str = Field(min_length=1, max_length=2048, description="you@example.com, or https://dav.example.com")
+
+
+class FoundServers(BaseModel):
+    """One way to connect an address."""
+
+    provider_id: str = Field(description="which of `ProviderInfo.id`")
+    endpoints: dict[str, str] = Field(default_factory=dict, description="addresses by protocol, for `ConnectPassword`")
+    username: str = Field("", description="to sign in with; empty: the address")
+    source: str = Field("", description="where they were found, in words")
+
+
+class Discovered(BaseModel):
+    """The ways to connect an address, best first; empty if none was found."""
+
+    found: list[FoundServers]
+
+
 class BeginOAuth(BaseModel):
     """Begins the consent of a provider with OAuth."""
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
 
 from retinue.client import models
 from retinue.client.errors import NotUnderstood
@@ -25,11 +25,14 @@ Mode = Literal["task", "chat"]
 Choice = Literal["wait", "skip", "fail"]
 AlsoFor = Literal["schedules", "keys"]
 FactKind = Literal["home_place", "working_hours", "alias", "preference", "fact"]
+AccountUse = Literal["calendar", "contacts", "email"]
+PasswordProvider = Literal["caldav", "carddav", "imap"]
 Arguments = Mapping[str, JsonValue]
 Patterns = Mapping[str, Sequence[str]]
 _RUN = "/v1/assistants/{assistant_id}"
 _SCHEDULE = "/v1/schedules/{schedule_id}"
 _FACT = "/v1/memory/facts/{fact_id}"
+_ACCOUNT = "/v1/accounts/{account_id}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class Call(Generic[Answer]):
     read: Callable[[bytes], Answer]
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str | int | float] = field(default_factory=dict)
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
     key: str | None = None
     accept: str = "application/json"
     waits: float = 0
@@ -103,6 +106,8 @@ def _given(**values: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
     return value.model_dump(mode="json", exclude_unset=True) if isinstance(value, BaseModel) else value
 
 
@@ -335,6 +340,116 @@ def forget_fact(fact_id: str) -> Call[models.FactChange]:
 def forget_facts(*, kind: FactKind | None) -> Call[models.FactChange]:
     """Forget everything, or all of one kind."""
     return _call("DELETE", "/v1/memory", models.FactChange, query=_given(kind=kind))
+
+
+def list_accounts() -> Call[models.Accounts]:
+    """Return the caller's accounts elsewhere."""
+    return _call("GET", "/v1/accounts", models.Accounts)
+
+
+def read_account(account_id: str) -> Call[models.Account]:
+    """Return one account."""
+    return _call("GET", _ACCOUNT, models.Account, {"account_id": account_id})
+
+
+def list_account_providers() -> Call[models.AccountProviders]:
+    """Return where accounts can be connected."""
+    return _call("GET", "/v1/accounts/providers", models.AccountProviders)
+
+
+def list_account_events(*, before: int | None, limit: int | None) -> Call[models.AccountEvents]:
+    """Return what happened to the caller's accounts."""
+    return _call("GET", "/v1/accounts/events", models.AccountEvents, query=_given(before=before, limit=limit))
+
+
+def connect_account(
+    provider: PasswordProvider,
+    address: str,
+    password: SecretStr,
+    *,
+    username: str | None,
+    endpoints: Mapping[str, str] | None,
+    name: str | None,
+    account_id: str | None,
+    idempotency_key: str | None,
+) -> Call[models.Account]:
+    """Connect an account by an app password."""
+    body = _given(provider=provider, address=address, password=password, username=username, endpoints=endpoints)
+    body |= _given(name=name, account_id=account_id)
+    return _call("POST", "/v1/accounts", models.Account, body=body, key=_key(idempotency_key))
+
+
+def discover_servers(address: str) -> Call[models.DiscoveredServers]:
+    """Find the servers of an address."""
+    return _call("POST", "/v1/accounts/discover", models.DiscoveredServers, body={"address": address})
+
+
+def begin_consent(
+    provider_id: str,
+    capabilities: Sequence[AccountUse],
+    *,
+    name: str | None,
+    account_id: str | None,
+    redirect_uri: str | None,
+) -> Call[models.ConsentBegun]:
+    """Begin to connect an account by consent."""
+    body = _given(provider_id=provider_id, capabilities=list(capabilities), name=name, account_id=account_id)
+    body |= _given(redirect_uri=redirect_uri)
+    return _call("POST", "/v1/accounts/oauth", models.ConsentBegun, body=body)
+
+
+def finish_consent(state: str, *, code: SecretStr | None, iss: str | None, error: str | None) -> Call[models.Account]:
+    """Finish a consent with what the redirect brought."""
+    return _call(
+        "POST", "/v1/accounts/oauth/finish", models.Account, body=_given(state=state, code=code, iss=iss, error=error)
+    )
+
+
+def change_account(
+    account_id: str,
+    *,
+    name: str | None,
+    capabilities: Sequence[AccountUse] | None,
+    default_for: Sequence[AccountUse] | None,
+) -> Call[models.Account]:
+    """Rename an account, or say what it is used for."""
+    body = _given(name=name, capabilities=capabilities, default_for=default_for)
+    return _call("PATCH", _ACCOUNT, models.Account, {"account_id": account_id}, body=body)
+
+
+def revoke_account(account_id: str) -> Call[None]:
+    """Remove an account."""
+    return Call(method="DELETE", route=_ACCOUNT, answer=None, read=_nothing, path={"account_id": account_id})
+
+
+def test_account(account_id: str) -> Call[models.AccountTest]:
+    """Try whether an account works."""
+    return _call("POST", f"{_ACCOUNT}/test", models.AccountTest, {"account_id": account_id})
+
+
+def list_connections() -> Call[models.AccountConnections]:
+    """Return who in the organisation is connected."""
+    return _call("GET", "/v1/accounts/organisation/connections", models.AccountConnections)
+
+
+def list_all_account_events(*, before: int | None, limit: int | None) -> Call[models.AccountEvents]:
+    """Return what happened to all accounts of the organisation."""
+    return _call(
+        "GET", "/v1/accounts/organisation/events", models.AccountEvents, query=_given(before=before, limit=limit)
+    )
+
+
+def read_account_rules() -> Call[models.AccountRules]:
+    """Return which accounts the organisation allows."""
+    return _call("GET", "/v1/accounts/organisation/rules", models.AccountRules)
+
+
+def set_account_rules(
+    *, allowed_providers: Sequence[str] | None, roles: Mapping[str, str]
+) -> Call[models.AccountRules]:
+    """Say which accounts the organisation allows."""
+    body = {"allowed_providers": allowed_providers, "roles": roles}
+    return _call("PUT", "/v1/accounts/organisation/rules", models.AccountRules, body=body)
 
 
 def list_grants(*, everything: bool) -> Call[models.GrantList]:

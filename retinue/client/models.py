@@ -1087,3 +1087,157 @@ class ApiKeys(Shown):
     """The caller's keys."""
 
     keys: list[ApiKey]
+
+
+class Account(Shown):
+    """Your account at a service elsewhere, without its secret."""
+
+    account_id: str
+    name: str
+    """As you call it; unique among yours."""
+    address: str
+    """The mail address or login that the service knows."""
+    provider: str
+    provider_id: str
+    """Which of the providers it was connected by."""
+    kind: str
+    """bearer: by consent at the provider; password: by an app password."""
+    capabilities: list[str]
+    """What it is used for: calendar, contacts, email."""
+    endpoints: dict[str, str]
+    """Its servers, by protocol."""
+    default_for: list[str]
+    """Capabilities that use it where a request names no account."""
+    may: list[str]
+    """What your assistants may do with it, in words."""
+    state: str
+    """connected, disconnected (connect it again), unreadable (its key is missing)."""
+    problem: str
+    """In words, why it cannot be used; empty if it can."""
+    connected_at: datetime
+    last_used_at: datetime | None
+    last_used_for: str
+    """The capability."""
+
+    @property
+    def works(self) -> bool:
+        """Whether it can be used, as far as is known."""
+        return self.state == "connected"
+
+
+class Accounts(Shown):
+    """Your accounts, by name."""
+
+    accounts: list[Account]
+
+
+class AccountTest(Shown):
+    """Whether an account works now."""
+
+    works: bool
+    problem: str
+    """In words; empty if it works."""
+
+
+class AccountProvider(Shown):
+    """Where an account can be connected."""
+
+    id: str
+    provider: str
+    title: str
+    kind: str
+    """bearer: by consent at the provider; password: by an app password."""
+    capabilities: list[str]
+    allowed: bool = True
+    """False: the organisation does not allow it."""
+    ready: bool = True
+    """False: the operator has not set it up."""
+
+    @property
+    def can_connect(self) -> bool:
+        """Whether an account can be connected there now."""
+        return self.allowed and self.ready
+
+
+class AccountProviders(Shown):
+    """Where accounts can be connected."""
+
+    providers: list[AccountProvider]
+
+
+class FoundServers(Shown):
+    """One way to connect an address."""
+
+    provider_id: str
+    endpoints: dict[str, str] = Field(default_factory=dict)
+    """Addresses by protocol: `caldav`, `carddav`, `imap`, `smtp`."""
+    username: str = ""
+    """To sign in with; empty: the address."""
+    source: str = ""
+    """Where they were found, in words."""
+
+
+class DiscoveredServers(Shown):
+    """The ways to connect an address, best first."""
+
+    found: list[FoundServers]
+
+
+class ConsentBegun(Shown):
+    """A consent at a provider that has begun."""
+
+    authorize_url: str
+    """Where the browser goes now."""
+    state: str
+    """Comes back with the code."""
+
+
+class AccountEvent(Shown):
+    """What happened to an account; never its secret, nor what is in it."""
+
+    id: int
+    at: datetime
+    kind: str
+    """connected, connected_again, changed, revoked, disconnected, denied, rules_changed."""
+    person: str = ""
+    account_id: str = ""
+    name: str = ""
+    provider_id: str = ""
+    detail: str = ""
+    """In words."""
+
+
+class AccountEvents(Shown):
+    """What happened to accounts, newest first."""
+
+    events: list[AccountEvent]
+    next_before: int | None = None
+    """Ask with `before` for older ones."""
+
+
+class AccountConnection(Shown):
+    """Who in an organisation is connected to what; never what is there."""
+
+    person: str
+    account_id: str
+    provider: str
+    provider_id: str
+    capabilities: list[str]
+    state: str
+    connected_at: datetime
+    last_used_at: datetime | None = None
+
+
+class AccountConnections(Shown):
+    """The connections of an organisation."""
+
+    connections: list[AccountConnection]
+
+
+class AccountRules(Shown):
+    """Which accounts the people of an organisation may connect."""
+
+    allowed_providers: list[str] | None = None
+    """Ids of providers; None: all."""
+    roles: dict[str, str] = Field(default_factory=dict)
+    """The role that a person needs to connect an account for a capability."""

@@ -9,10 +9,23 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
+from pydantic import SecretStr
 
 from retinue.client import calls, models, wire
 from retinue.client.async_client import AsyncClient
-from retinue.client.calls import AlsoFor, Arguments, Call, Choice, Decision, FactKind, Mode, OneDecision, Patterns
+from retinue.client.calls import (
+    AccountUse,
+    AlsoFor,
+    Arguments,
+    Call,
+    Choice,
+    Decision,
+    FactKind,
+    Mode,
+    OneDecision,
+    PasswordProvider,
+    Patterns,
+)
 from retinue.client.errors import ClientError, NotUnderstood
 from retinue.client.event_stream import RETRIES, SILENCE, EventReader
 
@@ -56,6 +69,7 @@ class Client:
         self.memory = Memory(self)
         self.schedules = Schedules(self)
         self.keys = Keys(self)
+        self.accounts = Accounts(self)
 
     @property
     def url(self) -> str:
@@ -666,3 +680,147 @@ class Keys:
     def revoke(self, key_id: str) -> None:
         """End a key at once."""
         self._client.send(calls.revoke_key(key_id))
+
+
+class Accounts:
+    """Your accounts at services elsewhere, and those of your organisation: `client.accounts`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> models.Accounts:
+        """Return your accounts, by name."""
+        return self._client.send(calls.list_accounts())
+
+    def get(self, account_id: str) -> models.Account:
+        """Return one of them."""
+        return self._client.send(calls.read_account(account_id))
+
+    def providers(self) -> models.AccountProviders:
+        """Return where you can connect an account."""
+        return self._client.send(calls.list_account_providers())
+
+    def connect(
+        self,
+        provider: PasswordProvider,
+        address: str,
+        password: str | SecretStr,
+        *,
+        username: str | None = None,
+        endpoints: Mapping[str, str] | None = None,
+        name: str | None = None,
+        account_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Account:
+        """Connect an account by an app password, which is tested first. Needs the permission `decide`, as all changes do.
+
+        Args:
+            provider: By which protocol.
+            address: The mail address or login; often enough to find the servers.
+            password: An app password, never shown again.
+            username: If it is not the address.
+            endpoints: Addresses by protocol: `caldav`, `carddav`, `imap` and `smtp`; by default found by the address.
+            name: What to call it; by default the address.
+            account_id: The account that is connected again.
+            idempotency_key: As in `start`; it does not compare passwords.
+
+        Raises:
+            InvalidArguments: The service refuses the password, or its servers were not found. Nothing was stored.
+        """
+        return self._client.send(
+            calls.connect_account(
+                provider,
+                address,
+                password if isinstance(password, SecretStr) else SecretStr(password),
+                username=username,
+                endpoints=endpoints,
+                name=name,
+                account_id=account_id,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def discover(self, address: str) -> models.DiscoveredServers:
+        """Look for the calendar, contacts and mail servers of an address. No password is needed or sent."""
+        return self._client.send(calls.discover_servers(address))
+
+    def begin(
+        self,
+        provider_id: str,
+        capabilities: Sequence[AccountUse],
+        *,
+        name: str | None = None,
+        account_id: str | None = None,
+        redirect_uri: str | None = None,
+    ) -> models.ConsentBegun:
+        """Begin to connect an account by consent: `authorize_url` is to be opened in a browser.
+
+        Args:
+            provider_id: As `providers` names it.
+            capabilities: For what it is to be used.
+            name: What to call it; by default the address.
+            account_id: The account that is connected again, or gets more rights.
+            redirect_uri: An address of a program on this machine, as in http://127.0.0.1:50123/callback; by default the
+                browser comes back to the console, where you must be signed in.
+        """
+        return self._client.send(
+            calls.begin_consent(provider_id, capabilities, name=name, account_id=account_id, redirect_uri=redirect_uri)
+        )
+
+    def finish(
+        self, state: str, *, code: str | SecretStr | None = None, iss: str | None = None, error: str | None = None
+    ) -> models.Account:
+        """Connect the account, with what the redirect brought to your own `redirect_uri`.
+
+        Raises:
+            InvalidArguments: State or code is unknown, used, expired or another person's.
+            NotAllowed: The person declined.
+        """
+        secret = SecretStr(code) if isinstance(code, str) else code
+        return self._client.send(calls.finish_consent(state, code=secret, iss=iss, error=error))
+
+    def test(self, account_id: str) -> models.AccountTest:
+        """Try whether an account works now."""
+        return self._client.send(calls.test_account(account_id))
+
+    def change(
+        self,
+        account_id: str,
+        *,
+        name: str | None = None,
+        capabilities: Sequence[AccountUse] | None = None,
+        default_for: Sequence[AccountUse] | None = None,
+    ) -> models.Account:
+        """Rename an account, or say what it is used for; what is left out stays."""
+        return self._client.send(
+            calls.change_account(account_id, name=name, capabilities=capabilities, default_for=default_for)
+        )
+
+    def revoke(self, account_id: str) -> None:
+        """Delete an account and its secret, and withdraw the consent at its provider where that is offered."""
+        self._client.send(calls.revoke_account(account_id))
+
+    def events(self, *, before: int | None = None, limit: int | None = None) -> models.AccountEvents:
+        """Return what happened to your accounts, newest first: at most `limit` (200)."""
+        return self._client.send(calls.list_account_events(before=before, limit=limit))
+
+    def connections(self) -> models.AccountConnections:
+        """Return who in your organisation is connected to what. For operators and auditors."""
+        return self._client.send(calls.list_connections())
+
+    def all_events(self, *, before: int | None = None, limit: int | None = None) -> models.AccountEvents:
+        """Return what happened to all accounts of your organisation, newest first. For operators and auditors."""
+        return self._client.send(calls.list_all_account_events(before=before, limit=limit))
+
+    def rules(self) -> models.AccountRules:
+        """Return which accounts your organisation allows."""
+        return self._client.send(calls.read_account_rules())
+
+    def set_rules(self, *, allowed_providers: Sequence[str] | None, roles: Mapping[str, str]) -> models.AccountRules:
+        """Say which accounts your organisation allows. Needs the permission `operate`.
+
+        Args:
+            allowed_providers: Ids of providers; None for all.
+            roles: By capability, the role that a person needs to connect an account for it.
+        """
+        return self._client.send(calls.set_account_rules(allowed_providers=allowed_providers, roles=roles))

@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, SecretStr
 
 import retinue.client
 from api.app import create_app
@@ -23,8 +23,11 @@ from retinue.client.calls import Call, OneDecision
 Schema = Mapping[str, Any]
 DOCUMENT: dict[str, Any] = create_app().openapi()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
-FOR_OTHERS = ("/v1/session", "/v1/chat/", "/v1/responses", "/v1/models", "/v1/codec", "/v1/webhooks")
-"""Doors of their own: a browser's cookie, the protocols of other clients, the codec of the Web UI."""
+FOR_OTHERS = (
+    *("/v1/session", "/v1/chat/", "/v1/responses", "/v1/models", "/v1/codec", "/v1/webhooks"),
+    "/v1/accounts/oauth/callback",
+)
+"""Doors of their own: a browser's cookie, the protocols of other clients, the codec of the Web UI, ways back to the console."""
 ONE = OneDecision(
     assistant_id="a", approval_id="b", decision="edit", args_hash="c", args={}, comment="d", grant={"uses": 1}
 )
@@ -34,7 +37,8 @@ def sample(hint: Any) -> Any:
     """A value of a parameter's type; every parameter is given, so that every field is sent."""
     options = [option for option in _options(hint) if option is not NoneType]
     first = options[0]
-    made: dict[Any, Any] = {str: "x", int: 1, float: 1.0, bool: True, datetime: datetime(2027, 1, 1)}  # noqa: DTZ001
+    made: dict[Any, Any] = {str: "x", SecretStr: SecretStr("x"), int: 1, float: 1.0, bool: True}
+    made[datetime] = datetime(2027, 1, 1)  # noqa: DTZ001
     if get_origin(first) is Literal:
         return get_args(first)[0]
     if first in made:
