@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -22,9 +23,19 @@ class Security(StrEnum):
     PLAIN = "plain"
 
 
+class SignInRefused(ServiceRefused):
+    """The server does not let this account in; nothing else was asked of it."""
+
+
 @dataclass(frozen=True)
 class MailServer:
-    """One server and one account there."""
+    """One server and one account there.
+
+    Attributes:
+        bearer: Whether the password is an access token.
+        account: What its person calls the account; empty: the settings name the server.
+        account_id: Of the account.
+    """
 
     name: str
     host: str
@@ -32,6 +43,9 @@ class MailServer:
     security: Security
     username: str = ""
     password: str = field(default="", repr=False)
+    bearer: bool = False
+    account: str = ""
+    account_id: str = ""
 
     def unreachable(self, error: BaseException) -> RetinueError:
         """Say why there is no connection, in a person's words: nothing has been asked of the server yet."""
@@ -45,9 +59,9 @@ class MailServer:
             f"what answers at the address of {self.name} does not speak {self.protocol}", hint=self._about_port()
         )
 
-    def wrong_password(self) -> ServiceRefused:
+    def wrong_password(self) -> SignInRefused:
         """It does not let this account in."""
-        return ServiceRefused(
+        return SignInRefused(
             f"{self.name} does not accept the user name or password",
             hint=f"check {self.setting}; some providers want an app password",
         )
@@ -74,14 +88,31 @@ class MailServer:
 
     @property
     def setting(self) -> str:
-        """The variable that names it."""
-        return f"EMAIL_{self.protocol}_URL"
+        """The variable that names it, or the account that does."""
+        return f"the server of the account {self.account!r}" if self.account else f"EMAIL_{self.protocol}_URL"
 
     def _about_port(self) -> str:
         if self.security is Security.TLS:
             return f"check host and port in {self.setting}"
         scheme = self.protocol.lower()
         return f"check host and port in {self.setting}; a port that speaks TLS at once needs {scheme}s://"
+
+
+Renew = Callable[[MailServer], Awaitable[MailServer]]
+"""Gives the same server with another secret, where it refused one; raises `AccountDisconnected` where there is none."""
+
+
+async def instead_of(server: MailServer, refused: SignInRefused, renew: Renew | None) -> MailServer:
+    """Return the server with another secret after it refused to let the account in.
+
+    Raises:
+        ServiceRefused: The secret comes from the settings.
+        AccountDisconnected: There is no other secret.
+        ServiceUnavailable: No other secret can be obtained at the moment.
+    """
+    if renew is None:
+        raise ServiceRefused(refused.message, hint=refused.hint) from None
+    return await renew(server)
 
 
 Kinds = dict[str, tuple[Security, int]]

@@ -7,10 +7,11 @@ dot means that nothing was sent; so does a refusal after it. Only silence after 
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -24,11 +25,16 @@ from aiosmtplib import (
 )
 from aiosmtplib.protocol import SMTPProtocol
 
-from activities.email.servers import MailServer, Security
+from activities.email.bearer import mechanism
+from activities.email.servers import MailServer, Renew, Security, SignInRefused, instead_of
 from retinue.errors import OutcomeUnknown, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit
 
 _GO_ON = 354
+_WELCOME = 235
+_CHALLENGE = 334
+_TURNED_OFF = "5.7.139"
+"""Of Microsoft: the token is fine, and the mailbox may not be used by SMTP."""
 _NO_ROOM = (452, 552)
 _WRONG_PASSWORD = (534, 535)
 _WANTS_ENCRYPTION = 538
@@ -41,7 +47,14 @@ class Submission:
     """The mail server that takes mails over for sending."""
 
     def __init__(
-        self, server: MailServer, tls: ssl.SSLContext, *, before: float = 40, after: float = 30, settle: float = 40
+        self,
+        server: MailServer,
+        tls: ssl.SSLContext,
+        *,
+        before: float = 40,
+        after: float = 30,
+        settle: float = 40,
+        renew: Renew | None = None,
     ) -> None:
         """Configure the server; every mail has its own connection.
 
@@ -51,12 +64,14 @@ class Submission:
             before: Seconds for everything before the final dot.
             after: Seconds that the server has to answer it.
             settle: Seconds after which others take a sending for lost; one that was frozen for so long stops.
+            renew: Gives another secret where the server refuses one.
         """
         self._server = server
         self._tls = tls
         self._before = before
         self._after = after
         self._settle = settle
+        self._renew = renew
 
     async def hand_over(self, content: bytes, *, sender: str, recipients: Sequence[str], commit: Commit) -> None:
         """Send one mail to all recipients, or to none.
@@ -72,7 +87,15 @@ class Submission:
             ServiceBusy: Nothing was sent; the server wants a pause.
             ServiceRefused: Nothing was sent, and will not be.
             OutcomeUnknown: The server had the whole mail and did not say what it did with it.
+            AccountDisconnected: The server refuses the account, and another token too; nothing was sent.
         """
+        while True:  # ends, since nobody gets more than one other token
+            try:
+                return await self._hand_over(content, sender, recipients, commit)
+            except SignInRefused as refused:
+                self._server = await instead_of(self._server, refused, self._renew)
+
+    async def _hand_over(self, content: bytes, sender: str, recipients: Sequence[str], commit: Commit) -> None:
         client = self._client()
         try:
             protocol = await self._prepared(client, content, sender, recipients)
@@ -128,7 +151,9 @@ class Submission:
         """One try by one method: trying all of them with a wrong password locks accounts."""
         name, password = self._server.username.encode(), self._server.password.encode()
         offered = client.server_auth_methods
-        if "plain" in offered:
+        if self._server.bearer:
+            await self._show_token(client, {each.upper() for each in offered})
+        elif "plain" in offered:
             await client.auth_plain(name, password)
         elif "login" in offered:
             await client.auth_login(name, password)
@@ -139,6 +164,19 @@ class Submission:
                 f"{self._server.name} offers no way to log in by password",
                 hint="many do so over a secure connection only" if self._server.security is Security.PLAIN else None,
             )
+
+    async def _show_token(self, client: SMTP, offered: Container[str]) -> None:
+        way = mechanism(self._server, offered)
+        answer = await client.execute_command(b"AUTH", way.name.encode(), base64.b64encode(way.initial))
+        if answer.code == _CHALLENGE:  # it describes the error, and refuses once that is answered
+            answer = await client.execute_command(base64.b64encode(way.farewell))
+        if answer.code in _WRONG_PASSWORD and _TURNED_OFF in answer.message:
+            raise ServiceRefused(
+                f"{self._server.name} lets no program send for this mailbox",
+                hint="its administrator can allow it (SMTP AUTH)",
+            )
+        if answer.code != _WELCOME:
+            raise SMTPAuthenticationError(answer.code, "")
 
     async def _address(self, client: SMTP, content: bytes, sender: str, recipients: Sequence[str]) -> None:
         sized = [f"SIZE={len(content)}"] if client.supports_extension("size") else []
