@@ -56,7 +56,9 @@ disable_plaintext_auth = no
 ssl = {ssl}
 ssl_cert = <{cert}
 ssl_key = <{key}
-auth_mechanisms = plain login
+auth_failure_delay = 0
+auth_mechanisms = plain login {mechanisms}
+{token_passdb}
 passdb {{
   driver = static
   args = password={password}
@@ -103,6 +105,23 @@ service imap {{
   process_limit = 100
 }}
 imap_capability = {capability}
+"""
+
+
+_TOKEN_PASSDB = """\
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {folder}/oauth2.conf.ext
+}}
+"""
+_TOKENS = """\
+introspection_mode = post
+introspection_url = {introspection}
+force_introspection = yes
+username_attribute = sub
+active_attribute = active
+active_value = true
 """
 
 
@@ -153,6 +172,10 @@ class Dovecot:
     ssl: str = "yes"
     capability: str = ""
     """Empty: Dovecot's own; else what it says instead."""
+    introspection: str = ""
+    """Where an authority says whose access token it is; empty: passwords only."""
+    mechanisms: str = "xoauth2 oauthbearer"
+    """Those for tokens."""
     port: int = field(default_factory=free_port)
     tls_port: int = field(default_factory=free_port)
 
@@ -162,6 +185,7 @@ class Dovecot:
         user, group = _account()
         for path in (self.folder, self.cert, key):
             shutil.chown(path, user, group)
+        (self.folder / "oauth2.conf.ext").write_text(_TOKENS.format(introspection=self.introspection))
         config = self.folder / "dovecot.conf"
         config.write_text(
             _CONFIG.format(
@@ -172,6 +196,8 @@ class Dovecot:
                 cert=self.cert,
                 key=key,
                 password=PASSWORD,
+                mechanisms=self.mechanisms if self.introspection else "",
+                token_passdb=_TOKEN_PASSDB.format(folder=self.folder) if self.introspection else "",
                 quota=self.quota,
                 capability=self.capability,
                 port=self.port,
