@@ -1,4 +1,4 @@
-"""The calendar's tools on a CalDAV server: Radicale, Nextcloud, Fastmail, iCloud.
+"""The calendar's tools on a server: by CalDAV (Radicale, Nextcloud, Fastmail, iCloud), or by what acts like it (`EventServer`).
 
 The server shares no transaction with the ledger, so each effect leaves its own trace there: a new event has a name that
 follows from the effect's key, and is made only where none is; a changed one carries a mark. A lost reply is looked up by
@@ -14,8 +14,6 @@ from contextlib import suppress
 from icalendar import Calendar as ICalendar
 
 from activities.calendar.caldav_invitations import CaldavInvitations
-from activities.calendar.caldav_server import CaldavServer
-from activities.calendar.caldav_view import CalendarView
 from activities.calendar.contract import (
     AddInvitation,
     Calendar,
@@ -48,6 +46,7 @@ from activities.calendar.contract import (
     UpdateFromInvitation,
     WriteInvitation,
 )
+from activities.calendar.event_server import EventServer, View
 from activities.calendar.ical_edit import changed, is_scheduled, marks_of, new_calendar, sealed, uid_of
 from activities.calendar.ical_entry import Entry, parsed, read_entry, vevents
 from activities.calendar.ical_series import main_of
@@ -64,27 +63,28 @@ from retinue.zones import zone_of
 
 
 class CaldavCalendar(Calendar):
-    """The contract, kept by a CalDAV server. The capability's own database holds the ledger and what was before."""
+    """The contract, kept by a server. The capability's own database holds the ledger and what was before."""
 
-    def __init__(self, store: Store, server: CaldavServer, *, default_zone: str) -> None:
+    def __init__(self, store: Store, server: EventServer, view: View, *, default_zone: str) -> None:
         """Use a calendar.
 
         Args:
             store: The capability's own database.
             server: The calendar.
+            view: Looks into it.
             default_zone: IANA zone of events on dates and of floating times.
         """
         self.ledger: Ledger = Ledger(store)
         self._store = store
         self._server = server
         self._zone = default_zone
-        self._view = CalendarView(server, default_zone=default_zone)
+        self._view = view
         self._invitations = CaldavInvitations(server, self.ledger, default_zone=default_zone, mark=_mark)
 
     async def create_event(self, event: CreateEvent) -> CreatedEvent:
         """Put the event there once: its name follows from the effect's key, and no attempt overwrites another's."""
         draft, mark = entered(event), _mark()
-        event_id = f"{uid_of(mark)}.ics"
+        event_id = self._server.id_for(uid_of(mark))
 
         async def act(commit: Commit) -> CreatedEvent:
             content = new_calendar(draft, mark)
@@ -92,10 +92,11 @@ class CaldavCalendar(Calendar):
             others = await self._overlaps(entry)
             await commit()
             try:
-                await self._server.create(event_id, content)
+                given = await self._server.create(event_id, content)
             except Conflict:
                 return await verify() or _no_place()
-            return CreatedEvent(**entry.as_event().model_dump(), overlaps=others)
+            event = entry.as_event().model_copy(update={"event_id": given})
+            return CreatedEvent(**event.model_dump(), overlaps=others)
 
         async def verify() -> CreatedEvent | None:
             found = await self._get(event_id)

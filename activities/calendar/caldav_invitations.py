@@ -1,4 +1,4 @@
-"""Invitations on a CalDAV server: found by their UID, entered once, changed and removed from the version that was read."""
+"""Invitations on a calendar server: found by their UID, entered once, changed and removed from the version that was read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from icalendar import Calendar as ICalendar
 
-from activities.calendar.caldav_server import CaldavServer
 from activities.calendar.contract import (
     AddInvitation,
     Change,
@@ -17,6 +16,7 @@ from activities.calendar.contract import (
     UpdateFromInvitation,
     WriteInvitation,
 )
+from activities.calendar.event_server import EventServer
 from activities.calendar.ical_edit import is_scheduled, marks_of, uid_of
 from activities.calendar.ical_entry import parsed, read_entry, vevents
 from activities.calendar.ical_series import main_of
@@ -37,7 +37,7 @@ class CaldavInvitations:
         mark: Returns the mark of the running effect.
     """
 
-    def __init__(self, server: CaldavServer, ledger: Ledger, *, default_zone: str, mark: Callable[[], str]) -> None:
+    def __init__(self, server: EventServer, ledger: Ledger, *, default_zone: str, mark: Callable[[], str]) -> None:
         self._server = server
         self._ledger = ledger
         self._zone = default_zone
@@ -51,7 +51,7 @@ class CaldavInvitations:
     async def add(self, wish: AddInvitation) -> Event:
         """Enter the event once, where none of its UID is."""
         mark, incoming = self._mark(), _invited(wish)
-        event_id = f"{uid_of(mark)}.ics"
+        event_id = self._server.id_for(uid_of(mark))
         content = as_resource(incoming, mark)
         entered = self._read(event_id, content)
 

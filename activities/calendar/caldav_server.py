@@ -142,10 +142,15 @@ class CaldavServer:
             raise ServiceRefused("the calendar server does not tell versions apart, so nothing can be changed there")
         return found
 
-    async def create(self, event_id: str, content: str) -> None:
-        """See `Collection.create`."""
+    def id_for(self, uid: str) -> str:
+        """Return the event id of a new resource."""
+        return f"{uid}.ics"
+
+    async def create(self, event_id: str, content: str) -> str:
+        """See `Collection.create`. Returns the event id."""
         path, calendar = await self._calendar()
         await calendar.create(path + _checked(event_id), content)
+        return event_id
 
     async def replace(self, event_id: str, content: str, *, etag: str) -> None:
         """See `Collection.replace`."""

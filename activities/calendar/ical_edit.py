@@ -42,11 +42,11 @@ def uid_of(mark: str) -> str:
 
 def new_calendar(event: StoredEvent, mark: str) -> str:
     """Return the content of a resource that holds this one event."""
-    clock = _clock_for(event.timezone)
-    start, end = _on(clock, event.starts_at), _on(clock, event.ends_at)
+    clock = clock_for(event.timezone)
+    start, end = on_the_clock(clock, event.starts_at), on_the_clock(clock, event.ends_at)
     if event.recurrence is None and (clock.moment(start), clock.moment(end)) != (event.starts_at, event.ends_at):
-        clock = _clock_for("UTC")  # an hour that comes twice has two meanings on the wall
-        start, end = _on(clock, event.starts_at), _on(clock, event.ends_at)
+        clock = clock_for("UTC")  # an hour that comes twice has two meanings on the wall
+        start, end = on_the_clock(clock, event.starts_at), on_the_clock(clock, event.ends_at)
     calendar, written = ICalendar(), IEvent()
     calendar.add("PRODID", _PRODUCT)
     calendar.add("VERSION", "2.0")
@@ -58,7 +58,7 @@ def new_calendar(event: StoredEvent, mark: str) -> str:
         written.add("RRULE", vRecur.from_ical(for_others(series_of(event))))
     _set_attendees(written, event.attendees)
     calendar.add_component(written)
-    _know_zone(calendar, clock, start.year)
+    know_zone(calendar, clock, start.year)
     return sealed(calendar, written, mark)
 
 
@@ -107,7 +107,7 @@ def is_scheduled(calendar: ICalendar) -> bool:
     )
 
 
-class _Form(Enum):
+class Form(Enum):
     """How an event writes its times."""
 
     DATE = auto()
@@ -117,10 +117,10 @@ class _Form(Enum):
 
 
 @dataclass(frozen=True)
-class _Clock:
+class Clock:
     """The clock on which an event's times are read and written."""
 
-    form: _Form
+    form: Form
     zone: tzinfo
     tzid: str = ""
 
@@ -130,13 +130,13 @@ class _Clock:
 
     def value(self, wall: datetime) -> vDDDTypes:
         """Return a property of an event."""
-        if self.form is _Form.DATE:
+        if self.form is Form.DATE:
             return _typed(wall.date())
-        if self.form is _Form.ZONED:
+        if self.form is Form.ZONED:
             written = _typed(wall)
             written.params["TZID"] = self.tzid
             return written
-        return _typed(wall.replace(tzinfo=UTC) if self.form is _Form.UTC else wall)
+        return _typed(wall.replace(tzinfo=UTC) if self.form is Form.UTC else wall)
 
 
 def _typed(value: date | datetime) -> vDDDTypes:
@@ -146,25 +146,26 @@ def _typed(value: date | datetime) -> vDDDTypes:
     return written
 
 
-def _on(clock: _Clock, moment_: datetime) -> datetime:
+def on_the_clock(clock: Clock, moment_: datetime) -> datetime:
     """What this clock shows then. Of an hour that comes twice iCalendar cannot name the second one."""
     return moment_.astimezone(clock.zone).replace(tzinfo=None, fold=0)
 
 
-def _clock_for(name: str) -> _Clock:
+def clock_for(name: str) -> Clock:
+    """Return the clock of a zone by its name."""
     zone = named(name)
-    return _Clock(_Form.UTC, UTC) if zone is UTC else _Clock(_Form.ZONED, zone, getattr(zone, "key", f"UTC{name}"))
+    return Clock(Form.UTC, UTC) if zone is UTC else Clock(Form.ZONED, zone, getattr(zone, "key", f"UTC{name}"))
 
 
-def _clock_of(event: Component, default_zone: str) -> _Clock:
+def _clock_of(event: Component, default_zone: str) -> Clock:
     when = value_of(event["DTSTART"])
     if is_all_day(event):
-        return _Clock(_Form.DATE, zone_of(default_zone))
+        return Clock(Form.DATE, zone_of(default_zone))
     zone = getattr(when, "tzinfo", None)
     if zone is None:
-        return _Clock(_Form.FLOATING, zone_of(default_zone))
+        return Clock(Form.FLOATING, zone_of(default_zone))
     tzid = str(event["DTSTART"].params.get("TZID", ""))
-    return _Clock(_Form.ZONED, zone, tzid) if tzid else _Clock(_Form.UTC, UTC)
+    return Clock(Form.ZONED, zone, tzid) if tzid else Clock(Form.UTC, UTC)
 
 
 def _move(calendar: ICalendar, event: Component, change: UpdateEvent, default_zone: str) -> None:
@@ -173,32 +174,34 @@ def _move(calendar: ICalendar, event: Component, change: UpdateEvent, default_zo
     start = change.start or old_start
     start, end = ordered(start, change.end or start + (old_end - old_start))
     clock, series = before, recurs(event)
-    if before.form is _Form.DATE:
+    if before.form is Form.DATE:
         if change.end is None:
-            end = before.moment(_on(before, start) + (_on(before, old_end) - _on(before, old_start)))
-        clock = before if _is_midnight(before, start, end) else _clock_for(default_zone)
+            end = before.moment(
+                on_the_clock(before, start) + (on_the_clock(before, old_end) - on_the_clock(before, old_start))
+            )
+        clock = before if _is_midnight(before, start, end) else clock_for(default_zone)
     elif change.start is not None and not series and _is_bare_offset(before, name):
-        clock = _clock_for(offset_name(change.start))
+        clock = clock_for(offset_name(change.start))
     if series:
         settle(vevents(calendar))
         _check_movable(calendar, event, start, end, clock)
         _move_dates(calendar, event, before, clock, (old_start, start), default_zone)
-    elif (clock.moment(_on(clock, start)), clock.moment(_on(clock, end))) != (start, end):
-        clock = _clock_for("UTC")
-    _set_times(event, clock, _on(clock, start), _on(clock, end))
-    _know_zone(calendar, clock, start.year)
+    elif (clock.moment(on_the_clock(clock, start)), clock.moment(on_the_clock(clock, end))) != (start, end):
+        clock = clock_for("UTC")
+    _set_times(event, clock, on_the_clock(clock, start), on_the_clock(clock, end))
+    know_zone(calendar, clock, start.year)
 
 
-def _is_midnight(clock: _Clock, *moments: datetime) -> bool:
-    return all(_on(clock, each).time() == time() for each in moments)
+def _is_midnight(clock: Clock, *moments: datetime) -> bool:
+    return all(on_the_clock(clock, each).time() == time() for each in moments)
 
 
-def _is_bare_offset(clock: _Clock, name: str) -> bool:
+def _is_bare_offset(clock: Clock, name: str) -> bool:
     """A zone that others have described in their own words has no name for us either, but it is none of these."""
-    return clock.form is _Form.UTC or (is_offset(name) and clock.tzid.startswith(("Etc/", "UTC", "GMT")))
+    return clock.form is Form.UTC or (is_offset(name) and clock.tzid.startswith(("Etc/", "UTC", "GMT")))
 
 
-def _check_movable(calendar: ICalendar, event: Component, start: datetime, end: datetime, clock: _Clock) -> None:
+def _check_movable(calendar: ICalendar, event: Component, start: datetime, end: datetime, clock: Clock) -> None:
     rules = rule(event)
     if rules is None or "RDATE" in event or any(has_range(each) for each in vevents(calendar)):
         raise InvalidArguments("this entry lists single dates of a series", hint=_IN_THE_APP)
@@ -210,13 +213,13 @@ def _check_movable(calendar: ICalendar, event: Component, start: datetime, end: 
 
 
 def _move_dates(
-    calendar: ICalendar, event: Component, before: _Clock, clock: _Clock, way: tuple[datetime, datetime], default: str
+    calendar: ICalendar, event: Component, before: Clock, clock: Clock, way: tuple[datetime, datetime], default: str
 ) -> None:
     """Let what a series says of single dates follow it on the wall clock."""
-    shift = _on(clock, way[1]) - _on(before, way[0])
+    shift = on_the_clock(clock, way[1]) - on_the_clock(before, way[0])
 
     def moved(value: object) -> vDDDTypes:
-        return clock.value(_on(before, moment(value, default)[0]) + shift)
+        return clock.value(on_the_clock(before, moment(value, default)[0]) + shift)
 
     left_out = [each for dates in several(event.pop("EXDATE", None)) for each in getattr(dates, "dts", [])]
     for each in left_out:
@@ -225,12 +228,12 @@ def _move_dates(
         instead_of = moment(single["RECURRENCE-ID"], default)[0]
         start, end, _ = times(single, default)
         if start == instead_of:  # it only changed something else than its time
-            at = _on(before, start) + shift
-            _set_times(single, clock, at, at + (_on(before, end) - _on(before, start)))
+            at = on_the_clock(before, start) + shift
+            _set_times(single, clock, at, at + (on_the_clock(before, end) - on_the_clock(before, start)))
         single["RECURRENCE-ID"] = moved(single["RECURRENCE-ID"])
 
 
-def _set_times(event: Component, clock: _Clock, start: datetime, end: datetime) -> None:
+def _set_times(event: Component, clock: Clock, start: datetime, end: datetime) -> None:
     event.pop("DURATION", None)
     event["DTSTART"], event["DTEND"] = clock.value(start), clock.value(end)
 
@@ -263,8 +266,9 @@ def _agent(value: object) -> str:
     return str(getattr(value, "params", {}).get("SCHEDULE-AGENT", "SERVER")).upper()
 
 
-def _know_zone(calendar: ICalendar, clock: _Clock, year: int) -> None:
-    if clock.form is not _Form.ZONED:
+def know_zone(calendar: ICalendar, clock: Clock, year: int) -> None:
+    """Let a calendar describe the zone of a clock."""
+    if clock.form is not Form.ZONED:
         return
     if clock.tzid not in {str(each.get("TZID")) for each in calendar.walk("VTIMEZONE")}:
         calendar.subcomponents.insert(0, vtimezone(clock.zone, clock.tzid, year=year))

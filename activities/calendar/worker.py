@@ -63,9 +63,11 @@ def _calendar(settings: CalendarSettings, store: Store, client: httpx.AsyncClien
         return CalendarTools(store, default_zone=settings.timezone)
     from activities.calendar.caldav import CaldavCalendar
     from activities.calendar.caldav_server import CaldavServer
+    from activities.calendar.caldav_view import CalendarView
 
     server = CaldavServer(client, settings.url, timeout=settings.timeout)
-    return CaldavCalendar(store.shared(), server, default_zone=settings.timezone)
+    view = CalendarView(server, default_zone=settings.timezone)
+    return CaldavCalendar(store.shared(), server, view, default_zone=settings.timezone)
 
 
 def _client(settings: CalendarSettings) -> httpx.AsyncClient | None:
