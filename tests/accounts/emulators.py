@@ -58,6 +58,11 @@ class Emulators:
         """Where the service describes its OAuth endpoints."""
         return f"{getattr(self, service)}/.well-known/openid-configuration"
 
+    def description(self, service: str) -> dict[str, str]:
+        """What the service says of its OAuth endpoints."""
+        found: dict[str, str] = httpx.get(self.discovery(service), timeout=20).raise_for_status().json()
+        return found
+
     def fault(self, service: str, path: str, **fault: object) -> None:
         """Make the next requests below that path fail; `node/server.mjs` lists the kinds."""
         self._ask("/faults", service=service, path=path, **fault)
@@ -112,12 +117,19 @@ class Emulators:
                     raise AssertionError(f"{answer.status_code}: {answer.text[:2000]}")
         raise AssertionError(f"the provider's pages do not end: {address}")
 
+    def consent_on_device(self, address: str, name: str) -> None:
+        """Go through the pages of the authority's device flow, to the one that says that all is done."""
+        with httpx.Client(timeout=20, follow_redirects=True) as browser:
+            answer = browser.get(address)
+            while form := _form_for(answer.text, name):
+                answer = browser.post(urljoin(str(answer.url), form[0]), data=dict(form[1])).raise_for_status()
+
     def tokens(self, service: str, name: str, scope: str = "openid email") -> dict[str, str]:
         """Real tokens of a person, by the whole code flow: `access_token`, mostly `refresh_token` and `id_token`.
 
         At the authority, `offline_access` in the scope and `prompt=consent` bring a refresh token.
         """
-        found = httpx.get(self.discovery(service), timeout=20).json()
+        found = self.description(service)
         asked = {
             "client_id": CLIENT_ID,
             "redirect_uri": REDIRECT,

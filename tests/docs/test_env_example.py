@@ -17,6 +17,7 @@ LINES = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
 NAMES = re.findall(r"^#([A-Z][A-Z0-9_]*)=", "\n".join(LINES), re.MULTILINE)
 MODULES = [
     "retinue.settings",
+    "accounts.oauth.settings",
     "api.settings",
     "api.auth.settings",
     *(f"activities.{name}.settings" for name in activities.folders()),
