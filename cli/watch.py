@@ -207,7 +207,10 @@ class Watch:
     def _answer(self, view: Assistant) -> None:
         say("The assistant asks:", "bold yellow")
         say(view.question or "")
-        if answer := typed("Your answer (empty for later): "):
+        for number, option in enumerate(view.options, start=1):
+            if not option.label:  # those with one are numbered in the question
+                say(f"  {number}. {option.text}")
+        if answer := _chosen(view, typed("Your answer (empty for later): ")):
             send_once(
                 lambda key: self._client.assistants.send_message(
                     self._run_id, answer, question_id=view.question_id, idempotency_key=key
@@ -215,6 +218,12 @@ class Watch:
             )
         else:
             self._later.add(_question_id(view))
+
+
+def _chosen(view: Assistant, answer: str) -> str:
+    """Return an answer; for the number of an offered one, its text."""
+    number = int(answer) if answer.isdecimal() and len(answer) < 3 else 0
+    return view.options[number - 1].text if 0 < number <= len(view.options) else answer
 
 
 def _question_id(view: Assistant) -> str:

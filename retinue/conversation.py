@@ -36,6 +36,7 @@ class Message(BaseModel):
     text: str
     withheld: bool = Field(False, description="not shown to planners, since it may contain strangers' words")
     through: Credential | None = Field(None, description="the credential with which the person sent it")
+    offered: bool = Field(False, description="a click on words that the assistant offered: nothing in it was typed")
 
 
 class ModelUse(BaseModel):

@@ -40,6 +40,8 @@ _GOAL_SCHEMA: Mapping[str, Any] = {
 AGENT_RESULT: Mapping[str, Any] = {"type": "object", "properties": {"text": {"type": "string"}}}
 MAX_ARGS_BYTES = 64 * 1024
 MAX_DEPTH = 32
+LONGEST_OPTION = 120
+MOST_OPTIONS = 5
 _MAX_PROBLEMS = 12
 _MAX_NAMES = 60
 _NEAREST = 5
@@ -81,6 +83,9 @@ class Plan(BaseModel):
     steps: list[PlanStep] = Field(default_factory=list)
     question: str | None = Field(None, max_length=4000, description="asked of the person before anything is done")
     reply: str | None = Field(None, max_length=16_000, description="answers at once, without steps")
+    options: list[Annotated[str, Field(min_length=1, max_length=LONGEST_OPTION)]] | None = Field(
+        None, max_length=MOST_OPTIONS, description="short answers to the question, or requests that the reply offers"
+    )
     final: bool = Field(True, description="false asks for another planning round with the results")
     need: list[Annotated[str, Field(max_length=200)]] | None = Field(
         None, max_length=10, description="asks for tools that the request did not list: capabilities, tools or words"
@@ -117,6 +122,7 @@ class BoundPlan(BaseModel):
     steps: list[BoundStep] = Field(default_factory=list)
     question: str | None = None
     reply: str | None = None
+    options: list[str] = Field(default_factory=list)
     final: bool = True
 
 
@@ -193,6 +199,7 @@ def bind(
         steps=[_renamed(step, this_round, own) for step in bound],
         question=plan.question,
         reply=plan.reply,
+        **({"options": plan.options} if plan.options else {}),
         final=plan.final,
     )
 

@@ -23,12 +23,13 @@ from activities.reasoning.contract import (
     TextResult,
 )
 from retinue.conversation import Message, Usage
-from retinue.plan import BoundPlan, BoundStep
+from retinue.plan import LONGEST_OPTION, BoundPlan, BoundStep
 from retinue.provenance.asked_by import AskedBy
 from retinue.provenance.credential import Credential, decides, key_of
 from retinue.temporal.failures import non_retryable
 from retinue.temporal.proofs import began_proved, reason_without_proof
 from retinue.temporal.search_keys import APPROVERS, PENDING_APPROVALS, STATUS
+from retinue.text import one_line
 from retinue.times import local, on_the_calendar
 from workflows.consent.approvals import MAX_KEPT, SIGNAL, Approvals, RefusedSignals, quoted
 from workflows.consent.budget_guard import BudgetGuard, BudgetStopped
@@ -56,6 +57,7 @@ from workflows.messages import (
     StartAssistant,
     StartUndo,
     StepError,
+    SuggestedAnswer,
     WorkerWait,
 )
 from workflows.notification import Notifier
@@ -117,6 +119,7 @@ class AssistantWorkflow:
         self._reasoning_problem = ""
         self._question: str | None = None
         self._choosing = False
+        self._options: list[SuggestedAnswer] = []
         self._questions = continued.questions
         self._between_turns = False
         self._round = start.fork.round if start.fork else continued.round
@@ -316,7 +319,7 @@ class AssistantWorkflow:
             if not result.plan.question:
                 return await self._previewed(result.plan, result)
             if asked < MAX_QUESTIONS:
-                await self._ask_person(result.plan.question)
+                await self._ask_person(result.plan.question, options=_suggested(result.plan.options))
         raise non_retryable("NoPlan", "too many questions without a plan")
 
     async def _recall(self) -> None:
@@ -409,7 +412,8 @@ class AssistantWorkflow:
     async def _choose(self, choice: Choice) -> Option | None:
         """Ask which of several is meant, at most `MAX_CHOICE_QUESTIONS` times; None if the person wants none of them."""
         for asked in range(MAX_CHOICE_QUESTIONS):
-            await self._ask_person(choice.question(again=asked > 0), choosing=True)
+            numbered = [SuggestedAnswer(text=str(n), label=label) for n, label in enumerate(choice.labels(), start=1)]
+            await self._ask_person(choice.question(again=asked > 0), choosing=True, options=numbered)
             answer = self._talk.said()[-1]
             if (option := choice.answered(answer.text)) is not None:
                 self._note_choice(option, answer.through)
@@ -430,8 +434,11 @@ class AssistantWorkflow:
         own = key_of(message.through) == key_of(self._start.through)
         return self._question is None or not self._choosing or own or decides(message.through)
 
-    async def _ask_person(self, question: str, *, choosing: bool = False) -> None:
+    async def _ask_person(
+        self, question: str, *, choosing: bool = False, options: Sequence[SuggestedAnswer] = ()
+    ) -> None:
         self._questions += 1
+        self._options = list(options)
         self._question, self._choosing = question, choosing
         self._talk.say(question, withheld=choosing)
         self._publish()
@@ -447,8 +454,9 @@ class AssistantWorkflow:
 
         After a message from a key that may not decide, values that the person wrote earlier count as that key's.
         """
-        if not self._talk.read(only=only):
+        if not self._talk.read(only=only, offered={option.text for option in self._options}):
             return False
+        self._options = []
         through = self._talk.said()[-1].through
         if through is not None and not decides(through):
             self._typed_through += [TypedValue(text=text, through=through) for text in self._typed]
@@ -474,6 +482,7 @@ class AssistantWorkflow:
             return
         if not self._execution.reports():
             self._say(plan.reply or "")
+            self._options = _suggested(plan.options)
             return
         try:
             result: TextResult = await self._reason("reply", self._reply_request(), TextResult)
@@ -668,7 +677,8 @@ class AssistantWorkflow:
 
     def _end(self, status: AssistantStatus) -> dict[str, Any]:
         self._phase = status
-        self._question = None
+        if self._question is not None:
+            self._question, self._options = None, []
         self._approvals.close()
         self._publish()
         self._describe()
@@ -692,6 +702,7 @@ class AssistantWorkflow:
             approvals=self._approvals.in_order([step.id for step in steps]),
             question=self._question,
             question_id=self._question_id(),
+            options=self._options,
             reply=self._reply,
             error=self._error,
             notices=[*self._notices, *self._refused_signals.notices()],
@@ -911,3 +922,9 @@ def _plain_answer(execution: Execution) -> str:
         for report in execution.reports()
     ]
     return "\n".join(["The language model could not write an answer. This is what was done:", *lines])
+
+
+def _suggested(options: Sequence[str]) -> list[SuggestedAnswer]:
+    """Return what a planner offers, each on one line without invisible characters."""
+    shown = dict.fromkeys(one_line(option, LONGEST_OPTION) for option in options)
+    return [SuggestedAnswer(text=text) for text in shown if text]

@@ -493,6 +493,13 @@ class UndoView(BaseModel):
     steps: list[UndoStep]
 
 
+class SuggestedAnswer(BaseModel):
+    """An answer, or a next request, that the assistant offers."""
+
+    text: str = Field(description="what to send")
+    label: str = Field("", description="what to show instead of the text; empty: the text")
+
+
 class AssistantView(BaseModel):
     """A whole assistant as people see it; the result of query `view`."""
 
@@ -511,6 +518,10 @@ class AssistantView(BaseModel):
     usage: Usage = Usage()
     mode: Mode = Mode.TASK
     question_id: str | None = Field(None, description="id of the open question")
+    options: list[SuggestedAnswer] = Field(
+        default_factory=list,
+        description="answers to the question, or requests, that the assistant offers; to send `text` is to choose one",
+    )
     waiting_for: list[WorkerWait] = Field(default_factory=list, description="capabilities without a working worker")
     budget: BudgetView | None = None
     undo: list[UndoStep] = Field(default_factory=list, description="what was undone, and what could not be")

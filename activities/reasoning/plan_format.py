@@ -27,6 +27,7 @@ from activities.reasoning.plain_schema import (
     with_definitions,
 )
 from retinue.capability import PLANS_KEYWORD, ToolSpec
+from retinue.plan import LONGEST_OPTION, MOST_OPTIONS
 
 MOST_TOOLS = 80
 LARGEST = 64_000
@@ -87,6 +88,7 @@ PLAN_IN_WORDS: dict[str, Any] = {
         },
         "question": {"type": ["string", "null"]},
         "reply": {"type": ["string", "null"]},
+        "options": {"type": ["array", "null"], "items": {"type": "string"}},
         "final": {"type": "boolean"},
     },
 }
@@ -124,9 +126,10 @@ def _plan(steps: Sequence[Schema], *, may_need: bool) -> Schema:
         "steps": listed,
         "question": either([text(_LONGEST_QUESTION), _NULL]),
         "reply": either([text(_LONGEST_REPLY), _NULL]),
+        "options": either([{"type": "array", "items": text(LONGEST_OPTION), "maxItems": MOST_OPTIONS}, _NULL]),
         "final": {"type": "boolean"},
     }
-    return with_definitions(closed(plan))
+    return with_definitions(closed(plan, plan.keys() - {"options"}))
 
 
 def _no_steps() -> Schema:

@@ -46,6 +46,7 @@ A step is {"id": "s1", "tool": "<capability.tool>", "args": {...}, "depends_on":
 - Times are ISO 8601 with the offset that holds in the person's time zone on that day.
 - If something is missing or can be read in two ways (which day, which person, am or pm), ask: set `question` and no
   steps. Never guess a date, a recipient or an amount.
+  `options` may then hold two to five short answers in words that the person could have said; they are shown as buttons.
 - If no tool is needed, or none fits, set `reply` and no steps; say plainly what cannot be done.
 - Consequential steps are shown to the person before they run; you need not ask for permission."""
 

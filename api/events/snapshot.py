@@ -11,13 +11,13 @@ from api.events.cursor import EventCursor, Mark, order_of
 from api.events.model import Event, EventKind
 from workflows.messages import ENDED, AssistantStatus, AssistantView
 
-_BY_ITS_OWN_KIND = frozenset({"messages", "plan", "approvals", "question", "question_id", "usage", "budget"})
+_BY_ITS_OWN_KIND = frozenset({"messages", "plan", "approvals", "question", "question_id", "options", "usage", "budget"})
 FIELDS = tuple(name for name in AssistantView.model_fields if name not in _BY_ITS_OWN_KIND)
 """The fields of a view in `status` events."""
 _OF_THE_END = ("status", "reply", "error")
 _WITHOUT_WORKER = ("status", "notices")
 """The known fields while no workflow worker answers."""
-_QUESTION = ("question", "question_id")
+_QUESTION = ("question", "question_id", "options")
 _USAGE = ("usage", "budget")
 _DEFAULTS: Mapping[str, Any] = AssistantView(
     id="", status=AssistantStatus.PLANNING, message="", messages=[]

@@ -21,6 +21,8 @@ _LEADS = ("on", "at", "in", "for", "to", "from", "with", "as", "about", "saying"
 _ORDINALS = {"the first": 0, "first": 0, "the first one": 0, "the second": 1, "second": 1, "the second one": 1}
 _ORDINALS |= {"the former": 0, "the latter": 1}
 _MOST_EARLIER = 4
+_MOST_OPTIONS = 5
+_LONGEST_OPTION = 120
 _NEVER_MIND = {"never mind", "nevermind", "forget it", "no", "nothing", "stop", "cancel", "cancel that", "no thanks"}
 
 _ANSWERS = {
@@ -59,6 +61,7 @@ class Answer:
     question: str | None = None
     reply: str | None = None
     ask: Ask | None = None
+    options: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Json]:
         """The answer as a plan."""
@@ -66,6 +69,7 @@ class Answer:
             "steps": [step.as_json() for step in self.steps],
             "question": self.question,
             "reply": self.reply,
+            **({"options": list(self.options)} if self.options else {}),
             "final": True,
         }
 
@@ -137,13 +141,14 @@ def _try(text: str, setting: Setting, known: Mapping[int, str] = MappingProxyTyp
     if scan.size > MAX_TOKENS:
         return Answer(reply=f"I can't read a request this long: at most {MAX_TOKENS} words and marks. {REAL_MODEL}")
     if not scan.size:
-        return Answer(reply=f"I found no request in that. {_offers(())}")
+        return Answer(reply=f"I found no request in that. {_offers(())}", options=tuple(nearest(())))
     try:
         return Answer(steps=tuple(_steps(scan, setting, known)))
     except Ask as ask:
-        return Answer(question=ask.doubt.question, ask=ask)
+        choices = tuple(name for name, _ in ask.doubt.choices[:_MOST_OPTIONS] if len(name) <= _LONGEST_OPTION)
+        return Answer(question=ask.doubt.question, ask=ask, options=choices)
     except Unread as unread:
-        return Answer(reply=_not_understood(unread))
+        return Answer(reply=_not_understood(unread), options=tuple(nearest(unread.nearest)))
     except Refuse as refusal:
         return Answer(reply=str(refusal))
 

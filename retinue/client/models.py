@@ -334,6 +334,17 @@ class Message(Shown):
     """Not shown to planners, since it may contain strangers' words."""
     through: Credential | None = None
     """The credential with which the person said it."""
+    offered: bool = False
+    """A click on words that the assistant offered: nothing in it was typed."""
+
+
+class SuggestedAnswer(Shown):
+    """An answer, or a next request, that the assistant offers."""
+
+    text: str
+    """What to send."""
+    label: str = ""
+    """What to show instead of the text; empty: the text."""
 
 
 class CardStep(Shown):
@@ -509,6 +520,8 @@ class Assistant(Shown):
     """One of task, chat."""
     question_id: str | None = None
     """Id of the open question."""
+    options: list[SuggestedAnswer] = Field(default_factory=list)
+    """Answers to the question, or requests, that the assistant offers; to send `text` is to choose one."""
     waiting_for: list[WorkerWait] = Field(default_factory=list)
     """Capabilities without a working worker."""
     budget: Budget | None = None

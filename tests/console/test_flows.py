@@ -240,6 +240,20 @@ async def test_a_question_is_answered_where_it_stands_and_the_talk_goes_on(desk:
     await expect(waiting(page)).to_contain_text("team@example.com")
 
 
+async def test_an_offered_answer_is_given_by_its_button(desk: Desk, fresh: Fresh) -> None:
+    message, answer = fresh("Email them"), fresh("The team")
+    model = desk.stack.model
+    model.script(message, plan_answer(question="Whom do you mean?", options=[answer, "<b>Ana</b>"]))
+    model.script(answer, plan_answer(reply="All right."))
+    page = await desk.open("/")
+    await page.get_by_label("What you want").fill(message)
+    await page.get_by_role("button", name="Ask", exact=True).click()
+    await expect(page.get_by_role("button", name="<b>Ana</b>")).to_be_visible()
+    await page.get_by_role("button", name=answer).click()
+    await expect(page.locator(".messages")).to_contain_text("All right.")
+    await expect(page.locator(".options")).to_have_count(0)
+
+
 async def test_one_says_more_without_leaving_the_field_and_each_message_counts_once(desk: Desk, fresh: Fresh) -> None:
     """Also when the answer to a message is lost on its way and the person sends it again."""
     said = [fresh(f"Say {number}") for number in range(4)]

@@ -102,6 +102,17 @@ async def test_a_plan_is_answered_with_usage(client: AsyncOpenAI, agents: list[d
     assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens > 100
 
 
+async def test_what_can_be_meant_and_the_nearest_requests_are_offered(
+    client: AsyncOpenAI, agents: list[dict[str, Any]]
+) -> None:
+    asked = await _plan(client, planning_messages(agents, "Remind me to call mum tomorrow at 5"))
+    assert (asked["question"], asked["options"]) == ("Do you mean 5 am or 5 pm?", ["5 am", "5 pm"])
+    unread = await _plan(client, planning_messages(agents, "Fix the flux capacitor"))
+    assert all(f'"{option}"' in unread["reply"] for option in unread["options"])
+    for option in unread["options"]:
+        assert (await _plan(client, planning_messages(agents, option)))["steps"], option
+
+
 async def test_how_it_answers_in_json_is_found_out(client: AsyncOpenAI) -> None:
     messages: Any = form_probe.MESSAGES
 

@@ -70,12 +70,16 @@ class Choice:
 
     def question(self, *, again: bool = False) -> str:
         """Return the question. It contains results that others may have written, so no planner may read it."""
-        labels = [f"{number}. {_label(option)}" for number, option in enumerate(self.options[:_SHOWN], start=1)]
+        labels = [f"{number}. {label}" for number, label in enumerate(self.labels(), start=1)]
         more = len(self.options) - len(labels)
         rest = f", or one of {more} more (write the whole name)" if more > 0 else ""
         sorry = "I could not tell from that. " if again else ""
         whom = f'"{safe_line(self.sought, _LABEL_CHARS)}"' if self.sought else "of them"
         return f"{sorry}Which {whom} do you mean: {'; '.join(labels)}{rest}?"
+
+    def labels(self) -> list[str]:
+        """Return how those are called that the question numbers."""
+        return [_label(option) for option in self.options[:_SHOWN]]
 
     def answered(self, text: str) -> Option | None:
         """Return the option that an answer names by number, address or words; None unless exactly one fits."""

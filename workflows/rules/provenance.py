@@ -93,8 +93,9 @@ class Words:
     remembered: Sequence[RecalledFact] = ()
 
     def in_person(self) -> str:
-        """Return what the person typed, in lower case."""
-        return "\n".join(message.text for message in self.said[self._taken_over() :]).casefold()
+        """Return what the person typed, in lower case. What they only clicked is a model's."""
+        typed = (message.text for message in self.said[self._taken_over() :] if not message.offered)
+        return "\n".join(typed).casefold()
 
     def _taken_over(self) -> int:
         """Return the number of messages up to the last one with a credential that may not decide."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pydantic import JsonValue
 
@@ -61,13 +61,21 @@ class Conversation:
         """Return the number of unread messages."""
         return len(self._inbox)
 
-    def read(self, *, only: Callable[[SendMessage], bool] = lambda _: True) -> bool:
-        """Read the next message that waits, of those that count now; whether there was one."""
+    def read(
+        self, *, only: Callable[[SendMessage], bool] = lambda _: True, offered: Collection[str] = frozenset()
+    ) -> bool:
+        """Read the next message that waits, of those that count now; whether there was one.
+
+        Args:
+            only: Which messages count.
+            offered: Texts that the assistant offered: who sends one has typed nothing of it.
+        """
         message = next(filter(only, self._inbox), None)
         if message is None:
             return False
         self._inbox.remove(message)
-        self.messages.append(said_by_person(message))
+        said = said_by_person(message)
+        self.messages.append(said.model_copy(update={"offered": True}) if message.text in offered else said)
         self.answer_schema = message.answer_schema
         return True
 
@@ -85,7 +93,7 @@ class Conversation:
         new = self.messages[self._transcribed :] if self._key else self.messages
         return [
             Message(role=message.role, text=_WITHHELD if message.withheld else message.text)
-            if message.withheld or message.through
+            if message.withheld or message.through or message.offered
             else message
             for message in new
         ]

@@ -199,7 +199,9 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     numbered = [
         {"id": f"s{at}", "depends_on": draw(st.sampled_from([[], ["s0"]])), **step} for at, step in enumerate(steps, 1)
     ]
-    return {"steps": [first, *numbered], "question": None, "reply": draw(st.none() | short), "final": True}
+    outline = {"question": None, "reply": draw(st.none() | short), "final": True}
+    offered = draw(st.fixed_dictionaries({}, optional={"options": st.lists(short.filter(bool), max_size=5)}))
+    return {"steps": [first, *numbered], **outline, **offered}
 
 
 def tightened(value: Any, node: dict[str, Any], definitions: dict[str, Any]) -> Any:
