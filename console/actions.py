@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeGuard, get_args
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import Any, TypeGuard, get_args
 
 import httpx
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Request, Response
 from pydantic import JsonValue
 
 from console import words
@@ -29,12 +27,12 @@ from console.pages import (
     tools,
 )
 from console.rendering import page
+from console.submitted import Form, errors_by_field, form_fields, own_path, redirect
 from retinue.client import AsyncClient, Conflict, InvalidArguments, NotFound, OneDecision
 from retinue.client.calls import Choice, Decision, FactKind
 from retinue.client.models import Approval
 
 router = APIRouter(include_in_schema=False)
-_MOST_FIELDS = 500
 _AT_ONCE = 50
 """Maximum decisions in one API request."""
 _MOST_USES = 1000
@@ -42,35 +40,6 @@ _LONGEST_GRANT = 365
 """Days."""
 _WAIT = 1.0
 """Seconds to wait for the outcome before the page shows the progress."""
-
-
-async def filled(request: Request) -> dict[str, str]:
-    """Return the fields of a form."""
-    return dict(await _fields(request))
-
-
-async def _fields(request: Request) -> list[tuple[str, str]]:
-    body = (await request.body()).decode("utf-8", "replace")
-    try:
-        return parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-    except ValueError:
-        raise Unreadable({"": f"a form has at most {_MOST_FIELDS} fields"}) from None
-
-
-Form = Annotated[dict[str, str], Depends(filled)]
-
-
-def _to(path: str, said: str = "") -> Response:
-    """Redirect to one of our pages, by GET."""
-    own = _own(path)
-    return RedirectResponse(f"{own}?{urlencode({'said': said})}" if said and "?" not in own else own, 303)
-
-
-def _own(path: str) -> str:
-    """Return a local path; `/` for anything else."""
-    found = urlsplit(path)
-    is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and not found.scheme and not found.netloc
-    return path if is_own and path.isprintable() else "/"
 
 
 def _is_choice(text: str) -> TypeGuard[Choice]:
@@ -90,7 +59,7 @@ async def ask(client: Retinue, form: Form) -> Response:
     """Start an assistant."""
     message = form.get("message", "").strip()
     if not message:
-        return _to("/")
+        return redirect("/")
     started = await client.assistants.start(
         message,
         mode="chat",
@@ -98,7 +67,7 @@ async def ask(client: Retinue, form: Form) -> Response:
         preview=True if form.get("preview") else None,
         idempotency_key=form.get("key") or None,
     )
-    return _to(f"/assistants/{started.id}")
+    return redirect(f"/assistants/{started.id}")
 
 
 @router.post("/assistants/{assistant_id}/say")
@@ -112,21 +81,21 @@ async def say(client: Retinue, assistant_id: str, form: Form) -> Response:
             question_id=form.get("question_id") or None,
             idempotency_key=form.get("key") or None,
         )
-    return _to(f"/assistants/{assistant_id}")
+    return redirect(f"/assistants/{assistant_id}")
 
 
 @router.post("/assistants/{assistant_id}/cancel")
 async def cancel(client: Retinue, assistant_id: str, form: Form) -> Response:
     """Cancel an assistant; with `undo` also undo its effects."""
     await client.assistants.cancel(assistant_id, undo=bool(form.get("undo")))
-    return _to(f"/assistants/{assistant_id}", "stopped")
+    return redirect(f"/assistants/{assistant_id}", "stopped")
 
 
 @router.post("/assistants/{assistant_id}/undo")
 async def undo(client: Retinue, assistant_id: str) -> Response:
     """Undo an ended assistant."""
     await client.assistants.undo(assistant_id)
-    return _to(f"/assistants/{assistant_id}", "undone")
+    return redirect(f"/assistants/{assistant_id}", "undone")
 
 
 @router.post("/assistants/{assistant_id}/choose")
@@ -135,7 +104,7 @@ async def choose(client: Retinue, assistant_id: str, form: Form) -> Response:
     choice = form.get("choice", "")
     if _is_choice(choice):
         await client.assistants.choose(assistant_id, form.get("step", ""), choice)
-    return _to(f"/assistants/{assistant_id}")
+    return redirect(f"/assistants/{assistant_id}")
 
 
 @router.post("/assistants/{assistant_id}/fork")
@@ -144,7 +113,7 @@ async def fork(request: Request, client: Retinue, assistant_id: str, form: Form)
     view = await client.assistants.get(assistant_id)
     step = next((one for one in view.steps if one.id == form.get("step")), None)
     if step is None:
-        return _to(f"/assistants/{assistant_id}")
+        return redirect(f"/assistants/{assistant_id}")
     tool = (await tools(client)).get(step.tool)
     message = form.get("message", "").strip()
     try:
@@ -157,17 +126,9 @@ async def fork(request: Request, client: Retinue, assistant_id: str, form: Form)
             idempotency_key=form.get("key") or None,
         )
     except (Unreadable, InvalidArguments) as error:
-        errors = _by_field(error, "/args")
+        errors = errors_by_field(error, "/args")
         return await show_fork(request, client, view, step.id, filled=form, errors=errors)
-    return _to(f"/assistants/{new.id}")
-
-
-def _by_field(error: Unreadable | InvalidArguments, root: str = "") -> dict[str, str]:
-    """Return the errors by field; general errors have an empty name."""
-    if isinstance(error, Unreadable):
-        return error.errors
-    found = {one.pointer.removeprefix(root): one.detail for one in error.errors if one.pointer.startswith(f"{root}/")}
-    return found or {"": str(error)}
+    return redirect(f"/assistants/{new.id}")
 
 
 @router.post("/approvals/{assistant_id}/{approval_id}")
@@ -194,10 +155,10 @@ async def decide(request: Request, client: Retinue, assistant_id: str, approval_
     except (Unreadable, InvalidArguments) as error:
         if view is None:
             raise
-        errors = _by_field(error, "/args")
+        errors = errors_by_field(error, "/args")
         return await show_decision(request, client, view, approval_id, edit=True, filled=form, errors=errors)
     recorded = "kept" if after.waits_for_worker(approval_id) else decision
-    return _to(form.get("back") or f"/assistants/{assistant_id}", recorded)
+    return redirect(form.get("back") or f"/assistants/{assistant_id}", recorded)
 
 
 async def _edited(client: AsyncClient, approval: Approval, form: Mapping[str, str]) -> dict[str, JsonValue]:
@@ -239,11 +200,11 @@ def _count(text: str, about: str, *, most: int) -> int:
 @router.post("/approvals")
 async def decide_all(request: Request, client: Retinue) -> Response:
     """Make the same decision for all selected approvals, each bound to its own arguments."""
-    fields = await _fields(request)
+    fields = await form_fields(request)
     decision = dict(fields).get("decision", "")
     picked = [value.split("|") for name, value in fields if name == "pick" and value.count("|") == 2]
     if not picked or decision == "edit" or not _is_decision(decision):
-        return _to("/approvals", "none")
+        return redirect("/approvals", "none")
     refused = []
     for first in range(0, len(picked), _AT_ONCE):
         decisions = [
@@ -253,7 +214,7 @@ async def decide_all(request: Request, client: Retinue) -> Response:
         outcomes = (await client.approvals.decide_all(decisions)).outcomes
         refused += [one for one in outcomes if not one.recorded]
     if not refused:
-        return _to("/approvals", decision)
+        return redirect("/approvals", decision)
     return await page(
         request,
         "problem.html",
@@ -271,7 +232,7 @@ async def decide_all(request: Request, client: Retinue) -> Response:
 async def revoke(client: Retinue, grant_id: str) -> Response:
     """Revoke a grant."""
     await client.grants.revoke(grant_id)
-    return _to("/grants", "revoked")
+    return redirect("/grants", "revoked")
 
 
 @router.post("/memory")
@@ -282,14 +243,14 @@ async def remember(client: Retinue, form: Form) -> Response:
         await client.memory.remember(
             text, kind=kind if _is_fact_kind(kind) else "fact", idempotency_key=form.get("key") or None
         )
-    return _to("/memory", "remembered" if text else "none")
+    return redirect("/memory", "remembered" if text else "none")
 
 
 @router.post("/memory/forget")
 async def forget_everything(client: Retinue) -> Response:
     """Forget everything."""
     await client.memory.forget_all()
-    return _to("/memory", "forgotten")
+    return redirect("/memory", "forgotten")
 
 
 @router.post("/memory/{fact_id}")
@@ -297,9 +258,9 @@ async def change_fact(client: Retinue, fact_id: str, form: Form) -> Response:
     """Correct or forget a fact."""
     if form.get("do") == "forget":
         await client.memory.forget(fact_id)
-        return _to("/memory", "forgotten")
+        return redirect("/memory", "forgotten")
     await client.memory.correct(fact_id, form.get("text", "").strip())
-    return _to("/memory", "corrected")
+    return redirect("/memory", "corrected")
 
 
 @router.post("/schedules")
@@ -314,8 +275,8 @@ async def schedule(request: Request, client: Retinue, form: Form) -> Response:
             idempotency_key=form.get("key") or None,
         )
     except InvalidArguments as error:
-        return await show_schedules(request, client, filled=form, errors=_by_field(error))
-    return _to("/schedules", "scheduled")
+        return await show_schedules(request, client, filled=form, errors=errors_by_field(error))
+    return redirect("/schedules", "scheduled")
 
 
 @router.post("/schedules/{schedule_id}")
@@ -330,7 +291,7 @@ async def change_schedule(client: Retinue, schedule_id: str, form: Form) -> Resp
             await client.schedules.run(schedule_id, idempotency_key=form.get("key") or None)
         case "delete":
             await client.schedules.delete(schedule_id)
-    return _to("/schedules", "changed")
+    return redirect("/schedules", "changed")
 
 
 @router.post("/account/keys")
@@ -347,14 +308,14 @@ async def add_key(request: Request, client: Retinue, form: Form) -> Response:
 async def revoke_key(client: Retinue, key_id: str) -> Response:
     """Revoke an API key."""
     await client.keys.revoke(key_id)
-    return _to("/account", "revoked")
+    return redirect("/account", "revoked")
 
 
 @router.post("/pauses/end")
 async def end_pauses(client: Retinue) -> Response:
     """End all pauses of language models."""
     await client.end_pauses()
-    return _to("/capabilities", "resumed")
+    return redirect("/capabilities", "resumed")
 
 
 @router.post("/model")
@@ -370,7 +331,7 @@ async def change_model(request: Request, client: Retinue, form: Form) -> Respons
                 return await show_model(request, client, await client.test_model())
     except Conflict as error:
         return await show_model(request, client, await client.language_models(), wrong=error.detail)
-    return _to("/model", "model")
+    return redirect("/model", "model")
 
 
 @router.post("/signin")
@@ -385,11 +346,11 @@ async def sign_in(request: Request, form: Form) -> Response:
             None,
             title="Sign in",
             here="",
-            to=_own(form.get("to", "/")),
+            to=own_path(form.get("to", "/")),
             wrong="That key or token is not valid here. It may be mistyped, expired or revoked.",
             code=401,
         )
-    done = _to(form.get("to", "/"))
+    done = redirect(form.get("to", "/"))
     for cookie in answer.headers.get_list("set-cookie"):
         done.headers.append("set-cookie", cookie)
     return done
@@ -399,7 +360,7 @@ async def sign_in(request: Request, form: Form) -> Response:
 async def sign_out(request: Request) -> Response:
     """End the session of this browser."""
     answer = await forget(request)
-    done = _to("/signin")
+    done = redirect("/signin")
     for cookie in answer.headers.get_list("set-cookie"):
         done.headers.append("set-cookie", cookie)
     return done

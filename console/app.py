@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
-from console import actions, pages
+from console import accounts, actions, pages
 from console.caller import PASSED_ON
 from console.forms import Unreadable
 from console.rendering import digest as of_files
@@ -32,7 +32,7 @@ def install(app: FastAPI, *, user_header: str | None = None) -> None:
         user_header: The header of an authenticating proxy, if any.
     """
     app.state.console_passes_on = (*PASSED_ON, *([user_header.lower()] if user_header else []))
-    for router in (_files, pages.router, actions.router):
+    for router in (_files, pages.router, actions.router, accounts.router):
         app.include_router(router)
     app.add_exception_handler(ClientError, _problem)
     app.add_exception_handler(Unreadable, _unreadable)

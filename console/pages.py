@@ -43,6 +43,8 @@ _RUNS = 30
 _MOST_SEARCHED = 300
 _CARDS = 6
 """Assistants per page of the inbox, few enough for a fast page."""
+FIRST_RUN = "retinue_first_run"
+"""The cookie of who does not want to be offered to connect accounts."""
 Everything = Annotated[bool, Query(alias="all")]
 
 
@@ -55,8 +57,8 @@ def new_key() -> str:
 async def talk(request: Request, client: Retinue, q: str = "", cursor: str | None = None, draft: str = "") -> Response:
     """Show the start page: a new assistant, and the list."""
     query = q.strip()
-    (found, following), me, notices = await asyncio.gather(
-        _conversations(client, query, cursor), client.me(), _notices(client)
+    (found, following), me, notices, offers_accounts = await asyncio.gather(
+        _conversations(client, query, cursor), client.me(), _notices(client), _offers_accounts(request, client)
     )
     return await page(
         request,
@@ -75,8 +77,19 @@ async def talk(request: Request, client: Retinue, q: str = "", cursor: str | Non
         examples=EXAMPLES,
         status_words=status_words,
         notices=notices,
+        offers_accounts=offers_accounts and "decide" in me.permissions,
         refresh="runs",
     )
+
+
+async def _offers_accounts(request: Request, client: AsyncClient) -> bool:
+    """Return whether to offer to connect accounts: the person has none, and has not said that they want none."""
+    if FIRST_RUN in request.cookies:
+        return False
+    try:
+        return not (await client.accounts.list()).accounts
+    except ClientError:
+        return False
 
 
 def _owner(me: Me) -> str:

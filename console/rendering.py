@@ -30,6 +30,7 @@ NAVIGATION = (
     ("/schedules", "Schedules"),
     ("/grants", "Grants"),
     ("/memory", "Memory"),
+    ("/accounts", "Accounts"),
     ("/budget", "Usage"),
     ("/capabilities", "Capabilities"),
 )
@@ -52,6 +53,15 @@ MESSAGES = {
     "remembered": ("good", "Remembered."),
     "corrected": ("good", "Corrected."),
     "forgotten": ("good", "Forgotten."),
+    "connected": ("good", "Connected."),
+    "removed": ("good", "Removed."),
+    "declined": ("bad", "Nothing was connected: you did not agree there, or your organisation does not allow it."),
+    "other-account": ("bad", "Nothing was changed: you signed in there with another account than this one."),
+    "stale-consent": (
+        "bad",
+        "Nothing was connected: this consent is unknown, was finished or has expired. Begin again.",
+    ),
+    "provider-away": ("bad", "Nothing was connected: the provider does not answer. Try again later."),
 }
 
 
@@ -186,6 +196,9 @@ def templates() -> Environment:
         "title_of": title_of,
         "leaf_of": leaf_of,
         "when_runs": words.when_runs,
+        "account_states": words.ACCOUNT,
+        "account_events": words.ACCOUNT_EVENT,
+        "server_labels": words.SERVER,
         "marks": words.MARK,
         "step_words": words.STEP,
         "decisions": words.DECISION,

@@ -42,6 +42,30 @@ FACT_KIND: Mapping[str, str] = {
     "fact": "fact",
 }
 """A remembered fact's kind in words."""
+ACCOUNT: Mapping[str, str] = {
+    "connected": "Connected",
+    "disconnected": "Must be connected again",
+    "unreadable": "Its key is missing",
+}
+"""An account's state in words."""
+ACCOUNT_EVENT: Mapping[str, str] = {
+    "connected": "connected an account",
+    "connected_again": "connected an account again",
+    "changed": "changed an account",
+    "revoked": "removed an account",
+    "disconnected": "an account was refused by its provider",
+    "denied": "was refused",
+    "rules_changed": "changed what is allowed",
+}
+"""What happened to an account, in words."""
+SERVER: Mapping[str, tuple[str, str]] = {
+    "caldav": ("Calendar server", "https://cloud.example.com/remote.php/dav"),
+    "carddav": ("Address book server", "https://cloud.example.com/remote.php/dav"),
+    "imap": ("Server for reading (IMAP)", "imaps://imap.example.com:993"),
+    "smtp": ("Server for sending (SMTP)", "smtps://smtp.example.com:465"),
+}
+"""The servers of an account by protocol: label and example."""
+ROLES = ("owner", "approver", "operator", "auditor")
 MARK: Mapping[str, str] = {
     "pending": "○",
     "awaiting_approval": "?",

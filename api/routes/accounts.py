@@ -25,8 +25,8 @@ from api.services.accounts import (
     ShownAccounts,
     TestedAccount,
     administration,
+    outcome_of,
     service_of,
-    trouble_of,
 )
 from retinue.accounts import wire
 from retinue.errors import NotAllowed, RetinueError
@@ -111,7 +111,7 @@ async def come_back(
     except RetinueError as problem:
         if "text/html" not in accept:
             raise
-        return RedirectResponse(f"{_BACK}?trouble={trouble_of(problem)}", 303)
+        return RedirectResponse(f"{_BACK}?said={outcome_of(problem)}", 303)
     return RedirectResponse(f"{_BACK}?said=connected", 303)
 
 

@@ -16,7 +16,7 @@ from retinue.accounts import wire
 from retinue.accounts.connection import Provider, SecretKind
 from retinue.accounts.people import AdminsAccounts, PersonsAccounts
 from retinue.accounts.service import AccountsService
-from retinue.errors import AccountDisconnected, InvalidArguments, NotAllowed, RetinueError, ServiceRefused
+from retinue.errors import AccountDisconnected, Conflict, InvalidArguments, NotAllowed, RetinueError, ServiceRefused
 from retinue.times import Moment
 
 CapabilityName = Literal["calendar", "contacts", "email"]
@@ -314,8 +314,13 @@ def service_of(service: AccountsService | None) -> AccountsService:
     return service
 
 
-def trouble_of(error: RetinueError) -> str:
+def outcome_of(error: RetinueError) -> str:
     """Return the word by which the console says why a consent did not become an account."""
-    if isinstance(error, NotAllowed):
-        return "declined"
-    return "stale" if isinstance(error, InvalidArguments) else "later"
+    match error:
+        case NotAllowed():
+            return "declined"
+        case Conflict():
+            return "other-account"
+        case InvalidArguments():
+            return "stale-consent"
+    return "provider-away"

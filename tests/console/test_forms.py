@@ -24,7 +24,7 @@ from starlette.routing import Match
 import activities
 from api.app import create_app
 from api.settings import ApiSettings
-from console import actions
+from console import accounts, actions
 from console.app import install
 from tests.api.auth.test_routes_declare import routes
 from tests.cli.conftest import LINKS, ME, approval, step, view
@@ -109,8 +109,49 @@ MODELS: dict[str, Any] = {
     "servers": [{"name": "Ollama", "address": "http://127.0.0.1:11434/v1", "models": ["m", "n"]}],
     "is_sent": "your messages",
 }
+ACCOUNT: dict[str, Any] = {
+    "account_id": "c-1",
+    "name": "work",
+    "address": "anna@example.com",
+    "provider": "google",
+    "provider_id": "google",
+    "kind": "bearer",
+    "capabilities": ["calendar", "email"],
+    "endpoints": {},
+    "default_for": ["calendar"],
+    "may": ["read your calendar"],
+    "state": "connected",
+    "problem": "",
+    "connected_at": FAR,
+    "last_used_at": FAR,
+    "last_used_for": "calendar",
+}
+BROKEN = ACCOUNT | {"account_id": "c-2", "state": "disconnected", "problem": "Google must be connected again"}
+MAILBOX = ACCOUNT | {
+    "account_id": "c-3",
+    "provider": "imap",
+    "provider_id": "imap",
+    "kind": "password",
+    "capabilities": ["email"],
+    "endpoints": {"imap": "imaps://imap.example.com:993", "smtp": "smtps://smtp.example.com:465"},
+    "state": "disconnected",
+}
+PROVIDERS: list[dict[str, Any]] = [
+    {"id": name, "provider": name, "title": name.upper(), "kind": kind, "capabilities": uses}
+    for name, kind, uses in (
+        ("google", "bearer", ["calendar", "email"]),
+        ("caldav", "password", ["calendar"]),
+        ("imap", "password", ["email"]),
+    )
+]
 ANSWERS: dict[str, Any] = {
-    "/v1/me": ME | {"recognised_by": "key", "permissions": ["ask", "read", "operate"]},
+    "/v1/accounts": {"accounts": [ACCOUNT, BROKEN, MAILBOX]},
+    "/v1/accounts/c-3": MAILBOX,
+    "/v1/accounts/providers": {"providers": PROVIDERS},
+    "/v1/accounts/organisation/connections": {"connections": [ACCOUNT | {"person": "quay:anna"}]},
+    "/v1/accounts/organisation/events": {"events": [{"id": 1, "at": FAR, "kind": "connected", "person": "quay:anna"}]},
+    "/v1/accounts/organisation/rules": {"allowed_providers": ["google"], "roles": {"email": "owner"}},
+    "/v1/me": ME | {"recognised_by": "key", "permissions": ["ask", "decide", "operate", "read"]},
     "/v1/assistants": {"assistants": []},
     "/v1/approvals": {"approvals": LISTED, "waiting": len(LISTED)},
     "/v1/capabilities": {"capabilities": [CAPABILITY, CAPABILITY | {"name": "reasoning"}]},
@@ -123,6 +164,10 @@ ANSWERS: dict[str, Any] = {
     "/v1/keys": {"keys": [KEY]},
 }
 MADE: dict[str, Any] = {
+    "/v1/accounts": MAILBOX,
+    "/v1/accounts/oauth": {"authorize_url": "https://accounts.example.com/auth?state=x", "state": "x"},
+    "/v1/accounts/discover": {"found": [{"provider_id": "imap", "endpoints": {"imap": "imaps://imap.example.com"}}]},
+    **{f"/v1/accounts/{name}/test": {"works": name == "c-1", "problem": "No."} for name in ("c-1", "c-2", "c-3")},
     "/v1/session": {},
     "/v1/schedules": SCHEDULE,
     "/v1/keys": KEY | {"key": "rtn_x_secret"},
@@ -131,6 +176,13 @@ MADE: dict[str, Any] = {
     "/v1/approvals": {"outcomes": []},
 }
 PAGES = (
+    *(
+        "/accounts",
+        "/accounts/connect/google",
+        "/accounts/organisation",
+        "/accounts/c-3/connect",
+        "/accounts/c-1/remove",
+    ),
     *("/", "/approvals", "/schedules", "/grants", "/memory", "/capabilities", "/account", "/signin"),
     "/model",
     "/model?server=http%3A%2F%2F127.0.0.1%3A11434%2Fv1&model=n",
@@ -142,7 +194,7 @@ PAGES = (
 FILLED = {"credential": "rtn_x", "cron": "30 7 1 * *", "comment": "Because.", "q": "mail", "message": "Do it"}
 """What a person writes where a form has nothing yet; everything else gets its name."""
 
-NOT_CHOSEN = "Choose at least one permission for the key."
+NOT_CHOSEN = ("Choose at least one permission for the key.", "Choose at least one use of the account.")
 
 
 @dataclass
@@ -248,6 +300,7 @@ class StandIn:
         gone = request.method == "DELETE" and part[0] not in ("grants", "memory", "pauses", "language-model")
         found = {
             "assistants": RUNS.get(part[1]),
+            "accounts": ACCOUNT,
             "grants": GRANT,
             "memory": MADE["/v1/memory"],
             "schedules": SCHEDULE,
@@ -317,7 +370,7 @@ async def test_every_form_sends_what_the_api_takes(stand_in: tuple[httpx.AsyncCl
                     **({"params": fields} if form.method == "get" else {"content": urlencode(fields)}),
                 )
                 reached |= {form.action} if form.method == "post" else set()
-                if answer.status_code >= 400 and NOT_CHOSEN not in answer.text:
+                if answer.status_code >= 400 and not any(said in answer.text for said in NOT_CHOSEN):
                     wrong.append(f"{page} {form.action} {fields}: {answer.status_code}")
     assert (behind.refused, wrong) == ([], [])
     unreached = [route.path for route in _posts() if not any(route.path_regex.match(path) for path in reached)]
@@ -338,7 +391,9 @@ async def test_tools_that_cannot_be_used_are_named_with_the_service(
 
 
 def _posts() -> list[APIRoute]:
-    return [route for route in routes(actions.router) if "POST" in (route.methods or ())]
+    ours = (*routes(actions.router), *routes(accounts.router))
+    sends_nothing = "/first-run"
+    return [route for route in ours if "POST" in (route.methods or ()) and route.path != sends_nothing]
 
 
 @pytest.mark.parametrize("bounds", [{"uses": "1001"}, {"days": "367"}, {"uses": "0"}, {"days": "ten"}])
