@@ -74,8 +74,21 @@ class AccountName(BaseModel):
         return f"{self.address} ({self.name})" if self.address not in ("", self.name) else self.name
 
 
+class BrokenAccount(BaseModel):
+    """Which account must be connected again; a detail of `AccountDisconnected`."""
+
+    account_id: str
+    name: str
+    provider: Provider
+    link: str = Field("", description="where its person connects it again")
+
+
 class Accounts(Protocol):
-    """Where a tool gets the connection of the step that is running."""
+    """Where a tool gets the connection of the step that is running.
+
+    A tool whose service refuses the secret of a connection asks again with `rejected`, and raises no error itself: the
+    service renews a token, or raises `AccountDisconnected` and remembers that the step's run waits.
+    """
 
     async def connection(self, *, account: str | None = None, rejected: Connection | None = None) -> Connection | None:
         """Return the connection of the running step's person and capability; None if the person has none: use `own`.

@@ -125,9 +125,11 @@ class AdminsAccounts:
         self._service = service
         self._headers = {wire.ORGANISATION: quote(organisation, safe="")}
 
-    async def connections(self) -> ConnectionList:
+    async def connections(self, *, after: str = "") -> ConnectionList:
         """Return who is connected to what; never content, addresses or secrets."""
-        return await self._service.ask(ConnectionList, "GET", "/admin/connections", headers=self._headers)
+        return await self._service.ask(
+            ConnectionList, "GET", "/admin/connections", headers=self._headers, params={"after": after}
+        )
 
     async def rules(self) -> OrganisationRules:
         """Return which providers are allowed, and which capabilities need which role."""

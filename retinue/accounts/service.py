@@ -98,4 +98,7 @@ def _raised(response: httpx.Response) -> errors.RetinueError:
         return errors.ServiceBusy(problem.message, retry_after=problem.retry_after or 60, hint=problem.hint)
     if issubclass(kind, errors.TooMany | errors.InProgress):
         return kind(problem.message, retry_after=int(problem.retry_after or 1), hint=problem.hint)
-    return kind(problem.message, hint=problem.hint)
+    error: errors.RetinueError = kind(problem.message, hint=problem.hint)
+    if problem.account is not None:
+        error.details = (problem.account,)
+    return error

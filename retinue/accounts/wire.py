@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field, SecretStr, field_serializer
 
-from retinue.accounts.connection import AccountName, Provider, SecretKind
+from retinue.accounts.connection import AccountName, BrokenAccount, Provider, SecretKind
 
 PERSON = "Retinue-Person"
 """Header of the people's side: the authenticated owner's name, percent-encoded."""
@@ -226,9 +226,10 @@ class ConnectionInfo(BaseModel):
 
 
 class ConnectionList(BaseModel):
-    """The connections of an organisation."""
+    """The connections of an organisation, by account id."""
 
     connections: list[ConnectionInfo]
+    next_after: str | None = Field(None, description="ask with `after` for more")
 
 
 class OrganisationRules(BaseModel):
@@ -297,3 +298,4 @@ class Problem(BaseModel):
     message: str
     hint: str | None = None
     retry_after: float | None = None
+    account: BrokenAccount | None = Field(None, description="which one must be connected again")

@@ -18,6 +18,7 @@ NAMES = re.findall(r"^#([A-Z][A-Z0-9_]*)=", "\n".join(LINES), re.MULTILINE)
 MODULES = [
     "retinue.settings",
     "accounts.oauth.settings",
+    "accounts.settings",
     "api.settings",
     "api.auth.settings",
     *(f"activities.{name}.settings" for name in activities.folders()),

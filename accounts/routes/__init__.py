@@ -1,0 +1,1 @@
+"""The HTTP routes: people's side, administrators, workers' side."""

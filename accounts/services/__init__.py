@@ -1,0 +1,1 @@
+"""What the routes do; it knows no HTTP."""

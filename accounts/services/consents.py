@@ -1,0 +1,161 @@
+"""Consents of OAuth, from where the browser goes to the stored account. Each state is valid once, for its person."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import uuid
+from collections.abc import Collection
+from datetime import timedelta
+
+from sqlmodel import col, delete, select
+
+from accounts.oauth_flows import OAuthFlows, Tokens
+from accounts.sealing import Sealer
+from accounts.services.accounts import AccountBook
+from accounts.services.audit import Refusals
+from accounts.services.clock import now
+from accounts.services.rules import RuleBook
+from accounts.storage.tables import Account, Consent
+from retinue.accounts.connection import SecretKind
+from retinue.accounts.wire import BeginOAuth, Connected, FinishOAuth, OAuthBegun, ProviderInfo
+from retinue.errors import Conflict, InvalidArguments, NotAllowed
+from retinue.store import Store
+
+GOOD_FOR = timedelta(minutes=10)
+_UNKNOWN = "this consent is unknown, was finished or has expired; begin again"
+
+
+class Consents:
+    """Begins and finishes consents."""
+
+    def __init__(
+        self, store: Store, sealer: Sealer, book: AccountBook, rules: RuleBook, oauth: OAuthFlows, refusals: Refusals
+    ) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._book = book
+        self._rules = rules
+        self._oauth = oauth
+        self._refusals = refusals
+
+    async def begin(self, person: str, roles: Collection[str], wanted: BeginOAuth) -> OAuthBegun:
+        """Return where the browser goes.
+
+        Raises:
+            InvalidArguments: No such provider, or it is not set up or does not serve a capability.
+            NotAllowed: The organisation does not allow it.
+            NotFound: The person has no such account to connect again.
+        """
+        provider = self._provider(wanted.provider_id)
+        for capability in wanted.capabilities:
+            if capability not in provider.capabilities:
+                raise InvalidArguments(f"{provider.title} cannot be used for {capability[:40]!r}")
+        await self._rules.check(person, provider.id, wanted.capabilities, roles)
+        again = await self._book.stored(person, wanted.account_id) if wanted.account_id else None
+        if again is not None and again.provider_id != provider.id:
+            raise Conflict(f"the account {again.name} is one of {again.provider_id}")
+        capabilities = sorted({*wanted.capabilities, *(again.capabilities if again else ())})
+        state = secrets.token_urlsafe(32)
+        flow = await self._oauth.begin(
+            provider.id,
+            capabilities=capabilities,
+            redirect_uri=wanted.redirect_uri,
+            state=state,
+            address=again.address if again else "",
+            granted=again.scopes if again else (),
+        )
+        account_id = again.account_id if again else uuid.uuid4().hex
+        consent = Consent(
+            state_digest=_digest(state),
+            person=person,
+            provider_id=provider.id,
+            account_id=account_id,
+            again=again is not None,
+            name=wanted.name,
+            capabilities=capabilities,
+            redirect_uri=wanted.redirect_uri,
+            sealed=self._sealer.seal(json.dumps(flow.memory), person=person, account_id=f"consent/{account_id}"),
+            expires_at=now() + GOOD_FOR,
+        )
+        async with self._store.write() as session:
+            await session.exec(delete(Consent).where(col(Consent.expires_at) < now()))
+            session.add(consent)
+        return OAuthBegun(authorize_url=flow.authorize_url, state=state)
+
+    async def finish(self, person: str, roles: Collection[str], brought: FinishOAuth) -> Connected:
+        """Exchange the code, and store the account.
+
+        Raises:
+            InvalidArguments: The state or the code is unknown, used or expired, or belongs to another person.
+            NotAllowed: The person declined, or the organisation does not allow it any more.
+            Conflict: It is another account at the provider than the one that was to be connected again.
+        """
+        consent = await self._taken(person, brought.state)
+        if brought.error or brought.code is None:
+            raise NotAllowed("the consent was not given", hint="begin again if that was not meant")
+        await self._rules.check(person, consent.provider_id, consent.capabilities, roles)
+        memory = self._sealer.open(consent.sealed, person=person, account_id=f"consent/{consent.account_id}")
+        tokens = await self._oauth.finish(
+            consent.provider_id,
+            code=brought.code,
+            iss=brought.iss,
+            redirect_uri=consent.redirect_uri,
+            memory=json.loads(memory),
+        )
+        account = await self._account(person, consent, tokens)
+        granted = consent.capabilities if tokens.capabilities is None else tokens.capabilities
+        if not granted:
+            raise NotAllowed("nothing of what was asked for was allowed at the provider")
+        return await self._book.put(account, tokens, capabilities=granted)
+
+    async def _taken(self, person: str, state: str) -> Consent:
+        """Return the consent of a state, which is thereby used."""
+        async with self._store.write() as session:
+            consent = await session.get(Consent, _digest(state))
+            if consent is not None and consent.person == person:
+                await session.delete(consent)
+        if consent is None or consent.person != person or consent.expires_at < now():
+            await self._refusals.record(person, "a consent was finished with a state that is not valid for this person")
+            raise InvalidArguments(_UNKNOWN)
+        return consent
+
+    async def _account(self, person: str, consent: Consent, tokens: Tokens) -> Account:
+        """Return the account of these tokens: connected again, the same one at the provider, or a new one."""
+        if consent.again:
+            account = await self._book.stored(person, consent.account_id)
+            if account.subject and tokens.subject != account.subject:
+                raise Conflict(
+                    f"you signed in with another account than {account.address or account.name}",
+                    hint="sign in with that one, or connect this one as a new account",
+                )
+        else:
+            account = await self._same(person, consent.provider_id, tokens.subject) or self._book.new(
+                person, self._provider(consent.provider_id).provider, consent.provider_id, SecretKind.BEARER
+            )
+        account.name = consent.name or account.name or (tokens.address or consent.provider_id)[:60]
+        account.address, account.subject = tokens.address or account.address, tokens.subject
+        account.endpoints, account.scopes = self._oauth.endpoints(consent.provider_id), tokens.scopes
+        return account
+
+    async def _same(self, person: str, provider_id: str, subject: str) -> Account | None:
+        if not subject:
+            return None
+        query = select(Account).where(
+            Account.person == person, Account.provider_id == provider_id, Account.subject == subject
+        )
+        async with self._store.read() as session:
+            return (await session.exec(query)).first()
+
+    def _provider(self, provider_id: str) -> ProviderInfo:
+        found = next((one for one in self._oauth.providers() if one.id == provider_id), None)
+        if found is None:
+            raise InvalidArguments(f"there is no provider {provider_id[:40]!r} with a sign-in")
+        if not found.ready:
+            raise InvalidArguments(f"{found.title} is not set up here", hint="the operator sets its client id")
+        return found
+
+
+def _digest(state: str) -> str:
+    return hashlib.sha256(state.encode(errors="surrogatepass")).hexdigest()
