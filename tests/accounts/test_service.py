@@ -462,3 +462,24 @@ async def test_a_service_that_is_away_is_waited_for(accounts: Service) -> None:
 
     with with_pass("x"), pytest.raises(ServiceUnavailable):
         await AccountsClient(away).connection()
+
+
+async def test_a_step_learns_the_names_of_its_capabilitys_accounts_and_planning_all(accounts: Service) -> None:
+    await accounts.connect_calendar(ANNA, "work")
+    await sign_in(accounts, ANNA, name="google", capabilities=["email"])
+    await accounts.connect_calendar(BEN, "private")
+
+    async def names(capability: str) -> list[str]:
+        with with_pass(accounts.passed(ANNA, capability)):
+            return [one.name for one in await accounts.worker(capability).names()]
+
+    assert await names("calendar") == ["work"]
+    assert await names("reasoning") == ["google", "work"]
+    assert await accounts.connection(ANNA, "reasoning") is None
+
+
+async def test_no_account_is_called_like_the_own_data(accounts: Service) -> None:
+    account = (await accounts.connect_calendar(ANNA, "own")).account
+    assert account.name == "own 2"
+    with pytest.raises(InvalidArguments):
+        await accounts.of(ANNA).change(account.account_id, ChangeAccount(name="Own"))
