@@ -18,12 +18,12 @@ from typing import TypeVar
 
 from accounts.sealing import Sealer, key_of
 from accounts.settings import AccountsServiceSettings
-from retinue.accounts.wire import CAPABILITIES
 from retinue.errors import RetinueError
 from retinue.settings import RetinueSettings, load_environment
 from retinue.store import Store
 
 _NOT_STARTED = 3
+_TICKS = 10
 Result = TypeVar("Result")
 
 
@@ -32,12 +32,20 @@ def serve() -> int:
     import uvicorn
 
     from accounts.app import create_app
+    from retinue.database.file_watch import lost
     from retinue.runtime.logs import be_discreet, configure
+    from retinue.runtime.process import DATABASE_LOST
+
+    class Server(uvicorn.Server):
+        """A server that exits when its database file was deleted or replaced: the next process opens the current one."""
+
+        async def on_tick(self, counter: int) -> bool:
+            return bool(counter % _TICKS == 0 and lost()) or await super().on_tick(counter)
 
     settings = AccountsServiceSettings()
     configure(RetinueSettings().log_level)
     be_discreet()
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             create_app(settings),
             host=settings.accounts_host,
@@ -50,19 +58,21 @@ def serve() -> int:
     )
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
-    return 0 if server.started else _NOT_STARTED
+    if not server.started:
+        return _NOT_STARTED
+    return 0 if server.should_exit else DATABASE_LOST
 
 
 def keys() -> int:
     """Print the keys of callers."""
-    from retinue.accounts.caller_keys import bearer_of, bearer_of_people, pass_keys
+    from retinue.accounts.caller_keys import CAPABILITIES, bearer_of, bearer_of_people, pass_keys
 
     root = AccountsServiceSettings().root_keys()
     lines = [
         f"# for the API\nRETINUE_ACCOUNTS_KEY={bearer_of_people(root)}",
         *(
             f"# for the workers of {capability}\nRETINUE_ACCOUNTS_KEY={bearer_of(capability, root)}"
-            for capability in sorted({name for names in CAPABILITIES.values() for name in names})
+            for capability in CAPABILITIES
         ),
         f"# for the workflow workers\nRETINUE_ACCOUNTS_PASS_KEYS={pass_keys(root)}",
     ]

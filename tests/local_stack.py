@@ -20,7 +20,18 @@ from retinue.settings import ROOT
 from workers import temporal_server
 
 ZONE = "Europe/Lisbon"
-_OUTSIDE = ("TEMPORAL_", "OPENAI_", "RETINUE_", "WEATHER_", "PYTEST_", "CALENDAR_", "CONTACTS_", "EMAIL_", "TASKS_")
+_OUTSIDE = (
+    "TEMPORAL_",
+    "ACCOUNTS_",
+    "OPENAI_",
+    "RETINUE_",
+    "WEATHER_",
+    "PYTEST_",
+    "CALENDAR_",
+    "CONTACTS_",
+    "EMAIL_",
+    "TASKS_",
+)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from retinue.settings import encrypts
 
 MODULES = [
     "sqlalchemy.dialects.sqlite.aiosqlite",
+    "accounts.app",
     "api.app",
     "offline.app",
     "workers.runner",

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 import activities
+from retinue.accounts import caller_keys
 from retinue.network import model_choice, model_servers
 from retinue.network.model_choice import ModelChoice
 from retinue.settings import ROOT, RetinueSettings, encrypts, name_only_person, temporal_address
@@ -187,14 +188,29 @@ class Supervisor:
             offline.address = f"http://127.0.0.1:{port}/healthz"
             yield offline
         capabilities = activities.names()
-        yield self._child("api", "api", [], {"RETINUE_WAIT_FOR": ",".join(activities.folders()), **self._codec()})
-        yield self._child("workflows", "workers", ["workflows"])
+        keys: dict[str, dict[str, str]] = {}
+        if not os.environ.get("RETINUE_ACCOUNTS_URL"):
+            port = temporal_server.free_port()
+            keys = _account_keys(self._data, f"http://127.0.0.1:{port}")
+            yield self._accounts(port)
+        waits_for = {"RETINUE_WAIT_FOR": ",".join(activities.folders())}
+        yield self._child("api", "api", [], {**waits_for, **self._codec(), **keys.get("api", {})})
+        yield self._child("workflows", "workers", ["workflows"], keys.get("workflows"))
         own = {"weather": weather, "reasoning": model}
         for name in capabilities:
-            variables = dict(own.get(name, {}))
+            variables = {**own.get(name, {}), **keys.get(name, {})}
             for one in self._companions:
                 variables |= one.variables(name)
             yield self._child(name, "workers", [name], variables)
+
+    def _accounts(self, port: int) -> Child:
+        """Create the accounts service, which knows people's accounts elsewhere; it sees nothing of Temporal."""
+        base = f"http://{self._settings.host}:{self._settings.port}"
+        variables = {"ACCOUNTS_HOST": "127.0.0.1", "ACCOUNTS_PORT": str(port), "ACCOUNTS_PRIVATE_HOSTS": "true"}
+        variables |= {"RETINUE_PUBLIC_URL": os.environ.get("RETINUE_PUBLIC_URL") or base}
+        child = self._child("accounts", "accounts", [], variables)
+        child.address = f"http://127.0.0.1:{port}/healthz"
+        return child
 
     def _codec(self) -> dict[str, str]:
         """Return the address at which the Web UI decodes encrypted payloads; None without encryption."""
@@ -321,6 +337,22 @@ class Supervisor:
         if self._temporal is not None:
             _stop_process(self._temporal)
         print("Stopped. All state is kept.", flush=True)
+
+
+def _account_keys(data: Path, url: str) -> dict[str, dict[str, str]]:
+    """Return the variables by which each process reaches the accounts service: each gets exactly its own key.
+
+    Raises:
+        StartFailed: The root key is invalid.
+    """
+    try:
+        root = caller_keys.local_root(data)
+    except ValueError as error:
+        raise StartFailed(str(error)) from None
+    keys = {name: caller_keys.bearer_of(name, root) for name in caller_keys.CAPABILITIES}
+    keys["api"] = caller_keys.bearer_of_people(root)
+    variables = {name: {"RETINUE_ACCOUNTS_URL": url, "RETINUE_ACCOUNTS_KEY": key} for name, key in keys.items()}
+    return variables | {"workflows": {"RETINUE_ACCOUNTS_PASS_KEYS": caller_keys.pass_keys(root)}}
 
 
 def _encrypts() -> bool:

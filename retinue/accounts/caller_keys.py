@@ -13,7 +13,9 @@ from pathlib import Path
 from retinue.temporal.keyring import Keyring, create_key_file, read_keys
 
 PEOPLE = "people"
-"""The caller that acts for authenticated people: the front door. Capabilities are `capability/<name>`."""
+"""The caller that acts for authenticated people: the front door."""
+CAPABILITIES = ("calendar", "contacts", "email", "reasoning")
+"""Those that may ask for accounts; `reasoning` learns names for planning, and gets no connection."""
 ROOT_FILE = "accounts-root.key"
 """The root key of a local stack, in the data folder."""
 

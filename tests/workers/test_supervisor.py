@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from retinue.accounts import caller_keys
 from retinue.network import model_servers
 from retinue.settings import RetinueSettings
 from tests.model_servers import OLLAMA, answering
@@ -222,3 +223,29 @@ def _open(answers: threading.Event) -> io.BytesIO:
     if not answers.is_set():
         raise TimeoutError
     return io.BytesIO()
+
+
+def test_each_process_gets_its_own_key_of_the_accounts_service_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RETINUE_ACCOUNTS_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    children = {one.name: one for one in Supervisor(RetinueSettings(data_dir=tmp_path))._plan_children({})}
+    root = caller_keys.local_root(tmp_path)
+    held = {name: one.environment.get("RETINUE_ACCOUNTS_KEY", "") for name, one in children.items()}
+    assert {name: caller_keys.caller(key, root) for name, key in held.items() if key} == {
+        "api": "people",
+        **{name: f"capability/{name}" for name in ("calendar", "contacts", "email", "reasoning")},
+    }
+    with_passes = [name for name, one in children.items() if "RETINUE_ACCOUNTS_PASS_KEYS" in one.environment]
+    assert with_passes == ["workflows"]
+    assert {one.environment.get("RETINUE_ACCOUNTS_URL") for name, one in children.items() if held[name]} == {
+        f"http://127.0.0.1:{children['accounts'].environment['ACCOUNTS_PORT']}"
+    }
+
+
+def test_an_accounts_service_elsewhere_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETINUE_ACCOUNTS_URL", "https://accounts.example.com")
+    children = list(Supervisor(RetinueSettings(data_dir=tmp_path))._plan_children({}))
+    assert "accounts" not in [one.name for one in children]
+    assert not any("RETINUE_ACCOUNTS_KEY" in one.environment for one in children)
