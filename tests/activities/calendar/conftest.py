@@ -14,8 +14,16 @@ import pytest
 from temporalio import activity
 from temporalio.testing import ActivityEnvironment
 
+from activities.calendar.google import over
+from activities.calendar.models import CalendarBase
 from activities.calendar.settings import CalendarSettings
 from activities.calendar.worker import plugin
+from retinue.accounts.access import Access
+from retinue.accounts.connection import Accounts, Connection
+from retinue.activity_adapter import build_activities
+from retinue.store import Store
+from tests.accounts.google_account import connection
+from tests.accounts.google_calendar import GoogleCalendar, google_calendar
 from tests.radicale import PASSWORD, USER, Radicale, radicale
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -84,7 +92,7 @@ def database(tmp_path: Path) -> Path:
 def settings(provider: str, database: Path, request: pytest.FixtureRequest) -> CalendarSettings:
     """Settings of a calendar of its own, whose unzoned times belong to Berlin."""
     own = CalendarSettings(database_url=f"sqlite+aiosqlite:///{database}", timezone="Europe/Berlin")
-    if provider == "own":
+    if provider in ("own", "google"):
         return own
     shelf: Shelf = request.getfixturevalue("shelf")
     return on_server(own, shelf.url)
@@ -97,10 +105,33 @@ def on_server(own: CalendarSettings, url: str, **more: Any) -> CalendarSettings:
 
 
 @pytest.fixture
-async def call(settings: CalendarSettings) -> AsyncIterator[Call]:
+def google() -> Iterator[GoogleCalendar]:
+    """A calendar at Google, as far as Google's reference tells."""
+    with google_calendar() as running:
+        yield running
+
+
+@pytest.fixture
+async def call(settings: CalendarSettings, provider: str, request: pytest.FixtureRequest) -> AsyncIterator[Call]:
     """Runs a tool by name; calls with the same `step` are attempts of one step."""
+    if provider == "google":
+        google: GoogleCalendar = request.getfixturevalue("google")
+        async with at_google(settings, connection(google.url, "token")) as run:
+            yield run
+        return
     async with serving(settings) as run:
         yield run
+
+
+@asynccontextmanager
+async def at_google(
+    settings: CalendarSettings, account: Connection, accounts: Accounts | None = None
+) -> AsyncIterator[Call]:
+    """The tools over an account at Google."""
+    store = Store(settings.database_url, CalendarBase.metadata, owner="calendar")
+    async with store, httpx.AsyncClient(timeout=5) as http:
+        tools = over(Access(account, accounts), store, http=http, default_zone=settings.timezone)
+        yield caller(build_activities(tools))
 
 
 @asynccontextmanager
@@ -109,7 +140,13 @@ async def serving(settings: CalendarSettings) -> AsyncIterator[Call]:
     served = plugin(settings)
     assert isinstance(served.activities, Sequence)
     assert served.run_context is not None
-    activities = {activity._Definition.must_from_callable(run).name: run for run in served.activities}
+    async with served.run_context():
+        yield caller(served.activities)
+
+
+def caller(served: Sequence[Callable[..., Any]]) -> Call:
+    """Run one tool as the activity of one step."""
+    activities = {activity._Definition.must_from_callable(run).name: run for run in served}
 
     async def run(tool: str, *, step: str | None = None, **arguments: Any) -> dict[str, Any]:
         environment = ActivityEnvironment()
@@ -118,8 +155,7 @@ async def serving(settings: CalendarSettings) -> AsyncIterator[Call]:
         )
         return await environment.run(activities[tool], arguments)
 
-    async with served.run_context():
-        yield run
+    return run
 
 
 @pytest.fixture
@@ -132,5 +168,8 @@ def count_events(provider: str, database: Path, request: pytest.FixtureRequest) 
 
     if provider == "own":
         return count
+    if provider == "google":
+        google: GoogleCalendar = request.getfixturevalue("google")
+        return lambda: len(google.shown())
     shelf: Shelf = request.getfixturevalue("shelf")
     return lambda: len(shelf.names())

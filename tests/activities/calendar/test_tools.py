@@ -14,9 +14,9 @@ LUNCH = {"title": "Lunch", "start": "2026-11-27T12:00:00+01:00", "end": "2026-11
 DAY = {"start": "2026-11-27T00:00:00+01:00", "end": "2026-11-28T00:00:00+01:00"}
 
 
-@pytest.fixture(params=["own", "caldav"])
+@pytest.fixture(params=["own", "caldav", "google"])
 def provider(request: pytest.FixtureRequest) -> str:
-    """Where the events are kept: in the capability's own database, or on a CalDAV server."""
+    """Where the events are kept: in the capability's own database, on a CalDAV server, or at Google."""
     return str(request.param)
 
 

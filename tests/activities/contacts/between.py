@@ -1,4 +1,4 @@
-"""Stands between the tools and a CardDAV server: counts what passes, and does what bad networks and servers do."""
+"""Stands between the tools and a server: counts what passes, and does what bad networks and servers do."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
             return fault(self, answer)
         return self.reply(answer.status_code, answer.content, dict(answer.headers))
 
-    do_GET = do_PUT = do_DELETE = do_OPTIONS = do_PROPFIND = do_REPORT = _pass_on  # noqa: N815  # the base class's names
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_OPTIONS = do_PROPFIND = do_REPORT = _pass_on  # noqa: N815  # the base class's names
 
     def reply(self, status: int, content: bytes = b"", headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
