@@ -12,15 +12,15 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from retinue.capability import STORE_ATTEMPTS, Capability, ToolOptions, signature_models
-from retinue.effect_status import CLOSE_EFFECT, EffectId, EffectLedger
+from retinue.capability import ACCOUNT, STORE_ATTEMPTS, Capability, ToolOptions, signature_models, which_account
+from retinue.effect_status import CLOSE_EFFECT, EffectId, EffectLedger, EffectStatus, Outcome
 from retinue.errors import InvalidArguments, NotServedHere, RetinueError, ServiceRefused, to_application_error
 from retinue.runtime.logs import said
 from retinue.temporal.failures import non_retryable
@@ -31,21 +31,46 @@ MAX_RESULT_BYTES = 256 * 1024
 _log = logging.getLogger("retinue.tools")
 
 Activity = Callable[..., Awaitable[dict[str, Any]]]
+Result = TypeVar("Result")
 
 
-def build_activities(tools: Capability, *, tenant: str = HOME) -> list[Activity]:
+class AccountRouting(Protocol):
+    """The tools over the accounts of people; see `retinue.accounts.routing.Routing`."""
+
+    ledger: EffectLedger
+
+    async def run(
+        self,
+        account: str | None,
+        work: Callable[[Any], Awaitable[Result]],
+        *,
+        own: Callable[[], Awaitable[Result]],
+    ) -> tuple[Result, str]:
+        """Run a tool on the account of the running step, or on the own data. Returns its result, and where it ran."""
+
+    async def which(self, account: str | None) -> tuple[str, str]:
+        """Return the id of the account that `run` would use, and how people know it; `own` and nothing for the own data."""
+
+
+def build_activities(
+    tools: Capability, *, tenant: str = HOME, accounts: AccountRouting | None = None
+) -> list[Activity]:
     """Return the Temporal activities of one capability: each contract method, bound to `tools` and adapted.
 
-    Tools with a ledger also serve `ledger.close`, the query for an effect whose run was stopped.
+    Tools with a ledger also serve `ledger.close`, the query for an effect whose run was stopped; those with accounts
+    `<capability>.which_account`.
 
     Args:
         tools: The implementation.
         tenant: The only organisation that is served, since an external account has one owner. `EACH` if all personal
             data is in a `Store`, which separates organisations, or if there is none. The default serves only people
             without an organisation.
+        accounts: Serves people with accounts elsewhere; the others, and organisations, as without it.
     """
-    calls = [_wrap(name, getattr(tools, method.__name__), method, tenant) for name, method in tools.tool_methods()]
-    return calls if tools.ledger is None else [*calls, close_effect(tools.ledger)]
+    calls = [_wrap(name, tools, method, tenant, accounts) for name, method in tools.tool_methods()]
+    ledgers = [ledger for ledger in (tools.ledger, accounts.ledger if accounts else None) if ledger is not None]
+    asked = [_tell_account(tools.name, accounts)] if accounts else []
+    return [*calls, *asked, *([close_effect(*ledgers)] if ledgers else [])]
 
 
 def keep_open(*things: AbstractAsyncContextManager[Any] | None) -> Callable[[], AbstractAsyncContextManager[None]]:
@@ -61,35 +86,81 @@ def keep_open(*things: AbstractAsyncContextManager[Any] | None) -> Callable[[], 
     return opened
 
 
-def close_effect(ledger: EffectLedger) -> Activity:
-    """Return the activity `ledger.close` of one ledger."""
+def close_effect(*ledgers: EffectLedger) -> Activity:
+    """Return the activity `ledger.close` of a capability, whose effects one of these ledgers may know."""
 
     @activity.defn(name=CLOSE_EFFECT)
     async def run(arguments: dict[str, Any]) -> dict[str, Any]:
         async with _heartbeats(ToolOptions().heartbeat / 3), _translated(CLOSE_EFFECT):
-            status = await ledger.close(EffectId.model_validate(arguments).activity_id)
+            effect = EffectId.model_validate(arguments)
+            found = [await ledger.close(effect.activity_id) for ledger in ledgers]
+        status = next(
+            (one for one in found if one.outcome is not Outcome.NOTHING), EffectStatus(outcome=Outcome.NOTHING)
+        )
         return status.model_dump(mode="json")
 
     return run
 
 
+def _tell_account(capability: str, accounts: AccountRouting) -> Activity:
+    """Return the activity that tells which account a tool would use: its id or `own`, and how people know it."""
+    name = which_account(capability)
+
+    @activity.defn(name=name)
+    async def run(arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        async with _heartbeats(ToolOptions().heartbeat / 3), _translated(name):
+            account, _ = _account(arguments)
+            used, words = await accounts.which(account)
+        return {ACCOUNT: used, "words": words}
+
+    return run
+
+
 def _wrap(
-    name: str, call: Callable[..., Awaitable[BaseModel]], contract: Callable[..., Awaitable[Any]], tenant: str
+    name: str,
+    tools: Capability,
+    contract: Callable[..., Awaitable[Any]],
+    tenant: str,
+    accounts: AccountRouting | None,
 ) -> Activity:
     arguments_type, _ = signature_models(contract)
     said: dict[str, Any] = contract.__retinue_tool__  # type: ignore[attr-defined]  # set by @tool
     options: ToolOptions = said["options"]
     plannable: bool = said["plannable"]
 
+    async def call(implementation: Capability, given: Sequence[BaseModel]) -> BaseModel:
+        result: BaseModel = await getattr(implementation, contract.__name__)(*given)
+        return result
+
+    async def own(given: Sequence[BaseModel]) -> BaseModel:
+        _check_served(name, tenant)
+        return await call(tools, given)
+
     @activity.defn(name=name)
     async def run(arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        used: dict[str, Any] = {}
         async with _heartbeats(options.heartbeat / 3), _translated(name):
-            _check_served(name, tenant)
-            result = await (call(_read(arguments_type, arguments)) if arguments_type else call())
+            account, arguments = _account(arguments) if accounts else (None, arguments)
+            given = [_read(arguments_type, arguments)] if arguments_type else []
+            if accounts is None:
+                result = await own(given)
+            else:
+                result, used[ACCOUNT] = await accounts.run(
+                    account, lambda implementation: call(implementation, given), own=lambda: own(given)
+                )
         # results that only workflows read may omit fields; a plan's references need every field
-        return _bounded(name, result.model_dump(mode="json", by_alias=True, exclude_defaults=not plannable))
+        dumped = result.model_dump(mode="json", by_alias=True, exclude_defaults=not plannable)
+        return _bounded(name, {**dumped, **used})
 
     return run
+
+
+def _account(arguments: dict[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
+    """Return the account that the arguments name, and the others."""
+    account = (arguments or {}).get(ACCOUNT)
+    if not isinstance(account, str | None):
+        raise InvalidArguments("`account` is the name of an account")
+    return account or None, {name: value for name, value in (arguments or {}).items() if name != ACCOUNT}
 
 
 def any_activity(call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]], *, tenant: str = HOME) -> Activity:

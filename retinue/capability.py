@@ -79,6 +79,12 @@ class Annotations(BaseModel):
         "with those of its arguments that it takes. An approval shows the texts in `notes` of its result.",
     )
     undo: str | None = Field(None, description="The tool that compensates this one.")
+    accounts: bool = Field(
+        False,
+        description="It works on one of the person's accounts at services elsewhere. Its optional argument `account` names "
+        "one, else their default one is used; the activity `<capability>.which_account` on the same task queue tells which "
+        "one that is, and the field `account` of its result which one it was.",
+    )
     personal: bool = Field(
         False,
         description="Its data belong to one person: the worker is told for whom the step is done, by the Temporal header "
@@ -107,6 +113,29 @@ Id = Annotated[str, Field(json_schema_extra={KEYWORD: "id"})]
 PLANS_KEYWORD = "x-plans"
 NOT_FOR_PLANS: JsonDict = {PLANS_KEYWORD: False}
 """`json_schema_extra` of a field that plans have no use for, such as what only an undo needs: models do not read of it."""
+
+
+ACCOUNT = "account"
+"""The argument of a tool with accounts, and the field of its result."""
+OWN = "own"
+"""Stands in the place of an account for the capability's own data; no account may have this name."""
+_ACCOUNT_ARGUMENT: JsonDict = {
+    "anyOf": [{"type": "string", "maxLength": 100}, {"type": "null"}],
+    "default": None,
+    "description": "name of the person's account; else the default one",
+    **NOT_FOR_PLANS,
+}
+_ACCOUNT_USED: JsonDict = {
+    "type": "string",
+    "description": "id of the account, or `own`",
+    KEYWORD: "own",
+    **NOT_FOR_PLANS,
+}
+
+
+def which_account(capability: str) -> str:
+    """Return the activity that tells which account a tool of a capability with accounts would use."""
+    return f"{capability}.which_account"
 
 
 class ToolOptions(BaseModel):
@@ -282,6 +311,10 @@ class Capability(ABC):
     instructions: ClassVar[str]
     ledger: EffectLedger | None = None
     """Set by tools that have effects."""
+    uses_accounts: ClassVar[bool] = False
+    """Whether its tools may work on accounts of people at services elsewhere."""
+    without_account: ClassVar[frozenset[str]] = frozenset()
+    """Those of its tools that take no account all the same."""
 
     @classmethod
     def task_queue(cls) -> str:
@@ -306,15 +339,23 @@ class Capability(ABC):
         return options
 
     @classmethod
-    def manifest(cls, *, notice: str = "") -> Manifest:
-        """Return the manifest; `notice` is what people should know about this installation's capability."""
+    def manifest(cls, *, notice: str = "", accounts: bool = False) -> Manifest:
+        """Return the manifest.
+
+        Args:
+            notice: What people should know about this installation's capability.
+            accounts: Whether there is an accounts service.
+        """
+        tools = [_spec(name, method) for name, method in cls.tool_methods()]
+        if accounts and cls.uses_accounts:
+            tools = [spec if spec.name in cls.without_account else _with_account(spec) for spec in tools]
         return Manifest(
             name=cls.name,
             version=cls.version,
             description=cls.description,
             instructions=cls.instructions,
             task_queue=cls.task_queue(),
-            tools=[_spec(name, method) for name, method in cls.tool_methods()],
+            tools=tools,
             notice=notice,
         )
 
@@ -328,6 +369,14 @@ def _spec(name: str, method: Callable[..., Awaitable[Any]]) -> ToolSpec:
         result_schema=_schema(result, mode_is_result=True),
         **method.__retinue_tool__,  # type: ignore[attr-defined]  # set by @tool
     )
+
+
+def _with_account(spec: ToolSpec) -> ToolSpec:
+    """Return a tool whose arguments may name an account, and whose result names the one that was used."""
+    given = {**spec.args_schema, "properties": {**spec.args_schema.get("properties", {}), ACCOUNT: _ACCOUNT_ARGUMENT}}
+    told = {**spec.result_schema, "properties": {**spec.result_schema.get("properties", {}), ACCOUNT: _ACCOUNT_USED}}
+    annotations = spec.annotations.replace(accounts=True)
+    return spec.model_copy(update={"args_schema": given, "result_schema": told, "annotations": annotations})
 
 
 def signature_models(method: Callable[..., Awaitable[Any]]) -> tuple[type[BaseModel] | None, type[BaseModel]]:

@@ -166,7 +166,11 @@ class NotServedHere(ServiceBusy):
 
 
 class ServiceRefused(ServiceError):
-    """The service refuses permanently."""
+    """The service refuses permanently. `sign_in`: it does not accept the password or token."""
+
+    def __init__(self, message: str, *, hint: str | None = None, sign_in: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.sign_in = sign_in
 
 
 class AccountDisconnected(ServiceError):

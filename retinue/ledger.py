@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 from sqlalchemy import Update, insert, select, update
@@ -116,14 +117,18 @@ class _Incomplete:
     silent_for: float
 
 
+_OPEN_EFFECTS: WeakKeyDictionary[Store, dict[str, BaseModel | None]] = WeakKeyDictionary()
+_RECORDINGS: WeakKeyDictionary[Store, dict[str, asyncio.Future[None]]] = WeakKeyDictionary()
+
+
 class Ledger:
-    """Runs effects once. One per store."""
+    """Runs effects once. Several over the same store know of each other's effects."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._open: dict[str, BaseModel | None] = {}
+        self._open = _OPEN_EFFECTS.setdefault(store, {})
         """Effects of this process that are not yet recorded, with their results if known."""
-        self._recording: dict[str, asyncio.Future[None]] = {}
+        self._recording = _RECORDINGS.setdefault(store, {})
 
     async def once(
         self, arguments: BaseModel, result_type: type[Result], effect: Callable[[AsyncSession], Awaitable[Result]]

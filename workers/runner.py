@@ -22,6 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import activities
+from retinue.accounts.service import AccountsSettings
 from retinue.activity_adapter import any_activity
 from retinue.capability import LONGEST_PROBLEM, WORKFLOW_QUEUE, Capability, Manifest
 from retinue.database import file_watch
@@ -374,7 +375,8 @@ async def _announced(client: Client, module: Any, version: WorkerDeploymentVersi
         await asyncio.gather(announcements.follow(module.manifests()), announcements.watch())
         return
     notice = getattr(module, "notice", None)
-    manifest = module.CONTRACT.manifest(notice=notice() if notice else "")
+    accounts = module.CONTRACT.uses_accounts and AccountsSettings().is_set
+    manifest = module.CONTRACT.manifest(notice=notice() if notice else "", accounts=accounts)
     announcements = Announcements(client, manifest, notice)
     if version is None:
         await stay_announced(client, manifest)

@@ -381,6 +381,7 @@ class Calendar(Capability):
 
     name = "calendar"
     version = "1.2.0"
+    uses_accounts = True
     description = "The person's own calendar: events, recurrence, free time."
     instructions = (
         "To change an event that the person names, first list_events with a `query` over a sensible window and refer "

@@ -11,9 +11,12 @@ from temporalio.plugin import SimplePlugin
 from activities.calendar.contract import Calendar
 from activities.calendar.icalendar_file import read_file
 from activities.calendar.models import CalendarBase
+from activities.calendar.routed import routing
 from activities.calendar.settings import CalendarSettings
 from activities.calendar.store import CalendarStore
 from activities.calendar.tools import CalendarTools
+from retinue.accounts.client import accounts_of
+from retinue.accounts.connection import NamedAccounts
 from retinue.activity_adapter import build_activities, keep_open
 from retinue.errors import InvalidArguments
 from retinue.store import Store
@@ -26,16 +29,26 @@ if TYPE_CHECKING:
 CONTRACT = Calendar
 
 
-def plugin(settings: CalendarSettings | None = None) -> SimplePlugin:
-    """Everything that a worker needs to serve this capability."""
+def plugin(settings: CalendarSettings | None = None, accounts: NamedAccounts | None = None) -> SimplePlugin:
+    """Everything that a worker needs to serve this capability.
+
+    Args:
+        settings: By default those of the environment.
+        accounts: Of people at services elsewhere; by default those of the environment, if any.
+    """
     settings = settings or CalendarSettings()
     store = _store(settings)
     client = _client(settings)
+    service = None if accounts else accounts_of()
+    known = accounts or service
+    routed = routing(settings, store, known) if known else None
 
     calls = build_activities(
-        _calendar(settings, store, client), tenant=ANY_TENANT if client is None else settings.organisation
+        _calendar(settings, store, client),
+        tenant=ANY_TENANT if client is None else settings.organisation,
+        accounts=routed,
     )
-    return SimplePlugin(CONTRACT.name, activities=calls, run_context=keep_open(store, client))
+    return SimplePlugin(CONTRACT.name, activities=calls, run_context=keep_open(store, client, service, routed))
 
 
 async def import_file(path: Path, settings: CalendarSettings | None = None) -> str:

@@ -121,6 +121,7 @@ class Contacts(Capability):
 
     name = "contacts"
     version = "1.3.0"
+    uses_accounts = True
     description = "The person's address book: find, list, add and remove people."
     instructions = (
         "To turn a name into an address, find it and refer to /match/email; where several people fit, the person is "

@@ -9,10 +9,13 @@ from temporalio.plugin import SimplePlugin
 from activities.contacts.carddav import CONTENT_TYPE, CarddavContacts
 from activities.contacts.contract import Contacts
 from activities.contacts.models import ContactsBase
+from activities.contacts.routed import routing
 from activities.contacts.settings import ContactsSettings
 from activities.contacts.store import ContactsStore
 from activities.contacts.tools import ContactsTools
 from activities.contacts.vcard_file import read_file
+from retinue.accounts.client import accounts_of
+from retinue.accounts.connection import NamedAccounts
 from retinue.activity_adapter import build_activities, keep_open
 from retinue.errors import InvalidArguments
 from retinue.network import dav
@@ -24,18 +27,27 @@ from retinue.tenancy import ANY_TENANT
 CONTRACT = Contacts
 
 
-def plugin(settings: ContactsSettings | None = None) -> SimplePlugin:
-    """Everything that a worker needs to serve this capability."""
+def plugin(settings: ContactsSettings | None = None, accounts: NamedAccounts | None = None) -> SimplePlugin:
+    """Everything that a worker needs to serve this capability.
+
+    Args:
+        settings: By default those of the environment.
+        accounts: Of people at services elsewhere; by default those of the environment, if any.
+    """
     settings = settings or ContactsSettings()
     store = _store(settings)
     client = _client(settings) if settings.provider == "carddav" else None
+    service = None if accounts else accounts_of()
+    known = accounts or service
+    routed = routing(settings, store, known) if known else None
 
+    tools: Contacts
     if client is None:
-        calls = build_activities(ContactsTools(store), tenant=ANY_TENANT)
+        tools, tenant = ContactsTools(store), ANY_TENANT
     else:
-        tools = CarddavContacts(store.shared(), _collection(settings, client))
-        calls = build_activities(tools, tenant=settings.organisation)
-    return SimplePlugin(CONTRACT.name, activities=calls, run_context=keep_open(store, client))
+        tools, tenant = CarddavContacts(store.shared(), _collection(settings, client)), settings.organisation
+    calls = build_activities(tools, tenant=tenant, accounts=routed)
+    return SimplePlugin(CONTRACT.name, activities=calls, run_context=keep_open(store, client, service, routed))
 
 
 async def import_file(path: Path, settings: ContactsSettings | None = None) -> str:

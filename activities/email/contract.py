@@ -495,6 +495,10 @@ class Email(Capability):
 
     name = "email"
     version = "1.2.0"
+    uses_accounts = True
+    without_account = frozenset(
+        {"email.list_files", "email.delete_file", "email.look_up_file", "email.describe_attachments"}
+    )
     description = (
         "The person's mailbox: search, read, write, send, answer, forward, archive, move and delete mail; attachments; "
         "invitations."

@@ -10,10 +10,13 @@ from temporalio.plugin import SimplePlugin
 from activities.email.contract import Email
 from activities.email.incoming import MAX_BYTES, parse
 from activities.email.mbox import is_mbox, mails_of
+from activities.email.routed import routing
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
 from activities.email.tools import EmailTools
-from retinue.activity_adapter import build_activities
+from retinue.accounts.client import accounts_of
+from retinue.accounts.connection import NamedAccounts
+from retinue.activity_adapter import build_activities, keep_open
 from retinue.errors import InvalidArguments
 from retinue.file_import import LeftOut, content_of, outcome
 from retinue.temporal.tenant_header import use_tenant
@@ -31,10 +34,18 @@ def notice(settings: EmailSettings | None = None) -> str:
     return "Mail stays in the mailbox of this installation: it is connected to no mail server, so nothing goes out."
 
 
-def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
-    """Return the worker's part of this capability: its tools, and a mailbox that is open while the worker runs."""
+def plugin(settings: EmailSettings | None = None, accounts: NamedAccounts | None = None) -> SimplePlugin:
+    """Return the worker's part of this capability: its tools, and a mailbox that is open while the worker runs.
+
+    Args:
+        settings: By default those of the environment.
+        accounts: Of people at services elsewhere; by default those of the environment, if any.
+    """
     settings = settings or EmailSettings()
     store = MailStore(settings.database_url)
+    service = None if accounts else accounts_of()
+    known = accounts or service
+    routed = routing(settings, store.database, known) if known else None
     tools: Email
     shut: Callable[[], None]
     if settings.provider == "imap":
@@ -49,13 +60,14 @@ def plugin(settings: EmailSettings | None = None) -> SimplePlugin:
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
-        async with store.database:
+        async with keep_open(store.database, service, routed)():
             try:
                 yield
             finally:
                 shut()
 
-    return SimplePlugin(Email.name, activities=build_activities(tools, tenant=tenant), run_context=opened)
+    calls = build_activities(tools, tenant=tenant, accounts=routed)
+    return SimplePlugin(Email.name, activities=calls, run_context=opened)
 
 
 async def import_file(path: Path, settings: EmailSettings | None = None) -> str:

@@ -55,10 +55,6 @@ class Connection(BaseModel):
         return self.username or self.address
 
 
-OWN = "own"
-"""Stands in the place of an account for the capability's own data; no account may have this name."""
-
-
 class AccountName(BaseModel):
     """One of a person's accounts, without anything secret."""
 

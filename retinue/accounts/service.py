@@ -25,6 +25,11 @@ class AccountsSettings(BaseSettings):
     retinue_accounts_url: str | None = Field(None, pattern=r"^https?://[^/?#\s]+$")
     retinue_accounts_key: SecretStr | None = Field(None, description="as `python -P -m accounts keys` prints it")
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is an accounts service for this process."""
+        return self.retinue_accounts_url is not None and self.retinue_accounts_key is not None
+
     def service(self) -> AccountsService | None:
         """Return the service; None if it is not set up."""
         if self.retinue_accounts_url is None or self.retinue_accounts_key is None:

@@ -24,7 +24,9 @@ _LONGEST_TAG = 1000
 XML = {"Content-Type": "application/xml; charset=utf-8"}
 
 
-def client(url: str, *, username: str, password: SecretStr, timeout: float) -> httpx.AsyncClient:
+def client(
+    url: str, *, username: str, password: SecretStr, timeout: float, token: SecretStr | None = None
+) -> httpx.AsyncClient:
     """Return the HTTP client of one server. It follows no redirects: settings alone decide where the password goes.
 
     Args:
@@ -32,10 +34,12 @@ def client(url: str, *, username: str, password: SecretStr, timeout: float) -> h
         username: Empty if the server asks for none.
         password: Of that user.
         timeout: Seconds of a request's parts; of a connection at most 10.
+        token: A bearer token, in the place of a password.
     """
-    auth = httpx.BasicAuth(username, password.get_secret_value()) if username else None
+    auth = httpx.BasicAuth(username, password.get_secret_value()) if username and not token else None
     return httpx.AsyncClient(
         auth=auth,
+        headers={"Authorization": f"Bearer {token.get_secret_value()}"} if token else None,
         timeout=httpx.Timeout(timeout, connect=min(10, timeout)),
         follow_redirects=False,
         # a proxy of the environment could read unencrypted requests to this machine, above all the password

@@ -115,7 +115,8 @@ class ExternalService:
     def _check(self, response: httpx.Response) -> None:
         status = response.status_code
         if status == httpx.codes.UNAUTHORIZED:
-            raise ServiceRefused(f"{self._name} does not accept the user name or password", hint="check the settings")
+            told = f"{self._name} does not accept the user name or password"
+            raise ServiceRefused(told, hint="check the settings", sign_in=True)
         if status in (httpx.codes.FORBIDDEN, httpx.codes.PROXY_AUTHENTICATION_REQUIRED):
             raise ServiceRefused(f"{self._name} does not allow it (HTTP {status})")
         if status == httpx.codes.INSUFFICIENT_STORAGE:

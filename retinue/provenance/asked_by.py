@@ -29,4 +29,10 @@ class AskedBy(BaseModel):
     through: str = Field("", description="an API key through which it was requested, in words; empty: in person")
     may_read: bool = Field(True, description="false if it was requested through a credential without the permission")
     how: How | None = Field(None, description="of a step that writes")
+    account: str | None = Field(
+        None,
+        max_length=100,
+        description="id of the account at a service elsewhere that the step must use, or `own`: the one that the person saw "
+        "before deciding, or that an earlier step read from",
+    )
     message: int | None = Field(None, description="number of the person's message before it, from 1")

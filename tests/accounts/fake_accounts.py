@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from retinue.accounts.connection import AccountName, Connection
 from retinue.errors import AccountDisconnected, NotFound
+from retinue.temporal import person_header
+
+_ALL = ("calendar", "contacts", "email")
 
 
 @dataclass
@@ -25,7 +28,8 @@ class FakeAccounts:
     asked: list[tuple[str | None, Connection | None]] = field(default_factory=list)
 
     async def names(self) -> list[AccountName]:
-        return [AccountName(**one.model_dump(include={"account_id", "name", "address"})) for one in self.connections]
+        told = [AccountName(**one.model_dump(include={"account_id", "name", "address"})) for one in self.connections]
+        return [*(one.model_copy(update={"default_for": list(_ALL)}) for one in told[:1]), *told[1:]]
 
     async def connection(self, *, account: str | None = None, rejected: Connection | None = None) -> Connection | None:
         self.asked.append((account, rejected))
@@ -38,3 +42,21 @@ class FakeAccounts:
         if found[0].name in self.disconnected or (rejected and found[0].name not in self.after_rejection):
             raise AccountDisconnected(f"{found[0].name} must be connected again", hint="/accounts")
         return self.after_rejection[found[0].name] if rejected else found[0]
+
+
+@dataclass
+class AccountsOfPeople:
+    """Accounts of several people; those of the person of the running step are used."""
+
+    people: dict[str, FakeAccounts] = field(default_factory=dict)
+
+    async def names(self) -> list[AccountName]:
+        return await self._mine().names()
+
+    async def connection(self, *, account: str | None = None, rejected: Connection | None = None) -> Connection | None:
+        return await self._mine().connection(account=account, rejected=rejected)
+
+    def _mine(self) -> FakeAccounts:
+        asked_by = person_header.current()
+        assert asked_by is not None, "no step without a person asks for an account"
+        return self.people.get(asked_by.person) or FakeAccounts()

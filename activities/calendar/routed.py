@@ -1,0 +1,27 @@
+"""The calendars of people's accounts elsewhere, by provider. What only one of them needs is loaded at its first use."""
+
+from __future__ import annotations
+
+from activities.calendar.contract import Calendar
+from activities.calendar.settings import CalendarSettings
+from retinue.accounts.access import Access
+from retinue.accounts.connection import NamedAccounts, Provider
+from retinue.accounts.routing import Implementation, Routing, address_of, sign_in
+from retinue.ledger import Ledger
+from retinue.store import Store
+
+
+def routing(settings: CalendarSettings, store: Store, accounts: NamedAccounts) -> Routing[Calendar]:
+    """Return the calendars of accounts. Their ledger, and what they keep for an undo, is in the organisation's database."""
+
+    def caldav(access: Access) -> Implementation[Calendar]:
+        from activities.calendar.caldav import CaldavCalendar
+        from activities.calendar.caldav_server import CaldavServer
+        from retinue.network import dav
+
+        url = address_of(access.connection, "caldav")
+        client = dav.client(url, timeout=settings.timeout, **sign_in(access.connection))
+        server = CaldavServer(client, url, timeout=settings.timeout)
+        return Implementation(CaldavCalendar(store, server, default_zone=settings.timezone), client.aclose)
+
+    return Routing(Calendar.name, accounts, {Provider.CALDAV: caldav}, ledger=Ledger(store))

@@ -1,0 +1,27 @@
+"""The address books of people's accounts elsewhere, by provider."""
+
+from __future__ import annotations
+
+from activities.contacts.carddav import CONTENT_TYPE, CarddavContacts
+from activities.contacts.contract import Contacts
+from activities.contacts.settings import ContactsSettings
+from retinue.accounts.access import Access
+from retinue.accounts.connection import NamedAccounts, Provider
+from retinue.accounts.routing import Implementation, Routing, address_of, sign_in
+from retinue.ledger import Ledger
+from retinue.network import dav
+from retinue.network.service_client import ExternalService
+from retinue.store import Store
+
+
+def routing(settings: ContactsSettings, store: Store, accounts: NamedAccounts) -> Routing[Contacts]:
+    """Return the address books of accounts. Their ledger is in the organisation's database."""
+
+    def carddav(access: Access) -> Implementation[Contacts]:
+        url = address_of(access.connection, "carddav")
+        client = dav.client(url, timeout=settings.timeout, **sign_in(access.connection))
+        outside = ExternalService(client, name="the address book's server", deadline=settings.timeout)
+        collection = dav.Collection(outside, url, content_type=CONTENT_TYPE)
+        return Implementation(CarddavContacts(store, collection), client.aclose)
+
+    return Routing(Contacts.name, accounts, {Provider.CARDDAV: carddav}, ledger=Ledger(store))
