@@ -19,7 +19,7 @@ from accounts.services.rules import RuleBook, provider_allowed
 from accounts.services.secrets import AccountSecrets, Password
 from accounts.storage.tables import Account, Waiting
 from retinue.accounts.client import fingerprint
-from retinue.accounts.connection import OWN, Connection, Provider, SecretKind
+from retinue.accounts.connection import Connection, Provider, SecretKind
 from retinue.accounts.wire import (
     CAPABILITIES,
     AccountInfo,
@@ -35,6 +35,7 @@ from retinue.accounts.wire import (
     ProviderList,
     Tested,
 )
+from retinue.capability import OWN
 from retinue.errors import (
     AccountDisconnected,
     Conflict,

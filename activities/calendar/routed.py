@@ -17,11 +17,14 @@ def routing(settings: CalendarSettings, store: Store, accounts: NamedAccounts) -
     def caldav(access: Access) -> Implementation[Calendar]:
         from activities.calendar.caldav import CaldavCalendar
         from activities.calendar.caldav_server import CaldavServer
+        from activities.calendar.caldav_view import CalendarView
         from retinue.network import dav
 
         url = address_of(access.connection, "caldav")
         client = dav.client(url, timeout=settings.timeout, **sign_in(access.connection))
         server = CaldavServer(client, url, timeout=settings.timeout)
-        return Implementation(CaldavCalendar(store, server, default_zone=settings.timezone), client.aclose)
+        zone = settings.timezone
+        view = CalendarView(server, default_zone=zone)
+        return Implementation(CaldavCalendar(store, server, view, default_zone=zone), client.aclose)
 
     return Routing(Calendar.name, accounts, {Provider.CALDAV: caldav}, ledger=Ledger(store))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from retinue.accounts.connection import Accounts, Connection, SecretKind
+from retinue.accounts.connection import Accounts, Connection
 from retinue.errors import AccountDisconnected
 
 
@@ -30,14 +30,14 @@ class Access:
         """Return the connection to try after a service refused to sign in with `refused`.
 
         Raises:
-            AccountDisconnected: It was a password, or a token that was obtained instead of a refused one.
+            AccountDisconnected: There is no other one, or it was given instead of a refused one.
             ServiceUnavailable: The accounts service, or the provider's token endpoint, does not answer.
         """
         async with self._renewing:
             if self._connection is not refused:  # another request of this step has obtained it
                 return self._connection
             accounts, self._accounts = self._accounts, None
-            if accounts is not None and refused.kind is SecretKind.BEARER:
+            if accounts is not None:
                 other = await accounts.connection(account=refused.account_id, rejected=refused)
                 if other is not None:
                     self._connection = other

@@ -117,7 +117,10 @@ class Routing(Generic[Tools]):
         try:
             return await self._on(other, work), connection.account_id
         except ServiceRefused as error:
-            raise disconnected(connection) if error.sign_in else error from None
+            if not error.sign_in:
+                raise
+        await self._accounts.connection(account=connection.account_id, rejected=other)
+        raise disconnected(connection)
 
     async def which(self, account: str | None) -> tuple[str, str]:
         """Return the account that `run` would use: its id, and how people know it. No secret is asked for.

@@ -238,7 +238,7 @@ async def test_an_app_password_works_as_before_and_a_wrong_one_disconnects_the_a
         await mail.over(wrong)("search", {}, step="s2")
 
     assert (refused.value.type, "canary" in str(refused.value)) == ("AccountDisconnected", False)
-    assert mail.accounts.asked == []
+    assert mail.accounts.asked == [(wrong.account_id, wrong)]
 
 
 async def test_a_mailbox_that_may_not_be_used_by_smtp_is_said(post: Post, mail: Mail, token: str) -> None:
