@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from cli import (
     account,
+    accounts,
     cards,
     control,
     crash,
@@ -627,6 +628,7 @@ app.add_typer(contacts, name="contacts")
 app.add_typer(schedules.commands, name="schedules")
 app.add_typer(grants.commands, name="grants")
 app.add_typer(memory.commands, name="memory")
+app.add_typer(accounts.commands, name="accounts")
 app.add_typer(policies.commands, name="policy")
 app.add_typer(models.commands, name="model")
 app.add_typer(account.keys, name="keys")

@@ -24,14 +24,16 @@ from cli import local, models, render, safety
 from cli.connection import client_of
 from cli.exits import ExitCode, words_of
 from cli.findings import Finding, Level
-from retinue.client import ClientError
-from retinue.client.models import Health
+from retinue.client import Client, ClientError, NotAllowed
+from retinue.client.models import Account, Health
 from retinue.database.file_watch import obstacle
 from retinue.network import model_choice, model_servers
 from retinue.settings import ROOT, temporal_address
 from retinue.text import safe
 
 _TIMEOUT = 3.0
+_SIGNING_IN = 60.0
+"""Seconds that the test of an account elsewhere may take."""
 _READY_TIMEOUT = 20.0
 """Seconds: the API waits for Temporal and the registry before it reports them as missing."""
 _MODEL = "https://api.openai.com/v1"
@@ -64,6 +66,7 @@ def examine(url: str) -> Iterator[Finding]:
     yield from ports(url)
     yield from (temporal(), api(url))
     yield from capabilities(url)
+    yield from accounts(url)
     yield from (model(), models_found(), weather())
     yield from pauses(url)
     yield from answers_in_json(url)
@@ -228,6 +231,37 @@ def capabilities(url: str) -> Iterator[Finding]:
     for name in sorted(own - {capability.name for capability in known}):
         advice = f"see the log {local.data_dir() / 'logs' / name}.log"
         yield Finding(f"capability {name}", Level.FAIL, "its worker has not registered", advice)
+
+
+def accounts(url: str) -> Iterator[Finding]:
+    """Test each account of the caller at a service elsewhere."""
+    client = client_of(url, timeout=_SIGNING_IN)
+    try:
+        found = client.accounts.list().accounts
+    except NotAllowed as error:
+        yield Finding("accounts", Level.OK, f"not used: {words_of(error)}")
+        return
+    except ClientError as error:
+        yield Finding("accounts", Level.WARN, f"not known: {words_of(error)}")
+        return
+    if not found:
+        yield Finding("accounts", Level.OK, "none; `bin/retinue accounts add` connects one")
+    for one in found:
+        yield _account(client, one)
+
+
+def _account(client: Client, account: Account) -> Finding:
+    check = f"account {account.name}"
+    try:
+        result = client.accounts.test(account.account_id)
+    except ClientError as error:
+        return Finding(check, Level.WARN, f"not tested: {words_of(error)}")
+    if result.works:
+        return Finding(
+            check, Level.OK, f"{account.address or account.provider_id} works, for {', '.join(account.capabilities)}"
+        )
+    advice = f"connect it again: `bin/retinue accounts again {account.account_id}`, or on the console's page Accounts"
+    return Finding(check, Level.FAIL, result.problem, advice)
 
 
 def model() -> Finding:
