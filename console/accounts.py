@@ -72,9 +72,10 @@ async def show_accounts(
 
 
 @router.get("/accounts/organisation")
-async def organisation(request: Request, client: Retinue) -> Response:
+async def organisation(request: Request, client: Retinue, after: str | None = None) -> Response:
     """Show who in the organisation is connected to what, and what is allowed."""
     me = await client.me()
+    found = await client.accounts.connections(after=after)
     return await page(
         request,
         "organisation.html",
@@ -82,7 +83,8 @@ async def organisation(request: Request, client: Retinue) -> Response:
         title="Accounts of the organisation",
         here="/accounts",
         me=me,
-        connections=(await client.accounts.connections()).connections,
+        connections=found.connections,
+        following=found.next_after,
         events=(await client.accounts.all_events(limit=_EVENTS)).events,
         providers=(await client.accounts.providers()).providers,
         rules=await client.accounts.rules(),

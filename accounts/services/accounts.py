@@ -128,7 +128,8 @@ class AccountBook:
             )
             await endpoints.check(wanted.provider, found, private=self._private)
             account = again or self.new(person, wanted.provider, wanted.provider, SecretKind.PASSWORD)
-            account.address, account.username, account.endpoints = wanted.address, wanted.username, dict(found)
+            account.address, account.endpoints = wanted.address, dict(found)
+            account.username = wanted.username or account.username
             await self._discovery.test(_connection(account, wanted.password))
         except (AccountDisconnected, ServiceRefused) as refused:
             raise InvalidArguments(
@@ -321,12 +322,22 @@ class AccountBook:
             default_for=account.default_for,
             endpoints=account.endpoints,
             scopes=account.scopes,
+            access=self._access(account),
             state=state,
             problem=problem,
             connected_at=account.connected_at,
             last_used_at=account.last_used_at,
             last_used_for=account.last_used_for,
         )
+
+    def _access(self, account: Account) -> dict[str, str]:
+        """Return by capability whether reading is all that the provider allows; an app password opens everything."""
+        if account.kind == SecretKind.PASSWORD or account.provider_id not in {
+            one.id for one in self._oauth.providers()
+        }:
+            return dict.fromkeys(account.capabilities, "write")
+        allowed = self._oauth.allowed(account.provider_id, account.scopes)
+        return {capability: allowed[capability] for capability in account.capabilities if capability in allowed}
 
 
 async def of_person(session: AsyncSession, person: str) -> Sequence[Account]:

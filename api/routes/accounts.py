@@ -124,10 +124,14 @@ async def finish_consent(body: FinishConsent, state: StateAtRest, person: Caller
 @router.get(
     "/organisation/connections", summary="Who in the organisation is connected", dependencies=[needs(Permission.READ)]
 )
-async def list_connections(state: StateAtRest, person: Caller) -> wire.ConnectionList:
+async def list_connections(
+    state: StateAtRest,
+    person: Caller,
+    after: Annotated[str, Query(max_length=64, description="`next_after` of the page before")] = "",
+) -> wire.ConnectionList:
     """List who in your organisation is connected to which provider; never what is there. For operators and auditors."""
     _check_overview(person)
-    return await administration(service_of(state.accounts), person).connections()
+    return await administration(service_of(state.accounts), person).connections(after=after)
 
 
 @router.get("/organisation/events", summary="Events of all accounts", dependencies=[needs(Permission.READ)])

@@ -34,7 +34,6 @@ _MAY = {
     "contacts": ("read your contacts", "read and change your contacts"),
     "email": ("read your mail", "read, send and file your mail"),
 }
-_READ_ONLY = (".readonly", ".read")
 _log = logging.getLogger("retinue.api")
 
 
@@ -285,19 +284,16 @@ async def _of_the_caller() -> AsyncIterator[None]:
 
 def shown(account: wire.AccountInfo) -> ShownAccount:
     """Return an account as its person sees it."""
-    fields = account.model_dump(exclude={"scopes"})
-    return ShownAccount(**fields, may=[_may(name, account.scopes) for name in account.capabilities])
+    fields = account.model_dump(exclude={"scopes", "access"})
+    return ShownAccount(**fields, may=[_may(name, account.access.get(name, "")) for name in account.capabilities])
 
 
-def _may(capability: str, scopes: Sequence[str]) -> str:
-    """Return what may be done for a capability. It reads only if all that the provider granted for it are rights to read."""
-    reads, changes = _MAY.get(capability, (f"use {capability}", f"use {capability}"))
-    about = [scope.lower() for scope in scopes if _stem(capability) in scope.lower()]
-    return reads if about and all(scope.endswith(_READ_ONLY) for scope in about) else changes
-
-
-def _stem(capability: str) -> str:
-    return {"email": "mail", "contacts": "contact"}.get(capability, capability)
+def _may(capability: str, access: str) -> str:
+    """Return in words what may be done for a capability."""
+    if not access:
+        return f"not use {capability}: the provider was not allowed it"
+    reads, changes = _MAY.get(capability, (f"read {capability}", f"use {capability}"))
+    return changes if access == "write" else reads
 
 
 def service_of(service: AccountsService | None) -> AccountsService:

@@ -55,6 +55,7 @@ class AccountInfo(BaseModel):
     default_for: list[str] = Field(default_factory=list, description="capabilities that use it where none is named")
     endpoints: dict[str, str] = Field(default_factory=dict)
     scopes: list[str] = Field(default_factory=list, description="what the service granted, in its own words")
+    access: dict[str, str] = Field(default_factory=dict, description="by capability, `read` or `write`")
     state: AccountState
     problem: str = Field("", description="in words, why it cannot be used")
     connected_at: datetime

@@ -806,9 +806,9 @@ class AsyncAccounts:
         """Return what happened to your accounts, newest first: at most `limit` (200)."""
         return await self._client.send(calls.list_account_events(before=before, limit=limit))
 
-    async def connections(self) -> models.AccountConnections:
-        """Return who in your organisation is connected to what. For operators and auditors."""
-        return await self._client.send(calls.list_connections())
+    async def connections(self, *, after: str | None = None) -> models.AccountConnections:
+        """Return who in your organisation is connected to what, page by page. For operators and auditors."""
+        return await self._client.send(calls.list_connections(after=after))
 
     async def all_events(self, *, before: int | None = None, limit: int | None = None) -> models.AccountEvents:
         """Return what happened to all accounts of your organisation, newest first. For operators and auditors."""

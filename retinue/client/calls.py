@@ -427,9 +427,9 @@ def test_account(account_id: str) -> Call[models.AccountTest]:
     return _call("POST", f"{_ACCOUNT}/test", models.AccountTest, {"account_id": account_id})
 
 
-def list_connections() -> Call[models.AccountConnections]:
+def list_connections(*, after: str | None) -> Call[models.AccountConnections]:
     """Return who in the organisation is connected."""
-    return _call("GET", "/v1/accounts/organisation/connections", models.AccountConnections)
+    return _call("GET", "/v1/accounts/organisation/connections", models.AccountConnections, query=_given(after=after))
 
 
 def list_all_account_events(*, before: int | None, limit: int | None) -> Call[models.AccountEvents]:

@@ -1245,6 +1245,8 @@ class AccountConnections(Shown):
     """The connections of an organisation."""
 
     connections: list[AccountConnection]
+    next_after: str | None = None
+    """Ask with `after` for more."""
 
 
 class AccountRules(Shown):
