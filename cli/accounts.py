@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeGuard, get_args
 
 import typer
@@ -373,22 +373,15 @@ def _stamps(client: Client, provider_id: str) -> dict[str, Account]:
     return {one.account_id: one for one in client.accounts.list().accounts if one.provider_id == provider_id}
 
 
-def _awaited(
-    client: Client,
-    provider_id: str,
-    before: Mapping[str, Account],
-    *,
-    seconds: float = GOOD_FOR,
-    pause: Callable[[float], None] = time.sleep,
-) -> Account:
+def _awaited(client: Client, provider_id: str, before: Mapping[str, Account]) -> Account:
     """Return the account that was connected since.
 
     Raises:
         CommandError: Nobody agreed in time.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + GOOD_FOR
     while time.monotonic() < deadline:
-        pause(_LOOK)
+        time.sleep(_LOOK)
         try:
             now = _stamps(client, provider_id)
         except ClientError:
