@@ -56,6 +56,11 @@ class Annotations(BaseModel):
         description="Names of two result fields of a look-up: the only match, else null, and the list of all matches. If a "
         "later step needs the match and there are several, the person is asked which.",
     )
+    ordered: bool = Field(
+        False,
+        description="The list of `picks` has an order that people mean, such as earliest first: a step that needs its first "
+        "item is clear, and nobody is asked.",
+    )
     finds: str = Field(
         "",
         max_length=40,

@@ -407,7 +407,7 @@ class Calendar(Capability):
         title="List events",
         summary="{start} to {end}",
         options=PATIENCE,
-        annotations=_READ.replace(finds="event"),
+        annotations=_READ.replace(finds="event", picks=("match", "events"), ordered=True),
     )
     @abstractmethod
     async def list_events(self, window: ListEvents) -> ListEventsResult:

@@ -363,7 +363,7 @@ class Tasks(Capability):
         """Put one task on the to-do list or a named one. `due` only sorts it; nobody is reminded."""
 
     @activity.defn(name="tasks.list")
-    @tool(title="List tasks", summary="{query}", annotations=_READS)
+    @tool(title="List tasks", summary="{query}", annotations=_READS.replace(picks=("match", "tasks"), ordered=True))
     @abstractmethod
     async def list(self, wish: ListTasks) -> ListTasksResult:
         """List open tasks of all lists or one, earliest due first, at most 200."""

@@ -8,10 +8,12 @@ from offline.planner.calendar_steps import free, look
 from offline.planner.draft import Draft, Gives, Json, Outcome, reference
 from offline.planner.mail_content import Back, Content
 from offline.planner.match import Match
+from offline.planner.other_steps import read_page
 from offline.planner.outcomes import Ask, Doubt, Refuse
 from offline.planner.people import Person
 
 _UNSENT = re.compile(r",? ?(?:but )?(?:do not|don't) send it(?: yet)?$", re.IGNORECASE)
+_PAGE_SAYS = re.compile(r"what (?:the page )?(https?://\S+) says", re.IGNORECASE)
 _KINDS = {
     "any": tuple(Gives),
     "forecast": (Gives.FORECAST,),
@@ -66,6 +68,9 @@ def _write(match: Match, draft: Draft, tool: str, why: str) -> None:
 def _gather(match: Match, content: Content, draft: Draft) -> list[Outcome]:
     """The results that belong in the mail: those the clause asks for itself, and those it points back to."""
     gathered: list[Outcome] = []
+    if page := _PAGE_SAYS.fullmatch(content.body):
+        read_page(page[1], draft)
+        return draft.outcomes[-1:]
     thing = match.get("thing", Thing)
     if thing is not None and not _points_back(thing, draft, gathered):
         before = len(draft.outcomes)
@@ -131,10 +136,11 @@ def _one_line(text: str) -> str:
 def _body(gathered: list[Outcome], content: Content, draft: Draft) -> Json:
     if not gathered:
         return content.body
+    body = "" if _PAGE_SAYS.fullmatch(content.body) else content.body
     inputs: list[Json] = [_input(outcome, draft) for outcome in gathered]
     instruction = f"Write a short mail with {' and '.join(dict.fromkeys(outcome.label for outcome in gathered))}."
-    if content.body:
-        inputs.insert(0, content.body)
+    if body:
+        inputs.insert(0, body)
         instruction += " Begin with the first text as it is."
     step = draft.add(
         "reasoning.compose", {"instruction": instruction[:1000], "inputs": inputs}, "writes the mail's text"

@@ -19,7 +19,11 @@ REAL_MODEL = (
 
 def fetch(match: Match, draft: Draft) -> None:
     """Plan to read a web page."""
-    url = match.get("url", str) or ""
+    read_page(match.get("url", str) or "", draft)
+
+
+def read_page(url: str, draft: Draft) -> None:
+    """Plan to read the page at an address."""
     draft.note(draft.add("web.fetch", {"url": url}, "reads the page"), Gives.PAGE, f"the page {url}")
 
 

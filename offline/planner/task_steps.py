@@ -8,6 +8,7 @@ from offline.planner.scan import Scan
 from offline.planner.when import When, occasion, one_day, read_when
 
 _VAGUE = {"it", "this", "that", "them", "one", "something"}
+_BACK = {"it", "this", "that", "them"}
 _MANY = {"all", "every", "everything", "both", "each", "tasks", "todos", "to-dos", "reminders"}
 
 
@@ -15,6 +16,9 @@ def remind(match: Match, draft: Draft) -> None:
     """Plan a reminder at a time."""
     draft.require("tasks.remind")
     title = match.get("words", str)
+    if title and title.casefold() in _BACK:
+        before = draft.last(Gives.EVENT, Gives.TASKS)
+        title = before[-1].label.removeprefix("the event ").strip('"') if before else ""
     if not title:
         raise Ask(Doubt("Of what shall I remind you?", match.ending, match.ending), template=" to {}")
     title = title.removeprefix("to ")  # an answer may bring a second one

@@ -61,6 +61,8 @@ class Annotations(Shown):
     """Names of result fields that hold addresses of people the person knows, as an address book's `email`: only what stands in these counts as a known destination."""
     picks: list[JsonValue] | None = None
     """Names of two result fields of a look-up: the one thing that was meant, null unless it is clear, and the list of all that fit. Where a later step needs the one and several fit, the person is asked which."""
+    ordered: bool = False
+    """The list of `picks` has an order that people mean, such as earliest first: its first item is no ambiguity."""
     finds: str = ""
     """What a look-up looks for, as a noun: 'event'. Where a later step needs it and there is none, the run says 'I found no event' and has not failed."""
     lookups: dict[str, str] = Field(default_factory=dict)

@@ -139,3 +139,56 @@ async def test_a_cancelled_run_leaves_no_question_open(stack: Stack, fresh: Fres
 
     done = await stack.ended(view["id"])
     assert (done["status"], done["question"], steps(done)["s2"]["status"]) == ("cancelled", None, "cancelled")
+
+
+# --- events, whose list has an order
+
+
+@pytest.fixture
+async def rehearsals(stack: Stack, fresh: Fresh) -> str:
+    """Two events of one title that nobody else has; returns the title."""
+    title = f"Rehearsal {uuid.uuid4().hex[:8]}"
+    times = [("2030-03-05T10:00:00+00:00", "2030-03-05T11:00:00+00:00")] * 2
+    times[1] = ("2030-03-07T10:00:00+00:00", "2030-03-07T11:00:00+00:00")
+    made = [
+        {"id": f"s{at}", "tool": "calendar.create_event", "args": {"title": title, "start": start, "end": end}}
+        for at, (start, end) in enumerate(times)
+    ]
+    message = fresh("Plan the rehearsals")
+    stack.model.script(message, plan_answer(made))
+    assert (await stack.ended((await stack.start(message))["id"]))["status"] == "completed"
+    return title
+
+
+def _and_then(title: str, tool: str, path: str) -> list[dict[str, Any]]:
+    window = {"start": "2030-03-01T00:00:00+00:00", "end": "2030-04-01T00:00:00+00:00", "query": title}
+    event = {"event_id": {"$from": "s1", "path": path}}
+    return [
+        {"id": "s1", "tool": "calendar.list_events", "args": window},
+        {"id": "s2", "tool": tool, "args": event, "depends_on": ["s1"]},
+    ]
+
+
+async def test_which_of_two_events_is_meant_is_asked_with_their_times_as_buttons(
+    stack: Stack, fresh: Fresh, rehearsals: str
+) -> None:
+    message = fresh("Cancel the rehearsal")
+    stack.model.script(message, plan_answer(_and_then(rehearsals, "calendar.delete_event", "/match/event_id")))
+    view = await _asked(stack, message)
+    labels = [f"{rehearsals} (2030-03-05 10:00)", f"{rehearsals} (2030-03-07 10:00)"]
+    assert [option["label"] for option in view["options"]] == labels
+    await _answer(stack, view, view["options"][1]["text"])
+    view = await stack.asked(view["id"])
+    found = steps(view)["s1"]["result"]["events"]
+    assert pending(view)[0]["args"] == {
+        "event_id": next(event["event_id"] for event in found if event["start"].startswith("2030-03-07"))
+    }
+    await stack.decide(view, "reject")
+
+
+async def test_the_first_of_a_list_in_order_is_no_ambiguity(stack: Stack, fresh: Fresh, rehearsals: str) -> None:
+    message = fresh("Cancel the next rehearsal")
+    stack.model.script(message, plan_answer(_and_then(rehearsals, "calendar.delete_event", "/events/0/event_id")))
+    view = await stack.asked((await stack.start(message))["id"])
+    assert view["question"] is None
+    await stack.decide(view, "reject")

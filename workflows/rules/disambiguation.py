@@ -20,6 +20,7 @@ _SHOWN = 10
 _LABEL_CHARS = 120
 _NAMES = ("name", "title")
 _DETAILS = ("email", "organization", "phone")
+_TIMES = ("start", "due")
 _WORDS_OF = ("name", "title", "nickname", "organization", "email", "other_emails", "phone")
 _PLACE = re.compile(r"(?:the )?(?:number |no\.? |option |#)?(\d{1,2})[.)]?(?: one)?")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -117,8 +118,10 @@ def open_choice(
         unseen: Steps whose results were unknown when this one was planned.
     """
     for source, path in references(step.args):
-        picks = steps[source].annotations.picks if source in steps else None
-        if picks and _is_open(path, results.get(source), picks, unseen=source in unseen):
+        annotations = steps[source].annotations if source in steps else None
+        picks = annotations.picks if annotations else None
+        by_place = source in unseen and not (annotations and annotations.ordered)
+        if picks and _is_open(path, results.get(source), picks, by_place=by_place):
             sought = next((str(value) for value in args(source).values() if isinstance(value, str)), "")
             return Choice(source, sought, list(_options(results[source], picks)), picks)
     return None
@@ -129,12 +132,12 @@ def gives_up(text: str) -> bool:
     return _folded(text).strip(" .!") in _NOBODY
 
 
-def _is_open(path: str, result: JsonValue, picks: tuple[str, str], *, unseen: bool) -> bool:
+def _is_open(path: str, result: JsonValue, picks: tuple[str, str], *, by_place: bool) -> bool:
     one, many = picks
     if not isinstance(result, dict) or result.get(one) is not None or len(list(_options(result, picks))) < 2:
         return False
     parts = path.split("/")[1:]
-    return parts[:1] == [one] or (unseen and len(parts) > 1 and parts[0] == many)
+    return parts[:1] == [one] or (by_place and len(parts) > 1 and parts[0] == many)
 
 
 def _options(result: JsonValue, picks: tuple[str, str]) -> Iterator[dict[str, JsonValue]]:
@@ -144,6 +147,7 @@ def _options(result: JsonValue, picks: tuple[str, str]) -> Iterator[dict[str, Js
 
 def _label(option: Option) -> str:
     details = [str(option[field]) for field in _DETAILS if option.get(field)]
+    details += [str(option[field])[:16].replace("T", " ") for field in _TIMES if option.get(field)]
     label = f"{_name(option)} ({', '.join(details[:2])})" if details else _name(option)
     return safe_line(label, _LABEL_CHARS)
 
