@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from activities.contacts import vcard
-from activities.contacts.contract import Contact
+from activities.contacts.contract import AddContact, Contact
 from activities.contacts.names import folded
 from retinue.errors import ServiceRefused
 from retinue.network.dav import Collection, Listed, Resource
@@ -75,6 +75,8 @@ class Book:
     A look-up costs one small question while nothing changes, and only the changed cards when something does.
     """
 
+    enters_once = True
+
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
         self._tag = ""
@@ -98,6 +100,28 @@ class Book:
     def skipped(self) -> list[Skipped]:
         """Return the cards of the last reading that could not be read."""
         return [card for _, card in self._cards.values() if isinstance(card, Skipped)]
+
+    async def enter(self, uid: str, person: AddContact) -> str:
+        """See `AddressBook.enter`."""
+        href = self._collection.href(f"{uid}.vcf")
+        card = vcard.write(person.name, email=person.email, phone=person.phone, note=person.note, uid=uid)
+        await self._collection.create(href, card)
+        return contact_id(href)
+
+    async def entered(self, uid: str) -> Person | None:
+        """Return the card that a step's own attempts have put there."""
+        mine = contact_id(self._collection.href(f"{uid}.vcf"))
+        return next((person for person in await self.people() if person.contact_id == mine), None)
+
+    async def complete(self, known: Person, *, email: str | None, phone: str | None, note: str | None) -> None:
+        """See `AddressBook.complete`."""
+        current = await self._collection.get(known.href)
+        card = vcard.completed(current.content, email=email, phone=phone, note=note)
+        await self._collection.replace(known.href, card, etag=current.etag or known.etag)
+
+    async def remove(self, person: Person) -> None:
+        """See `AddressBook.remove`."""
+        await self._collection.delete(person.href, etag=person.etag)
 
     async def _refresh(self) -> None:
         tag = await self._collection.tag()
@@ -174,7 +198,12 @@ def _person(resource: Resource) -> Person | Skipped:
         card = vcard.read(resource.content)
     except vcard.Unreadable as reason:
         return Skipped(called, str(reason))
+    return searchable(card, href=resource.href, etag=resource.etag) or Skipped(called, "it has no name")
+
+
+def searchable(card: vcard.Card, *, href: str, etag: str) -> Person | None:
+    """Return a person with the texts by which they are found; None if they have no name."""
     if not (name := folded(card.name)):
-        return Skipped(called, "it has no name")
+        return None
     text = " ".join([name, *map(folded, card.nicknames), folded(card.organization or "")])
-    return Person(contact_id(resource.href), resource.href, resource.etag, card, name, text)
+    return Person(contact_id(href), href, etag, card, name, text)

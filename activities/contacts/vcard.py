@@ -73,8 +73,8 @@ def read(text: str) -> Card:
     name = _first(card, "fn") or _first(card, "n") or _first(card, "org")
     if not name:
         raise Unreadable("it has no name")
-    emails = {line: _address(line) for line in _values(card, "email")}
-    phones = {line: _phone(line) for line in _values(card, "tel")}
+    emails = {line: usable_address(line) for line in _values(card, "email")}
+    phones = {line: usable_phone(line) for line in _values(card, "tel")}
     return Card(
         name=name[:LONGEST_NAME],
         emails=tuple(dict.fromkeys(each for each in emails.values() if each))[:MOST_ADDRESSES],
@@ -121,7 +121,7 @@ def completed(text: str, *, email: str | None, phone: str | None, note: str | No
 
 def _note(card: object) -> str | None:
     lines = (str(getattr(line, "value", "")).strip() for line in _lines(card, "note"))
-    return _printable_lines("\n".join(filter(None, lines)))[:LONGEST_NOTE] or None
+    return printable_lines("\n".join(filter(None, lines)))[:LONGEST_NOTE] or None
 
 
 def _known(email: str | None, phone: str | None, note: str | None) -> Iterator[str]:
@@ -131,10 +131,10 @@ def _known(email: str | None, phone: str | None, note: str | None) -> Iterator[s
     if phone:
         yield f"TEL:{_escaped(phone)}"
     if note:
-        yield "NOTE:" + _escaped(_printable_lines(note.strip())).replace("\n", "\\n")
+        yield "NOTE:" + _escaped(printable_lines(note.strip())).replace("\n", "\\n")
 
 
-def _printable_lines(text: str) -> str:
+def printable_lines(text: str) -> str:
     """Return the text in its lines, without other control characters."""
     return "\n".join(without_controls(line) for line in text.splitlines())
 
@@ -190,7 +190,7 @@ def _values(card: object, name: str) -> list[str]:
     return [_value(line) for line in sorted(_lines(card, name), key=_rank)]
 
 
-def _address(value: str) -> str | None:
+def usable_address(value: str) -> str | None:
     """An address that may be written to; one that is open to two readings is none."""
     address = _SCHEME.sub("", value).partition("?")[0] if _SCHEME.match(value) else value
     try:
@@ -199,7 +199,7 @@ def _address(value: str) -> str | None:
         return None
 
 
-def _phone(value: str) -> str | None:
+def usable_phone(value: str) -> str | None:
     """Return a number in the characters that the contract allows, without what follows (an extension).
 
     Phones put direction marks around numbers, and word processors put dashes and spaces of their own into them.

@@ -8,33 +8,23 @@ tokens. One person, one calendar, in memory.
 from __future__ import annotations
 
 import copy
-import json
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import icalendar
 import recurring_ical_events  # type: ignore[import-untyped]  # it brings no types
 
-Json = dict[str, Any]
+from tests.accounts.google_server import Json, Refused, json_server
+
 ME = "ana@example.com"
 _BASE = "/calendar/v3/calendars/primary/events"
-
-
-class Refused(Exception):
-    """An error as Google words it."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
 
 
 @dataclass
@@ -274,55 +264,9 @@ def _zones() -> set[str]:
     return available_timezones()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    calendar: GoogleCalendar
-
-    def _answer(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length) or b"{}")
-        address = urlsplit(self.path)
-        if self.headers.get("Authorization") != "Bearer token":
-            return self._say(401, _error(401, "authError"))
-        try:
-            with self.calendar.lock:
-                found = self.calendar.answer(
-                    self.command, address.path, dict(parse_qsl(address.query)), body, self.headers.get("If-Match") or ""
-                )
-        except Refused as error:
-            return self._say(error.status, _error(error.status, error.reason))
-        return self._say(204 if self.command == "DELETE" else 200, found)
-
-    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815  # the base class's names
-
-    def _say(self, status: int, found: Json) -> None:
-        content = b"" if status == 204 else json.dumps(found).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
-        """Say nothing."""
-
-
-def _error(code: int, reason: str) -> Json:
-    return {"error": {"code": code, "message": reason, "errors": [{"domain": "global", "reason": reason}]}}
-
-
 @contextmanager
 def google_calendar() -> Iterator[GoogleCalendar]:
     """Open such a calendar on a free port; its token is `token`."""
     calendar = GoogleCalendar()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("OwnHandler", (_Handler,), {"calendar": calendar}))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    calendar.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with json_server(calendar.answer) as calendar.url:
         yield calendar
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)

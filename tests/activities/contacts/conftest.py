@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import connect
@@ -19,8 +19,15 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities.contacts.google import over
+from activities.contacts.models import ContactsBase
 from activities.contacts.settings import ContactsSettings
 from activities.contacts.worker import import_file, plugin
+from retinue.accounts.access import Access
+from retinue.activity_adapter import build_activities
+from retinue.store import Store
+from tests.accounts.google_account import connection
+from tests.accounts.google_people import GooglePeople, google_people
 from tests.radicale import PASSWORD, USER, Radicale, radicale
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -66,9 +73,9 @@ def book(server: Radicale) -> AddressBook:
     return book
 
 
-@pytest.fixture(params=["own", "carddav"])
+@pytest.fixture(params=["own", "carddav", "google"])
 def provider(request: pytest.FixtureRequest) -> str:
-    """Where the address book is kept: every test that uses the tools runs on both."""
+    """Where the address book is kept: every test that uses the tools runs on all."""
     return cast(str, request.param)
 
 
@@ -82,7 +89,7 @@ def database(tmp_path: Path) -> Path:
 def settings(provider: str, database: Path, request: pytest.FixtureRequest) -> ContactsSettings:
     """Settings of an address book of its own."""
     url = f"sqlite+aiosqlite:///{database}"
-    if provider == "own":
+    if provider in ("own", "google"):
         return ContactsSettings(database_url=url)
     book: AddressBook = request.getfixturevalue("book")
     return on_server(book.url, url)
@@ -101,10 +108,30 @@ def on_server(book: str, database_url: str, **changes: Any) -> ContactsSettings:
 
 
 @pytest.fixture
-async def call(settings: ContactsSettings) -> AsyncIterator[Call]:
+def google() -> Iterator[GooglePeople]:
+    """Contacts at Google, as far as Google's reference tells."""
+    with google_people() as running:
+        yield running
+
+
+@pytest.fixture
+async def call(settings: ContactsSettings, provider: str, request: pytest.FixtureRequest) -> AsyncIterator[Call]:
     """Runs a tool by name; calls with the same `step` are attempts of one step."""
+    if provider == "google":
+        google: GooglePeople = request.getfixturevalue("google")
+        async with at_google(settings, google.url) as run:
+            yield run
+        return
     async for run in served(settings):
         yield run
+
+
+@asynccontextmanager
+async def at_google(settings: ContactsSettings, url: str) -> AsyncIterator[Call]:
+    """The tools over an account at Google."""
+    store = Store(settings.database_url, ContactsBase.metadata, owner="contacts")
+    async with store, httpx.AsyncClient(timeout=5) as http:
+        yield caller(build_activities(over(Access(connection(url, "token")), store, http=http)))
 
 
 async def served(settings: ContactsSettings) -> AsyncIterator[Call]:
@@ -112,7 +139,13 @@ async def served(settings: ContactsSettings) -> AsyncIterator[Call]:
     served = plugin(settings)
     assert isinstance(served.activities, Sequence)
     assert served.run_context is not None
-    activities = {activity._Definition.must_from_callable(run).name: run for run in served.activities}
+    async with served.run_context():
+        yield caller(served.activities)
+
+
+def caller(served: Sequence[Callable[..., Any]]) -> Call:
+    """Run one tool as the activity of one step."""
+    activities = {activity._Definition.must_from_callable(run).name: run for run in served}
 
     async def run(tool: str, *, step: str | None = None, **arguments: Any) -> dict[str, Any]:
         environment = ActivityEnvironment()
@@ -121,8 +154,7 @@ async def served(settings: ContactsSettings) -> AsyncIterator[Call]:
         )
         return await environment.run(activities[tool], arguments)
 
-    async with served.run_context():
-        yield run
+    return run
 
 
 async def retried(call: Call, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -146,6 +178,9 @@ def count_contacts(provider: str, database: Path, request: pytest.FixtureRequest
 
     if provider == "own":
         return count
+    if provider == "google":
+        google: GooglePeople = request.getfixturevalue("google")
+        return lambda: len(google.people)
     book: AddressBook = request.getfixturevalue("book")
     return lambda: len(book.cards())
 
@@ -172,4 +207,9 @@ def fill(
         headers = {"Content-Type": "text/vcard; charset=utf-8"}
         await asyncio.to_thread(book.ask, "PUT", content=cards(people, name).encode(), headers=headers)
 
-    return imported if provider == "own" else uploaded
+    async def entered(people: int, name: str) -> None:
+        google: GooglePeople = request.getfixturevalue("google")
+        for number in range(people):
+            google.put(names=[{"displayName": f"{name} {number}"}])
+
+    return {"own": imported, "carddav": uploaded, "google": entered}[provider]
