@@ -6,7 +6,7 @@ from activities.calendar.contract import Calendar
 from activities.calendar.settings import CalendarSettings
 from retinue.accounts.access import Access
 from retinue.accounts.connection import NamedAccounts, Provider
-from retinue.accounts.routing import Implementation, Routing, address_of, sign_in
+from retinue.accounts.routing import Implementation, Routing, address_of, rest_client, sign_in
 from retinue.ledger import Ledger
 from retinue.store import Store
 
@@ -27,4 +27,11 @@ def routing(settings: CalendarSettings, store: Store, accounts: NamedAccounts) -
         view = CalendarView(server, default_zone=zone)
         return Implementation(CaldavCalendar(store, server, view, default_zone=zone), client.aclose)
 
-    return Routing(Calendar.name, accounts, {Provider.CALDAV: caldav}, ledger=Ledger(store))
+    def google(access: Access) -> Implementation[Calendar]:
+        from activities.calendar.google import over
+
+        client = rest_client(settings.timeout)
+        return Implementation(over(access, store, http=client, default_zone=settings.timezone), client.aclose)
+
+    builders = {Provider.CALDAV: caldav, Provider.GOOGLE: google}
+    return Routing(Calendar.name, accounts, builders, ledger=Ledger(store))

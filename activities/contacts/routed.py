@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from activities.contacts.carddav import CONTENT_TYPE, CarddavContacts
 from activities.contacts.contract import Contacts
+from activities.contacts.google import over as over_google
 from activities.contacts.settings import ContactsSettings
 from retinue.accounts.access import Access
 from retinue.accounts.connection import NamedAccounts, Provider
-from retinue.accounts.routing import Implementation, Routing, address_of, sign_in
+from retinue.accounts.routing import Implementation, Routing, address_of, rest_client, sign_in
 from retinue.ledger import Ledger
 from retinue.network import dav
 from retinue.network.service_client import ExternalService
@@ -24,4 +25,9 @@ def routing(settings: ContactsSettings, store: Store, accounts: NamedAccounts) -
         collection = dav.Collection(outside, url, content_type=CONTENT_TYPE)
         return Implementation(CarddavContacts(store, collection), client.aclose)
 
-    return Routing(Contacts.name, accounts, {Provider.CARDDAV: carddav}, ledger=Ledger(store))
+    def google(access: Access) -> Implementation[Contacts]:
+        client = rest_client(settings.timeout)
+        return Implementation(over_google(access, store, http=client), client.aclose)
+
+    builders = {Provider.CARDDAV: carddav, Provider.GOOGLE: google}
+    return Routing(Contacts.name, accounts, builders, ledger=Ledger(store))
