@@ -225,10 +225,10 @@ async def scripted_model() -> AsyncIterator[ScriptedModel]:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """Serve an ASGI application on a free loopback port of this process; yields its address."""
+async def serving(app: Any, *, port: int = 0) -> AsyncIterator[str]:
+    """Serve an ASGI application on a loopback port of this process, by default a free one; yields its address."""
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.bind(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the test runner keeps its own
     task = asyncio.create_task(server.serve(sockets=[listener]))
