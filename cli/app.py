@@ -444,7 +444,7 @@ def fork(
 def choose(
     context: typer.Context,
     assistant_id: RunId,
-    step: Annotated[str, typer.Argument(help="A step with status awaiting_worker.")],
+    step: Annotated[str, typer.Argument(help="A step with status awaiting_worker or awaiting_account.")],
     choice: Annotated[control.Choice, typer.Argument(help="wait, skip or fail")],
     as_json: AsJson = False,
 ) -> None:

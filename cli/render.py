@@ -42,6 +42,7 @@ _STYLES = {
     "awaiting_approval": "bold yellow",
     "awaiting_input": "bold yellow",
     "awaiting_worker": "yellow",
+    "awaiting_account": "bold yellow",
     "failed": "bold red",
     "unknown": "bold red",
     "rejected": "red",
@@ -141,6 +142,8 @@ def waits_for(step: Step, done: set[str]) -> str:
     """Return what a step waits for, or its result."""
     if step.status == "awaiting_approval":
         return "your decision"
+    if step.status == "awaiting_account":
+        return step.error.message if step.error else "an account to be connected again"
     if step.status == "awaiting_worker":
         if step.error is not None:
             return f"{step.error.message}; waiting"
@@ -177,6 +180,9 @@ def remarks(view: Assistant) -> Iterator[str]:
     """Yield further remarks: missing workers, held steps, the budget, what models were used for, notices."""
     for waiting in view.waiting_for:
         yield from _missing_worker(view, waiting)
+    for account in view.accounts_to_connect:
+        where = account.link or "on the console's page Accounts"
+        yield f"Connect the account {account.name or account.capability} again: {where}. Then it goes on."
     if any(step.is_held for step in view.steps):
         yield f"Cancel held steps: `bin/retinue cancel {view.id}`."
     if view.budget:

@@ -28,6 +28,7 @@ from temporalio.worker import Worker
 import activities
 from api.app import create_app
 from api.settings import ApiSettings
+from retinue.accounts import caller_keys
 from retinue.capability import Annotations, Capability, Manifest, ToolSpec
 from retinue.settings import LOCAL_PERSON, ONLY_PERSON
 from retinue.temporal.connection import DATA_CONVERTER, connect
@@ -254,6 +255,7 @@ async def stack(
         "OPENAI_API_KEY": "sk-canary-0123456789",
         "RETINUE_MODEL": "scripted",
         "REASONING_TIMEOUT": "5",
+        "RETINUE_ACCOUNTS_PASS_KEYS": caller_keys.pass_keys(caller_keys.local_root(data)),
     }
     app = create_app(ApiSettings(), client=temporal)
     async with AsyncExitStack() as open_things:

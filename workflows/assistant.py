@@ -88,6 +88,9 @@ MAX_EFFECTS = 300
 MAX_SHOWN = 500
 """Messages in a view; the query `said` returns earlier ones."""
 MAX_HISTORY_BYTES = 1024 * 1024
+_WAITS_FOR_PEOPLE = frozenset(
+    {AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT, AssistantStatus.AWAITING_ACCOUNT}
+)
 
 
 @workflow.defn(name="AssistantWorkflow")
@@ -570,6 +573,8 @@ class AssistantWorkflow:
             return AssistantStatus.AWAITING_APPROVAL
         if self._question is not None or self._between_turns:
             return AssistantStatus.AWAITING_INPUT
+        if any(self._execution.account_waits()):
+            return AssistantStatus.AWAITING_ACCOUNT
         if self._reasoning_waits or self._execution.any_waits():
             return AssistantStatus.AWAITING_WORKER
         return self._phase
@@ -610,7 +615,7 @@ class AssistantWorkflow:
         return outcome_of_run(self._execution.views(), self._approvals.views())
 
     def _is_working(self, status: AssistantStatus) -> bool:
-        only_people = status in (AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT)
+        only_people = status in _WAITS_FOR_PEOPLE
         return not only_people or self._execution.works()
 
     def _describe_soon(self) -> None:
@@ -709,6 +714,7 @@ class AssistantWorkflow:
             usage=self._usage,
             mode=self._start.mode,
             waiting_for=[*self._execution.waits(), *self._waits_for_reasoning()],
+            accounts_to_connect=list(self._execution.account_waits()),
             budget=self._budget_guard.view(),
             undo=self._compensation.steps(),
             schedule_id=self._start.schedule_id,
@@ -820,7 +826,7 @@ class AssistantWorkflow:
 
     @workflow.update
     def choose(self, choice: ChooseForStep) -> None:
-        """Record what to do about a step that no worker takes: wait, skip or fail."""
+        """Record what to do about a step that no worker takes, or whose account is disconnected: wait, skip or fail."""
         self._notices = [
             *self._notices[-MAX_NOTICES + 1 :],
             f"{choice.by} chose to {choice.choice} on {choice.step_id}",
@@ -831,7 +837,15 @@ class AssistantWorkflow:
     def _check_choice(self, choice: ChooseForStep) -> None:
         self._refuse_if_ended()
         if not self._execution.awaits_worker(choice.step_id):
-            raise non_retryable("NotWaiting", f"step {choice.step_id} does not wait for a worker")
+            raise non_retryable("NotWaiting", f"step {choice.step_id} does not wait for a worker or an account")
+
+    @workflow.signal
+    def account_connected(self) -> None:
+        """An account elsewhere was connected: steps that wait for one try again.
+
+        It needs no proof, since it decides nothing: a step without its account goes on waiting.
+        """
+        self._execution.account_connected()
 
     @workflow.signal
     def approve(self, signal: DecisionSignal) -> None:

@@ -35,6 +35,8 @@ class AssistantStatus(StrEnum):
     AWAITING_APPROVAL = "awaiting_approval"
     AWAITING_INPUT = "awaiting_input"
     AWAITING_WORKER = "awaiting_worker"
+    AWAITING_ACCOUNT = "awaiting_account"
+    """The person must connect an account elsewhere again."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -49,6 +51,7 @@ class StepStatus(StrEnum):
     PENDING = "pending"
     AWAITING_APPROVAL = "awaiting_approval"
     AWAITING_WORKER = "awaiting_worker"
+    AWAITING_ACCOUNT = "awaiting_account"
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -330,7 +333,7 @@ class StepView(BaseModel):
     undo: str | None = Field(None, description="the tool that undoes it; null if it cannot be undone")
     consent: StepConsent | None = Field(None, description="of an effect: how it was allowed")
     held_until: Moment | None = Field(None, description="it can be cancelled before this")
-    waiting_since: Moment | None = Field(None, description="since when it waits for a worker")
+    waiting_since: Moment | None = Field(None, description="since when it waits for a worker or an account")
     reused_from: str | None = Field(None, description="the earlier assistant that did it, if this one is its fork")
     picked: bool = Field(False, description="it found several, and the person chose one")
     looked_up: bool = Field(False, description="it was stopped, and its ledger says that it had been done")
@@ -378,6 +381,19 @@ class WorkerWait(BaseModel):
     steps: list[str] = Field(default_factory=list, description="empty: planning or answering waits")
     times_out_at: Moment
     reason: str = Field("", description="what is wrong with the capability's database; empty: no worker takes the work")
+
+
+class AccountWait(BaseModel):
+    """An account elsewhere that its person must connect again; the steps go on afterwards."""
+
+    account_id: str = ""
+    name: str = Field("", description="as its person calls it")
+    provider: str = ""
+    link: str = Field("", description="where it is connected again; empty: the console's page Accounts")
+    capability: str
+    since: Moment
+    steps: list[str]
+    reason: str = Field("", description="in words")
 
 
 class BudgetView(BaseModel):
@@ -523,6 +539,9 @@ class AssistantView(BaseModel):
         description="answers to the question, or requests, that the assistant offers; to send `text` is to choose one",
     )
     waiting_for: list[WorkerWait] = Field(default_factory=list, description="capabilities without a working worker")
+    accounts_to_connect: list[AccountWait] = Field(
+        default_factory=list, description="accounts elsewhere that the person must connect again before it goes on"
+    )
     budget: BudgetView | None = None
     undo: list[UndoStep] = Field(default_factory=list, description="what was undone, and what could not be")
     schedule_id: str | None = None

@@ -222,7 +222,7 @@ async def fork(
 
 @router.post(
     "/{assistant_id}/steps/{step_id}",
-    summary="Decide about a step without a worker",
+    summary="Decide about a step without a worker or an account",
     responses=_KEPT,
     dependencies=[needs(Permission.ASK)],
 )
@@ -235,7 +235,7 @@ async def choose(
     once: IdempotentAnswer,
     response: Response,
 ) -> Assistant:
-    """Keep waiting, skip the step or let it fail, while its status is `awaiting_worker`.
+    """Keep waiting, skip the step or let it fail, while its status is `awaiting_worker` or `awaiting_account`.
 
     A 202 means that no workflow worker answers: the choice is stored, as a decision about an approval is.
     """

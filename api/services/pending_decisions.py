@@ -267,7 +267,10 @@ def _counts(view: AssistantView, one: RecordedDecision) -> bool:
     """Return whether a run has already received a decision."""
     if one.step_id is not None:
         steps = view.plan.steps if view.plan else []
-        return any(step.id == one.step_id and step.status is not StepStatus.AWAITING_WORKER for step in steps)
+        return any(
+            step.id == one.step_id and step.status not in (StepStatus.AWAITING_WORKER, StepStatus.AWAITING_ACCOUNT)
+            for step in steps
+        )
     found = next((approval for approval in view.approvals if approval.id == one.approval_id), None)
     return found is not None and (
         found.status is not ApprovalStatus.PENDING or one.by in {vote.by for vote in found.votes}

@@ -47,7 +47,11 @@ from workflows.messages import (
     UndoStep,
 )
 
-_SETTLED = ENDED | {AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT}
+_SETTLED = ENDED | {
+    AssistantStatus.AWAITING_APPROVAL,
+    AssistantStatus.AWAITING_INPUT,
+    AssistantStatus.AWAITING_ACCOUNT,
+}
 _LOOK_EVERY = 1.5
 _FIRST_TASK = 5
 """Events of a run that ended in its first workflow task."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 """Statuses of an assistant after which nothing more happens."""
-NEEDS_PERSON = frozenset({"awaiting_approval", "awaiting_input"})
+NEEDS_PERSON = frozenset({"awaiting_approval", "awaiting_input", "awaiting_account"})
 PENDING = "pending"
 CHAT = "chat"
 
@@ -425,7 +425,7 @@ class Step(Shown):
     args: dict[str, JsonValue]
     depends_on: list[str]
     status: str
-    """One of pending, awaiting_approval, awaiting_worker, running, completed, failed, skipped, rejected, cancelled, unknown, undone."""
+    """One of pending, awaiting_approval, awaiting_worker, awaiting_account, running, completed, failed, skipped, rejected, cancelled, unknown, undone."""
     why: str = ""
     attempts: int = 0
     """0 before the first; filled in by the API from the run's history."""
@@ -489,6 +489,22 @@ class WorkerWait(Shown):
     """What is wrong with its database; empty where no worker takes the work."""
 
 
+class AccountWait(Shown):
+    """An account elsewhere that its person must connect again; the steps go on afterwards."""
+
+    capability: str
+    since: datetime
+    steps: list[str]
+    account_id: str = ""
+    name: str = ""
+    """As its person calls it."""
+    provider: str = ""
+    link: str = ""
+    """Where it is connected again; empty: the console's page Accounts."""
+    reason: str = ""
+    """In words."""
+
+
 class RecalledFact(Shown):
     """One remembered fact that the planner was shown."""
 
@@ -505,7 +521,7 @@ class Assistant(Shown):
 
     id: str
     status: str
-    """One of planning, running, awaiting_approval, awaiting_input, awaiting_worker, completed, failed, cancelled."""
+    """One of planning, running, awaiting_approval, awaiting_input, awaiting_worker, awaiting_account, completed, failed, cancelled."""
     message: str
     messages: list[Message]
     links: Links
@@ -526,6 +542,8 @@ class Assistant(Shown):
     """Answers to the question, or requests, that the assistant offers; to send `text` is to choose one."""
     waiting_for: list[WorkerWait] = Field(default_factory=list)
     """Capabilities without a working worker."""
+    accounts_to_connect: list[AccountWait] = Field(default_factory=list)
+    """Accounts elsewhere that the person must connect again before it goes on."""
     budget: Budget | None = None
     undo: list[UndoStep] = Field(default_factory=list)
     """What was undone, and what could not be."""
@@ -586,7 +604,7 @@ class AssistantSummary(Shown):
 
     id: str
     status: str
-    """One of planning, running, awaiting_approval, awaiting_input, awaiting_worker, completed, failed, cancelled."""
+    """One of planning, running, awaiting_approval, awaiting_input, awaiting_worker, awaiting_account, completed, failed, cancelled."""
     message: str
     """The first 120 characters of the request."""
     pending_approvals: int
@@ -784,7 +802,7 @@ class Deed(Shown):
     step_id: str
     tool: str
     status: str
-    """'completed', 'undone', or 'unknown' where nobody knows whether it happened; one of pending, awaiting_approval, awaiting_worker, running, completed, failed, skipped, rejected, cancelled, unknown, undone."""
+    """'completed', 'undone', or 'unknown' where nobody knows whether it happened; one of pending, awaiting_approval, awaiting_worker, awaiting_account, running, completed, failed, skipped, rejected, cancelled, unknown, undone."""
     args: dict[str, JsonValue]
     undo: str
     """How it is taken back, in words."""
@@ -893,7 +911,7 @@ class Refusal(Shown):
     step_id: str
     tool: str
     status: str
-    """One of pending, awaiting_approval, awaiting_worker, running, completed, failed, skipped, rejected, cancelled, unknown, undone."""
+    """One of pending, awaiting_approval, awaiting_worker, awaiting_account, running, completed, failed, skipped, rejected, cancelled, unknown, undone."""
     why: str
 
 
@@ -964,7 +982,7 @@ class Receipt(Shown):
 
     assistant_id: str
     status: str
-    """One of planning, running, awaiting_approval, awaiting_input, awaiting_worker, completed, failed, cancelled."""
+    """One of planning, running, awaiting_approval, awaiting_input, awaiting_worker, awaiting_account, completed, failed, cancelled."""
     final: bool
     """False while the run goes on."""
     request: str

@@ -208,7 +208,7 @@ class Service:
 @asynccontextmanager
 async def service(data: Path, **variables: object) -> AsyncIterator[Service]:
     """Run the service with its own files in `data`; a second run finds the state of the first."""
-    root_file = keyring.create_key_file(data / "root.key")
+    root_file = keyring.create_key_file(data / caller_keys.ROOT_FILE)
     settings = AccountsServiceSettings.model_validate(
         {
             "accounts_database_url": f"sqlite+aiosqlite:///{data / 'accounts.db'}",

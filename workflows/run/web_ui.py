@@ -36,6 +36,7 @@ _MARKS = {
     StepStatus.PENDING: "waits for others",
     StepStatus.AWAITING_APPROVAL: "**WAITS FOR YOUR APPROVAL**",
     StepStatus.AWAITING_WORKER: "**waits: no worker of this capability has taken it yet**",
+    StepStatus.AWAITING_ACCOUNT: "**WAITS FOR AN ACCOUNT TO BE CONNECTED AGAIN**",
     StepStatus.UNDONE: "undone",
 }
 
@@ -61,6 +62,8 @@ def _lines(view: AssistantView) -> Iterator[str]:
     for approval in view.approvals:
         if approval.status is ApprovalStatus.PENDING:
             yield from _approval(view.id, approval)
+    for account in view.accounts_to_connect:
+        yield from ("", "### An account must be connected again", *_fence(account.reason))
     for waiting in view.waiting_for:
         yield from _missing_worker(view.id, waiting)
     if view.question:

@@ -26,6 +26,7 @@ from workflows.consent.budget_guard import BudgetStopped, ReserveBudget
 from workflows.consent.gate import ActionDenied, Authorization, Consent, ProposedAction
 from workflows.failures import explain, found_no_worker, used_by
 from workflows.messages import (
+    AccountWait,
     DoneEffect,
     KeptStep,
     StepError,
@@ -37,7 +38,8 @@ from workflows.messages import (
 from workflows.rules.destinations import refused_destinations
 from workflows.rules.disambiguation import Choice, Option, open_choice
 from workflows.rules.provenance import Source, Taint, Words, addresses, describe, trace
-from workflows.steps import records
+from workflows.steps import account_waits, records
+from workflows.steps.account_waits import AccountSignals, Disconnected, disconnected_account
 from workflows.steps.activity import Waiting, may_have_acted, run_activity
 from workflows.steps.delegation import Delegation, DelegationContext
 from workflows.steps.filling_in import filled_in, filling_call
@@ -52,7 +54,8 @@ _PROBLEMS = 5
 _AFTER_THE_EFFECT = frozenset({"ResultTooLarge", "InternalError"})
 _MANY = 20
 """The number of concurrent steps from which on results are debounced."""
-_OPEN = frozenset({StepStatus.PENDING, StepStatus.AWAITING_APPROVAL, StepStatus.AWAITING_WORKER, StepStatus.RUNNING})
+_WAITING = frozenset({StepStatus.AWAITING_WORKER, StepStatus.AWAITING_ACCOUNT})
+_OPEN = _WAITING | {StepStatus.PENDING, StepStatus.AWAITING_APPROVAL, StepStatus.RUNNING}
 _SETBACKS = frozenset({StepStatus.FAILED, StepStatus.REJECTED})
 _HOPELESS = frozenset({"NoWorker", "ChosenToFail", "BudgetStopped"})
 """Errors that another plan would meet again."""
@@ -99,6 +102,7 @@ class StepRun:
         attempted: Whether an attempt ran before its worker was lost.
         key: The id of its latest activity.
         planned: The step without the arguments that were filled in, if any were.
+        disconnected: The account that must be connected again before it goes on.
     """
 
     step: BoundStep
@@ -111,6 +115,7 @@ class StepRun:
     attempted: bool = False
     key: str = ""
     planned: BoundStep | None = None
+    disconnected: Disconnected | None = None
 
 
 class Execution:
@@ -121,6 +126,7 @@ class Execution:
         self._runs: dict[str, StepRun] = {}
         self._settled: dict[tuple[str, str], str] = {}
         self._stopping = False
+        self._accounts = AccountSignals()
         self._asking = asyncio.Lock()
         self._effects: list[str] = []
         self._turn: list[str] = []
@@ -413,7 +419,8 @@ class Execution:
         """
         run = self._runs[step.id]
         status = run.view.status
-        running = status is StepStatus.RUNNING or (status is StepStatus.AWAITING_WORKER and run.attempted)
+        tried = status is StepStatus.AWAITING_ACCOUNT or (status is StepStatus.AWAITING_WORKER and run.attempted)
+        running = status is StepStatus.RUNNING or tried
         if step.annotations.read_only or not running:
             return False
         known = run.unknown is not None
@@ -433,19 +440,72 @@ class Execution:
     async def _tool(self, action: ProposedAction, key: str) -> JsonValue:
         step, args = action.step, action.args
         self._runs[step.id].key = key
-        result: JsonValue = await run_activity(
-            step.tool,
-            args,
-            task_queue=step.task_queue,
-            options=step.options,
-            activity_id=key,
-            summary=records.summary(step, args),
-            on_waiting=lambda waiting: self._waits(step.id, waiting),
-            asked_by=self._asked_by(action) if step.annotations.personal else None,
-        )
+
+        async def run() -> JsonValue:
+            result: JsonValue = await run_activity(
+                step.tool,
+                args,
+                task_queue=step.task_queue,
+                options=step.options,
+                activity_id=key,
+                summary=records.summary(step, args),
+                on_waiting=lambda waiting: self._waits(step.id, waiting),
+                asked_by=self._asked_by(action) if step.annotations.personal else None,
+            )
+            return result
+
+        result = await self._with_account(step, run)
         if step.annotations.personal:
             await lookups.note_facts(self._context.asker().person, result)
         return result
+
+    async def _with_account(self, step: BoundStep, run: Callable[[], Awaitable[JsonValue]]) -> JsonValue:
+        """Run a step's activity; while its account is disconnected, wait until the person has connected it again.
+
+        It runs again under the same key, so that an effect of an earlier attempt is found.
+
+        Raises:
+            ActivityError: It failed for another reason, or the account was not connected in time.
+        """
+        since, looks = None, 0
+        while True:
+            seen = self._accounts.count
+            try:
+                return await run()
+            except ActivityError as error:
+                account = disconnected_account(error)
+                if account is None or not workflow.patched(account_waits.PATCH):
+                    raise
+                since = since or workflow.now()
+                if workflow.now() - since > account_waits.LONGEST:
+                    raise
+                self._runs[step.id].disconnected = account
+                problem = explain(error, who=step.tool)
+                self._set(step.id, status=StepStatus.AWAITING_ACCOUNT, waiting_since=since, error=problem)
+            await self._accounts.next(seen, looks=looks)
+            looks += 1
+            self._set(step.id, status=StepStatus.RUNNING, error=None, waiting_since=None)
+
+    def account_connected(self) -> None:
+        """Let steps that wait for an account try again."""
+        self._accounts.connected()
+
+    def account_waits(self) -> Iterator[AccountWait]:
+        """Return the accounts that steps wait for."""
+        found: dict[tuple[str, str], list[StepRun]] = {}
+        for run in self._runs.values():
+            if run.view.status is StepStatus.AWAITING_ACCOUNT and run.disconnected:
+                found.setdefault((run.view.capability, run.disconnected.account_id), []).append(run)
+        for (capability, _), runs in found.items():
+            account, problem = runs[0].disconnected, runs[0].view.error
+            assert account is not None
+            yield AccountWait(
+                **account.model_dump(),
+                capability=capability,
+                since=min(run.view.waiting_since for run in runs if run.view.waiting_since),
+                steps=[run.view.id for run in runs],
+                reason=problem.message if problem else "",
+            )
 
     def _asked_by(self, action: ProposedAction) -> AskedBy:
         """Return what a capability with data of one person is told of a step."""
@@ -555,15 +615,17 @@ class Execution:
             run.task.cancel()
 
     def awaits_worker(self, step_id: str) -> bool:
-        """Whether the step waits for a worker."""
+        """Whether the step waits for a worker or an account."""
         run = self._runs.get(step_id)
-        return run is not None and run.view.status is StepStatus.AWAITING_WORKER and run.task is not None
+        return run is not None and run.view.status in _WAITING and run.task is not None
 
     def _end_as_chosen(self, step: BoundStep) -> None:
-        if self._runs[step.id].choice is WorkerChoice.SKIP:
+        run = self._runs[step.id]
+        if run.choice is WorkerChoice.SKIP:
             self._end(step, StepStatus.SKIPPED, StepError(type="ChosenToSkip", message="you chose to skip it"))
         else:
-            message = f"no worker took {step.tool}, and you chose not to wait"
+            missing = "its account was not connected again" if run.disconnected else f"no worker took {step.tool}"
+            message = f"{missing}, and you chose not to wait"
             self._end(step, StepStatus.FAILED, StepError(type="ChosenToFail", message=message))
 
     def _waits(self, step_id: str, waiting: Waiting) -> None:

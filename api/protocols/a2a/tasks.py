@@ -18,6 +18,7 @@ STATES: Mapping[AssistantStatus, TaskState] = {
     AssistantStatus.PLANNING: TaskState.TASK_STATE_WORKING,
     AssistantStatus.RUNNING: TaskState.TASK_STATE_WORKING,
     AssistantStatus.AWAITING_WORKER: TaskState.TASK_STATE_WORKING,
+    AssistantStatus.AWAITING_ACCOUNT: TaskState.TASK_STATE_AUTH_REQUIRED,
     AssistantStatus.AWAITING_APPROVAL: TaskState.TASK_STATE_INPUT_REQUIRED,
     AssistantStatus.AWAITING_INPUT: TaskState.TASK_STATE_INPUT_REQUIRED,
     AssistantStatus.COMPLETED: TaskState.TASK_STATE_COMPLETED,

@@ -60,7 +60,9 @@ _STEPS = 50
 _NOTICES = 3
 _NOTICE = 300
 _PLANNING = "planning"
-_AT_WORK = frozenset({StepStatus.RUNNING, StepStatus.AWAITING_APPROVAL, StepStatus.AWAITING_WORKER})
+_AT_WORK = frozenset(
+    {StepStatus.RUNNING, StepStatus.AWAITING_APPROVAL, StepStatus.AWAITING_WORKER, StepStatus.AWAITING_ACCOUNT}
+)
 _TO_COME = frozenset({StepStatus.PENDING, StepStatus.SKIPPED})
 _QUESTION_SCHEMA = {
     "type": "object",
