@@ -9,11 +9,12 @@ from fastapi import FastAPI
 
 from accounts import errors
 from accounts.deps import Parts
+from accounts.discovery.service import ServerDiscovery
 from accounts.oauth.flows import ProviderFlows
 from accounts.oauth.providers import providers
 from accounts.oauth.settings import OAuthSettings
 from accounts.oauth_flows import OAuthFlows
-from accounts.password_accounts import Discovery, NoDiscovery
+from accounts.password_accounts import Discovery
 from accounts.routes import admin, health, people, steps
 from accounts.sealing import Sealer
 from accounts.services.accounts import AccountBook
@@ -46,14 +47,15 @@ def create_app(
     Args:
         settings: By default read from the environment.
         oauth: Providers with OAuth; by default those of the environment.
-        discovery: Finds and tests servers.
+        discovery: Finds and tests servers; by default over the internet.
 
     Raises:
         ValueError: A key is malformed or cannot be read. The message contains no part of a key.
     """
     chosen = settings or AccountsServiceSettings()
     sealer, root = Sealer(chosen.seal_keys()), chosen.root_keys()
-    flows, finder = oauth or ProviderFlows(providers(OAuthSettings())), discovery or NoDiscovery()
+    flows = oauth or ProviderFlows(providers(OAuthSettings()))
+    finder = discovery or ServerDiscovery(ispdb=chosen.accounts_ispdb)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,6 +65,7 @@ def create_app(
             app.state.parts = _parts(chosen, store, sealer, root, flows, finder)
             yield
             await flows.close()
+            await finder.close()
 
     app = FastAPI(title="Retinue accounts", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)

@@ -9,7 +9,6 @@ from pydantic import SecretStr
 
 from retinue.accounts.connection import Connection, Provider
 from retinue.accounts.wire import FoundServers
-from retinue.errors import NotFound
 
 
 class Discovery(Protocol):
@@ -21,9 +20,7 @@ class Discovery(Protocol):
         """Return the endpoints of an account: `caldav`, `carddav`, or `imap` and `smtp`.
 
         Raises:
-            NotFound: None was found; the person gives them.
-            ServiceRefused: A server was found and refuses the password.
-            ServiceUnavailable: It does not answer.
+            NotFound: None was found at the address's own domain; the person gives them.
         """
 
     async def discover(self, address: str) -> Sequence[FoundServers]:
@@ -31,7 +28,6 @@ class Discovery(Protocol):
 
         Raises:
             InvalidArguments: It is no address.
-            ServiceUnavailable: Nothing could be looked up.
         """
 
     async def test(self, connection: Connection) -> None:
@@ -39,22 +35,9 @@ class Discovery(Protocol):
 
         Raises:
             AccountDisconnected: The service refuses the secret.
+            ServiceRefused: The server cannot be used.
             ServiceUnavailable: It does not answer.
         """
 
-
-class NoDiscovery:
-    """Finds nothing and tests nothing: the person gives the addresses, and the first step shows whether they work."""
-
-    async def endpoints(
-        self, provider: Provider, address: str, *, username: str, password: SecretStr
-    ) -> dict[str, str]:
-        """Raise: nothing is found."""
-        raise NotFound("the servers were not found by the address", hint="give their addresses")
-
-    async def discover(self, address: str) -> Sequence[FoundServers]:
-        """Return none."""
-        return ()
-
-    async def test(self, connection: Connection) -> None:
-        """Do nothing."""
+    async def close(self) -> None:
+        """Close its HTTP client."""

@@ -132,10 +132,7 @@ class AccountBook:
             account.username = wanted.username or account.username
             await self._discovery.test(_connection(account, wanted.password))
         except (AccountDisconnected, ServiceRefused) as refused:
-            raise InvalidArguments(
-                "the server does not accept this user name or password",
-                hint=refused.hint or "many providers want an app password, made in their settings",
-            ) from None
+            raise InvalidArguments(refused.message, hint=refused.hint) from None
         account.name = wanted.name or account.name or wanted.address[:60]
         return await self.put(account, Password(password=wanted.password), capabilities=CAPABILITIES[wanted.provider])
 

@@ -139,7 +139,9 @@ class ScriptedServers:
     async def test(self, connection: Connection) -> None:
         self.tested.append(connection.name)
         if connection.secret.get_secret_value() not in self.passwords:
-            raise AccountDisconnected("wrong password")
+            raise AccountDisconnected("the server does not accept the user name or password")
+
+    async def close(self) -> None: ...
 
 
 @dataclass
