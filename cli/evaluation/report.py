@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cli.evaluation.intervals import resampled, wilson
 from cli.evaluation.judge import WRONG_EFFECTS, Flaw
 from cli.exits import WrongUsage
+from retinue.conversation import Phase
 
 MEANS = ("approvals", "tokens", "cost", "seconds")
 """Figures of an attempt whose mean is reported."""
@@ -42,6 +43,7 @@ class Attempt(_Kept):
     questions: int = 0
     requests: int = 0
     tokens: int = 0
+    phases: dict[str, int] = Field(default_factory=dict, description="tokens by phase: planning, reply, agents ...")
     cost: float = 0
     seconds: float = 0
 
@@ -79,6 +81,10 @@ class CaseResult(_Kept):
         """Return the mean of one of `MEANS`."""
         return fmean(float(getattr(attempt, figure)) for attempt in self.attempts)
 
+    def tokens(self, phase: str) -> float:
+        """Return the mean number of tokens of a phase."""
+        return fmean(attempt.phases.get(phase, 0) for attempt in self.attempts)
+
 
 class Report(_Kept):
     """An evaluation."""
@@ -111,7 +117,16 @@ def rate(results: Sequence[CaseResult], name: Literal["done", "wrong"]) -> Figur
 
 def mean(results: Sequence[CaseResult], figure: str) -> Figure:
     """Return the mean over cases of one of `MEANS`."""
-    values = [result.mean(figure) for result in results]
+    return _mean([result.mean(figure) for result in results])
+
+
+def phases(results: Sequence[CaseResult]) -> dict[str, Figure]:
+    """Return the mean number of tokens over cases by phase, in the order of `Phase`."""
+    used = {phase for result in results for attempt in result.attempts for phase in attempt.phases}
+    return {phase: _mean([result.tokens(phase) for result in results]) for phase in Phase if phase in used}
+
+
+def _mean(values: Sequence[float]) -> Figure:
     low, high = resampled(values)
     return Figure(value=fmean(values) if values else 0, low=low, high=high)
 

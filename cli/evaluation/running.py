@@ -213,6 +213,7 @@ def _kept(case: Case, clock: Clock, seen: Seen) -> Attempt:
         questions=len(outcome.questions),
         requests=seen.usage.requests,
         tokens=seen.usage.input_tokens + seen.usage.output_tokens,
+        phases={name: use.input_tokens + use.output_tokens for name, use in seen.usage.phases.items()},
         cost=round(seen.usage.cost, 6),
         seconds=round(seen.seconds, 2),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cli.evaluation.comparison import Comparison
-from cli.evaluation.report import CaseResult, Figure, Report, areas, mean, rate
+from cli.evaluation.report import CaseResult, Figure, Report, areas, mean, phases, rate
 
 Table = tuple[Sequence[str], list[Sequence[str]]]
 """Headings and rows."""
@@ -26,6 +26,10 @@ def totals(report: Report) -> Table:
     figures = {"done": rate(results, "done"), "wrong": rate(results, "wrong")}
     figures |= {name: mean(results, name) for name in _NAMES if name not in _RATES}
     rows = [(_NAMES[name], number(name, one.value), _interval(name, one)) for name, one in figures.items()]
+    rows += [
+        (f"tokens of {phase}", number("tokens", one.value), _interval("tokens", one))
+        for phase, one in phases(results).items()
+    ]
     return ("", "mean of a case", "95 % interval"), [*rows]
 
 
