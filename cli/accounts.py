@@ -177,7 +177,7 @@ def try_account(
 def rename(
     context: typer.Context,
     account: Named,
-    name: Annotated[str, typer.Argument(metavar="NEW", help="What to call it from now on.")],
+    name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
     as_json: AsJson = False,
 ) -> None:
     """Rename an account. Requests name accounts by it: "answer from work".

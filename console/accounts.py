@@ -123,7 +123,7 @@ async def _provider(client: AsyncClient, provider_id: str) -> AccountProvider | 
 
 @router.post("/accounts/consent")
 async def begin_consent(request: Request, client: Retinue, form: Form) -> Response:
-    """Begin a consent, and show where it leads: a form's answer may not lead to another site by itself."""
+    """Begin a consent, and show where it leads: a form's answer may not redirect to another site."""
     uses = [use for use in _USES if form.get(f"use-{use}")]
     if not uses:
         return await show_accounts(request, client, wrong="Choose at least one use of the account.")
