@@ -14,6 +14,7 @@ import pytest
 from temporalio import activity
 from temporalio.testing import ActivityEnvironment
 
+from activities.calendar import graph
 from activities.calendar.google import over
 from activities.calendar.models import CalendarBase
 from activities.calendar.settings import CalendarSettings
@@ -22,8 +23,11 @@ from retinue.accounts.access import Access
 from retinue.accounts.connection import Accounts, Connection
 from retinue.activity_adapter import build_activities
 from retinue.store import Store
+from retinue.testing import serving as local_server
 from tests.accounts.google_account import connection
 from tests.accounts.google_calendar import GoogleCalendar, google_calendar
+from tests.activities.calendar.microsoft_calendar import MicrosoftCalendar
+from tests.activities.graph_account import account as microsoft_account
 from tests.radicale import PASSWORD, USER, Radicale, radicale
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -92,7 +96,7 @@ def database(tmp_path: Path) -> Path:
 def settings(provider: str, database: Path, request: pytest.FixtureRequest) -> CalendarSettings:
     """Settings of a calendar of its own, whose unzoned times belong to Berlin."""
     own = CalendarSettings(database_url=f"sqlite+aiosqlite:///{database}", timezone="Europe/Berlin")
-    if provider in ("own", "google"):
+    if provider in ("own", "google", "graph"):
         return own
     shelf: Shelf = request.getfixturevalue("shelf")
     return on_server(own, shelf.url)
@@ -112,11 +116,22 @@ def google() -> Iterator[GoogleCalendar]:
 
 
 @pytest.fixture
+def microsoft() -> MicrosoftCalendar:
+    """A calendar at Microsoft, as far as Graph's reference tells."""
+    return MicrosoftCalendar()
+
+
+@pytest.fixture
 async def call(settings: CalendarSettings, provider: str, request: pytest.FixtureRequest) -> AsyncIterator[Call]:
     """Runs a tool by name; calls with the same `step` are attempts of one step."""
     if provider == "google":
         google: GoogleCalendar = request.getfixturevalue("google")
         async with at_google(settings, connection(google.url, "token")) as run:
+            yield run
+        return
+    if provider == "graph":
+        microsoft: MicrosoftCalendar = request.getfixturevalue("microsoft")
+        async with local_server(microsoft.app()) as url, at_microsoft(settings, microsoft_account(url)) as run:
             yield run
         return
     async with serving(settings) as run:
@@ -131,6 +146,17 @@ async def at_google(
     store = Store(settings.database_url, CalendarBase.metadata, owner="calendar")
     async with store, httpx.AsyncClient(timeout=5) as http:
         tools = over(Access(account, accounts), store, http=http, default_zone=settings.timezone)
+        yield caller(build_activities(tools))
+
+
+@asynccontextmanager
+async def at_microsoft(
+    settings: CalendarSettings, account: Connection, accounts: Accounts | None = None
+) -> AsyncIterator[Call]:
+    """The tools over an account at Microsoft."""
+    store = Store(settings.database_url, CalendarBase.metadata, owner="calendar")
+    async with store, httpx.AsyncClient(timeout=5, trust_env=False) as http:
+        tools = graph.over(Access(account, accounts), store, http=http, default_zone=settings.timezone)
         yield caller(build_activities(tools))
 
 
@@ -171,5 +197,8 @@ def count_events(provider: str, database: Path, request: pytest.FixtureRequest) 
     if provider == "google":
         google: GoogleCalendar = request.getfixturevalue("google")
         return lambda: len(google.shown())
+    if provider == "graph":
+        microsoft: MicrosoftCalendar = request.getfixturevalue("microsoft")
+        return lambda: len(microsoft.things)
     shelf: Shelf = request.getfixturevalue("shelf")
     return lambda: len(shelf.names())
