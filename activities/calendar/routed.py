@@ -33,5 +33,11 @@ def routing(settings: CalendarSettings, store: Store, accounts: NamedAccounts) -
         client = rest_client(settings.timeout)
         return Implementation(over(access, store, http=client, default_zone=settings.timezone), client.aclose)
 
-    builders = {Provider.CALDAV: caldav, Provider.GOOGLE: google}
+    def microsoft(access: Access) -> Implementation[Calendar]:
+        from activities.calendar.graph import over
+
+        client = rest_client(settings.timeout)
+        return Implementation(over(access, store, http=client, default_zone=settings.timezone), client.aclose)
+
+    builders = {Provider.CALDAV: caldav, Provider.GOOGLE: google, Provider.MICROSOFT: microsoft}
     return Routing(Calendar.name, accounts, builders, ledger=Ledger(store))

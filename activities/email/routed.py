@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from activities.email.imap_client import ImapPool
 
+_AT_ONCE = 16
+"""Connections to mailboxes that work at the same time, of all accounts together."""
 _IDLE = 8
 """Connections to mailboxes that wait for other work."""
 
@@ -40,7 +42,7 @@ def routing(settings: EmailSettings, store: Store, accounts: NamedAccounts) -> R
         from activities.email.imap_client import ImapPool
         from activities.email.servers import trusted
 
-        pool = ImapPool(idle=_IDLE)
+        pool = ImapPool(threads=_AT_ONCE, idle=_IDLE)
         shared.callback(pool.close)
         return pool, trusted(settings.ca_file)
 
