@@ -43,7 +43,7 @@ from api.services.pending_decisions import PendingDecisions, deliver_for_ever
 from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys, prune_for_ever
 from console import app as console
-from retinue.accounts.service import AccountsSettings
+from retinue.accounts.settings import AccountsSettings
 from retinue.temporal.connection import connect
 from retinue.temporal.registry import Directory
 

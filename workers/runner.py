@@ -22,7 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import activities
-from retinue.accounts.service import AccountsSettings
+from retinue.accounts.settings import AccountsSettings
 from retinue.activity_adapter import any_activity
 from retinue.capability import LONGEST_PROBLEM, WORKFLOW_QUEUE, Capability, Manifest
 from retinue.database import file_watch

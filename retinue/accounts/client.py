@@ -7,7 +7,8 @@ import hashlib
 from pydantic import SecretStr
 
 from retinue.accounts.connection import AccountName, Connection
-from retinue.accounts.service import AccountsService, AccountsSettings
+from retinue.accounts.service import AccountsService
+from retinue.accounts.settings import AccountsSettings
 from retinue.accounts.wire import AskConnection, AskNames, StepAccounts, StepConnection
 from retinue.temporal.step_pass import current_pass
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import httpx
-from pydantic import BaseModel, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from retinue import errors
 from retinue.accounts.wire import Problem
@@ -15,26 +14,6 @@ from retinue.accounts.wire import Problem
 _TIMEOUT = 30.0
 _NAME = "the accounts service"
 Shape = TypeVar("Shape", bound=BaseModel)
-
-
-class AccountsSettings(BaseSettings):
-    """`RETINUE_ACCOUNTS_URL` and the caller's own `RETINUE_ACCOUNTS_KEY`; without them there are no accounts."""
-
-    model_config = SettingsConfigDict(env_ignore_empty=True)
-
-    retinue_accounts_url: str | None = Field(None, pattern=r"^https?://[^/?#\s]+$")
-    retinue_accounts_key: SecretStr | None = Field(None, description="as `python -P -m accounts keys` prints it")
-
-    @property
-    def is_set(self) -> bool:
-        """Whether there is an accounts service for this process."""
-        return self.retinue_accounts_url is not None and self.retinue_accounts_key is not None
-
-    def service(self) -> AccountsService | None:
-        """Return the service; None if it is not set up."""
-        if self.retinue_accounts_url is None or self.retinue_accounts_key is None:
-            return None
-        return AccountsService(self.retinue_accounts_url, self.retinue_accounts_key)
 
 
 class AccountsService:
