@@ -20,6 +20,7 @@ from retinue.accounts.access import Access
 from retinue.accounts.google_api import GoogleApi, objects, text_of
 from retinue.accounts.rest_api import Json
 from retinue.errors import NotFound, ServiceRefused
+from retinue.ledger import SETTLE
 from retinue.network.service_client import MAX_BYTES
 from retinue.store import Store
 
@@ -30,18 +31,19 @@ _MARK = "retinue-effect"
 _RESOURCE = re.compile(r"people/[A-Za-z0-9_-]{1,200}")
 
 
-def over(access: Access, store: Store, *, http: httpx.AsyncClient) -> Contacts:
+def over(access: Access, store: Store, *, http: httpx.AsyncClient, settle: float = SETTLE) -> Contacts:
     """Return the tools over the contacts of an account at Google.
 
     Args:
         access: The account's connection.
         store: The capability's database, for the ledger.
         http: See `RestApi`.
+        settle: Seconds after which an addition that never reported counts as lost.
     """
     api = GoogleApi(
         http, access, host="people.googleapis.com", path="/v1", name="Google Contacts", most_bytes=2 * MAX_BYTES
     )
-    return ServedContacts(store, GoogleBook(api))
+    return ServedContacts(store, GoogleBook(api), settle=settle)
 
 
 class GoogleBook:

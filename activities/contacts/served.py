@@ -28,7 +28,7 @@ from activities.contacts.names import folded, one_line
 from activities.contacts.store import digits, folded_name, is_compatible, with_note
 from activities.contacts.tools import MOST_FOUND, MOST_LISTED, fitting, only
 from retinue.errors import Conflict, NotFound, OutcomeUnknown
-from retinue.ledger import Commit, Ledger, lasting_key
+from retinue.ledger import SETTLE, Commit, Ledger, lasting_key
 from retinue.store import Store
 
 MOST_SKIPPED_NAMED = 10
@@ -79,8 +79,16 @@ class AddressBook(Protocol):
 class ServedContacts(Contacts):
     """The contract, kept by a server; every change goes through the ledger."""
 
-    def __init__(self, store: Store, book: AddressBook) -> None:
+    def __init__(self, store: Store, book: AddressBook, *, settle: float = SETTLE) -> None:
+        """Use an address book.
+
+        Args:
+            store: The capability's database, for the ledger.
+            book: On the server.
+            settle: Seconds after which an addition that never reported counts as lost.
+        """
         self.ledger: Ledger = Ledger(store)
+        self._settle = settle
         self._book = book
         self._adding = asyncio.Lock()
 
@@ -129,7 +137,7 @@ class ServedContacts(Contacts):
                 )
             return None if entered is None else _added(entered, created=True)
 
-        return await self.ledger.once_outside(person, AddedContact, act=act, verify=verify)
+        return await self.ledger.once_outside(person, AddedContact, act=act, verify=verify, settle=self._settle)
 
     async def _known(self, wanted: AddContact) -> Person | None:
         name = folded(wanted.name)

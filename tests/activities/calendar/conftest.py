@@ -144,7 +144,7 @@ async def at_google(
 ) -> AsyncIterator[Call]:
     """The tools over an account at Google."""
     store = Store(settings.database_url, CalendarBase.metadata, owner="calendar")
-    async with store, httpx.AsyncClient(timeout=5) as http:
+    async with store, httpx.AsyncClient(timeout=1) as http:
         tools = over(Access(account, accounts), store, http=http, default_zone=settings.timezone)
         yield caller(build_activities(tools))
 

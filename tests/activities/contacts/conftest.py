@@ -127,11 +127,11 @@ async def call(settings: ContactsSettings, provider: str, request: pytest.Fixtur
 
 
 @asynccontextmanager
-async def at_google(settings: ContactsSettings, url: str) -> AsyncIterator[Call]:
+async def at_google(settings: ContactsSettings, url: str, **more: Any) -> AsyncIterator[Call]:
     """The tools over an account at Google."""
     store = Store(settings.database_url, ContactsBase.metadata, owner="contacts")
     async with store, httpx.AsyncClient(timeout=5) as http:
-        yield caller(build_activities(over(Access(connection(url, "token")), store, http=http)))
+        yield caller(build_activities(over(Access(connection(url, "token")), store, http=http, **more)))
 
 
 async def served(settings: ContactsSettings) -> AsyncIterator[Call]:
