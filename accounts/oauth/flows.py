@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
 import secrets
@@ -29,6 +30,8 @@ from retinue.errors import AccountDisconnected, InvalidArguments, ServiceRefused
 
 EARLY = timedelta(minutes=5)
 """A token is refreshed so long before its end, which is also by how much two clocks may differ."""
+RENEWAL = 30.0
+"""Seconds that a renewal may take with all its requests."""
 _TIMEOUT = 10.0
 _WITHDRAWN = frozenset({"invalid_grant", "interaction_required", "consent_required", "login_required", "access_denied"})
 _SHORTEST_INTERVAL = 5
@@ -235,28 +238,11 @@ class ProviderFlows:
             ServiceUnavailable: The provider does not answer.
             ServiceBusy: It asks for a pause.
         """
-        visit = await self._visit(provider_id)
-        title = visit.provider.title
-        if tokens.refresh_token is None:
-            raise AccountDisconnected(f"{title} must be connected again: it gave no access that lasts")
-        capability = capability or next(iter(visit.provider.allowed(tokens.scopes)), "")
-        _check_allowed(visit.provider, tokens, capability)
-        resource = visit.provider.use(capability).resource
-        scopes = visit.provider.for_resource(capability, tokens.scopes) if resource else []
-        body = prepare_token_request(
-            "refresh_token", refresh_token=tokens.refresh_token.get_secret_value(), scope=" ".join(scopes)
-        )
         try:
-            found = await visit.endpoint.ask(visit.metadata.token_endpoint, body)
-        except Declined as error:
-            if error.code in _WITHDRAWN:
-                raise AccountDisconnected(
-                    f"{title} must be connected again: it no longer accepts the connection"
-                ) from None
-            raise
-        changed = await self._updated(visit, tokens, found, resource)
-        _check_allowed(visit.provider, changed, capability)
-        return changed
+            async with asyncio.timeout(RENEWAL):
+                return await self._renewed(await self._visit(provider_id), tokens, capability)
+        except TimeoutError:
+            raise ServiceUnavailable(f"{self._named(provider_id).title} did not answer in time") from None
 
     async def revoke(self, provider_id: str, tokens: Tokens) -> bool:
         """Withdraw the consent at the provider; returns whether it offers that.
@@ -354,6 +340,29 @@ class ProviderFlows:
             address=who.address if who else "",
             capabilities=granted,
         )
+
+    async def _renewed(self, visit: _Visit, tokens: Tokens, capability: str | None) -> Tokens:
+        title = visit.provider.title
+        if tokens.refresh_token is None:
+            raise AccountDisconnected(f"{title} must be connected again: it gave no access that lasts")
+        capability = capability or next(iter(visit.provider.allowed(tokens.scopes)), "")
+        _check_allowed(visit.provider, tokens, capability)
+        resource = visit.provider.use(capability).resource
+        scopes = visit.provider.for_resource(capability, tokens.scopes) if resource else []
+        body = prepare_token_request(
+            "refresh_token", refresh_token=tokens.refresh_token.get_secret_value(), scope=" ".join(scopes)
+        )
+        try:
+            found = await visit.endpoint.ask(visit.metadata.token_endpoint, body)
+        except Declined as error:
+            if error.code in _WITHDRAWN:
+                raise AccountDisconnected(
+                    f"{title} must be connected again: it no longer accepts the connection"
+                ) from None
+            raise
+        changed = await self._updated(visit, tokens, found, resource)
+        _check_allowed(visit.provider, changed, capability)
+        return changed
 
     async def _updated(self, visit: _Visit, tokens: Tokens, found: Mapping[str, Any], resource: str) -> Tokens:
         """Return the tokens after a refresh: what was left out stays."""

@@ -180,7 +180,7 @@ class AccountBook:
             taken = {capability for one in others for capability in one.default_for}
             kept.default_for = sorted({*kept.default_for, *(set(kept.capabilities) - taken)})
             kept.sealed, kept.state, kept.problem, kept.connected_at = sealed, AccountState.CONNECTED, "", now()
-            kept.refreshing_until, kept.refresher = None, ""
+            kept.refresher = ""
             session.add(kept)
             audit.record(session, EventKind.CONNECTED_AGAIN if stored else EventKind.CONNECTED, kept)
             waiting = await _take_waiting(session, kept.account_id)

@@ -1,21 +1,23 @@
 """The secret of an account: a password, or a provider's tokens, and when tokens are renewed.
 
 Many processes may need a token at once. One of them claims the account's row and asks the provider; the others wait for
-what it stores. A claim expires, so that a process that died with it stops nobody.
+what it stores. A claim ends without its process once another one has seen it unchanged for long enough. No time is stored
+with it, since the clocks of two machines differ, and a refresh token that is used twice may end the whole access.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, SecretStr, field_serializer
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from accounts.oauth_flows import AccessToken, OAuthFlows, Tokens
 from accounts.sealing import Sealer
 from accounts.services import audit
-from accounts.services.clock import now
 from accounts.storage.tables import Account
 from retinue.accounts.client import fingerprint
 from retinue.accounts.connection import BrokenAccount, Provider, SecretKind
@@ -23,7 +25,8 @@ from retinue.accounts.wire import AccountState, EventKind
 from retinue.errors import AccountDisconnected, NotFound, ServiceUnavailable
 from retinue.store import Store
 
-_CLAIM = timedelta(seconds=40)
+CLAIM = 40.0
+"""Seconds after which a claim counts as left behind; a renewal takes less (`accounts.oauth.flows.RENEWAL`)."""
 _PATIENCE = 25.0
 _LOOK = 0.1
 
@@ -48,6 +51,7 @@ class AccountSecrets:
         self._sealer = sealer
         self._oauth = oauth
         self._hint = hint
+        self._seen: dict[str, tuple[str, float]] = {}
 
     def seal(self, account: Account, secret: Password | Tokens) -> str:
         """Return a secret sealed for an account.
@@ -109,7 +113,7 @@ class AccountSecrets:
         async with self._store.write() as session:
             stored = await session.get(Account, account.account_id)
             if stored is not None and stored.sealed == account.sealed:  # not connected again meanwhile
-                stored.refreshing_until, stored.refresher = None, ""
+                stored.refresher = ""
                 if stored.state != AccountState.DISCONNECTED:
                     stored.state, stored.problem = AccountState.DISCONNECTED, why
                     audit.record(session, EventKind.DISCONNECTED, stored, why)
@@ -121,13 +125,14 @@ class AccountSecrets:
 
     async def _fresh(self, account: Account, capability: str, rejected: str | None) -> AccessToken:
         claim = uuid.uuid4().hex
-        deadline = now() + timedelta(seconds=_PATIENCE)
-        while now() < deadline:
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
             stored, token = await self._claimed(account.account_id, capability, claim, rejected)
+            if token is None and stored.refresher == claim:
+                token = await self._renewed(stored, capability, claim)
             if token is not None:
+                account.address = stored.address
                 return token
-            if stored.refresher == claim:
-                return await self._renewed(stored, capability, claim)
             await asyncio.sleep(_LOOK)
         raise ServiceUnavailable("another process renews this account's token and takes long")
 
@@ -144,10 +149,21 @@ class AccountSecrets:
             token = self._oauth.token(account.provider_id, self.tokens(account), capability=capability)
             if token is not None and (rejected is None or fingerprint(token.token) != rejected):
                 return account, token
-            if account.refreshing_until is None or account.refreshing_until < now():
-                account.refreshing_until, account.refresher = now() + _CLAIM, claim
+            if self._is_free(account):
+                account.refresher = claim
                 session.add(account)
             return account, None
+
+    def _is_free(self, account: Account) -> bool:
+        """Whether nobody renews the token, or whoever did seems to have died."""
+        if not account.refresher:
+            self._seen.pop(account.account_id, None)
+            return True
+        claim, since = self._seen.get(account.account_id, ("", 0.0))
+        if claim != account.refresher:
+            self._seen[account.account_id] = (account.refresher, time.monotonic())
+            return False
+        return time.monotonic() - since > CLAIM
 
     async def _renewed(self, account: Account, capability: str, claim: str) -> AccessToken:
         try:
@@ -169,6 +185,21 @@ class AccountSecrets:
                 return
             if renewed is not None:
                 stored.sealed, stored.scopes = self.seal(stored, renewed), renewed.scopes or stored.scopes
-                stored.address = renewed.address or stored.address
-            stored.refreshing_until, stored.refresher = None, ""
+                _say_changes(session, stored, renewed)
+                account.address = stored.address
+            stored.refresher = ""
             session.add(stored)
+
+
+def _say_changes(session: AsyncSession, stored: Account, renewed: Tokens) -> None:
+    """Take over what changed at the provider, and record it for the person."""
+    if renewed.address and renewed.address != stored.address:
+        detail = f"the provider calls it {renewed.address} now, before {stored.address or 'without an address'}"
+        stored.address = renewed.address
+        audit.record(session, EventKind.CHANGED, stored, detail)
+    allowed = stored.capabilities if renewed.capabilities is None else renewed.capabilities
+    lost = sorted(set(stored.capabilities) - set(allowed))
+    problem = f"it was not allowed to use {', '.join(lost)} any more" if lost else ""
+    if problem and problem != stored.problem:
+        audit.record(session, EventKind.DISCONNECTED, stored, problem)
+    stored.problem = problem

@@ -44,7 +44,6 @@ class Account(AccountsBase, table=True):
     connected_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     last_used_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     last_used_for: str = Field(default="", max_length=60)
-    refreshing_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     refresher: str = Field(default="", max_length=32)
 
 

@@ -27,8 +27,8 @@ from retinue.temporal.failures import non_retryable
 from retinue.temporal.keyring import Keyring, read_keys
 
 HEADER = "retinue-account-pass"
-SLACK = timedelta(minutes=1)
-"""How long a pass outlives its step, since clocks differ."""
+SLACK = timedelta(minutes=6)
+"""How long a pass outlives its step: the clock of the accounts service may be five minutes ahead."""
 _MOST_TEXT = 4096
 _current: ContextVar[str] = ContextVar("step_pass", default="")
 

@@ -31,7 +31,6 @@ def upgrade() -> None:
         sa.Column("connected_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_used_for", sa.String(length=60), nullable=False),
-        sa.Column("refreshing_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("refresher", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("account_id"),
         sa.UniqueConstraint("person", "name", name="uq_account_person_name"),
