@@ -111,7 +111,15 @@ class PersonWorkflow:
         live = [
             grant
             for grant in self._grants.values()
-            if covers(grant, question.tool, question.args, question.schedule_id, workflow.now(), keys=question.keys)
+            if covers(
+                grant,
+                question.tool,
+                question.args,
+                question.schedule_id,
+                workflow.now(),
+                keys=question.keys,
+                account=question.account,
+            )
         ]
         if not live:
             return CheckGrantResult(offer=self._offer(question))
@@ -121,11 +129,7 @@ class PersonWorkflow:
     def _answered(self, key: str, question: CheckGrant) -> CheckGrantResult:
         """Return the earlier answer for this key, unless the grant was revoked or the arguments differ."""
         grant = self._grants.get(self._keys[key])
-        if (
-            grant is None
-            or grant.revoked_at
-            or not fits(grant, question.tool, question.args, question.schedule_id, keys=question.keys)
-        ):
+        if grant is None or grant.revoked_at or not _fits(grant, question):
             return CheckGrantResult()
         return CheckGrantResult(grant_id=grant.grant_id, says=describe(grant))
 
@@ -144,7 +148,10 @@ class PersonWorkflow:
 
     def _offer(self, question: CheckGrant) -> Scope | None:
         scope = scope_of(question.args, question.sensitive)
-        often = scope is not None and self._approvals.get(sameness(question.tool, scope), 0) >= EQUAL_APPROVALS
+        often = (
+            scope is not None
+            and self._approvals.get(sameness(question.tool, scope, question.account), 0) >= EQUAL_APPROVALS
+        )
         return scope if often else None
 
     @workflow.update(name=RECORD_APPROVAL)
@@ -173,7 +180,7 @@ class PersonWorkflow:
     def _count(self, approval: RecordApproval) -> None:
         scope = scope_of(approval.args, approval.sensitive)
         if scope is not None:
-            same = sameness(approval.tool, scope)
+            same = sameness(approval.tool, scope, approval.account)
             self._approvals[same] = self._approvals.pop(same, 0) + 1
             _forget_oldest(self._approvals, _APPROVALS)
 
@@ -210,7 +217,9 @@ class PersonWorkflow:
         grant = self._grants[revoke.grant_id]
         if grant.revoked_at is None:
             self._grants[grant.grant_id] = grant.model_copy(update={"revoked_at": workflow.now()})
-            self._approvals.pop(sameness(grant.tool, grant), None)  # do not offer again what was just revoked
+            self._approvals.pop(
+                sameness(grant.tool, grant, grant.account), None
+            )  # do not offer again what was just revoked
         return self._grants[grant.grant_id]
 
     @revoke.validator
@@ -277,6 +286,10 @@ class PersonWorkflow:
         _forget_oldest(self._keys, _KEYS)
 
 
+def _fits(grant: Grant, question: CheckGrant) -> bool:
+    return fits(grant, question.tool, question.args, question.schedule_id, keys=question.keys, account=question.account)
+
+
 def _milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
@@ -292,6 +305,7 @@ def _grant_of(approval: RecordApproval, now: datetime) -> Grant | None:
         **dict(scope),
         grant_id=f"g-{digest(RECORD_APPROVAL, approval.key)}",
         tool=approval.tool,
+        **({"account": approval.account, "account_words": approval.account_words} if approval.account else {}),
         uses=wish.uses,
         expires_at=wish.expires_at,
         schedule_id=wish.schedule_id,

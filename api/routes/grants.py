@@ -21,6 +21,7 @@ from retinue.schemas.plain_number import PLAIN_NUMBER
 from retinue.times import Moment, local, present
 from workflows.rules.budget import Limits
 from workflows.rules.grants import (
+    AccountId,
     Amounts,
     DayUsage,
     Grant,
@@ -40,7 +41,7 @@ from workflows.rules.strictness import rule_of_others
 
 router = APIRouter(prefix="/v1", tags=["grants"], responses=PROBLEMS, route_class=IdempotentRoute)
 GrantId = Annotated[str, Path(max_length=200)]
-_SAME = ("tool", "args", "expires_at", "schedule_id", "also_for")
+_SAME = ("tool", "args", "expires_at", "schedule_id", "also_for", "account")
 """The part of a grant that an `Idempotency-Key` is bound to."""
 
 
@@ -61,6 +62,7 @@ class GrantBody(BaseModel):
     expires_at: Moment | None = Field(None, description="at most a year ahead; omit it for a grant without expiry")
     schedule_id: ScheduleId = None
     also_for: Reach = ()
+    account: AccountId = None
 
 
 class GrantShown(Grant):

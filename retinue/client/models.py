@@ -839,6 +839,10 @@ class Grant(Shown):
     uses: int | None = None
     """How often it may still be used; null is without end."""
     expires_at: datetime | None = None
+    account: str | None = None
+    """Id of the account at a service elsewhere for which it is; null: the capability's own data."""
+    account_words: str = ""
+    """The account as its card showed it."""
     schedule_id: str | None = None
     """Only runs that this schedule starts."""
     also_for: list[str] = Field(default_factory=list)

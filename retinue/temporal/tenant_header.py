@@ -19,6 +19,7 @@ from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
+from retinue.capability import ACCOUNT, OWN
 from retinue.temporal import person_header, step_pass
 from retinue.temporal.failures import non_retryable
 from retinue.temporal.keyring import Keyring
@@ -166,14 +167,15 @@ class _Carrying(worker.WorkflowOutboundInterceptor):
         if asked_by is None or self._passes is None:
             return {}
         arguments = started.args[0] if started.args else None
-        account = arguments.get("account") if isinstance(arguments, dict) else None
+        named = arguments.get(ACCOUNT) if isinstance(arguments, dict) else None
+        account = asked_by.account or named
         step = step_pass.StepPass(
             organisation=organisation(asked_by.person),
             person=asked_by.person,
             capability=started.activity.partition(".")[0],
             workflow_id=workflow.info().workflow_id,
             activity_id=started.activity_id or "",
-            account=account if isinstance(account, str) and account else None,
+            account=account if isinstance(account, str) and account not in ("", OWN) else None,
             expires=int((workflow.now() + _longest(started) + step_pass.SLACK).timestamp()),
         )
         return step_pass.header(step_pass.sign(step, self._passes))

@@ -9,8 +9,6 @@ from retinue.accounts.connection import AccountName, Connection
 from retinue.errors import AccountDisconnected, NotFound
 from retinue.temporal import person_header
 
-_ALL = ("calendar", "contacts", "email")
-
 
 @dataclass
 class FakeAccounts:
@@ -25,11 +23,12 @@ class FakeAccounts:
     connections: Sequence[Connection] = ()
     disconnected: set[str] = field(default_factory=set)
     after_rejection: dict[str, Connection] = field(default_factory=dict)
+    default_for: tuple[str, ...] = ("calendar", "contacts", "email")
     asked: list[tuple[str | None, Connection | None]] = field(default_factory=list)
 
     async def names(self) -> list[AccountName]:
         told = [AccountName(**one.model_dump(include={"account_id", "name", "address"})) for one in self.connections]
-        return [*(one.model_copy(update={"default_for": list(_ALL)}) for one in told[:1]), *told[1:]]
+        return [*(one.model_copy(update={"default_for": list(self.default_for)}) for one in told[:1]), *told[1:]]
 
     async def connection(self, *, account: str | None = None, rejected: Connection | None = None) -> Connection | None:
         self.asked.append((account, rejected))

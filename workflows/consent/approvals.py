@@ -92,6 +92,7 @@ class Question:
         render: Renders the preview of (edited) arguments; by default it is that of the card.
         check: Yields what is wrong with edited arguments beyond their schema.
         retrace: Yields the origins of the values of edited arguments.
+        account: The person's account that it uses, in words.
         others: Returns the rule by which others decide about some of what a grant of this scope would cover.
     """
 
@@ -110,6 +111,7 @@ class Question:
     about: Mapping[str, str] = field(default_factory=dict)
     things: Mapping[str, Known] = field(default_factory=dict)
     advice: Advice | None = None
+    account: str = ""
     sensitive: Sequence[str] = ()
     render: Callable[[Mapping[str, JsonValue]], str] | None = None
     check: Callable[[Mapping[str, JsonValue]], Iterator[str]] | None = None
@@ -185,6 +187,7 @@ class Approvals:
             read_only=question.read_only,
             alone=alone,
             advice=question.advice,
+            account=question.account,
         )
         card = card_of(args, subject)
         return {"preview": rendered(question.title, card), "card": card}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import JsonValue
 from temporalio import workflow
 
+from retinue.capability import ACCOUNT
 from retinue.plan import BoundStep
 from retinue.provenance.asked_by import AskedBy
 from retinue.text import safe
@@ -16,6 +17,7 @@ from workflows.consent import lookups
 from workflows.consent.approvals import SIGNAL, Approvals, Question
 from workflows.consent.subject_lookup import advise, look_up
 from workflows.messages import ApprovalKind, ApprovalStatus, ApprovalView, StartAssistant, StepConsent
+from workflows.rules.chosen_account import ChosenAccount, without_account
 from workflows.rules.grants import CheckGrant, CheckGrantResult, GrantRequest, RecordApproval, Scope
 from workflows.rules.json_args import at, holds, leaves, touches
 from workflows.rules.policy import DEFAULT_POLICY, Action, AtExpiry, Decision, Policy, Rule, Verdict
@@ -56,6 +58,8 @@ class ProposedAction:
     origins: Sequence[Origin] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     after_strangers: bool = False
+    account: ChosenAccount | None = None
+    """What it uses, where people are shown it before they decide."""
 
 
 class Consent:
@@ -116,10 +120,11 @@ class Consent:
             key=_key(action),
             assistant_id=workflow.info().workflow_id,
             tool=action.step.tool,
-            args=action.args,
+            args=without_account(action.step, action.args),
             sensitive=action.step.annotations.sensitive,
             schedule_id=self._start.schedule_id,
             keys=tuple(self._asked_through()),
+            **({"account": action.account.id} if action.account and action.account.id else {}),
         )
         return await lookups.check_grant(self._start.owner, question)
 
@@ -155,8 +160,9 @@ class Consent:
         again: bool,
         on_asking: Callable[[], None],
     ) -> Authorization:
-        things = await look_up(action.step, action.args, key=f"{action.step.id}.shown", asked_by=self._asker())
-        advice = await advise(action.step, action.args, key=f"{action.step.id}.advice", asked_by=self._asker())
+        asker = self._asker_of(action)
+        things = await look_up(action.step, action.args, key=f"{action.step.id}.shown", asked_by=asker)
+        advice = await advise(action.step, action.args, key=f"{action.step.id}.advice", asked_by=asker)
         question = replace(self._question(action, verdict, offer), things=things, advice=advice)
         approval_id = self._approvals.ask(question, now=workflow.now())
         on_asking()
@@ -169,6 +175,10 @@ class Consent:
             raise ActionDenied("Expired", "nobody decided in time, so the policy rejects it")
         self._rejections.rejected(target(action.step, action.args), again=again)
         raise ActionDenied("Rejected", self._who_rejected(view) + (f": {view.comment}" if view.comment else ""))
+
+    def _asker_of(self, action: ProposedAction) -> AskedBy:
+        account = action.account
+        return self._asker().model_copy(update={"account": account.account}) if account else self._asker()
 
     def _who_rejected(self, view: ApprovalView) -> str:
         """Return who rejected it, in words for the owner of the run."""
@@ -185,7 +195,7 @@ class Consent:
         """
         terms = self._terms_of_a_repeat(self.judge(action), problem)
         key = f"{action.step.id}.shown-again-{number}"
-        things = await look_up(action.step, action.args, key=key, asked_by=self._asker())
+        things = await look_up(action.step, action.args, key=key, asked_by=self._asker_of(action))
         question = replace(
             self._question(action, terms, offer=None),
             things=things,
@@ -223,6 +233,8 @@ class Consent:
             about=action.about,
             sensitive=action.step.annotations.sensitive,
             offer=offer,
+            account=action.account.words if action.account else "",
+            check=lambda args: _same_account(action, args),
             others=lambda scope, grant: self._rule_of_others(action.step, scope, grant),
         )
 
@@ -263,12 +275,17 @@ class Consent:
         approval = RecordApproval(
             key=_key(action),
             tool=action.step.tool,
-            args=view.args,
+            args=without_account(action.step, view.args),
             sensitive=action.step.annotations.sensitive,
             approval=f"{workflow.info().workflow_id}/{view.id}",
             by=view.decided_by or self._start.owner,
             through=self._approvals.decided_through(view.id),
             wish=wanted,
+            **(
+                {"account": action.account.id, "account_words": action.account.words}
+                if action.account and action.account.id
+                else {}
+            ),
         )
         grant = await lookups.record_approval(self._start.owner, approval)
         if grant:
@@ -285,6 +302,12 @@ class Consent:
 
 def _key(action: ProposedAction) -> str:
     return f"{workflow.info().workflow_id}/{action.step.id}"
+
+
+def _same_account(action: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield what is wrong with an edit of the account: nobody has looked up which one that would be."""
+    if action.account is not None and args.get(ACCOUNT) != action.args.get(ACCOUNT):
+        yield "the account cannot be changed here; reject this and say which account you mean"
 
 
 def _origins_of_edit(action: ProposedAction, args: Mapping[str, JsonValue]) -> Iterator[Origin]:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, CancelledError
 
-from retinue.capability import activity_options
+from retinue.capability import ACCOUNT, activity_options
 from retinue.plan import BoundStep
 from retinue.provenance.asked_by import AskedBy
 from retinue.temporal.person_header import asking
@@ -50,7 +50,7 @@ async def look_up(step: BoundStep, args: Mapping[str, JsonValue], *, key: str, a
     found = await lookups.tools(sorted({tool for tool, _ in wanted.values()}))
     tools = {tool.spec.name: tool for tool in found or () if _may_read(tool, step)}
     readings = {
-        place: _read(tools.get(tool), place, value, key=key, asked_by=asked_by)
+        place: _read(tools.get(tool), place, value, key=key, account=args.get(ACCOUNT), asked_by=asked_by)
         for place, (tool, value) in wanted.items()
     }
     return dict(zip(readings, await asyncio.gather(*readings.values()), strict=True))
@@ -96,9 +96,14 @@ def _ids(step: BoundStep, args: Mapping[str, JsonValue]) -> Iterator[tuple[str, 
 
 
 def _may_read(tool: lookups.FoundTool, step: BoundStep) -> bool:
-    """Whether the tool belongs to the action's capability, changes nothing and takes one argument."""
+    """Whether the tool belongs to the action's capability, changes nothing and takes one argument beside the account."""
     own = tool.capability == step.capability and tool.spec.annotations.read_only
-    return own and len(tool.spec.args_schema.get("properties", {})) == 1
+    return own and len(_arguments(tool)) == 1
+
+
+def _arguments(tool: lookups.FoundTool) -> list[str]:
+    names: list[str] = list(tool.spec.args_schema.get("properties", {}))
+    return [name for name in names if not (tool.spec.annotations.accounts and name == ACCOUNT)]
 
 
 async def _call(
@@ -121,15 +126,21 @@ async def _call(
 
 
 async def _read(
-    tool: lookups.FoundTool | None, argument: str, value: JsonValue, *, key: str, asked_by: AskedBy
+    tool: lookups.FoundTool | None,
+    argument: str,
+    value: JsonValue,
+    *,
+    key: str,
+    account: JsonValue,
+    asked_by: AskedBy,
 ) -> Known:
     if tool is None:
         return Known(value, problem="the registry knows no tool that reads it")
-    [name] = tool.spec.args_schema["properties"]
+    [name] = _arguments(tool)
     try:
         result = await _call(
             tool,
-            {name: value},
+            {name: value, **({ACCOUNT: account} if tool.spec.annotations.accounts and account else {})},
             activity_id=f"{key}.{argument}",
             summary=f"what {argument} stands for",
             asked_by=asked_by,
@@ -142,5 +153,7 @@ async def _read(
         return Known(value, problem=explain(error, who=tool.spec.name).message[:_LONGEST_PROBLEM])
     if not isinstance(result, dict):
         return Known(value, problem="the answer cannot be shown")
+    if tool.spec.annotations.accounts:
+        result = {name: part for name, part in result.items() if name != ACCOUNT}
     fields = frozenset(tool.spec.result_schema.get("properties", {}))
     return Known(value, found=result, fields=fields, by_others=not tool.spec.annotations.trusted_output)

@@ -19,6 +19,7 @@ from typing import Any, TypeGuard
 from pydantic import BaseModel, Field, JsonValue
 
 from retinue.addresses import readable_domain
+from retinue.capability import ACCOUNT
 from retinue.provenance.wording import origin_words, undo_words
 from retinue.text import clip, safe
 from workflows.rules.json_args import at, leaves_and_references
@@ -154,6 +155,7 @@ class Subject:
         read_only: Whether it changes nothing.
         alone: Whether only the requester decides.
         advice: What the capability has to say about it.
+        account: The person's account that it uses, in words; empty for the capability's own data.
     """
 
     schema: Mapping[str, Any]
@@ -165,6 +167,7 @@ class Subject:
     read_only: bool = False
     alone: bool = True
     advice: Advice | None = None
+    account: str = ""
 
 
 def card_of(args: Mapping[str, JsonValue], subject: Subject) -> Card:
@@ -172,12 +175,15 @@ def card_of(args: Mapping[str, JsonValue], subject: Subject) -> Card:
     places = {place for place in subject.sensitive if _is_destination(at(args, place))}
     things = [thing for name in _in_order(args, subject.schema) for thing in _thing(name, args[name], subject)]
     shown = {thing.argument.partition("/")[0] for thing in things} | {place[1:] for place in places}
+    shown |= {ACCOUNT} if subject.account else set()
     rest = [
         line for name in _in_order(args, subject.schema) if name not in shown for line in _line(name, args, subject)
     ]
+    form = _form(args, subject)
     return Card(
-        form=_form(args, subject),
+        form=form,
         lines=[
+            *_account(form, subject.account),
             *(line for place in subject.sensitive if place in places for line in _destination(place, args, subject)),
             *sorted(rest, key=lambda line: line.role is Role.TEXT),
         ],
@@ -255,6 +261,13 @@ def _form(args: Mapping[str, JsonValue], subject: Subject) -> Form:
     if {"to", "subject", "body"} <= names:
         return Form.MAIL
     return Form.EVENT if {"start", "end"} <= names and names & {"title", "event_id"} else Form.OTHER
+
+
+def _account(form: Form, words: str) -> Iterator[CardLine]:
+    """Return the line with the account that a mail goes out from, or on which anything else happens."""
+    if words:
+        label = "from" if form is Form.MAIL else ACCOUNT
+        yield CardLine(argument=ACCOUNT, label=label, role=Role.DESTINATION, values=[safe(words)])
 
 
 def _is_destination(value: JsonValue) -> bool:

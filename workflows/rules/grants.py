@@ -96,11 +96,22 @@ class Use(BaseModel):
     at: Moment
 
 
+AccountId = Annotated[
+    str | None,
+    Field(
+        max_length=100,
+        description="id of the account at a service elsewhere for which it is; null: the capability's own data",
+    ),
+]
+
+
 class Grant(Scope):
     """A scoped permission for future actions."""
 
     grant_id: Name
     tool: ToolName
+    account: AccountId = None
+    account_words: str = Field("", max_length=500, description="the account as its card showed it")
     uses: Uses = None
     expires_at: Moment | None = None
     schedule_id: ScheduleId = None
@@ -144,6 +155,7 @@ class CheckGrant(BaseModel):
     sensitive: tuple[Place, ...] = ()
     schedule_id: ScheduleId = None
     keys: tuple[Name, ...] = Field((), description="ids of the API keys through which the run was asked for")
+    account: AccountId = None
 
 
 class CheckGrantResult(BaseModel):
@@ -165,6 +177,8 @@ class RecordApproval(BaseModel):
     by: Name = "local"
     through: Credential | None = None
     wish: GrantRequest | None = None
+    account: AccountId = None
+    account_words: str = Field("", max_length=500)
 
 
 class NewGrant(Scope):
@@ -178,6 +192,7 @@ class NewGrant(Scope):
     also_for: Reach = ()
     through: Credential | None = None
     by: Name = "local"
+    account: AccountId = None
 
 
 class Revoke(BaseModel):
@@ -261,9 +276,10 @@ def covers(
     now: datetime,
     *,
     keys: Collection[str] = (),
+    account: str | None = None,
 ) -> bool:
     """Whether a grant allows an action at this time."""
-    return is_live(grant, now) and fits(grant, tool, args, schedule_id, keys=keys)
+    return is_live(grant, now) and fits(grant, tool, args, schedule_id, keys=keys, account=account)
 
 
 def is_live(grant: Grant, now: datetime) -> bool:
@@ -279,6 +295,7 @@ def fits(
     schedule_id: str | None,
     *,
     keys: Collection[str] = (),
+    account: str | None = None,
 ) -> bool:
     """Whether an action is within a grant's scope, even if the grant has ended.
 
@@ -288,8 +305,9 @@ def fits(
         args: Resolved.
         schedule_id: The schedule that started the run, if any.
         keys: Ids of the API keys through which the run was requested.
+        account: Id of the account that it uses; None: the own data.
     """
-    if grant.tool != tool or not _is_for_run(grant, schedule_id, keys):
+    if grant.tool != tool or grant.account != account or not _is_for_run(grant, schedule_id, keys):
         return False
     known = digested(args)
     named = {place.split("/")[1] for place in grant.args}
@@ -308,11 +326,10 @@ def _is_for_run(grant: Grant, schedule_id: str | None, keys: Collection[str]) ->
     return of_schedule and (AlsoFor.KEYS in grant.also_for or all(key == given_with for key in keys))
 
 
-def sameness(tool: str, scope: Scope) -> str:
-    """Return a key that is equal for the same tool with the same scope."""
-    return digest(
-        tool, canonical_json({place: sorted(patterns) for place, patterns in scope.args.items()}), scope.closed
-    )
+def sameness(tool: str, scope: Scope, account: str | None = None) -> str:
+    """Return a key that is equal for the same tool with the same scope, on the same account."""
+    patterns = canonical_json({place: sorted(patterns) for place, patterns in scope.args.items()})
+    return digest(tool, patterns, scope.closed, *([account] if account else []))
 
 
 def digest(*parts: object) -> str:
@@ -334,7 +351,8 @@ def check_expiry(expires_at: datetime | None, now: datetime) -> str | None:
 
 def describe(grant: Grant) -> str:
     """Return a grant in one plain sentence, computed from what it allows."""
-    parts = [safe(grant.tool), *(_phrase(place, patterns) for place, patterns in grant.args.items())]
+    account = [f"with the account {safe(grant.account_words or grant.account)}"] if grant.account else []
+    parts = [safe(grant.tool), *account, *(_phrase(place, patterns) for place, patterns in grant.args.items())]
     if not grant.args:
         parts.append("without any arguments" if grant.closed else "WHATEVER its arguments are")
     elif grant.closed:

@@ -37,8 +37,11 @@ from workflows.messages import (
 )
 from workflows.rules.destinations import refused_destinations
 from workflows.rules.disambiguation import Choice, Option, open_choice
+from workflows.rules.policy import Decision
 from workflows.rules.provenance import Source, Taint, Words, addresses, describe, trace
 from workflows.steps import account_waits, records
+from workflows.steps.account_choice import PATCH as ACCOUNTS
+from workflows.steps.account_choice import account_of_references, choose_account
 from workflows.steps.account_waits import AccountSignals, Disconnected, disconnected_account
 from workflows.steps.activity import Waiting, may_have_acted, run_activity
 from workflows.steps.delegation import Delegation, DelegationContext
@@ -305,6 +308,12 @@ class Execution:
             self._set(step.id, args=args)
         self._refuse_a_repeat(step, args)
         action = self._wish(step, args)
+        if self._shows_account(action):
+            try:
+                action = await self._with_chosen_account(action)
+            except ActivityError as error:
+                self._fail(step, explain(error, who=step.tool))
+                return
         cleared = await self._cleared(action)
         await self._context.reserve(steps=1, tool_calls=1, **(_MODEL_USE if step.capability == Reasoning.name else {}))
         if cleared.hold:
@@ -353,6 +362,31 @@ class Execution:
         )
         about = describe(step.args, self.results())
         return ProposedAction(step, args, origins, about, step.steered)
+
+    def _shows_account(self, action: ProposedAction) -> bool:
+        """Whether somebody decides about the action, or a grant does, and it may use one of several accounts."""
+        asked = action.step.annotations.accounts and self._context.consent.judge(action).decision is Decision.ASK
+        return asked and workflow.patched(ACCOUNTS)
+
+    async def _with_chosen_account(self, action: ProposedAction) -> ProposedAction:
+        """Return the action with the account that it uses, whichever is the person's default one when it runs."""
+        step = action.step
+        account = await choose_account(
+            step,
+            action.args,
+            key=f"{step.id}.account",
+            asked_by=self._asker_of(step),
+            on_waiting=lambda waiting: self._waits(step.id, waiting),
+        )
+        if self._runs[step.id].view.status is StepStatus.AWAITING_WORKER:
+            self._set(step.id, status=StepStatus.PENDING, waiting_since=None, error=None)
+        return replace(action, account=account)
+
+    def _asker_of(self, step: BoundStep) -> AskedBy:
+        """Return for whom a step is done, and on the account from which its references come."""
+        asker = self._context.asker()
+        account = account_of_references(step, self._plan(), self.results())
+        return asker.model_copy(update={"account": account}) if account else asker
 
     async def _cleared(self, action: ProposedAction) -> Authorization:
         step = action.step
@@ -509,7 +543,9 @@ class Execution:
 
     def _asked_by(self, action: ProposedAction) -> AskedBy:
         """Return what a capability with data of one person is told of a step."""
-        asker = self._context.asker()
+        asker = self._asker_of(action.step)
+        if action.account is not None:
+            asker = asker.model_copy(update={"account": action.account.account})
         consent = self._runs[action.step.id].view.consent
         if consent is None:
             return asker
@@ -735,9 +771,9 @@ class Execution:
 
     def reports(self) -> list[StepReport]:
         """Return a report of each step of this turn for the final answer, together small enough for one payload."""
-        views = [run.view for run in self._of_turn()]
-        share = _REPORTS_BYTES // max(1, len(views))
-        return [records.report(view, share) for view in views]
+        runs = self._of_turn()
+        share = _REPORTS_BYTES // max(1, len(runs))
+        return [records.report(run.view, run.step, share) for run in runs]
 
     def read_strangers(self) -> bool:
         """Whether any result or error message of this turn may contain strangers' words."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
+from retinue.capability import ACCOUNT
 from retinue.plan import BoundStep, PlanStep, bind_call
 from workflows.consent.lookups import FoundTool
 from workflows.rules.provenance import Origin, Source
@@ -43,7 +44,12 @@ def filled_in(step: BoundStep, call_id: str, result: JsonValue) -> BoundStep:
     """Return the step with references to a result's fields in place of the arguments that the plan leaves out."""
     given = {name for name, value in step.args.items() if value not in (None, [], "")}
     fields = result.items() if isinstance(result, dict) else ()
-    found = {name: {"$from": call_id, "path": f"/{name}"} for name, value in fields if value not in (None, [])}
+    told = ACCOUNT if step.annotations.accounts else None
+    found = {
+        name: {"$from": call_id, "path": f"/{name}"}
+        for name, value in fields
+        if value not in (None, []) and name != told
+    }
     return step.model_copy(update={"args": {**step.args, **{n: ref for n, ref in found.items() if n not in given}}})
 
 

@@ -8,6 +8,7 @@ from string import Formatter
 from pydantic import JsonValue
 
 from activities.reasoning.contract import CallOutcome, StepReport
+from retinue.capability import ACCOUNT
 from retinue.json_values import cut
 from retinue.plan import BoundStep
 from retinue.text import clip, safe
@@ -119,9 +120,12 @@ def outcome(view: StepView) -> CallOutcome:
     return CallOutcome(call_id=view.id, content={"status": view.status, "error": said})
 
 
-def report(view: StepView, share: int) -> StepReport:
-    """Return the report of a step for the final answer."""
-    said: dict[str, JsonValue] = {"result": cut(view.result, share)} if view.result is not None else {}
+def report(view: StepView, step: BoundStep, share: int) -> StepReport:
+    """Return the report of a step for the final answer, without the id of its account, which tells nobody anything."""
+    result = view.result
+    if step.annotations.accounts and isinstance(result, dict):
+        result = {name: value for name, value in result.items() if name != ACCOUNT}
+    said: dict[str, JsonValue] = {"result": cut(result, share)} if result is not None else {}
     if view.error:
         said["error"] = view.error.message
     return StepReport.model_validate({"id": view.id, "tool": view.tool, "status": view.status, **said})
