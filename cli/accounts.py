@@ -20,7 +20,7 @@ from cli.prompts import is_interactive, typed
 from cli.render import say
 from retinue.client import Client, ClientError
 from retinue.client.calls import AccountUse, PasswordProvider
-from retinue.client.models import Account, AccountProvider, FoundServers
+from retinue.client.models import Account, AccountProvider, DeviceConsentBegun, FoundServers
 from retinue.text import safe_line
 
 GOOD_FOR = 600.0
@@ -49,6 +49,9 @@ PasswordStdin = Annotated[
 ]
 AtLoopback = Annotated[
     bool, typer.Option("--loopback", help="The provider sends the browser to this command instead of the console.")
+]
+OnADevice = Annotated[
+    bool, typer.Option("--device", help="Agree on another device, by a code, where the provider offers that.")
 ]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the link and open no browser.")]
 
@@ -99,6 +102,7 @@ def add(
         str | None, typer.Option(help="To sign in with, if it is not the address.", show_default=False)
     ] = None,
     loopback: AtLoopback = False,
+    device: OnADevice = False,
     no_browser: NoBrowser = False,
     password_stdin: PasswordStdin = False,
     as_json: AsJson = False,
@@ -118,7 +122,9 @@ def add(
     else:
         provider = _provider(client, where)
         chosen = _uses(uses) or [use for use in provider.capabilities if _is_use(use)]
-        account = _by_consent(client, provider.id, chosen, name=name, loopback=loopback, browser=not no_browser)
+        account = _by_consent(
+            client, provider.id, chosen, name=name, loopback=loopback, device=device, browser=not no_browser
+        )
     _tell(account, "is connected", as_json=as_json)
 
 
@@ -127,6 +133,7 @@ def again(
     context: typer.Context,
     account: Named,
     loopback: AtLoopback = False,
+    device: OnADevice = False,
     no_browser: NoBrowser = False,
     password_stdin: PasswordStdin = False,
     as_json: AsJson = False,
@@ -146,7 +153,13 @@ def again(
     else:
         uses = [use for use in old.capabilities if _is_use(use)]
         new = _by_consent(
-            client, old.provider_id, uses, account_id=old.account_id, loopback=loopback, browser=not no_browser
+            client,
+            old.provider_id,
+            uses,
+            account_id=old.account_id,
+            loopback=loopback,
+            device=device,
+            browser=not no_browser,
         )
     _tell(new, "is connected again", as_json=as_json)
 
@@ -343,16 +356,20 @@ def _by_consent(
     name: str | None = None,
     account_id: str | None = None,
     loopback: bool,
+    device: bool,
     browser: bool,
 ) -> Account:
     """Lead the person's browser to the provider, and return the account once they have agreed."""
+    if device:
+        return _on_a_device(client, client.accounts.begin_device(provider_id, uses, name=name, account_id=account_id))
     if not loopback:
         before = _stamps(client, provider_id)
         begun = client.accounts.begin(provider_id, uses, name=name, account_id=account_id)
         _lead(begun.authorize_url, browser=browser)
         say(f"The browser comes back to {client.url}, where you must be signed in.", "dim")
         return _awaited(client, provider_id, before)
-    with Loopback() as here:
+    # Microsoft lets operators register a loopback address by this name alone
+    with Loopback("localhost" if provider_id == "microsoft" else "127.0.0.1") as here:
         begun = client.accounts.begin(
             provider_id, uses, name=name, account_id=account_id, redirect_uri=here.redirect_uri
         )
@@ -360,6 +377,22 @@ def _by_consent(
         _lead(begun.authorize_url, browser=browser)
         brought = here.wait(seconds=GOOD_FOR)
     return client.accounts.finish(begun.state, code=brought.code, iss=brought.iss, error=brought.error)
+
+
+def _on_a_device(client: Client, begun: DeviceConsentBegun) -> Account:
+    """Show the code, and return the account once the person has agreed.
+
+    Raises:
+        CommandError: Nobody agreed in time.
+    """
+    say(f"Open {begun.verification_uri} on any device and type {begun.user_code}; Ctrl-C stops waiting.")
+    deadline = time.monotonic() + begun.expires_in
+    while time.monotonic() < deadline:
+        time.sleep(begun.interval)
+        found = client.accounts.poll_device(begun.state).account
+        if found is not None:
+            return found
+    raise CommandError("nobody agreed in time; nothing was connected")
 
 
 def _lead(url: str, *, browser: bool) -> None:

@@ -27,9 +27,10 @@ class Brought:
 
 
 class Loopback:
-    """Listens on a free port of 127.0.0.1 while the block runs."""
+    """Listens on a free port of 127.0.0.1 while the block runs; `host` is how the provider is told to call it."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self._state = ""
         self._answers: list[dict[str, str]] = []
         self._answered = threading.Event()
@@ -39,7 +40,7 @@ class Loopback:
     @property
     def redirect_uri(self) -> str:
         """Where the provider sends the browser."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/callback"
+        return f"http://{self._host}:{self._server.server_address[1]}/callback"
 
     def __enter__(self) -> Loopback:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

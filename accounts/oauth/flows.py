@@ -84,6 +84,7 @@ class ProviderFlows:
                 kind=SecretKind.BEARER,
                 capabilities=list(provider.uses),
                 ready=provider.client_id is not None,
+                device=provider.device,
             )
             for provider in self._providers.values()
         ]

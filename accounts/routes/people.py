@@ -11,14 +11,18 @@ from retinue.accounts.wire import (
     AccountInfo,
     AccountList,
     AuditEvents,
+    BeginDevice,
     BeginOAuth,
     ChangeAccount,
     Connected,
     ConnectPassword,
+    DeviceBegun,
+    DevicePolled,
     Discover,
     Discovered,
     FinishOAuth,
     OAuthBegun,
+    PollDevice,
     ProviderList,
     Tested,
 )
@@ -79,6 +83,18 @@ async def begin_oauth(held: Held, person: ThePerson, roles: TheirRoles, body: Be
 async def finish_oauth(held: Held, person: ThePerson, roles: TheirRoles, body: FinishOAuth) -> Connected:
     """Finish a consent."""
     return await held.consents.finish(person, roles, body)
+
+
+@router.post("/oauth/device")
+async def begin_device(held: Held, person: ThePerson, roles: TheirRoles, body: BeginDevice) -> DeviceBegun:
+    """Begin a consent that is given on another device."""
+    return await held.consents.begin_device(person, roles, body)
+
+
+@router.post("/oauth/device/poll")
+async def poll_device(held: Held, person: ThePerson, roles: TheirRoles, body: PollDevice) -> DevicePolled:
+    """Ask whether the person has agreed."""
+    return await held.consents.poll_device(person, roles, body)
 
 
 @router.get("/providers")

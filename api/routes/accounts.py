@@ -16,9 +16,12 @@ from api.services.accounts import (
     AccountRules,
     AccountsOfPerson,
     BeginConsent,
+    BeginDeviceConsent,
     ChangeAccount,
     ConnectAccount,
     ConsentBegun,
+    DeviceConsent,
+    DeviceConsentState,
     DiscoverServers,
     FinishConsent,
     ShownAccount,
@@ -119,6 +122,20 @@ async def come_back(
 async def finish_consent(body: FinishConsent, state: StateAtRest, person: Caller) -> ShownAccount:
     """Connect the account, for a program on the person's machine to which the provider sent the browser."""
     return await _mine(state, person).finish(body)
+
+
+@router.post("/oauth/device", summary="Begin a consent on another device", dependencies=[needs(Permission.DECIDE)])
+async def begin_device_consent(body: BeginDeviceConsent, state: StateAtRest, person: Caller) -> wire.DeviceBegun:
+    """Begin a consent that is given on another device: the person opens `verification_uri` there and types `user_code`."""
+    return await _mine(state, person).begin_device(body)
+
+
+@router.post(
+    "/oauth/device/poll", summary="Finish a consent on another device", dependencies=[needs(Permission.DECIDE)]
+)
+async def poll_device_consent(body: DeviceConsentState, state: StateAtRest, person: Caller) -> DeviceConsent:
+    """Connect the account once the person has agreed on the other device. Ask every `interval` seconds."""
+    return await _mine(state, person).poll_device(body)
 
 
 @router.get(

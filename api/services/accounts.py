@@ -24,7 +24,7 @@ PasswordProvider = Literal["caldav", "carddav", "imap"]
 CALLBACK = "/v1/accounts/oauth/callback"
 """Where a provider sends the browser back; registered with it as the redirect address, after `RETINUE_PUBLIC_URL`."""
 _NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
-_LOOPBACK = r"^http://(127\.0\.0\.1|\[::1\]):\d{1,5}/callback$"
+_LOOPBACK = r"^http://(127\.0\.0\.1|\[::1\]|localhost):\d{1,5}/callback$"
 Name = Annotated[str, StringConstraints(max_length=60, pattern=_NO_CONTROLS)]
 Login = Annotated[str, StringConstraints(max_length=320, pattern=_NO_CONTROLS)]
 Address = Annotated[str, StringConstraints(max_length=2048, pattern=_NO_CONTROLS)]
@@ -83,6 +83,31 @@ class ConsentBegun(BaseModel):
 
     authorize_url: str
     state: str = Field(description="comes back with the code; valid once, for this person, for ten minutes")
+
+
+class BeginDeviceConsent(BaseModel):
+    """A provider at which a person agrees on another device, by a code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider_id: str = Field(min_length=1, max_length=60, pattern=_NO_CONTROLS)
+    capabilities: list[CapabilityName] = Field(min_length=1, max_length=3, description="for what it is to be used")
+    name: Name = Field("", description="what to call it; empty: the address")
+    account_id: AccountId | None = Field(None, description="the account that is connected again, or gets more rights")
+
+
+class DeviceConsentState(BaseModel):
+    """A consent that is given on another device."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: str = Field(min_length=1, max_length=200, description="as it was begun with")
+
+
+class DeviceConsent(BaseModel):
+    """Whether the person has agreed on the other device."""
+
+    account: ShownAccount | None = Field(description="null: not yet; ask again after `interval` seconds")
 
 
 class FinishConsent(BaseModel):
@@ -229,6 +254,23 @@ class AccountsOfPerson:
                 wire.FinishOAuth(state=body.state, code=body.code, iss=body.iss, error=body.error)
             )
             return await self._connected(finished)
+
+    async def begin_device(self, body: BeginDeviceConsent) -> wire.DeviceBegun:
+        """Begin a consent that is given on another device."""
+        return await self._side.begin_device(
+            wire.BeginDevice(
+                provider_id=body.provider_id,
+                capabilities=list(dict.fromkeys(body.capabilities)),
+                name=body.name,
+                account_id=body.account_id,
+            )
+        )
+
+    async def poll_device(self, body: DeviceConsentState) -> DeviceConsent:
+        """Return the account once the person has agreed on the other device."""
+        async with _of_the_caller():
+            polled = await self._side.poll_device(wire.PollDevice(state=body.state))
+            return DeviceConsent(account=await self._connected(polled.connected) if polled.connected else None)
 
     async def test(self, account_id: str) -> TestedAccount:
         """Try whether an account works now."""

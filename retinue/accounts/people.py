@@ -13,16 +13,20 @@ from retinue.accounts.wire import (
     AccountInfo,
     AccountList,
     AuditEvents,
+    BeginDevice,
     BeginOAuth,
     ChangeAccount,
     Connected,
     ConnectionList,
     ConnectPassword,
+    DeviceBegun,
+    DevicePolled,
     Discover,
     Discovered,
     FinishOAuth,
     OAuthBegun,
     OrganisationRules,
+    PollDevice,
     ProviderList,
     Tested,
 )
@@ -90,6 +94,25 @@ class PersonsAccounts:
             NotAllowed: The person declined.
         """
         return await self._service.ask(Connected, "POST", "/people/oauth/finish", body=request, headers=self._headers)
+
+    async def begin_device(self, request: BeginDevice) -> DeviceBegun:
+        """Begin a consent that is given on another device.
+
+        Raises:
+            NotAllowed: The organisation does not allow this provider, or the person lacks the role.
+            InvalidArguments: No such provider, it is not set up, or has no such flow.
+        """
+        return await self._service.ask(DeviceBegun, "POST", "/people/oauth/device", body=request, headers=self._headers)
+
+    async def poll_device(self, request: PollDevice) -> DevicePolled:
+        """Ask whether the person has agreed; signal the runs in `waiting` afterwards.
+
+        Raises:
+            InvalidArguments: The state is unknown or another person's, the person declined, or the code has expired.
+        """
+        return await self._service.ask(
+            DevicePolled, "POST", "/people/oauth/device/poll", body=request, headers=self._headers
+        )
 
     async def test(self, account_id: str) -> Tested:
         """Try whether an account works now; signal the runs in `waiting` afterwards."""

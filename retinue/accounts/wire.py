@@ -138,6 +138,38 @@ class FinishOAuth(BaseModel):
         return code.get_secret_value() if code else None
 
 
+class BeginDevice(BaseModel):
+    """Begins a consent that is given on another device, by a code that the person types there."""
+
+    provider_id: str = Field(max_length=60)
+    capabilities: list[str] = Field(min_length=1, max_length=5, description="scopes for these are asked for")
+    name: str = Field("", max_length=60)
+    account_id: str | None = Field(None, description="of the account that is connected again or gets more scopes")
+
+
+class DeviceBegun(BaseModel):
+    """What the person does on the other device."""
+
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str = Field("", description="the same with the code in it; empty if there is none")
+    interval: int = Field(description="seconds between two questions whether the person has agreed")
+    expires_in: int = Field(description="seconds")
+    state: str = Field(description="to ask with; for this person alone")
+
+
+class PollDevice(BaseModel):
+    """Asks whether the person has agreed."""
+
+    state: str = Field(min_length=1, max_length=200)
+
+
+class DevicePolled(BaseModel):
+    """Whether the person has agreed."""
+
+    connected: Connected | None = Field(description="null: not yet")
+
+
 class Connected(BaseModel):
     """An account that was connected, and the runs that waited for it: the front door signals them."""
 
@@ -171,6 +203,7 @@ class ProviderInfo(BaseModel):
     capabilities: list[str]
     allowed: bool = Field(True, description="false: the organisation does not allow it")
     ready: bool = Field(True, description="false: the operator has not set its client id")
+    device: bool = Field(False, description="a code on another device may connect it, if the provider offers that")
 
 
 class ProviderList(BaseModel):

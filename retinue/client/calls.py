@@ -405,6 +405,19 @@ def finish_consent(state: str, *, code: SecretStr | None, iss: str | None, error
     )
 
 
+def begin_device_consent(
+    provider_id: str, capabilities: Sequence[AccountUse], *, name: str | None, account_id: str | None
+) -> Call[models.DeviceConsentBegun]:
+    """Begin a consent that is given on another device."""
+    body = _given(provider_id=provider_id, capabilities=list(capabilities), name=name, account_id=account_id)
+    return _call("POST", "/v1/accounts/oauth/device", models.DeviceConsentBegun, body=body)
+
+
+def poll_device_consent(state: str) -> Call[models.DeviceConsent]:
+    """Finish a consent that is given on another device."""
+    return _call("POST", "/v1/accounts/oauth/device/poll", models.DeviceConsent, body={"state": state})
+
+
 def change_account(
     account_id: str,
     *,

@@ -1189,6 +1189,8 @@ class AccountProvider(Shown):
     """False: the organisation does not allow it."""
     ready: bool = True
     """False: the operator has not set it up."""
+    device: bool = False
+    """A code on another device may connect it, if the provider offers that."""
 
     @property
     def can_connect(self) -> bool:
@@ -1227,6 +1229,28 @@ class ConsentBegun(Shown):
     """Where the browser goes now."""
     state: str
     """Comes back with the code."""
+
+
+class DeviceConsentBegun(Shown):
+    """A consent that is given on another device."""
+
+    user_code: str
+    verification_uri: str
+    """Where the code is typed."""
+    verification_uri_complete: str = ""
+    """The same with the code in it; empty if there is none."""
+    interval: int
+    """Seconds between two questions."""
+    expires_in: int
+    state: str
+    """To ask with."""
+
+
+class DeviceConsent(Shown):
+    """Whether the person has agreed on the other device."""
+
+    account: Account | None
+    """None: not yet."""
 
 
 class AccountEvent(Shown):

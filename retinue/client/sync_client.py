@@ -779,6 +779,27 @@ class Accounts:
         secret = SecretStr(code) if isinstance(code, str) else code
         return self._client.send(calls.finish_consent(state, code=secret, iss=iss, error=error))
 
+    def begin_device(
+        self,
+        provider_id: str,
+        capabilities: Sequence[AccountUse],
+        *,
+        name: str | None = None,
+        account_id: str | None = None,
+    ) -> models.DeviceConsentBegun:
+        """Begin a consent on another device, where the person opens `verification_uri` and types `user_code`."""
+        return self._client.send(
+            calls.begin_device_consent(provider_id, capabilities, name=name, account_id=account_id)
+        )
+
+    def poll_device(self, state: str) -> models.DeviceConsent:
+        """Connect the account once the person has agreed on the other device; ask every `interval` seconds.
+
+        Raises:
+            InvalidArguments: The person declined, or the code has expired.
+        """
+        return self._client.send(calls.poll_device_consent(state))
+
     def test(self, account_id: str) -> models.AccountTest:
         """Try whether an account works now."""
         return self._client.send(calls.test_account(account_id))

@@ -183,7 +183,7 @@ async def test_a_state_counts_once(people: As) -> None:
         "https://evil.example/callback",
         "http://127.0.0.1.evil.example:1/callback",
         "http://127.0.0.1:1/callback?x=1",
-        "http://localhost:1/callback",
+        "http://localhost:1/elsewhere",
     ],
 )
 async def test_the_provider_sends_nobody_to_another_host(people: As, redirect_uri: str) -> None:

@@ -70,6 +70,15 @@ PROVIDERS = [
 ]
 
 
+CODE = {
+    "user_code": "ABCD-EFGH",
+    "verification_uri": "https://accounts.example.com/device",
+    "interval": 0,
+    "expires_in": 60,
+    "state": "s-2",
+}
+
+
 @dataclass
 class Api:
     """What the stand-in has, and what it was sent."""
@@ -80,6 +89,10 @@ class Api:
     found: list[Json] = field(default_factory=list)
     agrees: bool = True
     off: bool = False
+
+    def looked(self) -> bool:
+        """Whether it was asked for a second time whether the person has agreed."""
+        return [path for path, _ in self.sent].count("POST /oauth/device/poll") > 1
 
     def begin(self, body: Json) -> Json:
         """A consent, to which the person agrees at once."""
@@ -118,6 +131,8 @@ def _application(api: Api) -> FastAPI:
             "/providers": {"providers": PROVIDERS},
             "/discover": {"found": api.found},
             "/oauth/finish": account(),
+            "/oauth/device": CODE,
+            "/oauth/device/poll": {"account": account() if api.looked() else None},
         }
         return JSONResponse(answers.get(rest) or account() | given)
 
@@ -192,6 +207,21 @@ def test_at_the_loopback_only_the_answer_with_the_right_state_counts(run: Run, s
     assert stand_in.sent[1] == ("POST /oauth/finish", {"state": "s-1", "code": "canary-code", "iss": "here"})
     assert stand_in.sent[0][1]["redirect_uri"].startswith("http://127.0.0.1:")
     assert "canary-code" not in result.output
+
+
+def test_a_code_is_typed_on_another_device(run: Run, stand_in: Api) -> None:
+    result = run("add", "google", "--device", "--for", "email")
+    assert result.exit_code == 0, result.output
+    assert "Open https://accounts.example.com/device on any device and type ABCD-EFGH" in result.stdout
+    assert "work is connected." in result.stdout
+    assert [path for path, _ in stand_in.sent] == ["POST /oauth/device", *["POST /oauth/device/poll"] * 2]
+
+
+def test_microsoft_knows_a_loopback_by_its_name(run: Run, stand_in: Api) -> None:
+    stand_in.accounts = [account(provider="microsoft", provider_id="microsoft", state="disconnected")]
+    result = run("again", "work", "--loopback", "--no-browser")
+    assert result.exit_code == 0, result.output
+    assert stand_in.sent[0][1]["redirect_uri"].startswith("http://localhost:")
 
 
 @pytest.mark.parametrize(

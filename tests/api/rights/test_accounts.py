@@ -17,6 +17,8 @@ CHANGES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/v1/accounts/oauth", CONSENT),
     ("POST", "/v1/accounts/oauth/finish", {"state": "x", "code": "y"}),
     ("GET", "/v1/accounts/oauth/callback?state=x&code=y", {}),
+    ("POST", "/v1/accounts/oauth/device", CONSENT),
+    ("POST", "/v1/accounts/oauth/device/poll", {"state": "x"}),
     ("PATCH", "/v1/accounts/a1", {"default_for": ["email"]}),
     ("DELETE", "/v1/accounts/a1", {}),
 ]
