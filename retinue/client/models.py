@@ -74,6 +74,8 @@ class Annotations(Shown):
     """The tool that compensates this one."""
     personal: bool = False
     """Its data belong to one person: the worker is told for whom the step is done."""
+    accounts: bool = False
+    """It works on one of the person's accounts elsewhere; its optional argument `account` names which."""
 
 
 class Offer(Shown):
