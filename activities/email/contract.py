@@ -319,6 +319,55 @@ class MessageRef(BaseModel):
     message_id: str = Field(max_length=500)
 
 
+class ReadMailChanges(BaseModel):
+    """Arguments of `email.changes`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(None, max_length=20_000, description="of the last answer; without one, begin now")
+    folder: Folder = Folder.INBOX
+    limit: int = Field(50, ge=1, le=100)
+    latest: bool = Field(False, description="without a cursor: also return the newest mails that are there already")
+    wait_seconds: int = Field(0, ge=0, le=240, description="how long to wait for a mail, where the server can tell")
+
+
+class Automatic(StrEnum):
+    """What wrote a mail, as its own headers say; a program that keeps silent about itself is not recognised."""
+
+    NO = ""
+    REPLIED = "replied"
+    """A program answered: an out-of-office note, or a report that a mail was not delivered."""
+    GENERATED = "generated"
+    LIST = "list"
+    """It came over a mailing list, or to many at once."""
+
+
+class MailChange(BaseModel):
+    """A mail that has arrived. Strangers wrote everything in it."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    change_id: str = Field(max_length=64, description="the same for the same mail, also after a cursor was reset")
+    message_id: str
+    sender: str = Field(alias="from", serialization_alias="from")
+    from_name: str = ""
+    subject: str
+    date: Moment
+    automatic: Automatic = Automatic.NO
+    own: bool = Field(False, description="this assistant sent it")
+    answers_own: bool = Field(False, description="it answers a mail that this assistant sent")
+
+
+class MailChanges(BaseModel):
+    """Mails that have arrived since a cursor, oldest first."""
+
+    changes: list[MailChange] = Field(default_factory=list)
+    cursor: str
+    more: bool = Field(False, description="there are more now")
+    waited: bool = Field(False, description="the server was waited for, so it can be asked again at once")
+    reset: str = Field("", description="why the cursor no longer counted, in words; mails may have been missed")
+
+
 class MoveMail(MessageRef):
     """Arguments of `email.move`."""
 
@@ -834,3 +883,14 @@ class Email(Capability):
     @abstractmethod
     async def look_up_original(self, mail: MessageRef) -> OriginalMail:
         """Read who wrote a mail that is answered or forwarded, and where replies to it go, for a person who is asked."""
+
+    @activity.defn(name="email.changes")
+    @tool(
+        title="Read which mails have arrived",
+        annotations=READ.replace(personal=True),
+        options=ToolOptions(start_to_close=300, heartbeat=30, attempts=2),
+        plannable=False,
+    )
+    @abstractmethod
+    async def changes(self, wish: ReadMailChanges) -> MailChanges:
+        """Read which mails have arrived since a cursor, for a watch; strangers wrote them."""

@@ -7,28 +7,32 @@ around that moment; a draft, a move and a deletion can be done again without har
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 
 from pydantic import BaseModel
 
 from activities.email.answers import fitting, summary, whole
+from activities.email.changes import change, named
 from activities.email.contract import (
     Folder,
     Mail,
+    MailChanges,
     MailThread,
     MessageRef,
     MovedMail,
     MoveMail,
+    ReadMailChanges,
     SearchMail,
     SearchMailResult,
     SendResult,
 )
 from activities.email.imap_client import ImapServer, ImapSession
-from activities.email.incoming import MAX_BYTES, is_message_id, named_ids, parse, reply_headers
-from activities.email.mailboxes import ALL, GLANCE, Fetched, Mailboxes, Place
+from activities.email.incoming import MAX_BYTES, automatic, is_message_id, named_ids, parse, reply_headers
+from activities.email.mailboxes import ALL, GLANCE, Arrived, Fetched, Mailboxes, Place
 from activities.email.mime_builder import Letter, Origin, mail_bytes, message_id_for
 from activities.email.models import Message, OutboxState, Relocation
 from activities.email.outbox import Outbox
@@ -41,6 +45,7 @@ from retinue.ledger import Commit, effect_key, lasting_key
 from retinue.store import Store
 from retinue.times import present
 
+_RENUMBERED = "the mail server numbered the mailbox again; mails since the day before the last look were looked at"
 _LOOK = 15.0
 _FILE = 20.0
 _MOST_ASKED_FOR = 6
@@ -131,6 +136,24 @@ class ImapEmail(WritingTools):
         oldest_first = sorted(by_id.values(), key=lambda message: message.date)
         shown = fitting([summary(message) for message in oldest_first[:MOST_IN_THREAD]])
         return MailThread(messages=shown, truncated=len(shown) < len(oldest_first))
+
+    async def changes(self, wish: ReadMailChanges) -> MailChanges:
+        """Ask the server for mails with higher numbers than the last one seen."""
+        after = _point(wish.cursor)
+        arrived = await self._mailbox.do(
+            lambda boxes: boxes.arrivals(wish.folder, after, limit=wish.limit, latest=wish.latest)
+        )
+        messages = await self._parsed(arrived.found)
+        own = await self._outbox.sent_among(named(messages))
+        return MailChanges(
+            changes=[
+                change(message, automatic(mail.content), own=own, message_id=_read_by(mail, arrived.first))
+                for mail, message in zip(arrived.found, messages, strict=True)
+            ],
+            cursor=json.dumps([arrived.until.validity, arrived.until.uid, arrived.until.on.isoformat()]),
+            more=arrived.more,
+            reset=_RENUMBERED if arrived.renumbered else "",
+        )
 
     async def archive(self, mail: MessageRef) -> MovedMail:
         """Move it; archiving what is archived changes nothing."""
@@ -272,6 +295,20 @@ class ImapEmail(WritingTools):
     async def _parsed(self, found: Sequence[Fetched]) -> list[Message]:
         """Read mails off the event loop, since strangers decide how much work that is."""
         return await asyncio.to_thread(lambda: [_message(mail, now=self._clock()) for mail in found])
+
+
+def _point(cursor: str | None) -> Arrived | None:
+    if cursor is None:
+        return None
+    try:
+        validity, uid, on = json.loads(cursor)
+        return Arrived(int(validity), int(uid), date.fromisoformat(on))
+    except (ValueError, TypeError):
+        raise InvalidArguments("this cursor was not given by this mailbox") from None
+
+
+def _read_by(mail: Fetched, first: Collection[int]) -> str:
+    return "" if mail.place.uid in first else mail.place.as_id()
 
 
 @contextmanager

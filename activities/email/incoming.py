@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from activities.email.charsets import as_browsers_read, decoded
-from activities.email.contract import Folder
+from activities.email.contract import Automatic, Folder
 from activities.email.filetypes import sized, type_of, warning_of
 from activities.email.models import Message
 from activities.email.plaintext import from_html, one_line, plain
@@ -41,6 +41,8 @@ _UNSAID = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)')
 
 _LIST_POST = re.compile(r"<mailto:([^<>?\s]{3,254})[^<>]*>", re.IGNORECASE)
 _COMMENT = re.compile(r"\([^()]*\)")
+_REPLIERS = {"x-autoreply", "x-autorespond", "x-vacation"}
+_LISTS = {"list-id", "list-post", "list-unsubscribe"}
 _CALENDARS = ("text/calendar", "application/ics")
 _READABLE = ("text/plain", "text/html")
 _ZONES = {
@@ -147,6 +149,19 @@ def reply_headers(content: bytes) -> ReplyHeaders:
         mailing_list=one_line(posts[1], limit=254) if posts else "",
         references=_ids(mail, "references") or _ids(mail, "in-reply-to"),
     )
+
+
+def automatic(content: bytes) -> Automatic:
+    """Return what wrote a mail, as its headers say (RFC 3834, and what programs write beside it)."""
+    mail = BytesParser(EmailMessage, policy=_Careful()).parsebytes(content, headersonly=True)
+    submitted = str(mail.get("auto-submitted", "no")).partition(";")[0].strip().lower()
+    precedence = str(mail.get("precedence", "")).strip().lower()
+    is_report = str(mail.get("content-type", "")).lower().startswith("multipart/report")
+    if submitted == "auto-replied" or precedence == "auto_reply" or is_report or _REPLIERS & {*map(str.lower, mail)}:
+        return Automatic.REPLIED
+    if _LISTS & {*map(str.lower, mail)} or precedence in ("list", "bulk", "junk"):
+        return Automatic.LIST
+    return Automatic.NO if submitted in ("no", "") else Automatic.GENERATED
 
 
 def attached_files(content: bytes) -> list[AttachedFile]:

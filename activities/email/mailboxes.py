@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from imap_tools import BaseMailBox
@@ -47,6 +47,7 @@ _NAMES: Final = {
     ALL: (),
 }
 _CREATED: Final = {Folder.SENT: "Sent", Folder.DRAFTS: "Drafts", Folder.ARCHIVE: "Archive"}
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ORDER: Final = (Folder.INBOX, Folder.ARCHIVE, Folder.DRAFTS, Folder.SENT)
 
 
@@ -77,6 +78,26 @@ class Fetched:
     def whole(self) -> bool:
         """Whether nothing of it was left behind."""
         return len(self.content) >= self.size
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A point in the order of arrival: mails from `uid` on are new. `on` is the day of the look."""
+
+    validity: int
+    uid: int
+    on: date = field(default_factory=lambda: datetime.now(UTC).date())
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Mails that came, and the point after them; `first` are the numbers of those whose ids lead to them."""
+
+    found: list[Fetched]
+    until: Arrived
+    more: bool
+    renumbered: bool
+    first: set[int] = field(default_factory=set)
 
 
 class Mailboxes:
@@ -142,6 +163,47 @@ class Mailboxes:
         keys = [f"HEADER {header} {_quoted(name)}" for name in ids for header in ("MESSAGE-ID", "REFERENCES")]
         uids = self._search("OR " * (len(keys) - 1) + " ".join(keys))[:limit]
         return self._fetch(folder, mailbox, validity, uids, most=GLANCE)
+
+    def arrivals(self, folder: Folder, after: Arrived | None, *, limit: int, latest: bool) -> Arrivals:
+        """Return the mails that came into a folder after a point, oldest first; without a point, where it stands now.
+
+        A server that numbers the mailbox again makes the point void: then those since the day before are returned.
+        """
+        mailbox = self.name_of(folder)
+        if mailbox is None:
+            return Arrivals([], Arrived(0, 0), more=False, renumbered=False)
+        validity = self._select(mailbox)
+        renumbered = after is not None and after.validity not in (0, validity)
+        if after is None:
+            uids = self._search("ALL") if latest else []
+        elif renumbered:
+            since = after.on - timedelta(days=1)  # days are counted by the server's own zone
+            uids = self._search(f"SINCE {since.day}-{_MONTHS[since.month - 1]}-{since.year}")
+        else:  # `n:*` always names the last mail too
+            uids = [uid for uid in self._search(f"UID {after.uid}:*") if int(uid) >= after.uid]
+        uids = sorted(uids, key=int)
+        taken = uids[-limit:] if after is None else uids[:limit]
+        more = after is not None and len(taken) < len(uids)
+        following = max([self._uid_next(), *(int(uid) + 1 for uid in taken)]) if not more else int(taken[-1]) + 1
+        found = self._fetch(folder, mailbox, validity, taken, most=GLANCE)
+        first = {mail.place.uid for mail in found if folder is Folder.INBOX and self._is_first(mail)}
+        return Arrivals(found, Arrived(validity, following), more=more, renumbered=renumbered, first=first)
+
+    def _is_first(self, mail: Fetched) -> bool:
+        """Whether its id leads to this very mail: a stranger can copy the id of any mail that he has seen."""
+        ids = named_ids(mail.content, "message-id")
+        return (
+            len(ids) == 1
+            and ids[0].isascii()
+            and mail.place.uid == min(map(int, self._search(f"HEADER MESSAGE-ID {_quoted(ids[0])}")), default=0)
+        )
+
+    def _uid_next(self) -> int:
+        """Return the number that the next mail of the selected mailbox will get, at least."""
+        _, answer = self._box.client.response("UIDNEXT")
+        if answer and answer[-1]:
+            return int(answer[-1])
+        return max([0, *map(int, self._box.uids("ALL", charset=None))]) + 1
 
     def append(self, folder: Folder, content: bytes, *, flags: tuple[str, ...], message_id: str) -> Place:
         """Put a mail of our own into a folder, unless it is there; of two, the later goes.

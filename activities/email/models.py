@@ -45,6 +45,15 @@ class Message(EmailBase, table=True):
     )
 
 
+class Arrival(EmailBase, table=True):
+    """The order in which mails came into the own mailbox; their dates are their senders'."""
+
+    __tablename__ = "arrivals"
+
+    number: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    message_id: str = Field(max_length=500)
+
+
 class Source(EmailBase, table=True):
     """A mail of the own mailbox as it came or went, for its attachments and for replies."""
 

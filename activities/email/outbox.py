@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col
+from sqlmodel import col, select
 
 from activities.email.models import OutboxState, Outgoing, Relocation
 from retinue.effect_status import first_key
@@ -90,6 +90,11 @@ class Outbox:
         except IntegrityError:
             return await self.relocation(row.key) or row
         return row
+
+    async def sent_among(self, ids: Collection[str]) -> set[str]:
+        """Return which of these ids are of mails that went out from here."""
+        async with self._store.read() as session:
+            return set(await session.exec(select(Outgoing.message_id).where(col(Outgoing.message_id).in_(ids))))
 
     async def _outgoing(self, key: str) -> Outgoing | None:
         async with self._store.read() as session:

@@ -1,17 +1,21 @@
 """The own mailbox: mails in the capability's database, independent of tools, plans and Temporal."""
 
+from collections.abc import Collection
+
 from sqlalchemy import delete, func, or_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from activities.email.contract import SearchMail
-from activities.email.models import EmailBase, Message, Source
+from activities.email.contract import Folder, SearchMail
+from activities.email.models import Arrival, EmailBase, Message, Source
 from activities.email.plaintext import folded
-from retinue.errors import NotFound
+from retinue.errors import NotFound, ServiceUnavailable
 from retinue.store import Store
 
 MOST_IN_THREAD = 50
+_DELIVERIES = 20
+"""Attempts of a delivery; each that fails was overtaken by another one."""
 
 
 class MailStore:
@@ -40,13 +44,48 @@ class MailStore:
             message: As it was read.
             content: The mail as it came, for its attachments and for replies.
         """
-        try:
-            async with self.database.write() as session:
-                self.add(session, message, content)
-        except IntegrityError:
-            # The primary key decides, so two deliveries of one mail at once need no look beforehand.
-            return await self.get(message.message_id)
-        return None
+        for _ in range(_DELIVERIES):
+            try:
+                async with self.database.write() as session:
+                    number = (await session.exec(select(func.max(Arrival.number)))).one() or 0
+                    session.add(Arrival(number=number + 1, message_id=message.message_id))
+                    self.add(session, message, content)
+            except IntegrityError:
+                # The primary keys decide, so two deliveries at once need no look beforehand. Numbers are in the order of
+                # the commits, so that nobody who reads up to a number misses a smaller one that is committed later.
+                if known := await self._known(message.message_id):
+                    return known
+            else:
+                return None
+        raise ServiceUnavailable("too many mails are delivered at once", hint="try again in a few seconds")
+
+    async def _known(self, message_id: str) -> Message | None:
+        async with self.database.read() as session:
+            return await session.get(Message, message_id)
+
+    async def last_arrival(self) -> int:
+        """Return the number of the mail that came last; 0 without any."""
+        async with self.database.read() as session:
+            return (await session.exec(select(func.max(Arrival.number)))).one() or 0
+
+    async def arrivals(self, after: int, *, limit: int) -> list[tuple[int, Message, bytes]]:
+        """Return the mails that came after that number and are still there, oldest first, each with what it came as."""
+        query = (
+            select(Arrival.number, Message, Source.content)
+            .join(Message, col(Message.message_id) == col(Arrival.message_id))
+            .outerjoin(Source, col(Source.message_id) == col(Arrival.message_id))
+            .where(col(Arrival.number) > after)
+            .order_by(col(Arrival.number))
+            .limit(limit)
+        )
+        async with self.database.read() as session:
+            return [(number, message, content or b"") for number, message, content in await session.exec(query)]
+
+    async def sent_among(self, ids: Collection[str]) -> set[str]:
+        """Return which of these ids are of mails that were sent from here."""
+        query = select(Message.message_id).where(col(Message.message_id).in_(ids), col(Message.folder) == Folder.SENT)
+        async with self.database.read() as session:
+            return set(await session.exec(query))
 
     async def get(self, message_id: str) -> Message:
         """Return one mail.

@@ -8,25 +8,28 @@ from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.email.answers import fitting, moved, summary, whole
+from activities.email.changes import change, named
 from activities.email.contract import (
     Folder,
     Mail,
+    MailChanges,
     MailThread,
     MessageRef,
     MovedMail,
     MoveMail,
+    ReadMailChanges,
     SearchMail,
     SearchMailResult,
     SendResult,
 )
-from activities.email.incoming import ReplyHeaders, own_id, parse, reply_headers
+from activities.email.incoming import ReplyHeaders, automatic, own_id, parse, reply_headers
 from activities.email.mime_builder import Letter, Origin, mail_bytes
 from activities.email.models import Message
 from activities.email.plaintext import one_line, plain
 from activities.email.replying import Original
 from activities.email.store import MOST_IN_THREAD, MailStore
 from activities.email.writing import Head, Write, WritingTools, invitation_in, origin_of
-from retinue.errors import NotFound
+from retinue.errors import InvalidArguments, NotFound
 from retinue.ledger import effect_key
 from retinue.times import present
 
@@ -59,6 +62,22 @@ class EmailTools(WritingTools):
         found = sorted(await self._mailbox.thread(mail.message_id), key=lambda message: message.date)
         shown = fitting([summary(message) for message in found])
         return MailThread(messages=shown, truncated=len(shown) < len(found) or len(found) >= MOST_IN_THREAD)
+
+    async def changes(self, wish: ReadMailChanges) -> MailChanges:
+        """Read the mails that were delivered after the cursor, which is the number of the last one."""
+        last = await self._mailbox.last_arrival()
+        after = arrival_number(wish.cursor, last=last)
+        if after is None:
+            after = max(0, last - wish.limit) if wish.latest else last
+        found = [] if wish.folder is not Folder.INBOX else await self._mailbox.arrivals(after, limit=wish.limit + 1)
+        taken = found[: wish.limit]
+        own = await self._mailbox.sent_among(named([message for _, message, _ in taken]))
+        changes = await asyncio.to_thread(
+            lambda: [change(message, automatic(content), own=own) for _, message, content in taken]
+        )
+        more = len(found) > len(taken)
+        until = taken[-1][0] if more else max([last, *(number for number, _, _ in taken)])
+        return MailChanges(changes=changes, cursor=str(until), more=more)
 
     async def archive(self, mail: MessageRef) -> MovedMail:
         """Move it, from whichever folder; archiving what is archived changes nothing."""
@@ -133,6 +152,19 @@ class EmailTools(WritingTools):
             in_reply_to=None if head.in_reply_to is None else one_line(head.in_reply_to, limit=500),
             unread=folder is Folder.INBOX,
         )
+
+
+def arrival_number(cursor: str | None, *, last: int) -> int | None:
+    """Return the number in a cursor; None for one to begin with.
+
+    Raises:
+        InvalidArguments: It is none of this mailbox.
+    """
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdigit()):
+        raise InvalidArguments("this cursor was not given by this mailbox")
+    return min(int(cursor[:18]), last)
 
 
 def _as_text(message: Message) -> bytes:
