@@ -35,6 +35,7 @@ from api.routes import (
     pauses,
     schedules,
     session,
+    triggers,
     webhooks,
 )
 from api.routes import keys as key_routes
@@ -123,6 +124,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         models_in_use,
         schedules,
         session,
+        triggers,
         webhooks,
     ):
         app.include_router(module.router)

@@ -23,6 +23,7 @@ from api.services.links import LinkMaker
 from api.services.runs import Runs
 from api.services.schedule_updates import ScheduleUpdates
 from api.services.schedules import Schedules
+from api.services.triggers import Triggers
 from api.services.view_cache import KnownViews
 from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys
@@ -161,12 +162,20 @@ def runs_of(state: AppState, owner: str, credential: Credential | None, *, audit
 
 
 def schedule_updates(state: AppState) -> ScheduleUpdates:
-    """Return the service that updates schedules."""
+    """Return the service that updates schedules and triggers."""
 
     def schedules_of(owner: str, credential: Credential | None) -> Schedules:
         return Schedules(state.client, state.links, owner=owner, runs=runs_of(state, owner, credential))
 
-    return ScheduleUpdates(state.client, state.people, schedules_of, state.rights_changed)
+    def triggers_for(owner: str, credential: Credential | None) -> Triggers:
+        return triggers_of(state, owner, runs_of(state, owner, credential))
+
+    return ScheduleUpdates(state.client, state.people, schedules_of, triggers_for, state.rights_changed)
+
+
+def triggers_of(state: AppState, owner: str, runs: Runs) -> Triggers:
+    """Return the service for an owner's triggers."""
+    return Triggers(state.client, state.links, owner=owner, runs=runs, every=state.settings.retinue_trigger_seconds)
 
 
 def my_events(

@@ -60,6 +60,13 @@ class ApiSettings(BaseSettings):
     retinue_codec_tenant: str = Field(HOME, description="the organisation whose operators may decode payloads")
     retinue_chat_turns: int = Field(100, ge=1, le=500, description="turns after which a chat continues as a new run")
 
+    retinue_trigger_seconds: float = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="seconds between two looks of a trigger's account, where it cannot be waited for",
+    )
+
     retinue_webhooks: bool = Field(False, description="people may register webhooks")
     retinue_webhook_allow: str = Field(
         "", description="destinations (comma, host:port) allowed for webhooks although they are private or without TLS"

@@ -84,9 +84,10 @@ def workflows_worker(
         version: To which runs are pinned that begin on this worker; None for a worker without one.
     """
     from activities.tasks.contract import REMINDER_WORKFLOW
+    from retinue.temporal.account_watch import WATCH_TYPE
     from workers.local_activities import LocalActivities
 
-    upgraded = frozenset({REGISTRY_TYPE, REMINDER_WORKFLOW})  # they live long; the rest is pinned
+    upgraded = frozenset({REGISTRY_TYPE, REMINDER_WORKFLOW, WATCH_TYPE})  # they live long; the rest is pinned
     runner: WorkflowRunner = WatchedRunner(workflow_runner or UnsandboxedWorkflowRunner(), tasks or WorkflowTasks())
     people = SimplePlugin("people", run_context=lambda: _people(client, runner, version))
     pinned = runner if version is None else deployment.AutoUpgradingRunner(runner, upgraded)
@@ -107,6 +108,7 @@ def workflows_worker(
 
 def workflow_types() -> list[type]:
     """Return the workflow classes of the workflow worker."""
+    from workflows.account_watch import AccountWatchWorkflow
     from workflows.assistant import AssistantWorkflow
     from workflows.code_plans import PLANS
     from workflows.memory_request import MemoryRequestWorkflow
@@ -128,6 +130,7 @@ def workflow_types() -> list[type]:
         ModelPausesWorkflow,
         ModelsInUseWorkflow,
         MemoryRequestWorkflow,
+        AccountWatchWorkflow,
         *(plan.workflow for plan in PLANS.values()),
     ]
 

@@ -210,6 +210,8 @@ class AssistantWorkflow:
         if self._start.call is not None and self._start.fork is None:
             await self._call(self._start.call)
             return
+        if self._start.first is not None and self._start.fork is None and not await self._read_first(self._start.first):
+            return
         plan = await self._forked_plan() or await self._plan()
         while plan.steps:
             await self._execute(plan)
@@ -217,6 +219,15 @@ class AssistantWorkflow:
                 break
             plan = await self._plan()
         await self._answer(plan)
+
+    async def _read_first(self, step: BoundStep) -> bool:
+        """Read what started the run, as a step that code made. Returns whether it could be read."""
+        await self._execute(BoundPlan(steps=[step]))
+        if self._execution.met_setback():
+            await self._answer(BoundPlan())
+            return False
+        self._round += 1
+        return True
 
     async def _call(self, step: BoundStep) -> None:
         """Make the one tool call that a protocol client requested. The reply states its outcome; nothing is planned again."""
@@ -718,6 +729,7 @@ class AssistantWorkflow:
             budget=self._budget_guard.view(),
             undo=self._compensation.steps(),
             schedule_id=self._start.schedule_id,
+            trigger_id=self._start.trigger_id,
             forked_from=self._start.fork.assistant_id if self._start.fork else None,
             turns=self._turns,
             effects=self._effects if self._start.mode is Mode.CHAT else [],
@@ -767,6 +779,8 @@ class AssistantWorkflow:
             ran={step.id: step.args for step in self._execution.views()},
         )
         of_this_run = {"continued": None, "schedule_id": None, "schedule_terms": None, "notice": ""}
+        if self._start.trigger_id is not None:
+            of_this_run |= {"trigger_id": None, "first": None}
         return self._start.model_copy(update={"fork": fork, **of_this_run})
 
     @workflow.query

@@ -171,7 +171,7 @@ class ContinuedState(BaseModel):
 
 
 class ScheduleTerms(BaseModel):
-    """What the maker of a schedule chose for its runs. What of it still holds is found out by the API, again and again."""
+    """What the maker of a schedule or a trigger chose for its runs. What of it still holds is found out by the API, again and again."""
 
     policy: str | None = Field(None, description="by name; None: `default`")
     budget: Limits | None = None
@@ -190,7 +190,8 @@ class StartAssistant(BaseModel):
     budget: Limits | None = Field(None, description="instead of the policy's budget of a run")
     schedule_id: str | None = None
     schedule_terms: ScheduleTerms | None = Field(
-        None, description="of a schedule's run; `policy`, `budget` and `through` are what holds of them now"
+        None,
+        description="of a schedule's or a trigger's run; `policy`, `budget` and `through` are what holds of them now",
     )
     notice: str = Field("", description="what the person should know of this start")
     fork: Fork | None = None
@@ -208,6 +209,11 @@ class StartAssistant(BaseModel):
         None, description="the JSON schema of the answer to `message`, if a program wants one instead of words"
     )
     through: Credential | None = Field(None, description="the credential with which the person started it")
+    trigger_id: str | None = Field(None, description="the trigger that started it")
+    first: BoundStep | None = Field(
+        None,
+        description="a step that code made and that runs before anything is planned: it reads what started the run",
+    )
     only_deciders: bool = Field(
         False,
         description="its policy or budget may allow more than the person's own, so only credentials that may decide may "
@@ -545,6 +551,7 @@ class AssistantView(BaseModel):
     budget: BudgetView | None = None
     undo: list[UndoStep] = Field(default_factory=list, description="what was undone, and what could not be")
     schedule_id: str | None = None
+    trigger_id: str | None = Field(None, description="the trigger that started it")
     forked_from: str | None = None
     turns: int = Field(0, description="of a chat: how many messages it has answered")
     earlier_messages: int = Field(0, description="how many messages came before those shown; /messages returns them")

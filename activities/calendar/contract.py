@@ -370,6 +370,35 @@ class ChangedEvent(BaseModel):
     status: OwnText = Field(description="'changed' or 'removed'")
 
 
+class ReadEventChanges(BaseModel):
+    """Arguments of `calendar.changes`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(None, max_length=100_000, description="of the last answer; without one, begin now")
+    limit: int = Field(50, ge=1, le=100)
+    latest: bool = Field(False, description="without a cursor: also return the last changes, or the next events")
+
+
+class EventChange(BaseModel):
+    """An event that was added or changed. Strangers may have written its title."""
+
+    change_id: str = Field(max_length=64, description="the same for the same version of the event")
+    event_id: str
+    title: str
+    start: Moment | None = None
+    own: bool = Field(False, description="this assistant did it")
+
+
+class EventChanges(BaseModel):
+    """Events that were added or changed since a cursor."""
+
+    changes: list[EventChange] = Field(default_factory=list)
+    cursor: str
+    more: bool = Field(False, description="there are more now")
+    reset: str = Field("", description="why the cursor no longer counted, in words; changes may have been missed")
+
+
 def _in_order(model: T, start: datetime | None, end: datetime | None) -> T:
     if start is not None and end is not None and end <= start:
         raise ValueError("`end` must be after `start`")
@@ -587,3 +616,14 @@ class Calendar(Capability):
     @abstractmethod
     async def read_change(self, wish: ReadChange) -> Change:
         """Read which event an invitation changes or cancels, and how; strangers wrote it."""
+
+    @activity.defn(name="calendar.changes")
+    @tool(
+        title="Read which events were added or changed",
+        annotations=READ.replace(personal=True),
+        options=ToolOptions(start_to_close=60, attempts=2),
+        plannable=False,
+    )
+    @abstractmethod
+    async def changes(self, wish: ReadEventChanges) -> EventChanges:
+        """Read which events were added or changed since a cursor, for a watch; deletions are not among them."""

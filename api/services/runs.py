@@ -121,7 +121,9 @@ class Runs(RunList):
         self._credential = credential
         self._day_timezone = day_timezone
 
-    def input_for(self, body: StartBody, *, timezone: str, schedule_id: str | None = None) -> StartAssistant:
+    def input_for(
+        self, body: StartBody, *, timezone: str, schedule_id: str | None = None, trigger_id: str | None = None
+    ) -> StartAssistant:
         """Return the workflow's input for a request, without defaults, since each history stores it.
 
         Raises:
@@ -145,7 +147,8 @@ class Runs(RunList):
             "policy": policy if policy != DEFAULT_POLICY else None,
             "budget": budget,
             "schedule_id": schedule_id,
-            "schedule_terms": self._terms(body) if schedule_id else None,
+            "trigger_id": trigger_id,
+            "schedule_terms": self._terms(body) if schedule_id or trigger_id else None,
             "turns_per_run": self._turns_per_run if body.mode is Mode.CHAT else None,
             "notify": self._notifies or None,
             "day_timezone": self._day_timezone if self._day_timezone != "UTC" else None,

@@ -1,6 +1,6 @@
-"""Updates schedules to the current policy file and to the current rights of their creators.
+"""Updates schedules and triggers to the current policy file and to the current rights of their creators.
 
-Temporal starts a schedule's runs with stored arguments, whether or not the API is running. So the API checks all
+Temporal starts their runs with stored arguments, whether or not the API is running. So the API checks all
 schedules at its start, when it reads the policy file, when a key is revoked, and every hour.
 """
 
@@ -19,37 +19,43 @@ from temporalio.service import RPCError
 from api.auth.authenticator import Authenticator
 from api.services.run_access import RPC, TYPE
 from api.services.schedules import Schedules
+from api.services.triggers import Triggers
 from retinue.errors import RetinueError, ServiceUnavailable
 from retinue.provenance.credential import Credential, CredentialKind
+from retinue.temporal import account_watch
 from retinue.temporal.connection import of_workflow
 from retinue.temporal.proofs import is_proved_schedule
 from retinue.temporal.search_keys import OWNER
-from workflows.messages import StartAssistant
+from workflows.account_watch import WatchView
+from workflows.messages import ScheduleTerms, StartAssistant
 
 _EVERY = timedelta(hours=1)
 """So late a role that was taken away, or a key that has expired, counts in schedules at most."""
+_WATCHES = f"WorkflowType = '{account_watch.WATCH_TYPE}' AND ExecutionStatus = 'Running'"
 _TRY_AGAIN = timedelta(seconds=5)
 _log = logging.getLogger("retinue.api")
 
 
 @dataclass(frozen=True)
 class ScheduleUpdates:
-    """Updates schedules.
+    """Updates schedules and triggers.
 
     Args:
         client: The Temporal client.
         people: The authenticator, for the current rights of credentials.
         schedules_of: Returns the service for an owner's schedules, as reached with a credential.
+        triggers_of: Returns the service for an owner's triggers, as reached with a credential.
         soon: Set to check now.
     """
 
     client: Client
     people: Authenticator
     schedules_of: Callable[[str, Credential | None], Schedules]
+    triggers_of: Callable[[str, Credential | None], Triggers]
     soon: asyncio.Event
 
     async def for_ever(self, connected: Callable[[], Awaitable[None]]) -> None:
-        """Look at all schedules now, and again, as long as the process lives."""
+        """Look at all of them now, and again, as long as the process lives."""
         while True:
             self.soon.clear()
             pause = _EVERY
@@ -63,13 +69,32 @@ class ScheduleUpdates:
                 await asyncio.wait_for(self.soon.wait(), pause.total_seconds())
 
     async def once(self) -> None:
-        """Look at all schedules. One that cannot be read or changed stays as it is, and the log says so."""
+        """Look at all of them. One that cannot be read or changed stays as it is, and the log says so."""
         async for entry in await self.client.list_schedules(page_size=100, rpc_timeout=RPC):
             if entry.typed_search_attributes.get(OWNER):
                 try:
                     await self._update(entry.id)
                 except (RetinueError, RPCError, ValueError, RuntimeError) as error:
                     _log.warning("schedule %s is not updated: %s", entry.id, type(error).__name__)
+
+        async for watch in self.client.list_workflows(_WATCHES, page_size=100, rpc_timeout=RPC):
+            try:
+                await self._update_triggers(watch.id)
+            except (RetinueError, RPCError, ValueError, RuntimeError) as error:
+                _log.warning("the triggers of %s are not updated: %s", watch.id, type(error).__name__)
+
+    async def _update_triggers(self, watch_id: str) -> None:
+        watch = await account_watch.query(self.client, watch_id, answer=WatchView)
+        for trigger in watch.triggers if watch else []:
+            start = trigger.start
+            if (terms := start.schedule_terms) is not None:
+                credential = await self._credential(terms, start.owner)
+                await self.triggers_of(start.owner, credential).update_start(trigger)
+
+    async def _credential(self, terms: ScheduleTerms, owner: str) -> Credential | None:
+        """Return the credential with which it was made, as far as it may decide now."""
+        still_decides = await self.people.still_decides(terms.through, owner)
+        return terms.through if still_decides else _without_decide(terms.through)
 
     async def _update(self, schedule_id: str) -> None:
         found = await self.client.get_schedule_handle(schedule_id).describe(rpc_timeout=RPC)
@@ -84,8 +109,7 @@ class ScheduleUpdates:
             _log.warning("schedule %s carries no proof that holds: nothing is changed in it", schedule_id)
             return
         terms = start.schedule_terms
-        still_decides = await self.people.still_decides(terms.through, start.owner)
-        credential = terms.through if still_decides else _without_decide(terms.through)
+        credential = await self._credential(terms, start.owner)
         await self.schedules_of(start.owner, credential).update_start(schedule_id, start, terms)
 
 

@@ -34,12 +34,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.services.cron import checked
 from api.services.links import LinkMaker
+from api.services.renewal import renewed
 from api.services.run_access import TYPE
 from api.services.runs import Runs
 from api.services.schemas import Arguments, Links, PlanName, StartBody, Text, Zone, plan_args
 from api.storage.idempotency import Claim
 from retinue.capability import WORKFLOW_QUEUE
-from retinue.errors import Conflict, InvalidArguments, NotAllowed, NotFound
+from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.schemas.plain_number import PLAIN_NUMBER
 from retinue.temporal.codec import opened_text, sealed_text
 from retinue.temporal.fairness import fair_share
@@ -50,7 +51,6 @@ from retinue.times import Moment, local
 from workflows.code_plans import PLANS
 from workflows.messages import ScheduleTerms, StartAssistant
 from workflows.rules.budget import Limits
-from workflows.rules.policy import DEFAULT_POLICY
 from workflows.run.web_ui import static_details, static_summary
 
 MAX_SCHEDULES = 200
@@ -310,7 +310,7 @@ class Schedules:
 
     async def update_start(self, schedule_id: str, old: StartAssistant, terms: ScheduleTerms) -> None:
         """Update a schedule's policy and budget to what this credential may use now."""
-        new = self._start_now(schedule_id, old, terms)
+        new = renewed(self._runs, old, terms, schedule_id=schedule_id)
         if new == old:
             return
         action = self._action_of(schedule_id, TYPE, new, request=new.message, timezone=new.timezone)
@@ -318,20 +318,6 @@ class Schedules:
             lambda found: ScheduleUpdate(dataclasses.replace(found.description.schedule, action=action)),
             rpc_timeout=_RPC,
         )
-
-    def _start_now(self, schedule_id: str, old: StartAssistant, terms: ScheduleTerms) -> StartAssistant:
-        wish = StartBody(message=old.message, policy=terms.policy, budget=terms.budget)
-        notice = ""
-        try:
-            new = self._runs.input_for(wish, timezone=old.timezone, schedule_id=schedule_id)
-        except (InvalidArguments, NotAllowed) as error:
-            notice = (
-                f"the schedule's own policy or budget holds no longer: {error.message}. So this run has the policy "
-                f"{DEFAULT_POLICY.name!r}. Make the schedule again to change that"
-            )
-            new = self._runs.input_for(StartBody(message=old.message), timezone=old.timezone, schedule_id=schedule_id)
-        more = {"schedule_terms": terms, "notice": notice} if notice else {"schedule_terms": terms}
-        return new.model_copy(update=more)
 
     async def page(self, *, limit: int) -> list[ScheduleSummary]:
         """The caller's schedules, by name."""

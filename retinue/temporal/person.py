@@ -46,10 +46,15 @@ Answer = TypeVar("Answer")
 
 
 def person_id(owner: str) -> str:
-    """Return the workflow id of an owner. An irregular name becomes `~` and its digest, which no regular name can be."""
-    if not _PLAIN.fullmatch(owner):
-        owner = f"~{hashlib.sha256(owner.encode(errors='surrogatepass')).hexdigest()[:32]}"
-    return f"person-{owner}"
+    """Return the workflow id of an owner."""
+    return f"person-{plain_name(owner)}"
+
+
+def plain_name(owner: str) -> str:
+    """Return an owner's part of a workflow id: an irregular name becomes `~` and its digest, which no regular name can be."""
+    if _PLAIN.fullmatch(owner):
+        return owner
+    return f"~{hashlib.sha256(owner.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
 
 async def ask(client: Client, owner: str, update: str, argument: Any, *, answer: type[Answer]) -> Answer:

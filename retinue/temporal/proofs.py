@@ -39,7 +39,9 @@ from retinue.temporal.keyring import SCHEDULE_SUFFIX, Keyring, create_key_file, 
 HEADER = "retinue-proof"
 CANCEL = "cancel"
 """The name in a cancellation's proof. A cancellation has no header; its reason carries the proof."""
-PROVED_TYPES = frozenset({"AssistantWorkflow", "UndoWorkflow", "PersonWorkflow", "MemoryRequestWorkflow"})
+PROVED_TYPES = frozenset(
+    {"AssistantWorkflow", "UndoWorkflow", "PersonWorkflow", "MemoryRequestWorkflow", "AccountWatchWorkflow"}
+)
 """Workflow types whose start needs a proof, since it chooses effects, policies or grants, or reads a person's memory."""
 ANNOUNCED_TYPES = frozenset({"RegistryWorkflow"})
 GOOD_FOR = timedelta(minutes=2)
@@ -476,7 +478,16 @@ class _Checking(worker.WorkflowInboundInterceptor):
 
 
 class _Carrying(worker.WorkflowOutboundInterceptor):
-    """Passes the mark "began proved" on when a run continues as new."""
+    """Passes the mark "began proved" on when a run continues as new, and to the assistants that a watch starts."""
+
+    async def start_child_workflow(
+        self,
+        input: worker.StartChildWorkflowInput,  # noqa: A002
+    ) -> workflow.ChildWorkflowHandle[Any, Any]:
+        if input.workflow in PROVED_TYPES and began_proved():
+            mark = {HEADER: workflow.info().headers[HEADER]}
+            input = replace(input, headers={**input.headers, **mark})  # noqa: A001
+        return await super().start_child_workflow(input)
 
     def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:  # noqa: A002
         carried = {HEADER: workflow.info().headers[HEADER]} if began_proved() else {}

@@ -122,7 +122,7 @@ class Consent:
             tool=action.step.tool,
             args=without_account(action.step, action.args),
             sensitive=action.step.annotations.sensitive,
-            schedule_id=self._start.schedule_id,
+            schedule_id=self._start.schedule_id or self._start.trigger_id,
             keys=tuple(self._asked_through()),
             **({"account": action.account.id} if action.account and action.account.id else {}),
         )
@@ -261,7 +261,7 @@ class Consent:
             args=args,
             origins=origins,
             caller=self._start.owner,
-            scheduled=self._start.schedule_id is not None,
+            scheduled=self._start.schedule_id is not None or self._start.trigger_id is not None,
             after_strangers=action.after_strangers,
         )
 

@@ -23,6 +23,7 @@ from retinue.schemas.plain_number import PLAIN_NUMBER
 from retinue.text import safe
 from retinue.times import Moment
 from workflows.rules.json_args import at
+from workflows.rules.triggers import TRIGGER_PREFIX
 
 EQUAL_APPROVALS = 3
 """The number of equal approvals after which a grant is offered."""
@@ -303,7 +304,7 @@ def fits(
         grant: The grant.
         tool: Of the action.
         args: Resolved.
-        schedule_id: The schedule that started the run, if any.
+        schedule_id: The schedule or trigger that started the run, if any.
         keys: Ids of the API keys through which the run was requested.
         account: Id of the account that it uses; None: the own data.
     """
@@ -316,12 +317,17 @@ def fits(
     return all(_fit(at(known, place), patterns) for place, patterns in grant.args.items())
 
 
+def _is_trigger(schedule_id: str) -> bool:
+    """Whether strangers decide when such runs start: a grant counts for them only if it names the trigger."""
+    return schedule_id.startswith(TRIGGER_PREFIX)
+
+
 def _is_for_run(grant: Grant, schedule_id: str | None, keys: Collection[str]) -> bool:
-    """Whether a grant covers a run that this schedule started, or that was requested through these keys."""
+    """Whether a grant covers a run that this schedule or trigger started, or that was requested through these keys."""
     if grant.schedule_id is not None:
         of_schedule = grant.schedule_id == schedule_id
     else:
-        of_schedule = schedule_id is None or AlsoFor.SCHEDULES in grant.also_for
+        of_schedule = schedule_id is None or (AlsoFor.SCHEDULES in grant.also_for and not _is_trigger(schedule_id))
     given_with = grant.through.id if grant.through else ""
     return of_schedule and (AlsoFor.KEYS in grant.also_for or all(key == given_with for key in keys))
 
