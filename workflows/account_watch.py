@@ -7,7 +7,7 @@ which reads the one mail or event (`StartAssistant.first`). Why: docs/decisions/
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -242,10 +242,8 @@ class AccountWatchWorkflow:
             return
         pause = self._pause()
         if not self._at_once and pause > timedelta():
-            try:
+            with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(lambda: self._at_once, timeout=pause)
-            except asyncio.TimeoutError:  # noqa: UP041  # as the SDK documents it
-                pass
         self._at_once = False
 
     def _pause(self) -> timedelta:
@@ -254,9 +252,10 @@ class AccountWatchWorkflow:
         every = timedelta(seconds=self._start.every)
         if not self._awake():
             ends = [until for trigger in self._listening() if (until := self._quiet_until(trigger))]
-            return max(timedelta(seconds=1), min(ends) - on_the_calendar(workflow.now()))
+            left: timedelta = min(ends) - on_the_calendar(workflow.now())
+            return max(timedelta(seconds=1), left)
         if self._failures:
-            return min(every * 2 ** min(self._failures, 12), max(LONGEST_PAUSE, every))
+            return min(every * float(2 ** min(self._failures, 12)), max(LONGEST_PAUSE, every))
         return every
 
     async def _look(self) -> None:

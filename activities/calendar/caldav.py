@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from icalendar import Calendar as ICalendar
 
+from activities.calendar.caldav_changes import Synced, changes
 from activities.calendar.caldav_invitations import CaldavInvitations
 from activities.calendar.contract import (
     AddInvitation,
@@ -26,6 +27,7 @@ from activities.calendar.contract import (
     DeleteEvents,
     DeleteEventsResult,
     Event,
+    EventChanges,
     EventNotes,
     EventRef,
     FindFreeTime,
@@ -37,6 +39,7 @@ from activities.calendar.contract import (
     MoveEvent,
     PreviewEvent,
     ReadChange,
+    ReadEventChanges,
     RemainingEvent,
     RestoreEvent,
     RestoreEvents,
@@ -396,6 +399,12 @@ class CaldavCalendar(Calendar):
             return done.as_event() if done else None
 
         return await self.ledger.once_outside(wish, Event, act=act, verify=verify)
+
+    async def changes(self, wish: ReadEventChanges) -> EventChanges:
+        """Ask the server what has changed, if it can tell; else compare the next weeks."""
+        if not isinstance(self._server, Synced):
+            return await super().changes(wish)
+        return await changes(wish, self._server, super().changes, zone=self._zone)
 
     async def look_up(self, event: EventRef) -> Event:
         """Fetch the resource and read it."""

@@ -103,6 +103,20 @@ class CaldavServer:
         listed = await calendar.found(_BY_UID.format(escape(uid)))
         return [event_id for each in listed if (event_id := _readable(path, each))][:_MOST_ALIKE]
 
+    async def sync_token(self) -> str:
+        """Return where the calendar stands now; empty if the server cannot tell changes."""
+        _, calendar = await self._calendar()
+        return await calendar.sync_token()
+
+    async def changed_since(self, token: str) -> tuple[dict[str, Listed], str] | None:
+        """Return entries that were added or changed since, by event ids, and the next token; None if it is not valid."""
+        path, calendar = await self._calendar()
+        found = await calendar.sync(token)
+        if found is None:
+            return None
+        listed, following = found
+        return {event_id: each for each in listed if (event_id := _readable(path, each))}, following
+
     async def contents(self, wanted: Mapping[str, Listed]) -> AsyncIterator[dict[str, Resource | None]]:
         """Resources by event ids, a part at a time, without those that are gone; None for one that is too large."""
         parts = list(_parts(wanted))

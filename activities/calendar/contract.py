@@ -1,14 +1,18 @@
 """Contract of the calendar capability, the only file of this folder that other packages may import."""
 
+import hashlib
+import json
 from abc import abstractmethod
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio import activity
 
 from retinue.capability import DESTRUCTIVE, NOT_FOR_PLANS, OWN_WRITE, READ, Capability, Id, OwnText, ToolOptions, tool
-from retinue.times import Moment
+from retinue.errors import InvalidArguments
+from retinue.times import Moment, present
 
 T = TypeVar("T")
 _READ = READ.replace(personal=True)
@@ -620,10 +624,60 @@ class Calendar(Capability):
     @activity.defn(name="calendar.changes")
     @tool(
         title="Read which events were added or changed",
-        annotations=READ.replace(personal=True),
+        annotations=_READ,
         options=ToolOptions(start_to_close=60, attempts=2),
         plannable=False,
     )
-    @abstractmethod
     async def changes(self, wish: ReadEventChanges) -> EventChanges:
         """Read which events were added or changed since a cursor, for a watch; deletions are not among them."""
+        return await _changes_by_listing(wish, self.list_events)
+
+
+_WATCHED = timedelta(days=60)
+
+
+async def _changes_by_listing(
+    wish: ReadEventChanges, list_events: Callable[[ListEvents], Awaitable[ListEventsResult]]
+) -> EventChanges:
+    """Compare the next weeks with what they were: for providers that cannot tell what has changed.
+
+    It does not know which changes are own, and sees only events from yesterday to `_WATCHED` ahead.
+    """
+    now = present()
+    known, until = _snapshot(wish.cursor)
+    ahead = until if until and until > now + _WATCHED / 2 else now + _WATCHED
+    listed = (await list_events(ListEvents(start=now - timedelta(days=1), end=ahead))).events
+    found = {
+        _digest(event.event_id, event.start.isoformat()): (_digest(event.model_dump_json()), event) for event in listed
+    }
+    if until is None:
+        new = [key for key in found if wish.latest]
+    else:
+        new = [key for key, (version, event) in found.items() if known.get(key) != version and event.start < until]
+    later = {} if until is None else dict.fromkeys(new[wish.limit :])
+    events = {key: version for key, (version, _) in found.items() if key not in later}
+    cursor = json.dumps({"until": ahead.isoformat(), "events": events})
+    changes = {
+        event.event_id: EventChange(
+            change_id=_digest(event.model_dump_json(), size=32),
+            event_id=event.event_id,
+            title=event.title,
+            start=event.start,
+        )
+        for _, event in (found[key] for key in new[: wish.limit])
+    }
+    return EventChanges(changes=list(changes.values()), cursor=cursor, more=bool(later))
+
+
+def _snapshot(cursor: str | None) -> tuple[dict[str, str], datetime | None]:
+    if cursor is None:
+        return {}, None
+    try:
+        found = json.loads(cursor)
+        return dict(found["events"]), datetime.fromisoformat(found["until"])
+    except (ValueError, TypeError, KeyError):
+        raise InvalidArguments("this cursor was not given by this calendar") from None
+
+
+def _digest(*parts: str, size: int = 12) -> str:
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()[:size]

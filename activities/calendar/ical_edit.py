@@ -6,6 +6,7 @@ understands stay as they are. Nobody is invited: attendees are marked as none of
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, tzinfo
@@ -30,6 +31,12 @@ from retinue.zones import is_offset, named, offset_name, zone_of
 MARK = "X-RETINUE-EFFECT"
 """The property with the effects that an event has seen, to distinguish a lost reply from a lost request."""
 
+SEAL = "X-RETINUE-VERSION"
+"""The property with a digest of what the event said when an effect wrote it."""
+_SEEN = (
+    "SUMMARY", "DTSTART", "DTEND", "DURATION", "LOCATION", "DESCRIPTION", "RRULE", "RDATE", "EXDATE", "RECURRENCE-ID",
+    "STATUS", "ATTENDEE", "ORGANIZER",
+)  # fmt: skip
 MOST_MARKS = 5
 _PRODUCT = "-//Retinue//Calendar//EN"
 _IN_THE_APP = "change it in your calendar app"
@@ -90,8 +97,27 @@ def sealed(calendar: ICalendar, event: Component, mark: str) -> str:
         event.add(MARK, each)
     event.pop("DTSTAMP", None)
     event.add("DTSTAMP", _now())
+    event.pop(SEAL, None)
+    event.add(SEAL, _says(calendar))
     content: bytes = calendar.to_ical(sorted=False)
     return content.decode()
+
+
+def is_own_version(calendar: ICalendar) -> bool:
+    """Whether the resource says what it said when an effect of ours wrote it, whatever others did to it in between."""
+    return any(str(event.get(SEAL)) == _says(calendar) for event in vevents(calendar) if SEAL in event)
+
+
+def _says(calendar: ICalendar) -> str:
+    """Return a digest of what people see of a resource; servers may write the same in another form."""
+    said = sorted(
+        f"{name}:{value.to_ical()!r}"
+        for event in vevents(calendar)
+        for name in _SEEN
+        for value in several(event.get(name))
+        if hasattr(value, "to_ical")
+    )
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:32]
 
 
 def marks_of(event: Component) -> list[str]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import JSON, Column, Text
+from sqlalchemy import JSON, BigInteger, Column, Text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -38,6 +38,15 @@ class StoredEvent(CalendarBase, table=True):
     sequence: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     modified_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime, nullable=True))
     series_uid: str | None = Field(default=None, index=True, max_length=64)
+
+
+class EventArrival(CalendarBase, table=True):
+    """The order in which events came from outside, or were changed from there: by a file, never by an assistant."""
+
+    __tablename__ = "event_arrival"
+
+    number: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    event_id: str = Field(max_length=32)
 
 
 class KeptResource(CalendarBase, table=True):

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from sqlmodel import and_, col, delete, or_, select
+from sqlmodel import and_, col, delete, func, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.calendar.contract import (
@@ -23,7 +23,7 @@ from activities.calendar.contract import (
     RestoreEvent,
     UpdateEvent,
 )
-from activities.calendar.models import KeptResource, StoredEvent
+from activities.calendar.models import EventArrival, KeptResource, StoredEvent
 from activities.calendar.overlaps import LOOK_AHEAD, Other, overlaps
 from retinue.errors import Conflict, InvalidArguments, NotFound
 from retinue.file_import import LeftOut
@@ -287,7 +287,27 @@ class CalendarStore:
             arrival = _Arrival(session, (await session.exec(wanted)).all())
             for series in found:
                 await arrival.take(series)
+            last = (await session.exec(select(func.max(EventArrival.number)))).one() or 0
+            for number, event in enumerate(arrival.came, start=last + 1):
+                session.add(EventArrival(number=number, event_id=event.event_id))
         return arrival.done
+
+    async def arrivals(self, after: int, *, limit: int) -> list[tuple[int, StoredEvent]]:
+        """Return events that came from outside after that number and are still there, oldest first."""
+        query = (
+            select(EventArrival.number, StoredEvent)
+            .join(StoredEvent, col(StoredEvent.event_id) == col(EventArrival.event_id))
+            .where(col(EventArrival.number) > after)
+            .order_by(col(EventArrival.number))
+            .limit(limit)
+        )
+        async with self._store.read() as session:
+            return [(number, event) for number, event in await session.exec(query)]
+
+    async def last_arrival(self) -> int:
+        """Return the number of the last event that came from outside; 0 without any."""
+        async with self._store.read() as session:
+            return (await session.exec(select(func.max(EventArrival.number)))).one() or 0
 
 
 class _Arrival:
@@ -295,6 +315,8 @@ class _Arrival:
 
     def __init__(self, session: AsyncSession, known: Iterable[StoredEvent]) -> None:
         self.done = Imported()
+        self.came: list[StoredEvent] = []
+        """Those that were entered or changed."""
         self._session = session
         self._known = {event.uid: event for event in known}
 
@@ -314,6 +336,7 @@ class _Arrival:
         if known is None:
             self._known[event.uid] = event
             self._session.add(event)
+            self.came.append(event)
             self.done.added += 1
         elif _is_newer(event, known):
             moved = (event.starts_at, event.recurrence) != (known.starts_at, known.recurrence)
@@ -321,6 +344,7 @@ class _Arrival:
             for name in _IMPORTED:
                 setattr(known, name, getattr(event, name))
             known.excluded = sorted({*known.excluded, *excluded})
+            self.came.append(known)
             self.done.updated.append(f"'{event.title}'")
             if moved and event.uid == series.uid:
                 await self._forget_changes(series)

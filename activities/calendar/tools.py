@@ -20,6 +20,8 @@ from activities.calendar.contract import (
     DeleteEvents,
     DeleteEventsResult,
     Event,
+    EventChange,
+    EventChanges,
     EventNotes,
     EventRef,
     FindFreeTime,
@@ -31,6 +33,7 @@ from activities.calendar.contract import (
     MoveEvent,
     PreviewEvent,
     ReadChange,
+    ReadEventChanges,
     RestoreEvent,
     RestoreEvents,
     RestoreEventsResult,
@@ -78,6 +81,27 @@ class CalendarTools(Calendar):
         times = ((each for each in occurrences_of(event, start, end) if each.start >= earliest) for event in events)
         found = [list(islice(each, MOST_EVENTS + 1)) for each in times]
         return listing([each for each in found if each])
+
+    async def changes(self, wish: ReadEventChanges) -> EventChanges:
+        """Read the events that came from a file after the cursor, a number. What assistants did is not among them."""
+        last = await self._calendar.last_arrival()
+        after = last if wish.cursor is None else _number(wish.cursor)
+        if wish.cursor is None and wish.latest:
+            after = max(0, last - wish.limit)
+        found = await self._calendar.arrivals(after, limit=wish.limit + 1)
+        taken = found[: wish.limit]
+        more = len(found) > len(taken)
+        changes = [
+            EventChange(
+                change_id=f"{event.event_id}-{number}",
+                event_id=event.event_id,
+                title=event.title,
+                start=event.starts_at,
+            )
+            for number, event in taken
+        ]
+        until = taken[-1][0] if more else max([last, *(number for number, _ in taken)])
+        return EventChanges(changes=changes, cursor=str(until), more=more)
 
     async def find_free_time(self, wish: FindFreeTime) -> FindFreeTimeResult:
         """Cut the gaps between busy times into slots, shown in the offset of the window's start."""
@@ -239,3 +263,9 @@ def _not_there() -> NotFound:
 
 def _is_older() -> Conflict:
     return Conflict("the calendar has this version of the event, or a newer one")
+
+
+def _number(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise InvalidArguments("this cursor was not given by this calendar")
+    return int(cursor)

@@ -887,7 +887,7 @@ class Email(Capability):
     @activity.defn(name="email.changes")
     @tool(
         title="Read which mails have arrived",
-        annotations=READ.replace(personal=True),
+        annotations=_READ,
         options=ToolOptions(start_to_close=300, heartbeat=30, attempts=2),
         plannable=False,
     )

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.email.answers import cut_text, original_mail, summary
+from activities.email.changes import changes_by_search
 from activities.email.charsets import decoded
 from activities.email.contract import (
     AnswerInvitation,
@@ -34,6 +35,7 @@ from activities.email.contract import (
     Invite,
     ListFiles,
     ListFilesResult,
+    MailChanges,
     MailSummary,
     MessageRef,
     Method,
@@ -44,6 +46,7 @@ from activities.email.contract import (
     PrepareInvitation,
     PrepareReply,
     ReadAttachment,
+    ReadMailChanges,
     Reply,
     ReplyParts,
     SaveAttachment,
@@ -124,6 +127,10 @@ class WritingTools(Email):
             write: Writes the mail; awaited by the first attempt only.
             folder: Where it stays.
         """
+
+    async def changes(self, wish: ReadMailChanges) -> MailChanges:
+        """Compare the newest mails with those seen last, where the provider cannot tell which have arrived."""
+        return await changes_by_search(wish, self.search)
 
     async def send(self, mail: Compose) -> SendResult:
         """Send it."""

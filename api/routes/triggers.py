@@ -81,7 +81,7 @@ async def resume(trigger_id: TriggerId, triggers: MyTriggers) -> TriggerView:
 
 
 @router.post("/{trigger_id}/test", summary="Test a trigger", dependencies=[needs(Permission.DECIDE)])
-async def test(
+async def try_out(
     trigger_id: TriggerId, triggers: MyTriggers, once: IdempotentAnswer, body: TriggerTestBody | None = None
 ) -> TriggerTest:
     """Return the latest arrivals and whether each fits; with `start`, start an assistant with the newest that fits."""

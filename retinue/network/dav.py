@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from xml.etree.ElementTree import Element, ParseError
+from xml.sax.saxutils import escape
 
 import httpx
 from defusedxml import ElementTree
@@ -185,6 +186,33 @@ class Collection:
             "<d:prop><d:getetag/><d:getcontentlength/><d:resourcetype/></d:prop></d:propfind>"
         )
         return list(_listed(await self.multistatus("PROPFIND", body)))
+
+    async def sync(self, token: str) -> tuple[list[Listed], str] | None:
+        """Return what was added or changed since a sync token (RFC 6578), and the next token; None if it is no longer valid.
+
+        Args:
+            token: Of the last answer; empty for everything there is.
+
+        Raises:
+            ServiceError: See `ExternalService.request`; also where the answer is no multistatus.
+        """
+        body = (
+            f'<?xml version="1.0"?><d:sync-collection xmlns:d="DAV:"><d:sync-token>{escape(token)}</d:sync-token>'
+            "<d:sync-level>1</d:sync-level><d:prop><d:getetag/><d:getcontentlength/></d:prop></d:sync-collection>"
+        )
+        reply = await self._outside.request("REPORT", self._url, headers={**XML, "Depth": "0"}, content=body.encode())
+        if token and reply.status in (400, 403, 409, 507):
+            return None
+        self._expect(reply, 207)
+        tree = multistatus(reply.content)
+        changed = [each for each in _listed(tree) if each.etag]
+        return changed, (tree.findtext(f"{_DAV}sync-token") or "").strip()
+
+    async def sync_token(self) -> str:
+        """Return the sync token of now; empty if the server has none."""
+        body = '<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:sync-token/></d:prop></d:propfind>'
+        tree = await self.multistatus("PROPFIND", body, depth="0")
+        return (tree.findtext(f".//{_DAV}sync-token") or "").strip()
 
     async def tag(self) -> str:
         """Return the tag that changes with the collection (`getctag`, else `sync-token`); empty if the server has none."""

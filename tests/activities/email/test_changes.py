@@ -112,7 +112,7 @@ async def test_a_mail_of_our_own_that_comes_back_is_own(imap_box: ImapBox) -> No
     call = caller(imap_box.tools())
     cursor = (await news(call))["cursor"]
     sent = await call("send", {"to": ["me@retinue.test"], "subject": "To me", "body": "Hi"})
-    imap_box.server.deliver(imap_box.user, bytes(imap_box.sent[0].content or b""))
+    imap_box.server.deliver(imap_box.user, as_bytes(imap_box.sent[0].content))
     [found] = (await news(call, cursor))["changes"]
     assert (found["own"], found["message_id"]) == (True, sent["message_id"])
 
@@ -156,6 +156,11 @@ async def test_a_plain_search_finds_what_is_new_and_says_when_it_was_too_much() 
     assert (found.more, rest.more, rest.reset) == (True, False, "")
     there += [f"m{number}" for number in range(60)]
     assert "more than 50 mails" in (await changes_by_search(ReadMailChanges(cursor=rest.cursor), search)).reset
+
+
+def as_bytes(content: bytes | str | None) -> bytes:
+    assert isinstance(content, bytes)
+    return content
 
 
 def summary_of(name: str) -> MailSummary:
