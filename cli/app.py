@@ -30,6 +30,7 @@ from cli import (
     render,
     scaffold,
     schedules,
+    triggers,
 )
 from cli.ask import limits, local_timezone, start, start_briefing
 from cli.connection import address, open_client
@@ -626,6 +627,7 @@ app.add_typer(mail, name="mail")
 app.add_typer(calendar, name="calendar")
 app.add_typer(contacts, name="contacts")
 app.add_typer(schedules.commands, name="schedules")
+app.add_typer(triggers.commands, name="triggers")
 app.add_typer(grants.commands, name="grants")
 app.add_typer(memory.commands, name="memory")
 app.add_typer(accounts.commands, name="accounts")

@@ -24,6 +24,7 @@ from console.pages import (
     show_fork,
     show_model,
     show_schedules,
+    show_triggers,
     tools,
 )
 from console.rendering import page
@@ -277,6 +278,41 @@ async def schedule(request: Request, client: Retinue, form: Form) -> Response:
     except InvalidArguments as error:
         return await show_schedules(request, client, filled=form, errors=errors_by_field(error))
     return redirect("/schedules", "scheduled")
+
+
+@router.post("/triggers")
+async def trigger(request: Request, client: Retinue, form: Form) -> Response:
+    """Create a trigger."""
+    wanted = {"from": form.get("senders", "").replace(",", " ").split(), "words": form.get("words", "").split()}
+    conditions: dict[str, JsonValue] = {name: [*found] for name, found in wanted.items() if found}
+    quiet = form.get("quiet-from", ""), form.get("quiet-to", "")
+    per_hour = form.get("per-hour", "")
+    try:
+        await client.triggers.add(
+            "calendar" if form.get("event") == "calendar" else "mail",
+            form.get("message", ""),
+            conditions=conditions or None,
+            timezone=form.get("timezone") or None,
+            quiet_hours=quiet if any(quiet) else None,
+            per_hour=int(per_hour) if per_hour.isdecimal() else None,
+            idempotency_key=form.get("key") or None,
+        )
+    except InvalidArguments as error:
+        return await show_triggers(request, client, filled=form, errors=errors_by_field(error))
+    return redirect("/triggers", "triggered")
+
+
+@router.post("/triggers/{trigger_id}")
+async def change_trigger(client: Retinue, trigger_id: str, form: Form) -> Response:
+    """Pause, resume or delete a trigger."""
+    match form.get("do"):
+        case "pause":
+            await client.triggers.pause(trigger_id)
+        case "resume":
+            await client.triggers.resume(trigger_id)
+        case "delete":
+            await client.triggers.delete(trigger_id)
+    return redirect("/triggers", "changed")
 
 
 @router.post("/schedules/{schedule_id}")

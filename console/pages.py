@@ -426,6 +426,35 @@ async def show_schedules(
     )
 
 
+@router.get("/triggers")
+async def triggers(request: Request, client: Retinue) -> Response:
+    """Show the triggers."""
+    return await show_triggers(request, client)
+
+
+async def show_triggers(
+    request: Request,
+    client: AsyncClient,
+    *,
+    filled: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> Response:
+    """Render the page of triggers, with the values and errors of an earlier attempt."""
+    return await page(
+        request,
+        "triggers.html",
+        client,
+        title="Triggers",
+        here="/triggers",
+        triggers=(await client.triggers.list()).triggers,
+        key=(filled or {}).get("key") or new_key(),
+        events=words.EVENTS,
+        filled=filled or {},
+        wrong=" ".join(f"{text}." for text in (errors or {}).values()),
+        code=422 if errors else 200,
+    )
+
+
 @router.get("/grants")
 async def grants(request: Request, client: Retinue, *, everything: Everything = False) -> Response:
     """Show the grants."""

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from retinue.client.models import Trigger
+
 STATUS: Mapping[str, str] = {
     "planning": "Planning",
     "running": "Working",
@@ -113,6 +115,8 @@ OFTEN: Mapping[str, str] = {
     "cron": "At other times (cron)",
 }
 """Choices of a schedule: the weekday of a cron expression, the first of the month, or any expression."""
+EVENTS = {"mail": "A mail arrives", "calendar": "An event is added or changed"}
+"""What starts a trigger."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -164,6 +168,16 @@ def when_runs(expression: str) -> str:
         if often in OFTEN:
             return f"{OFTEN[often]} at {int(parts[1]):02}:{int(parts[0]):02}"
     return expression
+
+
+def trigger_when(trigger: Trigger) -> str:
+    """Return in words what starts a trigger's assistants."""
+    wanted = trigger.conditions
+    parts = [EVENTS.get(trigger.event, trigger.event)]
+    parts += [f"from {' or '.join(wanted.senders)}"] if wanted.senders else []
+    parts += [f"from your contact {wanted.contact}"] if wanted.contact else []
+    parts += [f"with {' and '.join(wanted.words)} in it"] if wanted.words else []
+    return " ".join(parts)
 
 
 def took(started: datetime | None, finished: datetime | None) -> str:

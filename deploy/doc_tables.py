@@ -32,6 +32,7 @@ LIMITS = (
     ("seconds in which a body must arrive", "api.http.body_limits.BODY_SECONDS"),
     ("message, in characters", "api.services.schemas.MAX_MESSAGE"),
     ("schedules of one person", "api.services.schedules.MAX_SCHEDULES"),
+    ("triggers of one person for mails, and as many for events", "workflows.account_watch.MAX_TRIGGERS"),
     ("approvals in the inbox come from this many assistants", "api.services.inbox.MOST"),
     ("steps in a plan", "retinue.plan.MAX_STEPS"),
     ("steps that wait for each other in a chain", "retinue.plan.MAX_CHAIN"),

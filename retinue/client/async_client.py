@@ -24,6 +24,7 @@ from retinue.client.calls import (
     OneDecision,
     PasswordProvider,
     Patterns,
+    TriggerEvent,
 )
 from retinue.client.errors import ClientError, NotUnderstood
 from retinue.client.event_stream import RETRIES, SILENCE, EventReader
@@ -67,6 +68,7 @@ class AsyncClient:
         self.grants = AsyncGrants(self)
         self.memory = AsyncMemory(self)
         self.schedules = AsyncSchedules(self)
+        self.triggers = AsyncTriggers(self)
         self.keys = AsyncKeys(self)
         self.accounts = AsyncAccounts(self)
 
@@ -655,6 +657,85 @@ class AsyncSchedules:
     async def delete(self, schedule_id: str) -> None:
         """Start no run any more. Those that it started stay as they are."""
         await self._client.send(calls.delete_schedule(schedule_id))
+
+
+class AsyncTriggers:
+    """What is done when mail arrives or an event changes: `client.triggers`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self) -> models.TriggerPage:
+        """Your triggers by name."""
+        return await self._client.send(calls.list_triggers())
+
+    async def add(
+        self,
+        event: TriggerEvent,
+        message: str,
+        *,
+        conditions: Arguments | None = None,
+        name: str | None = None,
+        timezone: str | None = None,
+        quiet_hours: tuple[str, str] | None = None,
+        per_hour: int | None = None,
+        per_day: int | None = None,
+        policy: str | None = None,
+        budget: Mapping[str, float] | models.Limits | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Trigger:
+        """Ask for something whenever a mail arrives, or an event is added or changed. Needs the right to decide.
+
+        Args:
+            event: What starts a run.
+            message: The request. What arrived is read first, and is data of strangers.
+            conditions: `from` (addresses), `contact`, `words`, `folder`, `automatic`; all must hold.
+            name: What lists call it.
+            timezone: IANA zone.
+            quiet_hours: From and to, as in ("22:00", "07:00").
+            per_hour: The most runs in any hour.
+            per_day: The most runs in any 24 hours.
+            policy: The name of a policy in the policy file.
+            budget: Limits of each run.
+            idempotency_key: As in `start`.
+        """
+        return await self._client.send(
+            calls.add_trigger(
+                event,
+                message,
+                conditions=conditions,
+                name=name,
+                timezone=timezone,
+                quiet_hours=quiet_hours,
+                per_hour=per_hour,
+                per_day=per_day,
+                policy=policy,
+                budget=budget,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def get(self, trigger_id: str) -> models.Trigger:
+        """Return one of them, with its last runs and what it left out."""
+        return await self._client.send(calls.read_trigger(trigger_id))
+
+    async def pause(self, trigger_id: str, *, note: str | None = None) -> models.Trigger:
+        """Start no run until it is resumed."""
+        return await self._client.send(calls.pause_trigger(trigger_id, note=note))
+
+    async def resume(self, trigger_id: str) -> models.Trigger:
+        """Start runs again, for what arrives from now on."""
+        return await self._client.send(calls.resume_trigger(trigger_id))
+
+    async def test(
+        self, trigger_id: str, *, start: bool = False, idempotency_key: str | None = None
+    ) -> models.TriggerTest:
+        """Say which of the latest arrivals fit; with `start`, start a run with the newest of them."""
+        return await self._client.send(calls.test_trigger(trigger_id, start=start, idempotency_key=idempotency_key))
+
+    async def delete(self, trigger_id: str) -> None:
+        """Start no run any more. Those that it started stay as they are."""
+        await self._client.send(calls.delete_trigger(trigger_id))
 
 
 class AsyncKeys:

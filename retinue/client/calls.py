@@ -24,6 +24,7 @@ Decision = Literal["approve", "reject", "edit"]
 Mode = Literal["task", "chat"]
 Choice = Literal["wait", "skip", "fail"]
 AlsoFor = Literal["schedules", "keys"]
+TriggerEvent = Literal["mail", "calendar"]
 FactKind = Literal["home_place", "working_hours", "alias", "preference", "fact"]
 AccountUse = Literal["calendar", "contacts", "email"]
 PasswordProvider = Literal["caldav", "carddav", "imap"]
@@ -31,6 +32,7 @@ Arguments = Mapping[str, JsonValue]
 Patterns = Mapping[str, Sequence[str]]
 _RUN = "/v1/assistants/{assistant_id}"
 _SCHEDULE = "/v1/schedules/{schedule_id}"
+_TRIGGER = "/v1/triggers/{trigger_id}"
 _FACT = "/v1/memory/facts/{fact_id}"
 _ACCOUNT = "/v1/accounts/{account_id}"
 
@@ -514,6 +516,59 @@ def add_schedule(
     body = _given(cron=cron, message=message, plan=plan, plan_args=plan_args, name=name, timezone=timezone)
     body |= _given(policy=policy, budget=budget, catch_up_seconds=catch_up_seconds, ends_at=ends_at)
     return _call("POST", "/v1/schedules", models.Schedule, body=body, key=_key(idempotency_key))
+
+
+def add_trigger(
+    event: TriggerEvent,
+    message: str,
+    *,
+    conditions: Mapping[str, JsonValue] | None,
+    name: str | None,
+    timezone: str | None,
+    quiet_hours: tuple[str, str] | None,
+    per_hour: int | None,
+    per_day: int | None,
+    policy: str | None,
+    budget: Mapping[str, float] | models.Limits | None,
+    idempotency_key: str | None,
+) -> Call[models.Trigger]:
+    """Make a trigger."""
+    body = _given(event=event, message=message, conditions=conditions, name=name, timezone=timezone, policy=policy)
+    quiet = {"from": quiet_hours[0], "to": quiet_hours[1]} if quiet_hours else None
+    body |= _given(budget=budget, per_hour=per_hour, per_day=per_day, quiet_hours=quiet)
+    return _call("POST", "/v1/triggers", models.Trigger, body=body, key=_key(idempotency_key))
+
+
+def list_triggers() -> Call[models.TriggerPage]:
+    """Return the caller's triggers."""
+    return _call("GET", "/v1/triggers", models.TriggerPage)
+
+
+def read_trigger(trigger_id: str) -> Call[models.Trigger]:
+    """Return one trigger."""
+    return _call("GET", _TRIGGER, models.Trigger, {"trigger_id": trigger_id})
+
+
+def pause_trigger(trigger_id: str, *, note: str | None) -> Call[models.Trigger]:
+    """Start no run until it is resumed."""
+    return _call("POST", f"{_TRIGGER}/pause", models.Trigger, {"trigger_id": trigger_id}, body=_given(note=note))
+
+
+def resume_trigger(trigger_id: str) -> Call[models.Trigger]:
+    """Start runs again, for what arrives from now on."""
+    return _call("POST", f"{_TRIGGER}/resume", models.Trigger, {"trigger_id": trigger_id})
+
+
+def test_trigger(trigger_id: str, *, start: bool, idempotency_key: str | None) -> Call[models.TriggerTest]:
+    """Say what the latest arrivals would do."""
+    body = {"start": start} if start else {}
+    path = {"trigger_id": trigger_id}
+    return _call("POST", f"{_TRIGGER}/test", models.TriggerTest, path, body=body, key=_key(idempotency_key))
+
+
+def delete_trigger(trigger_id: str) -> Call[None]:
+    """Start no run any more."""
+    return Call(method="DELETE", route=_TRIGGER, answer=None, read=_nothing, path={"trigger_id": trigger_id})
 
 
 def list_schedules(*, limit: int | None) -> Call[models.SchedulePage]:

@@ -26,7 +26,7 @@ class Shown(BaseModel):
 
     def json_text(self) -> str:
         """Return the same JSON that the API sent: no field more, none less."""
-        return self.model_dump_json(exclude_unset=True)
+        return self.model_dump_json(exclude_unset=True, by_alias=True)
 
 
 class Amounts(Shown):
@@ -550,6 +550,7 @@ class Assistant(Shown):
     undo: list[UndoStep] = Field(default_factory=list)
     """What was undone, and what could not be."""
     schedule_id: str | None = None
+    trigger_id: str | None = None
     forked_from: str | None = None
     turns: int = 0
     """Of a chat: how many messages it has answered."""
@@ -1061,6 +1062,95 @@ class Schedule(ScheduleSummary):
     policy: str | None = None
     budget: dict[str, JsonValue] | None = None
     ends_at: datetime | None = None
+
+
+class TriggerConditions(Shown):
+    """What must hold of an arrival; all of it."""
+
+    senders: list[str] = Field(default_factory=list, alias="from")
+    """Addresses; '@example.com' is anybody there."""
+    contact: str | None = None
+    words: list[str] = Field(default_factory=list)
+    """Of the subject or title."""
+    folder: str = "inbox"
+    automatic: bool = False
+    """Also mails that programs wrote, and mailing lists."""
+
+
+class QuietHours(Shown):
+    """A part of the day in which no run starts, on the clock of the trigger's zone."""
+
+    begins: str = Field(alias="from")
+    ends: str = Field(alias="to")
+
+
+class TriggeredRun(Shown):
+    """A run that a trigger started."""
+
+    assistant_id: str
+    started_at: datetime
+    because: str
+    """Sender and subject, or the event's title: what strangers wrote."""
+    links: Links
+
+
+class Trigger(Shown):
+    """A whole trigger."""
+
+    id: str
+    event: str
+    """'mail' or 'calendar'."""
+    name: str
+    message: str
+    conditions: TriggerConditions
+    timezone: str
+    per_hour: int
+    per_day: int
+    paused: bool
+    waiting: int
+    """Arrivals that wait for the end of the quiet hours."""
+    left_out: int
+    """Arrivals that started nothing, because of the limits."""
+    recent_runs: list[TriggeredRun]
+    """At most 10, latest first."""
+    created_at: datetime
+    links: Links
+    resets: list[str] = Field(default_factory=list)
+    """When and why the watch had to begin again, so that arrivals may be missing."""
+    quiet_hours: QuietHours | None = None
+    policy: str | None = None
+    budget: Limits | None = None
+    note: str | None = None
+    """Why it is paused."""
+    watching_since: datetime | None = None
+    """Null before the first look."""
+    problem: str | None = None
+    """Why the account cannot be read now."""
+    left_out_at: datetime | None = None
+
+
+class TriggerPage(Shown):
+    """The caller's triggers, by name."""
+
+    triggers: list[Trigger]
+
+
+class TestedArrival(Shown):
+    """One of the latest arrivals, and whether it would start a run."""
+
+    __test__ = False  # not a test of pytest
+
+    sender: str
+    title: str
+    fits: bool
+
+
+class TriggerTest(Shown):
+    """What the latest arrivals would have done, newest first."""
+
+    arrivals: list[TestedArrival]
+    assistant_id: str | None = None
+    """The run that was started, if that was wanted and one fits."""
 
 
 class UsageToday(Shown):
