@@ -200,8 +200,15 @@ class Collection:
             f'<?xml version="1.0"?><d:sync-collection xmlns:d="DAV:"><d:sync-token>{escape(token)}</d:sync-token>'
             "<d:sync-level>1</d:sync-level><d:prop><d:getetag/><d:getcontentlength/></d:prop></d:sync-collection>"
         )
-        reply = await self._outside.request("REPORT", self._url, headers={**XML, "Depth": "0"}, content=body.encode())
-        if token and reply.status in (400, 403, 409, 507):
+        try:
+            reply = await self._outside.request(
+                "REPORT", self._url, headers={**XML, "Depth": "0"}, content=body.encode()
+            )
+        except ServiceRefused as error:  # servers answer 403 or 507 where they no longer know a token
+            if not token or error.sign_in:
+                raise
+            return None
+        if token and reply.status in (400, 409):
             return None
         self._expect(reply, 207)
         tree = multistatus(reply.content)
