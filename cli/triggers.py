@@ -79,7 +79,7 @@ def add(
     Example: bin/retinue triggers add "Add a task to answer it" --from landlord@example.com
     """
     client = open_client(context)
-    given = {"from": senders, "contact": contact, "words": words, "folder": folder, "automatic": automatic or None}
+    given = {"senders": senders, "contact": contact, "words": words, "folder": folder, "automatic": automatic or None}
     conditions: dict[str, Any] = {key: value for key, value in given.items() if value}
     made = ask.send_once(
         lambda key: client.triggers.add(
@@ -123,7 +123,7 @@ def pause(
 
 @commands.command()
 def resume(context: typer.Context, trigger_id: TriggerId, as_json: AsJson = False) -> None:
-    """Resume a trigger, for what arrives from now on.
+    """Resume a trigger. What arrived meanwhile starts nothing.
 
     Example: bin/retinue triggers resume t-m-3f9c
     """
@@ -170,13 +170,13 @@ def _event(given: str) -> TriggerEvent:
     raise typer.BadParameter("mail or calendar", param_hint="--event")
 
 
-def _quiet(given: str | None) -> tuple[str, str] | None:
+def _quiet(given: str | None) -> dict[str, str] | None:
     if given is None:
         return None
     begins, dash, ends = given.partition("-")
     if not (dash and begins and ends):
         raise typer.BadParameter(f"{given!r} is not of the form HH:MM-HH:MM", param_hint="--quiet")
-    return begins.strip(), ends.strip()
+    return {"begins": begins.strip(), "ends": ends.strip()}
 
 
 def _print(trigger: Trigger, *, as_json: bool) -> None:

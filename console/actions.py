@@ -283,9 +283,9 @@ async def schedule(request: Request, client: Retinue, form: Form) -> Response:
 @router.post("/triggers")
 async def trigger(request: Request, client: Retinue, form: Form) -> Response:
     """Create a trigger."""
-    wanted = {"from": form.get("senders", "").replace(",", " ").split(), "words": form.get("words", "").split()}
+    wanted = {"senders": form.get("senders", "").replace(",", " ").split(), "words": form.get("words", "").split()}
     conditions: dict[str, JsonValue] = {name: [*found] for name, found in wanted.items() if found}
-    quiet = form.get("quiet-from", ""), form.get("quiet-to", "")
+    quiet = {"begins": form.get("quiet-from", ""), "ends": form.get("quiet-to", "")}
     per_hour = form.get("per-hour", "")
     try:
         await client.triggers.add(
@@ -293,7 +293,7 @@ async def trigger(request: Request, client: Retinue, form: Form) -> Response:
             form.get("message", ""),
             conditions=conditions or None,
             timezone=form.get("timezone") or None,
-            quiet_hours=quiet if any(quiet) else None,
+            quiet_hours=quiet if any(quiet.values()) else None,
             per_hour=int(per_hour) if per_hour.isdecimal() else None,
             idempotency_key=form.get("key") or None,
         )

@@ -144,7 +144,7 @@ class TestTrigger(TriggerRef):
 
 
 class TestedArrival(BaseModel):
-    """One of the latest arrivals, and whether it would start a run."""
+    """One of the latest arrivals, and whether it fits."""
 
     sender: str = ""
     title: str

@@ -75,8 +75,7 @@ class TriggerBody(Limited):
     def _conditions_belong_to_the_event(self) -> TriggerBody:
         wrong = [name for name in _OF_MAIL if name in self.conditions.model_fields_set]
         if self.event is not TriggerEvent.MAIL and wrong:
-            shown = {"senders": "from"}.get(wrong[0], wrong[0])
-            raise ValueError(f"`{shown}` is a condition of mails")
+            raise ValueError(f"`{wrong[0]}` is a condition of mails")
         return self
 
 

@@ -677,7 +677,7 @@ class AsyncTriggers:
         conditions: Arguments | None = None,
         name: str | None = None,
         timezone: str | None = None,
-        quiet_hours: tuple[str, str] | None = None,
+        quiet_hours: Mapping[str, str] | None = None,
         per_hour: int | None = None,
         per_day: int | None = None,
         policy: str | None = None,
@@ -689,10 +689,10 @@ class AsyncTriggers:
         Args:
             event: What starts a run.
             message: The request. What arrived is read first, and is data of strangers.
-            conditions: `from` (addresses), `contact`, `words`, `folder`, `automatic`; all must hold.
+            conditions: `senders` (addresses), `contact`, `words`, `folder`, `automatic`; all must hold.
             name: What lists call it.
             timezone: IANA zone.
-            quiet_hours: From and to, as in ("22:00", "07:00").
+            quiet_hours: `begins` and `ends`, as in 22:00 and 07:00.
             per_hour: The most runs in any hour.
             per_day: The most runs in any 24 hours.
             policy: The name of a policy in the policy file.

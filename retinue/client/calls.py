@@ -525,7 +525,7 @@ def add_trigger(
     conditions: Mapping[str, JsonValue] | None,
     name: str | None,
     timezone: str | None,
-    quiet_hours: tuple[str, str] | None,
+    quiet_hours: Mapping[str, str] | None,
     per_hour: int | None,
     per_day: int | None,
     policy: str | None,
@@ -534,8 +534,7 @@ def add_trigger(
 ) -> Call[models.Trigger]:
     """Make a trigger."""
     body = _given(event=event, message=message, conditions=conditions, name=name, timezone=timezone, policy=policy)
-    quiet = {"from": quiet_hours[0], "to": quiet_hours[1]} if quiet_hours else None
-    body |= _given(budget=budget, per_hour=per_hour, per_day=per_day, quiet_hours=quiet)
+    body |= _given(budget=budget, per_hour=per_hour, per_day=per_day, quiet_hours=quiet_hours)
     return _call("POST", "/v1/triggers", models.Trigger, body=body, key=_key(idempotency_key))
 
 

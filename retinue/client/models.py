@@ -26,7 +26,7 @@ class Shown(BaseModel):
 
     def json_text(self) -> str:
         """Return the same JSON that the API sent: no field more, none less."""
-        return self.model_dump_json(exclude_unset=True, by_alias=True)
+        return self.model_dump_json(exclude_unset=True)
 
 
 class Amounts(Shown):
@@ -1067,7 +1067,7 @@ class Schedule(ScheduleSummary):
 class TriggerConditions(Shown):
     """What must hold of an arrival; all of it."""
 
-    senders: list[str] = Field(default_factory=list, alias="from")
+    senders: list[str] = Field(default_factory=list)
     """Addresses; '@example.com' is anybody there."""
     contact: str | None = None
     words: list[str] = Field(default_factory=list)
@@ -1080,8 +1080,8 @@ class TriggerConditions(Shown):
 class QuietHours(Shown):
     """A part of the day in which no run starts, on the clock of the trigger's zone."""
 
-    begins: str = Field(alias="from")
-    ends: str = Field(alias="to")
+    begins: str
+    ends: str
 
 
 class TriggeredRun(Shown):
@@ -1115,7 +1115,7 @@ class Trigger(Shown):
     """At most 10, latest first."""
     created_at: datetime
     links: Links
-    resets: list[str] = Field(default_factory=list)
+    resets: list[str]
     """When and why the watch had to begin again, so that arrivals may be missing."""
     quiet_hours: QuietHours | None = None
     policy: str | None = None

@@ -97,7 +97,7 @@ async def test_a_mail_starts_a_run_with_the_persons_words_that_reads_it_first(
 ) -> None:
     message, landlord = fresh("Add a task to answer it"), sender()
     stack.model.script(message, plan_answer([{"id": "s1", "tool": "tasks.add", "args": {"title": message}}]))
-    trigger = await made(message=message, conditions={"from": [landlord.upper()], "words": ["RENT"]})
+    trigger = await made(message=message, conditions={"senders": [landlord.upper()], "words": ["RENT"]})
     await deliver(mailbox, letter(sender(), "The rent"), letter(landlord, "Hi"), letter(landlord, "The rent is late"))
     seen = await until(stack, trigger["id"], lambda found: found["recent_runs"])
     [run] = seen["recent_runs"]
@@ -117,13 +117,13 @@ async def test_a_trigger_shows_what_it_was_made_from_and_is_listed(stack: Stack,
         "name": "Rent",
         "timezone": "Europe/Lisbon",
         "conditions": {
-            "from": ["@example.com"],
+            "senders": ["@example.com"],
             "contact": "Ana",
             "words": ["rent"],
             "folder": "inbox",
             "automatic": True,
         },
-        "quiet_hours": {"from": "22:00:00", "to": "07:00:00"},
+        "quiet_hours": {"begins": "22:00:00", "ends": "07:00:00"},
         "budget": {"steps": 3},
         "per_hour": 2,
         "per_day": 5,
@@ -147,7 +147,7 @@ async def test_a_mail_that_gives_orders_is_data(stack: Stack, made: Any, mailbox
         "body": {"$from": "s1", "path": "/text"},
     }
     stack.model.script(message, plan_answer([{"id": "s2", "tool": "email.send", "args": wanted}]))
-    trigger = await made(message=message, conditions={"from": [mallory]})
+    trigger = await made(message=message, conditions={"senders": [mallory]})
     await deliver(mailbox, letter(mallory, order, order))
     [run] = (await until(stack, trigger["id"], lambda found: found["recent_runs"]))["recent_runs"]
     view = await stack.asked(run["assistant_id"])
@@ -167,7 +167,7 @@ async def test_a_storm_makes_as_many_runs_as_the_limit_and_says_how_many_were_le
 ) -> None:
     message, landlord = fresh("Tell me"), sender()
     stack.model.script(message, *[plan_answer()] * 10)
-    trigger = await made(message=message, conditions={"from": [landlord]}, per_hour=2)
+    trigger = await made(message=message, conditions={"senders": [landlord]}, per_hour=2)
     await deliver(mailbox, *(letter(landlord, f"Storm {number}") for number in range(200)))
     seen = await until(stack, trigger["id"], lambda found: found["left_out"] >= 198)
     assert (len(seen["recent_runs"]), seen["left_out"]) == (2, 198)
@@ -186,7 +186,7 @@ async def test_what_programs_wrote_starts_nothing(
 ) -> None:
     message, landlord = fresh("Tell me"), sender()
     stack.model.script(message, plan_answer())
-    trigger = await made(message=message, conditions={"from": [landlord], **more})
+    trigger = await made(message=message, conditions={"senders": [landlord], **more})
     await deliver(mailbox, letter(landlord, "Away", "I am away", header), letter(landlord, "Here"))
     seen = await until(stack, trigger["id"], lambda found: found["recent_runs"])
     assert [run["because"] for run in seen["recent_runs"]] == [f"{landlord}: Here"]
@@ -203,7 +203,7 @@ async def test_answers_to_our_own_mails_start_a_few_runs_only(
     await stack.decide(sent)
     own = steps(await stack.ended(sent["id"]))["s1"]["result"]["message_id"]
     stack.model.script(message, *[plan_answer()] * 10)
-    trigger = await made(message=message, conditions={"from": [landlord]})
+    trigger = await made(message=message, conditions={"senders": [landlord]})
     await deliver(mailbox, *(letter(landlord, f"Re {number}", "Ok", f"In-Reply-To: {own}") for number in range(8)))
     seen = await until(stack, trigger["id"], lambda found: found["left_out"])
     seen = await until(stack, trigger["id"], lambda found: found["left_out"] == 5)
@@ -215,7 +215,7 @@ async def test_paused_it_starts_nothing_and_does_not_catch_up(
 ) -> None:
     message, landlord = fresh("Tell me"), sender()
     stack.model.script(message, plan_answer())
-    trigger = await made(message=message, conditions={"from": [landlord]})
+    trigger = await made(message=message, conditions={"senders": [landlord]})
     paused = await stack.http.post(f"{TRIGGERS}/{trigger['id']}/pause", json={"note": "on holiday"})
     assert (paused.json()["paused"], paused.json()["note"]) == (True, "on holiday")
     await deliver(mailbox, letter(landlord, "Missed"))
@@ -232,9 +232,9 @@ async def test_in_quiet_hours_mails_wait_for_their_end(
 ) -> None:
     message, landlord, now = fresh("Tell me"), sender(), datetime.now(UTC)
     stack.model.script(message, plan_answer())
-    quiet = {"from": f"{now - timedelta(hours=1):%H:%M:%S}", "to": f"{now + timedelta(hours=1):%H:%M:%S}"}
-    await made(message=fresh("Something else"), conditions={"from": [sender()]})  # keeps the watch awake
-    trigger = await made(message=message, conditions={"from": [landlord]}, quiet_hours=quiet)
+    quiet = {"begins": f"{now - timedelta(hours=1):%H:%M:%S}", "ends": f"{now + timedelta(hours=1):%H:%M:%S}"}
+    await made(message=fresh("Something else"), conditions={"senders": [sender()]})  # keeps the watch awake
+    trigger = await made(message=message, conditions={"senders": [landlord]}, quiet_hours=quiet)
     await deliver(mailbox, letter(landlord, "At night"))
     seen = await until(stack, trigger["id"], lambda found: found["waiting"])
     assert (seen["waiting"], seen["recent_runs"]) == (1, [])
@@ -246,7 +246,7 @@ async def test_a_test_says_what_would_start_a_run_and_starts_one_if_wanted(
     message, landlord = fresh("Tell me"), sender()
     stack.model.script(message, plan_answer())
     await deliver(mailbox, letter(landlord, "The rent"), letter(sender(), "Other"))
-    trigger = await made(message=message, conditions={"from": [landlord]})
+    trigger = await made(message=message, conditions={"senders": [landlord]})
     tested = (await stack.http.post(f"{TRIGGERS}/{trigger['id']}/test")).json()
     assert [(one["title"], one["fits"]) for one in tested["arrivals"][:2]] == [("Other", False), ("The rent", True)]
     assert tested["assistant_id"] is None
@@ -278,14 +278,17 @@ WRONG: dict[str, tuple[Json, str]] = {
     "no message": ({"event": "mail"}, "message"),
     "an empty message": ({"event": "mail", "message": " "}, "empty"),
     "no such event": ({"event": "sms", "message": "x"}, "event"),
-    "a sender of events": ({"event": "calendar", "message": "x", "conditions": {"from": ["a@b.example"]}}, "`from` is"),
-    "no address": ({"event": "mail", "message": "x", "conditions": {"from": ["landlord"]}}, "conditions/from"),
+    "a sender of events": (
+        {"event": "calendar", "message": "x", "conditions": {"senders": ["a@b.example"]}},
+        "`senders` is",
+    ),
+    "no address": ({"event": "mail", "message": "x", "conditions": {"senders": ["landlord"]}}, "conditions/senders"),
     "an unknown condition": ({"event": "mail", "message": "x", "conditions": {"body": "x"}}, "Extra inputs"),
     "a limit of none": ({"event": "mail", "message": "x", "per_hour": 0}, "per_hour"),
     "no such zone": ({"event": "mail", "message": "x", "timezone": "Mars/Olympus"}, "not an IANA time zone"),
     "no such policy": ({"event": "mail", "message": "x", "policy": "none-such"}, "there is no policy"),
     "no quiet hours": (
-        {"event": "mail", "message": "x", "quiet_hours": {"from": "22:00", "to": "22:00"}},
+        {"event": "mail", "message": "x", "quiet_hours": {"begins": "22:00", "ends": "22:00"}},
         "two different times",
     ),
 }

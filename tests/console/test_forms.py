@@ -88,6 +88,25 @@ SCHEDULE = {
     "missed": 0,
     "created_at": FAR,
 }
+TRIGGER: dict[str, Any] = {
+    "id": "t-m-1",
+    "event": "mail",
+    "name": "Rent",
+    "message": "Add a task",
+    "conditions": {"senders": ["landlord@example.com"], "words": ["rent"]},
+    "timezone": "UTC",
+    "quiet_hours": {"begins": "22:00:00", "ends": "07:00:00"},
+    "per_hour": 10,
+    "per_day": 50,
+    "paused": False,
+    "resets": [],
+    "waiting": 0,
+    "left_out": 3,
+    "recent_runs": [],
+    "problem": "no answer",
+    "links": LINKS,
+    "created_at": FAR,
+}
 KEY: dict[str, Any] = {
     "id": "k-1",
     "name": "laptop",
@@ -161,6 +180,7 @@ ANSWERS: dict[str, Any] = {
     "/v1/grants": {"grants": [GRANT]},
     "/v1/memory": {"facts": [FACT], "total": 1},
     "/v1/schedules": {"schedules": [SCHEDULE, SCHEDULE | PAUSED]},
+    "/v1/triggers": {"triggers": [TRIGGER, TRIGGER | {"id": "t-m-2", "paused": True}]},
     "/v1/keys": {"keys": [KEY]},
 }
 MADE: dict[str, Any] = {
@@ -170,6 +190,7 @@ MADE: dict[str, Any] = {
     **{f"/v1/accounts/{name}/test": {"works": name == "c-1", "problem": "No."} for name in ("c-1", "c-2", "c-3")},
     "/v1/session": {},
     "/v1/schedules": SCHEDULE,
+    "/v1/triggers": TRIGGER,
     "/v1/keys": KEY | {"key": "rtn_x_secret"},
     "/v1/memory": {"fact_id": "f-1", "created": True},
     "/v1/assistants": RUNS["talks"],
@@ -183,7 +204,7 @@ PAGES = (
         "/accounts/c-3/connect",
         "/accounts/c-1/remove",
     ),
-    *("/", "/approvals", "/schedules", "/grants", "/memory", "/capabilities", "/account", "/signin"),
+    *("/", "/approvals", "/schedules", "/triggers", "/grants", "/memory", "/capabilities", "/account", "/signin"),
     "/model",
     "/model?server=http%3A%2F%2F127.0.0.1%3A11434%2Fv1&model=n",
     *(f"/assistants/{name}" for name in RUNS),
@@ -191,7 +212,11 @@ PAGES = (
     *(f"/approvals/{name}/ap-s1?edit=1" for name in ("asked", "planned")),
     "/assistants/ended/fork?step=s1",
 )
-FILLED = {"credential": "rtn_x", "cron": "30 7 1 * *", "comment": "Because.", "q": "mail", "message": "Do it"}
+FILLED = {"credential": "rtn_x", "cron": "30 7 1 * *", "comment": "Because.", "q": "mail", "message": "Do it"} | {
+    "senders": "landlord@example.com",
+    "quiet-from": "22:00",
+    "quiet-to": "07:00",
+}
 """What a person writes where a form has nothing yet; everything else gets its name."""
 
 NOT_CHOSEN = ("Choose at least one permission for the key.", "Choose at least one use of the account.")
@@ -304,6 +329,7 @@ class StandIn:
             "grants": GRANT,
             "memory": MADE["/v1/memory"],
             "schedules": SCHEDULE,
+            "triggers": TRIGGER,
         }.get(part[0])
         return Response(status_code=204) if gone else JSONResponse(found)
 

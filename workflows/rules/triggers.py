@@ -43,11 +43,10 @@ class TriggerFolder(StrEnum):
 class Conditions(BaseModel):
     """All must hold. They filter; they prove nothing, since anybody can write any sender into a mail."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
     senders: list[Sender] = Field(
         default_factory=list,
-        alias="from",
         max_length=20,
         description="of a mail: one of these addresses; '@example.com' is anybody there",
     )
@@ -64,10 +63,10 @@ class Conditions(BaseModel):
 class QuietHours(BaseModel):
     """A part of the day in which no run starts; what arrives waits for its end."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
-    begins: time = Field(alias="from", description="as in 22:00, in the trigger's time zone")
-    ends: time = Field(alias="to", description="as in 07:00")
+    begins: time = Field(description="as in 22:00, in the trigger's time zone")
+    ends: time = Field(description="as in 07:00")
 
     @model_validator(mode="after")
     def _is_a_part_of_the_day(self) -> QuietHours:

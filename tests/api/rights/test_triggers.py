@@ -38,7 +38,7 @@ async def stranger(stack: Stack) -> AsyncIterator[str]:
 
 
 async def trigger(caller: Stack, message: str, sender: str, **fields: Any) -> Json:
-    body = {"event": "mail", "message": message, "conditions": {"from": [sender]}, **fields}
+    body = {"event": "mail", "message": message, "conditions": {"senders": [sender]}, **fields}
     answer = await caller.http.post(TRIGGERS, json=body)
     assert answer.status_code == 201, answer.text
     made: Json = answer.json()
