@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import sys
 
@@ -72,6 +73,8 @@ def main() -> None:
             server_header=False,
         )
     )
+    # uvicorn raises the signal again after it has drained: to this handler, so that a clean stop is no failure
+    signal.signal(signal.SIGTERM, server.handle_exit)
     with contextlib.suppress(KeyboardInterrupt):  # raised again after it has drained
         server.run()
     leave(_exit_code(server))

@@ -1,8 +1,8 @@
 """Locks the packages of each image: `python -P -m deploy.lock_parts [PART ...]`, called by `make lock`.
 
 A part is what one image holds: the API, the stand-in model, the workflow worker, or one folder of `activities/`. Its lock
-pins the project's dependencies, those of the extra of the same name, if there is one, and of the shared extras that it
-needs, to the versions of `requirements.lock`, which is what the tests run with.
+pins the project's dependencies (but for the stand-in model, which meets none of the project's code), those of the extra of
+the same name, if there is one, and of the shared extras that it needs, to the versions of `requirements.lock`, which is what the tests run with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "deploy" / "locks"
 ROOMS = ("api", "offline", "workflows")
 OUTSIDE = "offline"
-"""The stand-in model is an outside server: it never meets a payload of Temporal's."""
+"""The stand-in model is an outside server: its image holds its own extra alone."""
 SHARED = ("encryption", "doors")
 """Extras that are no part's own: whoever reads payloads may have to decrypt them, and the API has the other doors."""
 
@@ -43,15 +43,18 @@ def extras_of(part: str) -> list[str]:
 def lock(part: str) -> None:
     """Write one lock. It names no host, and no package that the part does not need."""
     wanted = [word for extra in extras_of(part) for word in ("--extra", extra)]
+    source = ["-"] if part == OUTSIDE else ["pyproject.toml", *wanted]
     subprocess.run(
         [
-            *(str(Path(sys.executable).with_name("uv")), "pip", "compile", "pyproject.toml", *wanted),
+            *(str(Path(sys.executable).with_name("uv")), "pip", "compile", *source),
             *("--universal", "--python-version", "3.11", "--constraint", "requirements.lock"),
             *("--quiet", "--generate-hashes", "--no-header", "--no-emit-index-url", "--no-annotate"),
             *("--output-file", str(LOCKS / f"{part}.lock")),
         ],
         cwd=ROOT,
         check=True,
+        input="\n".join(extras()[part]) if part == OUTSIDE else None,
+        text=True,
     )
 
 

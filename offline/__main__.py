@@ -1,6 +1,8 @@
 """Runs the server: `python -m offline --host 127.0.0.1 --port 8089`."""
 
 import argparse
+import signal
+import sys
 
 import uvicorn
 
@@ -14,7 +16,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8089)
     parser.add_argument("--log-level", default="warning")
     options = parser.parse_args()
-    uvicorn.run(create_app(), host=options.host, port=options.port, log_level=options.log_level)
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(), host=options.host, port=options.port, log_level=options.log_level)
+    )
+    # uvicorn raises the signal again after it has stopped: to this handler, so that a clean stop is no failure
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    server.run()
+    if not server.started:
+        sys.exit(3)
 
 
 if __name__ == "__main__":

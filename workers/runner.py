@@ -8,8 +8,9 @@ import functools
 import logging
 import signal
 import sys
+import threading
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +29,7 @@ from retinue.capability import LONGEST_PROBLEM, WORKFLOW_QUEUE, Capability, Mani
 from retinue.database import file_watch
 from retinue.errors import InvalidArguments, NotServedHere, ServiceUnavailable, StoreLost, Undecipherable
 from retinue.runtime.logs import configure
-from retinue.runtime.process import DATABASE_LOST, leave
+from retinue.runtime.process import DATABASE_LOST, STUCK, leave
 from retinue.runtime.watchdog import Check, LoopCheck, Watchdog
 from retinue.schemas.manifests import check_names, check_schemas
 from retinue.settings import RetinueSettings
@@ -45,6 +46,8 @@ from workers.workflow_tasks import WatchedRunner, WorkflowTasks
 WORKFLOWS = "workflows"
 DRAIN = timedelta(seconds=8)
 """How long running activities may continue after a stop."""
+LONGEST_STOP = 15.0
+"""Seconds after which a process that was told to stop ends, whatever it waits for: containers are killed after 20."""
 _ANNOUNCE_PAUSE = 1.0
 _CONNECT_PAUSE = 0.5
 _KEYS_PAUSE = 5.0
@@ -421,9 +424,22 @@ def _stop_signal() -> asyncio.Event:
     """Return an event set by SIGTERM and SIGINT; as process 1 of a container, nothing else would stop it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def begin() -> None:
+        if not stop.is_set():
+            stop.set()
+            late = threading.Timer(LONGEST_STOP, _leave_late)
+            late.daemon = True
+            late.start()
+
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+        loop.add_signal_handler(name, begin)
     return stop
+
+
+def _leave_late() -> None:
+    _log.error("not drained within %.0f seconds; what still ran is tried again by another worker", LONGEST_STOP)
+    leave(STUCK)
 
 
 async def _connected(stop: asyncio.Event) -> Client | None:
@@ -431,8 +447,9 @@ async def _connected(stop: asyncio.Event) -> Client | None:
     while not stop.is_set():
         pause = _CONNECT_PAUSE
         try:
-            client = await connect()
-            await check_keys(client)
+            client = await _unless(stop, connect())
+            if client is not None:
+                await check_keys(client)
             return client
         except RuntimeError as error:
             _log.warning("waiting for Temporal: %s", str(error)[:200])
@@ -442,6 +459,17 @@ async def _connected(stop: asyncio.Event) -> Client | None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
     return None
+
+
+async def _unless(stop: asyncio.Event, connecting: Coroutine[Any, Any, Client]) -> Client | None:
+    """Return what a coroutine returns; None if stopped before: a server that does not answer holds up no stop."""
+    tried, stopping = asyncio.ensure_future(connecting), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([tried, stopping], return_when=asyncio.FIRST_COMPLETED)
+        return await tried if tried.done() else None
+    finally:
+        tried.cancel()
+        stopping.cancel()
 
 
 async def _work(worker: Worker, stop: asyncio.Event, *, beside: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -486,6 +514,11 @@ async def _until(stop: asyncio.Event, beside: Callable[[], Awaitable[None]] | No
         stopping.cancel()
 
 
+def _is_away(error: RuntimeError) -> bool:
+    """Whether Temporal went away while the worker introduced itself."""
+    return str(error).startswith("Worker validation failed")
+
+
 def main(name: str) -> None:
     """Run a worker process. Never returns."""
     settings = RetinueSettings()
@@ -501,6 +534,11 @@ def main(name: str) -> None:
         code = DATABASE_LOST
     except deployment.NotCurrent as error:
         _log.error("%s; this worker ends, and its next start tries again", error.message)
+        code = 1
+    except RuntimeError as error:
+        _log.error(
+            "%s; this worker ends, and its next start tries again", str(error)[:200], exc_info=not _is_away(error)
+        )
         code = 1
     except Exception:
         _log.exception("worker died", extra={"worker": name})
