@@ -12,9 +12,6 @@ from retinue.accounts import caller_keys
 from retinue.settings import RetinueSettings
 from retinue.temporal.keyring import Keyring, read_keys
 
-SEAL_FILE = "accounts-seal.keys"
-"""The keys of sealed secrets of a local stack, in the data folder."""
-
 
 class AccountsServiceSettings(BaseSettings):
     """The service's environment variables; `.env.example` explains each."""
@@ -44,7 +41,7 @@ class AccountsServiceSettings(BaseSettings):
             ring = read_keys(self.retinue_accounts_seal_keys, self.retinue_accounts_seal_key_file, kind="accounts_seal")
             assert ring is not None
             return KeySource.fixed(ring)
-        own = RetinueSettings().data_dir.resolve() / SEAL_FILE
+        own = RetinueSettings().data_dir.resolve() / caller_keys.SEAL_FILE
         return KeySource(self.retinue_accounts_seal_key_file or own, own=self.retinue_accounts_seal_key_file is None)
 
     def root_keys(self) -> Keyring:

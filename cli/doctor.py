@@ -24,6 +24,7 @@ from cli import local, models, render, safety
 from cli.connection import client_of
 from cli.exits import ExitCode, words_of
 from cli.findings import Finding, Level
+from retinue.accounts.caller_keys import SEAL_FILE
 from retinue.client import Client, ClientError, NotAllowed
 from retinue.client.models import Account, Health
 from retinue.database.file_watch import obstacle
@@ -66,6 +67,7 @@ def examine(url: str) -> Iterator[Finding]:
     yield from ports(url)
     yield from (temporal(), api(url))
     yield from capabilities(url)
+    yield account_keys()
     yield from accounts(url)
     yield from (model(), models_found(), weather())
     yield from pauses(url)
@@ -231,6 +233,23 @@ def capabilities(url: str) -> Iterator[Finding]:
     for name in sorted(own - {capability.name for capability in known}):
         advice = f"see the log {local.data_dir() / 'logs' / name}.log"
         yield Finding(f"capability {name}", Level.FAIL, "its worker has not registered", advice)
+
+
+def account_keys() -> Finding:
+    """Check the file whose keys open the secrets of people's accounts, as a local stack keeps it."""
+    check, names = "keys of accounts", ("RETINUE_ACCOUNTS_SEAL_KEYS", "RETINUE_ACCOUNTS_SEAL_KEY_FILE")
+    if set_by := next((name for name in names if os.environ.get(name)), None):
+        return Finding(check, Level.OK, f"set by {set_by}")
+    file = local.data_dir() / SEAL_FILE
+    if not file.exists():
+        if not (local.data_dir() / "accounts.db").exists():
+            return Finding(check, Level.OK, f"{file} will be created at the first start")
+        advice = "restore the file from your copy; `python -P -m accounts lost` lists what cannot be read without it"
+        return Finding(check, Level.FAIL, f"{file} is missing, so the secrets of accounts cannot be read", advice)
+    if others := file.stat().st_mode & 0o077:
+        found = f"others than you may use {file} (mode {file.stat().st_mode & 0o777:o}, {others:o} too much)"
+        return Finding(check, Level.FAIL, found, f"run `chmod 600 {file}`, then `python -P -m accounts rotate`")
+    return Finding(check, Level.OK, f"{file}, for you alone; keep a copy, apart from backups of the data")
 
 
 def accounts(url: str) -> Iterator[Finding]:

@@ -18,6 +18,8 @@ CAPABILITIES = ("calendar", "contacts", "email", "reasoning")
 """Those that may ask for accounts; `reasoning` learns names for planning, and gets no connection."""
 ROOT_FILE = "accounts-root.key"
 """The root key of a local stack, in the data folder."""
+SEAL_FILE = "accounts-seal.keys"
+"""The keys of sealed secrets of a local stack, in the data folder; the accounts service alone reads it."""
 
 
 def local_root(data_dir: Path) -> Keyring:

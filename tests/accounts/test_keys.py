@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from accounts.__main__ import main
 from accounts.sealing import KeySource, Sealer, Unreadable, key_of
-from accounts.settings import SEAL_FILE
+from retinue.accounts.caller_keys import SEAL_FILE
 from retinue.accounts.wire import AccountState, BeginOAuth, FinishOAuth
 from retinue.errors import RetinueError, ServiceRefused
 from retinue.temporal import keyring

@@ -194,7 +194,7 @@ async def test_the_provider_sends_nobody_to_another_host(people: As, redirect_ur
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"password": "canary-wrong"}, "does not accept this user name or password"),
+        ({"password": "canary-wrong"}, "does not accept the user name or password"),
         ({"provider": "google"}, "/provider"),
         ({"password": ""}, "/password"),
         ({"address": "a\nb"}, "/address"),

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from fastapi.responses import JSONResponse, Response
 from cli import accounts as commands
 from cli import doctor
 from cli.findings import Level
+from retinue.accounts.caller_keys import SEAL_FILE
 from tests.cli.conftest import Run
 
 PASSWORD = "canary-3c1d-app-password"
@@ -309,3 +311,19 @@ def test_the_doctor_tests_each_account_in_words(stand_in: Api) -> None:
     stand_in.off = True
     (off,) = doctor.accounts(stand_in.url)
     assert (off.level, off.found) == (Level.OK, "not used: accounts are switched off here")
+
+
+def test_the_doctor_says_where_the_keys_of_accounts_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETINUE_DATA_DIR", str(tmp_path))
+    assert "will be created at the first start" in doctor.account_keys().found
+    (tmp_path / "accounts.db").touch()
+    lost = doctor.account_keys()
+    assert (lost.level, "cannot be read" in lost.found) == (Level.FAIL, True)
+    file = tmp_path / SEAL_FILE
+    file.touch(mode=0o644)
+    file.chmod(0o644)
+    assert "chmod 600" in str(doctor.account_keys().advice)
+    file.chmod(0o600)
+    assert (doctor.account_keys().level, "for you alone" in doctor.account_keys().found) == (Level.OK, True)
+    monkeypatch.setenv("RETINUE_ACCOUNTS_SEAL_KEYS", "canary")
+    assert doctor.account_keys().found == "set by RETINUE_ACCOUNTS_SEAL_KEYS"

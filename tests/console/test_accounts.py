@@ -157,7 +157,7 @@ async def test_without_scripts_an_app_password_connects_after_the_servers_were_s
     await form.get_by_label("What to call it").fill("home")
     await picture(page, "accounts-servers")
     await form.get_by_role("button", name="Sign in and connect").click()
-    await expect(page.get_by_role("alert")).to_contain_text("does not accept this user name or password")
+    await expect(page.get_by_role("alert")).to_contain_text("does not accept the user name or password")
     await expect(form.get_by_label("What to call it")).to_have_value("home")
     await expect(form.get_by_label("App password")).to_have_value("")
     assert "canary" not in await page.content()
