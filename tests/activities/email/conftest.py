@@ -306,9 +306,9 @@ def own_box(mailbox: MailStore) -> OwnBox:
     return OwnBox(sender="me@retinue.example", delivery={"send": "own-store", "draft": "own-store"}, store=mailbox)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def gmail_connection(emulators: Emulators) -> Connection:
-    """One account at Google for all tests of this process."""
+    """An account at Google."""
     return google_connection(emulators)
 
 
