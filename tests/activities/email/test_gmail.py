@@ -281,6 +281,20 @@ async def test_a_reply_joins_the_thread_of_the_mail_that_it_answers(call: Call, 
     assert [mail["message_id"] for mail in thread["messages"]] == ["<m@example.com>", reply["message_id"]]
 
 
+@pytest.mark.parametrize(
+    ("answered", "thread"), [("<m@example.com>", "t1"), ("<gone@example.com>", None), (None, None)]
+)
+async def test_gmail_is_told_which_thread_a_mail_joins(
+    asking: Call, scripted: Scripted, answered: str | None, thread: str | None
+) -> None:
+    """emulate finds the thread by the mail's headers; Gmail does not."""
+    scripted.put("m", {"Message-ID": "<m@example.com>"}, labels=["INBOX"])
+
+    await asking("send", {**MAIL, "in_reply_to": answered})
+
+    assert scripted.sent[0].get("threadId") == thread
+
+
 async def test_a_deleted_mail_is_in_the_trash_and_in_no_list(call: Call, gmail_box: GmailBox) -> None:
     await gmail_box.deliver("m")
     await call("delete", {"message_id": "<m@example.com>"})
