@@ -47,6 +47,7 @@ SIGNING_IN = (
     "tests/api/rights/test_schedule_updates.py",
 )
 MEMORY = ("tests/activities/memory/test_tools.py", "tests/activities/memory/test_in_a_plan.py")
+OAUTH = ("tests/accounts/test_oauth_flows.py",)
 RUNS = (
     "tests/scenarios/test_plans.py",
     "tests/test_main_job.py",
@@ -254,6 +255,50 @@ MUTATIONS = (
         "workflows/rules/policy.py",
         MEMORY,
         ("Source.MODEL: Source.REMEMBERED}", "}"),
+    ),
+    *_group(
+        "accounts/oauth/flows.py",
+        OAUTH,
+        ("    if expected if iss is None else not visit.metadata.fits(iss):", "    if False:"),
+        ("            if error.code in _WITHDRAWN:", "            if False:"),
+        ("and not hmac.compare_digest(who.subject.encode(), tokens.subject.encode())", "and False"),
+        ("    return begun - EARLY <= now < token.expires_at - early", "    return now < token.expires_at"),
+        ("        if refresh is not None:\n            changes", "        if False:\n            changes"),
+    ),
+    *_group(
+        "accounts/oauth/identity.py",
+        OAUTH,
+        ('nonce={"essential": True, "value": nonce} if nonce is not None else {},', "nonce={},"),
+        ("_LEEWAY = 600", "_LEEWAY = 1"),
+        ("_LEEWAY = 600", "_LEEWAY = 86400"),
+    ),
+    *_group(
+        "accounts/oauth/metadata.py",
+        OAUTH,
+        ('told.issuer.rstrip("/") != provider.issuer.rstrip("/")', "False"),
+        ("            return _object(kept)\n        found", "            raise\n        found"),
+    ),
+    *_group(
+        "accounts/services/secrets.py",
+        ("tests/accounts/test_oauth_in_service.py",),
+        ("            if self._is_free(account):", "            if True:"),
+        ("        return time.monotonic() - since > CLAIM", "        return False"),
+        (
+            "                stored.sealed, stored.scopes = self.seal(stored, renewed), renewed.scopes or stored.scopes\n",
+            "",
+        ),
+    ),
+    *_group(
+        "accounts/discovery/finder.py",
+        ("tests/accounts/test_discovery.py",),
+        ('            if parts.scheme != "https" or parts.username or parts.password:', "            if False:"),
+        ("return servers if servers is not None and await self._are_public(servers) else None", "return servers"),
+        ("if self._ispdb and (servers", "if (servers"),
+    ),
+    *_group(
+        "accounts/discovery/service.py",
+        ("tests/accounts/test_discovery.py",),
+        ("            if all(_is_own(url, address) for url in found.endpoints.values()):", "            if True:"),
     ),
 )
 

@@ -234,7 +234,8 @@ class ProviderFlows:
             capability: For which a token is needed; None: any that was granted.
 
         Raises:
-            AccountDisconnected: Consent was withdrawn, in whole or for this capability, or there is no refresh token.
+            AccountDisconnected: Consent was withdrawn, or there is no refresh token. If it was withdrawn for some
+                capabilities alone, `token` says so of them.
             ServiceRefused: The provider does not know this installation, or answers for somebody else.
             ServiceUnavailable: The provider does not answer.
             ServiceBusy: It asks for a pause.
@@ -361,9 +362,7 @@ class ProviderFlows:
                     f"{title} must be connected again: it no longer accepts the connection"
                 ) from None
             raise
-        changed = await self._updated(visit, tokens, found, resource)
-        _check_allowed(visit.provider, changed, capability)
-        return changed
+        return await self._updated(visit, tokens, found, resource)
 
     async def _updated(self, visit: _Visit, tokens: Tokens, found: Mapping[str, Any], resource: str) -> Tokens:
         """Return the tokens after a refresh: what was left out stays."""
@@ -416,9 +415,7 @@ def _check_issuer(visit: _Visit, iss: str | None) -> None:
         InvalidArguments: It is another's, or does not say whose it is though this provider always does.
     """
     expected = visit.metadata.authorization_response_iss_parameter_supported
-    if (iss is None and expected) or (
-        iss is not None and iss != visit.metadata.issuer and not visit.provider.any_tenant
-    ):
+    if expected if iss is None else not visit.metadata.fits(iss):
         raise InvalidArguments(f"another provider than {visit.provider.title} answered; begin again")
 
 

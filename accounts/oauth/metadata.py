@@ -37,6 +37,14 @@ class Metadata(BaseModel):
         """Whether an issuer is this one; Microsoft's stands for each tenant's."""
         return issuer == self.issuer.replace(_TENANT, tenant or _TENANT)
 
+    def fits(self, issuer: str) -> bool:
+        """Whether an issuer is this one, at Microsoft that of any tenant."""
+        before, found, after = self.issuer.partition(_TENANT)
+        if not found:
+            return issuer == self.issuer
+        tenant = issuer.removeprefix(before).removesuffix(after)
+        return issuer == f"{before}{tenant}{after}" and "/" not in tenant
+
 
 class Directory:
     """Reads descriptions and keys, and keeps them; an old one serves while the provider does not answer.

@@ -65,6 +65,8 @@ async def test_a_person_connects_and_the_access_lasts(emulators: Emulators, flow
     assert renewed.access_token != tokens.access_token
     assert works(emulators, service, renewed.access_token)
     assert renewed.subject == tokens.subject
+    later = await flows.refresh(service, renewed, capability="email")
+    assert works(emulators, service, later.access_token)
 
 
 async def test_the_request_has_a_challenge_and_exactly_the_scopes_that_are_needed(flows: ProviderFlows) -> None:
@@ -139,6 +141,22 @@ async def test_a_code_of_another_provider_is_not_sent_anywhere(
     with pytest.raises(InvalidArguments, match="another provider"):
         await flows.finish(AUTHORITY, code=SecretStr(code), iss=iss, redirect_uri=REDIRECT, memory=flow.memory)
     assert grants(emulators, "authority") == []
+
+
+@pytest.mark.parametrize(
+    ("iss", "fits"),
+    [
+        ("https://login.microsoftonline.com/9188040d/v2.0", True),
+        ("https://login.microsoftonline.com/a/b/v2.0", False),
+        ("https://login.microsoftonline.com.attacker.example/9188040d/v2.0", False),
+        ("https://accounts.google.com", False),
+    ],
+)
+def test_microsofts_issuer_is_that_of_any_tenant_and_of_nobody_else(iss: str, fits: bool) -> None:
+    told = metadata.Metadata(
+        issuer="https://login.microsoftonline.com/{tenantid}/v2.0", authorization_endpoint="", token_endpoint=""
+    )
+    assert told.fits(iss) is fits
 
 
 async def test_an_id_token_for_another_request_is_refused(emulators: Emulators, flows: ProviderFlows) -> None:
