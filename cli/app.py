@@ -72,6 +72,7 @@ ArgsHash = Annotated[
     typer.Option(help="Decide only if the action still has this hash, as shown before.", show_default=False),
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Relative to the current folder.")]
+ForPerson = Annotated[str, typer.Option("--person", help="Whose it becomes. Required where people are told apart.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the assistant, or only start it.")]
 
 
@@ -667,12 +668,12 @@ def _mail() -> None:
 
 
 @mail.command()
-def deliver(files: Files) -> None:
+def deliver(files: Files, person: ForPerson = "") -> None:
     """Deliver mails from .eml and mbox files to the inbox. Duplicates are delivered once.
 
     Example: bin/retinue mail deliver invitation.eml
     """
-    _end(local.import_files("email", files))
+    _end(local.import_files("email", files, person=person))
 
 
 @calendar.callback()
@@ -681,12 +682,12 @@ def _calendar() -> None:
 
 
 @calendar.command("import")
-def import_calendar(files: Files) -> None:
+def import_calendar(files: Files, person: ForPerson = "") -> None:
     """Import events from .ics files into the calendar. Skipped events are listed with the reason.
 
     Example: bin/retinue calendar import holidays.ics
     """
-    _end(local.import_files("calendar", files))
+    _end(local.import_files("calendar", files, person=person))
 
 
 @contacts.callback()
@@ -695,9 +696,9 @@ def _contacts() -> None:
 
 
 @contacts.command("import")
-def import_contacts(files: Files) -> None:
+def import_contacts(files: Files, person: ForPerson = "") -> None:
     """Import contacts from .vcf files into the address book. Skipped contacts are listed with the reason.
 
     Example: bin/retinue contacts import people.vcf
     """
-    _end(local.import_files("contacts", files))
+    _end(local.import_files("contacts", files, person=person))

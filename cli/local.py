@@ -67,13 +67,14 @@ def up(companions: Sequence[str] = ()) -> NoReturn:
     os.execve(sys.executable, workers_command("up", *options), workers_environment(os.environ))  # noqa: S606  # no shell is wanted
 
 
-def import_files(capability: str, files: Sequence[Path]) -> int:
-    """Run a capability's import on files and return its exit code.
+def import_files(capability: str, files: Sequence[Path], *, person: str = "") -> int:
+    """Run a capability's import on files, for a person, and return its exit code.
 
     Raises:
         WrongUsage: A file does not exist.
     """
     if missing := [str(file) for file in files if not file.is_file()]:
         raise WrongUsage(f"there is no file {', '.join(missing)}")
-    command = workers_command("import", capability, *(str(file.resolve()) for file in files))
+    for_person = ["--person", person] if person else []
+    command = workers_command("import", capability, *for_person, *(str(file.resolve()) for file in files))
     return subprocess.run(command, cwd=ROOT, env=workers_environment(os.environ), check=False).returncode

@@ -4,7 +4,8 @@ SQLite by default (one file each, WAL), PostgreSQL by `<CAPABILITY>_DATABASE_URL
 transaction of a capability writes at a time, so that what it reads stays true until it commits; readers never wait.
 
 Each organisation has its own database: an SQLite file of the same name in a folder beside, or a PostgreSQL schema. People
-without an organisation use the one at the address itself.
+without an organisation use the one at the address itself. Within a database each person has their own rows, see
+`retinue.database.people`: a session works for the person of the running activity.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import logging
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -30,14 +32,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.schema import CreateSchema
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from retinue.database import migrations
+from retinue.database import migrations, people
 from retinue.database.errors import breaks_connection, is_damage, to_retinue_error
 from retinue.database.file_watch import OPEN, OpenFiles, obstacle
 from retinue.database.ledger_table import LEDGER
 from retinue.database.resource_pool import ResourcePool
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable, StoreLost, StoreUnavailable
-from retinue.temporal.tenant_header import current_tenant
-from retinue.tenancy import HOME, folder_of, schema_of
+from retinue.settings import only_person
+from retinue.temporal.person_header import asked_by
+from retinue.temporal.tenant_header import current_tenant, use_tenant
+from retinue.tenancy import HOME, folder_of, organisation, schema_of
 
 CONNECT_TIMEOUT = 5.0
 _PATIENCE = 5.0
@@ -61,6 +65,7 @@ _LARGEST_CHECKED = 100 * 1024 * 1024
 """The largest SQLite file, in bytes, that is checked when opened, which takes up to a second."""
 _FILES = "retinue_files"
 _DELETED = "was deleted or replaced while it was in use"
+_log = logging.getLogger("retinue.store")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
@@ -96,6 +101,7 @@ class Store:
         self._owner = owner
         tables = [metadata, LEDGER.metadata] if with_ledger else [metadata]
         self._own = _Database(_address(url), tables, owner)
+        self._has_people = bool(people.tables_of_people(metadata))
         self._others = ResourcePool(self._open_other, most=MOST_OPEN)
         self._is_shared = False
 
@@ -147,7 +153,7 @@ class Store:
         async with (
             self._translated(),
             self._database() as database,
-            AsyncSession(database.opened(), expire_on_commit=False) as session,
+            AsyncSession(database.opened(), expire_on_commit=False, **self._for_person()) as session,
         ):
             yield session
 
@@ -167,10 +173,35 @@ class Store:
             self._database() as database,
             database.turn(),
             database.transaction() as connection,
-            AsyncSession(connection, expire_on_commit=False) as session,
+            AsyncSession(connection, expire_on_commit=False, **self._for_person()) as session,
         ):
             yield session
             await session.flush()
+
+    async def unclaimed(self, organisation: str = HOME) -> int:
+        """Return how many rows in an organisation's database are from before people were told apart, and belong to nobody."""
+        with use_tenant(organisation):
+            async with self._translated(), self._database() as database:
+                return await database.unclaimed()
+
+    async def claim(self, person: str) -> int:
+        """Give the rows that belong to nobody, in the database of the person's organisation, to the person.
+
+        Returns:
+            How many they are.
+        """
+        with use_tenant(organisation(person)):
+            async with self._translated(), self._database() as database:
+                return await database.claim(person)
+
+    def _for_person(self) -> Mapping[str, Any]:
+        """Return the arguments of a session: it works for the person of the running activity, or reaches nobody's rows."""
+        if not self._has_people:
+            return {}
+        try:
+            return people.people_options(asked_by(current_tenant()).person)
+        except ServiceRefused:
+            return people.people_options(None)
 
     async def probe(self) -> None:
         """Test whether the installation's own database can be written.
@@ -220,6 +251,7 @@ class _Database:
     def __init__(
         self, url: URL, tables: Sequence[MetaData], owner: str, *, schema: str = "", few: bool = False
     ) -> None:
+        self._is_home = not few
         self._files: OpenFiles | None = None
         self._lost = ""
         self._problem = ""
@@ -272,6 +304,7 @@ class _Database:
                 ready = [await connection.run_sync(migrations.up_to_date, tables) for tables in self._tables]
             if not all(ready):
                 await self._bring_up_to_date()
+            await self._look_for_people(engine)
         except BaseException:
             await engine.dispose()
             raise
@@ -356,6 +389,8 @@ class _Database:
     def _watch(self, engine: AsyncEngine) -> None:
         """Drop unusable connections, and use none whose files were deleted or replaced."""
         event.listen(engine.sync_engine, "handle_error", self._on_error)
+        if (check := people.refuse_unbounded(self._tables[0])) is not None:
+            event.listen(engine.sync_engine, "before_cursor_execute", check)
         if _file(self._url) is not None:
             event.listen(engine.sync_engine, "connect", self._on_connect)
             event.listen(engine.sync_engine, "checkout", self._on_checkout)
@@ -393,13 +428,49 @@ class _Database:
         return self._engine
 
     async def _bring_up_to_date(self) -> None:
+        async with self._of_everybody() as connection:
+            for tables in self._tables:
+                await connection.run_sync(people.open_to_owner, tables)
+                await connection.run_sync(migrations.bring_up_to_date, tables, owner=self._owner)
+                await connection.run_sync(people.secure, tables)
+
+    @asynccontextmanager
+    async def _of_everybody(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a transaction on the rows of all people, one at a time."""
         engine = self._connections(_MIGRATING_PATIENCE)
         try:
             async with _transaction(engine, lock=_MIGRATIONS) as connection:
-                for tables in self._tables:
-                    await connection.run_sync(migrations.bring_up_to_date, tables, owner=self._owner)
+                yield await connection.execution_options(**{people.EVERYBODY: True})
         finally:
             await engine.dispose()
+
+    async def unclaimed(self) -> int:
+        """Return how many rows belong to nobody yet; raises the database's errors."""
+        return await self._unclaimed(self.opened())
+
+    async def _unclaimed(self, engine: AsyncEngine) -> int:
+        async with engine.connect() as connection:
+            connection = await connection.execution_options(**{people.EVERYBODY: True})
+            async with connection.begin():
+                return await connection.run_sync(people.unclaimed, self._tables[0])
+
+    async def claim(self, person: str) -> int:
+        """Give the rows that belong to nobody to a person; returns how many; raises the database's errors."""
+        async with self._of_everybody() as connection:
+            return await connection.run_sync(people.claim, self._tables[0], person)
+
+    async def _look_for_people(self, engine: AsyncEngine) -> None:
+        """Give rows of nobody to the only person, where nobody is told apart; warn of what is not as it should be."""
+        if not people.tables_of_people(self._tables[0]):
+            return
+        rows = await self._unclaimed(engine)
+        if rows and self._is_home and (person := only_person()):
+            await self.claim(person)
+        elif rows:
+            _log.warning("%d rows of %s are nobody's: `python -m workers claim PERSON` gives them", rows, self._owner)
+        async with engine.connect() as connection:
+            if await connection.run_sync(people.sees_everything):
+                _log.warning("the role of %s's database is not bound by row-level security", self._owner)
 
     def _connections(self, patience: float) -> AsyncEngine:
         engine = _create_engine(self._url, patience, schema=self.schema, few=self._few)

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,10 +74,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def one_person(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def one_person(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tests that call tools or stores themselves do it as the one person of an installation; the stack has several."""
-    if "temporal" not in request.fixturenames:
-        monkeypatch.setenv(ONLY_PERSON, LOCAL_PERSON)
+    with pytest.MonkeyPatch.context() as patch:
+        if "temporal" not in request.fixturenames:
+            patch.setenv(ONLY_PERSON, LOCAL_PERSON)
+        yield
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -402,7 +402,7 @@ async def test_an_address_from_a_mail_stays_a_strangers_through_tools_that_echo_
             "args": {"title": "X", "start": start, "end": end, "attendees": [guest]},
         },
     ]
-    await import_file(ROOT / "activities/email/demo/stranger.eml")
+    await import_file(ROOT / "activities/email/demo/stranger.eml", person="local")
     stack.model.script(message, plan_answer(plan))
     view = await stack.asked((await stack.start(message))["id"])
     assert "came from email.search, which may hold the words of strangers" in pending(view)[0]["reasons"][0]

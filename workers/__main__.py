@@ -4,7 +4,8 @@ python -m workers workflows              the worker that advances the workflows
 python -m workers calendar               one capability's worker
 python -m workers calendar --check       build it, print what it would serve, and end
 python -m workers up [--with radicale]   the whole local stack in the foreground, with a calendar server beside it
-python -m workers import email a.eml ..  put files into a capability's own store
+python -m workers import email [--person NAME] a.eml ..  put files into a capability's own store, for this person
+python -m workers claim NAME [email ..]   give a person what was kept before people were told apart
 python -m workers accept files [TOOL ..] accept an MCP server's changed tool descriptions; without TOOL, show them
 python -m workers accept travel [card]   accept an A2A agent's changed card; without `card`, show it
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 import activities
 from retinue.errors import RetinueError
 from retinue.runtime.process import leave
-from retinue.settings import load_environment
+from retinue.settings import load_environment, name_only_person
 
 
 def main(arguments: list[str]) -> int:
@@ -29,8 +30,12 @@ def main(arguments: list[str]) -> int:
             from workers import supervisor
 
             return supervisor.main(options[1::2])
+        case ["import", name, "--person", person, *files] if files:
+            return import_files(name, [Path(file) for file in files], person=person)
         case ["import", name, *files] if files:
             return import_files(name, [Path(file) for file in files])
+        case ["claim", person, *names]:
+            return claim(person, names)
         case ["accept", name, *tools]:
             return accept(name, tools)
         case [name, "--check"]:
@@ -69,8 +74,23 @@ def check(name: str) -> int:
     return 0
 
 
-def import_files(name: str, files: list[Path]) -> int:
-    """Import each file into the store of capability `name`; prints the result of each."""
+def claim(person: str, names: list[str]) -> int:
+    """Give a person the rows from before people were told apart, of these capabilities or of all."""
+    from workers import unclaimed
+
+    failed = False
+    for name in names or unclaimed.capabilities():
+        try:
+            print(f"{name}: {person} got {asyncio.run(unclaimed.claim(name, person))} rows")
+        except (LookupError, RetinueError) as error:
+            failed = True
+            print(f"workers: {error.args[0]}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def import_files(name: str, files: list[Path], *, person: str = "") -> int:
+    """Import each file into the store of capability `name`, for a person; prints the result of each."""
+    name_only_person()
     try:
         module = activities.load(name)
         if not hasattr(module, "import_file"):
@@ -81,7 +101,7 @@ def import_files(name: str, files: list[Path]) -> int:
     failed = False
     for file in files:
         try:
-            print(f"{file.name}: {asyncio.run(module.import_file(file))}")
+            print(f"{file.name}: {asyncio.run(module.import_file(file, person=person))}")
         except RetinueError as error:
             failed = True
             print(f"{file.name}: {error.message}", file=sys.stderr)

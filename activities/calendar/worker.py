@@ -20,7 +20,7 @@ from retinue.accounts.connection import NamedAccounts
 from retinue.activity_adapter import build_activities, keep_open
 from retinue.errors import InvalidArguments
 from retinue.store import Store
-from retinue.temporal.tenant_header import use_tenant
+from retinue.temporal.tenant_header import working_for
 from retinue.tenancy import ANY_TENANT
 
 if TYPE_CHECKING:
@@ -51,8 +51,13 @@ def plugin(settings: CalendarSettings | None = None, accounts: NamedAccounts | N
     return SimplePlugin(CONTRACT.name, activities=calls, run_context=keep_open(store, client, service, routed))
 
 
-async def import_file(path: Path, settings: CalendarSettings | None = None) -> str:
+async def import_file(path: Path, settings: CalendarSettings | None = None, *, person: str = "") -> str:
     """Enter the events of an iCalendar file (.ics) and say what came of it: what was left out is named.
+
+    Args:
+        path: Of the file.
+        settings: Of the calendar.
+        person: Whose calendar; may be left out where nobody is told apart.
 
     Raises:
         NotFound: There is no such file.
@@ -65,7 +70,7 @@ async def import_file(path: Path, settings: CalendarSettings | None = None) -> s
     file = await asyncio.to_thread(read_file, path, settings.timezone)
     store = _store(settings)
     async with store:
-        with use_tenant(settings.organisation):
+        with working_for(person, of_organisation=settings.organisation):
             done = await CalendarStore(store).import_events(file.series)
     return file.outcome(done)
 

@@ -9,17 +9,18 @@ from sqlmodel import Field, SQLModel
 
 from activities.contacts.contract import Contact
 from retinue.database.migrations import migrated
+from retinue.database.people import OfPerson
 
 
 class ContactsBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).parent / "migrations"))):
     """Base of the address book's tables; its own registry separates them from other capabilities' tables."""
 
 
-class StoredContact(ContactsBase, table=True):
+class StoredContact(OfPerson, ContactsBase, table=True):
     """One person. `folded_name` is what they are found by, and with `known_by` what they are recognised by."""
 
     __tablename__ = "contact"
-    __table_args__ = (UniqueConstraint("folded_name", "known_by"),)
+    __table_args__ = (UniqueConstraint("person", "folded_name", "known_by"),)
 
     contact_id: str = Field(default_factory=lambda: uuid4().hex, primary_key=True, max_length=32)
     name: str = Field(max_length=200)

@@ -21,7 +21,7 @@ from retinue.errors import InvalidArguments
 from retinue.network import dav
 from retinue.network.service_client import ExternalService
 from retinue.store import Store
-from retinue.temporal.tenant_header import use_tenant
+from retinue.temporal.tenant_header import working_for
 from retinue.tenancy import ANY_TENANT
 
 CONTRACT = Contacts
@@ -50,8 +50,13 @@ def plugin(settings: ContactsSettings | None = None, accounts: NamedAccounts | N
     return SimplePlugin(CONTRACT.name, activities=calls, run_context=keep_open(store, client, service, routed))
 
 
-async def import_file(path: Path, settings: ContactsSettings | None = None) -> str:
+async def import_file(path: Path, settings: ContactsSettings | None = None, *, person: str = "") -> str:
     """Enter the people of a vCard file (.vcf) and say in one sentence what came of it.
+
+    Args:
+        path: Of the file.
+        settings: Of the address book.
+        person: Whose address book; may be left out where nobody is told apart.
 
     Raises:
         NotFound: There is no such file.
@@ -65,7 +70,7 @@ async def import_file(path: Path, settings: ContactsSettings | None = None) -> s
     file = await asyncio.to_thread(read_file, path)
     store = _store(settings)
     async with store:
-        with use_tenant(settings.organisation):
+        with working_for(person, of_organisation=settings.organisation):
             added = await ContactsStore(store).import_contacts(file.people)
     return file.outcome(added)
 

@@ -11,6 +11,7 @@ from sqlmodel import Field, SQLModel
 
 from activities.email.contract import Folder
 from retinue.database.migrations import migrated
+from retinue.database.people import OfPerson
 from retinue.store import UtcDateTime
 
 
@@ -22,11 +23,11 @@ _FOLDER = Enum(Folder, values_callable=lambda kinds: [kind.value for kind in kin
 """Stored by value ('sent'), as people and other programs know the folders."""
 
 
-class Message(EmailBase, table=True):
+class Message(OfPerson, EmailBase, table=True):
     """One mail, incoming or own. Everything in it is bounded and free of control characters before it gets here."""
 
     __tablename__ = "messages"
-    __table_args__ = (Index("messages_folder_date", "folder", "date"),)
+    __table_args__ = (Index("messages_person_folder_date", "person", "folder", "date"),)
 
     message_id: str = Field(primary_key=True, max_length=500)
     folder: Folder = Field(sa_column=Column(_FOLDER, nullable=False))
@@ -45,7 +46,7 @@ class Message(EmailBase, table=True):
     )
 
 
-class Arrival(EmailBase, table=True):
+class Arrival(OfPerson, EmailBase, table=True):
     """The order in which mails came into the own mailbox; their dates are their senders'."""
 
     __tablename__ = "arrivals"
@@ -54,7 +55,7 @@ class Arrival(EmailBase, table=True):
     message_id: str = Field(max_length=500)
 
 
-class Source(EmailBase, table=True):
+class Source(OfPerson, EmailBase, table=True):
     """A mail of the own mailbox as it came or went, for its attachments and for replies."""
 
     __tablename__ = "sources"
@@ -63,7 +64,7 @@ class Source(EmailBase, table=True):
     content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
-class SavedFile(EmailBase, table=True):
+class SavedFile(OfPerson, EmailBase, table=True):
     """A saved attachment. Its id is made of name and content, so that the same file is kept once."""
 
     __tablename__ = "files"
@@ -90,7 +91,7 @@ _STATE = Enum(
 )
 
 
-class Outgoing(EmailBase, table=True):
+class Outgoing(OfPerson, EmailBase, table=True):
     """One outgoing mail over a mail server, from its first attempt until its copy is in Sent.
 
     Whether it was sent is decided by the ledger alone. This row keeps the mail's bytes the same over all attempts, and
@@ -108,7 +109,7 @@ class Outgoing(EmailBase, table=True):
     changed_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
 
 
-class Relocation(EmailBase, table=True):
+class Relocation(OfPerson, EmailBase, table=True):
     """One mail on a mail server that a step moves or deletes: which one it is, and where it stood.
 
     Written before anything moves, so that a second attempt means the same mail and reports the same place.

@@ -114,8 +114,5 @@ class Outbox:
         values = {"state": state, "changed_at": now} | ({} if content is None else {"content": content})
         held = col(Outgoing.state).in_(only_from) & (col(Outgoing.changed_at) <= now - older_than)
         async with self._store.write() as session:
-            connection = await session.connection()
-            changed = await connection.execute(
-                update(Outgoing).where(col(Outgoing.key) == key).where(held).values(**values)
-            )
+            changed = await session.exec(update(Outgoing).where(col(Outgoing.key) == key).where(held).values(**values))
         return changed.rowcount == 1

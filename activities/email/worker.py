@@ -19,7 +19,7 @@ from retinue.accounts.connection import NamedAccounts
 from retinue.activity_adapter import build_activities, keep_open
 from retinue.errors import InvalidArguments
 from retinue.file_import import LeftOut, content_of, outcome
-from retinue.temporal.tenant_header import use_tenant
+from retinue.temporal.tenant_header import working_for
 from retinue.tenancy import ANY_TENANT
 from retinue.times import present
 
@@ -70,8 +70,13 @@ def plugin(settings: EmailSettings | None = None, accounts: NamedAccounts | None
     return SimplePlugin(Email.name, activities=calls, run_context=opened)
 
 
-async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
+async def import_file(path: Path, settings: EmailSettings | None = None, *, person: str = "") -> str:
     """Deliver an .eml file, or all mails of an mbox, into the inbox and say what happened. No mail is delivered twice.
+
+    Args:
+        path: Of the file.
+        settings: Of the mailbox.
+        person: Whose mailbox; may be left out where nobody is told apart.
 
     Raises:
         NotFound: There is no such file.
@@ -84,7 +89,7 @@ async def import_file(path: Path, settings: EmailSettings | None = None) -> str:
     mails = await asyncio.to_thread(lambda: mails_of(_content(path)))
     mailbox = MailStore(settings.database_url)
     async with mailbox.database:
-        with use_tenant(settings.organisation):
+        with working_for(person, of_organisation=settings.organisation):
             if len(mails) == 1:
                 return (await _delivered(mails[0], mailbox))[1]
             return await _all_delivered(mails, mailbox)

@@ -10,6 +10,7 @@ from sqlmodel import Field, SQLModel
 from activities.memory.contract import Fact, Kind, Source
 from activities.memory.wording import source_words
 from retinue.database.migrations import migrated
+from retinue.database.people import OfPerson
 from retinue.provenance.asked_by import How
 from retinue.store import UtcDateTime
 
@@ -18,13 +19,12 @@ class MemoryBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).pa
     """Base of the tables; its own registry separates them from other capabilities' tables."""
 
 
-class StoredFact(MemoryBase, table=True):
+class StoredFact(OfPerson, MemoryBase, table=True):
     """One fact of one person."""
 
     __tablename__ = "fact"
 
     fact_id: str = Field(primary_key=True, max_length=32)
-    person: str = Field(sa_column=Column(Text, nullable=False, index=True))
     kind: str = Field(max_length=20)
     text: str = Field(sa_column=Column(Text, nullable=False))
     noted_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
@@ -61,10 +61,9 @@ class StoredFact(MemoryBase, table=True):
         )
 
 
-class MemoryOwner(MemoryBase, table=True):
+class MemoryOwner(OfPerson, MemoryBase, table=True):
     """When the facts of one person last changed; it outlives them, so that an old count is known as old."""
 
     __tablename__ = "memory_owner"
 
-    person: str = Field(sa_column=Column(Text, primary_key=True))
     revision: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))

@@ -4,12 +4,13 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Column, Text
+from sqlalchemy import JSON, Column, Index, Text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from activities.tasks.contract import ReminderStatus, Task
 from retinue.database.migrations import migrated
+from retinue.database.people import OfPerson
 from retinue.store import UtcDateTime
 from retinue.zones import zone_of
 
@@ -18,10 +19,14 @@ class TasksBase(SQLModel, registry=registry(metadata=migrated(Path(__file__).par
     """Base of the to-do list's tables; its own registry separates them from other capabilities' tables."""
 
 
-class StoredTask(TasksBase, table=True):
+class StoredTask(OfPerson, TasksBase, table=True):
     """One task. It is due on a day or at a moment, never both. A cancelled reminder stays, so that it never comes."""
 
     __tablename__ = "task"
+    __table_args__ = (
+        Index("ix_task_person_list_key", "person", "list_key"),
+        Index("ix_task_person_follows", "person", "follows"),
+    )
 
     task_id: str = Field(primary_key=True, max_length=32)
     title: str = Field(max_length=300)
@@ -36,7 +41,7 @@ class StoredTask(TasksBase, table=True):
     cancelled_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     reminder_problem: str | None = Field(default=None, max_length=600)
     list_name: str | None = Field(default=None, max_length=80, description="null for the to-do list")
-    list_key: str | None = Field(default=None, max_length=320, index=True, description="what the name is compared by")
+    list_key: str | None = Field(default=None, max_length=320, description="what the name is compared by")
     repeats: str | None = Field(
         default=None, max_length=500, description="its rule; only the open task of a series has it"
     )
@@ -47,7 +52,7 @@ class StoredTask(TasksBase, table=True):
     timer: int = Field(
         default=0, sa_column_kwargs={"server_default": "0"}, description="number of the workflow that waits"
     )
-    follows: str | None = Field(default=None, max_length=32, index=True, description="the done task of the time before")
+    follows: str | None = Field(default=None, max_length=32, description="the done task of the time before")
 
     @property
     def reminder_status(self) -> ReminderStatus:
@@ -83,11 +88,12 @@ class StoredTask(TasksBase, table=True):
         return moment.astimezone(timezone(timedelta(seconds=self.offset)) if self.offset else UTC)
 
 
-class KeptTasks(TasksBase, table=True):
+class KeptTasks(OfPerson, TasksBase, table=True):
     """What tasks were before a change or a deletion, for an undo."""
 
     __tablename__ = "kept_tasks"
+    __table_args__ = (Index("ix_kept_tasks_person_kept_at", "person", "kept_at"),)
 
     kept: str = Field(primary_key=True, max_length=64)
     tasks: list[dict[str, Any]] = Field(sa_column=Column(JSON, nullable=False))
-    kept_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False, index=True))
+    kept_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))

@@ -95,7 +95,7 @@ async def _make(client: Any, wish: dict[str, Any]) -> None:
         for number, content in enumerate(mails):
             file = Path(folder) / f"{number}.eml"
             file.write_bytes(base64.b64decode(content))
-            await activities.load("email").import_file(file)
+            await activities.load("email").import_file(file, person=f"{organisation}:{wish['person']}")
 
 
 def _words(error: BaseException) -> str:

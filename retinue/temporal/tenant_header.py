@@ -20,6 +20,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
 from retinue.capability import ACCOUNT, OWN
+from retinue.errors import InvalidArguments
+from retinue.provenance.asked_by import AskedBy
+from retinue.settings import only_person
 from retinue.temporal import person_header, step_pass
 from retinue.temporal.failures import non_retryable
 from retinue.temporal.keyring import Keyring
@@ -46,6 +49,25 @@ def use_tenant(name: str) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def working_for(person: str, *, of_organisation: str = HOME) -> Iterator[None]:
+    """Within the block, stores are this person's, outside of any activity: for files that are imported.
+
+    Args:
+        person: As the front door names them, with the organisation before a colon or without; empty: the only one.
+        of_organisation: The organisation of a person who is named without one.
+
+    Raises:
+        InvalidArguments: Nobody is named, though there may be several people.
+    """
+    named = person or ("" if of_organisation else only_person())
+    if not named:
+        raise InvalidArguments("it is not said for whom", hint="name the person with --person")
+    owner = named if organisation(named) or not of_organisation else f"{of_organisation}:{named}"
+    with use_tenant(organisation(owner)), person_header.asking(AskedBy(person=owner)):
+        yield
 
 
 def _header(name: str) -> dict[str, Payload]:

@@ -48,6 +48,7 @@ def rows(url: str, query: str) -> list[dict[str, Any]]:
 async def _rows(url: str, query: str) -> list[dict[str, Any]]:
     engine = create_async_engine(url)
     async with engine.connect() as connection:
+        await connection.exec_driver_sql("SELECT set_config('retinue.person', 'local', true)")
         found = [dict(row._mapping) for row in await connection.exec_driver_sql(query)]
     await engine.dispose()
     return found

@@ -144,7 +144,7 @@ async def post_in(folder: Path, number: int, settings: EmailSettings | None = No
         mail.set_content("Hello")
         mail.add_attachment(text, subtype=kind, filename=f"plan-{number}.txt")
         (folder / "in.eml").write_bytes(mail.as_bytes())
-        await import_file(folder / "in.eml", settings)
+        await import_file(folder / "in.eml", settings, person="local")
 
 
 def _step(step_id: str, tool: str, *after: str, **args: Any) -> dict[str, Any]:

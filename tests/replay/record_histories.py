@@ -116,7 +116,7 @@ async def test_record_filled_in(stack: Stack, fresh: Fresh, tmp_path: Path) -> N
     """A reply, whose recipients are read out of its mail before it is asked."""
     name = f"<{uuid.uuid4().hex}@example.com>"
     (tmp_path / "mail.eml").write_bytes(incoming().replace(b"<m@example.com>", name.encode()))
-    await import_file(tmp_path / "mail.eml")
+    await import_file(tmp_path / "mail.eml", person="local")
     answer = call_step("s1", "email.reply", {"message_id": name, "body": "Gladly."})
     view = await asking(stack, fresh("Answer it"), plan_answer([answer]))
     await stack.decide(view)

@@ -122,6 +122,7 @@ def content(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
     later = {"state", "attempt", "reminder_problem", "days", "sequence", "modified_at", "series_uid"}
     later |= {"list_name", "list_key", "repeats", "repeats_from", "timer", "follows", "note"}
     later |= {"timezone"} if "task" in names else set()
+    later |= set() if "fact" in names else {"person"}
     columns = {
         name: [f'"{column["name"]}"' for column in inspect(connection).get_columns(name) if column["name"] not in later]
         for name in names
@@ -300,7 +301,7 @@ def start_opening(url: str, owner: str = "tasks") -> subprocess.Popen[str]:
     """A process that opens the store, as a worker does when it starts; it prints whether it imported Alembic."""
     return subprocess.Popen(
         [sys.executable, "-P", "-c", OPEN, url, owner],
-        env={"PYTHONPATH": str(ROOT)},
+        env={"PYTHONPATH": str(ROOT), "RETINUE_ONLY_PERSON": "local"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

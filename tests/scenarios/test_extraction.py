@@ -50,7 +50,7 @@ async def mark(stack: Stack, tmp_path: Any) -> str:
     mark = f"budget{uuid.uuid4().hex[:8]}"
     mail = f"From: Bob <bob-{mark}@example.com>\nTo: me@retinue.example\nSubject: {mark}\nMessage-ID: <{mark}@example.com>\n"
     (tmp_path / "mail.eml").write_text(f"{mail}\nShall we meet on 1 December at 10?\n")
-    await import_file(tmp_path / "mail.eml")
+    await import_file(tmp_path / "mail.eml", person="local")
     return mark
 
 

@@ -32,7 +32,7 @@ def invited(stack: Stack, tmp_path: Path, uid: str) -> Callable[..., Any]:
         name = f"<{uuid.uuid4().hex}@example.com>"
         content = inviting(calendar(f"UID:{uid}", *lines, method=method)).replace(b"<m@example.com>", name.encode())
         (tmp_path / "mail.eml").write_bytes(content)
-        await import_file(tmp_path / "mail.eml")
+        await import_file(tmp_path / "mail.eml", person="local")
         return name
 
     return deliver

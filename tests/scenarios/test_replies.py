@@ -26,10 +26,10 @@ Fresh = Callable[[str], str]
 def arrived(stack: Stack, tmp_path: Path) -> Callable[..., Any]:
     """Deliver a mail; returns its id."""
 
-    async def deliver(content: bytes) -> str:
+    async def deliver(content: bytes, *, person: str = "local") -> str:
         name = f"<{uuid.uuid4().hex}@example.com>"
         (tmp_path / "mail.eml").write_bytes(content.replace(b"<m@example.com>", name.encode()))
-        await import_file(tmp_path / "mail.eml")
+        await import_file(tmp_path / "mail.eml", person=person)
         return name
 
     return deliver
@@ -168,7 +168,7 @@ async def test_a_reply_that_a_policy_allows_waits_as_long_as_any_mail(
 ) -> None:
     policy = rule('tools = ["email.reply"]\nargs = {"/to" = ["*@example.com"]}\ndecide = "auto"')
     anna = (await people(policy.replace("[[", "hold = 60\n[[", 1)))("anna")
-    name = await arrived(incoming())
+    name = await arrived(incoming(), person="anna")
     message = fresh("Answer it")
     stack.model.script(message, plan_answer([reply(name)]))
     view = await anna.start(message)

@@ -45,7 +45,7 @@ async def test_an_address_out_of_a_mail_is_asked_with_its_origin(
 ) -> None:
     head = f"From: Bob <bob@example.com>\nTo: me@retinue.example\nSubject: {path}\nMessage-ID: <{path}@example.com>\n"
     (tmp_path / "mail.eml").write_text(f"{head}\n{website.address}/{path}\n")
-    await import_file(tmp_path / "mail.eml")
+    await import_file(tmp_path / "mail.eml", person="local")
     message = fresh("Read the page from the newest mail")
     search = {"id": "s1", "tool": "email.search", "args": {"query": path, "limit": 1}}
     stack.model.script(message, plan_answer([search, fetch(at("s1", "/messages/0/snippet"), "s2")]))

@@ -27,6 +27,7 @@ from activities.email.store import MailStore
 from retinue.capability import Annotations, Manifest, ToolSpec
 from retinue.errors import ServiceUnavailable
 from retinue.store import Store
+from retinue.temporal.tenant_header import working_for
 from tests.days import NEXT, SOON
 
 START, END = f"{SOON}T10:00:00+00:00", f"{SOON}T11:00:00+00:00"
@@ -189,7 +190,7 @@ class House:
 async def _entered(enter: Callable[[], Awaitable[object]]) -> None:
     """Enter something beside workers that write too; a tool would be tried again by Temporal."""
     for _ in range(20):
-        with suppress(ServiceUnavailable):
+        with suppress(ServiceUnavailable), working_for("local"):
             await enter()
             return
         await asyncio.sleep(0.1)

@@ -35,7 +35,7 @@ from retinue.activity_adapter import build_activities
 from retinue.capability import Annotations, Capability, tool
 from retinue.settings import ROOT
 from retinue.temporal.registry import announce
-from retinue.temporal.tenant_header import HEADER, OrganisationOfWorkers, current_tenant, use_tenant
+from retinue.temporal.tenant_header import HEADER, OrganisationOfWorkers, current_tenant, use_tenant, working_for
 from retinue.tenancy import ANY_TENANT, HOME, folder_of
 from retinue.testing import activities_by_name, plan_answer
 from retinue.times import present
@@ -182,12 +182,15 @@ async def test_a_webhook_hears_the_reminders_of_one_organisation(tmp_path: Path,
     assert plugin.run_context is not None
     async with plugin.run_context():
         for name in ("acme", "umbrella", HOME):
-            with use_tenant(name):
+            with working_for("anna", of_organisation=name):
                 made = await call("remind", f"{name}1", title="Tea", at=at.isoformat())
                 reminder = {"task_id": made["task_id"], "title": "Tea", "at": at.isoformat()}
                 channels[name] = (await call("notify", f"{name}2", **reminder)).get("channel", "console")
         content = {"task_id": "1", "title": "Tea", "due": at.isoformat(), "reminded_at": at.isoformat()}
-        with use_tenant("umbrella"), pytest.raises(ApplicationError, match="does not belong to your organisation"):
+        with (
+            working_for("umbrella:anna"),
+            pytest.raises(ApplicationError, match="does not belong to your organisation"),
+        ):
             await call("post_reminder", "u3", **content)
     assert channels == {"acme": "webhook", "umbrella": "console", HOME: "console"}
 
@@ -196,7 +199,7 @@ async def test_a_file_is_imported_into_the_organisation_that_the_settings_name(t
     people_file = tmp_path / "people.vcf"
     people_file.write_text("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Alex\r\nEMAIL:alex@example.com\r\nEND:VCARD\r\n")
     settings = ContactsSettings(database_url=f"sqlite+aiosqlite:///{tmp_path}/contacts.db", organisation="acme")
-    said = await contacts.import_file(people_file, settings)
+    said = await contacts.import_file(people_file, settings, person="anna")
     assert "1" in said
     plugin = contacts.plugin(settings)
     run = activities_by_name(plugin.activities)["contacts.list"]
@@ -204,7 +207,7 @@ async def test_a_file_is_imported_into_the_organisation_that_the_settings_name(t
     assert plugin.run_context is not None
     async with plugin.run_context():
         for name in ("acme", HOME):
-            with use_tenant(name):
+            with working_for("anna", of_organisation=name):
                 found[name] = [one["name"] for one in (await ActivityEnvironment().run(run))["contacts"]]
     assert found == {"acme": ["Alex"], HOME: []}
     assert (tmp_path / "organisations" / folder_of("acme") / "contacts.db").exists()
