@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import httpx
+from icalendar import Calendar as ICalendar
+from icalendar import Component
 
 from activities.calendar.caldav import CaldavCalendar
 from activities.calendar.caldav_view import Look
@@ -22,6 +24,7 @@ from activities.calendar.graph_ical import (
     content_of,
     fields_of,
     kept_of,
+    original_start,
     people_of,
     rule_in,
     single_dates,
@@ -29,7 +32,8 @@ from activities.calendar.graph_ical import (
     times_of,
     transaction_of,
 )
-from activities.calendar.ical_entry import Occurrence, parsed
+from activities.calendar.ical_entry import Occurrence, parsed, vevents
+from activities.calendar.ical_series import main_of
 from activities.calendar.ical_values import Unreadable, line, text
 from retinue.accounts.access import Access
 from retinue.accounts.google_api import objects, text_of
@@ -50,6 +54,9 @@ _MASTER: Final = "id,start,end,isAllDay,recurrence,attendees,originalStartTimeZo
 _PROPERTIES: Final = "singleValueExtendedProperties"
 _PAGE = 250
 _DAY = timedelta(days=1)
+_FAR = timedelta(days=31)
+"""How far a changed date of a series is looked for around its own."""
+_Dates = Mapping[datetime, Component | None]
 _ID = re.compile(r"[A-Za-z0-9=_+-]{1,400}")
 _OWN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST_ALIKE = 10
@@ -113,13 +120,17 @@ class GraphServer:
             ServiceError: See `GraphApi.change`.
         """
         calendar = parsed(content)
-        if single_dates(calendar):
+        try:
+            fields, kept = self._fields(calendar), {"RetinueId": event_id, **kept_of(calendar, self._zone)}
+            dates = single_dates(calendar, self._zone)
+        except Unreadable as reason:
+            raise _unreadable(reason) from None
+        if dates:
             raise ServiceRefused(
                 "single dates of this series were changed or left out, which cannot be written at once",
                 hint="Outlook keeps deleted events for a while: restore it there",
             )
-        body = {name: value for name, value in self._fields(content).items() if value is not None}
-        kept = {"RetinueId": event_id, **self._kept(content)}
+        body = {name: value for name, value in fields.items() if value is not None}
         if await self._by_our_id(event_id) is not None:
             raise Conflict("there is an event of that id")
         body |= {"transactionId": transaction_of(calendar), _PROPERTIES: OURS.written(kept)}
@@ -142,15 +153,49 @@ class GraphServer:
             raise Conflict("it was removed meanwhile") from None
         if before.etag != etag:
             raise Conflict("it was changed meanwhile", hint="look at it again")
-        calendar, changes = parsed(content), changed_fields(self._fields(before.content), self._fields(content))
-        dates = single_dates(parsed(before.content))
-        if dates != single_dates(calendar) or (dates and "start" in changes):
-            raise ServiceRefused("single dates of this series differ, and would be lost", hint=_IN_OUTLOOK)
-        body = {**changes, _PROPERTIES: OURS.written(self._kept(content))}
+        id_, old, new = text_of(event, "id"), parsed(before.content), parsed(content)
         try:
-            await self._api.change("PATCH", f"{_EVENTS}/{part(text_of(event, 'id'))}", body, etag=etag)
+            dates = single_dates(old, self._zone), single_dates(new, self._zone)
+            changes = changed_fields(self._fields(old), self._fields(new))
+            if dates != ({}, {}):
+                if "start" in changes or dates[0].keys() - dates[1].keys():
+                    raise ServiceRefused("single dates of this series would be lost", hint=_IN_OUTLOOK)
+                if await self._change_dates(id_, *dates, self._fields(new)):
+                    etag = ""  # the series has a new version by now
+        except Unreadable as reason:
+            raise _unreadable(reason) from None
+        body = {**changes, _PROPERTIES: OURS.written(kept_of(new, self._zone))}
+        try:
+            await self._api.change("PATCH", f"{_EVENTS}/{part(id_)}", body, etag=etag)
         except NotFound:
             raise Conflict("it was removed meanwhile") from None
+
+    async def _change_dates(self, id_: str, old: _Dates, new: _Dates, series: Json) -> bool:
+        """Change and leave out single dates of a series; returns whether any was. Doing it again changes nothing."""
+        done = False
+        for at, changed in new.items():
+            before = old.get(at)
+            fields = None if changed is None else fields_of(changed, self._zone)
+            was = series if before is None else fields_of(before, self._zone)
+            if at in old and fields == (None if before is None else was):
+                continue
+            instance = await self._instance(id_, at)
+            done = True
+            if fields is None:
+                await self._api.change("DELETE", f"{_EVENTS}/{part(instance)}")
+                continue
+            body = changed_fields({**was, "recurrence": None}, {**fields, "recurrence": None})
+            await self._api.change("PATCH", f"{_EVENTS}/{part(instance)}", body)
+        return done
+
+    async def _instance(self, id_: str, at: datetime) -> str:
+        """Return the id of a series' date that would be at that moment by its pattern."""
+        window = {"startDateTime": _utc(at - _FAR), "endDateTime": _utc(at + _FAR)}
+        params: Params = {**window, "$select": "id,start,originalStart", "$top": _PAGE}
+        async for each in self._api.listed(f"{_EVENTS}/{part(id_)}/instances", params, prefer=_PREFER):
+            if original_start(each) == at:
+                return text_of(each, "id")
+        raise Conflict("the series has no such date", hint="look at it again")
 
     async def delete(self, event_id: str, *, etag: str) -> None:
         """Remove the event whose version is `etag`.
@@ -207,17 +252,8 @@ class GraphServer:
         found = [text_of(each, "id") async for each in self._api.listed(_EVENTS, params, prefer=_PREFER)]
         return found[0] if found else None
 
-    def _kept(self, content: str) -> dict[str, str]:
-        try:
-            return kept_of(parsed(content), self._zone)
-        except Unreadable as reason:
-            raise _unreadable(reason) from None
-
-    def _fields(self, content: str) -> Json:
-        try:
-            return fields_of(parsed(content), self._zone)
-        except Unreadable as reason:
-            raise _unreadable(reason) from None
+    def _fields(self, calendar: ICalendar) -> Json:
+        return fields_of(main_of(vevents(calendar)), self._zone)
 
 
 class GraphView:

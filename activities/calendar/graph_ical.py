@@ -91,14 +91,13 @@ def content_of(event: Json, dates: Sequence[Json], left_out: Sequence[str], defa
     return content.decode()
 
 
-def fields_of(calendar: ICalendar, default_zone: str) -> Json:
-    """Return what Graph is to keep of a resource's event, beside what is kept of it in properties of ours.
+def fields_of(event: Component, default_zone: str) -> Json:
+    """Return what Graph is to keep of an event, beside what is kept of it in properties of ours.
 
     Raises:
         InvalidArguments: Microsoft's calendars cannot keep it.
         Unreadable: A time or a rule of it makes no sense.
     """
-    event = main_of(vevents(calendar))
     title = str(event.get("SUMMARY", ""))
     if len(title) > _LONGEST_TITLE:
         raise InvalidArguments(f"Microsoft's calendars keep titles of at most {_LONGEST_TITLE} characters")
@@ -142,15 +141,30 @@ def kept_of(calendar: ICalendar, default_zone: str) -> dict[str, str]:
     return found if (given := rule(event)) is None else {**found, "RetinueRule": given}
 
 
-def single_dates(calendar: ICalendar) -> list[str]:
-    """Return what a resource says of single dates of its series."""
+def single_dates(calendar: ICalendar, default_zone: str) -> dict[datetime, Component | None]:
+    """Return what a resource says of single dates of its series: by their moments (UTC) the changed date; None: left out.
+
+    Raises:
+        Unreadable: A time of it makes no sense.
+    """
     events = vevents(calendar)
     left_out = [
         each for event in events for dates in several(event.get("EXDATE")) for each in getattr(dates, "dts", [])
     ]
-    changed = [each for each in events if "RECURRENCE-ID" in each]
-    texts = [each.to_ical(sorted=False).decode() for each in changed]
-    return sorted([*(str(value_of(each)) for each in left_out), *texts])
+    found: dict[datetime, Component | None] = {moment(each, default_zone)[0].astimezone(UTC): None for each in left_out}
+    for each in events:
+        if "RECURRENCE-ID" in each:
+            found[moment(each["RECURRENCE-ID"], default_zone)[0].astimezone(UTC)] = each
+    return found
+
+
+def original_start(instance: Json) -> datetime:
+    """Return when a date of a series would be by its pattern (UTC).
+
+    Raises:
+        Unreadable: Its times make no sense.
+    """
+    return _time({"dateTime": text_of(instance, "originalStart") or text_of(inside(instance, "start"), "dateTime")})
 
 
 def transaction_of(calendar: ICalendar) -> str:

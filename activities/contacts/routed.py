@@ -5,6 +5,7 @@ from __future__ import annotations
 from activities.contacts.carddav import CONTENT_TYPE, CarddavContacts
 from activities.contacts.contract import Contacts
 from activities.contacts.google import over as over_google
+from activities.contacts.graph import over as over_microsoft
 from activities.contacts.settings import ContactsSettings
 from retinue.accounts.access import Access
 from retinue.accounts.connection import NamedAccounts, Provider
@@ -29,5 +30,9 @@ def routing(settings: ContactsSettings, store: Store, accounts: NamedAccounts) -
         client = rest_client(settings.timeout)
         return Implementation(over_google(access, store, http=client), client.aclose)
 
-    builders = {Provider.CARDDAV: carddav, Provider.GOOGLE: google}
+    def microsoft(access: Access) -> Implementation[Contacts]:
+        client = rest_client(settings.timeout)
+        return Implementation(over_microsoft(access, store, http=client, timeout=settings.timeout), client.aclose)
+
+    builders = {Provider.CARDDAV: carddav, Provider.GOOGLE: google, Provider.MICROSOFT: microsoft}
     return Routing(Contacts.name, accounts, builders, ledger=Ledger(store))

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from retinue.accounts.connection import Connection, Provider, SecretKind
 
@@ -74,6 +75,8 @@ class Graph:
     asked: list[str] = field(default_factory=list)
     faults: list[Callable[[Asked], Response | None]] = field(default_factory=list)
     """Asked in turn before every request; the first that answers is used up."""
+    broken: list[tuple[str, bool]] = field(default_factory=list)
+    """Methods whose next answer breaks off, and whether the request is done before."""
     things: dict[str, Json] = field(default_factory=dict)
     _versions: int = 0
 
@@ -163,6 +166,12 @@ class Graph:
             {**request.headers, "base": f"{request.base_url!s}v1.0/"},
         )
         self.asked.append(f"{asked.method} {asked.path}")
+        breaks = next((each for each in self.broken if each[0] == asked.method), None)
+        if breaks is not None:
+            self.broken.remove(breaks)
+            if breaks[1]:
+                self.answer(asked)
+            return _Broken()
         for fault in self.faults:
             if (answer := fault(asked)) is not None:
                 self.faults.remove(fault)
@@ -187,6 +196,14 @@ class Graph:
         except GraphError as error:
             status, body = error.status, {"error": {"code": error.code, "message": "canary-stranger"}}
         return {"id": part["id"], "status": status, "headers": {}, "body": body}
+
+
+class _Broken(Response):
+    """An answer that begins and does not end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100")]})
+        await send({"type": "http.response.body", "body": b'{"id": "', "more_body": True})
 
 
 def _error(error: GraphError) -> Response:

@@ -53,23 +53,43 @@ class MicrosoftCalendar(Graph):
             case "POST", ["me", "events"]:
                 return 201, self._shown(self.things[self._posted(asked.body)], asked)
             case "GET", ["me", "events"]:
-                return self.paged(
-                    asked, list(self.filtered(iter(self.things.values()), asked.query.get("$filter", "")))
-                )
+                found = self.filtered(iter(self.things.values()), asked.query.get("$filter", ""))
+                return self.paged(asked, list(found))
             case "GET", ["me", "calendarView"]:
                 return self.paged(asked, list(self._view(asked)))
-            case "GET", ["me", "events", id_]:
-                return 200, self._shown(self.thing(asked, id_), asked)
-            case "PATCH", ["me", "events", id_]:
-                found = self.thing(asked, id_)
-                _check({**found, "recurrence": None, **asked.body}, asked.body)
-                if found["recurrence"] and "start" in asked.body and "recurrence" not in asked.body:
-                    raise GraphError(400, "ErrorInvalidRecurrence")
-                return 200, self._shown(self._settled(self.patch(found, asked.body)), asked)
-            case "DELETE", ["me", "events", id_]:
-                del self.things[self.thing(asked, id_)["id"]]
-                return 204, None
+            case "GET", ["me", "events", id_, "instances"]:
+                times = self._times(self.thing(asked, id_), date(2030, 1, 1))
+                return self.paged(asked, [{**each, **_in_utc(each)} for each in times if _within(each, asked)])
+            case method, ["me", "events", id_]:
+                return self._one(method, id_, asked)
         raise GraphError(400, "BadRequest")
+
+    def _one(self, method: str, id_: str, asked: Asked) -> Answer:
+        if "==." in id_ and method != "GET":
+            series, _, day = id_.rpartition(".")
+            return self._single(method, series, day, asked.body)
+        thing = self.thing(asked, id_)
+        if method == "DELETE":
+            del self.things[id_]
+            return 204, None
+        if method == "PATCH":
+            _check({**thing, "recurrence": None, **asked.body}, asked.body)
+            if thing["recurrence"] and "start" in asked.body and "recurrence" not in asked.body:
+                raise GraphError(400, "ErrorInvalidRecurrence")
+            thing = self._settled(self.patch(thing, asked.body))
+        return 200, self._shown(thing, asked)
+
+    def _single(self, method: str, id_: str, day: str, body: Json) -> Answer:
+        """Change one date of a series; the series has a new version then."""
+        self.stamp(self.things[id_])
+        if method == "DELETE":
+            self.left_out.setdefault(id_, []).append(day)
+            self.changed.get(id_, {}).pop(day, None)
+            return 204, None
+        if "recurrence" in body:
+            raise GraphError(400, "ErrorInvalidRecurrence")
+        self.changed.setdefault(id_, {}).setdefault(day, {}).update(body)
+        return 200, {}
 
     def _posted(self, body: Json) -> str:
         transaction = body.get("transactionId", "")
@@ -124,10 +144,10 @@ class MicrosoftCalendar(Graph):
         return found
 
     def _view(self, asked: Asked) -> Iterator[Json]:
-        start, end = (datetime.fromisoformat(asked.query[name]) for name in ("startDateTime", "endDateTime"))
+        end = datetime.fromisoformat(asked.query["endDateTime"])
         found = [each for event in self.things.values() for each in self._times(event, end.date())]
         for each in sorted(found, key=lambda event: _moment(event["start"])):
-            if _moment(each["start"]) < end and _moment(each["end"]) > start:
+            if _within(each, asked):
                 yield {**each, **_in_utc(each)}
 
     def _times(self, event: Json, until: date) -> Iterator[Json]:
@@ -141,7 +161,9 @@ class MicrosoftCalendar(Graph):
             change = self.changed.get(event["id"], {}).get(day.isoformat())
             own = {"id": f"{event['id']}.{day}", "seriesMasterId": event["id"], "recurrence": None}
             kind = "occurrence" if change is None else "exception"
-            yield {**shared, **self._at(event, day), **own, "type": kind, **(change or {})}
+            original = _in_utc({**event, **self._at(event, day)})["start"]["dateTime"] + "Z"
+            times = self._at(event, day)
+            yield {**shared, **times, **own, "type": kind, "originalStart": original, **(change or {})}
 
     def _at(self, event: Json, day: date) -> Json:
         first = datetime.fromisoformat(event["start"]["dateTime"])
@@ -211,6 +233,11 @@ def _in_utc(event: Json) -> Json:
         moment = datetime.fromisoformat(event[name]["dateTime"]) if event.get("isAllDay") else _moment(event[name])
         found[name] = {"dateTime": f"{moment:%Y-%m-%dT%H:%M:%S}.0000000", "timeZone": "UTC"}
     return found
+
+
+def _within(event: Json, asked: Asked) -> bool:
+    start, end = (datetime.fromisoformat(asked.query[name]) for name in ("startDateTime", "endDateTime"))
+    return _moment(event["start"]) < end and _moment(event["end"]) > start
 
 
 def _check(event: Json, body: Json) -> None:

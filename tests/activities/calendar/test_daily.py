@@ -13,7 +13,7 @@ DAY = {"start": "2026-11-27T00:00:00+01:00", "end": "2026-11-28T00:00:00+01:00"}
 BERLIN = {"timezone": "Europe/Berlin"}
 
 
-@pytest.fixture(params=["own", "caldav", "google"])
+@pytest.fixture(params=["own", "caldav", "google", "graph"])
 def provider(request: pytest.FixtureRequest) -> str:
     """Where the events are kept: in the capability's own database, on a CalDAV server, or at Google."""
     return str(request.param)

@@ -13,7 +13,7 @@ from .conftest import Call, Shelf
 
 UID = "review-7@example.com"
 DECEMBER = {"start": "2026-12-01T00:00:00+01:00", "end": "2027-01-01T00:00:00+01:00"}
-both = pytest.mark.parametrize("provider", ["own", "caldav", "google"])
+both = pytest.mark.parametrize("provider", ["own", "caldav", "google", "graph"])
 
 
 def invitation(*lines: str, method: str = "REQUEST", more: str = "") -> str:

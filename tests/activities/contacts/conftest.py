@@ -19,6 +19,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities.contacts import graph
 from activities.contacts.google import over
 from activities.contacts.models import ContactsBase
 from activities.contacts.settings import ContactsSettings
@@ -26,8 +27,11 @@ from activities.contacts.worker import import_file, plugin
 from retinue.accounts.access import Access
 from retinue.activity_adapter import build_activities
 from retinue.store import Store
+from retinue.testing import serving
 from tests.accounts.google_account import connection
 from tests.accounts.google_people import GooglePeople, google_people
+from tests.activities.contacts.microsoft_contacts import MicrosoftContacts
+from tests.activities.graph_account import account
 from tests.radicale import PASSWORD, USER, Radicale, radicale
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -73,7 +77,7 @@ def book(server: Radicale) -> AddressBook:
     return book
 
 
-@pytest.fixture(params=["own", "carddav", "google"])
+@pytest.fixture(params=["own", "carddav", "google", "graph"])
 def provider(request: pytest.FixtureRequest) -> str:
     """Where the address book is kept: every test that uses the tools runs on all."""
     return cast(str, request.param)
@@ -89,7 +93,7 @@ def database(tmp_path: Path) -> Path:
 def settings(provider: str, database: Path, request: pytest.FixtureRequest) -> ContactsSettings:
     """Settings of an address book of its own."""
     url = f"sqlite+aiosqlite:///{database}"
-    if provider in ("own", "google"):
+    if provider in ("own", "google", "graph"):
         return ContactsSettings(database_url=url)
     book: AddressBook = request.getfixturevalue("book")
     return on_server(book.url, url)
@@ -115,11 +119,22 @@ def google() -> Iterator[GooglePeople]:
 
 
 @pytest.fixture
+def microsoft() -> MicrosoftContacts:
+    """Contacts at Microsoft, as far as Graph's reference tells."""
+    return MicrosoftContacts()
+
+
+@pytest.fixture
 async def call(settings: ContactsSettings, provider: str, request: pytest.FixtureRequest) -> AsyncIterator[Call]:
     """Runs a tool by name; calls with the same `step` are attempts of one step."""
     if provider == "google":
         google: GooglePeople = request.getfixturevalue("google")
         async with at_google(settings, google.url) as run:
+            yield run
+        return
+    if provider == "graph":
+        microsoft: MicrosoftContacts = request.getfixturevalue("microsoft")
+        async with serving(microsoft.app()) as url, at_microsoft(settings, Access(account(url))) as run:
             yield run
         return
     async for run in served(settings):
@@ -132,6 +147,14 @@ async def at_google(settings: ContactsSettings, url: str, **more: Any) -> AsyncI
     store = Store(settings.database_url, ContactsBase.metadata, owner="contacts")
     async with store, httpx.AsyncClient(timeout=5) as http:
         yield caller(build_activities(over(Access(connection(url, "token")), store, http=http, **more)))
+
+
+@asynccontextmanager
+async def at_microsoft(settings: ContactsSettings, access: Access) -> AsyncIterator[Call]:
+    """The tools over an account at Microsoft."""
+    store = Store(settings.database_url, ContactsBase.metadata, owner="contacts")
+    async with store, httpx.AsyncClient(timeout=5, trust_env=False) as http:
+        yield caller(build_activities(graph.over(access, store, http=http)))
 
 
 async def served(settings: ContactsSettings) -> AsyncIterator[Call]:
@@ -181,6 +204,9 @@ def count_contacts(provider: str, database: Path, request: pytest.FixtureRequest
     if provider == "google":
         google: GooglePeople = request.getfixturevalue("google")
         return lambda: len(google.people)
+    if provider == "graph":
+        microsoft: MicrosoftContacts = request.getfixturevalue("microsoft")
+        return lambda: len(microsoft.things)
     book: AddressBook = request.getfixturevalue("book")
     return lambda: len(book.cards())
 
@@ -212,4 +238,9 @@ def fill(
         for number in range(people):
             google.put(names=[{"displayName": f"{name} {number}"}])
 
-    return {"own": imported, "carddav": uploaded, "google": entered}[provider]
+    async def added(people: int, name: str) -> None:
+        microsoft: MicrosoftContacts = request.getfixturevalue("microsoft")
+        for number in range(people):
+            microsoft.add(displayName=f"{name} {number}")
+
+    return {"own": imported, "carddav": uploaded, "google": entered, "graph": added}[provider]
