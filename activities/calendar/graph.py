@@ -133,7 +133,7 @@ class GraphServer:
         body = {name: value for name, value in fields.items() if value is not None}
         if await self._by_our_id(event_id) is not None:
             raise Conflict("there is an event of that id")
-        body |= {"transactionId": transaction_of(calendar), _PROPERTIES: OURS.written(kept)}
+        body |= {"transactionId": transaction_of(calendar, event_id), _PROPERTIES: OURS.written(kept)}
         await self._api.change("POST", _EVENTS, body)
         return event_id
 

@@ -7,6 +7,7 @@ real attendees, so this never sends any.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -167,10 +168,10 @@ def original_start(instance: Json) -> datetime:
     return _time({"dateTime": text_of(instance, "originalStart") or text_of(inside(instance, "start"), "dateTime")})
 
 
-def transaction_of(calendar: ICalendar) -> str:
-    """Return the id by which Microsoft knows the repetition of a request: the mark of the newest effect."""
-    marks = marks_of(main_of(vevents(calendar)))
-    return marks[-1] if marks else ""
+def transaction_of(calendar: ICalendar, event_id: str) -> str:
+    """Return the id by which Microsoft knows the repetition of a request: of the newest effect, which may make several."""
+    newest = next(reversed(marks_of(main_of(vevents(calendar)))), "")
+    return hashlib.sha256(f"{newest}/{event_id}".encode()).hexdigest()[:32]
 
 
 def times_of(event: Json, default_zone: str) -> tuple[datetime, datetime, str]:
