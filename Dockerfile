@@ -3,6 +3,7 @@
 #   docker build --target capability --build-arg PART=calendar .    runs as: workers calendar
 #   docker build --target workflows .                               runs as: workers workflows
 #   docker build --target api .                                     runs as: api
+#   docker build --target accounts .                                runs as: accounts
 #   docker build --target offline .                                 runs as: offline
 ARG BASE=python:3.11-slim-bookworm
 ARG PART=calendar
@@ -51,6 +52,10 @@ FROM installer AS api-packages
 RUN python -m pip --python /opt/retinue/bin/python install --no-cache-dir --disable-pip-version-check \
        --require-hashes --no-deps --only-binary :all: -r /locks/api.lock
 
+FROM installer AS accounts-packages
+RUN python -m pip --python /opt/retinue/bin/python install --no-cache-dir --disable-pip-version-check \
+       --require-hashes --no-deps --only-binary :all: -r /locks/accounts.lock
+
 FROM installer AS offline-packages
 RUN python -m pip --python /opt/retinue/bin/python install --no-cache-dir --disable-pip-version-check \
        --require-hashes --no-deps --only-binary :all: -r /locks/offline.lock
@@ -88,6 +93,15 @@ RUN python -m compileall -q /app && python -P -c "import offline.app"
 USER 10001:10001
 EXPOSE 8089
 CMD ["offline", "--host", "0.0.0.0", "--port", "8089"]
+
+FROM ground AS accounts
+COPY --from=accounts-packages /opt/retinue /opt/retinue
+COPY retinue /app/retinue
+COPY accounts /app/accounts
+RUN python -m compileall -q /app && python -P -c "import accounts.app"
+USER 10001:10001
+EXPOSE 8010
+CMD ["accounts"]
 
 FROM ground AS api
 COPY --from=api-packages /opt/retinue /opt/retinue

@@ -69,12 +69,11 @@ def keys() -> int:
 
     root = AccountsServiceSettings().root_keys()
     lines = [
-        f"# for the API\nRETINUE_ACCOUNTS_KEY={bearer_of_people(root)}",
-        *(
-            f"# for the workers of {capability}\nRETINUE_ACCOUNTS_KEY={bearer_of(capability, root)}"
-            for capability in CAPABILITIES
-        ),
-        f"# for the workflow workers\nRETINUE_ACCOUNTS_PASS_KEYS={pass_keys(root)}",
+        "# RETINUE_ACCOUNTS_KEY of the API and of each capability's worker; in containers under these names in `.env`.",
+        f"RETINUE_ACCOUNTS_KEY_API={bearer_of_people(root)}",
+        *(f"RETINUE_ACCOUNTS_KEY_{name.upper()}={bearer_of(name, root)}" for name in CAPABILITIES),
+        "# For the workflow workers.",
+        f"RETINUE_ACCOUNTS_PASS_KEYS={pass_keys(root)}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0

@@ -5,7 +5,7 @@ uses the standard library alone, because it starts every few seconds in every co
 
 That the check can run at all shows that process 1 lives: a container ends with it. What is left to ask:
 
-- `api`, `offline`: does it answer `GET /healthz`?
+- `api`, `accounts`, `offline`: does it answer `GET /healthz`?
 - `workers`: can Temporal be reached? Whether a worker polls is seen from outside, at `GET /v1/capabilities`. While
   Temporal is away this check fails though the worker is fine and waits; so it must never decide about a restart.
 - both `api` and `workers`: was the file `RETINUE_LIVENESS_FILE` touched lately? A process that is stuck ends itself; one
@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 TIMEOUT = 3.0
 """Seconds; below the time that the image grants the whole check."""
 API_PORT = 8000
+ACCOUNTS_PORT = 8010
 OFFLINE_PORT = 8089
 TEMPORAL_PORT = 7233
 SILENCE = 60.0
@@ -51,6 +52,8 @@ def problem(command: Sequence[str], environ: Mapping[str, str], *, liveness: boo
     match role:
         case "api":
             return _http_problem(int(environ.get("RETINUE_PORT") or API_PORT))
+        case "accounts":
+            return _http_problem(int(environ.get("ACCOUNTS_PORT") or ACCOUNTS_PORT))
         case "offline":
             return _http_problem(_port(arguments))
         case "workers":

@@ -1,7 +1,7 @@
 """Locks the packages of each image: `python -P -m deploy.lock_parts [PART ...]`, called by `make lock`.
 
-A part is what one image holds: the API, the stand-in model, the workflow worker, or one folder of `activities/`. Its lock
-pins the project's dependencies (but for the stand-in model, which meets none of the project's code), those of the extra of
+A part is what one image holds: the accounts service, the API, the stand-in model, the workflow worker, or one folder of
+`activities/`. Its lock pins the project's dependencies (but for the stand-in model, which meets none of the project's code), those of the extra of
 the same name, if there is one, and of the shared extras that it needs, to the versions of `requirements.lock`, which is what the tests run with.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "deploy" / "locks"
-ROOMS = ("api", "offline", "workflows")
+ROOMS = ("accounts", "api", "offline", "workflows")
 OUTSIDE = "offline"
 """The stand-in model is an outside server: its image holds its own extra alone."""
 SHARED = ("encryption", "doors")

@@ -233,8 +233,9 @@ async def test_no_secret_in_a_backup_a_log_a_representation_or_an_answer(
 def test_the_keys_of_callers_are_printed_for_an_operator(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys"]) == 0
     printed = capsys.readouterr().out
-    for name in ("capability/calendar", "capability/contacts", "capability/email", "capability/reasoning", "people"):
-        assert f"RETINUE_ACCOUNTS_KEY={name}~" in printed
+    for name in ("calendar", "contacts", "email", "reasoning"):
+        assert f"RETINUE_ACCOUNTS_KEY_{name.upper()}=capability/{name}~" in printed
+    assert "RETINUE_ACCOUNTS_KEY_API=people~" in printed
     assert "RETINUE_ACCOUNTS_PASS_KEYS=" in printed
     assert main(["keys"]) == 0
     assert capsys.readouterr().out == printed

@@ -20,6 +20,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 
 import activities
 from deploy import lock_parts
+from retinue.accounts import caller_keys
 from retinue.temporal.connection import indexed
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 from tests.deploy.image import build
@@ -146,11 +147,32 @@ KEY = "k1:" + "A" * 43
         ("RETINUE_DECISION_KEYS", {"api", "workflows"}),
         ("RETINUE_ENCRYPTION_KEYS", {"api", "workflows", *activities.folders()}),
         ("RETINUE_ANNOUNCE_KEYS", {"api", "workflows", *activities.folders()}),
+        ("RETINUE_ACCOUNTS_SEAL_KEYS", {"accounts"}),
+        ("RETINUE_ACCOUNTS_ROOT_KEYS", {"accounts"}),
+        ("RETINUE_ACCOUNTS_PASS_KEYS", {"workflows"}),
+        ("RETINUE_ACCOUNTS_KEY_API", {"api"}),
+        *((f"RETINUE_ACCOUNTS_KEY_{name.upper()}", {name}) for name in caller_keys.CAPABILITIES),
+        ("ACCOUNTS_GOOGLE_CLIENT_SECRET", {"accounts"}),
     ],
 )
 def test_a_key_reaches_those_who_need_it_and_nobody_else(variable: str, holders: set[str]) -> None:
     found = configured({**MODEL, variable: KEY})["services"]
     assert {name for name, service in found.items() if KEY in json.dumps(service)} == holders
+
+
+def test_the_accounts_service_is_reached_by_those_who_need_it_and_reaches_no_temporal(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    assert {name for name, service in services.items() if "accounts" in service["networks"]} == {
+        "accounts",
+        "api",
+        *caller_keys.CAPABILITIES,
+    }
+    assert set(services["accounts"]["networks"]) == {"accounts", "outside"}
+
+
+def test_without_keys_nobody_asks_the_accounts_service(services: dict[str, dict[str, Any]]) -> None:
+    assert not [name for name, one in services.items() if one.get("environment", {}).get("RETINUE_ACCOUNTS_URL")]
 
 
 def test_people_who_are_told_apart_decide_with_proofs_or_the_stack_does_not_start() -> None:
@@ -195,12 +217,16 @@ def test_ports_are_published_on_loopback_alone(services: dict[str, dict[str, Any
 
 def test_database_is_on_an_internal_network_alone(stack: dict[str, Any]) -> None:
     assert list(stack["services"]["postgresql"]["networks"]) == ["state"]
-    assert {name for name, network in stack["networks"].items() if network.get("internal")} == {"inside", "state"}
+    assert {name for name, network in stack["networks"].items() if network.get("internal")} == {
+        "accounts",
+        "inside",
+        "state",
+    }
 
 
 def test_every_process_of_ours_has_an_image_of_its_own(ours: dict[str, dict[str, Any]]) -> None:
     """Each holds one process alone; `tests/test_independence.py` looks into them."""
-    targets = {"api": ("api", None), "workflows": ("workflows", None), "offline": ("offline", None)}
+    targets = {name: (name, None) for name in lock_parts.ROOMS}
     assert {name: _built(one) for name, one in ours.items()} == {
         name: (str(ROOT), "Dockerfile", f"retinue-{name}:local", *targets.get(name, ("capability", name)))
         for name in (*targets, *activities.folders())
