@@ -547,6 +547,7 @@ class AssistantWorkflow:
                 summary=f"{name}, repair {again}" if again else None,
                 on_waiting=self._reasoning_is_away,
                 result_type=result_type,
+                asked_by=self._asker() if tool == "plan" else None,  # whose accounts a plan may name
             )
         except ActivityError as error:
             if (used := used_by(error)) is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from operator import is_
 from typing import Any
@@ -57,6 +57,7 @@ class Offer:
         overview: All capabilities, one line each, where not all tools are shown.
         fitting: Rare tools that are shown since they fit the request.
         named: The names of rare tools that the prompt only names, before those that fit or were asked for.
+        accounts: By capability, the names of the person's accounts where there are several; the default one first.
     """
 
     manifests: list[Manifest]
@@ -66,6 +67,7 @@ class Offer:
     overview: tuple[str, ...] = ()
     fitting: tuple[ToolSpec, ...] = ()
     named: frozenset[str] = frozenset()
+    accounts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def lists_all(self) -> bool:

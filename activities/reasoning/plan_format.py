@@ -156,7 +156,7 @@ def planned(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _any_call(tools: Sequence[ToolSpec]) -> Schema:
     """Return a call of any tool, with the arguments of all of them: a closed object ends in any engine."""
-    names = dict.fromkeys(name for tool in tools for name in tool.args_schema.get("properties", {}))
+    names = dict.fromkeys(name for tool in tools for name in planned(tool.args_schema).get("properties", {}))
     args = closed(dict.fromkeys(names, ANY), []) if len(names) <= MOST_ITEMS else FREE
     return _step({"tool": _one_of([tool.name for tool in tools]), "args": args})
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import JsonValue
 
 from activities.reasoning import prompts
+from activities.reasoning.account_names import AccountNames, naming_accounts, several_accounts
 from activities.reasoning.contract import (
     ComposeRequest,
     ConverseRequest,
@@ -67,6 +69,7 @@ class ReasoningTools(Reasoning):
         manifests: Reads what the registry knows; takes how many seconds old the answer may be.
         transcripts: Where conversations are kept. Only requests that name one touch it.
         tool_tokens: What tools may take of a planning request.
+        accounts: Tells which accounts a person has.
     """
 
     def __init__(
@@ -76,8 +79,10 @@ class ReasoningTools(Reasoning):
         transcripts: TranscriptStore,
         *,
         tool_tokens: int = DEFAULT_TOOL_TOKENS,
+        accounts: AccountNames | None = None,
     ) -> None:
         self._model = model
+        self._accounts = accounts
         self._tool_tokens = tool_tokens
         self._catalog = Catalog([])
         self._manifests = manifests
@@ -105,12 +110,14 @@ class ReasoningTools(Reasoning):
     ) -> tuple[Offer, str, Usage]:
         """Ask for a plan; once more with fewer tools where the model turns out to read less than was sent."""
         self._catalog = self._catalog.of(manifests)
+        accounts = await several_accounts(self._accounts, manifests)
         reads = self._model.reads(Duty.PLAN)
         while True:
             budget = self._budget(request, earlier, reads)
-            offer = self._catalog.offer(request, earlier, budget=budget)
+            offer = replace(self._catalog.offer(request, earlier, budget=budget), accounts=accounts)
             messages = prompts.for_plan(request, offer, earlier)
-            form = plan_format(offer.tools, offer.agents, may_need=not offer.lists_all and request.may_need)
+            tools = naming_accounts(offer.tools, accounts)
+            form = plan_format(tools, offer.agents, may_need=not offer.lists_all and request.may_need)
             try:
                 answer, usage = await self._model.complete(
                     messages, answer_format=form, duty=Duty.PLAN, quotes_refusal=True

@@ -10,6 +10,7 @@ from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError
 from temporalio.worker import WorkerConfig
 
+from activities.reasoning.account_names import AccountNames
 from activities.reasoning.contract import Reasoning
 from activities.reasoning.draft import THROTTLE
 from activities.reasoning.known_forms import KnownForms
@@ -20,6 +21,7 @@ from activities.reasoning.pauses import Pauses
 from activities.reasoning.settings import ReasoningSettings
 from activities.reasoning.store import OnDemand, TranscriptStore
 from activities.reasoning.tools import ReasoningTools
+from retinue.accounts.client import AccountsClient, accounts_of
 from retinue.activity_adapter import build_activities
 from retinue.capability import Manifest
 from retinue.errors import ServiceUnavailable
@@ -30,14 +32,20 @@ from retinue.tenancy import ANY_TENANT
 CONTRACT = Reasoning
 
 
-def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
-    """Return the reasoning capability for a worker."""
+def plugin(settings: ReasoningSettings | None = None, accounts: AccountNames | None = None) -> SimplePlugin:
+    """Return the reasoning capability for a worker.
+
+    Args:
+        settings: By default those of the environment.
+        accounts: Tells which accounts a person has; by default as the environment says, if anything.
+    """
     settings = settings or ReasoningSettings()
     store = Store(settings.database_url, ReasoningBase.metadata, owner=CONTRACT.name, with_ledger=False)
     shared = OnDemand(store.shared())
     model = LanguageModel(settings, Pauses(shared), KnownForms(shared))
     transcripts = TranscriptStore(store)
-    tools = ReasoningTools(model, _Registry().manifests, transcripts, tool_tokens=settings.tool_tokens)
+    known = accounts or accounts_of()
+    tools = ReasoningTools(model, _Registry().manifests, transcripts, tool_tokens=settings.tool_tokens, accounts=known)
 
     @asynccontextmanager
     async def run_context() -> AsyncIterator[None]:
@@ -46,6 +54,8 @@ def plugin(settings: ReasoningSettings | None = None) -> SimplePlugin:
         finally:
             await model.close()
             await transcripts.close()
+            if isinstance(known, AccountsClient):
+                await known.close()
 
     return _OftenHeard(Reasoning.name, activities=build_activities(tools, tenant=ANY_TENANT), run_context=run_context)
 
