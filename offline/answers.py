@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from offline.extract import extract
 from offline.loop import continue_loop
+from offline.planner.accounts import QUESTION, meant, options
 from offline.planner.conversation import Answer, Said, Setting, answer
 from offline.planner.followups import Before, Done
 from offline.planner.other_steps import ABILITIES, REAL_MODEL
@@ -23,6 +24,7 @@ _NEED = 'answer {"need": ['
 _ASKED = "You asked for "
 _CONTEXT = "Context (JSON):"
 _REMEMBERED = "Remembered (JSON):"
+_ACCOUNTS = "Accounts (JSON):"
 _REFUSED = "Plan refused:"
 _MENDED = "\nWrite the whole plan again, mended."
 _PROGRESS = "Progress (JSON):"
@@ -94,10 +96,30 @@ def _plan(messages: list[Message]) -> dict[str, Any]:
     if _is_planned(messages):
         return Answer().as_json()
     setting = replace(setting, before=Before(done=tuple(_done(messages))))
-    plan = answer([Said(message.role == "user", message.text) for message in spoken], setting).as_json()
+    accounts = _accounts(messages)
+    about = meant([(message.role == "user", message.text) for message in spoken], accounts)
+    plan = answer([Said(*said) for said in about.texts], setting).as_json()
+    if about.unclear and (names := options([_capability(step) for step in plan["steps"]], accounts)):
+        return Answer(question=f"{QUESTION}, {' or '.join(names)}?", options=tuple(names)).as_json()
+    for step in plan["steps"]:
+        if account := about.chosen.get(_capability(step)):
+            step["args"]["account"] = account
     if not plan["steps"] and offered.missed and _may_need(messages):
         return {**Answer().as_json(), "need": offered.missed}
     return plan
+
+
+def _accounts(messages: list[Message]) -> dict[str, list[str]]:
+    """The names of the person's accounts, by capability, where there are several."""
+    for message in messages:
+        if message.role == "system" and message.text.startswith(_ACCOUNTS):
+            named = _json_object(message.text.removeprefix(_ACCOUNTS))
+            return {capability: names for capability, names in named.items() if isinstance(names, list)}
+    return {}
+
+
+def _capability(step: Mapping[str, Any]) -> str:
+    return str(step.get("tool")).partition(".")[0]
 
 
 class _Offered(dict[str, dict[str, Any]]):
