@@ -96,7 +96,6 @@ class OAuthFlows(Protocol):
         state: str,
         address: str = "",
         read_only: Collection[str] = (),
-        granted: Collection[str] = (),
     ) -> Flow:
         """Return where the browser goes; see `accounts.oauth.flows`, which implements this.
 

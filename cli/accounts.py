@@ -53,6 +53,14 @@ AtLoopback = Annotated[
 OnADevice = Annotated[
     bool, typer.Option("--device", help="Agree on another device, by a code, where the provider offers that.")
 ]
+ReadOnly = Annotated[
+    bool | None,
+    typer.Option(
+        "--read-only/--read-write",
+        help="Ask for reading alone, or for all rights (default: as the account has it, a new one all).",
+        show_default=False,
+    ),
+]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the link and open no browser.")]
 
 
@@ -101,6 +109,7 @@ def add(
     username: Annotated[
         str | None, typer.Option(help="To sign in with, if it is not the address.", show_default=False)
     ] = None,
+    read_only: ReadOnly = None,
     loopback: AtLoopback = False,
     device: OnADevice = False,
     no_browser: NoBrowser = False,
@@ -123,7 +132,14 @@ def add(
         provider = _provider(client, where)
         chosen = _uses(uses) or [use for use in provider.capabilities if _is_use(use)]
         account = _by_consent(
-            client, provider.id, chosen, name=name, loopback=loopback, device=device, browser=not no_browser
+            client,
+            provider.id,
+            chosen,
+            name=name,
+            read_only=_read_only(read_only, chosen),
+            loopback=loopback,
+            device=device,
+            browser=not no_browser,
         )
     _tell(account, "is connected", as_json=as_json)
 
@@ -132,6 +148,7 @@ def add(
 def again(
     context: typer.Context,
     account: Named,
+    read_only: ReadOnly = None,
     loopback: AtLoopback = False,
     device: OnADevice = False,
     no_browser: NoBrowser = False,
@@ -160,6 +177,7 @@ def again(
             loopback=loopback,
             device=device,
             browser=not no_browser,
+            read_only=_read_only(read_only, uses),
         )
     _tell(new, "is connected again", as_json=as_json)
 
@@ -348,6 +366,11 @@ def _asked_password(login: str) -> str:
     return password
 
 
+def _read_only(wanted: bool | None, uses: Sequence[AccountUse]) -> Sequence[AccountUse] | None:
+    """Return for what reading is enough; None: as the account has it."""
+    return None if wanted is None else uses if wanted else []
+
+
 def _by_consent(
     client: Client,
     provider_id: str,
@@ -355,23 +378,32 @@ def _by_consent(
     *,
     name: str | None = None,
     account_id: str | None = None,
+    read_only: Sequence[AccountUse] | None,
     loopback: bool,
     device: bool,
     browser: bool,
 ) -> Account:
     """Lead the person's browser to the provider, and return the account once they have agreed."""
     if device:
-        return _on_a_device(client, client.accounts.begin_device(provider_id, uses, name=name, account_id=account_id))
+        begun_there = client.accounts.begin_device(
+            provider_id, uses, name=name, account_id=account_id, read_only=read_only
+        )
+        return _on_a_device(client, begun_there)
     if not loopback:
         before = _stamps(client, provider_id)
-        begun = client.accounts.begin(provider_id, uses, name=name, account_id=account_id)
+        begun = client.accounts.begin(provider_id, uses, name=name, account_id=account_id, read_only=read_only)
         _lead(begun.authorize_url, browser=browser)
         say(f"The browser comes back to {client.url}, where you must be signed in.", "dim")
         return _awaited(client, provider_id, before)
     # Microsoft lets operators register a loopback address by this name alone
     with Loopback("localhost" if provider_id == "microsoft" else "127.0.0.1") as here:
         begun = client.accounts.begin(
-            provider_id, uses, name=name, account_id=account_id, redirect_uri=here.redirect_uri
+            provider_id,
+            uses,
+            name=name,
+            account_id=account_id,
+            redirect_uri=here.redirect_uri,
+            read_only=read_only,
         )
         here.expect(begun.state)
         _lead(begun.authorize_url, browser=browser)

@@ -133,6 +133,7 @@ async def begin_consent(request: Request, client: Retinue, form: Form) -> Respon
             uses,
             name=form.get("name", "").strip() or None,
             account_id=form.get("account_id") or None,
+            read_only=uses if form.get("read_only") else None,
         )
     except InvalidArguments as error:
         return await show_accounts(request, client, wrong=error.detail)

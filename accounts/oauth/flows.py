@@ -102,7 +102,6 @@ class ProviderFlows:
         state: str,
         address: str = "",
         read_only: Collection[str] = (),
-        granted: Collection[str] = (),
     ) -> Flow:
         """Return where the browser goes.
 
@@ -113,14 +112,13 @@ class ProviderFlows:
             state: Comes back with the browser.
             address: A hint for whom to sign in.
             read_only: Those of the capabilities for which reading is enough.
-            granted: Scopes that the account has already; they are asked for again, so that it keeps them.
 
         Raises:
             InvalidArguments: No such provider, it is not ready, or does not serve a capability.
             ServiceUnavailable: The provider does not answer.
         """
         visit = await self._visit(provider_id)
-        scopes = self._scopes(visit.provider, capabilities, read_only, granted)
+        scopes = self._scopes(visit.provider, capabilities, read_only)
         verifier, nonce = secrets.token_urlsafe(64), secrets.token_urlsafe(24)
         url = prepare_grant_uri(
             visit.metadata.authorization_endpoint,
@@ -180,7 +178,7 @@ class ProviderFlows:
         visit = await self._visit(provider_id)
         if not visit.provider.device or visit.metadata.device_authorization_endpoint is None:
             raise InvalidArguments(f"{visit.provider.title} cannot be connected by a code on another device")
-        scopes = self._scopes(visit.provider, capabilities, read_only, ())
+        scopes = self._scopes(visit.provider, capabilities, read_only)
         body = urlencode({"scope": " ".join(scopes)})
         found = await visit.endpoint.ask(visit.metadata.device_authorization_endpoint, body)
         device_code, user_code = text(found, "device_code"), text(found, "user_code")
@@ -293,12 +291,10 @@ class ProviderFlows:
         return _Visit(provider, metadata, Endpoint(self._client, provider, metadata))
 
     @staticmethod
-    def _scopes(
-        provider: OAuthProvider, capabilities: Sequence[str], read_only: Collection[str], granted: Collection[str]
-    ) -> list[str]:
+    def _scopes(provider: OAuthProvider, capabilities: Sequence[str], read_only: Collection[str]) -> list[str]:
         if not capabilities:
             raise InvalidArguments("say for what the account is to be used", hint=", ".join(provider.uses))
-        return list(dict.fromkeys([*provider.scopes(capabilities, read_only=read_only), *granted]))
+        return provider.scopes(capabilities, read_only=read_only)
 
     async def _granted(self, visit: _Visit, body: str, memory: Mapping[str, str]) -> Tokens:
         """Return the tokens of a first request.

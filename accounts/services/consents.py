@@ -81,7 +81,7 @@ class Consents:
             redirect_uri=wanted.redirect_uri,
             state=state,
             address=again.address if again else "",
-            granted=again.scopes if again else (),
+            read_only=self._read_only(wanted, again, capabilities),
         )
         begun = _Begun(person, provider.id, again, wanted.name, capabilities, flow.memory)
         await self._keep(begun, state, redirect_uri=wanted.redirect_uri, good_for=GOOD_FOR)
@@ -96,7 +96,9 @@ class Consents:
             NotFound: The person has no such account to connect again.
         """
         provider, again, capabilities = await self._checked(person, roles, wanted)
-        flow = await self._oauth.begin_device(provider.id, capabilities=capabilities)
+        flow = await self._oauth.begin_device(
+            provider.id, capabilities=capabilities, read_only=self._read_only(wanted, again, capabilities)
+        )
         state = secrets.token_urlsafe(32)
         begun = _Begun(person, provider.id, again, wanted.name, capabilities, flow.memory)
         await self._keep(begun, state, redirect_uri=_ON_A_DEVICE, good_for=timedelta(seconds=flow.expires_in))
@@ -137,6 +139,15 @@ class Consents:
         if again is not None and again.provider_id != provider.id:
             raise Conflict(f"the account {again.name} is one of {again.provider_id}")
         return provider, again, sorted({*wanted.capabilities, *(again.capabilities if again else ())})
+
+    def _read_only(
+        self, wanted: BeginOAuth | BeginDevice, again: Account | None, capabilities: Collection[str]
+    ) -> list[str]:
+        """Return for what reading is enough: as is wanted, else as the account has it, so that rights only grow by will."""
+        had = self._oauth.allowed(again.provider_id, again.scopes) if again else {}
+        decided = set() if wanted.read_only is None else set(wanted.capabilities)
+        kept = [name for name in capabilities if name not in decided and had.get(name) == "read"]
+        return [*(wanted.read_only or ()), *kept]
 
     async def _keep(self, begun: _Begun, state: str, *, redirect_uri: str, good_for: timedelta) -> None:
         """Store what is needed to finish."""

@@ -68,6 +68,9 @@ class BeginConsent(BaseModel):
 
     provider_id: str = Field(min_length=1, max_length=60, pattern=_NO_CONTROLS)
     capabilities: list[CapabilityName] = Field(min_length=1, max_length=3, description="for what it is to be used")
+    read_only: list[CapabilityName] | None = Field(
+        None, max_length=3, description="for which reading is enough; null: as the account has it, a new one all rights"
+    )
     name: Name = Field("", description="what to call it; empty: the address")
     account_id: AccountId | None = Field(None, description="the account that is connected again, or gets more rights")
     redirect_uri: str | None = Field(
@@ -92,6 +95,9 @@ class BeginDeviceConsent(BaseModel):
 
     provider_id: str = Field(min_length=1, max_length=60, pattern=_NO_CONTROLS)
     capabilities: list[CapabilityName] = Field(min_length=1, max_length=3, description="for what it is to be used")
+    read_only: list[CapabilityName] | None = Field(
+        None, max_length=3, description="for which reading is enough; null: as the account has it, a new one all rights"
+    )
     name: Name = Field("", description="what to call it; empty: the address")
     account_id: AccountId | None = Field(None, description="the account that is connected again, or gets more rights")
 
@@ -235,6 +241,7 @@ class AccountsOfPerson:
             wire.BeginOAuth(
                 provider_id=body.provider_id,
                 capabilities=list(dict.fromkeys(body.capabilities)),
+                read_only=None if body.read_only is None else list(body.read_only),
                 redirect_uri=body.redirect_uri or callback,
                 name=body.name,
                 account_id=body.account_id,
@@ -261,6 +268,7 @@ class AccountsOfPerson:
             wire.BeginDevice(
                 provider_id=body.provider_id,
                 capabilities=list(dict.fromkeys(body.capabilities)),
+                read_only=None if body.read_only is None else list(body.read_only),
                 name=body.name,
                 account_id=body.account_id,
             )

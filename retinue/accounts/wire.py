@@ -113,6 +113,9 @@ class BeginOAuth(BaseModel):
 
     provider_id: str = Field(max_length=60)
     capabilities: list[str] = Field(min_length=1, max_length=5, description="scopes for these are asked for")
+    read_only: list[str] | None = Field(
+        None, max_length=5, description="for which reading is enough; None: as the account has it, a new one all rights"
+    )
     redirect_uri: str = Field(max_length=500, description="where the provider sends the browser; part of the check")
     name: str = Field("", max_length=60)
     account_id: str | None = Field(None, description="of the account that is connected again or gets more scopes")
@@ -143,6 +146,9 @@ class BeginDevice(BaseModel):
 
     provider_id: str = Field(max_length=60)
     capabilities: list[str] = Field(min_length=1, max_length=5, description="scopes for these are asked for")
+    read_only: list[str] | None = Field(
+        None, max_length=5, description="for which reading is enough; None: as the account has it, a new one all rights"
+    )
     name: str = Field("", max_length=60)
     account_id: str | None = Field(None, description="of the account that is connected again or gets more scopes")
 

@@ -835,6 +835,7 @@ class AsyncAccounts:
         name: str | None = None,
         account_id: str | None = None,
         redirect_uri: str | None = None,
+        read_only: Sequence[AccountUse] | None = None,
     ) -> models.ConsentBegun:
         """Begin to connect an account by consent: `authorize_url` is to be opened in a browser.
 
@@ -845,9 +846,17 @@ class AsyncAccounts:
             account_id: The account that is connected again, or gets more rights.
             redirect_uri: An address of a program on this machine, as in http://127.0.0.1:50123/callback; by default the
                 browser comes back to the console, where you must be signed in.
+            read_only: For which reading is enough; by default as the account has it, of a new one for none.
         """
         return await self._client.send(
-            calls.begin_consent(provider_id, capabilities, name=name, account_id=account_id, redirect_uri=redirect_uri)
+            calls.begin_consent(
+                provider_id,
+                capabilities,
+                name=name,
+                account_id=account_id,
+                redirect_uri=redirect_uri,
+                read_only=read_only,
+            )
         )
 
     async def finish(
@@ -869,10 +878,11 @@ class AsyncAccounts:
         *,
         name: str | None = None,
         account_id: str | None = None,
+        read_only: Sequence[AccountUse] | None = None,
     ) -> models.DeviceConsentBegun:
         """Begin a consent on another device, where the person opens `verification_uri` and types `user_code`."""
         return await self._client.send(
-            calls.begin_device_consent(provider_id, capabilities, name=name, account_id=account_id)
+            calls.begin_device_consent(provider_id, capabilities, name=name, account_id=account_id, read_only=read_only)
         )
 
     async def poll_device(self, state: str) -> models.DeviceConsent:

@@ -393,10 +393,11 @@ def begin_consent(
     name: str | None,
     account_id: str | None,
     redirect_uri: str | None,
+    read_only: Sequence[AccountUse] | None,
 ) -> Call[models.ConsentBegun]:
     """Begin to connect an account by consent."""
     body = _given(provider_id=provider_id, capabilities=list(capabilities), name=name, account_id=account_id)
-    body |= _given(redirect_uri=redirect_uri)
+    body |= _given(redirect_uri=redirect_uri, read_only=read_only)
     return _call("POST", "/v1/accounts/oauth", models.ConsentBegun, body=body)
 
 
@@ -408,10 +409,16 @@ def finish_consent(state: str, *, code: SecretStr | None, iss: str | None, error
 
 
 def begin_device_consent(
-    provider_id: str, capabilities: Sequence[AccountUse], *, name: str | None, account_id: str | None
+    provider_id: str,
+    capabilities: Sequence[AccountUse],
+    *,
+    name: str | None,
+    account_id: str | None,
+    read_only: Sequence[AccountUse] | None,
 ) -> Call[models.DeviceConsentBegun]:
     """Begin a consent that is given on another device."""
     body = _given(provider_id=provider_id, capabilities=list(capabilities), name=name, account_id=account_id)
+    body |= _given(read_only=read_only)
     return _call("POST", "/v1/accounts/oauth/device", models.DeviceConsentBegun, body=body)
 
 

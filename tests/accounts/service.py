@@ -60,7 +60,6 @@ class ScriptedOAuth:
         state: str,
         address: str = "",
         read_only: Collection[str] = (),
-        granted: Collection[str] = (),
     ) -> Flow:
         return Flow(f"https://{provider_id}.example.com/authorize?state={state}", {"verifier": f"verifier-{state}"})
 

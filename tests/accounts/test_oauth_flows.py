@@ -84,16 +84,6 @@ async def test_the_request_has_a_challenge_and_exactly_the_scopes_that_are_neede
     assert query["login_hint"] == "ana@example.com"
     assert (query["access_type"], query["include_granted_scopes"], query["state"]) == ("offline", "true", "s1")
     assert mail.memory["verifier"] not in mail.authorize_url
-    more = await flows.begin(
-        "google", capabilities=["calendar"], redirect_uri=REDIRECT, state="s2", granted=query["scope"].split()
-    )
-    assert answered(more.authorize_url)["scope"].split() == [
-        "openid",
-        "email",
-        "https://www.googleapis.com/auth/calendar.readonly",
-        "https://www.googleapis.com/auth/calendar.events",
-        "https://www.googleapis.com/auth/gmail.readonly",
-    ]
 
 
 def test_read_only_is_told_from_everything(emulators: Emulators, tmp_path: Path) -> None:

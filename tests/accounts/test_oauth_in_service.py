@@ -22,7 +22,7 @@ from accounts.app import create_app
 from accounts.oauth.settings import OAuthSettings
 from accounts.settings import AccountsServiceSettings
 from retinue.accounts.connection import Connection
-from retinue.accounts.wire import AccountState, BeginOAuth, Connected, EventKind, FinishOAuth
+from retinue.accounts.wire import AccountState, BeginOAuth, Connected, EventKind, FinishOAuth, OAuthBegun
 from retinue.errors import AccountDisconnected, Conflict, InvalidArguments, NotAllowed, ServiceBusy, ServiceUnavailable
 from retinue.settings import ROOT
 from retinue.temporal.step_pass import SLACK, with_pass
@@ -260,6 +260,36 @@ async def test_a_capability_that_was_taken_back_is_said_and_connected_again(
     )
     assert again.account.problem == ""
     assert await service.connection(ANNA, "calendar") is not None
+
+
+def asked_for(begun: OAuthBegun) -> set[str]:
+    """The last parts of the scopes that a consent asks for."""
+    return {scope.rpartition("/")[2] for scope in answered(begun.authorize_url)["scope"].split()}
+
+
+async def test_only_what_is_needed_is_asked_for_and_stays_so(service: Service, emulators: Emulators) -> None:
+    wanted = BeginOAuth(
+        provider_id="google", capabilities=["calendar", "email"], read_only=["email"], redirect_uri=REDIRECT
+    )
+    begun = await service.of(ANNA).begin_oauth(wanted)
+    assert asked_for(begun) == {"openid", "email", "gmail.readonly", "calendar.readonly", "calendar.events"}
+    query = answered(emulators.consent(begun.authorize_url, "ana"))
+    brought = FinishOAuth(state=query["state"], code=SecretStr(query["code"]))
+    account = (await service.of(ANNA).finish_oauth(brought)).account
+    assert account.access == {"calendar": "write", "email": "read"}
+    again = BeginOAuth(
+        provider_id="google", capabilities=["contacts"], account_id=account.account_id, redirect_uri=REDIRECT
+    )
+    assert asked_for(await service.of(ANNA).begin_oauth(again)) == asked_for(begun) | {"contacts"}
+    more = again.model_copy(update={"capabilities": ["email"], "read_only": []})
+    assert "gmail.modify" in asked_for(await service.of(ANNA).begin_oauth(more))
+    less = again.model_copy(update={"capabilities": ["calendar"], "read_only": ["calendar"]})
+    assert asked_for(await service.of(ANNA).begin_oauth(less)) == {
+        "openid",
+        "email",
+        "gmail.readonly",
+        "calendar.readonly",
+    }
 
 
 async def test_microsofts_mail_and_calendar_get_tokens_of_their_own(service: Service, emulators: Emulators) -> None:
