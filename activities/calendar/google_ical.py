@@ -7,6 +7,7 @@ calendars of its real attendees, so this never writes any.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +17,18 @@ from icalendar import Calendar as ICalendar
 from icalendar import Component, vCalAddress
 from icalendar import Event as IEvent
 
-from activities.calendar.ical_edit import MARK, Clock, Form, clock_for, know_zone, marks_of, on_the_clock
+from activities.calendar.ical_edit import (
+    MARK,
+    SEAL,
+    Clock,
+    Form,
+    clock_for,
+    know_zone,
+    marks_of,
+    on_the_clock,
+    version_digest,
+)
+from activities.calendar.ical_entry import parsed
 from activities.calendar.ical_series import sequence
 from activities.calendar.ical_values import (
     Unreadable,
@@ -36,9 +48,10 @@ from retinue.errors import InvalidArguments
 from retinue.zones import is_offset, known_zones, offset_name, zone_of
 
 _PRIVATE: Final = {"uid": "retinueUid", "marks": "retinueEffects", "sequence": "retinueVersion"}
+_SEAL = "retinueSeal"
 _ORGANIZER = "retinueOrganizer"
 _NOTED = "retinueAttendees"
-_OURS = (*_PRIVATE.values(), _ORGANIZER, _NOTED)
+_OURS = (*_PRIVATE.values(), _SEAL, _ORGANIZER, _NOTED)
 _LONGEST_VALUE = 1000
 """Characters of a private property; Google takes 1024."""
 _MOST_PRIVATE = 20_000
@@ -79,7 +92,11 @@ def content_of(event: Json, dates: Sequence[Json] = ()) -> str:
         calendar.add_component(changed)
     know_zone(calendar, clock, time_of(_part(event, "start"), clock.zone)[0].year)
     content: bytes = calendar.to_ical(sorted=False)
-    return content.decode().replace(_HERE, "".join(f"{rule}\r\n" for rule in _rules(event)))
+    whole = content.decode().replace(_HERE, "".join(f"{rule}\r\n" for rule in _rules(event)))
+    if not _is_as_written(event, dates):
+        return whole
+    seal = version_digest(parsed(whole))
+    return whole.replace("END:VEVENT", f"{SEAL}:{seal}\r\nEND:VEVENT", 1)
 
 
 def time_of(time: Json, default: object) -> tuple[datetime, str | None]:
@@ -111,7 +128,7 @@ def fields_of(event: Component, default_zone: str) -> Json:
     Raises:
         InvalidArguments: Google cannot keep it.
     """
-    return {
+    fields: Json = {
         **({"status": "cancelled"} if is_cancelled(event) else {}),
         "summary": str(event.get("SUMMARY", "")),
         "location": str(event["LOCATION"]) if "LOCATION" in event else None,
@@ -119,8 +136,8 @@ def fields_of(event: Component, default_zone: str) -> Json:
         "transparency": "opaque" if is_busy(event) else "transparent",
         **_times(event, default_zone),
         **({} if "RECURRENCE-ID" in event else {"recurrence": _recurrence(event) or None}),
-        "extendedProperties": {"private": _private(event)},
     }
+    return {**fields, "extendedProperties": {"private": {**_private(event), _SEAL: _version(fields)}}}
 
 
 def new_fields(fields: Json) -> Json:
@@ -293,6 +310,28 @@ def _private(event: Component) -> dict[str, str]:
     if sum(map(len, found.values())) > _MOST_PRIVATE:
         raise InvalidArguments("Google cannot keep so many attendees", hint="name fewer")
     return found
+
+
+def _is_as_written(event: Json, dates: Sequence[Json]) -> bool:
+    """Whether an event says what it said when an effect of ours wrote it, and no date of it was changed since."""
+    last = text_of(event, "updated")
+    return _kept(event).get(_SEAL) == _version(event) and all(text_of(each, "updated") <= last for each in dates)
+
+
+def _version(event: Json) -> str:
+    """Return a digest of what people see of an event; Google may write the same in another form."""
+    rules = event.get("recurrence")
+    said = [
+        *(" ".join(text_of(event, name).split()) for name in ("summary", "location", "description")),
+        *(_instant(_part(event, name)) for name in ("start", "end")),
+        *(sorted(each for each in rules if isinstance(each, str)) if isinstance(rules, list) else []),
+        text_of(event, "transparency") or "opaque",
+    ]
+    return hashlib.sha256("\n".join(said).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _instant(time: Json) -> str:
+    return text_of(time, "date") or time_of(time, UTC)[0].astimezone(UTC).isoformat()
 
 
 def _is_noted(person: object) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import date, datetime
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, date, datetime, timedelta
 
 import httpx
 from icalendar import Component
@@ -28,11 +29,13 @@ from retinue.accounts.access import Access
 from retinue.accounts.google_api import GoogleApi, Params, objects, part, text_of
 from retinue.accounts.rest_api import Json
 from retinue.errors import Conflict, InvalidArguments, NotFound, ServiceRefused, ServiceUnavailable
-from retinue.network.dav import Resource
+from retinue.network.dav import Listed, Resource
 
 EVENTS = "events"
 MOST_PAGES = 40
 PAGE = 250
+_MOST_AT_ONCE = 2500
+_DAY = timedelta(days=1)
 _MOST_BYTES = 8 * 1024 * 1024
 _ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 _SILENTLY = (("sendUpdates", "none"),)
@@ -51,21 +54,21 @@ def calendar_api(http: httpx.AsyncClient, access: Access) -> GoogleApi:
     )
 
 
-async def pages(api: GoogleApi, params: Params) -> list[Json]:
-    """Return all pages of a list of events.
+async def pages(api: GoogleApi, params: Params, *, size: int = PAGE) -> list[Json]:
+    """Return all pages of a list of events, `size` on each.
 
     Raises:
-        InvalidArguments: It has more than 10,000 events.
+        InvalidArguments: It has more than 40 pages.
         ServiceError: See `GoogleApi.get`.
     """
     found: list[Json] = []
     token = ""
     while len(found) < MOST_PAGES:
         following = (("pageToken", token),) if token else ()
-        found.append(await api.get(EVENTS, [*params, ("maxResults", PAGE), *following]))
+        found.append(await api.get(EVENTS, [*params, ("maxResults", size), *following]))
         if not (token := text_of(found[-1], "nextPageToken")):
             return found
-    raise InvalidArguments("more than 10000 events are in this window", hint="ask for a shorter one")
+    raise InvalidArguments(f"more than {MOST_PAGES * size} events are in this window", hint="ask for a shorter one")
 
 
 class GoogleServer:
@@ -149,6 +152,35 @@ class GoogleServer:
     async def schedules(self) -> bool:
         """Google shows each change to the others who take part."""
         return True
+
+    async def sync_token(self) -> str:
+        """Return where the calendar stands now."""
+        since = (datetime.now(UTC) - _DAY).strftime("%Y-%m-%dT%H:%M:%SZ")
+        wanted = [("timeMin", since), ("fields", "nextPageToken,nextSyncToken")]
+        return text_of((await pages(self._api, wanted, size=_MOST_AT_ONCE))[-1], "nextSyncToken")
+
+    async def changed_since(self, token: str) -> tuple[dict[str, Listed], str] | None:
+        """Return events that were added or changed since, by their ids, and the next token; None if it is not valid."""
+        try:
+            found = await pages(self._api, [("syncToken", token)])
+        except NotFound:
+            return None
+        items = [each for page in found for each in objects(page, "items") if each.get("status") != "cancelled"]
+        listed = {}
+        for each in items:
+            event_id = text_of(each, "recurringEventId") or text_of(each, "id")
+            listed[event_id] = Listed(f"/{event_id}", text_of(each, "etag"), None)
+        return listed, text_of(found[-1], "nextSyncToken")
+
+    async def contents(self, wanted: Mapping[str, Listed]) -> AsyncIterator[dict[str, Resource | None]]:
+        """Yield events one by one, without those that are gone; None for one that cannot be read."""
+        for event_id in wanted:
+            try:
+                yield {event_id: await self.get(event_id)}
+            except NotFound:
+                continue
+            except ServiceRefused:
+                yield {event_id: None}
 
     async def _event(self, event_id: str) -> Json:
         """Return an event or a series as Google gives it.

@@ -98,17 +98,17 @@ def sealed(calendar: ICalendar, event: Component, mark: str) -> str:
     event.pop("DTSTAMP", None)
     event.add("DTSTAMP", _now())
     event.pop(SEAL, None)
-    event.add(SEAL, _says(calendar))
+    event.add(SEAL, version_digest(calendar))
     content: bytes = calendar.to_ical(sorted=False)
     return content.decode()
 
 
 def is_own_version(calendar: ICalendar) -> bool:
     """Whether the resource says what it said when an effect of ours wrote it, whatever others did to it in between."""
-    return any(str(event.get(SEAL)) == _says(calendar) for event in vevents(calendar) if SEAL in event)
+    return any(str(event.get(SEAL)) == version_digest(calendar) for event in vevents(calendar) if SEAL in event)
 
 
-def _says(calendar: ICalendar) -> str:
+def version_digest(calendar: ICalendar) -> str:
     """Return a digest of what people see of a resource; servers may write the same in another form."""
     said = sorted(
         f"{name}:{value.to_ical()!r}"

@@ -40,16 +40,16 @@ class GoogleCalendar:
     changes: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def put(self, event_id: str, **fields: Any) -> Json:
+    def put(self, event_id: str, /, **fields: Any) -> Json:
         """Enter an event as another app does."""
         made = {
-            "id": event_id,
             "iCalUID": f"{event_id}@google.com",
             "status": "confirmed",
             "creator": {"email": ME, "self": True},
             "organizer": {"email": ME, "self": True},
             "sequence": 0,
             **fields,
+            "id": event_id,
         }
         return self._keep(made)
 

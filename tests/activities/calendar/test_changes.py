@@ -10,6 +10,7 @@ import pytest
 from activities.calendar.contract import Event, ListEvents, ListEventsResult, ReadEventChanges, _changes_by_listing
 from activities.calendar.settings import CalendarSettings
 from activities.calendar.worker import import_file
+from tests.accounts.google_calendar import GoogleCalendar
 from tests.activities.calendar.conftest import Call, Shelf
 from tests.days import SOON
 
@@ -77,6 +78,45 @@ async def test_what_others_change_at_the_server_is_new_and_our_own_is_not(call: 
     theirs = shelf.get(made["event_id"]).replace("SUMMARY:Own", "SUMMARY:Own by them")
     shelf.put(made["event_id"], theirs)
     assert titles(await news(call, found["cursor"])) == ["Own by them"]
+
+
+@pytest.mark.parametrize("provider", ["google"])
+async def test_what_others_change_at_google_is_new_and_our_own_is_not(call: Call, google: GoogleCalendar) -> None:
+    def at(hour: int) -> dict[str, str]:
+        return {"dateTime": f"{SOON}T{hour:02}:00:00+00:00", "timeZone": "Europe/Berlin"}
+
+    google.put("old01", summary="Old", start=at(8), end=at(9), recurrence=["RRULE:FREQ=WEEKLY"])
+    cursor = (await news(call))["cursor"]
+    google.put("new01", summary="New", start=at(9), end=at(10))
+    made = await call(
+        "calendar.create_event", title="Own", start=f"{SOON}T12:00:00+05:30", end=f"{SOON}T13:00:00+05:30",
+        description=" a\n\nb ", attendees=["Bo"], recurrence="FREQ=WEEKLY;COUNT=3",
+    )  # fmt: skip
+    found = await news(call, cursor)
+    assert titles(found) == ["New"]
+    assert titles(await news(call, found["cursor"])) == []
+
+    await call("calendar.update_event", step="s2", event_id="new01", title="New by us")
+    await call("calendar.update_event", step="s3", event_id="old01", title="Old by us")
+    found = await news(call, found["cursor"])
+    assert titles(found) == []
+
+    google.put(made["event_id"], **{**google.events[made["event_id"]], "summary": "Own by them"})
+    one = {"recurringEventId": "old01", "iCalUID": "old01@google.com", "originalStartTime": at(8)}
+    google.put(f"old01_{SOON.replace('-', '')}T080000Z", summary="One date", start=at(10), end=at(11), **one)
+    google.put("new01", **{**google.events["new01"], "status": "cancelled"})
+    assert sorted(titles(await news(call, found["cursor"]))) == ["Old by us", "Own by them"]
+
+
+@pytest.mark.parametrize("provider", ["google"])
+async def test_a_cursor_that_google_has_forgotten_begins_again_and_says_so(call: Call, google: GoogleCalendar) -> None:
+    cursor = (await news(call))["cursor"]
+    google.tokens.clear()
+
+    found = await news(call, cursor)
+
+    assert "may be missing" in found["reset"]
+    assert (await news(call, found["cursor"]))["reset"] == ""
 
 
 @pytest.mark.parametrize("provider", ["caldav"])
