@@ -25,7 +25,7 @@ from retinue.errors import (
 from retinue.network.service_client import MAX_BYTES, Reply, pause_asked, wants_pause
 
 Params = Mapping[str, str | int]
-HOST = "https://graph.microsoft.com"
+BASE = "https://graph.microsoft.com/v1.0"
 MOST_LISTED = 10_000
 """Things in one list; more would take longer than anybody waits."""
 MOST_AT_ONCE = 20
@@ -43,16 +43,14 @@ class GraphApi:
 
     Args:
         http: See `RestApi`.
-        access: The account's connection; its endpoint `api` replaces Graph's own host.
+        access: The account's connection; its endpoint `api` replaces Graph's own address.
         name: The service in a sentence, as in "the calendar at Microsoft".
         deadline: Seconds that one request may take.
     """
 
     def __init__(self, http: httpx.AsyncClient, access: Access, *, name: str, deadline: float = 25) -> None:
-        base = access.connection.endpoints.get("api") or HOST
-        self._rest = RestApi(
-            http, access, base=f"{base.rstrip('/')}/v1.0", name=name, deadline=deadline, most_bytes=2 * MAX_BYTES
-        )
+        base = access.connection.endpoints.get("api") or BASE
+        self._rest = RestApi(http, access, base=base, name=name, deadline=deadline, most_bytes=2 * MAX_BYTES)
         self._access = access
         self._name = name
 

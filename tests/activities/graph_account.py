@@ -43,7 +43,7 @@ def account(base: str, *, token: str = TOKEN, **fields: Any) -> Connection:
         "name": "work",
         "address": "ana@example.org",
         "provider": Provider.MICROSOFT,
-        "endpoints": {"api": base},
+        "endpoints": {"api": f"{base}/v1.0"},
     }
     return Connection(**values | fields, secret=SecretStr(token), kind=SecretKind.BEARER)
 

@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 from temporalio.exceptions import ApplicationError
 
+from activities.calendar.contract import ListEvents, ListEventsResult
 from activities.calendar.graph_ical import microsofts_zone
 from activities.calendar.graph_recurrence import pattern_of, rule_of
+from activities.calendar.models import CalendarBase
+from activities.calendar.routed import routing
 from activities.calendar.settings import CalendarSettings
 from retinue.accounts.connection import Connection
+from retinue.store import Store
 from retinue.testing import serving
 from retinue.zones import zone_of
 from tests.accounts.fake_accounts import FakeAccounts
@@ -310,6 +314,21 @@ async def test_an_account_that_is_not_let_in_must_be_connected_again(
     async with at_microsoft(settings, stale, accounts) as call:
         error = await refused(call, "calendar.create_event", **LUNCH)
     assert (error.type, len(accounts.asked)) == ("AccountDisconnected", 1)
+
+
+async def test_an_account_at_microsoft_is_used_by_graph(
+    settings: CalendarSettings, microsoft: MicrosoftCalendar, connected: Callable[[str], Connection]
+) -> None:
+    microsoft.add()
+    window = ListEvents.model_validate(DAY)
+    store = Store(settings.database_url, CalendarBase.metadata, owner="calendar")
+    async with store, routing(settings, store, FakeAccounts([connected(TOKEN)])) as routed:
+        listed, used = await routed.run(None, lambda tools: tools.list_events(window), own=_nothing)
+    assert ([each.title for each in listed.events], used) == (["Stand-up"], "m1")
+
+
+async def _nothing() -> ListEventsResult:
+    return ListEventsResult(events=[])
 
 
 @pytest.mark.parametrize("event_id", ["..", "a/../../users", "me/events", "x" * 401, "a?b=c", "é"])
