@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from accounts import errors
+from accounts.body_limit import BodyLimit
 from accounts.deps import Parts
 from accounts.discovery.service import ServerDiscovery
 from accounts.oauth.flows import ProviderFlows
@@ -69,6 +70,7 @@ def create_app(
 
     app = FastAPI(title="Retinue accounts", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
+    app.add_middleware(BodyLimit)
     for module in (people, admin, steps, health):
         app.include_router(module.router)
     return app

@@ -37,6 +37,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+def too_large() -> JSONResponse:
+    """Return the answer to a request that is too large."""
+    return _answer(413, Problem(error="InvalidArguments", message="the request is too large"))
+
+
 async def _expected(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RetinueError)
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)

@@ -483,3 +483,13 @@ async def test_no_account_is_called_like_the_own_data(accounts: Service) -> None
     assert account.name == "own 2"
     with pytest.raises(InvalidArguments):
         await accounts.of(ANNA).change(account.account_id, ChangeAccount(name="Own"))
+
+
+async def test_a_large_request_is_refused_before_it_is_read(accounts: Service) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"{"
+
+    async with httpx.AsyncClient(base_url=accounts.url) as client:
+        assert (await client.post("/steps/connection", content=b"x" * 100_000)).status_code == 413
+        assert (await client.post("/steps/connection", content=endless())).status_code == 413
+        assert (await client.get("/healthz")).status_code == 200
