@@ -32,6 +32,8 @@ EARLY = timedelta(minutes=5)
 """A token is refreshed so long before its end, which is also by how much two clocks may differ."""
 RENEWAL = 30.0
 """Seconds that a renewal may take with all its requests."""
+REVOCATION = 20.0
+"""Seconds that a withdrawal may take: the person waits for it, and the account is deleted here in any case."""
 _TIMEOUT = 10.0
 _WITHDRAWN = frozenset({"invalid_grant", "interaction_required", "consent_required", "login_required", "access_denied"})
 _SHORTEST_INTERVAL = 5
@@ -251,7 +253,13 @@ class ProviderFlows:
             ServiceUnavailable: It does not answer.
             ServiceBusy: It asks for a pause.
         """
-        visit = await self._visit(provider_id)
+        try:
+            async with asyncio.timeout(REVOCATION):
+                return await self._revoked(await self._visit(provider_id), tokens)
+        except TimeoutError:
+            raise ServiceUnavailable(f"{self._named(provider_id).title} did not answer in time") from None
+
+    async def _revoked(self, visit: _Visit, tokens: Tokens) -> bool:
         if visit.metadata.revocation_endpoint is None:
             return False
         shown = [(tokens.refresh_token, "refresh_token")] if tokens.refresh_token else []

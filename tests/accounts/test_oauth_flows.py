@@ -183,6 +183,38 @@ async def test_a_refresh_token_that_was_used_by_somebody_else_disconnects(
             await flows.refresh(AUTHORITY, known, capability="email")
 
 
+async def test_after_a_lost_reply_google_still_takes_the_refresh_token(
+    emulators: Emulators, flows: ProviderFlows
+) -> None:
+    tokens = await connected(flows, emulators, "google")
+    emulators.fault("google", TOKEN["google"], kind="lost")
+    with pytest.raises(ServiceUnavailable):
+        await flows.refresh("google", tokens, capability="email")
+    await flows.refresh("google", tokens, capability="email")
+
+
+async def test_after_a_lost_reply_a_provider_that_rotates_wants_the_person(
+    emulators: Emulators, flows: ProviderFlows
+) -> None:
+    """It takes the second use of the refresh token for a theft, as RFC 9700 asks."""
+    tokens = await connected(flows, emulators, AUTHORITY)
+    emulators.fault("authority", "/token", kind="lost")
+    with pytest.raises(ServiceUnavailable):
+        await flows.refresh(AUTHORITY, tokens, capability="email")
+    with pytest.raises(AccountDisconnected):
+        await flows.refresh(AUTHORITY, tokens, capability="email")
+
+
+async def test_a_provider_that_is_silent_does_not_hold_up_a_removal(
+    emulators: Emulators, flows: ProviderFlows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = await connected(flows, emulators, "google")
+    monkeypatch.setattr("accounts.oauth.flows.REVOCATION", 0.5)
+    emulators.fault("google", "/oauth2/revoke", kind="slow", seconds=3)
+    with pytest.raises(ServiceUnavailable, match="did not answer in time"):
+        await flows.revoke("google", tokens)
+
+
 @pytest.mark.parametrize("service", ["google", "authority"])
 async def test_revoking_ends_the_access_at_the_provider(
     emulators: Emulators, flows: ProviderFlows, service: str
