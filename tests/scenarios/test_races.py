@@ -20,6 +20,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
+from retinue.temporal.tenant_header import OrganisationOfWorkers
 from retinue.testing import Answer, plan_answer
 from tests.conftest import Stack, View, pending, steps
 from tests.scenarios.test_people import QUORUM, Opened, rule
@@ -257,6 +258,7 @@ async def own_worker(stack: Stack, queue: str) -> AsyncIterator[None]:
     async with Worker(
         stack.temporal,
         task_queue=queue,
+        interceptors=[OrganisationOfWorkers()],
         workflows=[AssistantWorkflow],
         activities=LocalActivities(stack.temporal).all(),
         no_remote_activities=True,
