@@ -38,8 +38,9 @@ from api.settings import ApiSettings
 from retinue.accounts import caller_keys
 from retinue.accounts.connection import Provider
 from retinue.accounts.wire import BeginOAuth, ConnectPassword, FinishOAuth
-from retinue.temporal.connection import DATA_CONVERTER, SEARCH_ATTRIBUTES, connect
+from retinue.temporal.connection import DATA_CONVERTER, connect
 from retinue.temporal.registry import announce
+from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 from retinue.testing import ScriptedModel, plan_answer
 from tests.accounts.emulators import Emulators
 from tests.accounts.google_calendar import GoogleCalendar, google_calendar
