@@ -42,8 +42,7 @@ from activities.calendar.ical_values import (
     several,
     value_of,
 )
-from retinue.accounts.google_api import objects, text_of
-from retinue.accounts.rest_api import Json
+from retinue.accounts.rest_api import Json, objects, text_of
 from retinue.errors import InvalidArguments
 from retinue.zones import is_offset, known_zones, offset_name, zone_of
 

@@ -26,8 +26,8 @@ from activities.calendar.ical_entry import parsed, vevents
 from activities.calendar.ical_series import main_of
 from activities.calendar.ical_values import Unreadable, moment, several, value_of
 from retinue.accounts.access import Access
-from retinue.accounts.google_api import GoogleApi, Params, objects, part, text_of
-from retinue.accounts.rest_api import Json
+from retinue.accounts.google_api import GoogleApi, Params
+from retinue.accounts.rest_api import Json, objects, part, text_of
 from retinue.errors import Conflict, InvalidArguments, NotFound, ServiceRefused, ServiceUnavailable
 from retinue.network.dav import Listed, Resource
 

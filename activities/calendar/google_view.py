@@ -12,8 +12,8 @@ from activities.calendar.google_server import EVENTS, pages
 from activities.calendar.ical_entry import Occurrence
 from activities.calendar.ical_values import Unreadable, line, text
 from activities.calendar.store import ordered
-from retinue.accounts.google_api import GoogleApi, objects, part, text_of
-from retinue.accounts.rest_api import Json
+from retinue.accounts.google_api import GoogleApi
+from retinue.accounts.rest_api import Json, objects, part, text_of
 from retinue.errors import InvalidArguments, NotFound
 from retinue.zones import zone_of
 

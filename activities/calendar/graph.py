@@ -36,9 +36,8 @@ from activities.calendar.ical_entry import Occurrence, parsed, vevents
 from activities.calendar.ical_series import main_of
 from activities.calendar.ical_values import Unreadable, line, text
 from retinue.accounts.access import Access
-from retinue.accounts.google_api import objects, text_of
-from retinue.accounts.graph_api import IMMUTABLE, GraphApi, Params, address, etag_of, inside, part, quoted
-from retinue.accounts.rest_api import Json
+from retinue.accounts.graph_api import IMMUTABLE, GraphApi, Params, address, etag_of, inside, quoted
+from retinue.accounts.rest_api import Json, objects, part, text_of
 from retinue.errors import Conflict, InvalidArguments, NotFound, ServiceRefused
 from retinue.network.dav import Resource
 from retinue.store import Store
@@ -100,7 +99,7 @@ class GraphServer:
         event = await self._found(event_id)
         dates: Json = {}
         if inside(event, "recurrence"):
-            params = {"$select": "id,cancelledOccurrences", "$expand": "exceptionOccurrences"}
+            params = {"$select": "id,cancelledOccurrences,exceptionOccurrences", "$expand": "exceptionOccurrences"}
             dates = await self._api.get(f"{_EVENTS}/{part(text_of(event, 'id'))}", params, prefer=_PREFER)
         found = dates.get("cancelledOccurrences")
         left_out = [each for each in found if isinstance(each, str)] if isinstance(found, list) else []

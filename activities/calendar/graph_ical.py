@@ -38,9 +38,8 @@ from activities.calendar.ical_values import (
     several,
     value_of,
 )
-from retinue.accounts.google_api import objects, text_of
 from retinue.accounts.graph_api import Properties, inside
-from retinue.accounts.rest_api import Json
+from retinue.accounts.rest_api import Json, objects, text_of
 from retinue.errors import InvalidArguments
 from retinue.times import present
 from retinue.zones import is_offset, known_zones, zone_of

@@ -12,9 +12,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from activities.calendar.ical_values import Unreadable
-from retinue.accounts.google_api import text_of
 from retinue.accounts.graph_api import inside
-from retinue.accounts.rest_api import Json
+from retinue.accounts.rest_api import Json, text_of
 from retinue.errors import InvalidArguments
 from retinue.recurrence import normalised
 

@@ -17,8 +17,8 @@ from activities.contacts.names import one_line
 from activities.contacts.served import ServedContacts
 from activities.contacts.store import with_note
 from retinue.accounts.access import Access
-from retinue.accounts.google_api import GoogleApi, objects, text_of
-from retinue.accounts.rest_api import Json
+from retinue.accounts.google_api import GoogleApi
+from retinue.accounts.rest_api import Json, objects, text_of
 from retinue.errors import NotFound, ServiceRefused
 from retinue.ledger import SETTLE
 from retinue.network.service_client import MAX_BYTES

@@ -17,9 +17,8 @@ from activities.contacts.names import one_line
 from activities.contacts.served import ServedContacts
 from activities.contacts.store import with_note
 from retinue.accounts.access import Access
-from retinue.accounts.google_api import objects, text_of
-from retinue.accounts.graph_api import IMMUTABLE, GraphApi, Params, Properties, etag_of, part
-from retinue.accounts.rest_api import Json
+from retinue.accounts.graph_api import IMMUTABLE, GraphApi, Params, Properties, etag_of
+from retinue.accounts.rest_api import Json, objects, part, text_of
 from retinue.errors import InvalidArguments, ServiceRefused
 from retinue.store import Store
 
@@ -108,10 +107,9 @@ def _path(person: Person) -> str:
 
 def _added(current: Json, *, email: str | None, phone: str | None, note: str | None) -> Json:
     """Return the fields of a person with what is added to them."""
-    addresses = [{"address": text_of(each, "address")} for each in objects(current, "emailAddresses")]
     mobile = text_of(current, "mobilePhone")
     return {
-        **({"emailAddresses": [*addresses, {"address": email}]} if email else {}),
+        **({"emailAddresses": [*objects(current, "emailAddresses"), {"address": email}]} if email else {}),
         **({"mobilePhone": phone} if phone and not mobile else {}),
         **({"homePhones": [*_texts(current, "homePhones"), phone]} if phone and mobile else {}),
         **({"personalNotes": with_note(text_of(current, "personalNotes") or None, note)} if note else {}),

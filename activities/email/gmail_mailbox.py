@@ -15,8 +15,8 @@ import httpx
 from activities.email.contract import Folder
 from activities.email.incoming import MAX_BYTES, OWN_DOMAIN, is_message_id, named_ids
 from retinue.accounts.access import Access
-from retinue.accounts.google_api import GoogleApi, objects, part, text_of
-from retinue.accounts.rest_api import Json
+from retinue.accounts.google_api import GoogleApi
+from retinue.accounts.rest_api import Json, objects, part, text_of
 from retinue.errors import AnswerTooLong, InvalidArguments, NotFound, ServiceUnavailable
 
 HOST = "gmail.googleapis.com"

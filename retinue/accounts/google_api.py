@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import httpx
 
 from retinue.accounts.access import Access
-from retinue.accounts.rest_api import Json, RestApi
+from retinue.accounts.rest_api import Json, RestApi, objects, text_of
 from retinue.errors import (
     AccountDisconnected,
     Conflict,
@@ -134,23 +134,6 @@ class GoogleApi:
         if reply.status == 403:
             return ServiceRefused(f"{self._name} does not allow it (HTTP 403)")
         return ServiceRefused(f"{self._name} refuses the request (HTTP {reply.status})")
-
-
-def part(text: str) -> str:
-    """Return one part of a path, quoted."""
-    return quote(text, safe="")
-
-
-def objects(found: Json, name: str) -> list[Json]:
-    """Return the objects of a list in an answer; what else it holds is left out."""
-    listed = found.get(name)
-    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-
-
-def text_of(found: Json, name: str) -> str:
-    """Return a text of an answer; empty where there is none."""
-    value = found.get(name)
-    return value if isinstance(value, str) else ""
 
 
 def _address(path: str, params: Params) -> str:

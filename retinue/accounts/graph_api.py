@@ -10,8 +10,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from retinue.accounts.access import Access
-from retinue.accounts.google_api import objects, text_of
-from retinue.accounts.rest_api import Json, RestApi
+from retinue.accounts.rest_api import Json, RestApi, objects, text_of
 from retinue.errors import (
     AccountDisconnected,
     Conflict,
@@ -169,11 +168,6 @@ class GraphApi:
 
 IMMUTABLE = 'IdType="ImmutableId"'
 """Ids that stay the same when something is moved."""
-
-
-def part(text: str) -> str:
-    """Return one part of a path, quoted."""
-    return quote(text, safe="")
 
 
 def quoted(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Container, Mapping
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
@@ -151,6 +151,23 @@ class RestApi:
 
     def _elsewhere(self) -> ServiceRefused:
         return ServiceRefused(f"{self._name} names an address on another server")
+
+
+def part(text: str) -> str:
+    """Return one part of a path, quoted."""
+    return quote(text, safe="")
+
+
+def objects(found: Json, name: str) -> list[Json]:
+    """Return the objects of a list in an answer; what else it holds is left out."""
+    listed = found.get(name)
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def text_of(found: Json, name: str) -> str:
+    """Return a text of an answer; empty where there is none."""
+    value = found.get(name)
+    return value if isinstance(value, str) else ""
 
 
 class _Also:
