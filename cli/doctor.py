@@ -20,7 +20,7 @@ import httpx
 from rich.table import Table
 from rich.text import Text
 
-from cli import local, models, render, safety
+from cli import local, models, render, safety, unclaimed
 from cli.connection import client_of
 from cli.exits import ExitCode, words_of
 from cli.findings import Finding, Level
@@ -73,6 +73,7 @@ def examine(url: str) -> Iterator[Finding]:
     yield from pauses(url)
     yield from answers_in_json(url)
     yield from databases()
+    yield from unclaimed.examine(local.data_dir())
     yield from safety.examine()
 
 
