@@ -10,7 +10,7 @@ from icalendar import Calendar as ICalendar
 from icalendar import Component
 
 from activities.calendar.contract import InvitationText
-from activities.calendar.ical_edit import MARK, new_calendar, sealed
+from activities.calendar.ical_edit import MARK, SEAL, new_calendar, sealed
 from activities.calendar.ical_entry import parsed, vevents
 from activities.calendar.ical_series import main_of, sequence
 from activities.calendar.ical_values import (
@@ -31,7 +31,7 @@ from retinue.errors import Conflict, InvalidArguments, NotAllowed
 REQUEST, CANCEL = "REQUEST", "CANCEL"
 LONGEST = 60_000
 """Bytes of an invitation."""
-_NOT_FOR_OTHERS = ("ATTACH", "X-ALT-DESC", MARK)
+_NOT_FOR_OTHERS = ("ATTACH", "X-ALT-DESC", MARK, SEAL)
 
 
 @dataclass(frozen=True)

@@ -17,21 +17,25 @@ import httpx
 from pydantic import BaseModel
 
 from activities.email.answers import fitting, summary, whole
+from activities.email.changes import change, named
 from activities.email.contract import (
     Email,
     Folder,
     Mail,
+    MailChange,
+    MailChanges,
     MailSummary,
     MailThread,
     MessageRef,
     MovedMail,
     MoveMail,
+    ReadMailChanges,
     SearchMail,
     SearchMailResult,
     SendResult,
 )
 from activities.email.gmail_mailbox import Glanced, GmailMailbox, check_movable
-from activities.email.incoming import is_message_id, named_ids, parse, reply_headers
+from activities.email.incoming import automatic, is_message_id, named_ids, parse, reply_headers
 from activities.email.mime_builder import Letter, Origin, mail_bytes, message_id_for
 from activities.email.models import Message, Relocation
 from activities.email.outbox import Outbox
@@ -44,6 +48,8 @@ from retinue.ledger import SETTLE, Commit, effect_key, lasting_key
 from retinue.store import Store
 from retinue.times import present
 
+_FORGOTTEN = "Gmail no longer knows the cursor, so mails since the last look may be missing"
+_LONGEST_POINT = 40
 _LOOKED_THROUGH = 20
 """Of the newest sent mails, after a lost reply."""
 
@@ -106,6 +112,27 @@ class GmailEmail(WritingTools):
         messages = sorted(await self._parsed(found), key=lambda message: message.date)
         shown: list[MailSummary] = fitting([summary(message) for message in messages[:MOST_IN_THREAD]])
         return MailThread(messages=shown, truncated=len(shown) < len(messages))
+
+    async def changes(self, wish: ReadMailChanges) -> MailChanges:
+        """Ask Gmail's history. Each mail is named by Gmail's own id, which no sender can copy."""
+        since = _point(wish.cursor)
+        if since is None:
+            point = await self._mailbox.now()
+            newest = await self._mailbox.newest(wish.folder, most=wish.limit) if wish.latest else []
+            return MailChanges(changes=await self._changes(newest), cursor=_cursor(point))
+        arrived = await self._mailbox.arrived(since, wish.folder, most=wish.limit)
+        if arrived is None:
+            return MailChanges(cursor=_cursor(await self._mailbox.now()), reset=_FORGOTTEN)
+        found = await self._changes(arrived.mails)
+        return MailChanges(changes=found, cursor=_cursor(arrived.until), more=arrived.more)
+
+    async def _changes(self, mails: Sequence[Glanced]) -> list[MailChange]:
+        messages = await self._parsed(mails)
+        own = await self._outbox.sent_among(named(messages))
+        return [
+            change(message, automatic(mail.headers), own=own, message_id=mail.own_id)
+            for mail, message in zip(mails, messages, strict=True)
+        ]
 
     async def archive(self, mail: MessageRef) -> MovedMail:
         """Take it out of the inbox; archiving what is archived changes nothing."""
@@ -218,7 +245,7 @@ class GmailEmail(WritingTools):
 
         sent = await self.ledger.once_outside(arguments, SendResult, act=act, verify=verify, settle=self._settle)
         with suppress(ServiceUnavailable):  # the mail is sent and recorded, so the step must not fail
-            await self._outbox.kept_elsewhere(key)
+            await self._outbox.kept_elsewhere(key, sent.message_id)
         return sent.model_copy(update={"sent_copy": "kept"})
 
     async def _alike(self, key: str, message_id: str) -> Glanced | None:
@@ -252,6 +279,19 @@ class GmailEmail(WritingTools):
         """Read mails off the event loop, since strangers decide how much work that is."""
         now = self._clock()
         return await asyncio.to_thread(lambda: [_message(mail, content or mail.content, now=now) for mail in found])
+
+
+def _cursor(point: str) -> str:
+    return f"gmail:{point}"
+
+
+def _point(cursor: str | None) -> str | None:
+    if cursor is None:
+        return None
+    kind, _, point = cursor.partition(":")
+    if kind != "gmail" or not point.isascii() or not point.isdigit() or len(point) > _LONGEST_POINT:
+        raise InvalidArguments("this cursor was not given by this mailbox")
+    return point
 
 
 async def _harmless() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import httpx
 
 from activities.email.contract import Folder
-from activities.email.incoming import MAX_BYTES, OWN_DOMAIN, is_message_id, named_ids
+from activities.email.incoming import MAX_BYTES, OWN_DOMAIN, TELLS_AUTOMATIC, is_message_id, named_ids
 from retinue.accounts.access import Access
 from retinue.accounts.google_api import GoogleApi
 from retinue.accounts.rest_api import Json, objects, part, text_of
@@ -21,6 +21,8 @@ from retinue.errors import AnswerTooLong, InvalidArguments, NotFound, ServiceUna
 
 HOST = "gmail.googleapis.com"
 _SHOWN = ("From", "To", "Cc", "Reply-To", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "List-Post")
+_TELLING = ("Auto-Submitted", "Precedence", "Content-Type", *sorted(name.title() for name in TELLS_AUTOMATIC))
+"""Headers that say whether a program wrote a mail."""
 _WANTED = frozenset(name.lower() for name in _SHOWN)
 _LABELS = {Folder.INBOX: "INBOX", Folder.SENT: "SENT", Folder.DRAFTS: "DRAFT"}
 _ORDER = (Folder.DRAFTS, Folder.INBOX, Folder.SENT)
@@ -28,6 +30,7 @@ _NOT_SHOWN = {"TRASH", "SPAM"}
 _ARCHIVED = "-label:inbox -label:sent -label:drafts -label:chats"
 _OWN_ID = re.compile(rf"<gmail\.([0-9A-Za-z_-]{{1,100}})@{re.escape(OWN_DOMAIN)}>")
 _OPERATORS = re.compile(r'[":(){}<>]+')
+_NAME = re.compile(r"[A-Za-z0-9-]{1,100}")
 _AT_ONCE = 8
 """Requests for one list; Gmail allows a person about fifty reads a second."""
 _MOST_ALIKE = 10
@@ -45,12 +48,14 @@ class Glanced:
         thread: Gmail's id of the conversation.
         labels: Such as `INBOX`.
         content: Its headers and the beginning of its text, in the form of a mail.
+        headers: All headers that were asked for.
     """
 
     gmail_id: str
     thread: str
     labels: frozenset[str]
     content: bytes
+    headers: bytes
 
     @property
     def folder(self) -> Folder:
@@ -66,6 +71,15 @@ class Glanced:
     def own_id(self) -> str:
         """The id of a mail without a unique one; a sender cannot choose such ids."""
         return f"<gmail.{self.gmail_id}@{OWN_DOMAIN}>"
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """Mails that were added to a folder, in the order of the history; up to which point of it; whether there are more."""
+
+    mails: list[Glanced]
+    until: str
+    more: bool
 
 
 class GmailMailbox:
@@ -112,6 +126,40 @@ class GmailMailbox:
     async def drafted(self, message_id: str) -> bool:
         """Whether there is a draft with this id."""
         return bool(await self._named(message_id, label="DRAFT"))
+
+    async def now(self) -> str:
+        """Return where the mailbox's history stands."""
+        return text_of(await self._api.get("profile"), "historyId")
+
+    async def arrived(self, since: str, folder: Folder, *, most: int) -> Arrived | None:
+        """Return mails that were added to a folder since a point of the history; None if Gmail has forgotten that point."""
+        params: list[tuple[str, str | int]] = [("startHistoryId", since), ("historyTypes", "messageAdded")]
+        params += [("labelId", _LABELS[folder])] if folder in _LABELS else []
+        try:
+            page = await self._api.get("history", [*params, ("maxResults", most)])
+        except NotFound:
+            return None
+        ids: list[str] = []
+        until, more = text_of(page, "historyId") or since, "nextPageToken" in page
+        entries = objects(page, "history")
+        for number, entry in enumerate(entries):
+            if len(ids) >= most:
+                until, more = text_of(entries[number - 1], "id"), True
+                break
+            added = [
+                each["message"] for each in objects(entry, "messagesAdded") if isinstance(each.get("message"), dict)
+            ]
+            ids += [text_of(each, "id") for each in added]
+        else:
+            until = text_of(entries[-1], "id") if more and entries else until
+        found = await self._glance(dict.fromkeys(ids), telling=True)
+        return Arrived([mail for mail in found if mail.folder is folder and not mail.labels & _NOT_SHOWN], until, more)
+
+    async def newest(self, folder: Folder, *, most: int) -> list[Glanced]:
+        """Return the newest mails of a folder, oldest first."""
+        labels = [_LABELS[folder]] if folder in _LABELS else []
+        listed = await self._listed("" if labels else _ARCHIVED, labels=labels, most=most)
+        return (await self._glance(listed, telling=True))[::-1]
 
     async def thread(self, thread: str) -> list[Glanced]:
         """Return the mails of a conversation, without those in the trash."""
@@ -178,14 +226,19 @@ class GmailMailbox:
         found = await self._api.get("messages", [*params, ("maxResults", most)])
         return [text_of(each, "id") for each in objects(found, "messages")][:most]
 
-    async def _glance(self, ids: Iterable[str]) -> list[Glanced]:
-        """Return the beginnings of mails, in this order, without those that are gone."""
+    async def _glance(self, ids: Iterable[str], *, telling: bool = False) -> list[Glanced]:
+        """Return the beginnings of mails, in this order, without those that are gone.
+
+        Args:
+            ids: Gmail's own.
+            telling: With the headers that say whether a program wrote them.
+        """
         turn = asyncio.Semaphore(_AT_ONCE)
 
         async def one(gmail_id: str) -> Glanced | None:
             async with turn:
                 try:
-                    return _glanced(await self._api.get(f"messages/{part(gmail_id)}", _metadata()))
+                    return _glanced(await self._api.get(f"messages/{part(gmail_id)}", _metadata(telling=telling)))
                 except NotFound:
                     return None
 
@@ -203,34 +256,34 @@ def check_movable(mail: Glanced, folder: Folder) -> None:
         raise InvalidArguments("Gmail itself decides what is in Sent and Drafts; nothing can be moved there")
 
 
-def _metadata() -> list[tuple[str, str]]:
-    return [("format", "metadata"), *(("metadataHeaders", name) for name in _SHOWN)]
+def _metadata(*, telling: bool = False) -> list[tuple[str, str]]:
+    return [("format", "metadata"), *(("metadataHeaders", name) for name in (*_SHOWN, *(_TELLING if telling else ())))]
 
 
 def _glanced(found: Json) -> Glanced:
     labels = found.get("labelIds")
+    payload = found.get("payload")
+    headers = objects(payload, "headers") if isinstance(payload, dict) else []
+    lines: dict[str, str] = {}
+    for each in headers:  # of several the first counts, as where the whole mail is read
+        lines.setdefault(text_of(each, "name"), " ".join(text_of(each, "value").split())[:_LONGEST_HEADER])
+    shown = [f"{name}: {value}" for name, value in lines.items() if name.lower() in _WANTED]
+    text = ["Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit", ""]
     return Glanced(
         gmail_id=text_of(found, "id"),
         thread=text_of(found, "threadId"),
-        labels=frozenset(label for label in labels if isinstance(label, str))
-        if isinstance(labels, list)
-        else frozenset(),
-        content=_as_mail(found),
+        labels=frozenset(filter(_is_text, labels)) if isinstance(labels, list) else frozenset(),
+        content=_lines([*shown, *text, html.unescape(text_of(found, "snippet"))]),
+        headers=_lines([*(f"{name}: {value}" for name, value in lines.items() if _NAME.fullmatch(name)), "", ""]),
     )
 
 
-def _as_mail(found: Json) -> bytes:
-    """Return the headers that Gmail shows, and its snippet as the text."""
-    payload = found.get("payload")
-    headers = objects(payload, "headers") if isinstance(payload, dict) else []
-    lines = [
-        f"{text_of(each, 'name')}: {' '.join(text_of(each, 'value').split())[:_LONGEST_HEADER]}"
-        for each in headers
-        if text_of(each, "name").lower() in _WANTED
-    ]
-    lines += ["Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit", ""]
-    text = html.unescape(text_of(found, "snippet"))
-    return "\r\n".join([*lines, text]).encode("utf-8", "replace")
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _lines(lines: Iterable[str]) -> bytes:
+    return "\r\n".join(lines).encode("utf-8", "replace")
 
 
 def _plain_words(words: Iterable[str]) -> list[str]:

@@ -151,6 +151,10 @@ def reply_headers(content: bytes) -> ReplyHeaders:
     )
 
 
+TELLS_AUTOMATIC = _LISTS | _REPLIERS
+"""Headers that only programs write."""
+
+
 def automatic(content: bytes) -> Automatic:
     """Return what wrote a mail, as its headers say (RFC 3834, and what programs write beside it)."""
     mail = BytesParser(EmailMessage, policy=_Careful()).parsebytes(content, headersonly=True)

@@ -63,9 +63,11 @@ class Outbox:
         """Record that the copy is in Sent, and drop its bytes."""
         await self._change(key, OutboxState.FILED, only_from=(OutboxState.FILING,), content=b"")
 
-    async def kept_elsewhere(self, key: str) -> None:
-        """Record that the server keeps the copy in Sent itself, and drop the mail's bytes."""
-        await self._change(key, OutboxState.FILED, only_from=(OutboxState.PREPARED,), content=b"")
+    async def kept_elsewhere(self, key: str, message_id: str) -> None:
+        """Record that the server keeps the copy in Sent itself, under this id, and drop the mail's bytes."""
+        await self._change(
+            key, OutboxState.FILED, only_from=(OutboxState.PREPARED,), content=b"", message_id=message_id
+        )
 
     async def prepared(self, key: str) -> bytes:
         """Return the mail of a step as its first attempt wrote it; empty if none did, or it has been filed."""
@@ -107,11 +109,11 @@ class Outbox:
         *,
         only_from: tuple[OutboxState, ...],
         older_than: timedelta = timedelta(0),
-        content: bytes | None = None,
+        **changes: object,
     ) -> bool:
         """Compare and set; whether it was as expected."""
         now = datetime.now(UTC)
-        values = {"state": state, "changed_at": now} | ({} if content is None else {"content": content})
+        values = {"state": state, "changed_at": now, **changes}
         held = col(Outgoing.state).in_(only_from) & (col(Outgoing.changed_at) <= now - older_than)
         async with self._store.write() as session:
             changed = await session.exec(update(Outgoing).where(col(Outgoing.key) == key).where(held).values(**values))

@@ -111,6 +111,8 @@ function front(service, upstream) {
       const messages = await byMessageId(upstream(), incoming);
       return json(response, 200, { messages, resultSizeEstimate: messages.length });
     }
+    // emulate has no profile, which says where the history stands; the history says it too
+    if (path.endsWith('/gmail/v1/users/me/profile')) incoming.url = path.replace('profile', 'history?startHistoryId=1&maxResults=1');
     const { answer, body: answered } = await forward(upstream(), incoming, body);
     if (path.endsWith('/token')) remember(service, form, answered);
     if (path.includes('revo')) forget(form.get('token'));

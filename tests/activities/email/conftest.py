@@ -72,6 +72,7 @@ class Box(ABC):
     """Characters of a mail's text that a list shows."""
     never_leaves: ClassVar[frozenset[Folder]] = frozenset()
     """Folders in which an archived mail stays."""
+    shows_all_headers: ClassVar[bool] = True
 
     @abstractmethod
     def tools(self) -> Capability:
@@ -149,6 +150,7 @@ class GmailBox(Box):
     """An account at emulate's Google."""
 
     snippet: ClassVar[int] = 140
+    shows_all_headers: ClassVar[bool] = False
     never_leaves: ClassVar[frozenset[Folder]] = frozenset({Folder.SENT, Folder.DRAFTS})
     base: str
     token: str

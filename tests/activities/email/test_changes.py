@@ -58,7 +58,7 @@ async def test_many_come_in_portions_and_none_is_lost(call: Call, box: Box) -> N
 
 async def test_the_latest_are_shown_where_that_is_asked_for(call: Call, box: Box) -> None:
     for number in range(4):
-        await box.deliver(f"m{number}")
+        await box.deliver(f"m{number}", date=NOON + timedelta(minutes=number))
     found = await news(call, latest=True, limit=2)
     assert subjects(found) == ["m2", "m3"]
     assert subjects(await news(call, found["cursor"])) == []
@@ -79,6 +79,8 @@ HEADERS = {
 
 @pytest.mark.parametrize(("header", "kind"), HEADERS.items())
 async def test_what_a_program_wrote_says_so(call: Call, box: Box, header: str, kind: str) -> None:
+    if not box.shows_all_headers:
+        pytest.skip("this server shows only a few headers; test_gmail.py has it")
     cursor = (await news(call))["cursor"]
     await box.deliver_file(f"From: ana@example.com\r\nMessage-ID: <x@y.example>\r\n{header}\r\n\r\nHi\r\n".encode())
     [found] = (await news(call, cursor))["changes"]

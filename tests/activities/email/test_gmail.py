@@ -13,10 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlmodel import select
 from temporalio.exceptions import ApplicationError
 
 from activities.email import gmail
 from activities.email.contract import Folder
+from activities.email.models import OutboxState, Outgoing
 from activities.email.store import MailStore
 from retinue.accounts.access import Access
 from retinue.accounts.connection import Connection
@@ -24,7 +26,7 @@ from retinue.activity_adapter import MAX_RESULT_BYTES
 from tests.accounts.emulators import Emulators
 from tests.accounts.fake_accounts import FakeAccounts
 from tests.accounts.google_account import connection
-from tests.accounts.google_server import Json, json_server
+from tests.accounts.google_server import Json, Refused, json_server
 from tests.activities.contacts.between import Between, Fault, half, lost, says, slow, standing_between
 from tests.activities.email.conftest import Call, GmailBox, caller, filled, insisting
 
@@ -124,9 +126,8 @@ async def test_the_bytes_of_a_sent_mail_are_dropped(gmail_box: GmailBox, gmail_c
 
     assert sent["sent_copy"] == "kept"
     async with gmail_box.store.read() as session:
-        connection_ = await session.connection()
-        kept = (await connection_.exec_driver_sql("SELECT state, length(content) FROM outbox")).all()
-    assert [tuple(row) for row in kept] == [("filed", 0)]
+        kept = (await session.exec(select(Outgoing))).all()
+    assert [(row.message_id, row.state, row.content) for row in kept] == [(sent["message_id"], OutboxState.FILED, b"")]
 
 
 # --- what Gmail is asked
@@ -139,8 +140,10 @@ class Scripted:
         self.mails: dict[str, Json] = {}
         self.queries: list[dict[str, str]] = []
         self.sent: list[Json] = []
+        self.history: list[str] = []
+        """Gmail's ids of the mails that were added, one for each point of the history, from 1."""
+        self.forgotten = 0
         self.renames = False
-        self.loses = False
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Json, match: str) -> Json:
         del match
@@ -155,6 +158,10 @@ class Scripted:
                 headers.pop("Message-ID")
             self.put(f"sent{len(self.sent)}", headers, labels=["SENT"])
             return {"id": f"sent{len(self.sent)}", "threadId": "t1"}
+        if name == "profile":
+            return {"emailAddress": "ana@example.com", "historyId": str(len(self.history))}
+        if name == "history":
+            return self._history(int(query["startHistoryId"]), int(query["maxResults"]))
         if name == "messages":
             self.queries.append(query)
             wanted = query.get("q", "").removeprefix("rfc822msgid:")
@@ -163,6 +170,17 @@ class Scripted:
                 ids = [key for key in ids if f"<{wanted}>" in json.dumps(self.mails[key])]
             return {"messages": [{"id": key, "threadId": "t1"} for key in ids], "resultSizeEstimate": len(ids)}
         return self.mails[name.partition("/")[2]]
+
+    def _history(self, since: int, most: int) -> Json:
+        if since < self.forgotten:
+            raise Refused(404, "notFound")
+        entries = [
+            {"id": str(number), "messagesAdded": [{"message": {"id": gmail_id}}]}
+            for number, gmail_id in enumerate(self.history, start=1)
+            if number > since
+        ]
+        following = {"nextPageToken": "2"} if len(entries) > most else {}
+        return {"history": entries[:most], "historyId": str(len(self.history)), **following}
 
     def put(self, gmail_id: str, headers: dict[str, str], *, labels: list[str], snippet: str = "Hello") -> None:
         shown = [{"name": key, "value": value} for key, value in headers.items()]
@@ -173,6 +191,7 @@ class Scripted:
             "snippet": snippet,
             "payload": {"headers": shown},
         }
+        self.history.append(gmail_id)
 
 
 @pytest.fixture
