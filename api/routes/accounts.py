@@ -177,13 +177,13 @@ async def set_rules(body: AccountRules, state: StateAtRest, person: Caller) -> A
     return AccountRules.model_validate(found.model_dump())
 
 
-@router.get("/{account_id}", summary="Read an account", dependencies=[needs(Permission.READ)])
+@router.get("/mine/{account_id}", summary="Read an account", dependencies=[needs(Permission.READ)])
 async def read_account(account_id: AccountId, state: StateAtRest, person: Caller) -> ShownAccount:
     """Read one of your accounts."""
     return await _mine(state, person).get(account_id)
 
 
-@router.patch("/{account_id}", summary="Change an account", dependencies=[needs(Permission.DECIDE)])
+@router.patch("/mine/{account_id}", summary="Change an account", dependencies=[needs(Permission.DECIDE)])
 async def change_account(
     account_id: AccountId, body: ChangeAccount, state: StateAtRest, person: Caller
 ) -> ShownAccount:
@@ -191,7 +191,7 @@ async def change_account(
     return await _mine(state, person).change(account_id, body)
 
 
-@router.delete("/{account_id}", status_code=204, summary="Remove an account", dependencies=[needs(Permission.DECIDE)])
+@router.delete("/mine/{account_id}", status_code=204, summary="Remove an account", dependencies=[needs(Permission.DECIDE)])
 async def revoke_account(account_id: AccountId, state: StateAtRest, person: Caller) -> None:
     """Delete an account and its secret here, and withdraw the consent at its provider where that is offered.
 
@@ -200,7 +200,7 @@ async def revoke_account(account_id: AccountId, state: StateAtRest, person: Call
     await _mine(state, person).revoke(account_id)
 
 
-@router.post("/{account_id}/test", summary="Test an account", dependencies=[needs(Permission.ASK)])
+@router.post("/mine/{account_id}/test", summary="Test an account", dependencies=[needs(Permission.ASK)])
 async def test_account(account_id: AccountId, state: StateAtRest, person: Caller) -> TestedAccount:
     """Sign in to the service and out again, to see whether the account works now."""
     return await _mine(state, person).test(account_id)

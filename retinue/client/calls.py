@@ -34,7 +34,7 @@ _RUN = "/v1/assistants/{assistant_id}"
 _SCHEDULE = "/v1/schedules/{schedule_id}"
 _TRIGGER = "/v1/triggers/{trigger_id}"
 _FACT = "/v1/memory/facts/{fact_id}"
-_ACCOUNT = "/v1/accounts/{account_id}"
+_ACCOUNT = "/v1/accounts/mine/{account_id}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ async def test_an_account_is_connected_shown_changed_tested_and_removed(people: 
     made = await connected(anna)
     assert made["may"] == ["read and change your calendar"]
     assert (made["state"], made["default_for"], made["last_used_at"]) == ("connected", ["calendar"], None)
-    account = f"/v1/accounts/{made['account_id']}"
+    account = f"/v1/accounts/mine/{made['account_id']}"
     renamed = (await anna.http.patch(account, json={"name": "Nextcloud", "default_for": []})).json()
     assert (renamed["name"], renamed["default_for"]) == ("Nextcloud", [])
     assert (await anna.http.get(account)).json() == renamed
@@ -109,13 +109,13 @@ async def test_an_account_of_somebody_else_answers_like_one_that_does_not_exist(
     anna, other = people("anna", "acme"), people(name, tenant)
     made = await connected(anna)
     there, nowhere = [
-        await other.http.request(method, f"/v1/accounts/{account_id}{rest}", json=body)
+        await other.http.request(method, f"/v1/accounts/mine/{account_id}{rest}", json=body)
         for account_id in (made["account_id"], "0" * 32)
     ]
     refused(there, 404, "there is no such account")
     assert (there.status_code, there.text) == (nowhere.status_code, nowhere.text)
     assert (await other.http.get("/v1/accounts")).json() == {"accounts": []}
-    assert (await anna.http.get(f"/v1/accounts/{made['account_id']}")).json() == made
+    assert (await anna.http.get(f"/v1/accounts/mine/{made['account_id']}")).json() == made
 
 
 async def test_nobody_connects_an_account_of_somebody_else_again(people: As) -> None:

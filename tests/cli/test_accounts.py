@@ -292,9 +292,9 @@ def test_accounts_are_tested_renamed_chosen_and_removed(run: Run, stand_in: Api)
     assert run("default", "work", "--for", "email").exit_code == 0
     assert run("remove", "work", "--yes").exit_code == 0
     assert stand_in.sent[-3:] == [
-        ("PATCH /id-work", {"name": "office"}),
-        ("PATCH /id-work", {"default_for": ["calendar", "email"]}),
-        ("DELETE /id-work", {}),
+        ("PATCH /mine/id-work", {"name": "office"}),
+        ("PATCH /mine/id-work", {"default_for": ["calendar", "email"]}),
+        ("DELETE /mine/id-work", {}),
     ]
 
 

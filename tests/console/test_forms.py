@@ -165,7 +165,7 @@ PROVIDERS: list[dict[str, Any]] = [
 ]
 ANSWERS: dict[str, Any] = {
     "/v1/accounts": {"accounts": [ACCOUNT, BROKEN, MAILBOX]},
-    "/v1/accounts/c-3": MAILBOX,
+    "/v1/accounts/mine/c-3": MAILBOX,
     "/v1/accounts/providers": {"providers": PROVIDERS},
     "/v1/accounts/organisation/connections": {"connections": [ACCOUNT | {"person": "quay:anna"}]},
     "/v1/accounts/organisation/events": {"events": [{"id": 1, "at": FAR, "kind": "connected", "person": "quay:anna"}]},
@@ -187,7 +187,7 @@ MADE: dict[str, Any] = {
     "/v1/accounts": MAILBOX,
     "/v1/accounts/oauth": {"authorize_url": "https://accounts.example.com/auth?state=x", "state": "x"},
     "/v1/accounts/discover": {"found": [{"provider_id": "imap", "endpoints": {"imap": "imaps://imap.example.com"}}]},
-    **{f"/v1/accounts/{name}/test": {"works": name == "c-1", "problem": "No."} for name in ("c-1", "c-2", "c-3")},
+    **{f"/v1/accounts/mine/{name}/test": {"works": name == "c-1", "problem": "No."} for name in ("c-1", "c-2", "c-3")},
     "/v1/session": {},
     "/v1/schedules": SCHEDULE,
     "/v1/triggers": TRIGGER,

@@ -19,8 +19,8 @@ CHANGES: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/v1/accounts/oauth/callback?state=x&code=y", {}),
     ("POST", "/v1/accounts/oauth/device", CONSENT),
     ("POST", "/v1/accounts/oauth/device/poll", {"state": "x"}),
-    ("PATCH", "/v1/accounts/a1", {"default_for": ["email"]}),
-    ("DELETE", "/v1/accounts/a1", {}),
+    ("PATCH", "/v1/accounts/mine/a1", {"default_for": ["email"]}),
+    ("DELETE", "/v1/accounts/mine/a1", {}),
 ]
 
 
@@ -38,7 +38,7 @@ async def test_a_key_without_the_right_to_operate_decides_nothing_for_the_organi
     refused(await asks.get("/v1/accounts/organisation/events"), 403, "only operators and auditors")
 
 
-@pytest.mark.parametrize("path", ["", "/providers", "/events", "/a1"])
+@pytest.mark.parametrize("path", ["", "/providers", "/events", "/mine/a1"])
 async def test_a_key_that_may_not_read_is_shown_no_account(door: Door, path: str) -> None:
     key = await made(door.person, "only asks", "ask")
     answer = await door.person.http.get(f"/v1/accounts{path}", headers={"Authorization": f"Bearer {key}"})
