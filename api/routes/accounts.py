@@ -191,7 +191,9 @@ async def change_account(
     return await _mine(state, person).change(account_id, body)
 
 
-@router.delete("/mine/{account_id}", status_code=204, summary="Remove an account", dependencies=[needs(Permission.DECIDE)])
+@router.delete(
+    "/mine/{account_id}", status_code=204, summary="Remove an account", dependencies=[needs(Permission.DECIDE)]
+)
 async def revoke_account(account_id: AccountId, state: StateAtRest, person: Caller) -> None:
     """Delete an account and its secret here, and withdraw the consent at its provider where that is offered.
 
