@@ -487,11 +487,13 @@ def add_grant(
     expires_at: datetime | str | None,
     schedule_id: str | None,
     also_for: Sequence[AlsoFor],
+    account: str | None,
     idempotency_key: str | None,
 ) -> Call[models.Grant]:
     """Allow something from now on."""
     body = _given(tool=tool, args=args, uses=uses, expires_at=expires_at, schedule_id=schedule_id)
     body |= {"also_for": list(also_for)} if also_for else {}
+    body |= _given(account=account)
     return _call("POST", "/v1/grants", models.Grant, body=body, key=_key(idempotency_key))
 
 

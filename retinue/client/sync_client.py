@@ -514,6 +514,7 @@ class Grants:
         expires_at: datetime | str | None = None,
         schedule_id: str | None = None,
         also_for: Sequence[AlsoFor] = (),
+        account: str | None = None,
         idempotency_key: str | None = None,
     ) -> models.Grant:
         """Allow something from now on.
@@ -526,6 +527,7 @@ class Grants:
             expires_at: At most a year ahead, with its offset; by default until it is revoked.
             schedule_id: Only runs that this schedule starts.
             also_for: Beside what you ask for in person: `schedules`, and `keys` for what your other API keys ask for.
+            account: Only actions on this account elsewhere, by its id.
             idempotency_key: As in `start`.
         """
         return self._client.send(
@@ -536,6 +538,7 @@ class Grants:
                 expires_at=expires_at,
                 schedule_id=schedule_id,
                 also_for=also_for,
+                account=account,
                 idempotency_key=idempotency_key,
             )
         )
