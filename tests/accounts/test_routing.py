@@ -31,6 +31,8 @@ from retinue.capability import OWN, Capability
 from retinue.database.resource_pool import ResourcePool
 from retinue.provenance.asked_by import AskedBy
 from retinue.temporal.person_header import asking
+from retinue.temporal.tenant_header import use_tenant
+from retinue.tenancy import organisation
 from retinue.testing import activities_by_name
 from tests.accounts.fake_accounts import AccountsOfPeople, FakeAccounts
 from tests.activities.email import mail_servers
@@ -67,17 +69,23 @@ def accounts() -> AccountsOfPeople:
 
 
 @pytest.fixture
-async def step(accounts: AccountsOfPeople, tmp_path: Path) -> AsyncIterator[Step]:
+def calendar_settings() -> dict[str, Any]:
+    """What else the settings of the calendar say."""
+    return {}
+
+
+@pytest.fixture
+async def step(accounts: AccountsOfPeople, tmp_path: Path, calendar_settings: dict[str, Any]) -> AsyncIterator[Step]:
     """Runs a tool of one of three workers, for a person."""
     url = "sqlite+aiosqlite:///" + str(tmp_path / "{}.db")
     plugins = [
-        calendar_worker.plugin(CalendarSettings(database_url=url.format("calendar")), accounts),
+        calendar_worker.plugin(CalendarSettings(database_url=url.format("calendar"), **calendar_settings), accounts),
         contacts_worker.plugin(ContactsSettings(database_url=url.format("contacts")), accounts),
         email_worker.plugin(EmailSettings(database_url=url.format("email")), accounts),
     ]
     by_name: dict[str, Any] = {}
     for each in plugins:
-        by_name |= {n: run for n, run in activities_by_name(each.activities).items() if n != "ledger.close"}
+        by_name = {**activities_by_name(each.activities), **by_name}  # of `ledger.close` the calendar's
 
     async def run(
         person: str, tool: str, *, key: str | None = None, bound: str | None = None, **arguments: Any
@@ -86,7 +94,8 @@ async def step(accounts: AccountsOfPeople, tmp_path: Path) -> AsyncIterator[Step
         environment.info = dataclasses.replace(
             environment.info, workflow_id="assistant-1", activity_id=key or uuid4().hex, activity_type=tool
         )
-        with asking(AskedBy(person=person, account=bound) if bound else AskedBy(person=person)):
+        asked_by = AskedBy(person=person, account=bound) if bound else AskedBy(person=person)
+        with use_tenant(organisation(person)), asking(asked_by):
             found: dict[str, Any] = await environment.run(by_name[tool], arguments)
         return found
 
@@ -129,6 +138,7 @@ async def test_each_step_works_on_its_own_persons_calendar(
     assert titles(await step("ben", "calendar.list_events", **DAY)) == ["Review"]
     assert titles(await step("ben", "calendar.list_events", account="private", **DAY)) == ["Concert"]
     assert titles(await step("ben", "calendar.list_events", account=private.account_id, **DAY)) == ["Concert"]
+    assert titles(await step("ben", "calendar.list_events", account=OWN, **DAY)) == []
     assert titles(await step("carl", "calendar.list_events", **DAY)) == ["Lunch"]
     for connection, title in ((ana, "Dentist"), (work, "Review"), (private, "Concert")):
         content = dav.content(connection.endpoints["caldav"])
@@ -225,6 +235,38 @@ async def test_an_account_that_cannot_be_used_says_why(
         await step("ben", "calendar.list_events", **DAY)
     assert caught.value.type == "ServiceRefused"
     assert caught.value.non_retryable
+
+
+class TestTheServerInTheSettings:
+    """It stays the account of everybody in its organisation who has none of their own."""
+
+    @pytest.fixture
+    def url(self, dav: Radicale) -> str:
+        return dav.calendar(uuid4().hex)
+
+    @pytest.fixture
+    def calendar_settings(self, url: str) -> dict[str, Any]:
+        return {"provider": "caldav", "url": url, "username": USER, "password": PASSWORD, "organisation": "acme"}
+
+    async def test_it_serves_who_has_no_account(
+        self, step: Step, accounts: AccountsOfPeople, dav: Radicale, url: str
+    ) -> None:
+        accounts.people["acme:ben"] = FakeAccounts([mine := calendar(dav, "work")])
+        accounts.people["globex:ben"] = FakeAccounts([theirs := calendar(dav, "work")])
+        shared = await step("acme:ana", "calendar.create_event", key="s1", **DENTIST)
+        own = await step("acme:ben", "calendar.create_event", key="s2", **DENTIST | {"title": "Review"})
+        other = await step("globex:ben", "calendar.create_event", key="s3", **DENTIST | {"title": "Audit"})
+        assert [one["account"] for one in (shared, own, other)] == [OWN, mine.account_id, theirs.account_id]
+        assert "Dentist" in dav.content(url)
+        assert "Review" in dav.content(mine.endpoints["caldav"])
+        assert "Review" not in dav.content(url)
+        with pytest.raises(ApplicationError, match="does not belong to your organisation"):
+            await step("globex:cara", "calendar.list_events", **DAY)
+
+        for person, key, title in (("acme:ana", "s1", "Dentist"), ("acme:ben", "s2", "Review")):
+            status = await step(person, "ledger.close", activity_id=key)
+            assert (status["outcome"], status["result"]["title"]) == ("done", title)
+        assert (await step("acme:ben", "ledger.close", activity_id="s9"))["outcome"] == "nothing"
 
 
 async def test_each_step_works_on_its_own_persons_address_book(
