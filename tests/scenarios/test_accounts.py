@@ -295,13 +295,13 @@ async def test_an_edit_changes_the_text_and_not_the_account(
     assert post.sent() == {"work": [other]}
 
 
+@pytest.mark.parametrize("reference", [{"$from": "s1", "path": "/letter_id"}, "private-0"], ids=["referred", "written"])
 async def test_what_was_read_from_one_account_is_changed_there_and_so_is_an_undo(
-    stack: Stack, post: Post, fresh: Fresh, friend: str
+    stack: Stack, post: Post, fresh: Fresh, friend: str, reference: Any
 ) -> None:
     post.connect("work", "private")
     post.boxes["private"].sent["private-0"] = friend
     newest = {"id": "s1", "tool": "letters.newest", "args": {"account": "private"}}
-    reference = {"$from": "s1", "path": "/letter_id"}
     back = {"id": "s2", "tool": "letters.call_back", "args": {"letter_id": reference}, "depends_on": ["s1"]}
     view = await asked(stack, fresh, newest, back)
     preview = pending(view)[0]["preview"]

@@ -6,7 +6,8 @@ What a step read from one account, a later step with its ids changes on the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import JsonValue
 
@@ -17,6 +18,7 @@ from workflows.rules.chosen_account import ChosenAccount
 from workflows.steps.activity import Waiting, run_activity
 
 PATCH = "accounts"
+_ID = re.compile(r".+_ids?")
 _OPTIONS = ToolOptions(start_to_close=20, attempts=8)
 
 
@@ -57,13 +59,32 @@ async def choose_account(
 def account_of_references(
     step: BoundStep, steps: Mapping[str, BoundStep], results: Mapping[str, JsonValue]
 ) -> str | None:
-    """Return the account from which a step's references come; None if it names one itself, or they do not agree."""
+    """Return the account from which a step's references and ids come; None if it names one itself, or they do not agree."""
     if not step.annotations.accounts or step.args.get(ACCOUNT):
         return None
-    used = set()
-    for other, _ in references(step.args):
-        result = results.get(other)
-        if other in steps and steps[other].capability == step.capability and isinstance(result, dict):
-            used.add(result.get(ACCOUNT))
+    read = {
+        other: result
+        for other, result in results.items()
+        if other in steps and steps[other].capability == step.capability and isinstance(result, dict)
+    }
+    referred = {other for other, _ in references(step.args)}
+    ids = set(_ids(step.args))
+    used = {result.get(ACCOUNT) for other, result in read.items() if other in referred}
+    used = used or {result.get(ACCOUNT) for result in read.values() if ids and not ids.isdisjoint(_texts(result))}
     [account] = used if len(used) == 1 else {None}
     return account if isinstance(account, str) else None
+
+
+def _ids(args: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield the ids that a plan has written out instead of referring to them."""
+    for name, value in args.items():
+        if _ID.fullmatch(name):
+            yield from _texts(value)
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
