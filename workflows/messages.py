@@ -17,6 +17,7 @@ from activities.reasoning.contract import CallOutcome, ConverseResult
 from retinue.capability import Manifest
 from retinue.conversation import Message, Role, Transcript, Usage
 from retinue.plan import BoundPlan, BoundStep
+from retinue.provenance.asked_by import AskedBy
 from retinue.provenance.credential import Credential
 from retinue.times import Moment
 from workflows.rules.budget import Limits
@@ -294,6 +295,7 @@ class StartMicroAgent(BaseModel):
     outcomes: list[CallOutcome] = Field(default_factory=list, description="of the previous turn's calls")
     last_turn: bool = Field(False, description="no more calls: the agent must answer")
     patient: bool = Field(False, description="wait for a worker up to the tool's `patience`")
+    asked_by: AskedBy | None = Field(None, description="whose accounts the agent may name")
 
 
 class AgentTurn(BaseModel):

@@ -44,6 +44,7 @@ class MicroAgentWorkflow:
                 options=options if start.patient else options.model_copy(update={"patience": FIRST_WAIT}),
                 summary=f"{start.agent} thinks",
                 result_type=ConverseResult,
+                asked_by=start.asked_by,
             )
         except ActivityError as error:
             if start.patient or not (found_no_worker(error) or store_problem(error)):

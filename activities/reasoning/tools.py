@@ -175,6 +175,8 @@ class ReasoningTools(Reasoning):
     async def converse(self, request: ConverseRequest) -> ConverseResult:
         """Take one turn of an agent."""
         manifest = await self._manifest(request.agent)
+        accounts = await several_accounts(self._accounts, [manifest])
+        manifest = manifest.model_copy(update={"tools": naming_accounts(manifest.tools, accounts)})
         with metered(Phase.AGENTS) as meter:
             result = await self._turns.take(request, manifest)
         # a turn that another attempt answered tells what that one knew

@@ -7,6 +7,7 @@ others see nothing of it.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -315,3 +316,34 @@ async def test_each_of_three_people_is_served_by_their_own_accounts(
 
 async def _history(client: Client, assistant_id: str) -> str:
     return str((await client.get_workflow_handle(assistant_id).fetch_history()).events)
+
+
+async def test_planner_and_agents_read_the_names_of_several_accounts_and_use_them(
+    people: Everybody, running: Service, dav: Radicale
+) -> None:
+    calendars = {name: dav.calendar(uuid4().hex) for name in ("cloud", "club")}
+    for name, url in calendars.items():
+        await connect_password(running, BEN, name, Provider.CALDAV, {"caldav": url}, USER, PASSWORD)
+    event = {"title": "Regatta", "start": f"{TOMORROW}T10:00:00+00:00", "end": f"{TOMORROW}T11:00:00+00:00"}
+    message, goal = f"Enter the regatta #{uuid4().hex[:8]}", f"enter it in the club's calendar #{uuid4().hex[:8]}"
+    people.model.script(message, plan_answer([{"id": "s1", "agent": "calendar", "goal": goal}]))
+    wish = {"tool": "calendar.create_event", "args": {**event, "account": "club"}}
+    people.model.agent(goal, [wish], "Done.")
+    ben = people(BEN)
+    done = await ben.ended((await ben.start(message))["id"])
+    assert done["status"] == "completed", done
+    assert {name: "Regatta" in dav.content(url) for name, url in calendars.items()} == {"cloud": False, "club": True}
+
+    [planned, *_] = people.model.requests_for(message)
+    [told] = [part["content"] for part in planned["messages"] if part["content"].startswith("Accounts (JSON):")]
+    assert json.loads(told.splitlines()[1]) == {"calendar": ["cloud", "club"]}
+    [turn, *_] = [request for request in people.model.requests_for(goal) if "tools" in request]
+    taking = [tool["function"] for tool in turn["tools"] if "account" in tool["function"]["parameters"]["properties"]]
+    assert taking
+    assert all('["cloud", "club"]' in json.dumps(each["parameters"]["properties"]["account"]) for each in taking)
+
+    message = f"What's on? #{uuid4().hex[:8]}"
+    people.model.script(message, plan_answer([{"id": "s1", "tool": "calendar.list_events", "args": DAY}]))
+    carl = people(CARL)
+    await carl.ended((await carl.start(message))["id"])
+    assert "Accounts (JSON):" not in json.dumps(people.model.requests_for(message))

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError, ChildWorkflowError
 from activities.reasoning.contract import CallOutcome, ConverseResult, ToolCall
 from retinue.conversation import Transcript, Usage
 from retinue.plan import BoundStep, PlanStep, bind_call, check_args, references
+from retinue.provenance.asked_by import AskedBy
 from workflows.consent import lookups
 from workflows.consent.budget_guard import ReserveBudget
 from workflows.failures import used_by
@@ -42,6 +43,8 @@ class DelegationContext:
     on_waiting: Callable[[str], None]
     on_working: Callable[[str], None]
     timezone: str
+    asker: Callable[[], AskedBy]
+    """Returns whose accounts the agent may name."""
 
 
 class Delegation:
@@ -97,6 +100,7 @@ class Delegation:
             transcript=transcript,
             outcomes=outcomes,
             last_turn=turn == MAX_TURNS,
+            asked_by=self._context.asker(),
         )
         name = f"{self._step.id}/{turn}"
         try:

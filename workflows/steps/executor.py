@@ -625,6 +625,7 @@ class Execution:
             on_waiting=lambda step_id: self._waits(step_id, Waiting()),
             on_working=lambda step_id: self._set(step_id, status=StepStatus.RUNNING, waiting_since=None),
             timezone=self._context.timezone,
+            asker=self._context.asker,
         )
 
     async def _perform_calls(self, calls: Sequence[BoundStep]) -> list[CallOutcome]:
