@@ -27,7 +27,7 @@ from api.settings import ApiSettings
 from console import accounts, actions
 from console.app import install
 from tests.api.auth.test_routes_declare import routes
-from tests.cli.conftest import LINKS, ME, approval, step, view
+from tests.cli.conftest import CARD, LINKS, ME, approval, step, view
 
 Fields = dict[str, str]
 MAIL = activities.load("email").CONTRACT.manifest()
@@ -431,3 +431,18 @@ async def test_bounds_that_the_api_would_refuse_are_said_in_words_and_nothing_is
     answer = await browser.post("/approvals/asked/ap-s1", content=urlencode(form))
     assert (answer.status_code, behind.taken) == (422, [])
     assert "write a whole number" in answer.text
+
+
+async def test_a_mail_names_where_it_goes_out_once(
+    stand_in: tuple[httpx.AsyncClient, StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, _ = stand_in
+    assert "your mailbox" in (await browser.get("/approvals/asked/ap-s1")).text
+    account = {"argument": "account", "label": "from", "role": "destination", "values": ["ana@example.com (work)"]}
+    waits = asked(card=CARD | {"lines": [account, *CARD["lines"]]}) | {"id": "asked"}
+    monkeypatch.setitem(RUNS, "asked", waits)
+
+    shown = (await browser.get("/approvals/asked/ap-s1")).text
+
+    assert "ana@example.com (work)" in shown
+    assert "your mailbox" not in shown
