@@ -175,7 +175,14 @@ def schedule_updates(state: AppState) -> ScheduleUpdates:
 
 def triggers_of(state: AppState, owner: str, runs: Runs) -> Triggers:
     """Return the service for an owner's triggers."""
-    return Triggers(state.client, state.links, owner=owner, runs=runs, every=state.settings.retinue_trigger_seconds)
+    return Triggers(
+        state.client,
+        state.links,
+        owner=owner,
+        runs=runs,
+        directory=state.directory,
+        every=state.settings.retinue_trigger_seconds,
+    )
 
 
 def my_events(

@@ -67,6 +67,9 @@ def add(
     ] = None,
     per_hour: Annotated[int | None, typer.Option(help="The most runs in any hour (10).", show_default=False)] = None,
     per_day: Annotated[int | None, typer.Option(help="The most runs in 24 hours (50).", show_default=False)] = None,
+    account: Annotated[
+        str | None, typer.Option(help="The account that is watched (default: your default one).", show_default=False)
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name in lists.", show_default=False)] = None,
     timezone: Annotated[
         str | None, typer.Option(help="IANA time zone (default: this machine's).", show_default=False)
@@ -86,6 +89,7 @@ def add(
             _event(event),
             message,
             conditions=conditions or None,
+            account=account,
             name=name,
             timezone=timezone or ask.local_timezone(),
             quiet_hours=_quiet(quiet),
@@ -102,7 +106,7 @@ def add(
 def show(context: typer.Context, trigger_id: TriggerId, as_json: AsJson = False) -> None:
     """Show a trigger with its last runs and what it left out.
 
-    Example: bin/retinue triggers show t-m-3f9c
+    Example: bin/retinue triggers show t-3f9c
     """
     _print(open_client(context).triggers.get(trigger_id), as_json=as_json)
 
@@ -116,7 +120,7 @@ def pause(
 ) -> None:
     """Pause a trigger. What arrives meanwhile starts nothing.
 
-    Example: bin/retinue triggers pause t-m-3f9c --note "on holiday"
+    Example: bin/retinue triggers pause t-3f9c --note "on holiday"
     """
     _print(open_client(context).triggers.pause(trigger_id, note=note), as_json=as_json)
 
@@ -125,7 +129,7 @@ def pause(
 def resume(context: typer.Context, trigger_id: TriggerId, as_json: AsJson = False) -> None:
     """Resume a trigger. What arrived meanwhile starts nothing.
 
-    Example: bin/retinue triggers resume t-m-3f9c
+    Example: bin/retinue triggers resume t-3f9c
     """
     _print(open_client(context).triggers.resume(trigger_id), as_json=as_json)
 
@@ -139,7 +143,7 @@ def try_out(
 ) -> None:
     """Show the latest mails or events, and which of them fit.
 
-    Example: bin/retinue triggers test t-m-3f9c
+    Example: bin/retinue triggers test t-3f9c
     """
     client = open_client(context)
     tested = ask.send_once(lambda key: client.triggers.test(trigger_id, start=start, idempotency_key=key))
@@ -153,7 +157,7 @@ def try_out(
 def delete(context: typer.Context, trigger_id: TriggerId, as_json: AsJson = False) -> None:
     """Delete a trigger. Assistants that it started are kept.
 
-    Example: bin/retinue triggers delete t-m-3f9c
+    Example: bin/retinue triggers delete t-3f9c
     """
     open_client(context).triggers.delete(trigger_id)
     if as_json:
@@ -213,6 +217,8 @@ def _when(trigger: Trigger) -> str:
         parts.append(f"from the contact {wanted.contact}")
     if wanted.words:
         parts.append(f"with {' and '.join(map(repr, wanted.words))}")
+    if trigger.account:
+        parts.append(f"at {trigger.account}")
     return " ".join(parts)
 
 

@@ -21,7 +21,7 @@ from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 from activities.calendar.contract import Calendar, EventChanges, ReadEventChanges
 from activities.contacts.contract import Contacts, FindContacts, FindContactsResult
 from activities.email.contract import Automatic, Email, Folder, MailChange, MailChanges, ReadMailChanges
-from retinue.capability import WORKFLOW_QUEUE
+from retinue.capability import ACCOUNT, WORKFLOW_QUEUE
 from retinue.errors import AccountDisconnected
 from retinue.plan import BoundStep
 from retinue.provenance.asked_by import AskedBy
@@ -75,6 +75,7 @@ class NewTrigger(BaseModel):
     trigger_id: str
     name: str
     event: TriggerEvent
+    account: str = Field("", description="name of the account; empty: the person's default")
     conditions: Conditions = Conditions()
     quiet_hours: QuietHours | None = None
     limits: Limited = Limited()
@@ -87,6 +88,9 @@ class Trigger(NewTrigger):
     """A trigger and what became of it."""
 
     created_at: Moment
+    since: Moment | None = Field(
+        None, description="of the first look that began after it was added or resumed: what arrives from then on counts"
+    )
     paused: bool = False
     note: str | None = None
     started: list[Moment] = Field(default_factory=list, description="of the last 24 hours")
@@ -108,6 +112,7 @@ class StartAccountWatch(BaseModel):
     every: float = Field(60, gt=0, description="seconds between two looks")
     triggers: list[Trigger] = Field(default_factory=list)
     cursors: dict[str, str] = Field(default_factory=dict, description="by folder")
+    used: str = Field("", description="id of the account that the cursors are of")
     seen: list[str] = Field(default_factory=list)
     failures: int = 0
     problem: str = ""
@@ -176,13 +181,14 @@ class AccountWatchWorkflow:
         self._start = start
         self._triggers = {trigger.trigger_id: trigger for trigger in start.triggers}
         self._cursors = dict(start.cursors)
+        self._used = start.used
         self._seen = dict.fromkeys(start.seen)
         self._failures = start.failures
         self._problem = start.problem
         self._disconnected = False
         self._looked_at = start.looked_at
         self._resets = start.resets
-        self._at_once = True
+        self._at_once = start.looked_at is None
         self._updates = 0
         self._looks = 0
 
@@ -214,6 +220,7 @@ class AccountWatchWorkflow:
             update={
                 "triggers": list(self._triggers.values()),
                 "cursors": self._cursors,
+                "used": self._used,
                 "seen": list(self._seen)[-_SEEN:],
                 "failures": self._failures,
                 "problem": self._problem,
@@ -261,18 +268,26 @@ class AccountWatchWorkflow:
     async def _look(self) -> None:
         """Take what is new in each folder that is watched."""
         for folder in self._folders():
+            begin = [one.trigger_id for one in self._listening() if one.since is None and _watches(one, folder)]
             try:
                 found = await self._changes(folder, cursor=self._cursors.get(folder))
             except ActivityError as error:
                 self._failed(error)
                 return
             self._failures, self._problem, self._disconnected = 0, "", False
+            if self._used and found.account != self._used:
+                self._begin_again(found.account)
+                break
+            self._used = found.account
             self._looked_at = self._looked_at or workflow.now()
             self._cursors[folder] = found.cursor
             if found.reset:
                 self._note_reset(found.reset)
             for arrival in _arrivals(found):
                 await self._arrived(arrival, folder)
+            for trigger_id in begin if not found.more else ():
+                if (begun := self._triggers.get(trigger_id)) and not begun.paused:
+                    self._set(trigger_id, since=workflow.now())
             if found.more or getattr(found, "waited", False):
                 self._at_once = True
         self._looks += 1
@@ -291,7 +306,7 @@ class AccountWatchWorkflow:
         capability = Email if mail else Calendar
         found: Changes = await run_activity(
             f"{capability.name}.changes",
-            wish,
+            {**wish.model_dump(mode="json", exclude_unset=True), **_named(self._start.account)},
             task_queue=capability.task_queue(),
             options=capability.options("changes"),
             result_type=MailChanges if mail else EventChanges,
@@ -311,10 +326,14 @@ class AccountWatchWorkflow:
         self._disconnected = problem.type == AccountDisconnected.__name__
         self._problem = problem.message
         if problem.type == "InvalidArguments":  # the cursor is of another mailbox: the account was replaced
-            self._cursors, self._looked_at = {}, None
-            self._note_reset("the account is another one now, so the watch began again")
+            self._begin_again("")
         self._failures += 1
         self._looks += 1
+
+    def _begin_again(self, used: str) -> None:
+        """Forget where another account stood."""
+        self._cursors, self._used, self._looked_at, self._at_once = {}, used, None, True
+        self._note_reset("the account is another one now, so the watch began again")
 
     def _note_reset(self, why: str) -> None:
         at = local(workflow.now(), "UTC").isoformat()
@@ -328,7 +347,7 @@ class AccountWatchWorkflow:
         while len(self._seen) > _SEEN:
             del self._seen[next(iter(self._seen))]
         for trigger in self._listening():
-            if trigger.conditions.folder.value == folder and await self._fits(trigger, arrival):
+            if trigger.since and _watches(trigger, folder) and await self._fits(trigger, arrival):
                 await self._consider(trigger.trigger_id, arrival)
 
     async def _fits(self, trigger: Trigger, arrival: Arrival) -> bool:
@@ -388,7 +407,7 @@ class AccountWatchWorkflow:
 
     async def _start_run(self, trigger: Trigger, arrival: Arrival, assistant_id: str) -> bool:
         """Start one run; False if it was started before."""
-        args: dict[str, JsonValue] = {trigger.reads_by: arrival.item_id}
+        args: dict[str, JsonValue] = {trigger.reads_by: arrival.item_id, **_named(arrival.account)}
         first = trigger.first.model_copy(update={"args": args})
         given = trigger.start.model_copy(update={"first": first, "trigger_id": trigger.trigger_id})
         summary = static_summary(given.message)
@@ -433,8 +452,8 @@ class AccountWatchWorkflow:
         )
 
     @workflow.signal
-    def look_now(self) -> None:
-        """Look now, as when the account was connected again."""
+    def account_connected(self) -> None:
+        """Look now: the account was connected again."""
         self._disconnected, self._at_once = False, True
 
     @workflow.update
@@ -454,7 +473,7 @@ class AccountWatchWorkflow:
     @workflow.update
     def pause_trigger(self, pause: PauseTrigger) -> Trigger:
         """Pause a trigger; what waited for the end of its quiet hours is dropped."""
-        return self._changed(pause.trigger_id, paused=True, note=pause.note, waiting=[])
+        return self._changed(pause.trigger_id, paused=True, note=pause.note, waiting=[], since=None)
 
     @workflow.update
     def resume_trigger(self, trigger: TriggerRef) -> Trigger:
@@ -526,18 +545,34 @@ class AccountWatchWorkflow:
         return self._triggers[trigger_id]
 
 
+def _watches(trigger: Trigger, folder: str) -> bool:
+    return trigger.conditions.folder.value == folder
+
+
+def _named(account: str) -> dict[str, JsonValue]:
+    """Return the argument that names an account; nothing for the default one, which not every installation has."""
+    return {ACCOUNT: account} if account else {}
+
+
 def _arrivals(found: Changes) -> list[Arrival]:
     if isinstance(found, MailChanges):
-        return [_mail(change) for change in found.changes]
+        return [_mail(change, found.account) for change in found.changes]
     return [
-        Arrival(change_id=change.change_id, item_id=change.event_id, title=change.title, own=change.own)
+        Arrival(
+            change_id=change.change_id,
+            item_id=change.event_id,
+            account=found.account,
+            title=change.title,
+            own=change.own,
+        )
         for change in found.changes
     ]
 
 
-def _mail(change: MailChange) -> Arrival:
+def _mail(change: MailChange, account: str) -> Arrival:
     return Arrival(
         change_id=change.change_id,
+        account=account,
         item_id=change.message_id,
         sender=change.sender,
         title=change.subject,

@@ -401,6 +401,7 @@ class EventChanges(BaseModel):
     cursor: str
     more: bool = Field(False, description="there are more now")
     reset: str = Field("", description="why the cursor no longer counted, in words; changes may have been missed")
+    account: str = Field("", description="id of the account that was asked; empty without accounts")
 
 
 def _in_order(model: T, start: datetime | None, end: datetime | None) -> T:

@@ -366,6 +366,7 @@ class MailChanges(BaseModel):
     more: bool = Field(False, description="there are more now")
     waited: bool = Field(False, description="the server was waited for, so it can be asked again at once")
     reset: str = Field("", description="why the cursor no longer counted, in words; mails may have been missed")
+    account: str = Field("", description="id of the account that was asked; empty without accounts")
 
 
 class MoveMail(MessageRef):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import uuid
 from typing import Annotated
 
@@ -17,11 +16,12 @@ from api.services.renewal import renewed
 from api.services.runs import Runs
 from api.services.schemas import Links, StartBody, Text, Zone
 from api.storage.idempotency import Claim
-from retinue.capability import Capability
-from retinue.errors import NotFound
+from retinue.capability import Capability, Manifest
+from retinue.errors import InvalidArguments, NotFound
 from retinue.plan import BoundStep, PlanStep, bind_call
 from retinue.temporal import account_watch
 from retinue.temporal.account_watch import watch_id
+from retinue.temporal.registry import Directory
 from retinue.times import Moment
 from workflows.account_watch import (
     NewTrigger,
@@ -45,6 +45,8 @@ from workflows.rules.triggers import (
 from workflows.run.web_ui import static_summary
 
 FIRST_STEP = "s1"
+_FRESH = 5.0
+"""Seconds that the list of capabilities may be old."""
 _READERS: dict[TriggerEvent, tuple[type[Capability], str, str]] = {
     TriggerEvent.MAIL: (Email, "read", "message_id"),
     TriggerEvent.CALENDAR: (Calendar, "look_up", "event_id"),
@@ -65,6 +67,9 @@ class TriggerBody(Limited):
         examples=["Add a task to answer it"],
     )
     conditions: Conditions = Conditions()
+    account: str | None = Field(
+        None, min_length=1, max_length=100, description="name of the account that is watched; default: your default one"
+    )
     name: str | None = Field(None, min_length=1, max_length=120, description="name in lists; default: the message")
     timezone: Zone | None = Field(None, description="IANA time zone", examples=["Europe/Lisbon"])
     quiet_hours: QuietHours | None = None
@@ -109,6 +114,7 @@ class TriggerView(BaseModel):
 
     id: str
     event: TriggerEvent
+    account: str | None = None
     name: str
     message: str
     conditions: Conditions
@@ -140,8 +146,11 @@ class TriggerPage(BaseModel):
 class Triggers:
     """The triggers of one caller. Another person's are in another workflow."""
 
-    def __init__(self, client: Client, links: LinkMaker, *, owner: str, runs: Runs, every: float) -> None:
+    def __init__(
+        self, client: Client, links: LinkMaker, *, owner: str, runs: Runs, directory: Directory, every: float
+    ) -> None:
         self._client = client
+        self._directory = directory
         self._links = links
         self._owner = owner
         self._runs = runs
@@ -157,24 +166,25 @@ class Triggers:
             ServiceUnavailable: No workflow worker answered in time.
         """
         name = claimed.assistant_id.removeprefix("a-") if claimed else uuid.uuid4().hex
-        trigger_id = f"{TRIGGER_PREFIX}{body.event.value[0]}-{name}"
+        trigger_id = f"{TRIGGER_PREFIX}{name}"
         wish = StartBody(message=body.message, policy=body.policy, budget=body.budget)
         new = NewTrigger(
             trigger_id=trigger_id,
             name=body.name or static_summary(body.message),
             event=body.event,
+            account=body.account or "",
             conditions=body.conditions,
             quiet_hours=body.quiet_hours,
             limits=Limited(per_hour=body.per_hour, per_day=body.per_day),
             start=self._runs.input_for(wish, timezone=timezone, trigger_id=trigger_id),
-            first=_first_step(body.event),
+            first=await self._first_step(body),
             reads_by=_READERS[body.event][2],
         )
-        watch = StartAccountWatch(owner=self._owner, event=body.event, every=self._every)
+        watch = StartAccountWatch(owner=self._owner, event=body.event, account=body.account or "", every=self._every)
         await account_watch.start(
             self._client,
             watch,
-            workflow_id=self._watch(body.event),
+            workflow_id=watch_id(self._owner, body.event.value, body.account or ""),
             owner=self._owner,
             update="add_trigger",
             argument=new,
@@ -182,12 +192,26 @@ class Triggers:
         )
         return await self.view(trigger_id)
 
-    def _watch(self, event: TriggerEvent) -> str:
-        return watch_id(self._owner, event.value)
+    async def _first_step(self, body: TriggerBody) -> BoundStep:
+        """Return the step that reads one arrival, as its capability announced it.
+
+        Raises:
+            InvalidArguments: An account is named, and there are none.
+        """
+        capability, _, _ = _READERS[body.event]
+        announced = {manifest.name: manifest for manifest in await self._directory.manifests(max_age=_FRESH)}
+        step = first_step(body.event, announced.get(capability.name) or capability.manifest())
+        if body.account and not step.annotations.accounts:
+            raise InvalidArguments("this installation has no accounts, so none can be named", hint="omit `account`")
+        return step
+
+    def _watch(self, trigger: Trigger) -> str:
+        return watch_id(self._owner, trigger.event.value, trigger.account)
 
     async def page(self) -> list[TriggerView]:
         """Return the caller's triggers, by name. Raise ServiceUnavailable if no workflow worker answers in time."""
-        watches = await asyncio.gather(*(self._queried(event) for event in TriggerEvent))
+        named = [*self._default_watches(), *await account_watch.watches_of(self._client, self._owner)]
+        watches = await asyncio.gather(*(self._queried(name) for name in dict.fromkeys(named)))
         shown = [self._shown(trigger, watch) for watch in watches if watch for trigger in watch.triggers]
         return sorted(shown, key=lambda trigger: (trigger.name.casefold(), trigger.id))
 
@@ -214,7 +238,7 @@ class Triggers:
         trigger, _ = await self._found(trigger_id)
         await account_watch.ask(
             self._client,
-            self._watch(trigger.event),
+            self._watch(trigger),
             "delete_trigger",
             TriggerRef(trigger_id=trigger_id),
             answer=type(None),
@@ -229,9 +253,7 @@ class Triggers:
         """
         trigger, _ = await self._found(trigger_id)
         wish = TestTrigger(trigger_id=trigger_id, key=key, start=start)
-        return await account_watch.ask(
-            self._client, self._watch(trigger.event), "test_trigger", wish, answer=TriggerTest
-        )
+        return await account_watch.ask(self._client, self._watch(trigger), "test_trigger", wish, answer=TriggerTest)
 
     async def update_start(self, trigger: Trigger) -> None:
         """Update a trigger's policy and budget to what this credential may use now."""
@@ -240,22 +262,28 @@ class Triggers:
         new = renewed(self._runs, trigger.start, terms, trigger_id=trigger.trigger_id)
         if new != trigger.start:
             update = UpdateTriggerStart(trigger_id=trigger.trigger_id, start=new)
-            await account_watch.ask(self._client, self._watch(trigger.event), "update_start", update, answer=Trigger)
+            await account_watch.ask(self._client, self._watch(trigger), "update_start", update, answer=Trigger)
 
     async def _changed(self, trigger_id: str, update: str, argument: BaseModel) -> TriggerView:
         trigger, _ = await self._found(trigger_id)
-        await account_watch.ask(self._client, self._watch(trigger.event), update, argument, answer=Trigger)
+        await account_watch.ask(self._client, self._watch(trigger), update, argument, answer=Trigger)
         return await self.view(trigger_id)
 
-    async def _queried(self, event: TriggerEvent) -> WatchView | None:
-        return await account_watch.query(self._client, self._watch(event), answer=WatchView)
+    def _default_watches(self) -> list[str]:
+        """Return the ids of the watches of default accounts, which need not be listed by the server yet."""
+        return [watch_id(self._owner, event.value) for event in TriggerEvent]
+
+    async def _queried(self, workflow_id: str) -> WatchView | None:
+        return await account_watch.query(self._client, workflow_id, answer=WatchView)
 
     async def _found(self, trigger_id: str) -> tuple[Trigger, WatchView]:
-        for event in TriggerEvent:
-            if trigger_id.startswith(f"{TRIGGER_PREFIX}{event.value[0]}-") and (watch := await self._queried(event)):
-                for trigger in watch.triggers:
-                    if trigger.trigger_id == trigger_id:
-                        return trigger, watch
+        known = self._default_watches()
+        for name in known:
+            if found := _among(await self._queried(name), trigger_id):
+                return found
+        for name in await account_watch.watches_of(self._client, self._owner):
+            if name not in known and (found := _among(await self._queried(name), trigger_id)):
+                return found
         raise NotFound(f"there is no trigger {trigger_id[:80]!r}", hint="GET /v1/triggers lists yours")
 
     def _shown(self, trigger: Trigger, watch: WatchView) -> TriggerView:
@@ -263,6 +291,7 @@ class Triggers:
         return TriggerView(
             id=trigger.trigger_id,
             event=trigger.event,
+            account=trigger.account or None,
             name=trigger.name,
             message=trigger.start.message,
             conditions=trigger.conditions,
@@ -274,7 +303,7 @@ class Triggers:
             budget=terms.budget if terms else None,
             paused=trigger.paused,
             note=trigger.note if trigger.paused else None,
-            watching_since=None if trigger.paused else watch.watching_since,
+            watching_since=trigger.since,
             problem=watch.problem or None,
             resets=watch.resets,
             waiting=len(trigger.waiting),
@@ -290,17 +319,26 @@ class Triggers:
                 for run in reversed(trigger.recent)
             ],
             created_at=trigger.created_at,
-            links=self._links.trigger(trigger.trigger_id, self._watch(trigger.event)),
+            links=self._links.trigger(trigger.trigger_id, self._watch(trigger)),
         )
 
 
-@functools.cache
-def _first_step(event: TriggerEvent) -> BoundStep:
-    """Return the step that reads one arrival, without its argument."""
+def _among(watch: WatchView | None, trigger_id: str) -> tuple[Trigger, WatchView] | None:
+    found = next((one for one in watch.triggers if one.trigger_id == trigger_id), None) if watch else None
+    return (found, watch) if found and watch else None
+
+
+def first_step(event: TriggerEvent, manifest: Manifest) -> BoundStep:
+    """Return the step that reads one arrival, without its argument.
+
+    Raises:
+        InvalidArguments: The capability that is announced has no such tool.
+    """
     capability, tool, _ = _READERS[event]
     name = f"{capability.name}.{tool}"
-    spec = capability.manifest().tool(name)
-    assert spec is not None
+    spec = manifest.tool(name)
+    if spec is None:
+        raise InvalidArguments(f"{capability.name} has no tool {name!r}, which triggers need")
     nothing: dict[str, JsonValue] = {}
     step = PlanStep(id=FIRST_STEP, tool=name, args=nothing, why="this started the assistant")
-    return bind_call(step, spec, capability=capability.name, task_queue=capability.task_queue())
+    return bind_call(step, spec, capability=capability.name, task_queue=manifest.task_queue)

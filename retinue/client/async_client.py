@@ -678,6 +678,7 @@ class AsyncTriggers:
         message: str,
         *,
         conditions: Arguments | None = None,
+        account: str | None = None,
         name: str | None = None,
         timezone: str | None = None,
         quiet_hours: Mapping[str, str] | None = None,
@@ -693,6 +694,7 @@ class AsyncTriggers:
             event: What starts a run.
             message: The request. What arrived is read first, and is data of strangers.
             conditions: `senders` (addresses), `contact`, `words`, `folder`, `automatic`; all must hold.
+            account: The account that is watched; your default one if it is left out.
             name: What lists call it.
             timezone: IANA zone.
             quiet_hours: `begins` and `ends`, as in 22:00 and 07:00.
@@ -707,6 +709,7 @@ class AsyncTriggers:
                 event,
                 message,
                 conditions=conditions,
+                account=account,
                 name=name,
                 timezone=timezone,
                 quiet_hours=quiet_hours,

@@ -532,6 +532,7 @@ def add_trigger(
     message: str,
     *,
     conditions: Mapping[str, JsonValue] | None,
+    account: str | None,
     name: str | None,
     timezone: str | None,
     quiet_hours: Mapping[str, str] | None,
@@ -543,7 +544,7 @@ def add_trigger(
 ) -> Call[models.Trigger]:
     """Make a trigger."""
     body = _given(event=event, message=message, conditions=conditions, name=name, timezone=timezone, policy=policy)
-    body |= _given(budget=budget, per_hour=per_hour, per_day=per_day, quiet_hours=quiet_hours)
+    body |= _given(account=account, budget=budget, per_hour=per_hour, per_day=per_day, quiet_hours=quiet_hours)
     return _call("POST", "/v1/triggers", models.Trigger, body=body, key=_key(idempotency_key))
 
 

@@ -1127,6 +1127,8 @@ class Trigger(Shown):
     problem: str | None = None
     """Why the account cannot be read now."""
     left_out_at: datetime | None = None
+    account: str | None = None
+    """The account that is watched; null is the default one."""
 
 
 class TriggerPage(Shown):

@@ -30,6 +30,7 @@ from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import Conflict, InvalidArguments, NotFound, RetinueError, ServiceUnavailable
 from retinue.temporal.fairness import fair_share
 from retinue.temporal.person import plain_name
+from retinue.temporal.search_attributes import is_exactly
 from retinue.temporal.search_keys import OWNER, TENANT
 from retinue.tenancy import organisation
 
@@ -45,7 +46,17 @@ Answer = TypeVar("Answer")
 
 def watch_id(owner: str, event: str, account: str = "") -> str:
     """Return the workflow id of a watch."""
-    return f"watch-{event}-{plain_name(owner)}" + (f"/{account}" if account else "")
+    return f"watch-{event}-{plain_name(owner)}" + (f"/{plain_name(account)}" if account else "")
+
+
+async def watches_of(client: Client, owner: str) -> list[str]:
+    """Return the ids of an owner's watches, as far as the server lists them yet."""
+    wanted = f"WorkflowType = '{WATCH_TYPE}' AND ExecutionStatus = 'Running' AND {is_exactly(OWNER.name, owner)}"
+    return [
+        found.id
+        async for found in client.list_workflows(wanted, rpc_timeout=_RPC)
+        if found.typed_search_attributes.get(OWNER) == owner
+    ]
 
 
 async def start(

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
+from activities.email.contract import Email
 from activities.email.incoming import parse
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
-from api.services.triggers import _first_step
+from api.services.triggers import first_step
 from api.settings import ApiSettings
 from retinue.capability import WORKFLOW_QUEUE
 from retinue.temporal.search_keys import OWNER
@@ -260,10 +261,12 @@ async def test_a_test_says_what_would_start_a_run_and_starts_one_if_wanted(
 
 async def test_a_mail_that_is_gone_fails_its_run_and_nothing_is_planned(stack: Stack, fresh: Fresh) -> None:
     message = fresh("Tell me")
-    first = _first_step(TriggerEvent.MAIL).model_copy(update={"args": {"message_id": "<gone@example.com>"}})
+    first = first_step(TriggerEvent.MAIL, Email.manifest()).model_copy(
+        update={"args": {"message_id": "<gone@example.com>"}}
+    )
     run = await stack.temporal.start_workflow(
         "AssistantWorkflow",
-        StartAssistant(message=message, first=first, trigger_id="t-m-x"),
+        StartAssistant(message=message, first=first, trigger_id="t-x"),
         id=f"a-{uuid.uuid4().hex}",
         task_queue=WORKFLOW_QUEUE,
         search_attributes=TypedSearchAttributes([SearchAttributePair(OWNER, "local")]),
@@ -304,7 +307,7 @@ ACTS = [("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/test"),
 
 @pytest.mark.parametrize(("method", "path"), ACTS)
 async def test_what_is_not_mine_does_not_exist(stack: Stack, method: str, path: str) -> None:
-    refused(await stack.http.request(method, f"{TRIGGERS}/t-m-{uuid.uuid4().hex}{path}"), 404, "there is no trigger")
+    refused(await stack.http.request(method, f"{TRIGGERS}/t-{uuid.uuid4().hex}{path}"), 404, "there is no trigger")
 
 
 async def test_one_key_makes_one_trigger(stack: Stack, fresh: Fresh) -> None:

@@ -89,7 +89,7 @@ SCHEDULE = {
     "created_at": FAR,
 }
 TRIGGER: dict[str, Any] = {
-    "id": "t-m-1",
+    "id": "t-1",
     "event": "mail",
     "name": "Rent",
     "message": "Add a task",
@@ -180,7 +180,7 @@ ANSWERS: dict[str, Any] = {
     "/v1/grants": {"grants": [GRANT]},
     "/v1/memory": {"facts": [FACT], "total": 1},
     "/v1/schedules": {"schedules": [SCHEDULE, SCHEDULE | PAUSED]},
-    "/v1/triggers": {"triggers": [TRIGGER, TRIGGER | {"id": "t-m-2", "paused": True}]},
+    "/v1/triggers": {"triggers": [TRIGGER, TRIGGER | {"id": "t-2", "paused": True}]},
     "/v1/keys": {"keys": [KEY]},
 }
 MADE: dict[str, Any] = {

@@ -80,6 +80,7 @@ class Arrival(BaseModel):
 
     change_id: str
     item_id: str = Field(description="of the mail or the event, for the tool that reads it")
+    account: str = Field("", description="id of the account where it is; empty without accounts")
     sender: str = ""
     title: str = Field("", description="subject or title")
     automatic: bool = False

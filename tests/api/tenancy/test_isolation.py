@@ -51,6 +51,13 @@ ON_SCHEDULES: list[tuple[str, str, Any]] = [
     ("POST", "/run", None),
     ("DELETE", "", None),
 ]
+ON_TRIGGERS: list[tuple[str, str, Any]] = [
+    ("GET", "", None),
+    ("POST", "/pause", {}),
+    ("POST", "/resume", None),
+    ("POST", "/test", {"start": True}),
+    ("DELETE", "", None),
+]
 MCP: dict[str, dict[str, Any]] = {
     "assistant_status": {},
     "decide_approval": {"approval_id": "ap-s1", **DECISION},
@@ -70,22 +77,24 @@ class Belongings:
     waiting: View
     done: View
     schedule: str
+    trigger: str
     grant: str
     key: str
 
     def ids(self) -> list[str]:
-        return [self.waiting["id"], self.done["id"], self.schedule, self.grant, self.key]
+        return [self.waiting["id"], self.done["id"], self.schedule, self.trigger, self.grant, self.key]
 
 
 async def belongings(person: Stack, message: str) -> Belongings:
-    """A run that waits, one that has ended and can be undone, a schedule, a grant and an API key."""
+    """A run that waits, one that has ended and can be undone, a schedule, a trigger, a grant and an API key."""
     waits, ends = f"Mail, {message}", f"Dentist, {message}"
     person.model.script(waits, plan_answer([mail("s1")]))
     person.model.script(ends, plan_answer([event()]))
-    waiting, done, schedule, grant, key = await asyncio.gather(
+    waiting, done, schedule, trigger, grant, key = await asyncio.gather(
         person.start(waits),
         person.start(ends, wait_seconds=20),
         person.http.post("/v1/schedules", json=YEARLY),
+        person.http.post("/v1/triggers", json={"event": "mail", "message": "Say hello"}),
         person.http.post("/v1/grants", json=GRANT),
         person.http.post("/v1/keys", json={"name": "laptop"}),
     )
@@ -94,6 +103,7 @@ async def belongings(person: Stack, message: str) -> Belongings:
         await person.asked(waiting["id"]),
         await person.ended(done["id"]),
         schedule.json()["id"],
+        trigger.json()["id"],
         grant.json()["grant_id"],
         key.json()["id"],
     )
@@ -104,6 +114,7 @@ def asks(theirs: Belongings) -> Iterable[Ask]:
     for assistant_id in (theirs.waiting["id"], theirs.done["id"]):
         yield from ((assistant_id, method, f"/v1/assistants/{{}}{rest}", body) for method, rest, body in ON_RUNS)
     yield from ((theirs.schedule, method, f"/v1/schedules/{{}}{rest}", body) for method, rest, body in ON_SCHEDULES)
+    yield from ((theirs.trigger, method, f"/v1/triggers/{{}}{rest}", body) for method, rest, body in ON_TRIGGERS)
     yield theirs.grant, "DELETE", "/v1/grants/{}", None
     yield theirs.key, "DELETE", "/v1/keys/{}", None
 
@@ -199,6 +210,7 @@ async def test_lists_hold_nothing_of_others(everybody: list[Belongings]) -> None
         "/v1/assistants?limit=100",
         "/v1/approvals",
         "/v1/schedules",
+        "/v1/triggers",
         "/v1/grants?all=true",
         "/v1/keys",
         "/v1/usage",
@@ -267,6 +279,8 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/v1/assistants/a-1/approvals/ap-s1", DECISION),
     ("/v1/schedules", YEARLY),
     ("/v1/schedules/s-1/pause", {}),
+    ("/v1/triggers", {"event": "mail", "message": "Hello"}),
+    ("/v1/triggers/t-1/pause", {}),
     ("/v1/grants", GRANT),
 ]
 

@@ -32,6 +32,7 @@ from tests.security.backdoor.conftest import Fresh, Keys, asking
 from tests.security.backdoor.forger import GARBAGE, forging, proof
 from tests.security.backdoor.installation import Installation, refusal
 from tests.test_main_job import forecast, mail, sent_mails
+from workflows.account_watch import StartAccountWatch
 from workflows.memory_request import MemoryRequest
 from workflows.messages import DoneEffect, ScheduleTerms, StartAssistant, StartUndo
 from workflows.rules.grants import (
@@ -45,6 +46,7 @@ from workflows.rules.grants import (
     Revoke,
 )
 from workflows.rules.policy import Decision, Policy, Rule
+from workflows.rules.triggers import TriggerEvent
 
 pytestmark = pytest.mark.xdist_group("backdoor")
 NOW = datetime.now(UTC)
@@ -70,6 +72,11 @@ STARTS: dict[str, tuple[str, str, Any]] = {
         StartUndo(assistant_id="a-none", effects=[effect()]),
     ),
     "a person with grants": ("PersonWorkflow", PERSON_QUEUE, PersonState(grants=[GRANT])),
+    "a watch with a trigger that acts": (
+        "AccountWatchWorkflow",
+        WORKFLOW_QUEUE,
+        StartAccountWatch(owner="local", event=TriggerEvent.MAIL),
+    ),
     "a look at what is remembered": (
         "MemoryRequestWorkflow",
         WORKFLOW_QUEUE,
