@@ -18,6 +18,7 @@ from api.services.triggers import first_step
 from api.settings import ApiSettings
 from retinue.capability import WORKFLOW_QUEUE
 from retinue.temporal.search_keys import OWNER
+from retinue.temporal.tenant_header import working_for
 from retinue.testing import plan_answer
 from tests.api.conftest import Fresh, Json, eventually, refused
 from tests.conftest import Stack, pending, steps
@@ -56,7 +57,8 @@ def letter(sender: str, subject: str, text: str = "Hello", *headers: str) -> byt
 
 async def deliver(mailbox: MailStore, *contents: bytes) -> None:
     for content in contents:
-        await mailbox.deliver(parse(content, now=datetime.now(UTC)), content)
+        with working_for("local"):
+            await mailbox.deliver(parse(content, now=datetime.now(UTC)), content)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from activities.email.incoming import parse
 from activities.email.settings import EmailSettings
 from activities.email.store import MailStore
+from retinue.temporal.tenant_header import working_for
 from retinue.testing import Answer, plan_answer
 from tests.api.conftest import Fresh, Json, eventually, refused
 from tests.api.rights.conftest import POLICIES, Door
@@ -32,7 +33,8 @@ async def stranger(stack: Stack) -> AsyncIterator[str]:
     content = f"From: {address}\r\nSubject: Hi\r\nMessage-ID: <{uuid.uuid4().hex}@example.com>\r\n\r\nHi\r\n".encode()
     store = MailStore(EmailSettings().database_url)
     await store.open()
-    await store.deliver(parse(content, now=datetime.now(UTC)), content)
+    with working_for("local"):
+        await store.deliver(parse(content, now=datetime.now(UTC)), content)
     yield address
     await store.close()
 
