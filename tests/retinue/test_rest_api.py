@@ -79,6 +79,7 @@ async def test_a_second_refusal_disconnects_the_account_and_shows_no_token(
         with pytest.raises(AccountDisconnected, match="'work'") as refused:
             await api.request("GET", "things")
     assert "stale" not in f"{refused.value!r} {refused.value.hint}"
+    assert accounts is None or len(accounts.rejected) == 1
 
 
 @pytest.mark.parametrize(
