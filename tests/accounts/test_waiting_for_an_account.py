@@ -9,6 +9,7 @@ import uuid
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -28,7 +29,9 @@ from retinue.temporal.registry import announce
 from retinue.testing import plan_answer
 from tests.accounts.service import Service, service
 from tests.conftest import Stack, steps
+from tests.replay.test_replay import replayer
 from workers.runner import capability_worker
+from workflows.steps import account_waits
 
 Fresh = Callable[[str], str]
 READ = Annotations(read_only=True, destructive=False, open_world=False, personal=True)
@@ -89,14 +92,15 @@ class Running:
         self.service.servers.passwords.clear()
         assert not (await self.service.of(LOCAL_OWNER).test(self.account_id)).works
 
-    async def connect_again(self) -> None:
+    async def connect_again(self, *, tell: bool = True) -> None:
         """The person connects it again at the front door, which tells the runs that wait."""
         self.service.servers.passwords.add("canary-new")
         door = AccountsOfPerson(
             self.service.with_key(caller_keys.bearer_of_people(self.service.root)), PERSON, self.stack.temporal
         )
         again = await self.service.connect_calendar(LOCAL_OWNER, "work", "canary-new", self.account_id)
-        await door._wake(again.waiting)
+        if tell:
+            await door._wake(again.waiting)
 
 
 PERSON = Person(name="local", roles=frozenset(Role))
@@ -153,6 +157,37 @@ async def test_a_signal_without_a_connected_account_changes_nothing(running: Run
     assert waits["accounts_to_connect"][0]["since"] == view["accounts_to_connect"][0]["since"]
     await running.connect_again()
     assert (await running.stack.ended(view["id"]))["status"] == "completed"
+
+
+async def test_a_run_that_nobody_told_looks_itself(
+    running: Running, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_waits, "_FIRST_LOOK", timedelta(seconds=2))
+    view = await running.ask(fresh("What is in my diary?"))
+    await running.connect_again(tell=False)
+    assert (await running.stack.ended(view["id"]))["status"] == "completed"
+
+
+async def test_an_account_that_stays_away_fails_the_step_in_the_end(
+    running: Running, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_waits, "_FIRST_LOOK", timedelta(seconds=1))
+    monkeypatch.setattr(account_waits, "LONGEST", timedelta(seconds=1))
+    view = await running.ask(fresh("What is in my diary?"))
+    failed = await running.stack.until(view["id"], lambda seen: steps(seen)["s1"]["status"] == "failed")
+    assert steps(failed)["s1"]["error"]["type"] == "AccountDisconnected"
+    await running.stack.http.post(f"/v1/assistants/{view['id']}/cancel", json={})
+
+
+async def test_a_waiting_run_replays_also_on_a_worker_without_keys(
+    running: Running, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await running.ask(fresh("What is in my diary?"))
+    monkeypatch.delenv("RETINUE_ACCOUNTS_PASS_KEYS")
+    await replayer().replay_workflow(await running.handle(view).fetch_history())
+    await running.connect_again()
+    await running.stack.ended(view["id"])
+    await replayer().replay_workflow(await running.handle(view).fetch_history())
 
 
 async def test_a_cancel_ends_the_waiting(running: Running, fresh: Fresh) -> None:

@@ -25,6 +25,7 @@ from retinue.temporal.person import person_id
 from retinue.temporal.registry import REGISTRY_ID
 from retinue.testing import Answer, plan_answer
 from retinue.times import present
+from tests.accounts.test_waiting_for_an_account import Running, running  # noqa: F401  # a fixture
 from tests.activities.email.test_replying import incoming
 from tests.conftest import Stack, View, pending, steps
 from tests.days import NEXT, SOON
@@ -284,6 +285,13 @@ async def test_record_looked_up(stack: Stack, fresh: Fresh) -> None:
     view = await asking(stack, message, plan_answer([event(title=message), gone]))
     await stack.decide(view)
     await ended(stack, view, "looked_up")
+
+
+async def test_record_an_account_that_was_connected_again(running: Running, fresh: Fresh) -> None:  # noqa: F811
+    """A step whose account was refused waits for a signal and runs again; every step carries a pass."""
+    view = await running.ask(fresh("What is in my diary?"))
+    await running.connect_again()
+    await ended(running.stack, view, "waited_for_an_account")
 
 
 async def test_record_rejected_before(stack: Stack, fresh: Fresh) -> None:
