@@ -41,6 +41,8 @@ DECISIONS = (
     "tests/scenarios/test_inbox.py",
 )
 GRANTS = ("tests/workflows/test_person.py", "tests/workflows/test_standing.py", "tests/api/rights/test_grants.py")
+ACCOUNTS = ("tests/scenarios/test_accounts.py",)
+ACCOUNT_ROUTING = ("tests/accounts/test_routing.py",)
 SIGNING_IN = (
     "tests/api/auth/test_tokens.py",
     "tests/api/auth/test_alone.py",
@@ -173,8 +175,9 @@ MUTATIONS = (
         "workflows/rules/grants.py",
         GRANTS,
         ("return is_live(grant, now) and fits(", "return fits("),
-        ("if grant.tool != tool or not _is_for_run(grant, schedule_id, keys):", "if grant.tool != tool:"),
-        ("if grant.tool != tool or not", "if not"),
+        ("if grant.tool != tool or grant.account", "if grant.account"),
+        (" or not _is_for_run(grant, schedule_id, keys):", ":"),
+        (" or grant.account != account or not", " or not"),
         ("    if grant.closed and any(", "    if False and any("),
         ("ended = grant.revoked_at is not None or grant.uses == 0", "ended = grant.revoked_at is not None"),
         ("AlsoFor.KEYS in grant.also_for or all(key == given_with for key in keys)", "True"),
@@ -184,7 +187,7 @@ MUTATIONS = (
         GRANTS,
         ('"uses": None if grant.uses is None else grant.uses - 1,', '"uses": grant.uses,'),
         ("        if key in self._keys:\n            return self._answered(key, question)\n", ""),
-        ("            or grant.revoked_at\n", ""),
+        (" or grant.revoked_at or not", " or not"),
         ("        if revoke.grant_id not in self._grants:", "        if False:"),
     ),
     *_group(
@@ -218,6 +221,21 @@ MUTATIONS = (
         ("if owner is None or organisation(owner) != self._tenant:", "if owner is None:"),
         ("(to is not Access.CHANGE and decides)", "decides"),
         ("(to is Access.READ and self._audits)", "self._audits"),
+    ),
+    *_group(
+        "workflows/steps/executor.py",
+        ACCOUNTS,
+        ('asker = asker.model_copy(update={"account": action.account.account})', "pass"),
+        ("        if self._shows_account(action):", "        if False:"),
+    ),
+    *_group(
+        "retinue/accounts/routing.py",
+        ACCOUNT_ROUTING,
+        (
+            "connection = await self._accounts.connection(account=bound or account)",
+            "connection = await self._accounts.connection(account=account)",
+        ),
+        ("        if connection is None and bound is not None:", "        if False:"),
     ),
     *_group(
         "workflows/steps/executor.py",

@@ -70,6 +70,18 @@ def test_a_grant_does_not_reach_further_than_was_approved(change: dict[str, Json
     assert not allows(granted(MAIL, SENSITIVE), MAIL | change)
 
 
+@pytest.mark.parametrize(("given", "used"), [(None, "id-work"), ("id-work", None), ("id-work", "id-private")])
+def test_a_grant_for_one_account_covers_no_other(given: str | None, used: str | None) -> None:
+    assert covers(grant(account=given), "email.send", MAIL, None, NOW, account=given)
+    assert not covers(grant(account=given), "email.send", MAIL, None, NOW, account=used)
+
+
+def test_equal_approvals_are_counted_by_account() -> None:
+    scope = Scope(args=ANNA)
+    keys = {sameness("email.send", scope, account) for account in (None, "id-work", "id-private")}
+    assert len(keys) == 3
+
+
 @pytest.mark.parametrize("empty", [{}, {"cc": []}, {"cc": None}])
 def test_no_value_is_no_value_however_it_is_written(empty: dict[str, JsonValue]) -> None:
     assert allows(granted(MAIL | empty, SENSITIVE), MAIL)
