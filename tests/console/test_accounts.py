@@ -41,14 +41,18 @@ class Place:
 
     site: str
     emulators: Emulators
+    settings: ApiSettings
 
 
 @pytest.fixture(scope="module")
 async def place(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One for all tests here: in each of them it is another person who sits there."""
     folder, port = tmp_path_factory.mktemp("accounts"), free_port()
-    public = f"http://127.0.0.1:{port}"
-    with emulators_running(redirects=[public + CALLBACK]) as emulators, pytest.MonkeyPatch.context() as patch:
+    public, other = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
+    with (
+        emulators_running(redirects=[public + CALLBACK, other + CALLBACK]) as emulators,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("RETINUE_DATA_DIR", str(folder))
         own = AccountsServiceSettings(accounts_private_hosts=True)
         service = accounts_service(own, oauth=flows_over(emulators, folder), discovery=ScriptedServers())
@@ -58,7 +62,8 @@ async def place(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
             patch.setenv("RETINUE_USER_HEADER", PERSON)
             settings = ApiSettings(retinue_public_url=public)
             front = create_app(settings, client=stack.temporal)
-            yield Place(await open_things.enter_async_context(serving(front, port=port)), emulators)
+            site = await open_things.enter_async_context(serving(front, port=port))
+            yield Place(site, emulators, settings)
 
 
 @pytest.fixture
@@ -143,6 +148,26 @@ async def test_a_way_back_that_somebody_else_began_connects_nothing(desk: Desk, 
     await expect(page.get_by_text("Connected.", exact=True)).to_be_visible()
     await page.goto(back)
     await expect(page.get_by_text("was finished or has expired")).to_be_visible()
+
+
+async def test_who_signed_in_with_a_key_is_still_signed_in_when_another_site_leads_back(
+    desk: Desk, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a browser localhost and 127.0.0.1 are two sites, so the cookie must be one that comes along."""
+    key = (await desk.http.post("/v1/keys", json={"name": "browser"})).json()["key"]
+    here = place.site.replace("127.0.0.1", "localhost")
+    monkeypatch.setattr(place.settings, "retinue_public_url", here)
+    context = await desk.browser.new_context()
+    page = await context.new_page()
+    await page.goto(f"{here}/signin?to=/accounts/connect/google")
+    await page.get_by_label("Key or token").fill(key)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("button", name="Continue").click()
+    await agree(page, place.emulators.google, ANA)
+    await expect(page.get_by_text("Connected.", exact=True)).to_be_visible()
+    await context.close()
+    (account,) = (await desk.http.get("/v1/accounts")).json()["accounts"]
+    assert account["address"] == ANA
 
 
 async def test_without_scripts_an_app_password_connects_after_the_servers_were_shown(desk: Desk) -> None:
