@@ -159,6 +159,12 @@ def test_an_ended_or_other_grant_covers_nothing(ended: dict[str, Any]) -> None:
     assert not covers(grant(**ended), "email.send", MAIL, None, NOW)
 
 
+@pytest.mark.parametrize(("of", "used"), [("a1", "a2"), ("a1", None), (None, "a1")])
+def test_a_grant_counts_for_its_account_alone(of: str | None, used: str | None) -> None:
+    assert covers(grant(account=of), "email.send", MAIL, None, NOW, account=of)
+    assert not covers(grant(account=of), "email.send", MAIL, None, NOW, account=used)
+
+
 def test_a_grant_of_a_schedule_is_for_its_runs() -> None:
     assert covers(grant(schedule_id="weekly"), "email.send", MAIL, "weekly", NOW)
     assert not covers(grant(schedule_id="weekly"), "email.send", MAIL, None, NOW)
