@@ -349,6 +349,29 @@ MUTATIONS = (
         ("    enters_once = False", "    enters_once = True"),
         (", etag=person.etag)", ")"),
     ),
+    *_group(
+        "activities/email/gmail.py",
+        ("tests/activities/email/test_gmail.py",),
+        (" or await self._alike(key, message_id)", ""),
+        ("await self._mailbox.send(content, thread=thread)", "await self._mailbox.send(content, thread=None)"),
+    ),
+    *_group(
+        "activities/email/gmail_mailbox.py",
+        ("tests/activities/email/test_gmail.py",),
+        ('_OPERATORS.sub(" ", word)', "word"),
+    ),
+    *_group(
+        "activities/calendar/google_server.py",
+        ("tests/activities/calendar/test_google.py",),
+        ('_SILENTLY = (("sendUpdates", "none"),)', "_SILENTLY = ()"),
+        (' and not event.get("recurringEventId")', ""),
+        ("without_marks(fields) if dates else fields", "fields"),
+    ),
+    *_group(
+        "activities/contacts/google.py",
+        ("tests/activities/contacts/test_google.py",),
+        ("    enters_once = False", "    enters_once = True"),
+    ),
 )
 
 

@@ -158,6 +158,20 @@ async def test_a_deleted_series_comes_back_with_its_changed_and_cancelled_dates(
     assert (await call("calendar.list_events", **NOVEMBER))["events"] == before["events"]
 
 
+async def test_a_series_that_came_back_without_its_dates_is_not_taken_for_whole(
+    call: Call, google: GoogleCalendar, between: Between
+) -> None:
+    """The request for its changed date is lost; the next attempt goes on with it."""
+    standup(google)
+    before = await call("calendar.list_events", **NOVEMBER)
+    gone = await call("calendar.delete_event", event_id="standup", step="s1")
+    between.meanwhile["PATCH"] = lambda: between.before.update(PATCH=[lost])
+
+    await retried(call, "calendar.restore_event", event_id="standup", previous=gone["previous"], step="undo")
+
+    assert (await call("calendar.list_events", **NOVEMBER))["events"] == before["events"]
+
+
 async def test_many_changes_of_a_series_do_not_make_it_longer(call: Call, google: GoogleCalendar) -> None:
     standup(google)
     for number in range(4):
