@@ -11,7 +11,7 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from retinue.schemas.plain_number import PLAIN_NUMBER
 from retinue.times import Moment, local
@@ -60,13 +60,18 @@ class Conditions(BaseModel):
     automatic: bool = Field(False, description="of a mail: also those that programs wrote, and mailing lists")
 
 
+_Clock = Annotated[
+    time, WithJsonSchema({"type": "string", "pattern": r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"})
+]
+
+
 class QuietHours(BaseModel):
     """A part of the day in which no run starts; what arrives waits for its end."""
 
     model_config = ConfigDict(extra="forbid")
 
-    begins: time = Field(description="as in 22:00, in the trigger's time zone")
-    ends: time = Field(description="as in 07:00")
+    begins: _Clock = Field(description="as in 22:00, in the trigger's time zone")
+    ends: _Clock = Field(description="as in 07:00")
 
     @model_validator(mode="after")
     def _is_a_part_of_the_day(self) -> QuietHours:

@@ -17,6 +17,7 @@ NO_SCHEMA_CAN_SAY = (
     "ends_at",
     "cron",  # it may read like one and name no time that comes
     "there is no key or token",  # no header, and none is needed by everybody
+    "quiet hours need two different times",
     "the last message must be the user's",  # JSON schemas know no last place
     "only text is supported",
     "holds NaN, Infinity or half of a Unicode character",
