@@ -18,18 +18,23 @@ import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.client import WorkflowFailureError
 
+from activities.email.store import MailStore
 from activities.email.worker import import_file
 from retinue.errors import StoreUnavailable
 from retinue.store import Store
+from retinue.temporal.account_watch import watch_id
 from retinue.temporal.person import person_id
 from retinue.temporal.registry import REGISTRY_ID
 from retinue.testing import Answer, plan_answer
 from retinue.times import present
 from tests.accounts.test_waiting_for_an_account import Running, running  # noqa: F401  # a fixture
 from tests.activities.email.test_replying import incoming
+from tests.api.test_triggers import deliver, letter, made, mailbox, often, until  # noqa: F401  # fixtures among them
 from tests.conftest import Stack, View, pending, steps
 from tests.days import NEXT, SOON
 from tests.scenarios.conftest import people  # noqa: F401  # a fixture
+from tests.scenarios.test_accounts import Post, post  # noqa: F401  # a fixture
+from tests.scenarios.test_accounts import letter as letter_of_an_account
 from tests.scenarios.test_agents import call, delegated
 from tests.scenarios.test_people import QUORUM, Opened, rule, say
 from tests.scenarios.test_plans import MISSING, event
@@ -292,6 +297,31 @@ async def test_record_an_account_that_was_connected_again(running: Running, fres
     view = await running.ask(fresh("What is in my diary?"))
     await running.connect_again()
     await ended(running.stack, view, "waited_for_an_account")
+
+
+async def test_record_an_action_by_an_account(stack: Stack, fresh: Fresh, post: Post) -> None:  # noqa: F811
+    """The account is looked up before a person is asked, and the step is bound to it."""
+    post.connect("work", "private")
+    view = await asking(stack, fresh("Write them"), plan_answer([letter_of_an_account("ana@example.com")]))
+    await stack.decide(view)
+    await ended(stack, view, "account_chosen")
+
+
+async def test_record_a_trigger_and_its_run(
+    stack: Stack,
+    fresh: Fresh,
+    made: Any,  # noqa: F811
+    mailbox: MailStore,  # noqa: F811
+) -> None:
+    """A watch of the mailbox, and the run that a mail has started: its first step is made by code."""
+    message = fresh("What did they write?")
+    stack.model.script(message, plan_answer(reply="Nothing new."))
+    trigger = await made(message=message, conditions={"words": [message]})
+    await deliver(mailbox, letter("ana@example.com", message))
+    seen = await until(stack, trigger["id"], lambda found: found["recent_runs"])
+    run = await stack.ended(seen["recent_runs"][0]["assistant_id"])
+    await ended(stack, run, "triggered")
+    await save(stack, watch_id("local", "mail", ""), "account_watch")
 
 
 async def test_record_rejected_before(stack: Stack, fresh: Fresh) -> None:

@@ -13,6 +13,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunne
 from retinue.plan import BoundPlan
 from retinue.temporal.connection import DATA_CONVERTER
 from workers.runner import SANDBOX
+from workflows.account_watch import AccountWatchWorkflow
 from workflows.assistant import AssistantWorkflow
 from workflows.code_plans import PLANS
 from workflows.memory_request import MemoryRequestWorkflow
@@ -34,6 +35,7 @@ RUNNERS: dict[str, WorkflowRunner] = {"as in production": UnsandboxedWorkflowRun
 def replayer(runner: WorkflowRunner = RUNNERS["as in production"]) -> Replayer:
     return Replayer(
         workflows=[
+            AccountWatchWorkflow,
             AssistantWorkflow,
             MicroAgentWorkflow,
             UndoWorkflow,

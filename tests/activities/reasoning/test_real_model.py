@@ -119,7 +119,11 @@ async def test_a_plan_is_always_one_that_can_be_read(tools: Make, request_text: 
     if result.plan is None:
         assert result.refused
         written = parse(result.refused.answer)
-        assert {step.tool for step in written.steps if step.tool} <= {"weather.current", "weather.forecast", "weather.sun"}
+        assert {step.tool for step in written.steps if step.tool} <= {
+            "weather.current",
+            "weather.forecast",
+            "weather.sun",
+        }
         assert {step.agent for step in written.steps if step.agent} <= {"weather"}
 
 
