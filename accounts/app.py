@@ -90,7 +90,7 @@ def _parts(
         book=book,
         consents=Consents(store, sealer, book, rules, oauth, refusals),
         rules=rules,
-        steps=Steps(store, secrets, rules, refusals, passes),
+        steps=Steps(store, secrets, rules, refusals, passes, private=settings.accounts_private_hosts),
         refusals=refusals,
         oauth=oauth,
     )

@@ -33,13 +33,21 @@ class Steps:
     """Gives workers the connections of their steps."""
 
     def __init__(
-        self, store: Store, secrets: AccountSecrets, rules: RuleBook, refusals: Refusals, passes: Keyring
+        self,
+        store: Store,
+        secrets: AccountSecrets,
+        rules: RuleBook,
+        refusals: Refusals,
+        passes: Keyring,
+        *,
+        private: bool,
     ) -> None:
         self._store = store
         self._secrets = secrets
         self._rules = rules
         self._refusals = refusals
         self._passes = passes
+        self._private = private
 
     async def connection(self, capability: str, asked: AskConnection) -> StepConnection:
         """Return the connection of a step; none if the person has no account for its capability.
@@ -83,6 +91,8 @@ class Steps:
             secret=secret,
             kind=SecretKind(account.kind),
             expires_at=expires_at,
+            # the operator names the servers of accounts with OAuth
+            private_hosts=self._private or account.kind == SecretKind.BEARER,
         )
         return StepConnection(connection=given)
 

@@ -6,12 +6,16 @@ from activities.calendar.contract import Calendar
 from activities.calendar.settings import CalendarSettings
 from retinue.accounts.access import Access
 from retinue.accounts.connection import NamedAccounts, Provider
+from retinue.accounts.hosts import guard
 from retinue.accounts.routing import Implementation, Routing, address_of, rest_client, sign_in
 from retinue.ledger import Ledger
+from retinue.network.egress import Resolver, look_up
 from retinue.store import Store
 
 
-def routing(settings: CalendarSettings, store: Store, accounts: NamedAccounts) -> Routing[Calendar]:
+def routing(
+    settings: CalendarSettings, store: Store, accounts: NamedAccounts, *, resolve: Resolver = look_up
+) -> Routing[Calendar]:
     """Return the calendars of accounts. Their ledger, and what they keep for an undo, is in the organisation's database."""
 
     def caldav(access: Access) -> Implementation[Calendar]:
@@ -21,7 +25,8 @@ def routing(settings: CalendarSettings, store: Store, accounts: NamedAccounts) -
         from retinue.network import dav
 
         url = address_of(access.connection, "caldav")
-        client = dav.client(url, timeout=settings.timeout, **sign_in(access.connection))
+        egress = guard(access.connection, url, resolve)
+        client = dav.client(url, timeout=settings.timeout, egress=egress, **sign_in(access.connection))
         server = CaldavServer(client, url, timeout=settings.timeout)
         zone = settings.timezone
         view = CalendarView(server, default_zone=zone)

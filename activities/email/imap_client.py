@@ -9,7 +9,7 @@ import asyncio
 import imaplib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -37,10 +37,16 @@ _NONSENSE = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
 class _Bounded(imaplib.IMAP4):
     """The standard library's client, which would read whatever length a server announces."""
 
-    def __init__(self, known: list[imaplib.IMAP4], **where: Any) -> None:
+    def __init__(self, known: list[imaplib.IMAP4], addresses: Sequence[str], **where: Any) -> None:
+        self._addresses = addresses
         self._left = _MOST_IN_ALL
         known.append(self)  # before the greeting, which a server may dribble for ever
         super().__init__(**where)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        if self._addresses:
+            return _connected(self._addresses, self.port, timeout)
+        return super()._create_socket(timeout)  # type: ignore[misc,no-any-return]
 
     def read(self, size: int) -> bytes:
         """Read a literal of `size` bytes."""
@@ -66,19 +72,46 @@ class _Bounded(imaplib.IMAP4):
 class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
     """The same over TLS from the first byte."""
 
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        if self._addresses:
+            plain = _connected(self._addresses, self.port, timeout)
+            wrapped: socket.socket = self.ssl_context.wrap_socket(plain, server_hostname=self.host)
+            return wrapped
+        return super()._create_socket(timeout)
+
+
+def _connected(addresses: Sequence[str], port: int, timeout: float | None) -> socket.socket:
+    """Return a connection to the first of some addresses that accepts one."""
+    failure: OSError | None = None
+    for address in addresses:
+        try:
+            return socket.create_connection((address, port), timeout)
+        except OSError as error:
+            failure = error
+    raise failure or OSError("no address")
+
 
 class _Box(BaseMailBox):
     """imap-tools over a bounded client."""
 
-    def __init__(self, server: MailServer, tls: ssl.SSLContext, known: list[imaplib.IMAP4], *, timeout: float) -> None:
+    def __init__(
+        self,
+        server: MailServer,
+        tls: ssl.SSLContext,
+        known: list[imaplib.IMAP4],
+        *,
+        addresses: Sequence[str],
+        timeout: float,
+    ) -> None:
+        self._addresses = addresses
         self._server, self._tls, self._known, self._timeout = server, tls, known, timeout
         super().__init__()
 
     def _get_mailbox_client(self) -> imaplib.IMAP4:
         where = {"host": self._server.host, "port": self._server.port, "timeout": self._timeout}
         if self._server.security is Security.TLS:
-            return _BoundedTls(self._known, ssl_context=self._tls, **where)
-        client = _Bounded(self._known, **where)
+            return _BoundedTls(self._known, self._addresses, ssl_context=self._tls, **where)
+        client = _Bounded(self._known, self._addresses, **where)
         if self._server.security is Security.STARTTLS:
             self._encrypt(client)
         return client
@@ -152,6 +185,7 @@ class ImapSession:
         self._renew = renew
         self._clients: list[imaplib.IMAP4] = []
         self._box: _Box | None = None
+        self._addresses: list[str] = []
         self._closed = False
         self._doubtful = False
 
@@ -195,6 +229,8 @@ class ImapSession:
                 self._box.logout()
 
     async def _do(self, work: Callable[[Mailboxes], Result]) -> Result:
+        if self._box is None or self._doubtful:
+            await self._look_up()
         running = asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
         try:
             async with asyncio.timeout(self._deadline):
@@ -206,6 +242,13 @@ class ImapSession:
                 # the thread cannot be cancelled, but it ends without its socket
                 self.cut()
                 running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+    async def _look_up(self) -> None:
+        try:
+            async with asyncio.timeout(self._deadline):
+                self._addresses = await self.server.addresses()
+        except TimeoutError as error:
+            raise self.server.unreachable(error) from None
 
     def _run(self, work: Callable[[Mailboxes], Result]) -> Result:
         try:
@@ -227,7 +270,7 @@ class ImapSession:
     def _connect(self) -> _Box:
         self._shut()  # what an earlier try to sign in has left
         self._clients.clear()
-        box = _Box(self.server, self._tls, self._clients, timeout=self._deadline)
+        box = _Box(self.server, self._tls, self._clients, addresses=self._addresses, timeout=self._deadline)
         box.log_in()
         return box
 

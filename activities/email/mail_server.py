@@ -16,6 +16,7 @@ from retinue.accounts.connection import Connection, Provider, SecretKind
 from retinue.addresses import check_address
 from retinue.errors import ServiceRefused
 from retinue.ledger import SETTLE
+from retinue.network.egress import Resolver, look_up
 from retinue.store import Store
 
 _SERVERS: Final = {
@@ -38,7 +39,13 @@ def over_mail_server(store: Store, settings: EmailSettings) -> tuple[Email, Call
 
 
 def over_connection(
-    store: Store, access: Access, *, pool: ImapPool, certificates: ssl.SSLContext, settle: float = SETTLE
+    store: Store,
+    access: Access,
+    *,
+    pool: ImapPool,
+    certificates: ssl.SSLContext,
+    settle: float = SETTLE,
+    resolve: Resolver = look_up,
 ) -> Email:
     """Return the tools over one person's account; building them opens nothing.
 
@@ -48,6 +55,7 @@ def over_connection(
         pool: The process's IMAP connections. Its owner closes it.
         certificates: Those that count, see `trusted`.
         settle: Seconds after which a sending that never reported counts as lost.
+        resolve: Resolves the names of the servers, whose addresses must be public unless the connection allows others.
 
     Raises:
         ServiceRefused: The account names no servers, or no address to send from.
@@ -60,12 +68,12 @@ def over_connection(
             now = await access.instead_of(now)
         return replace(server, password=now.secret.get_secret_value())
 
-    mailbox = ImapServer(_server(connection, "imap", IMAP), certificates, pool=pool, renew=renew)
-    submission = Submission(_server(connection, "smtp", SMTP), certificates, settle=settle, renew=renew)
+    mailbox = ImapServer(_server(connection, "imap", IMAP, resolve), certificates, pool=pool, renew=renew)
+    submission = Submission(_server(connection, "smtp", SMTP, resolve), certificates, settle=settle, renew=renew)
     return ImapEmail(store, submission, mailbox, sender=_sender(connection), settle=settle)
 
 
-def _server(connection: Connection, kind: str, kinds: Kinds) -> MailServer:
+def _server(connection: Connection, kind: str, kinds: Kinds, resolve: Resolver) -> MailServer:
     url = connection.endpoints.get(kind) or _SERVERS.get(connection.provider, {}).get(kind, "")
     try:
         server = parse_server(url, kinds)
@@ -78,6 +86,7 @@ def _server(connection: Connection, kind: str, kinds: Kinds) -> MailServer:
         bearer=connection.kind is SecretKind.BEARER,
         account=connection.name,
         account_id=connection.account_id,
+        resolve=None if connection.private_hosts else resolve,
     )
 
 

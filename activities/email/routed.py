@@ -12,6 +12,7 @@ from retinue.accounts.access import Access
 from retinue.accounts.connection import NamedAccounts, Provider
 from retinue.accounts.routing import Implementation, Routing, rest_client
 from retinue.ledger import Ledger
+from retinue.network.egress import Resolver, look_up
 from retinue.store import Store
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ _IDLE = 8
 """Connections to mailboxes that wait for other work."""
 
 
-def routing(settings: EmailSettings, store: Store, accounts: NamedAccounts) -> Routing[Email]:
+def routing(
+    settings: EmailSettings, store: Store, accounts: NamedAccounts, *, resolve: Resolver = look_up
+) -> Routing[Email]:
     """Return the mailboxes of accounts. Their ledger and outbox are in the organisation's database."""
     shared = AsyncExitStack()
 
@@ -51,7 +54,9 @@ def routing(settings: EmailSettings, store: Store, accounts: NamedAccounts) -> R
 
         pool, certificates = mailboxes()
         settle = settings.settle_seconds
-        return Implementation(over_connection(store, access, pool=pool, certificates=certificates, settle=settle))
+        return Implementation(
+            over_connection(store, access, pool=pool, certificates=certificates, settle=settle, resolve=resolve)
+        )
 
     def google(access: Access) -> Implementation[Email]:
         from activities.email.gmail import over

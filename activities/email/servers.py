@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from retinue.accounts.hosts import public_addresses
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
 from retinue.network.connection_errors import unreachable
+from retinue.network.egress import Resolver
 
 
 class Security(StrEnum):
@@ -35,6 +37,7 @@ class MailServer:
         bearer: Whether the password is an access token.
         account: What its person calls the account; empty: the settings name the server.
         account_id: Of the account.
+        resolve: Resolves its name, whose addresses must be public; None: any address counts.
     """
 
     name: str
@@ -46,6 +49,16 @@ class MailServer:
     bearer: bool = False
     account: str = ""
     account_id: str = ""
+    resolve: Resolver | None = field(default=None, repr=False)
+
+    async def addresses(self) -> list[str]:
+        """Return the checked addresses to connect to; empty: the name itself, unchecked.
+
+        Raises:
+            NotAllowed: One of them is private.
+            ServiceUnavailable: The name cannot be looked up.
+        """
+        return await public_addresses(self.host, self.port, self.resolve) if self.resolve else []
 
     def unreachable(self, error: BaseException) -> RetinueError:
         """Say why there is no connection, in a person's words: nothing has been asked of the server yet."""

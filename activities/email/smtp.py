@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import socket
 import ssl
 import time
 from collections.abc import Container, Sequence
@@ -111,7 +112,7 @@ class Submission:
         server = self._server
         return SMTP(
             hostname=server.host,
-            port=server.port,
+            port=None if server.resolve else server.port,  # a checked socket has one
             use_tls=server.security is Security.TLS,
             start_tls=server.security is Security.STARTTLS,
             tls_context=None if server.security is Security.PLAIN else self._tls,
@@ -133,8 +134,28 @@ class Submission:
         except SMTPException:
             raise self._server.no_encryption() from None
 
+    async def _checked_socket(self) -> socket.socket | None:
+        """Connect to a checked address; None: the name may lead anywhere."""
+        failure: OSError | None = None
+        for address in await self._server.addresses():
+            connecting = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            connecting.setblocking(False)
+            try:
+                await asyncio.get_running_loop().sock_connect(connecting, (address, self._server.port))
+            except OSError as error:
+                connecting.close()
+                failure = error
+            except BaseException:
+                connecting.close()
+                raise
+            else:
+                return connecting
+        if failure is not None:
+            raise failure
+        return None
+
     async def _connect(self, client: SMTP) -> None:
-        await client.connect()
+        await client.connect(sock=await self._checked_socket())
         await client.ehlo()
         if not self._server.username:
             return

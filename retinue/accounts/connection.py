@@ -48,6 +48,7 @@ class Connection(BaseModel):
     secret: SecretStr = Field(description="an app password, or an access token")
     kind: SecretKind
     expires_at: datetime | None = Field(None, description="of an access token")
+    private_hosts: bool = Field(False, description="its servers may have private addresses: the operator allows it")
 
     @property
     def login(self) -> str:

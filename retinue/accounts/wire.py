@@ -303,6 +303,7 @@ class ConnectionGiven(BaseModel):
     secret: SecretStr
     kind: SecretKind
     expires_at: datetime | None
+    private_hosts: bool = False
 
     @field_serializer("secret", when_used="json")
     def _secret(self, secret: SecretStr) -> str:

@@ -18,6 +18,7 @@ from defusedxml.common import DefusedXmlException
 from pydantic import SecretStr
 
 from retinue.errors import Conflict, NotFound, ServiceRefused, ServiceUnavailable
+from retinue.network.egress import Egress, GuardedTransport
 from retinue.network.service_client import ExternalService, Reply
 
 _DAV = "{DAV:}"
@@ -26,7 +27,13 @@ XML = {"Content-Type": "application/xml; charset=utf-8"}
 
 
 def client(
-    url: str, *, username: str, password: SecretStr, timeout: float, token: SecretStr | None = None
+    url: str,
+    *,
+    username: str,
+    password: SecretStr,
+    timeout: float,
+    token: SecretStr | None = None,
+    egress: Egress | None = None,
 ) -> httpx.AsyncClient:
     """Return the HTTP client of one server. It follows no redirects: settings alone decide where the password goes.
 
@@ -36,6 +43,7 @@ def client(
         password: Of that user.
         timeout: Seconds of a request's parts; of a connection at most 10.
         token: A bearer token, in the place of a password.
+        egress: Checks each request, and pins it to a checked address; None: the operator chose the server.
     """
     auth = httpx.BasicAuth(username, password.get_secret_value()) if username and not token else None
     return httpx.AsyncClient(
@@ -44,7 +52,8 @@ def client(
         timeout=httpx.Timeout(timeout, connect=min(10, timeout)),
         follow_redirects=False,
         # a proxy of the environment could read unencrypted requests to this machine, above all the password
-        trust_env=url.startswith("https:"),
+        trust_env=egress is None and url.startswith("https:"),
+        transport=GuardedTransport(egress, httpx.AsyncHTTPTransport()) if egress else None,
     )
 
 

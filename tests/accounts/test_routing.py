@@ -108,7 +108,12 @@ async def step(accounts: AccountsOfPeople, tmp_path: Path, calendar_settings: di
 
 def at(provider: Provider, name: str, password: str, **fields: Any) -> Connection:
     """An account with a password."""
-    values = {"account_id": f"id-{name}-{uuid4().hex[:6]}", "address": f"{name}@example.com", "username": USER}
+    values = {
+        "account_id": f"id-{name}-{uuid4().hex[:6]}",
+        "address": f"{name}@example.com",
+        "username": USER,
+        "private_hosts": True,
+    }
     secret = SecretStr(password)
     return Connection(provider=provider, name=name, secret=secret, kind=SecretKind.PASSWORD, **(values | fields))
 

@@ -89,7 +89,7 @@ class Post:
                 "smtp": f"smtp://127.0.0.1:{self.port}?starttls=false",
             },
         }
-        return Connection(**values | fields, secret=SecretStr(token), kind=kind)
+        return Connection(private_hosts=True, **values | fields, secret=SecretStr(token), kind=kind)
 
     def logins(self) -> list[str]:
         """By which mechanism somebody logged in, in order."""
