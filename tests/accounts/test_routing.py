@@ -416,3 +416,22 @@ async def test_what_is_not_used_for_a_while_is_closed() -> None:
     async with pool.use("a") as other:
         assert other is not first
     await pool.close()
+
+
+@pytest.mark.parametrize(
+    ("provider", "endpoint", "tool", "args"),
+    [
+        (Provider.CALDAV, "caldav", "calendar.list_events", DAY),
+        (Provider.CARDDAV, "carddav", "contacts.list", {}),
+        (Provider.IMAP, "imap", "email.search", {}),
+    ],
+)
+async def test_a_server_on_a_private_address_is_refused(
+    step: Step, accounts: AccountsOfPeople, provider: Provider, endpoint: str, tool: str, args: dict[str, Any]
+) -> None:
+    scheme = "imaps" if provider is Provider.IMAP else "https"
+    places = {endpoint: f"{scheme}://127.0.0.1:{free_port()}", "smtp": "smtps://127.0.0.1"}
+    accounts.people["ana"] = FakeAccounts([at(provider, "ana", PASSWORD, endpoints=places, private_hosts=False)])
+    with pytest.raises(ApplicationError, match="private") as refused:
+        await step("ana", tool, **args)
+    assert (refused.value.type, refused.value.non_retryable) == ("NotAllowed", True)
