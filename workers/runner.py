@@ -49,6 +49,8 @@ DRAIN = timedelta(seconds=8)
 LONGEST_STOP = 15.0
 """Seconds after which a process that was told to stop ends, whatever it waits for: containers are killed after 20."""
 _ANNOUNCE_PAUSE = 1.0
+_CHECKS = 4
+"""Checks of announcements at the same time; local activities are not counted."""
 _CONNECT_PAUSE = 0.5
 _KEYS_PAUSE = 5.0
 _DATABASE_LOOK = 1.0
@@ -100,7 +102,7 @@ def workflows_worker(
         interceptors=[OrganisationOfWorkers(passes=PassSettings().keyring())],
         workflows=workflow_types(),
         activities=LocalActivities(client).all(),
-        no_remote_activities=True,
+        max_concurrent_activities=_CHECKS,
         workflow_runner=pinned,
         plugins=[people],
         **deployment.options(version, BUILD_ID, VersioningBehavior.PINNED),

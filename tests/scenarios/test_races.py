@@ -261,7 +261,6 @@ async def own_worker(stack: Stack, queue: str) -> AsyncIterator[None]:
         interceptors=[OrganisationOfWorkers()],
         workflows=[AssistantWorkflow],
         activities=LocalActivities(stack.temporal).all(),
-        no_remote_activities=True,
         workflow_runner=SANDBOX,
         build_id="test-races",
     ):

@@ -203,7 +203,6 @@ def registry_worker(temporal: Client, queue: str) -> Worker:
         task_queue=queue,
         workflows=[registry.RegistryWorkflow],
         activities=LocalActivities(temporal).all(),
-        no_remote_activities=True,
         workflow_runner=UnsandboxedWorkflowRunner(),
         build_id="test",
     )
