@@ -13,6 +13,7 @@ from retinue.temporal.registry import ANNOUNCE, CAPABILITIES, REGISTRY_TYPE, REP
 from workflows.consent import lookups
 from workflows.messages import RegistryState
 
+_BY_ACTIVITY = "schemas_by_activity"
 _ANNOUNCEMENTS_PER_RUN = 500
 """Temporal refuses the 2,000th update of one run."""
 
@@ -32,10 +33,12 @@ class RegistryWorkflow:
         self._manifests = dict(state.manifests)
         self._announcements = 0
         self._turns: dict[str, asyncio.Lock] = {}
+        self._is_running = False
 
     @workflow.run
     async def run(self, state: RegistryState | None = None) -> None:
         """Serve updates until the history has grown, then continue as new."""
+        self._is_running = True
         await workflow.wait_condition(self._has_grown)
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(
@@ -64,10 +67,16 @@ class RegistryWorkflow:
         async with self._turns.setdefault(manifest.name, asyncio.Lock()):
             held = self._manifests.get(manifest.name)
             if held != manifest and (even_if_older or not _is_newer(held, manifest)):
-                if problem := await lookups.schema_problem(manifest):
+                if problem := await self._problem(manifest):
                     raise non_retryable("InvalidManifest", problem)
                 self._hold(manifest)
         return self._revision
+
+    async def _problem(self, manifest: Manifest) -> str | None:
+        if not workflow.patched(_BY_ACTIVITY):
+            return await lookups.schema_problem(manifest, locally=True)
+        await workflow.wait_condition(lambda: self._is_running)  # the update that starts the run comes before it
+        return await lookups.schema_problem(manifest)
 
     def _hold(self, manifest: Manifest) -> None:
         self._manifests[manifest.name] = manifest

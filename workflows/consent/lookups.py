@@ -38,7 +38,6 @@ _ALL_TRIES = timedelta(seconds=7)
 _AT_ONCE = timedelta(seconds=1.5)
 """The limit of a question without which a run goes on."""
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), backoff_coefficient=2, maximum_attempts=4)
-_BY_ACTIVITY = "schemas_by_activity"
 _CHECK = timedelta(minutes=1)
 """The limit of one try that only needs CPU; on a busy machine it takes long."""
 _CHECK_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=10))
@@ -102,15 +101,18 @@ async def proved_cancellation(reason: str) -> bool:
     return bool(await _ask(PROVED, bool, info.workflow_id, reason, workflow.now()))
 
 
-async def schema_problem(manifest: Manifest) -> str | None:
+async def schema_problem(manifest: Manifest, *, locally: bool = False) -> str | None:
     """Return what is wrong with a manifest's schemas, or None. Retries without limit.
 
     It is no local activity: temporalio 1.35 records the end of one in the task that a query has cut short, and tells the
     workflow in the next task, after an update that came with it. Such a history does not replay, so that the registry
     would hang after a restart: at a start queries, announcements and checks coincide.
+
+    Args:
+        manifest: The manifest.
+        locally: For runs that began before that was known.
     """
-    by_activity = workflow.patched(_BY_ACTIVITY)
-    execute = workflow.execute_activity if by_activity else workflow.execute_local_activity
+    execute = workflow.execute_local_activity if locally else workflow.execute_activity
     problem: str | None = await execute(
         SCHEMAS, manifest, result_type=str, start_to_close_timeout=_CHECK, retry_policy=_CHECK_RETRY
     )
