@@ -14,7 +14,7 @@ TIMED = frozenset({"start", "end", "due", "remind_at"})
 BOOKKEEPING = frozenset(
     {
         *("ledger", "alembic_version", "alembic_version_ledger", "outbox", "relocations", "sources", "kept_resource"),
-        *("kept_tasks", "memory_owner"),
+        *("kept_tasks", "memory_owner", "event_arrival", "arrivals"),
     }
 )
 """Tables that record how effects are done, or repeat what another table holds."""

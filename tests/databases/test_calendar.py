@@ -20,6 +20,12 @@ for module, number in ((test_tools, 30), (test_restore, 9), (test_icalendar_file
 
 
 @pytest.fixture
+def provider() -> str:
+    """Servers elsewhere keep no events here."""
+    return "own"
+
+
+@pytest.fixture
 def settings(postgresql_url: str) -> CalendarSettings:
     return CalendarSettings(database_url=postgresql_url, timezone="Europe/Berlin")
 

@@ -135,16 +135,24 @@ async def test_letters_of_their_own_are_found_by_those_that_people_type(
     assert [match["name"] for match in found] == [name, name]
 
 
+FIRST_TABLES = """
+DROP TABLE contact;
+DROP TABLE alembic_version;
+CREATE TABLE contact (contact_id VARCHAR(32) NOT NULL, name VARCHAR(200) NOT NULL, email VARCHAR(254), phone VARCHAR(40),
+    folded_name VARCHAR(4000) NOT NULL, known_by VARCHAR(254) NOT NULL, PRIMARY KEY (contact_id), UNIQUE (folded_name, known_by));
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY);
+INSERT INTO alembic_version VALUES ('contacts_0001');
+"""
+
+
 async def test_people_who_were_there_before_are_found_by_them_too(
     settings: ContactsSettings, tmp_path: Path, call: Call, database: Path
 ) -> None:
     path = tmp_path / "people.vcf"
     path.write_text(_card("FN:Søren") + _card("FN:Bo"))
-    await import_file(path, settings)
     with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE contact SET folded_name = 'søren' WHERE name = 'Søren'")
-        connection.execute("ALTER TABLE contact DROP COLUMN note")
-        connection.execute("UPDATE alembic_version SET version_num = 'contacts_0001'")
+        connection.executescript(FIRST_TABLES)
+        connection.execute("INSERT INTO contact VALUES ('1', 'Søren', NULL, NULL, 'søren', '')")
 
     await import_file(path, settings)
 

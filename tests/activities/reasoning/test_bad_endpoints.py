@@ -187,7 +187,7 @@ async def test_one_whose_last_answer_always_stops_says_what_was_done_all_the_sam
 # --- a small context
 
 
-CONTEXT = 4096
+CONTEXT = 3000
 TOLD = {
     "llama.cpp": {
         "code": 400,
@@ -209,7 +209,7 @@ def reads_little(body: dict[str, Any], counts_answer: bool) -> bool:
 
 
 @pytest.mark.parametrize("server_name", TOLD)
-async def test_a_context_of_4096_tokens_leaves_capabilities_out_and_says_so(
+async def test_a_small_context_leaves_capabilities_out_and_says_so(
     start: Start, client: Client, server_name: str
 ) -> None:
     def behave(body: dict[str, Any]) -> bytes:
@@ -225,7 +225,7 @@ async def test_a_context_of_4096_tokens_leaves_capabilities_out_and_says_so(
         view = await ended(stack, "What is the weather in Lisbon?")
     assert (view["status"], view["reply"]) == ("completed", "Hello!"), words(view)
     assert len(server.requests) <= 5
-    [told] = [notice for notice in view["notices"] if "reads 4096 tokens" in notice]
+    [told] = [notice for notice in view["notices"] if f"reads {CONTEXT} tokens" in notice]
     assert "planned without the tools of" in told
 
 
@@ -240,7 +240,7 @@ async def test_one_that_counts_the_longest_answer_too_is_asked_for_a_shorter_one
     async with serving(behave) as server, start(server.url) as stack:
         view = await ended(stack)
     assert (view["status"], view["reply"]) == ("completed", "Hello!")
-    assert [body["max_completion_tokens"] for body in server.requests] == [300, 8000, 1024]
+    assert [body["max_completion_tokens"] for body in server.requests] == [300, 8000, CONTEXT // 4]
 
 
 # --- another language
