@@ -142,7 +142,7 @@ class Installation:
             process.kill()
             process.wait()
 
-    async def until(self, holds: Callable[[], Awaitable[bool]], *, seconds: float = 90) -> None:
+    async def until(self, holds: Callable[[], Awaitable[bool]], *, seconds: float = 240) -> None:
         """Look until it holds."""
         async with asyncio.timeout(seconds):
             while not await holds():  # noqa: ASYNC110  # the server tells nobody by itself

@@ -47,6 +47,7 @@ from workers.runner import capability_worker
 __all__ = ["timers"]
 Fresh = Callable[[str], str]
 SERVER = "https://outside.example/"
+DAY = {"start": "2030-03-01T00:00:00Z", "end": "2030-03-02T00:00:00Z"}
 
 
 class Opened(BaseModel):
@@ -137,7 +138,7 @@ async def test_a_server_elsewhere_is_not_even_asked_for_others(tmp_path: Path, n
     """No store is open and no server is there, so whatever was let through would fail otherwise."""
     run = activities_by_name(accounts(tmp_path)[name].activities)[name]
     with use_tenant(asking), pytest.raises(ApplicationError, match="does not belong to your organisation") as refused:
-        await ActivityEnvironment().run(run, {})
+        await ActivityEnvironment().run(run, DAY if name == "calendar.list_events" else {})
     assert (refused.value.type, refused.value.non_retryable) == ("ServiceRefused", True)
 
 
