@@ -20,6 +20,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from retinue.runtime.process import leave
 from retinue.settings import load_environment
 from retinue.temporal.connection import connect, data_converter
+from workflows.account_watch import AccountWatchWorkflow
 from workflows.assistant import AssistantWorkflow
 from workflows.code_plans import PLANS
 from workflows.memory_request import MemoryRequestWorkflow
@@ -49,6 +50,7 @@ def workflow_types() -> list[type]:
         NotificationWorkflow,
         ModelPausesWorkflow,
         ModelsInUseWorkflow,
+        AccountWatchWorkflow,
         MemoryRequestWorkflow,
         *(plan.workflow for plan in PLANS.values()),
     ]

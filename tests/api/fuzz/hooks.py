@@ -18,6 +18,7 @@ NO_SCHEMA_CAN_SAY = (
     "cron",  # it may read like one and name no time that comes
     "there is no key or token",  # no header, and none is needed by everybody
     "quiet hours need two different times",
+    "this installation has no accounts",
     "the last message must be the user's",  # JSON schemas know no last place
     "only text is supported",
     "holds NaN, Infinity or half of a Unicode character",
