@@ -40,6 +40,8 @@ from workers.runner import capability_worker, workflows_worker
 
 os.environ["REASONING_STRUCTURED"] = "json_schema"
 """Else each model is asked once more, before it first plans; the tests of that say so."""
+os.environ["RETINUE_TRIGGER_SECONDS"] = "1"
+"""The watch of a mailbox lasts as long as the stack, and keeps the pause with which the first test's trigger began it."""
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable")

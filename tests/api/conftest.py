@@ -32,7 +32,7 @@ def refused(response: httpx.Response, status: int, says: str = "") -> Json:
     return problem
 
 
-async def eventually(read: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool], *, seconds: float = 15) -> Any:
+async def eventually(read: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool], *, seconds: float = 60) -> Any:
     """Read again until it holds: lists are eventually consistent. Fails with what was read last."""
     found: Any = None
     for _ in range(int(seconds / 0.1)):

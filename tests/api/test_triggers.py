@@ -29,13 +29,6 @@ TRIGGERS = "/v1/triggers"
 REF = {"$from": "s1", "path": "/message_id"}
 
 
-@pytest.fixture(autouse=True)
-def often(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look once a second."""
-    house = stack.http._transport._inner.app.state.house  # type: ignore[attr-defined]
-    monkeypatch.setattr(house, "settings", house.settings.model_copy(update={"retinue_trigger_seconds": 1.0}))
-
-
 @pytest.fixture
 async def mailbox(stack: Stack) -> AsyncIterator[MailStore]:
     """The mailbox that the stack's worker reads."""

@@ -29,7 +29,7 @@ from retinue.testing import Answer, plan_answer
 from retinue.times import present
 from tests.accounts.test_waiting_for_an_account import Running, running  # noqa: F401  # a fixture
 from tests.activities.email.test_replying import incoming
-from tests.api.test_triggers import deliver, letter, made, mailbox, often, until  # noqa: F401  # fixtures among them
+from tests.api.test_triggers import deliver, letter, made, mailbox, until  # noqa: F401  # fixtures among them
 from tests.conftest import Stack, View, pending, steps
 from tests.days import NEXT, SOON
 from tests.scenarios.conftest import people  # noqa: F401  # a fixture
