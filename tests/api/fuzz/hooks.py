@@ -19,6 +19,7 @@ NO_SCHEMA_CAN_SAY = (
     "there is no key or token",  # no header, and none is needed by everybody
     "quiet hours need two different times",
     "this installation has no accounts",
+    "is a condition of mails",
     "the last message must be the user's",  # JSON schemas know no last place
     "only text is supported",
     "holds NaN, Infinity or half of a Unicode character",
