@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import re
 import threading
 import time
@@ -19,17 +18,15 @@ from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError, WorkflowUpdateStage
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
-from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import InvalidArguments
 from retinue.temporal import registry as retinue_registry
-from retinue.temporal.connection import DATA_CONVERTER
 from retinue.temporal.registry import REGISTRY_ID, Directory, announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, pending, steps
-from workers import local_activities, runner
+from workers import runner
 from workers.local_activities import LocalActivities
 from workers.runner import announce_until_heard
 from workflows import registry
@@ -325,46 +322,3 @@ async def test_announcements_at_once_are_all_heard(stack: Stack, name: str) -> N
     await asyncio.gather(*[announce(stack.temporal, manifest) for manifest in manifests])
     known = {manifest.name for manifest in await Directory(stack.temporal).manifests()}
     assert {manifest.name for manifest in manifests} <= known
-
-
-async def test_announcements_between_questions_make_a_history_that_replays(
-    temporal: Client, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a start of many workers and an impatient `/readyz` do. With local activities it failed two times in three."""
-    check = local_activities.check_schemas  # type: ignore[attr-defined]  # imported there
-
-    def uneven(manifest: Manifest) -> str | None:
-        time.sleep(random.choice([0, 0.05, 0.2]))
-        return check(manifest)
-
-    monkeypatch.setattr(local_activities, "check_schemas", uneven)
-    async with registry_worker(temporal, name):
-        runs = [await temporal.start_workflow("RegistryWorkflow", id=f"{name}-{n}", task_queue=name) for n in range(4)]
-        await asyncio.gather(*(_announced_and_asked(run, name) for run in runs))
-        histories = [await run.fetch_history() for run in runs]
-        await asyncio.gather(*(run.terminate() for run in runs))
-    replayer = Replayer(
-        workflows=[registry.RegistryWorkflow],
-        data_converter=DATA_CONVERTER,
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    )
-    for history in histories:
-        await replayer.replay_workflow(history)
-
-
-async def _announced_and_asked(run: WorkflowHandle[Any, Any], name: str) -> None:
-    async def announced(number: int) -> None:
-        await asyncio.sleep(2 * random.random())
-        with contextlib.suppress(RPCError, WorkflowUpdateFailedError):  # more than ten at once are refused
-            await run.execute_update("announce", capability(f"{name}{number}"))
-
-    async def asked() -> None:
-        while True:
-            with contextlib.suppress(RPCError):
-                await run.query("revision")
-            await asyncio.sleep(0.005)
-
-    asking = [asyncio.ensure_future(asked()) for _ in range(3)]
-    await asyncio.gather(*map(announced, range(45)))
-    for task in asking:
-        task.cancel()

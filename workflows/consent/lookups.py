@@ -104,9 +104,9 @@ async def proved_cancellation(reason: str) -> bool:
 async def schema_problem(manifest: Manifest, *, locally: bool = False) -> str | None:
     """Return what is wrong with a manifest's schemas, or None. Retries without limit.
 
-    It is no local activity: temporalio 1.35 records the end of one in the task that a query has cut short, and tells the
-    workflow in the next task, after an update that came with it. Such a history does not replay, so that the registry
-    would hang after a restart: at a start queries, announcements and checks coincide.
+    It is no local activity: temporalio 1.35 records the end of one in a task that a query cuts short, and tells the workflow
+    in the next task, after an update that came with it. Such a history does not replay, and the registry hung after a
+    restart. Under a storm of queries and announcements the same can still happen with activities.
 
     Args:
         manifest: The manifest.
