@@ -65,7 +65,7 @@ def refused(error: RetinueError) -> bool:
 
 
 async def test_a_dav_server(inner: socket.socket, resolve: Rebinding) -> None:
-    url = f"http://server.example.com:{inner.getsockname()[1]}/work/"
+    url = f"http://server.example.com:{inner.getsockname()[1]}/calendar/"
     connection = Connection(
         account_id="a", name="work", provider=Provider.CALDAV, secret=SecretStr("canary"), kind=SecretKind.PASSWORD
     )
@@ -75,7 +75,7 @@ async def test_a_dav_server(inner: socket.socket, resolve: Rebinding) -> None:
     async with client:
         collection = dav.Collection(ExternalService(client, name="the server", deadline=2), url, content_type="text")
         with pytest.raises(NotAllowed) as caught:
-            await collection.get("/work/one.ics")
+            await collection.get("/calendar/one.ics")
     assert refused(caught.value)
     assert untouched(inner)
 
