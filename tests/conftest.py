@@ -60,7 +60,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def _need(item: pytest.Item) -> str:
     """Return `processes` if the test or one of its fixtures starts some, `stack` for Temporal's server, else `unit`."""
     fixtures = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009  # mypy knows no such attribute
-    modules = {item.path.stem: vars(getattr(item, "module"))}  # noqa: B009
+    modules = {item.path.stem: vars(getattr(item, "module"))}  # noqa: B009  # mypy knows no such attribute
     modules |= {made.func.__module__: made.func.__globals__ for several in fixtures.values() for made in several}
     if any("subprocess" in names for names in modules.values()):
         return "processes"

@@ -46,7 +46,7 @@ class _Bounded(imaplib.IMAP4):
     def _create_socket(self, timeout: float | None) -> socket.socket:
         if self._addresses:
             return _connected(self._addresses, self.port, timeout)
-        return super()._create_socket(timeout)  # type: ignore[misc,no-any-return]
+        return super()._create_socket(timeout)  # type: ignore[misc,no-any-return]  # typeshed does not know this method of imaplib
 
     def read(self, size: int) -> bytes:
         """Read a literal of `size` bytes."""

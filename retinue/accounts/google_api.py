@@ -10,15 +10,12 @@ from urllib.parse import urlencode
 import httpx
 
 from retinue.accounts.access import Access
-from retinue.accounts.rest_api import Json, RestApi, objects, text_of
+from retinue.accounts.rest_api import Json, RestApi, lacks_consent, not_its_own, objects, outcome_of, text_of
 from retinue.errors import (
-    AccountDisconnected,
     Conflict,
     NotFound,
-    OutcomeUnknown,
     RetinueError,
     ServiceRefused,
-    ServiceUnavailable,
 )
 from retinue.network.service_client import MAX_BYTES, Reply, pause_asked, wants_pause
 
@@ -104,19 +101,14 @@ class GoogleApi:
         reply = await self._rest.request(
             method, _address(path, params), body=body, headers=headers, changes=True, judged=(403,)
         )
-        try:
-            return self._read(reply)
-        except ServiceUnavailable as error:
-            if reply.status < 300:
-                raise OutcomeUnknown(error.message, hint="nobody knows whether it was done") from None
-            raise
+        return outcome_of(reply, self._read)
 
     def _read(self, reply: Reply) -> Json:
         if reply.status < 300:
             return self._rest.read(reply) if reply.content else {}
         error = _error_in(reply.content)
-        if error is None:  # the page of a proxy: that it knows nothing proves nothing
-            raise ServiceUnavailable(f"the answer of {self._name} is not its own (HTTP {reply.status})")
+        if error is None:
+            raise not_its_own(self._name, reply)
         raise self._error(reply, error)
 
     def _error(self, reply: Reply, error: Json) -> RetinueError:
@@ -129,8 +121,7 @@ class GoogleApi:
         if reply.status == 403 and (reasons & _TOO_OFTEN or status == "RESOURCE_EXHAUSTED"):
             return wants_pause(self._name, pause_asked(reply.headers.get("Retry-After"), now=datetime.now(UTC)))
         if reply.status == 403 and reasons & _NO_RIGHT:
-            told = f"{self._name} may not be used with the account {self._access.connection.name!r}: access was not allowed"
-            return AccountDisconnected(told, hint="connect the account again")
+            return lacks_consent(self._name, self._access.connection)
         if reply.status == 403:
             return ServiceRefused(f"{self._name} does not allow it (HTTP 403)")
         return ServiceRefused(f"{self._name} refuses the request (HTTP {reply.status})")

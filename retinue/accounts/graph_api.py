@@ -10,13 +10,11 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from retinue.accounts.access import Access
-from retinue.accounts.rest_api import Json, RestApi, objects, text_of
+from retinue.accounts.rest_api import Json, RestApi, lacks_consent, not_its_own, objects, outcome_of, text_of
 from retinue.errors import (
-    AccountDisconnected,
     Conflict,
     InvalidArguments,
     NotFound,
-    OutcomeUnknown,
     RetinueError,
     ServiceRefused,
     ServiceUnavailable,
@@ -126,19 +124,14 @@ class GraphApi:
         """
         headers = {"Prefer": IMMUTABLE, **({"If-Match": etag} if etag else {})}
         reply = await self._rest.request(method, path, body=body, headers=headers, changes=True, judged=(403,))
-        try:
-            return self._read(reply)
-        except ServiceUnavailable as error:
-            if reply.status < 300:
-                raise OutcomeUnknown(error.message, hint="nobody knows whether it was done") from None
-            raise
+        return outcome_of(reply, self._read)
 
     def _read(self, reply: Reply) -> Json:
         if reply.status < 300:
             return self._rest.read(reply) if reply.content else {}
         code = _code_in(reply.content)
-        if code is None:  # the page of a proxy: that it knows nothing proves nothing
-            raise ServiceUnavailable(f"the answer of {self._name} is not its own (HTTP {reply.status})")
+        if code is None:
+            raise not_its_own(self._name, reply)
         raise self._error(reply.status, code)
 
     def _answered(self, response: Json) -> Json | None:
@@ -159,8 +152,7 @@ class GraphApi:
         if status in (409, 412) or code in _CHANGED:
             return Conflict(f"it was changed meanwhile at {self._name}", hint="look at it again")
         if status == 403 and code in _NO_RIGHT:
-            told = f"{self._name} may not be used with the account {self._access.connection.name!r}: access was not allowed"
-            return AccountDisconnected(told, hint="connect the account again")
+            return lacks_consent(self._name, self._access.connection)
         if status == 403:
             return ServiceRefused(f"{self._name} does not allow it (HTTP 403)")
         return ServiceRefused(f"{self._name} refuses the request (HTTP {status})")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
 from retinue.accounts.access import Access
-from retinue.errors import ServiceRefused, ServiceUnavailable
+from retinue.accounts.connection import Connection
+from retinue.errors import AccountDisconnected, OutcomeUnknown, ServiceRefused, ServiceUnavailable
 from retinue.network.service_client import MAX_BYTES, ExternalService, Reply
 from retinue.settings import in_the_clear
 
@@ -168,6 +169,32 @@ def text_of(found: Json, name: str) -> str:
     """Return a text of an answer; empty where there is none."""
     value = found.get(name)
     return value if isinstance(value, str) else ""
+
+
+def outcome_of(reply: Reply, read: Callable[[Reply], Json]) -> Json:
+    """Return what `read` reads out of the answer to a change.
+
+    Raises:
+        OutcomeUnknown: The service says that it is done, in an answer that cannot be used.
+        ServiceError: As `read`.
+    """
+    try:
+        return read(reply)
+    except ServiceUnavailable as error:
+        if reply.status < 300:
+            raise OutcomeUnknown(error.message, hint="nobody knows whether it was done") from None
+        raise
+
+
+def not_its_own(name: str, reply: Reply) -> ServiceUnavailable:
+    """Return the error of an answer that is not the service's, as a proxy's page: that it knows nothing proves nothing."""
+    return ServiceUnavailable(f"the answer of {name} is not its own (HTTP {reply.status})")
+
+
+def lacks_consent(name: str, connection: Connection) -> AccountDisconnected:
+    """Return the error of a token without the right to this."""
+    told = f"{name} may not be used with the account {connection.name!r}: access was not allowed"
+    return AccountDisconnected(told, hint="connect the account again")
 
 
 class _Also:

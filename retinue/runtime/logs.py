@@ -51,7 +51,7 @@ class _Formatter(logging.Formatter):
         record.message = safe(record.message).replace("\n", mark("\n"))
         return super().formatMessage(record)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # as its base calls it
         """Return a traceback, without texts if the process is discreet."""
         return safe(super().formatException(ei))
 

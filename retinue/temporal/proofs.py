@@ -345,13 +345,13 @@ class ProvedMessages(client.Interceptor, worker.Interceptor):
             return self.decisions()
         return self._announcements if workflow_type in ANNOUNCED_TYPES else None
 
-    def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:  # noqa: A002  # as its base calls it
+    def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:  # as its base calls it
         """Add proofs to outgoing messages."""
         return _Proving(next, self)
 
     def workflow_interceptor_class(
         self,
-        input: worker.WorkflowInterceptorClassInput,  # noqa: A002  # as its base calls it
+        input: worker.WorkflowInterceptorClassInput,  # as its base calls it
     ) -> type[worker.WorkflowInboundInterceptor]:
         """Check incoming messages. The keys are read here, so that a worker without them does not start."""
         del input
@@ -366,13 +366,13 @@ class _Proving(client.OutboundInterceptor):
         super().__init__(following)
         self._proofs = proofs
 
-    async def start_workflow(self, input: client.StartWorkflowInput) -> client.WorkflowHandle[Any, Any]:  # noqa: A002
+    async def start_workflow(self, input: client.StartWorkflowInput) -> client.WorkflowHandle[Any, Any]:
         input.headers = self._start(input, input.headers)
         return await super().start_workflow(input)
 
     async def start_workflow_update(
         self,
-        input: client.StartWorkflowUpdateInput,  # noqa: A002
+        input: client.StartWorkflowUpdateInput,
     ) -> client.WorkflowUpdateHandle[Any]:
         if ring := self._proofs.decisions():  # those to the registry come with its start, so all others are for runs
             input.update_id = input.update_id or str(uuid.uuid4())
@@ -384,7 +384,7 @@ class _Proving(client.OutboundInterceptor):
 
     async def start_update_with_start_workflow(
         self,
-        input: client.StartWorkflowUpdateWithStartInput,  # noqa: A002
+        input: client.StartWorkflowUpdateWithStartInput,
     ) -> client.WorkflowUpdateHandle[Any]:
         start, update = input.start_workflow_input, input.update_workflow_input
         if ring := self._proofs.keyring_of(start.workflow):
@@ -396,19 +396,19 @@ class _Proving(client.OutboundInterceptor):
             }
         return await super().start_update_with_start_workflow(input)
 
-    async def cancel_workflow(self, input: client.CancelWorkflowInput) -> None:  # noqa: A002
+    async def cancel_workflow(self, input: client.CancelWorkflowInput) -> None:
         if input.reason and (ring := self._proofs.decisions()):
             shown = self._proof(ring, input.id, CANCEL, CANCEL, [input.reason])
             input.reason = f"{input.reason} {shown.data.decode()}"
         await super().cancel_workflow(input)
 
-    async def create_schedule(self, input: client.CreateScheduleInput) -> client.ScheduleHandle:  # noqa: A002
+    async def create_schedule(self, input: client.CreateScheduleInput) -> client.ScheduleHandle:
         action = input.schedule.action
         if isinstance(action, client.ScheduleActionStartWorkflow):
             self._prove_schedule(action)
         return await super().create_schedule(input)
 
-    async def update_schedule(self, input: client.UpdateScheduleInput) -> None:  # noqa: A002
+    async def update_schedule(self, input: client.UpdateScheduleInput) -> None:
         change = input.updater
 
         async def proved_change(found: client.ScheduleUpdateInput) -> client.ScheduleUpdate | None:
@@ -452,7 +452,7 @@ class _Checking(worker.WorkflowInboundInterceptor):
     def init(self, outbound: worker.WorkflowOutboundInterceptor) -> None:
         super().init(_Carrying(outbound))
 
-    async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:  # noqa: A002
+    async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:
         # a continued run was checked at its first start; a child or a retry comes from a checked run
         info = workflow.info()
         from_a_run = info.parent is not None or info.continued_run_id is not None
@@ -461,7 +461,7 @@ class _Checking(worker.WorkflowInboundInterceptor):
             check(message, input.headers.get(HEADER), ring, now=info.start_time)
         return await super().execute_workflow(input)
 
-    def handle_update_validator(self, input: worker.HandleUpdateInput) -> None:  # noqa: A002
+    def handle_update_validator(self, input: worker.HandleUpdateInput) -> None:
         if ring := self._ring():
             info = workflow.info()
             message = Message(info.namespace, info.workflow_id, input.update, input.id, input.args)
@@ -482,13 +482,13 @@ class _Carrying(worker.WorkflowOutboundInterceptor):
 
     async def start_child_workflow(
         self,
-        input: worker.StartChildWorkflowInput,  # noqa: A002
+        input: worker.StartChildWorkflowInput,
     ) -> workflow.ChildWorkflowHandle[Any, Any]:
         if input.workflow in PROVED_TYPES and began_proved():
             mark = {HEADER: workflow.info().headers[HEADER]}
-            input = replace(input, headers={**input.headers, **mark})  # noqa: A001
+            input = replace(input, headers={**input.headers, **mark})
         return await super().start_child_workflow(input)
 
-    def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:  # noqa: A002
+    def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:
         carried = {HEADER: workflow.info().headers[HEADER]} if began_proved() else {}
         super().continue_as_new(replace(input, headers={**input.headers, **carried}))

@@ -95,13 +95,13 @@ def _named(headers: Mapping[str, Payload]) -> str:
 class OrganisationOfClients(client.Interceptor):
     """Adds the organisation to workflows that an activity starts, such as a reminder's."""
 
-    def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:  # noqa: A002  # as its base calls it
+    def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:  # as its base calls it
         """Name the organisation at each start."""
         return _Starting(next)
 
 
 class _Starting(client.OutboundInterceptor):
-    async def start_workflow(self, input: client.StartWorkflowInput) -> client.WorkflowHandle[Any, Any]:  # noqa: A002
+    async def start_workflow(self, input: client.StartWorkflowInput) -> client.WorkflowHandle[Any, Any]:
         input.headers = {**input.headers, **_header(current_tenant())}
         return await super().start_workflow(input)
 
@@ -116,13 +116,13 @@ class OrganisationOfWorkers(worker.Interceptor):
     def __init__(self, passes: Keyring | None = None) -> None:
         self._passes = passes
 
-    def intercept_activity(self, next: worker.ActivityInboundInterceptor) -> worker.ActivityInboundInterceptor:  # noqa: A002
+    def intercept_activity(self, next: worker.ActivityInboundInterceptor) -> worker.ActivityInboundInterceptor:
         """Read the organisation before anything else happens."""
         return _Acting(next)
 
     def workflow_interceptor_class(
         self,
-        input: worker.WorkflowInterceptorClassInput,  # noqa: A002  # as its base calls it
+        input: worker.WorkflowInterceptorClassInput,  # as its base calls it
     ) -> type[worker.WorkflowInboundInterceptor]:
         """Carry it through the workflow."""
         del input
@@ -130,7 +130,7 @@ class OrganisationOfWorkers(worker.Interceptor):
 
 
 class _Acting(worker.ActivityInboundInterceptor):
-    async def execute_activity(self, input: worker.ExecuteActivityInput) -> Any:  # noqa: A002
+    async def execute_activity(self, input: worker.ExecuteActivityInput) -> Any:
         asked_by = person_header.incoming(input.headers)
         passed = step_pass.incoming(input.headers)
         with use_tenant(_named(input.headers)), person_header.asking(asked_by), step_pass.with_pass(passed):
@@ -146,7 +146,7 @@ class _Running(worker.WorkflowInboundInterceptor):
         self._carrying = _Carrying(outbound, self.passes)
         super().init(self._carrying)
 
-    async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:  # noqa: A002
+    async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:
         self._carrying.header = _header(_of_run(input))
         return await super().execute_workflow(input)
 
@@ -179,7 +179,7 @@ class _Carrying(worker.WorkflowOutboundInterceptor):
             raise RuntimeError("a run started work before its organisation was known")
         return {**headers, **self.header} if self.header else headers
 
-    def start_activity(self, input: worker.StartActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
+    def start_activity(self, input: worker.StartActivityInput) -> workflow.ActivityHandle[Any]:
         headers = {**input.headers, **person_header.outgoing(), **self._passed(input)}
         return super().start_activity(replace(input, headers=self._with(headers)))
 
@@ -204,9 +204,9 @@ class _Carrying(worker.WorkflowOutboundInterceptor):
 
     async def start_child_workflow(
         self,
-        input: worker.StartChildWorkflowInput,  # noqa: A002
+        input: worker.StartChildWorkflowInput,
     ) -> workflow.ChildWorkflowHandle[Any, Any]:
         return await super().start_child_workflow(replace(input, headers=self._with(input.headers)))
 
-    def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:  # noqa: A002
+    def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:
         super().continue_as_new(replace(input, headers=self._with(input.headers)))

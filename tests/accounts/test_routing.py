@@ -12,8 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from aiosmtpd.smtp import Envelope
 from pydantic import SecretStr
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
@@ -300,32 +299,6 @@ async def test_each_step_works_on_its_own_persons_address_book(
         ("ben", "private"): ["Emil"],
         ("carl", None): ["Fritz"],
     }
-
-
-class Taking:
-    """Keeps the mails that go out."""
-
-    def __init__(self) -> None:
-        self.taken: list[Envelope] = []
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's name
-        self.taken.append(envelope)
-        return "250 taken"
-
-
-@pytest.fixture
-def outgoing() -> Iterator[tuple[str, list[Envelope]]]:
-    handler = Taking()
-    controller = Controller(
-        handler,
-        hostname="127.0.0.1",
-        port=free_port(),
-        authenticator=lambda *_: AuthResult(success=True),
-        auth_require_tls=False,
-    )
-    controller.start()
-    yield f"smtp://127.0.0.1:{controller.port}?starttls=false", handler.taken
-    controller.stop()
 
 
 async def test_each_step_works_on_its_own_persons_mailbox(

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from retinue.accounts import caller_keys
+from retinue.accounts.client import AccountsClient
 from retinue.accounts.connection import Connection, Provider
 from retinue.accounts.service import AccountsService
 from retinue.accounts.wire import (
@@ -110,22 +111,20 @@ async def test_a_stolen_calendar_key_opens_no_mail_no_people_and_nothing_without
     await people.close()
     forged = stolen.replace("calendar", "email", 1)
     with with_pass(accounts.passed(ANNA, "email")), pytest.raises(NotAuthenticated):
-        await AccountsClientOf(accounts, forged)
+        await connection_by(accounts, forged)
     assert await kinds(accounts, ANNA) == [EventKind.DENIED, EventKind.CONNECTED]
     denied = [event for event in (await accounts.admin("").events()).events if event.kind is EventKind.DENIED]
     assert len(denied) == 3 + 4 + 1, "passes without a person, the people's side, the forged key"
 
 
-async def AccountsClientOf(accounts: Service, key: str) -> None:  # noqa: N802
-    from retinue.accounts.client import AccountsClient
-
+async def connection_by(accounts: Service, key: str) -> None:
     await AccountsClient(accounts.with_key(key)).connection()
 
 
 async def test_the_front_doors_key_opens_no_workers_side(accounts: Service) -> None:
     await accounts.connect_calendar(ANNA)
     with with_pass(accounts.passed(ANNA)), pytest.raises(NotAuthenticated):
-        await AccountsClientOf(accounts, caller_keys.bearer_of_people(accounts.root))
+        await connection_by(accounts, caller_keys.bearer_of_people(accounts.root))
 
 
 async def test_a_pass_for_one_account_opens_no_other(accounts: Service) -> None:
@@ -458,8 +457,6 @@ async def test_a_malformed_request_is_refused_without_repeating_it(accounts: Ser
 
 async def test_a_service_that_is_away_is_waited_for(accounts: Service) -> None:
     away = AccountsService("http://127.0.0.1:1", SecretStr("x"))
-    from retinue.accounts.client import AccountsClient
-
     with with_pass("x"), pytest.raises(ServiceUnavailable):
         await AccountsClient(away).connection()
 

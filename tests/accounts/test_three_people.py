@@ -17,8 +17,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from aiosmtpd.smtp import Envelope
 from fastapi import Header
 from pydantic import SecretStr
 from temporalio.client import Client
@@ -52,7 +51,6 @@ from tests.conftest import Stack, patient, pending, steps
 from tests.radicale import PASSWORD, USER, Radicale, radicale
 from workers import temporal_server
 from workers.runner import capability_worker, workflows_worker
-from workers.temporal_server import free_port
 
 ANA, BEN, CARL = "acme:ana", "acme:ben", "acme:carl"
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date()
@@ -77,32 +75,6 @@ def mail() -> Iterator[Dovecot]:
 def diary() -> Iterator[GoogleCalendar]:
     with google_calendar() as running:
         yield running
-
-
-class Taking:
-    """Keeps the mails that go out."""
-
-    def __init__(self) -> None:
-        self.taken: list[Envelope] = []
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's name
-        self.taken.append(envelope)
-        return "250 taken"
-
-
-@pytest.fixture
-def outgoing() -> Iterator[tuple[str, list[Envelope]]]:
-    handler = Taking()
-    controller = Controller(
-        handler,
-        hostname="127.0.0.1",
-        port=free_port(),
-        authenticator=lambda *_: AuthResult(success=True),
-        auth_require_tls=False,
-    )
-    controller.start()
-    yield f"smtp://127.0.0.1:{controller.port}?starttls=false", handler.taken
-    controller.stop()
 
 
 @pytest.fixture
@@ -198,7 +170,7 @@ async def connect_google(
         )
 
     setattr(running.oauth, "finish", finish)  # noqa: B010  # an instance's own
-    setattr(running.oauth, "endpoints", lambda _: {"api": api})  # noqa: B010
+    setattr(running.oauth, "endpoints", lambda _: {"api": api})  # noqa: B010  # the class declares it as a method
     asked = BeginOAuth(
         provider_id="google", capabilities=[capability], redirect_uri="http://localhost/accounts/callback", name=name
     )

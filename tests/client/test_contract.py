@@ -38,7 +38,7 @@ def sample(hint: Any) -> Any:
     options = [option for option in _options(hint) if option is not NoneType]
     first = options[0]
     made: dict[Any, Any] = {str: "x", SecretStr: SecretStr("x"), int: 1, float: 1.0, bool: True}
-    made[datetime] = datetime(2027, 1, 1)  # noqa: DTZ001
+    made[datetime] = datetime(2027, 1, 1)  # noqa: DTZ001  # a time without a zone is what is tried
     if get_origin(first) is Literal:
         return get_args(first)[0]
     if first in made:

@@ -304,7 +304,7 @@ async def names_seen_by(person: str, url: str) -> list[str]:
 async def test_a_session_is_of_one_person_whatever_is_asked(book: Store) -> None:
     with working_for("ben"):
         async with book.write() as session:
-            assert (await session.get(StoredContact, "1")).name == "ben"  # type: ignore[union-attr]
+            assert (await session.get(StoredContact, "1")).name == "ben"  # type: ignore[union-attr]  # it is there
             merged = await session.merge(contact("bob"))
             await session.flush()
             assert (merged.person, merged.name) == ("ben", "bob")
@@ -324,9 +324,9 @@ async def test_a_session_is_of_one_person_whatever_is_asked(book: Store) -> None
     [
         text("SELECT name FROM contact"),
         text("UPDATE contact SET name = 'x' WHERE person = 'ana'"),
-        select(StoredContact.__table__),  # type: ignore[attr-defined]
-        update(StoredContact.__table__).values(name="x"),  # type: ignore[attr-defined]
-        insert(StoredContact.__table__).values(person="ana", contact_id="2", name="x", folded_name="x"),  # type: ignore[attr-defined]
+        select(StoredContact.__table__),  # type: ignore[attr-defined]  # SQLModel's tables have it
+        update(StoredContact.__table__).values(name="x"),  # type: ignore[attr-defined]  # SQLModel's tables have it
+        insert(StoredContact.__table__).values(person="ana", contact_id="2", name="x", folded_name="x"),  # type: ignore[attr-defined]  # SQLModel's tables have it
         insert(StoredContact).values(person="ana", contact_id="2", name="x", folded_name="x"),
     ],
     ids=["text", "text-update", "core-select", "core-update", "core-insert", "orm-insert"],
@@ -437,7 +437,7 @@ async def test_what_is_nobodys_is_seen_by_nobody_until_it_is_claimed(
         async with raw(database_url, UNCLAIMED) as connection:
             for number in (1, 2):
                 row = mail(f"<{number}@x>", "old", person=UNCLAIMED).model_dump()
-                await connection.execute(insert(Message.__table__).values(row))  # type: ignore[attr-defined]
+                await connection.execute(insert(Message.__table__).values(row))  # type: ignore[attr-defined]  # SQLModel's tables have it
         for person in ("ana", "ben"):
             with working_for(person):
                 async with store.read() as session:
@@ -451,7 +451,7 @@ async def test_what_is_nobodys_is_seen_by_nobody_until_it_is_claimed(
                 now = await session.scalars(select(col(Message.subject)).order_by(col(Message.message_id)))
                 assert now.all() == ["hers", "old"]
         async with raw(database_url, "ben") as connection:
-            assert (await connection.execute(select(Source.__table__))).all() == []  # type: ignore[attr-defined]
+            assert (await connection.execute(select(Source.__table__))).all() == []  # type: ignore[attr-defined]  # SQLModel's tables have it
 
 
 def mail(message_id: str, subject: str, **fields: Any) -> Message:

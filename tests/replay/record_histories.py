@@ -147,7 +147,7 @@ async def test_record_preview_rejected(stack: Stack, fresh: Fresh) -> None:
     await ended(stack, view, "preview_rejected")
 
 
-async def test_record_quorum(stack: Stack, fresh: Fresh, people: Opened) -> None:  # noqa: F811
+async def test_record_quorum(stack: Stack, fresh: Fresh, people: Opened) -> None:
     person = await people(QUORUM)
     view = await asking(person("cleo"), fresh("Mail team@example.com"), plan_answer([mail("s1")]))
     await person("anna").decide(view)
@@ -155,7 +155,7 @@ async def test_record_quorum(stack: Stack, fresh: Fresh, people: Opened) -> None
     await ended(person("cleo"), view, "quorum")
 
 
-async def test_record_expired(stack: Stack, fresh: Fresh, people: Opened) -> None:  # noqa: F811
+async def test_record_expired(stack: Stack, fresh: Fresh, people: Opened) -> None:
     policy = rule(
         'tools = ["email.send"]\ndecide = "ask"\nremind_after = [1]\nescalate_after = 2\nescalate_to = ["ben"]\n'
         "expires_after = 3"
@@ -164,7 +164,7 @@ async def test_record_expired(stack: Stack, fresh: Fresh, people: Opened) -> Non
     await ended(anna, await asking(anna, fresh("Mail team@example.com"), plan_answer([mail("s1")])), "expired")
 
 
-async def test_record_granted_and_the_person(stack: Stack, fresh: Fresh, people: Opened) -> None:  # noqa: F811
+async def test_record_granted_and_the_person(stack: Stack, fresh: Fresh, people: Opened) -> None:
     name = f"anna-{uuid.uuid4().hex[:8]}"
     anna = (await people('[policies.default]\nextends = "default"\nhold = 1\nrules = []\n'))(name)
     view = await asking(anna, fresh("Mail team@example.com"), plan_answer([mail("s1")]))
@@ -179,7 +179,7 @@ async def test_record_granted_and_the_person(stack: Stack, fresh: Fresh, people:
     await save(stack, person_id(name), "person")
 
 
-async def test_record_a_chat_and_its_next_run(stack: Stack, fresh: Fresh, people: Opened) -> None:  # noqa: F811
+async def test_record_a_chat_and_its_next_run(stack: Stack, fresh: Fresh, people: Opened) -> None:
     anna = (await people('[policies.default]\nextends = "default"\nrules = []\n'))("anna")
     first, *others = [fresh(f"Turn {number}") for number in range(8)]
     for text in (first, *others):
@@ -292,14 +292,14 @@ async def test_record_looked_up(stack: Stack, fresh: Fresh) -> None:
     await ended(stack, view, "looked_up")
 
 
-async def test_record_an_account_that_was_connected_again(running: Running, fresh: Fresh) -> None:  # noqa: F811
+async def test_record_an_account_that_was_connected_again(running: Running, fresh: Fresh) -> None:
     """A step whose account was refused waits for a signal and runs again; every step carries a pass."""
     view = await running.ask(fresh("What is in my diary?"))
     await running.connect_again()
     await ended(running.stack, view, "waited_for_an_account")
 
 
-async def test_record_an_action_by_an_account(stack: Stack, fresh: Fresh, post: Post) -> None:  # noqa: F811
+async def test_record_an_action_by_an_account(stack: Stack, fresh: Fresh, post: Post) -> None:
     """The account is looked up before a person is asked, and the step is bound to it."""
     post.connect("work", "private")
     view = await asking(stack, fresh("Write them"), plan_answer([letter_of_an_account("ana@example.com")]))
@@ -310,8 +310,8 @@ async def test_record_an_action_by_an_account(stack: Stack, fresh: Fresh, post: 
 async def test_record_a_trigger_and_its_run(
     stack: Stack,
     fresh: Fresh,
-    made: Any,  # noqa: F811
-    mailbox: MailStore,  # noqa: F811
+    made: Any,
+    mailbox: MailStore,
 ) -> None:
     """A watch of the mailbox, and the run that a mail has started: its first step is made by code."""
     message = fresh("What did they write?")
@@ -381,7 +381,7 @@ async def test_record_remembered(stack: Stack, fresh: Fresh) -> None:
     await stack.http.delete("/v1/memory")
 
 
-async def test_record_proved(house: Stack, fresh: Fresh) -> None:  # noqa: F811
+async def test_record_proved(house: Stack, fresh: Fresh) -> None:
     """In the mode `proved`, with a stranger's signal in between."""
     view = await asking(house, fresh("Mail team@example.com"), plan_answer([mail("s1")]))
     await house.temporal.get_workflow_handle(view["id"]).signal("approve", {"approval_id": "ap-s1"})
@@ -391,7 +391,7 @@ async def test_record_proved(house: Stack, fresh: Fresh) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("by", ["front_door", "stranger"])
-async def test_record_proved_undo(house: Stack, fresh: Fresh, by: str) -> None:  # noqa: F811
+async def test_record_proved_undo(house: Stack, fresh: Fresh, by: str) -> None:
     message = fresh(f"Dentist, then mail team@example.com, {by}")
     view = await asking(house, message, plan_answer([event(title=message), mail("s2", depends_on=["s1"])]))
     for _ in range(by == "front_door"):

@@ -329,11 +329,11 @@ async def test_an_effect_whose_result_comes_together_with_the_cancel_is_not_forg
             handle = await stack.temporal.start_workflow(
                 "AssistantWorkflow", start, id=f"a-{uuid.uuid4().hex}", task_queue=queue
             )
-            while "calendar.create_event" not in await activities_under_way(stack, handle.id):  # noqa: ASYNC110
+            while "calendar.create_event" not in await activities_under_way(stack, handle.id):  # noqa: ASYNC110  # it has no event
                 await asyncio.sleep(0.1)
     while not effects(stack, "calendar", handle.id):  # noqa: ASYNC110  # a row in another's database
         await asyncio.sleep(0.1)
-    while await activities_under_way(stack, handle.id):  # noqa: ASYNC110
+    while await activities_under_way(stack, handle.id):  # noqa: ASYNC110  # it has no event
         await asyncio.sleep(0.1)
     await handle.cancel(reason="undo" if undo else "")
     async with own_worker(stack, queue):

@@ -81,7 +81,7 @@ async def test_a_hundred_results_that_come_together_need_few_workflow_tasks(stac
             )
             while len(await activities_under_way(stack, handle.id)) < 100:  # noqa: ASYNC110  # a look at the server
                 await asyncio.sleep(0.05)
-    while await activities_under_way(stack, handle.id):  # noqa: ASYNC110
+    while await activities_under_way(stack, handle.id):  # noqa: ASYNC110  # it has no event
         await asyncio.sleep(0.1)
     async with own_worker(stack, queue):
         assert (await handle.result())["status"] == "completed"

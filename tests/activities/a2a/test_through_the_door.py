@@ -59,7 +59,7 @@ async def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Asyn
             )
         try:
             async with asyncio.timeout(50):
-                while name not in (await stack.http.get("/v1/capabilities")).text:  # noqa: ASYNC110
+                while name not in (await stack.http.get("/v1/capabilities")).text:  # noqa: ASYNC110  # it has no event
                     await asyncio.sleep(0.1)
             yield Served(name, travel, door)
         finally:
@@ -133,7 +133,7 @@ async def test_a_run_that_is_stopped_stops_the_agents_task(stack: Stack, fresh: 
         while not agent.travel.received:  # noqa: ASYNC110  # the agent is another program
             await asyncio.sleep(0.05)
         await stack.http.post(f"/v1/assistants/{view['id']}/cancel", json={})
-        while not agent.travel.stopped:  # noqa: ASYNC110
+        while not agent.travel.stopped:  # noqa: ASYNC110  # it has no event
             await asyncio.sleep(0.05)
     view = await stack.ended(view["id"])
     assert (view["status"], agent.travel.received) == ("cancelled", ["wait"])

@@ -70,7 +70,7 @@ async def files(stack: Stack, tmp_path: Path) -> AsyncIterator[Served]:
         )
     try:
         async with asyncio.timeout(30):
-            while name not in (await stack.http.get("/v1/capabilities")).text:  # noqa: ASYNC110
+            while name not in (await stack.http.get("/v1/capabilities")).text:  # noqa: ASYNC110  # it has no event
                 await asyncio.sleep(0.1)
         yield Served(name, state, log, process)
     finally:

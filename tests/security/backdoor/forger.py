@@ -21,15 +21,15 @@ class Forger(client.Interceptor, client.OutboundInterceptor):
     def __init__(self, header: Payload) -> None:
         self._header = header
 
-    def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:  # noqa: A002
+    def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:
         client.OutboundInterceptor.__init__(self, next)
         return self
 
-    async def start_workflow_update(self, input: Any) -> Any:  # noqa: A002
+    async def start_workflow_update(self, input: Any) -> Any:
         input.headers = {HEADER: self._header}
         return await super().start_workflow_update(input)
 
-    async def start_workflow(self, input: Any) -> Any:  # noqa: A002
+    async def start_workflow(self, input: Any) -> Any:
         input.headers = {HEADER: self._header}
         return await super().start_workflow(input)
 

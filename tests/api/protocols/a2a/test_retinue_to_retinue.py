@@ -41,7 +41,7 @@ async def neighbour(stack: Stack, door: str, new_key: NewKey, tmp_path: Path) ->
         )
     try:
         async with asyncio.timeout(50):
-            while name not in (await stack.http.get("/v1/capabilities")).text:  # noqa: ASYNC110
+            while name not in (await stack.http.get("/v1/capabilities")).text:  # noqa: ASYNC110  # it has no event
                 await asyncio.sleep(0.2)
         yield name
     finally:
