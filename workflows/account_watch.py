@@ -66,6 +66,8 @@ _PORTION = 50
 _UPDATES_PER_RUN = 300
 _LOOKS_PER_RUN = 1000
 _TESTED = 20
+_RENEWED = frozenset({"policy", "budget", "through", "only_deciders", "notice", "notify", "day_timezone"})
+"""The only fields of a trigger's start that an update changes: they follow the policy file and its creator's rights."""
 Changes = MailChanges | EventChanges
 
 
@@ -482,7 +484,7 @@ class AccountWatchWorkflow:
 
     @workflow.update
     def update_start(self, update: UpdateTriggerStart) -> Trigger:
-        """Set the input of the trigger's runs."""
+        """Set the policy, budget and rights of the trigger's runs. Their request stays as it is."""
         return self._changed(update.trigger_id, start=update.start)
 
     @workflow.update
@@ -525,6 +527,9 @@ class AccountWatchWorkflow:
     @update_start.validator
     def _check_update(self, update: UpdateTriggerStart) -> None:
         self._check(update.trigger_id)
+        old, new = self._triggers[update.trigger_id].start, update.start
+        if any(getattr(old, name) != getattr(new, name) for name in StartAssistant.model_fields.keys() - _RENEWED):
+            raise non_retryable("InvalidUpdate", "an update changes only the policy, budget and rights of a trigger")
 
     @delete_trigger.validator
     def _check_delete(self, trigger: TriggerRef) -> None:

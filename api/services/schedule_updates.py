@@ -18,8 +18,9 @@ from temporalio.service import RPCError
 
 from api.auth.authenticator import Authenticator
 from api.services.run_access import RPC, TYPE
-from api.services.schedules import Schedules
+from api.services.schedules import Schedules, action_id
 from api.services.triggers import Triggers
+from retinue.capability import WORKFLOW_QUEUE
 from retinue.errors import RetinueError, ServiceUnavailable
 from retinue.provenance.credential import Credential, CredentialKind
 from retinue.temporal import account_watch
@@ -73,13 +74,14 @@ class ScheduleUpdates:
         async for entry in await self.client.list_schedules(page_size=100, rpc_timeout=RPC):
             if entry.typed_search_attributes.get(OWNER):
                 try:
-                    await self._update(entry.id)
+                    await self._update(entry.id, entry.typed_search_attributes.get(OWNER))
                 except (RetinueError, RPCError, ValueError, RuntimeError) as error:
                     _log.warning("schedule %s is not updated: %s", entry.id, type(error).__name__)
 
         async for watch in self.client.list_workflows(_WATCHES, page_size=100, rpc_timeout=RPC):
             try:
-                await self._update_triggers(watch.id)
+                if watch.task_queue == WORKFLOW_QUEUE:  # a stranger's worker shows what it likes
+                    await self._update_triggers(watch.id)
             except (RetinueError, RPCError, ValueError, RuntimeError) as error:
                 _log.warning("the triggers of %s are not updated: %s", watch.id, type(error).__name__)
 
@@ -87,6 +89,8 @@ class ScheduleUpdates:
         watch = await account_watch.query(self.client, watch_id, answer=WatchView)
         for trigger in watch.triggers if watch else []:
             start = trigger.start
+            if watch_id != account_watch.watch_id(start.owner, trigger.event.value, trigger.account):
+                raise ValueError("a trigger of another watch")
             if (terms := start.schedule_terms) is not None:
                 credential = await self._credential(terms, start.owner)
                 await self.triggers_of(start.owner, credential).update_start(trigger)
@@ -96,7 +100,7 @@ class ScheduleUpdates:
         still_decides = await self.people.still_decides(terms.through, owner)
         return terms.through if still_decides else _without_decide(terms.through)
 
-    async def _update(self, schedule_id: str) -> None:
+    async def _update(self, schedule_id: str, owner: str | None) -> None:
         found = await self.client.get_schedule_handle(schedule_id).describe(rpc_timeout=RPC)
         action = found.schedule.action
         if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != TYPE:
@@ -108,6 +112,8 @@ class ScheduleUpdates:
         if not is_proved_schedule(self.client, action, [start]):
             _log.warning("schedule %s carries no proof that holds: nothing is changed in it", schedule_id)
             return
+        if (action.id, start.schedule_id, start.owner) != (action_id(schedule_id), schedule_id, owner):
+            raise ValueError("the action of another schedule")
         terms = start.schedule_terms
         credential = await self._credential(terms, start.owner)
         await self.schedules_of(start.owner, credential).update_start(schedule_id, start, terms)

@@ -291,7 +291,7 @@ class Schedules:
         return ScheduleActionStartWorkflow(
             kind,
             given,
-            id=f"a-{schedule_id}",
+            id=action_id(schedule_id),
             task_queue=WORKFLOW_QUEUE,
             memo={_RUN_MEMO: summary},
             typed_search_attributes=self._runs.search_attributes(),
@@ -466,6 +466,11 @@ class Schedules:
 
     def _handle(self, schedule_id: str) -> ScheduleHandle:
         return self._client.get_schedule_handle(schedule_id)
+
+
+def action_id(schedule_id: str) -> str:
+    """Return the workflow id of a schedule's action. Temporal appends the time of each start."""
+    return f"a-{schedule_id}"
 
 
 def _id(claim: Claim | None) -> str:

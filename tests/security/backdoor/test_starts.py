@@ -226,9 +226,13 @@ async def test_nothing_is_proved_for_a_schedule_that_was_not(
     given = StartAssistant(message=forged, schedule_terms=ScheduleTerms())
     action = ScheduleActionStartWorkflow("AssistantWorkflow", given, id="a-s-forged", task_queue=WORKFLOW_QUEUE)
     owner = TypedSearchAttributes([SearchAttributePair(SearchAttributeKey.for_keyword("RetinueOwner"), "local")])
-    stranger = await house.temporal.create_schedule(
-        "s-forged", Schedule(action, ScheduleSpec(cron_expressions=["0 7 * * *"])), search_attributes=owner
-    )
+    proved_action = (await house.temporal.get_schedule_handle(made).describe()).schedule.action
+    strangers = [
+        await house.temporal.create_schedule(
+            name, Schedule(content, ScheduleSpec(cron_expressions=["0 7 * * *"])), search_attributes=owner
+        )
+        for name, content in (("s-forged", action), ("s-copied", proved_action))
+    ]
     client = await installation.client(
         RETINUE_DECISIONS="proved",
         RETINUE_DECISION_KEYS=f"{keys.new},{keys.old}",
@@ -237,16 +241,23 @@ async def test_nothing_is_proved_for_a_schedule_that_was_not(
     app = create_app(ApiSettings(retinue_policy=tmp_path / "policy.toml"), client=client)
     async with app.router.lifespan_context(app):
         await schedule_updates(app.state.house).once()
-    for schedule_id, holds in ((made, True), ("s-forged", False)):
+    renewed = {}
+    for schedule_id in (made, "s-forged", "s-copied"):
         schedule = house.temporal.get_schedule_handle(schedule_id)
         described = (await schedule.describe()).schedule.action
         assert isinstance(described, ScheduleActionStartWorkflow)
         [start] = await of_workflow(house.temporal, described.id).decode(described.args, [StartAssistant])
-        assert ((start.policy is not None), HEADER in (described.headers or {})) == (holds, holds)
+        renewed[schedule_id] = (start.policy is not None, HEADER in (described.headers or {}), described.id)
+    assert renewed == {
+        made: (True, True, f"a-{made}"),
+        "s-forged": (False, False, "a-s-forged"),
+        "s-copied": (False, True, f"a-{made}"),
+    }
     await house.temporal.get_schedule_handle(made).trigger()
     assert (await house.ended((await _first_run(house, mine))["id"]))["status"] == "completed"
     await house.temporal.get_schedule_handle(made).delete()
-    await stranger.delete()
+    for stranger in strangers:
+        await stranger.delete()
 
 
 async def _first_run(house: Stack, message: str) -> View:
