@@ -21,6 +21,7 @@ from api.http.head_requests import HeadMiddleware
 from api.http.metrics import MetricsMiddleware
 from api.http.rate_limits import Rate, RateLimiter, RateLimitMiddleware
 from api.http.same_origin import SameOriginMiddleware, SecurityHeadersMiddleware
+from api.http.shared_buckets import shared_buckets
 from api.protocols.enabled import add_error_handlers, enabled_routers
 from api.routes import (
     accounts,
@@ -59,7 +60,14 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     """
     chosen = settings or ApiSettings()
     policies = chosen.policies()
-    rates = RateLimiter(chosen.rate_limit())
+    keys = IdempotencyKeys(chosen.api_database_url)
+    rates, failures = (
+        RateLimiter(rate, shared=shared_buckets(keys.store, kind))
+        for kind, rate in (
+            ("caller", chosen.rate_limit()),
+            ("failed sign-in", Rate.parsed(chosen.retinue_failed_logins)),
+        )
+    )
     identity = IdentitySettings()
     identity.expected()
     chosen.check_address()
@@ -69,7 +77,6 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         connected = client or await connect(lazy=True)
-        keys = IdempotencyKeys(chosen.api_database_url)
         await keys.open()
         app.state.house = AppState(
             client=connected,
@@ -136,7 +143,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     console.install(app, user_header=chosen.retinue_user_header)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware)
-    app.add_middleware(RateLimitMiddleware, failures=RateLimiter(Rate.parsed(chosen.retinue_failed_logins)))
+    app.add_middleware(RateLimitMiddleware, failures=failures)
     app.add_middleware(SameOriginMiddleware, hosts=chosen.hosts(), origins=chosen.cors_origins())
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(MetricsMiddleware)

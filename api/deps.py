@@ -119,7 +119,7 @@ class Needs:
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
 
-    def __call__(
+    async def __call__(
         self,
         request: Request,
         person: Annotated[Person, Depends(caller)],
@@ -131,7 +131,7 @@ class Needs:
             NotAllowed: The caller's roles, or the key in use, do not include the permission.
             TooMany: The caller exceeded `RETINUE_RATE_LIMIT`.
         """
-        state.rates.acquire(request.scope, person.owner)
+        await state.rates.acquire(request.scope, person.owner)
         person.check(self.permission)
 
 

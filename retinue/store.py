@@ -110,6 +110,11 @@ class Store:
         """The capability that owns the data."""
         return self._owner
 
+    @property
+    def is_server(self) -> bool:
+        """Whether a database server keeps the data, which processes on several machines can share."""
+        return self._own.is_server
+
     def shared(self) -> Store:
         """Return the store without organisations, for data of a whole capability, such as its external account."""
         everybodys = copy.copy(self)
@@ -267,13 +272,18 @@ class _Database:
         self.lock = schema or owner
         """Held by the writer."""
 
+    @property
+    def is_server(self) -> bool:
+        """Whether it is on a database server."""
+        return self._url.get_backend_name() == "postgresql"
+
     async def of_organisation(self, name: str) -> _Database:
         """Return an organisation's database: a file of the same name in its own folder, or a schema.
 
         Raises:
             ServiceRefused: This kind of database cannot separate organisations.
         """
-        if self._url.get_backend_name() == "postgresql":
+        if self.is_server:
             async with _transaction(self.opened(), lock=_MIGRATIONS) as connection:
                 schema = await connection.run_sync(_make_schema, name, self._owner)
             return _Database(self._url, self._tables, self._owner, schema=schema, few=True)

@@ -32,7 +32,17 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from api.storage.encryption import decrypt, encrypt
-from api.storage.tables import ANSWERS, CONVERSATIONS, KEYS, METADATA, PENDING_DECISIONS, SECRETS, SESSIONS, UNDONE
+from api.storage.tables import (
+    ANSWERS,
+    CONVERSATIONS,
+    KEYS,
+    METADATA,
+    PENDING_DECISIONS,
+    RATE_LIMITS,
+    SECRETS,
+    SESSIONS,
+    UNDONE,
+)
 from retinue.errors import InProgress, InvalidArguments, ServiceUnavailable
 from retinue.store import Store
 
@@ -49,6 +59,8 @@ _PROBE_PAUSE = 2.0
 _LARGEST_ANSWER = 512 * 1024
 _PRUNED_AT_ONCE = 500
 _BETWEEN_PRUNINGS = 1800.0
+_CLOCKS_DIFFER = timedelta(minutes=10)
+"""By how much the clocks of the API and of the database server may differ."""
 _log = logging.getLogger("retinue.api")
 
 
@@ -206,13 +218,14 @@ class IdempotencyKeys:
             await (await session.connection()).execute(mine.values(claimed_until=None))
 
     async def prune(self, *, kept: timedelta = KEPT) -> int:
-        """Delete expired keys, sessions, conversations and settled decisions in batches; return how many."""
+        """Delete expired keys, sessions, conversations, settled decisions and full rate limits in batches; return how many."""
         now = datetime.now(UTC)
         old = select(KEYS.c.id).where(KEYS.c.used_at < now - kept).limit(_PRUNED_AT_ONCE)
         settled = (
             select(PENDING_DECISIONS.c.id).where(PENDING_DECISIONS.c.settled_at < now - kept).limit(_PRUNED_AT_ONCE)
         )
         talks = select(CONVERSATIONS.c.id).where(CONVERSATIONS.c.at < now - kept).limit(_PRUNED_AT_ONCE)
+        full = select(RATE_LIMITS.c.id).where(RATE_LIMITS.c.full_at < now - _CLOCKS_DIFFER).limit(_PRUNED_AT_ONCE)
         over = select(SESSIONS.c.id).where(SESSIONS.c.expires_at < now).limit(_PRUNED_AT_ONCE)
         async with self._store.write() as session:
             connection = await session.connection()
@@ -225,7 +238,9 @@ class IdempotencyKeys:
             await connection.execute(delete(CONVERSATIONS).where(CONVERSATIONS.c.id.in_(silent)))
             settled_ids = list((await connection.execute(settled)).scalars())
             await connection.execute(delete(PENDING_DECISIONS).where(PENDING_DECISIONS.c.id.in_(settled_ids)))
-        return len(ids) + len(ended) + len(silent) + len(settled_ids)
+            full_ids = list((await connection.execute(full)).scalars())
+            await connection.execute(delete(RATE_LIMITS).where(RATE_LIMITS.c.id.in_(full_ids)))
+        return len(ids) + len(ended) + len(silent) + len(settled_ids) + len(full_ids)
 
     def _hidden(self, key_id: str) -> str:
         """Return 128 bits derived from a person and their key; not computable without the stored secret."""

@@ -116,6 +116,13 @@ UNDONE = Table(
     Column("asked_at", UtcDateTime, nullable=False),
 )
 """Runs that were undone after the end: only their views need a second call to Temporal."""
+RATE_LIMITS = Table(
+    "rate_limits",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("full_at", UtcDateTime, nullable=False, index=True),
+)
+"""For `api.http.shared_buckets`: by hash of a caller or address, when their bucket is full again."""
 SECRETS = Table(
     "secrets", METADATA, Column("name", String(40), primary_key=True), Column("value", LargeBinary(32), nullable=False)
 )
