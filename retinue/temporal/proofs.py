@@ -6,7 +6,8 @@ whole content: the workflow, the update, every argument (so also the approval, t
 person, edited arguments, a requested grant), its expiry, and its id, so that it counts once.
 
 Workers check it where Temporal calls them once and never in a replay: in an update's validator, and in a run's first task.
-So no key and no verdict is part of a history, and a removed key does not affect old runs. Plain signals carry no proof:
+So no key and no verdict is part of a history, and a removed key does not affect old runs. What a run starts as a child, or
+continues as, gets a proof from its worker: that it has a parent or a run before it proves nothing. Plain signals carry no proof:
 `AssistantWorkflow` refuses them in runs that began with a proof. Why: docs/decisions/0021.
 
     python -P -m retinue.temporal.keyring new-key      prints a key, for these too
@@ -450,13 +451,12 @@ class _Checking(worker.WorkflowInboundInterceptor):
     keyrings: Mapping[str, Keyring]
 
     def init(self, outbound: worker.WorkflowOutboundInterceptor) -> None:
-        super().init(_Carrying(outbound))
+        super().init(_ProvingRuns(outbound, self.keyrings))
 
     async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:
-        # a continued run was checked at its first start; a child or a retry comes from a checked run
-        info = workflow.info()
-        from_a_run = info.parent is not None or info.continued_run_id is not None
-        if not workflow.unsafe.is_replaying() and not from_a_run and (ring := self._ring()):
+        # children and continued runs too: a stranger's own workflow can begin them, or a start with a cron schedule
+        if not workflow.unsafe.is_replaying() and (ring := self._ring()):
+            info = workflow.info()
             message = Message(info.namespace, info.workflow_id, info.workflow_type, "", input.args)
             check(message, input.headers.get(HEADER), ring, now=info.start_time)
         return await super().execute_workflow(input)
@@ -477,18 +477,34 @@ class _Checking(worker.WorkflowInboundInterceptor):
         return self.keyrings.get(workflow.info().workflow_type)
 
 
-class _Carrying(worker.WorkflowOutboundInterceptor):
-    """Passes the mark "began proved" on when a run continues as new, and to the assistants that a watch starts."""
+class _ProvingRuns(worker.WorkflowOutboundInterceptor):
+    """Adds proofs to children and to what continues as new. Replays make others, which Temporal does not compare."""
+
+    def __init__(self, following: worker.WorkflowOutboundInterceptor, keyrings: Mapping[str, Keyring]) -> None:
+        super().__init__(following)
+        self._keyrings = keyrings
 
     async def start_child_workflow(
         self,
         input: worker.StartChildWorkflowInput,
     ) -> workflow.ChildWorkflowHandle[Any, Any]:
-        if input.workflow in PROVED_TYPES and began_proved():
-            mark = {HEADER: workflow.info().headers[HEADER]}
-            input = replace(input, headers={**input.headers, **mark})
-        return await super().start_child_workflow(input)
+        proof = self._proof(input.workflow, input.id, input.args)
+        return await super().start_child_workflow(replace(input, headers={**input.headers, **proof}))
 
     def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:
-        carried = {HEADER: workflow.info().headers[HEADER]} if began_proved() else {}
-        super().continue_as_new(replace(input, headers={**input.headers, **carried}))
+        info = workflow.info()
+        proof = self._proof(input.workflow or info.workflow_type, info.workflow_id, input.args)
+        super().continue_as_new(replace(input, headers={**input.headers, **proof}))
+
+    def _proof(self, workflow_type: str, workflow_id: str, args: Sequence[Any]) -> Mapping[str, Payload]:
+        ring = self._keyrings.get(workflow_type)
+        if ring is None:
+            return {}
+        message = Message(workflow.info().namespace, workflow_id, workflow_type, "", _as_received(args))
+        return {HEADER: proved(message, ring, expires=workflow.now() + GOOD_FOR)}
+
+
+def _as_received(args: Sequence[Any]) -> Sequence[Any]:
+    """Return arguments of a start as the workflow gets them: what code copied without checks is of the declared types."""
+    converter = workflow.payload_converter()
+    return converter.from_payloads(converter.to_payloads(args), [type(argument) for argument in args])

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio import workflow
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
+from temporalio.exceptions import ChildWorkflowError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from activities.email.settings import EmailSettings
+from activities.email.store import MailStore
 from api.app import create_app
 from api.deps import schedule_updates
 from api.settings import ApiSettings
+from retinue.capability import WORKFLOW_QUEUE
+from retinue.temporal import person
 from retinue.temporal.account_watch import WATCH_TYPE, watch_id
 from retinue.temporal.connection import DATA_CONVERTER
+from retinue.temporal.proofs import HEADER
+from retinue.testing import Answer, plan_answer
 from tests.api.conftest import Json, eventually
+from tests.api.test_triggers import deliver, letter
 from tests.conftest import Stack
 from tests.security.backdoor.conftest import Fresh, Keys
 from tests.security.backdoor.forger import forging, proof
 from tests.security.backdoor.installation import Installation, refusal
+from tests.test_main_job import mail, sent_mails
 from workflows.account_watch import Trigger, UpdateTriggerStart, WatchView
-from workflows.messages import ScheduleTerms
+from workflows.messages import ScheduleTerms, StartAssistant
+from workflows.person import _UPDATES_PER_RUN
+from workflows.rules.grants import Amounts, DayUsage, Grant, NewGrant, RecordUsage
+from workflows.rules.policy import Decision, Policy, Rule
 
 pytestmark = pytest.mark.xdist_group("backdoor")
 WATCH = watch_id("local", "mail")
+ENDS = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+}
+CARELESS = Policy(name="default", rules=[Rule(name="all", tools=["*"], decide=Decision.AUTO)])
 STRICTER = '[policies.default]\nextends = "default"\nhold = "1s"\n'
 
 
@@ -52,10 +73,10 @@ class ForgedWatch:
 
 
 @asynccontextmanager
-async def own_worker(stranger: Client, *workflows: type) -> AsyncIterator[str]:
+async def own_worker(plain: Client, *workflows: type) -> AsyncIterator[str]:
     """A worker of the stranger's; gives its task queue."""
     queue = f"evil-{uuid.uuid4().hex}"
-    client = Client(**stranger.config() | {"data_converter": DATA_CONVERTER})
+    client = Client(**plain.config() | {"data_converter": DATA_CONVERTER})
     async with Worker(client, task_queue=queue, workflows=list(workflows), workflow_runner=UnsandboxedWorkflowRunner()):
         yield queue
 
@@ -134,3 +155,100 @@ async def test_an_update_of_a_triggers_start_changes_its_rights_only(
     after = await kept(house, trigger.trigger_id)
     assert after.start == trigger.start.model_copy(update={"notice": "stricter"})
     await house.http.delete(f"/v1/triggers/{trigger.trigger_id}")
+
+
+@workflow.defn(name="Evil")
+class Evil:
+    """Begins an assistant as a child, or goes on as one."""
+
+    @workflow.run
+    async def run(self, how: str, given: StartAssistant, child: str) -> None:
+        """Begin it."""
+        if how == "continued":
+            workflow.continue_as_new(args=[given], workflow="AssistantWorkflow", task_queue=WORKFLOW_QUEUE)
+        with contextlib.suppress(ChildWorkflowError):
+            await workflow.execute_child_workflow("AssistantWorkflow", given, id=child, task_queue=WORKFLOW_QUEUE)
+
+
+async def last_event(house: Stack, workflow_id: str, run_id: str | None) -> Any:
+    """The last event of a run that has ended."""
+
+    async def found() -> Any:
+        return (await house.temporal.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()).events[-1]
+
+    return await eventually(found, lambda event: event.event_type in ENDS)
+
+
+async def failure_of(house: Stack, workflow_id: str, run_id: str | None = None) -> Failure:
+    """Why a run failed."""
+    failure: Failure = (await last_event(house, workflow_id, run_id)).workflow_execution_failed_event_attributes.failure
+    return failure
+
+
+@pytest.mark.parametrize("how", ["child", "continued"])
+async def test_what_a_workflow_of_a_strangers_begins_needs_a_proof(how: str, house: Stack, fresh: Fresh) -> None:
+    given, assistant_id = careless(house, fresh), f"a-{uuid.uuid4().hex}"
+    own = assistant_id if how == "continued" else f"evil-{assistant_id}"
+    async with own_worker(house.temporal, Evil) as queue:
+        await house.temporal.start_workflow("Evil", args=[how, given, assistant_id], id=own, task_queue=queue)
+        await eventually(lambda: listed(house, assistant_id), bool)
+        failure = await failure_of(house, assistant_id)
+    assert failure.application_failure_info.type == "NotProved"
+    assert sent_mails(house, assistant_id) == []
+
+
+async def test_what_the_server_begins_again_by_the_clock_needs_a_proof(house: Stack, fresh: Fresh) -> None:
+    given, assistant_id = careless(house, fresh), f"a-{uuid.uuid4().hex}"
+    first = await house.temporal.start_workflow(
+        "AssistantWorkflow", given, id=assistant_id, task_queue=WORKFLOW_QUEUE, cron_schedule="@every 1s"
+    )
+    ended = await last_event(house, assistant_id, first.result_run_id)
+    second = ended.workflow_execution_failed_event_attributes.new_execution_run_id
+    failure = await failure_of(house, assistant_id, second)
+    await house.temporal.get_workflow_handle(assistant_id).terminate()
+    assert failure.application_failure_info.type == "NotProved"
+    assert sent_mails(house, assistant_id) == []
+
+
+def careless(house: Stack, fresh: Fresh) -> StartAssistant:
+    """A start with a policy of the stranger's own, by which a mail is sent."""
+    message = fresh("Mail mallory@example.com")
+    house.model.script(message, plan_answer([mail("s1")]), replies=[Answer("It is sent.")])
+    return StartAssistant(message=message, policy=CARELESS)
+
+
+async def test_what_a_watch_starts_is_proved_by_the_watch(house: Stack, fresh: Fresh) -> None:
+    sender = f"{uuid.uuid4().hex}@example.com"
+    store = MailStore(EmailSettings().database_url)
+    await store.open()
+    await deliver(store, letter(sender, "Hi"))
+    await store.close()
+    message = fresh("Tell me")
+    house.model.script(message, plan_answer(reply="A mail."))
+    body = {"event": "mail", "message": message, "conditions": {"senders": [sender]}}
+    made = (await house.http.post("/v1/triggers", json=body)).json()
+    tested = (await house.http.post(f"/v1/triggers/{made['id']}/test", json={"start": True})).json()
+    assert (await house.ended(tested["assistant_id"]))["status"] == "completed"
+    await house.http.delete(f"/v1/triggers/{made['id']}")
+
+
+async def test_a_person_whose_history_has_grown_keeps_their_grants(
+    house: Stack, installation: Installation, keys: Keys
+) -> None:
+    owner = f"p-{uuid.uuid4().hex}"
+    client = await installation.client(RETINUE_DECISIONS="proved", RETINUE_DECISION_KEYS=keys.new)
+    await person.ask(client, owner, "add_grant", NewGrant(grant_id="g-1", tool="email.send", by=owner), answer=Grant)
+    today = datetime.now(UTC).date()
+    spent = [RecordUsage(key=f"k{number}", day=today, delta=Amounts(requests=1)) for number in range(_UPDATES_PER_RUN)]
+    for usage in spent:
+        await person.ask(client, owner, "record_usage", usage, answer=DayUsage)
+    handle = house.temporal.get_workflow_handle(person.person_id(owner))
+
+    async def first_event() -> Any:
+        began = (await handle.fetch_history()).events[0]
+        return began.workflow_execution_started_event_attributes
+
+    began = await eventually(first_event, lambda attributes: bool(attributes.continued_execution_run_id))
+    assert HEADER in began.header.fields
+    grants = await person.query(client, owner, "grants", answer=list[Grant])
+    assert [grant.grant_id for grant in grants] == ["g-1"]
