@@ -62,7 +62,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_store(chosen) as store:
             if not await any_sealed(store):  # a lost key file must be restored: a new one would hide what is lost
-                sealer.keys.create_first()
+                sealer.keys.create_first(shared=store.is_server)
             app.state.parts = _parts(chosen, store, sealer, root, flows, finder)
             yield
             await flows.close()

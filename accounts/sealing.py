@@ -52,9 +52,14 @@ class KeySource:
         """Whether the keys are in a file."""
         return self._read_at != (-1, -1, -1)
 
-    def create_first(self) -> None:
-        """Create the own key file, for an installation without sealed secrets; an existing one is kept."""
-        if self.is_file and self._own:
+    def create_first(self, *, shared: bool = False) -> None:
+        """Create the own key file, for an installation without sealed secrets; an existing one is kept.
+
+        Args:
+            shared: Processes on several machines may share the database. Then none is created, since each machine would
+                create another one, and could not open what the others sealed.
+        """
+        if self.is_file and self._own and not shared:
             create_key_file(self.file)
 
     def add(self) -> None:
@@ -103,7 +108,10 @@ class KeySource:
             mode = stat.S_IMODE(self.file.stat().st_mode)
             parse_keys(self.file.read_text(encoding="ascii"), kind="accounts_seal")
         except FileNotFoundError:
-            return f"the key file {self.file} is missing; restore it from a backup, or begin again with `{NEW_KEY}`"
+            return (
+                f"the key file {self.file} is missing; restore it from a backup, begin again with `{NEW_KEY}`, or give all "
+                "replicas the same RETINUE_ACCOUNTS_SEAL_KEYS"
+            )
         except (OSError, ValueError):
             return f"the key file {self.file} cannot be read; restore it from a backup"
         if mode & 0o077:
