@@ -9,10 +9,10 @@ AT_DAY = $(if $(DAY),RETINUE_CLOCK_OFFSET=$$($(BIN)/python -P -m tests.days $(DA
 PYTEST = $(BIN)/python -P -m pytest -n $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) --dist loadgroup
 .DEFAULT_GOAL := help
 
-.PHONY: help venv up demo test test-unit test-long test-all test-again test-model test-one mutations watch check format bench lock clean
+.PHONY: help venv up demo test test-unit test-long test-all test-deploy test-again test-model test-one mutations watch check format bench lock clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Retinue needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -31,19 +31,22 @@ demo: venv ## Run a request end to end on a private stack, then stop it
 	@exec $(BIN)/python -P -m cli demo
 
 test: venv ## Run the suite against real servers; DAY=2028-02-29T09:00 as if it were that day, TESTS=... a part
-	$(AT_DAY) $(PYTEST) -m "not long" $(TESTS)
+	$(AT_DAY) $(PYTEST) -m "not long and not deploy" $(TESTS)
 
 test-unit: venv ## Run what needs no server and no process of its own
-	$(AT_DAY) $(PYTEST) -m "unit and not long" $(TESTS)
+	$(AT_DAY) $(PYTEST) -m "unit and not long and not deploy" $(TESTS)
 
 test-long: venv ## Run what takes long: many faults, hundreds of messages; DAY and TESTS as above
-	$(AT_DAY) $(PYTEST) -m long $(TESTS)
+	$(AT_DAY) $(PYTEST) -m "long and not deploy" $(TESTS)
 
 test-model: venv ## Run what needs a small real language model (370 MB, kept in the cache of this machine); a part of the long ones
 	$(AT_DAY) $(BIN)/python -P -m pytest -m model $(or $(TESTS),tests/activities/reasoning)
 
 test-all: venv ## Run both at once, as CI does: what waits long waits beside the rest
-	$(AT_DAY) $(PYTEST) $(TESTS)
+	$(AT_DAY) $(PYTEST) -m "not deploy" $(TESTS)
+
+test-deploy: venv ## Run what needs a container engine, npm packages or minutes of work, one after the other; TESTS=... a part
+	$(BIN)/python -P -m pytest -m deploy $(TESTS)
 
 test-again: venv ## Run once more, one after the other, what failed last; it refuses more than five
 	@$(BIN)/python -P -m tests.again
