@@ -37,6 +37,10 @@ class Message(BaseModel):
     withheld: bool = Field(False, description="not shown to planners, since it may contain strangers' words")
     through: Credential | None = Field(None, description="the credential with which the person sent it")
     offered: bool = Field(False, description="a click on words that the assistant offered: nothing in it was typed")
+    options: list[str] = Field(
+        default_factory=list,
+        description="texts that the assistant offered with it: who sends one later has not typed it",
+    )
 
 
 class ModelUse(BaseModel):

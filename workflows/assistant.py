@@ -65,7 +65,7 @@ from workflows.rules.disambiguation import Choice, Option, gives_up
 from workflows.rules.policy import DEFAULT_POLICY
 from workflows.rules.provenance import TypedValue, Words
 from workflows.run import plan_preview
-from workflows.run.conversation import MAX_WAITING, Conversation, said_by_person
+from workflows.run.conversation import MAX_WAITING, Conversation, said_by_person, was_offered
 from workflows.run.recall import PATCH, UNREADABLE, recall
 from workflows.run.result import to_result
 from workflows.run.web_ui import current_details
@@ -88,6 +88,8 @@ MAX_EFFECTS = 300
 MAX_SHOWN = 500
 """Messages in a view; the query `said` returns earlier ones."""
 MAX_HISTORY_BYTES = 1024 * 1024
+_OFFERED_BEFORE = "offered-before"
+"""Runs from before it count a text that was offered with an earlier message as typed."""
 _WAITS_FOR_PEOPLE = frozenset(
     {AssistantStatus.AWAITING_APPROVAL, AssistantStatus.AWAITING_INPUT, AssistantStatus.AWAITING_ACCOUNT}
 )
@@ -454,7 +456,7 @@ class AssistantWorkflow:
         self._questions += 1
         self._options = list(options)
         self._question, self._choosing = question, choosing
-        self._talk.say(question, withheld=choosing)
+        self._talk.say(question, withheld=choosing, options=() if choosing else [option.text for option in options])
         self._publish()
         self._read_answer()  # a chat's next message may already be queued
         await workflow.wait_condition(lambda: self._question is None)
@@ -468,7 +470,7 @@ class AssistantWorkflow:
 
         After a message from a key that may not decide, values that the person wrote earlier count as that key's.
         """
-        if not self._talk.read(only=only, offered={option.text for option in self._options}):
+        if not self._talk.read(only=only, offered=self._offered):
             return False
         self._options = []
         through = self._talk.said()[-1].through
@@ -476,6 +478,12 @@ class AssistantWorkflow:
             self._typed_through += [TypedValue(text=text, through=through) for text in self._typed]
             self._typed = []
         return True
+
+    def _offered(self, text: str) -> bool:
+        """Whether a text was offered, now or with an earlier message: a click may come twice, or from an old page."""
+        if text in {option.text for option in self._options}:
+            return True
+        return was_offered(text, self._talk.messages) and workflow.patched(_OFFERED_BEFORE)
 
     def _read_answer(self) -> None:
         if self._question is not None and self._read_message(only=self._may_answer):
@@ -495,8 +503,8 @@ class AssistantWorkflow:
         if schema is not None and await self._answer_in(schema, plan.reply):
             return
         if not self._execution.reports():
-            self._say(plan.reply or "")
             self._options = _suggested(plan.options)
+            self._say(plan.reply or "", options=[option.text for option in self._options])
             return
         try:
             result: TextResult = await self._reason("reply", self._reply_request(), TextResult)
@@ -570,10 +578,10 @@ class AssistantWorkflow:
         self._usage += usage
         self._budget_guard.used(usage, counted=counted)
 
-    def _say(self, text: str, *, withheld: bool = False) -> None:
+    def _say(self, text: str, *, withheld: bool = False, options: Sequence[str] = ()) -> None:
         self._reply = text
         # a task makes no plan after its answer, so nothing needs to be withheld there
-        self._talk.say(text, withheld=withheld and self._start.mode is Mode.CHAT)
+        self._talk.say(text, withheld=withheld and self._start.mode is Mode.CHAT, options=options)
 
     def _now(self) -> datetime:
         return local(on_the_calendar(workflow.now()), self._start.timezone)
@@ -936,6 +944,8 @@ def _first_messages(start: StartAssistant) -> list[Message]:
         return [asked]
     if start.fork.again is not None:
         return list(start.fork.messages)
+    if was_offered(asked.text, start.fork.messages):
+        asked = asked.model_copy(update={"offered": True})
     return [*start.fork.messages, asked]
 
 

@@ -340,6 +340,8 @@ class Message(Shown):
     """The credential with which the person said it."""
     offered: bool = False
     """A click on words that the assistant offered: nothing in it was typed."""
+    options: list[str] = Field(default_factory=list)
+    """Texts that the assistant offered with it: who sends one later has not typed it."""
 
 
 class SuggestedAnswer(Shown):

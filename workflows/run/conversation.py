@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import JsonValue
 
@@ -62,27 +62,29 @@ class Conversation:
         return len(self._inbox)
 
     def read(
-        self, *, only: Callable[[SendMessage], bool] = lambda _: True, offered: Collection[str] = frozenset()
+        self, *, only: Callable[[SendMessage], bool] = lambda _: True, offered: Callable[[str], bool] = lambda _: False
     ) -> bool:
         """Read the next message that waits, of those that count now; whether there was one.
 
         Args:
             only: Which messages count.
-            offered: Texts that the assistant offered: who sends one has typed nothing of it.
+            offered: Whether the assistant offered a text: who sends one has typed nothing of it.
         """
         message = next(filter(only, self._inbox), None)
         if message is None:
             return False
         self._inbox.remove(message)
         said = said_by_person(message)
-        self.messages.append(said.model_copy(update={"offered": True}) if message.text in offered else said)
+        self.messages.append(said.model_copy(update={"offered": True}) if offered(message.text) else said)
         self.answer_schema = message.answer_schema
         return True
 
-    def say(self, text: str, *, withheld: bool = False) -> None:
-        """Add a message of the assistant."""
-        words = {"role": Role.ASSISTANT, "text": text}
-        self.messages.append(Message(**words, withheld=True) if withheld else Message(**words))
+    def say(self, text: str, *, withheld: bool = False, options: Sequence[str] = ()) -> None:
+        """Add a message of the assistant, with the texts that it offers."""
+        more = {"withheld": withheld, "options": list(options)}
+        self.messages.append(
+            Message(role=Role.ASSISTANT, text=text, **{name: value for name, value in more.items() if value})
+        )
 
     def said(self) -> list[Message]:
         """Return the person's messages, each with its credential."""
@@ -93,7 +95,7 @@ class Conversation:
         new = self.messages[self._transcribed :] if self._key else self.messages
         return [
             Message(role=message.role, text=_WITHHELD if message.withheld else message.text)
-            if message.withheld or message.through or message.offered
+            if message.withheld or message.through or message.offered or message.options
             else message
             for message in new
         ]
@@ -115,6 +117,11 @@ class Conversation:
             "message_keys": self._keys,
             "transcribed": self._transcribed,
         }
+
+
+def was_offered(text: str, messages: Iterable[Message]) -> bool:
+    """Whether the assistant offered a text with any of its messages: whoever sends it may have clicked it."""
+    return any(text in message.options for message in messages)
 
 
 def said_by_person(message: SendMessage) -> Message:

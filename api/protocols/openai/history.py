@@ -73,7 +73,7 @@ class History:
     def for_planners(self) -> list[Message]:
         """Return the earlier messages for a new run. Answers may contain strangers' words or be invented."""
         return [
-            Message(role=message.role, text=message.text, withheld=True) if message.role is Role.ASSISTANT else message
+            message.model_copy(update={"withheld": True}) if message.role is Role.ASSISTANT else message
             for message in self.earlier
         ]
 
