@@ -27,11 +27,10 @@ from retinue.accounts.settings import AccountsSettings
 from retinue.activity_adapter import any_activity
 from retinue.capability import LONGEST_PROBLEM, WORKFLOW_QUEUE, Capability, Manifest
 from retinue.database import file_watch
-from retinue.errors import InvalidArguments, NotServedHere, ServiceUnavailable, StoreLost, Undecipherable
+from retinue.errors import NotServedHere, ServiceUnavailable, StoreLost, Undecipherable
 from retinue.runtime.logs import configure
 from retinue.runtime.process import DATABASE_LOST, STUCK, leave
 from retinue.runtime.watchdog import Check, LoopCheck, Watchdog
-from retinue.schemas.manifests import check_names, check_schemas
 from retinue.settings import RetinueSettings
 from retinue.temporal.connection import BUILD_ID, connect, ensure_search_attributes
 from retinue.temporal.person import PERSON_QUEUE
@@ -49,8 +48,6 @@ DRAIN = timedelta(seconds=8)
 LONGEST_STOP = 15.0
 """Seconds after which a process that was told to stop ends, whatever it waits for: containers are killed after 20."""
 _ANNOUNCE_PAUSE = 1.0
-_CHECKS = 4
-"""Checks of announcements at the same time; local activities are not counted."""
 _CONNECT_PAUSE = 0.5
 _KEYS_PAUSE = 5.0
 _DATABASE_LOOK = 1.0
@@ -102,7 +99,7 @@ def workflows_worker(
         interceptors=[OrganisationOfWorkers(passes=PassSettings().keyring())],
         workflows=workflow_types(),
         activities=LocalActivities(client).all(),
-        max_concurrent_activities=_CHECKS,
+        no_remote_activities=True,
         workflow_runner=pinned,
         plugins=[people],
         **deployment.options(version, BUILD_ID, VersioningBehavior.PINNED),
@@ -246,7 +243,6 @@ async def _newer(directory: Directory, manifest: Manifest) -> Manifest | None:
 async def _until_heard(
     put: Callable[[Client, Manifest, str], Awaitable[int]], client: Client, manifest: Manifest
 ) -> None:
-    await _check(manifest)
     update_id = uuid.uuid4().hex
     while True:
         try:
@@ -257,16 +253,6 @@ async def _until_heard(
         else:
             _log.info("announced", extra={"capability": manifest.name, "revision": revision})
             return
-
-
-async def _check(manifest: Manifest) -> None:
-    """Check a manifest before announcing it, to save the registry's CPU.
-
-    Raises:
-        InvalidArguments: The registry would refuse it.
-    """
-    if problem := check_names(manifest) or await asyncio.to_thread(check_schemas, manifest):
-        raise InvalidArguments(f"the registry would refuse {manifest.name}: {problem}")
 
 
 class Announcements:

@@ -13,7 +13,7 @@ from retinue.temporal.registry import ANNOUNCE, CAPABILITIES, REGISTRY_TYPE, REP
 from workflows.consent import lookups
 from workflows.messages import RegistryState
 
-_BY_ACTIVITY = "schemas_by_activity"
+_AT_ONCE = "announced_at_once"
 _ANNOUNCEMENTS_PER_RUN = 500
 """Temporal refuses the 2,000th update of one run."""
 
@@ -33,12 +33,10 @@ class RegistryWorkflow:
         self._manifests = dict(state.manifests)
         self._announcements = 0
         self._turns: dict[str, asyncio.Lock] = {}
-        self._is_running = False
 
     @workflow.run
     async def run(self, state: RegistryState | None = None) -> None:
         """Serve updates until the history has grown, then continue as new."""
-        self._is_running = True
         await workflow.wait_condition(self._has_grown)
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(
@@ -59,24 +57,31 @@ class RegistryWorkflow:
         return await self._register(manifest, even_if_older=True)
 
     async def _register(self, manifest: Manifest, *, even_if_older: bool) -> int:
-        """Store a manifest once its schemas are checked, one announcement of a capability at a time.
+        """Store a manifest at once; who announces and who reads it checks its schemas.
 
-        Without the lock, the one whose check takes longest would win, not the latest.
+        Nothing is waited for here. An update that comes while an activity of an earlier one ends makes a history that may
+        not replay (temporalio 1.35: a query can cost the worker a task of an update), and then the registry hangs after a
+        restart.
         """
         self._announcements += 1
+        if not workflow.patched(_AT_ONCE):
+            return await self._register_checked(manifest, even_if_older=even_if_older)
+        if self._is_new(manifest, even_if_older=even_if_older):
+            self._hold(manifest)
+        return self._revision
+
+    async def _register_checked(self, manifest: Manifest, *, even_if_older: bool) -> int:
+        """Do so in runs that began before that was known: one announcement of a capability at a time."""
         async with self._turns.setdefault(manifest.name, asyncio.Lock()):
-            held = self._manifests.get(manifest.name)
-            if held != manifest and (even_if_older or not _is_newer(held, manifest)):
-                if problem := await self._problem(manifest):
+            if self._is_new(manifest, even_if_older=even_if_older):
+                if problem := await lookups.schema_problem(manifest):
                     raise non_retryable("InvalidManifest", problem)
                 self._hold(manifest)
         return self._revision
 
-    async def _problem(self, manifest: Manifest) -> str | None:
-        if not workflow.patched(_BY_ACTIVITY):
-            return await lookups.schema_problem(manifest, locally=True)
-        await workflow.wait_condition(lambda: self._is_running)  # the update that starts the run comes before it
-        return await lookups.schema_problem(manifest)
+    def _is_new(self, manifest: Manifest, *, even_if_older: bool) -> bool:
+        held = self._manifests.get(manifest.name)
+        return held != manifest and (even_if_older or not _is_newer(held, manifest))
 
     def _hold(self, manifest: Manifest) -> None:
         self._manifests[manifest.name] = manifest

@@ -7,6 +7,7 @@ import workflow code. A worker in another language calls: update-with-start of w
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from datetime import timedelta
@@ -24,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from retinue.capability import WORKFLOW_QUEUE, Manifest
 from retinue.errors import InvalidArguments, ServiceUnavailable
+from retinue.schemas.manifests import check_names, check_schemas, usable
 
 REGISTRY_ID = "retinue-registry"
 REGISTRY_TYPE = "RegistryWorkflow"
@@ -79,6 +81,8 @@ class Directory:
     async def manifests(self, *, max_age: float = 0) -> list[Manifest]:
         """Return all announced capabilities by name; empty when nothing was ever announced.
 
+        A tool whose schema is invalid is left out, and `left_out` says why: not everybody checks what they announce.
+
         Args:
             max_age: Seconds that the answer may be old.
 
@@ -100,9 +104,8 @@ class Directory:
             raise
         revision = await description.memo_value(REVISION, 0, type_hint=int)
         if revision != self._revision:
-            self._manifests = await self._handle.query(
-                CAPABILITIES, result_type=list[Manifest], rpc_timeout=_RPC_TIMEOUT
-            )
+            manifests = await self._handle.query(CAPABILITIES, result_type=list[Manifest], rpc_timeout=_RPC_TIMEOUT)
+            self._manifests = await asyncio.to_thread(lambda: [usable(manifest) for manifest in manifests])
             self._revision = revision
 
 
@@ -132,7 +135,7 @@ async def announce(client: Client, manifest: Manifest, update_id: str | None = N
 
     Raises:
         ServiceUnavailable: Temporal or the workflow worker does not answer in time; try again.
-        InvalidArguments: The registry refused the manifest.
+        InvalidArguments: The manifest is invalid.
     """
     return await _put(client, ANNOUNCE, manifest, update_id)
 
@@ -151,6 +154,8 @@ async def _put(client: Client, update: str, manifest: Manifest, update_id: str |
         static_summary="Registry of capabilities",
         static_details="Holds the manifest of every announced capability. Started by the first worker.",
     )
+    if problem := check_names(manifest) or await asyncio.to_thread(check_schemas, manifest):
+        raise InvalidArguments(f"the registry would refuse {manifest.name}: {problem}")
     try:
         revision: int = await client.execute_update_with_start_workflow(
             update,

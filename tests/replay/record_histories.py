@@ -91,7 +91,7 @@ async def test_record(stack: Stack, fresh: Fresh, shape: str) -> None:
 
 
 async def test_record_the_registry(stack: Stack) -> None:
-    await save(stack, REGISTRY_ID, "registry")
+    await save(stack, REGISTRY_ID, "registry_announced_at_once")
 
 
 def call_step(step_id: str, tool: str, args: dict[str, Any]) -> dict[str, Any]:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
-import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from jsonschema import Draft202012Validator
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError, WorkflowUpdateStage
-from temporalio.exceptions import ApplicationError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.service import RPCError
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from retinue.capability import Annotations, Manifest, ToolOptions, ToolSpec
 from retinue.errors import InvalidArguments
 from retinue.temporal import registry as retinue_registry
+from retinue.temporal.connection import DATA_CONVERTER
 from retinue.temporal.registry import REGISTRY_ID, Directory, announce
 from retinue.testing import plan_answer
 from tests.conftest import Stack, pending, steps
@@ -189,7 +189,6 @@ async def registry_of_its_own(temporal: Client, name: str) -> AsyncIterator[Work
             RegistryState(),
             id=f"{REGISTRY_ID}-{name}",
             task_queue=name,
-            task_timeout=timedelta(seconds=3),  # while a check runs, its task reports after four fifths of this
         )
         try:
             yield handle
@@ -208,79 +207,54 @@ def registry_worker(temporal: Client, queue: str) -> Worker:
     )
 
 
-@pytest.fixture
-def slow_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """The check of a schema titled `slow` lasts until this is set."""
-    done, check = threading.Event(), Draft202012Validator.check_schema
-
-    def check_schema(schema: Any, *arguments: Any, **named: Any) -> None:
-        if schema.get("title") == "slow":
-            done.wait(30)
-        check(schema, *arguments, **named)
-
-    monkeypatch.setattr(Draft202012Validator, "check_schema", check_schema)
-    yield done
-    done.set()
-
-
-def slow(name: str, **fields: Any) -> Manifest:
-    tool = with_schema({"type": "object", "title": "slow"}).model_copy(update={"name": f"{name}.do_it"})
-    return capability(name, tools=[tool], **fields)
+async def test_a_tool_with_a_wrong_schema_is_left_out_and_the_others_stay(stack: Stack, name: str) -> None:
+    """Workers in other languages may not check what they announce, and the registry does not either."""
+    wrong = with_schema({"type": "nonsense"}).model_copy(update={"name": f"{name}.do_wrong"})
+    manifest = capability(name)
+    await stack.temporal.get_workflow_handle(REGISTRY_ID).execute_update(
+        "announce", manifest.model_copy(update={"tools": [wrong, *manifest.tools]})
+    )
+    [known] = [manifest for manifest in await Directory(stack.temporal).manifests() if manifest.name == name]
+    assert known.tools == manifest.tools
+    [why] = known.left_out
+    assert why.startswith(f"a schema of {name}.do_wrong is not a valid JSON schema (draft 2020-12): ")
+    shown = await stack.http.get("/v1/capabilities")
+    [state] = [item for item in shown.json()["capabilities"] if item["name"] == name]
+    assert ([tool["name"] for tool in state["tools"]], state["left_out"]) == ([f"{name}.do_it"], [why])
 
 
-async def test_the_registry_answers_while_schemas_are_checked(
-    temporal: Client, name: str, slow_check: threading.Event
-) -> None:
-    """Checking takes CPU, and a workflow task that takes seconds on a busy machine counts as deadlocked."""
-    async with registry_of_its_own(temporal, name) as handle:
-        checking = asyncio.ensure_future(handle.execute_update("announce", slow(name)))
-        await handle.execute_update("announce", capability(f"{name}b"), rpc_timeout=ANSWER)
-        known = await handle.query("capabilities", result_type=list[Manifest], rpc_timeout=ANSWER)
-        assert [manifest.name for manifest in known] == [f"{name}b"]
-        slow_check.set()
-        assert await checking == 2
+async def test_announcements_between_questions_make_a_history_that_replays(temporal: Client, name: str) -> None:
+    """What a start of many workers and an impatient `/readyz` do. With a wait in the update it failed two times in three."""
+    async with registry_worker(temporal, name):
+        runs = [await temporal.start_workflow("RegistryWorkflow", id=f"{name}-{n}", task_queue=name) for n in range(4)]
+        await asyncio.gather(*(_announced_and_asked(run, name) for run in runs))
+        histories = [await run.fetch_history() for run in runs]
+        await asyncio.gather(*(run.terminate() for run in runs))
+    replayer = Replayer(
+        workflows=[registry.RegistryWorkflow],
+        data_converter=DATA_CONVERTER,
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    for history in histories:
+        await replayer.replay_workflow(history)
 
 
-async def test_the_last_announcement_stays_though_an_earlier_ones_check_ends_later(
-    temporal: Client, name: str, slow_check: threading.Event
-) -> None:
-    async with registry_of_its_own(temporal, name) as handle:
-        first = await handle.start_update(
-            "announce", slow(name), wait_for_stage=WorkflowUpdateStage.ACCEPTED, result_type=int
-        )
-        last = await handle.start_update(
-            "announce", capability(name), wait_for_stage=WorkflowUpdateStage.ACCEPTED, result_type=int
-        )
-        slow_check.set()
-        assert (await first.result(), await last.result()) == (1, 2)
-        [known] = await handle.query("capabilities", result_type=list[Manifest])
-    assert known == capability(name)
+async def _announced_and_asked(run: WorkflowHandle[Any, Any], name: str) -> None:
+    async def announced(number: int) -> None:
+        await asyncio.sleep(2 * random.random())
+        with contextlib.suppress(RPCError, WorkflowUpdateFailedError):  # more than ten at once are refused
+            await run.execute_update("announce", capability(f"{name}{number}"))
 
+    async def asked() -> None:
+        while True:
+            with contextlib.suppress(RPCError):
+                await run.query("revision")
+            await asyncio.sleep(0.005)
 
-async def test_what_is_being_checked_is_not_lost_when_the_registry_goes_on_as_new(
-    temporal: Client, name: str, slow_check: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "_ANNOUNCEMENTS_PER_RUN", 2)
-    async with registry_of_its_own(temporal, name) as handle:
-        checking = asyncio.ensure_future(handle.execute_update("announce", slow(name)))
-        await asyncio.gather(*[handle.execute_update("announce", capability(f"{name}{number}")) for number in range(5)])
-        slow_check.set()
-        await checking
-        known = await handle.query("capabilities", result_type=list[Manifest])
-        description = await handle.describe()
-    assert [manifest.name for manifest in known] == [name, *(f"{name}{number}" for number in range(5))]
-    assert description.run_id != handle.first_execution_run_id
-
-
-@pytest.mark.parametrize("update", ["announce", "replace"])
-async def test_the_registry_itself_refuses_a_schema_that_is_none(stack: Stack, name: str, update: str) -> None:
-    """Workers in other languages may not check what they announce."""
-    wrong = slow(name).model_copy(update={"tools": [with_schema({"type": "nonsense"})], "name": "x"})
-    with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await stack.temporal.get_workflow_handle(REGISTRY_ID).execute_update(update, wrong)
-    assert isinstance(refused.value.cause, ApplicationError)
-    assert refused.value.cause.type == "InvalidManifest"
-    assert refused.value.cause.message.startswith("a schema of x.do_it is not a valid JSON schema (draft 2020-12): ")
+    asking = [asyncio.ensure_future(asked()) for _ in range(3)]
+    await asyncio.gather(*map(announced, range(45)))
+    for task in asking:
+        task.cancel()
 
 
 async def test_a_worker_finds_its_wrong_schema_before_it_asks_the_registry(name: str) -> None:

@@ -101,19 +101,9 @@ async def proved_cancellation(reason: str) -> bool:
     return bool(await _ask(PROVED, bool, info.workflow_id, reason, workflow.now()))
 
 
-async def schema_problem(manifest: Manifest, *, locally: bool = False) -> str | None:
-    """Return what is wrong with a manifest's schemas, or None. Retries without limit.
-
-    It is no local activity: temporalio 1.35 records the end of one in a task that a query cuts short, and tells the workflow
-    in the next task, after an update that came with it. Such a history does not replay, and the registry hung after a
-    restart. Under a storm of queries and announcements the same can still happen with activities.
-
-    Args:
-        manifest: The manifest.
-        locally: For runs that began before that was known.
-    """
-    execute = workflow.execute_local_activity if locally else workflow.execute_activity
-    problem: str | None = await execute(
+async def schema_problem(manifest: Manifest) -> str | None:
+    """Return what is wrong with a manifest's schemas, or None. Retries without limit. Only for old runs of the registry."""
+    problem: str | None = await workflow.execute_local_activity(
         SCHEMAS, manifest, result_type=str, start_to_close_timeout=_CHECK, retry_policy=_CHECK_RETRY
     )
     return problem
