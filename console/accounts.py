@@ -14,7 +14,7 @@ from console.caller import Retinue
 from console.pages import FIRST_RUN, missing, new_key
 from console.rendering import page
 from console.submitted import Form, errors_by_field, redirect
-from retinue.client import AsyncClient, ClientError, InvalidArguments, NotAllowed
+from retinue.client import AsyncClient, ClientError, Conflict, InvalidArguments, NotAllowed
 from retinue.client.calls import AccountUse, PasswordProvider
 from retinue.client.models import Account, AccountProvider, AccountTest, FoundServers
 
@@ -281,8 +281,8 @@ async def connect_by_password(request: Request, client: Retinue, form: Form) -> 
             account_id=account_id or None,
             idempotency_key=form.get("key") or None,
         )
-    except InvalidArguments as error:
-        wrong = " ".join(errors_by_field(error).values())
+    except (InvalidArguments, Conflict) as error:
+        wrong = str(error) if isinstance(error, Conflict) else " ".join(errors_by_field(error).values())
         known = await _provider(client, provider)
         filled = Servers(
             provider,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pydantic import SecretStr
 from sqlmodel import col, delete, select
@@ -114,13 +114,20 @@ class AccountBook:
             return await one_of_person(session, person, account_id)
 
     async def connect(self, person: str, roles: Collection[str], wanted: ConnectPassword) -> Connected:
-        """Connect an account by an app password, or connect it again. Nothing is stored unless signing in works."""
+        """Connect an account by an app password, or connect it again. Nothing is stored unless signing in works.
+
+        Raises:
+            InvalidArguments: The password is refused, or the servers were not found or cannot be used.
+            NotAllowed: The organisation does not allow it.
+            NotFound: The person has no such account to connect again.
+            Conflict: It is another account than the one that was to be connected again.
+        """
         if wanted.provider not in _PASSWORD_PROVIDERS:
             raise InvalidArguments(f"{wanted.provider} needs no password: connect it by signing in there")
         await self._rules.check(person, wanted.provider, CAPABILITIES[wanted.provider], roles)
         again = await self.stored(person, wanted.account_id) if wanted.account_id else None
-        if again is not None and again.provider != wanted.provider:
-            raise Conflict(f"the account {again.name} is one of {again.provider}")
+        if again is not None and not _is_of(again, wanted):
+            raise another_account(again)
         found = wanted.endpoints or (again.endpoints if again else {})
         try:
             found = found or await self._discovery.endpoints(
@@ -365,6 +372,30 @@ def _connection(account: Account, secret: SecretStr) -> Connection:
         secret=secret,
         kind=SecretKind(account.kind),
     )
+
+
+def another_account(account: Account) -> Conflict:
+    """Return the error that an account is connected again as another one: its grants and defaults are not for that."""
+    return Conflict(
+        f"this is another account than {account.name}, or nobody can tell",
+        hint="disconnect it and connect the new one",
+    )
+
+
+def _is_of(account: Account, wanted: ConnectPassword) -> bool:
+    """Whether a password is for the same user at the same servers as an account's."""
+    login = account.username or account.address
+    same_servers = not wanted.endpoints or _servers(wanted.endpoints) == _servers(account.endpoints)
+    return (
+        wanted.provider == account.provider
+        and wanted.address.casefold() == account.address.casefold()
+        and (not wanted.username or wanted.username == login)
+        and same_servers
+    )
+
+
+def _servers(endpoints: Mapping[str, str]) -> dict[str, str]:
+    return {name: url.rstrip("/") for name, url in endpoints.items()}
 
 
 async def _take_waiting(session: AsyncSession, account_id: str) -> list[str]:

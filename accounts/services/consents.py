@@ -14,7 +14,7 @@ from sqlmodel import col, delete, select
 
 from accounts.oauth_flows import OAuthFlows, Tokens
 from accounts.sealing import Sealer
-from accounts.services.accounts import AccountBook
+from accounts.services.accounts import AccountBook, another_account
 from accounts.services.audit import Refusals
 from accounts.services.clock import now
 from accounts.services.rules import RuleBook
@@ -31,7 +31,7 @@ from retinue.accounts.wire import (
     PollDevice,
     ProviderInfo,
 )
-from retinue.errors import Conflict, InvalidArguments, NotAllowed
+from retinue.errors import InvalidArguments, NotAllowed
 from retinue.store import Store
 
 GOOD_FOR = timedelta(minutes=10)
@@ -136,8 +136,8 @@ class Consents:
                 raise InvalidArguments(f"{provider.title} cannot be used for {capability[:40]!r}")
         await self._rules.check(person, provider.id, wanted.capabilities, roles)
         again = await self._book.stored(person, wanted.account_id) if wanted.account_id else None
-        if again is not None and again.provider_id != provider.id:
-            raise Conflict(f"the account {again.name} is one of {again.provider_id}")
+        if again is not None and (again.provider_id != provider.id or not again.subject):
+            raise another_account(again)
         return provider, again, sorted({*wanted.capabilities, *(again.capabilities if again else ())})
 
     def _read_only(
@@ -226,11 +226,8 @@ class Consents:
         """Return the account of these tokens: connected again, the same one at the provider, or a new one."""
         if consent.again:
             account = await self._book.stored(person, consent.account_id)
-            if account.subject and tokens.subject != account.subject:
-                raise Conflict(
-                    f"you signed in with another account than {account.address or account.name}",
-                    hint="sign in with that one, or connect this one as a new account",
-                )
+            if not tokens.subject or tokens.subject != account.subject:
+                raise another_account(account)
         else:
             account = await self._same(person, consent.provider_id, tokens.subject) or self._book.new(
                 person, self._provider(consent.provider_id).provider, consent.provider_id, SecretKind.BEARER

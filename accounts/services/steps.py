@@ -14,9 +14,11 @@ from accounts.services.clock import now
 from accounts.services.rules import RuleBook, provider_allowed
 from accounts.services.secrets import AccountSecrets
 from accounts.storage.tables import Account, Waiting
+from retinue.accounts.choice import choose
 from retinue.accounts.connection import AccountName, Provider, SecretKind
 from retinue.accounts.wire import AskConnection, AskNames, ConnectionGiven, StepAccounts, StepConnection
-from retinue.errors import AccountDisconnected, Ambiguous, NotAllowed, NotAuthenticated, NotFound, ServiceRefused
+from retinue.capability import OWN
+from retinue.errors import AccountDisconnected, NotAllowed, NotAuthenticated, ServiceRefused
 from retinue.store import Store
 from retinue.temporal.keyring import Keyring
 from retinue.temporal.step_pass import StepPass, verify
@@ -58,7 +60,7 @@ class Steps:
 
         Raises:
             NotAuthenticated: The pass is not valid.
-            NotAllowed: The pass is of another capability, person or account.
+            NotAllowed: The pass is of another capability, person or account, or for the own data.
             NotFound: The person has no account of that name.
             Ambiguous: There are several, and none is the default.
             AccountDisconnected: It must be connected again; the step's run is remembered.
@@ -97,7 +99,7 @@ class Steps:
         return StepConnection(connection=given)
 
     async def names(self, capability: str, asked: AskNames) -> StepAccounts:
-        """Return the accounts of the step's person that the capability may use; all, for planning.
+        """Return the accounts of the step's person that the capability may use; all, for planning; none on the own data.
 
         Raises:
             NotAuthenticated: The pass is not valid.
@@ -105,7 +107,7 @@ class Steps:
         """
         step = await self._checked(capability, asked.step_pass)
         async with self._store.read() as session:
-            accounts = await of_person(session, step.person)
+            accounts = await of_person(session, step.person) if step.account != OWN else []
         return StepAccounts(
             accounts=[
                 AccountName.model_validate(one.model_dump(include=set(AccountName.model_fields)))
@@ -127,11 +129,13 @@ class Steps:
 
     async def _chosen(self, step: StepPass, named: str | None, accounts: Sequence[Account]) -> Account | None:
         """Return the account that a worker may use; None if the person has none and none is named."""
-        wanted = step.account or named
-        if wanted is None:
-            return _default(accounts, step.capability)
-        account = _named(wanted, accounts)
-        if step.account is not None and named is not None and _named(named, accounts) is not account:
+        if step.account == OWN:
+            await self._refusals.record(
+                step.person, f"{step.capability} asked for an account in a step on the own data"
+            )
+            raise NotAllowed("the step's pass is for the own data")
+        account = choose(accounts, step.account or named, step.capability)
+        if step.account and named and choose(accounts, named, step.capability) is not account:
             await self._refusals.record(step.person, f"{step.capability} asked for another account than its step's")
             raise NotAllowed("the step's pass is of another account")
         return account
@@ -153,25 +157,3 @@ class Steps:
             if stored is not None:
                 stored.last_used_at, stored.last_used_for = now(), capability
                 session.add(stored)
-
-
-def _default(accounts: Sequence[Account], capability: str) -> Account | None:
-    """Return the only account, or the default one; None without any."""
-    if len(accounts) < 2:
-        return accounts[0] if accounts else None
-    if chosen := [one for one in accounts if capability in one.default_for]:
-        return chosen[0]
-    raise Ambiguous(f"which account is meant? There are: {_names(accounts)}")
-
-
-def _named(wanted: str, accounts: Sequence[Account]) -> Account:
-    found = [one for one in accounts if wanted == one.account_id or wanted.casefold() == one.name.casefold()]
-    found = found or [one for one in accounts if one.address and wanted.casefold() == one.address.casefold()]
-    if len(found) != 1:
-        there = f"there are: {_names(accounts)}" if accounts else "there is none for this"
-        raise NotFound(f"there is no account {wanted[:60]!r}; {there}")
-    return found[0]
-
-
-def _names(accounts: Sequence[Account]) -> str:
-    return ", ".join(one.name for one in accounts)

@@ -7,7 +7,7 @@ for exactly one connection: another password or token of the same account gets a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypedDict, TypeVar
 
@@ -15,7 +15,8 @@ import httpx
 from pydantic import SecretStr
 
 from retinue.accounts.access import Access, disconnected
-from retinue.accounts.connection import AccountName, Connection, NamedAccounts, Provider, SecretKind
+from retinue.accounts.choice import choose
+from retinue.accounts.connection import Connection, NamedAccounts, Provider, SecretKind
 from retinue.capability import OWN, Capability
 from retinue.database.resource_pool import ResourcePool
 from retinue.effect_status import EffectLedger
@@ -100,6 +101,7 @@ class Routing(Generic[Tools]):
 
         Raises:
             NotFound: There is no such account; the message names those that there are.
+            Ambiguous: There are several, and none is the default.
             AccountDisconnected: The person must connect the account again.
             RetinueError: What the tool raises.
         """
@@ -129,21 +131,20 @@ class Routing(Generic[Tools]):
 
         Raises:
             NotFound: There is no such account; the message names those that there are.
+            Ambiguous: There are several, and none is the default.
             ServiceUnavailable: The accounts service does not answer.
         """
         wanted = _bound() or account
         if wanted == OWN:
             return OWN, ""
         known = await self._accounts.names()
-        if wanted is None:
-            found = next((one for one in known if self._capability in one.default_for), None)
-            return (found.account_id, found.words) if found else (OWN, "")
-        named = [one for one in known if wanted == one.account_id or wanted.casefold() == one.name.casefold()]
-        if not named and _bound():
-            raise _gone()
-        if not named:
-            raise _no_such_account(wanted, self._capability, known)
-        return named[0].account_id, named[0].words
+        try:
+            found = choose(known, wanted, self._capability)
+        except NotFound:
+            if _bound() is None:
+                raise
+            raise _gone() from None
+        return (found.account_id, found.words) if found else (OWN, "")
 
     async def close(self) -> None:
         """End all connections."""
@@ -191,12 +192,6 @@ class Routing(Generic[Tools]):
 
 def _gone() -> RetinueError:
     return NotFound("the account that this was for is not connected any more", hint="ask again")
-
-
-def _no_such_account(wanted: str, capability: str, known: Sequence[AccountName]) -> RetinueError:
-    """Return the error that names the accounts that there are."""
-    names = ", ".join(one.name for one in known) or "none"
-    return NotFound(f"you have no account {wanted!r} for {capability}; you have: {names}")
 
 
 def address_of(connection: Connection, protocol: str) -> str:

@@ -43,7 +43,9 @@ class StepPass(BaseModel):
     capability: str = Field(min_length=1)
     workflow_id: str = Field(description="waits for the account if it must be connected again")
     activity_id: str
-    account: str | None = Field(None, description="name or id of the chosen account; None: any of the person's own")
+    account: str | None = Field(
+        None, description="name or id of the chosen account; 'own': none; None: any of the person's"
+    )
     expires: int = Field(description="Unix seconds")
 
 

@@ -19,7 +19,7 @@ from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
-from retinue.capability import ACCOUNT, OWN
+from retinue.capability import ACCOUNT
 from retinue.errors import InvalidArguments
 from retinue.provenance.asked_by import AskedBy
 from retinue.settings import only_person
@@ -197,7 +197,7 @@ class _Carrying(worker.WorkflowOutboundInterceptor):
             capability=started.activity.partition(".")[0],
             workflow_id=workflow.info().workflow_id,
             activity_id=started.activity_id or "",
-            account=account if isinstance(account, str) and account not in ("", OWN) else None,
+            account=account if isinstance(account, str) and account else None,
             expires=int((workflow.now() + _longest(started) + step_pass.SLACK).timestamp()),
         )
         return step_pass.header(step_pass.sign(step, self._passes))

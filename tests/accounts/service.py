@@ -42,6 +42,7 @@ class ScriptedOAuth:
     failing: RetinueError | None = None
     issued: list[str] = field(default_factory=list)
     address: str = ""
+    anonymous: bool = False
 
     def providers(self) -> Sequence[ProviderInfo]:
         title, kind = "Google", SecretKind.BEARER
@@ -113,7 +114,7 @@ class ScriptedOAuth:
             refresh_token=SecretStr(self.issued[-1]),
             expires_at=datetime.now(UTC) + self.life,
             scopes=["calendar.readonly"],
-            subject=subject,
+            subject="" if self.anonymous else subject,
             address=self.address or f"{subject}@google.example",
         )
 

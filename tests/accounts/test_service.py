@@ -6,14 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from activities.calendar.contract import Calendar
 from retinue.accounts import caller_keys
 from retinue.accounts.client import AccountsClient
 from retinue.accounts.connection import Connection, Provider
+from retinue.accounts.routing import Routing
 from retinue.accounts.service import AccountsService
 from retinue.accounts.wire import (
     AccountState,
@@ -25,6 +29,7 @@ from retinue.accounts.wire import (
     FinishOAuth,
     OrganisationRules,
 )
+from retinue.capability import OWN
 from retinue.errors import (
     AccountDisconnected,
     Ambiguous,
@@ -33,6 +38,7 @@ from retinue.errors import (
     NotAllowed,
     NotAuthenticated,
     NotFound,
+    RetinueError,
     ServiceRefused,
     ServiceUnavailable,
 )
@@ -172,6 +178,53 @@ async def test_after_the_default_is_revoked_several_others_are_asked_about_and_o
     assert name(await accounts.connection(ANNA)) == "c"
     await accounts.of(ANNA).revoke(third.account_id)
     assert await accounts.connection(ANNA) is None
+
+
+async def which_and_used(accounts: Service, named: str | None = None) -> list[tuple[str, str]]:
+    """The account that a card would show, and the one that the step would use, or why there is none."""
+    worker = accounts.worker("calendar")
+    routing: Routing[Calendar] = Routing("calendar", worker, {}, ledger=ANY)
+
+    async def used() -> tuple[str, str]:
+        found = await worker.connection(account=named)
+        return (found.account_id, f"{found.address} ({found.name})") if found else (OWN, "")
+
+    async def shown() -> tuple[str, str]:
+        return await routing.which(named)
+
+    answers = []
+    for choose in (shown, used):
+        with with_pass(accounts.passed(ANNA)):
+            try:
+                answers.append(await choose())
+            except RetinueError as error:
+                answers.append((type(error).__name__, error.message))
+    return answers
+
+
+async def test_the_account_on_a_card_is_the_one_that_is_used(accounts: Service) -> None:
+    """Also where none is the default, and where it is named by its address."""
+    work = (await accounts.connect_calendar(ANNA, "work")).account
+    told = []
+    for default, others, named in (
+        (["calendar"], 0, None),
+        ([], 0, None),
+        ([], 1, None),
+        ([], 0, work.address),
+        ([], 0, "WORK"),
+        ([], 0, "school"),
+    ):
+        await accounts.of(ANNA).change(work.account_id, ChangeAccount(default_for=default))
+        more = [(await accounts.connect_calendar(ANNA, "more")).account for _ in range(others)]
+        for one in more:
+            await accounts.of(ANNA).change(one.account_id, ChangeAccount(default_for=[]))
+        card, used = await which_and_used(accounts, named)
+        assert card == used
+        told.append(card[0])
+        for one in more:
+            await accounts.of(ANNA).revoke(one.account_id)
+            await accounts.of(ANNA).change(work.account_id, ChangeAccount(default_for=[]))
+    assert told == [work.account_id] * 2 + ["Ambiguous"] + [work.account_id] * 2 + ["NotFound"]
 
 
 async def test_an_unknown_name_says_which_there_are(accounts: Service) -> None:
@@ -328,6 +381,57 @@ async def test_another_account_at_the_provider_does_not_take_an_accounts_place(a
     with pytest.raises(Conflict, match="another account"):
         await sign_in(accounts, ANNA, subject="mallory", account_id=first.account_id)
     assert (await accounts.of(ANNA).get(first.account_id)).address == "anna@google.example"
+
+
+@pytest.mark.parametrize("provider", ["names nobody any more", "never named anybody"])
+async def test_an_account_whose_provider_does_not_say_who_signed_in_is_not_connected_again(
+    accounts: Service, provider: str
+) -> None:
+    """It may be anybody's: the person disconnects it, and grants for it count for the new one no longer."""
+    if provider == "never named anybody":
+        accounts.oauth.anonymous = True
+    first = (await sign_in(accounts, ANNA)).account
+    accounts.oauth.anonymous = True
+    with pytest.raises(Conflict, match="another account"):
+        await sign_in(accounts, ANNA, account_id=first.account_id)
+    again = (await sign_in(accounts, ANNA)).account
+    assert again.account_id != first.account_id
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "address": {"address": "mallory@nextcloud.example"},
+    "server": {"endpoints": {"caldav": "https://127.0.0.1:2/dav"}},
+    "user": {"username": "mallory"},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_a_password_of_another_account_does_not_take_an_accounts_place(accounts: Service, other: str) -> None:
+    before = (await accounts.connect_calendar(ANNA, "work")).account
+    asked = ConnectPassword(
+        provider=Provider.CALDAV,
+        address=before.address,
+        password=SecretStr("canary-password"),
+        account_id=before.account_id,
+    )
+    with pytest.raises(Conflict, match="another account") as refused:
+        await accounts.of(ANNA).connect(asked.model_copy(update=OTHERS[other]))
+    assert refused.value.hint == "disconnect it and connect the new one"
+    after = await accounts.of(ANNA).get(before.account_id)
+    assert (after.address, after.endpoints) == (before.address, before.endpoints)
+    same = {"address": before.address.upper(), "endpoints": {"caldav": "https://127.0.0.1:1/dav/"}}
+    again = await accounts.of(ANNA).connect(asked.model_copy(update=same))
+    assert again.account.account_id == before.account_id
+
+
+async def test_a_pass_for_the_own_data_opens_no_account(accounts: Service) -> None:
+    await accounts.connect_calendar(ANNA, "work")
+    with with_pass(accounts.passed(ANNA, account=OWN)):
+        for named in (None, "work"):
+            with pytest.raises(NotAllowed, match="own data"):
+                await accounts.worker("calendar").connection(account=named)
+        assert await accounts.worker("calendar").names() == []
+    assert EventKind.DENIED in await kinds(accounts, ANNA)
 
 
 async def test_a_provider_that_is_not_set_up_says_so(accounts: Service) -> None:
