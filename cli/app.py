@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from cli import (
     account,
     accounts,
+    backup,
     cards,
     control,
     crash,
@@ -496,6 +497,32 @@ def examine(
     Example: bin/retinue doctor
     """
     _end(doctor.run(address(context), as_json=as_json, clear_pauses=clear_pauses))
+
+
+@app.command("backup")
+def back_up(file: Annotated[Path, typer.Argument(help="A new file.")]) -> None:
+    """Back up the data folder of the local stack, which may run meanwhile: databases, keys, large payloads.
+
+    The file holds keys and all data: keep it where nobody else can read it.
+
+    Example: bin/retinue backup retinue.tar
+    """
+    count, left_out = backup.backup(file, local.data_dir())
+    render.tell(f"{count} files are in {file}; it holds keys, so keep it safe.")
+    for words in left_out:
+        render.tell(f"Not in it: {words}.")
+
+
+@app.command("restore")
+def restore_backup(file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]) -> None:
+    """Restore a backup into an empty data folder. Start the stack afterwards.
+
+    What assistants of before may have done since the backup is asked, so that nothing is done twice.
+
+    Example: bin/retinue restore retinue.tar
+    """
+    count = backup.restore(file, local.data_dir())
+    render.tell(f"{count} files were restored to {local.data_dir()}.")
 
 
 @app.command("demo")

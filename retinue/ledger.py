@@ -14,6 +14,10 @@ transaction with it (`once_outside`), so its row goes through states:
 Only one attempt at a time can pass from `intended` to `acting`; this also stops a worker that was frozen and wakes up. A
 row left in `acting` is verified before anything is repeated, and if no check can tell, a person decides.
 
+After a backup was restored the ledger may be older, and Temporal may be older than the ledger. Effects of runs from before
+that the ledger does not know are then verified, and if no check can tell, a person decides
+(`retinue.temporal.restored`, docs/backup.md).
+
 When a run is stopped between two attempts, it queries the ledger (`close`): an effect that has not begun is closed for
 ever, so that not even a frozen attempt can make it.
 """
@@ -24,6 +28,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +57,7 @@ from retinue.errors import (
     StoreUnavailable,
 )
 from retinue.runtime import faults
+from retinue.temporal.restored import restored_since_start
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -68,6 +74,9 @@ _ASK_AGAIN = 5.0
 _RECORD_AGAIN = 2.0
 """Seconds until recording a done effect is tried again."""
 _MOST_OPEN = 1000
+_RESTORED = "restored"
+"""The attempt of an effect that may have happened after the backup was made."""
+_IN_DOUBT = "a backup was restored after this assistant began, and this may have been done before that"
 
 
 def effect_key(activity_id: str | None = None) -> str:
@@ -140,6 +149,7 @@ class Ledger:
 
         Raises:
             Conflict: The same step already ran with other arguments.
+            OutcomeUnknown: A backup was restored, and another step of this run had done exactly this before.
             ServiceUnavailable: The database does not answer; nothing happened.
         """
         work = asyncio.ensure_future(self._once(arguments, result_type, effect))
@@ -152,10 +162,13 @@ class Ledger:
         self, arguments: BaseModel, result_type: type[Result], effect: Callable[[AsyncSession], Awaitable[Result]]
     ) -> Result:
         key, args_hash = effect_key(), _hash(arguments)
+        restored_at = await _restored_at(key)
         try:
             async with self._store.write() as session:
                 if recorded := await self._recorded(session, key, args_hash, result_type):
                     return recorded
+                if restored_at is not None:
+                    await self._refuse_done_before(session, args_hash, restored_at)
                 result = await effect(session)
                 await session.flush()
                 await self._record(session, key, args_hash, result)
@@ -172,6 +185,7 @@ class Ledger:
         act: Callable[[Commit], Awaitable[Result]],
         verify: Callable[[], Awaitable[Result | None]],
         settle: float = SETTLE,
+        receiver_knows_key: bool = False,
     ) -> Result:
         """Make an outer service act once, or return what an earlier attempt recorded.
 
@@ -187,6 +201,8 @@ class Ledger:
                 acting again is harmless, whatever that attempt still does; otherwise it raises `OutcomeUnknown`. If it
                 cannot check (`ServiceError`), the outcome stays open.
             settle: Seconds for which an earlier attempt may still report.
+            receiver_knows_key: The receiver ignores what it got before under this key, and no other step does the same:
+                then nobody is asked after a backup was restored.
 
         Raises:
             Conflict: The same step already ran with other arguments.
@@ -198,7 +214,10 @@ class Ledger:
             ServiceUnavailable: The database does not answer; as far as this worker knows, nothing happened.
         """
         cancelled = asyncio.Event()
-        work = asyncio.ensure_future(self._once_outside(arguments, result_type, act, verify, settle, cancelled))
+        checked = verify if receiver_knows_key else _after_restore(verify)
+        work = asyncio.ensure_future(
+            self._once_outside(arguments, result_type, act, verify, checked, settle, cancelled)
+        )
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -211,18 +230,21 @@ class Ledger:
         result_type: type[Result],
         act: Callable[[Commit], Awaitable[Result]],
         verify: Callable[[], Awaitable[Result | None]],
+        verify_restored: Callable[[], Awaitable[Result | None]],
         settle: float,
         cancelled: asyncio.Event,
     ) -> Result:
         key, args_hash = effect_key(), _hash(arguments)
         attempt = uuid4().hex
+        restored_at = await _restored_at(key)
         try:
-            found = await self._begin(key, args_hash, attempt, result_type)
+            found = await self._begin(key, args_hash, attempt, result_type, in_doubt=restored_at is not None)
         except ServiceUnavailable as error:
             raise self._still_open(key, error) from None
         if isinstance(found, _Incomplete):
             known = self._open.get(key)
-            happened = known if isinstance(known, result_type) else await self._look(found, verify, settle)
+            check = verify_restored if found.attempt == _RESTORED else verify
+            happened = known if isinstance(known, result_type) else await self._look(found, check, settle)
             if happened is not None:
                 return await self._receipt(key, happened)
             self._keep_open(key, None)
@@ -259,12 +281,16 @@ class Ledger:
             ServiceUnavailable: The database does not answer.
         """
         key = effect_key(activity_id)
+        restored_at = await _restored_at(key)
         if (known := self._open.get(key)) is not None:
             await self._receipt(key, known)
         try:
             async with self._store.write() as session:
                 connection = await session.connection()
                 row = (await connection.execute(select(LEDGER).where(LEDGER.c.key == key))).one_or_none()
+                if row is None and restored_at is not None:
+                    await self._insert(session, key, "", "null", state=EffectState.ACTING, attempt=_RESTORED)
+                    return EffectStatus(outcome=Outcome.OPEN)
                 if row is None:
                     await self._insert(session, key, "", "null", state=EffectState.CLOSED)
                 elif row.state == EffectState.DONE:
@@ -278,13 +304,19 @@ class Ledger:
         return EffectStatus(outcome=Outcome.OPEN if key in self._open else Outcome.NOTHING)
 
     async def _begin(
-        self, key: str, args_hash: str, attempt: str, result_type: type[Result]
+        self, key: str, args_hash: str, attempt: str, result_type: type[Result], *, in_doubt: bool
     ) -> Result | _Incomplete | None:
-        """Record the intent, or take over one that never acted, and return None; else return the existing record."""
+        """Record the intent, or take over one that never acted, and return None; else return the existing record.
+
+        One that is `in_doubt` and unknown is recorded as if an attempt had acted and never reported.
+        """
         try:
             async with self._store.write() as session:
                 connection = await session.connection()
                 row = (await connection.execute(select(LEDGER).where(LEDGER.c.key == key))).one_or_none()
+                if row is None and in_doubt:
+                    await self._insert(session, key, args_hash, "", state=EffectState.ACTING, attempt=_RESTORED)
+                    return _Incomplete(EffectState.ACTING, _RESTORED, math.inf)
                 if row is None:
                     await self._insert(session, key, args_hash, "", state=EffectState.INTENDED, attempt=attempt)
                     return None
@@ -292,11 +324,12 @@ class Ledger:
                 if row.state == EffectState.DONE:
                     return result_type.model_validate_json(row.result)
                 if row.state == EffectState.ACTING:
-                    return _Incomplete(EffectState.ACTING, row.attempt, _seconds_since(row.recorded_at))
+                    silent_for = math.inf if row.attempt == _RESTORED else _seconds_since(row.recorded_at)
+                    return _Incomplete(EffectState.ACTING, row.attempt, silent_for)
                 await connection.execute(_set(key, attempt=attempt))
                 return None
         except _DoneMeanwhile:
-            return await self._begin(key, args_hash, attempt, result_type)
+            return await self._begin(key, args_hash, attempt, result_type, in_doubt=in_doubt)
 
     async def _look(
         self, found: _Incomplete, verify: Callable[[], Awaitable[Result | None]], settle: float
@@ -398,6 +431,24 @@ class Ledger:
         _check_same(row, args_hash)
         return result_type.model_validate_json(row.result)
 
+    async def _refuse_done_before(self, session: AsyncSession, args_hash: str, restored_at: datetime) -> None:
+        """Refuse what another step of this run did before the restore: Temporal was older, and the run planned again.
+
+        Raises:
+            OutcomeUnknown: A step with the same tool and arguments did it.
+        """
+        info = activity.info()
+        same = select(LEDGER.c.key).where(
+            LEDGER.c.key.startswith(f"{info.workflow_id}/", autoescape=True),
+            LEDGER.c.tool == info.activity_type,
+            LEDGER.c.args_hash == args_hash,
+            LEDGER.c.state == EffectState.DONE,
+            LEDGER.c.recorded_at < restored_at.astimezone(UTC),
+        )
+        connection = await session.connection()
+        if (await connection.execute(same)).first() is not None:
+            raise OutcomeUnknown(_IN_DOUBT)
+
     async def _record(self, session: AsyncSession, key: str, args_hash: str, result: BaseModel) -> None:
         await self._insert(session, key, args_hash, result.model_dump_json(by_alias=True))
 
@@ -426,6 +477,30 @@ class Ledger:
             await connection.execute(insert(LEDGER).values(values))
         except IntegrityError as error:
             raise _DoneMeanwhile from error
+
+
+async def _restored_at(key: str) -> datetime | None:
+    """Return when a backup was restored, if this effect may have happened before that; a person approved its repeats.
+
+    Raises:
+        ServiceUnavailable: Temporal does not say when the run began.
+    """
+    return await restored_since_start() if key == first_key(key) else None
+
+
+def _after_restore(verify: Callable[[], Awaitable[Result | None]]) -> Callable[[], Awaitable[Result | None]]:
+    """Return a check that never allows to act: after a restore another step of the run may have done the same."""
+
+    async def checked() -> Result | None:
+        try:
+            happened = await verify()
+        except OutcomeUnknown as error:
+            raise OutcomeUnknown(f"{_IN_DOUBT}: {error.message}") from None
+        if happened is None:
+            raise OutcomeUnknown(_IN_DOUBT)
+        return happened
+
+    return checked
 
 
 def _hash(arguments: BaseModel) -> str:

@@ -7,13 +7,17 @@ that no log and no traceback shows them.
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dotenv import load_dotenv
-from pydantic import Field, SecretStr
+from pydantic import AwareDatetime, Field, SecretStr, TypeAdapter
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+RESTORED_AT = "restored-at"
+"""The file in the data folder that says when a backup of it was restored."""
+_A_TIME = TypeAdapter(AwareDatetime)
 LOCAL_PERSON = "local"
 """The person of an installation that does not tell people apart."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
@@ -62,12 +66,29 @@ class RetinueSettings(BaseSettings):
         description="addresses on this machine (comma) that are asked for language models; by default the usual ports of "
         "Ollama, llama.cpp, LM Studio, vLLM and Jan; `off` asks none",
     )
+    restored_at: AwareDatetime | None = Field(
+        None, description="when the installation started again after a backup was restored (docs/backup.md)"
+    )
     mcp_config: Path | None = Field(None, description="MCP servers; by default `mcp.json` in the data folder, if any")
     a2a_config: Path | None = Field(None, description="A2A agents; by default `a2a.json` in the data folder, if any")
 
     def blobs(self) -> Path:
         """Return the folder of large payloads, the same for all processes of an installation."""
         return (self.blob_dir or self.data_dir / "blobs").resolve()
+
+    def restored(self) -> datetime | None:
+        """Return when a backup was restored: as the variable says, else a file in the data folder; None without both.
+
+        Raises:
+            ValueError: The file holds no time.
+        """
+        if self.restored_at is not None:
+            return self.restored_at
+        try:
+            said = (self.data_dir / RESTORED_AT).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+        return _A_TIME.validate_python(said) if said else datetime.now(UTC)  # empty until the next start
 
     def sqlite_url(self, name: str) -> str:
         """Return the address of the SQLite file `name`.db in the data folder."""

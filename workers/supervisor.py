@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +24,7 @@ import activities
 from retinue.accounts import caller_keys
 from retinue.network import model_choice, model_servers
 from retinue.network.model_choice import ModelChoice
-from retinue.settings import ROOT, RetinueSettings, encrypts, name_only_person, temporal_address
+from retinue.settings import RESTORED_AT, ROOT, RetinueSettings, encrypts, name_only_person, temporal_address
 from workers import children, temporal_server
 from workers.children import Child, Silence
 from workers.code_version import code_version
@@ -122,6 +123,7 @@ class Supervisor:
         os.environ["PYTHONPATH"] = str(ROOT)
         os.environ["RETINUE_DATA_DIR"] = str(self._data)
         name_only_person()
+        _note_restored(self._data)
         os.environ["RETINUE_BUILD_ID"] = self._settings.build_id or code_version(ROOT)
         os.environ["RETINUE_MAKE_CURRENT"] = "true"
         embedded = temporal_address() is None
@@ -408,6 +410,13 @@ def _only_one(data: Path) -> Iterator[None]:
         except OSError:
             raise StartFailed(f"Retinue already runs on {data}; stop it or set RETINUE_DATA_DIR") from None
         yield
+
+
+def _note_restored(data: Path) -> None:
+    """Note the first start after `retinue restore`, for `retinue.temporal.restored`."""
+    file = data / RESTORED_AT
+    if file.exists() and not file.read_text(encoding="ascii").strip():
+        file.write_text(f"{datetime.now(UTC).isoformat()}\n", encoding="ascii")
 
 
 def _put_long_logs_aside(folder: Path) -> None:

@@ -375,7 +375,7 @@ class TasksTools(Tasks):
         async def verify() -> None:
             """Return None: a webhook cannot be checked, and sending again is harmless."""
 
-        return await self.ledger.once_outside(reminder, PostedReminder, act=act, verify=verify)
+        return await self.ledger.once_outside(reminder, PostedReminder, act=act, verify=verify, receiver_knows_key=True)
 
     async def note_delivery(self, note: NoteDelivery) -> NotedDelivery:
         """Note it at the row, where it is still there."""

@@ -80,7 +80,17 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "RETINUE_PORT" in result.stderr
 
 
-PRINT_NO_ANSWER = {"up", "demo", "export", "mail deliver", "calendar import", "contacts import", "new capability"}
+PRINT_NO_ANSWER = {
+    "up",
+    "demo",
+    "export",
+    "mail deliver",
+    "calendar import",
+    "contacts import",
+    "new capability",
+    "backup",
+    "restore",
+}
 """They start something, print files' contents, or tell how an import went."""
 PRINT_NO_ANSWER |= {"policy show", "policy check", "memory export"}
 
