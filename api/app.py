@@ -49,6 +49,9 @@ from retinue.accounts.settings import AccountsSettings
 from retinue.temporal.connection import connect
 from retinue.temporal.registry import Directory
 
+ACCOUNT_TESTS = Rate(quota=1, window=60)
+"""Of each account: a test signs in at an outer service, which may lock an account that is signed in to too often."""
+
 
 def create_app(settings: ApiSettings | None = None, *, client: Client | None = None) -> FastAPI:
     """Build the application.
@@ -61,11 +64,12 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     chosen = settings or ApiSettings()
     policies = chosen.policies()
     keys = IdempotencyKeys(chosen.api_database_url)
-    rates, failures = (
+    rates, failures, account_tests = (
         RateLimiter(rate, shared=shared_buckets(keys.store, kind))
         for kind, rate in (
             ("caller", chosen.rate_limit()),
             ("failed sign-in", Rate.parsed(chosen.retinue_failed_logins)),
+            ("account test", ACCOUNT_TESTS),
         )
     )
     identity = IdentitySettings()
@@ -85,6 +89,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
             settings=chosen,
             policies=policies,
             rates=rates,
+            account_tests=account_tests,
             broadcasters=RunBroadcasters(connected, keys),
             links=LinkMaker(chosen.temporal_ui(), connected.namespace),
             people=Authenticator(identity, keys.store, user_header=chosen.retinue_user_header),

@@ -53,6 +53,7 @@ class AppState:
     settings: ApiSettings
     policies: Mapping[str, Policy]
     rates: RateLimiter
+    account_tests: RateLimiter
     broadcasters: RunBroadcasters
     people: Authenticator
     links: LinkMaker

@@ -16,6 +16,7 @@ from console.rendering import page
 from console.submitted import Form, errors_by_field, redirect
 from retinue.client import AsyncClient, ClientError, Conflict, InvalidArguments, NotAllowed
 from retinue.client.calls import AccountUse, PasswordProvider
+from retinue.client.errors import TooManyRequests
 from retinue.client.models import Account, AccountProvider, AccountTest, FoundServers
 
 router = APIRouter(include_in_schema=False)
@@ -318,7 +319,10 @@ async def change_account(request: Request, client: Retinue, account_id: str, for
     """Test, rename or remove an account, or say when it is used."""
     match form.get("do"):
         case "test":
-            result = await client.accounts.test(account_id)
+            try:
+                result = await client.accounts.test(account_id)
+            except TooManyRequests as error:
+                return await show_accounts(request, client, wrong=str(error))
             return await show_accounts(request, client, tested={account_id: result})
         case "remove":
             await client.accounts.revoke(account_id)

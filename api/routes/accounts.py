@@ -32,7 +32,7 @@ from api.services.accounts import (
     service_of,
 )
 from retinue.accounts import wire
-from retinue.errors import NotAllowed, RetinueError
+from retinue.errors import NotAllowed, RetinueError, TooMany
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"], responses=PROBLEMS, route_class=IdempotentRoute)
 AccountId = Annotated[str, Path(max_length=64)]
@@ -204,8 +204,12 @@ async def revoke_account(account_id: AccountId, state: StateAtRest, person: Call
 
 @router.post("/mine/{account_id}/test", summary="Test an account", dependencies=[needs(Permission.ASK)])
 async def test_account(account_id: AccountId, state: StateAtRest, person: Caller) -> TestedAccount:
-    """Sign in to the service and out again, to see whether the account works now."""
-    return await _mine(state, person).test(account_id)
+    """Sign in to the service and out again, to see whether the account works now: at most once a minute."""
+    mine = _mine(state, person)
+    await mine.get(account_id)  # a foreign one answers like an unknown one, also when it was just tested
+    if wait := (await state.account_tests.try_acquire(account_id)).seconds:
+        raise TooMany("this account was tested a moment ago", retry_after=wait, hint=f"test it again in {wait} seconds")
+    return await mine.test(account_id)
 
 
 def _mine(state: AppState, person: Person) -> AccountsOfPerson:

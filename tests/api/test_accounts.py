@@ -93,6 +93,19 @@ async def test_an_account_is_connected_shown_changed_tested_and_removed(people: 
     assert kinds == ["revoked", "changed", "connected"]
 
 
+async def test_an_account_is_tested_once_a_minute(people: As, elsewhere: Service) -> None:
+    """Each test signs in at an outer service, which locks accounts that are signed in to too often."""
+    anna = people("anna", "acme")
+    one, other = [(await connected(anna, name=name))["account_id"] for name in ("one", "other")]
+    before = len(elsewhere.servers.tested)
+    answers = [await anna.http.post(f"/v1/accounts/mine/{name}/test") for name in (one, one, other)]
+    assert [answer.status_code for answer in answers] == [200, 429, 200]
+    assert 0 < int(answers[1].headers["Retry-After"]) <= 60
+    assert "tested a moment ago" in answers[1].json()["detail"]
+    assert len(elsewhere.servers.tested) - before == 2
+    assert (await people("ben", "acme").http.post(f"/v1/accounts/mine/{one}/test")).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("method", "rest", "body"),
     [
