@@ -9,7 +9,7 @@ AT_DAY = $(if $(DAY),RETINUE_CLOCK_OFFSET=$$($(BIN)/python -P -m tests.days $(DA
 PYTEST = $(BIN)/python -P -m pytest -n $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) --dist loadgroup
 .DEFAULT_GOAL := help
 
-.PHONY: help venv up demo test test-unit test-long test-all test-deploy test-again test-model test-one mutations watch check format bench lock clean
+.PHONY: help venv up demo test test-unit test-long test-all test-deploy test-again test-model test-one mutations prove watch check format bench lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ format: venv ## Format, mend what can be mended; write the sync client and the d
 
 bench: venv ## Compare the product with the bare workflow, in one interleaved run
 	$(BIN)/python -P -m bench
+
+prove: venv ## Try to break what is promised and print what came out; ARGS=--short takes five minutes
+	$(BIN)/python -P -m tests.prove $(ARGS)
 
 lock: venv ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group dev --all-extras pyproject.toml -o requirements.lock $(UPGRADE)
