@@ -38,6 +38,7 @@ from retinue.testing import ScriptedModel, scripted_model, serving
 from workers import temporal_server
 from workers.runner import capability_worker, workflows_worker
 
+pytest_plugins = ["tests.guard"]
 os.environ["REASONING_STRUCTURED"] = "json_schema"
 """Else each model is asked once more, before it first plans; the tests of that say so."""
 os.environ["RETINUE_TRIGGER_SECONDS"] = "1"
@@ -272,6 +273,19 @@ async def stack(
             httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
         )
         yield Stack(http=http, temporal=temporal, model=model, data=data)
+
+
+async def _shut_down_in_time(worker: Worker) -> None:
+    """Fail when a worker does not stop: one whose core has panicked never does, and the run would wait for ever."""
+    stopping = asyncio.ensure_future(_shut_down(worker))
+    done, _ = await asyncio.wait([stopping], timeout=_STOPS_WITHIN)
+    assert done, f"the worker of the queue {worker.task_queue} did not stop within {_STOPS_WITHIN} s"
+    stopping.result()
+
+
+_STOPS_WITHIN = 40
+_shut_down = Worker.shutdown
+Worker.shutdown = _shut_down_in_time  # type: ignore[method-assign,assignment]  # all fixtures and tests leave workers by it
 
 
 def patient(worker: Worker) -> Worker:

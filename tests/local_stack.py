@@ -57,7 +57,7 @@ class LocalStack:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._is_ready, what=f"readiness: {self.log()}")
+        wait_until(self._is_ready, what=lambda: f"readiness: {self.log()}")
 
     def _is_ready(self) -> bool:
         try:
@@ -107,10 +107,11 @@ class LocalStack:
             return int(database.execute(query).fetchone()[0])
 
 
-def wait_until(condition: Callable[[], bool], *, what: str, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], *, what: str | Callable[[], str], seconds: float = 60) -> None:
+    """Fail after `seconds` with `what` did not come about; a callable says it then, such as from a log."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, what if isinstance(what, str) else what()
         time.sleep(0.1)
 
 
