@@ -91,6 +91,8 @@ def missing() -> list[str]:
     found = [f"{name} names a PostgreSQL database: dump it with pg_dump" for name in servers]
     if temporal_address() is not None:
         found.append("TEMPORAL_ADDRESS names a Temporal server: back up its database")
+    if buckets := local.settings().buckets():
+        found.append(f"large payloads are in the bucket {buckets[0]}: keep its objects")
     blobs = local.settings().blobs()
     if not blobs.is_relative_to(local.data_dir()):
         found.append(f"large payloads are in {blobs}: copy the folder after this backup")

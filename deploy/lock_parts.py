@@ -18,8 +18,9 @@ LOCKS = ROOT / "deploy" / "locks"
 ROOMS = ("accounts", "api", "offline", "workflows")
 OUTSIDE = "offline"
 """The stand-in model is an outside server: its image holds its own extra alone."""
-SHARED = ("encryption", "doors")
-"""Extras that are no part's own: whoever reads payloads may have to decrypt them, and the API has the other doors."""
+SHARED = ("encryption", "s3", "doors")
+"""Extras that are no part's own: whoever reads payloads may have to decrypt them and to read them from a bucket (the
+accounts service reads none), and the API has the other doors."""
 
 
 def parts() -> list[str]:
@@ -37,7 +38,8 @@ def extras() -> dict[str, list[str]]:
 def extras_of(part: str) -> list[str]:
     """The extras that a part's image holds."""
     own = [part] if part in extras() else []
-    return own + [extra for extra in SHARED if (part == "api" if extra == "doors" else part != OUTSIDE)]
+    has = {"encryption": part != OUTSIDE, "s3": part not in (OUTSIDE, "accounts"), "doors": part == "api"}
+    return own + [extra for extra in SHARED if has[extra]]
 
 
 def lock(part: str) -> None:

@@ -35,6 +35,11 @@ class RetinueSettings(BaseSettings):
 
     data_dir: Path = Field(ROOT / ".retinue", description="databases, logs and the Temporal state of a local stack")
     blob_dir: Path | None = Field(None, description="large payloads of runs; by default `blobs` in the data folder")
+    blob_bucket: str = Field(
+        "",
+        pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9](,|$)){0,9}$",
+        description="S3 buckets (comma) for large payloads instead of the folder; the first one is written, all are read",
+    )
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     temporal_port: int = Field(7233, ge=1, le=65535)
@@ -75,6 +80,10 @@ class RetinueSettings(BaseSettings):
     def blobs(self) -> Path:
         """Return the folder of large payloads, the same for all processes of an installation."""
         return (self.blob_dir or self.data_dir / "blobs").resolve()
+
+    def buckets(self) -> list[str]:
+        """Return the S3 buckets of large payloads; none: they are files."""
+        return [name for name in self.blob_bucket.split(",") if name]
 
     def restored(self) -> datetime | None:
         """Return when a backup was restored: as the variable says, else a file in the data folder; None without both.

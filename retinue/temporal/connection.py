@@ -34,6 +34,7 @@ from retinue.settings import RetinueSettings, temporal_address
 from retinue.temporal.blobs import INLINE_BYTES, BlobFiles
 from retinue.temporal.codec import EncryptionSettings, PayloadEncryption, RefusedPayloads
 from retinue.temporal.proofs import ProofSettings
+from retinue.temporal.s3_blobs import S3Blobs
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
 from retinue.temporal.tenant_header import OrganisationOfClients
 
@@ -103,12 +104,16 @@ def _links(failure: Failure) -> Iterator[Failure]:
         link = link.cause
 
 
+_FILES = BlobFiles(lambda: RetinueSettings().blobs())
+_OBJECTS = S3Blobs(lambda: RetinueSettings().buckets())
 DATA_CONVERTER = dataclasses.replace(
     DataConverter.default,
     payload_converter_class=CompactPayloadConverter,
     failure_converter_class=QuietFailureConverter,
     external_storage=ExternalStorage(
-        drivers=[BlobFiles(lambda: RetinueSettings().blobs())], payload_size_threshold=INLINE_BYTES
+        drivers=[_FILES, _OBJECTS],
+        driver_selector=lambda _context, _payload: _OBJECTS if RetinueSettings().buckets() else _FILES,
+        payload_size_threshold=INLINE_BYTES,
     ),
     payload_codec=PayloadEncryption(),
 )
