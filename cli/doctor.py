@@ -25,7 +25,7 @@ from cli.connection import client_of
 from cli.exits import ExitCode, words_of
 from cli.findings import Finding, Level
 from retinue.accounts.caller_keys import SEAL_FILE
-from retinue.client import Client, ClientError, NotAllowed
+from retinue.client import Client, ClientError, NotFound
 from retinue.client.models import Account, Health
 from retinue.database.file_watch import obstacle
 from retinue.network import model_choice, model_servers
@@ -258,7 +258,7 @@ def accounts(url: str) -> Iterator[Finding]:
     client = client_of(url, timeout=_SIGNING_IN)
     try:
         found = client.accounts.list().accounts
-    except NotAllowed as error:
+    except NotFound as error:
         yield Finding("accounts", Level.OK, f"not used: {words_of(error)}")
         return
     except ClientError as error:

@@ -14,7 +14,7 @@ from console.caller import Retinue
 from console.pages import FIRST_RUN, missing, new_key
 from console.rendering import page
 from console.submitted import Form, errors_by_field, redirect
-from retinue.client import AsyncClient, ClientError, Conflict, InvalidArguments, NotAllowed
+from retinue.client import AsyncClient, ClientError, Conflict, InvalidArguments, NotFound
 from retinue.client.calls import AccountUse, PasswordProvider
 from retinue.client.errors import TooManyRequests
 from retinue.client.models import Account, AccountProvider, AccountTest, FoundServers
@@ -51,7 +51,7 @@ async def show_accounts(
     try:
         mine = (await client.accounts.list()).accounts
         providers = (await client.accounts.providers()).providers
-    except NotAllowed as error:
+    except NotFound as error:
         off = error.detail
     me = await client.me()
     return await page(
@@ -227,6 +227,13 @@ def _servers(provider: AccountProvider, address: str, found: FoundServers | None
     endpoints = {name: found.endpoints.get(name, "") if found else "" for name in protocols}
     username, source = (found.username, found.source) if found else ("", "")
     return Servers(provider.id, provider.title, address, endpoints, username=username, source=source)
+
+
+@router.get("/accounts/{account_id}")
+async def one_account(client: Retinue, account_id: str) -> Response:
+    """Lead to the page with the account."""
+    await client.accounts.get(account_id)
+    return redirect("/accounts")
 
 
 @router.get("/accounts/{account_id}/connect")

@@ -16,6 +16,7 @@ from console.caller import PASSED_ON
 from console.forms import Unreadable
 from console.rendering import digest as of_files
 from console.rendering import files, page
+from retinue import errors
 from retinue.client import ClientError, NotAllowed, NotAuthenticated, NotFound, Unavailable, Unreachable
 from retinue.client.errors import Refused, TooManyRequests
 
@@ -36,6 +37,7 @@ def install(app: FastAPI, *, user_header: str | None = None) -> None:
         app.include_router(router)
     app.add_exception_handler(ClientError, _problem)
     app.add_exception_handler(Unreadable, _unreadable)
+    app.add_exception_handler(errors.RetinueError, partial(_signed_out, app.exception_handlers[errors.RetinueError]))
     app.add_exception_handler(HTTPException, partial(_nowhere, app.exception_handlers[HTTPException]))
 
 
@@ -72,13 +74,33 @@ def _title_and_status(error: Exception) -> tuple[str, int]:
     return "That did not work", status
 
 
+async def _signed_out(
+    otherwise: Callable[[Request, Any], Response | Awaitable[Response]], request: Request, error: Exception
+) -> Response:
+    """Show the sign-in page to a browser that opens an address of the API, such as the way back from a provider.
+
+    The status stays 401, by which failed sign-ins are counted.
+    """
+    answer = otherwise(request, error)
+    answer = answer if isinstance(answer, Response) else await answer
+    if not (isinstance(error, errors.NotAuthenticated) and _reads_pages(request)):
+        return answer
+    to = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+    shown = await pages.signin(request, to, code=answer.status_code)
+    shown.headers["WWW-Authenticate"] = answer.headers["WWW-Authenticate"]
+    return shown
+
+
+def _reads_pages(request: Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
+
+
 async def _nowhere(
     otherwise: Callable[[Request, Any], Response | Awaitable[Response]], request: Request, error: Exception
 ) -> Response:
     """Show a page for an unknown address; programs get the API's answer."""
     assert isinstance(error, HTTPException)
-    reads = request.method == "GET" and "text/html" in request.headers.get("accept", "")
-    if error.status_code == 404 and reads and not request.url.path.startswith("/v1/"):
+    if error.status_code == 404 and _reads_pages(request) and not request.url.path.startswith("/v1/"):
         return await pages.missing(request, None, "There is no such page")
     answer = otherwise(request, error)
     return answer if isinstance(answer, Response) else await answer

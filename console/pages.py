@@ -592,6 +592,11 @@ async def show_account(
 
 
 @router.get("/signin")
-async def signin(request: Request, to: str = "/") -> Response:
+async def show_signin(request: Request, to: str = "/") -> Response:
     """Show the sign-in page."""
-    return await page(request, "signin.html", None, title="Sign in", here="", to=to, wrong=None)
+    return await signin(request, to)
+
+
+async def signin(request: Request, to: str, *, code: int = 200) -> Response:
+    """Render the sign-in page, which leads to `to`."""
+    return await page(request, "signin.html", None, title="Sign in", here="", to=to, wrong=None, code=code)

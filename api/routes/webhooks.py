@@ -16,7 +16,7 @@ from api.deps import AppState, Caller, State, StateAtRest, needs
 from api.errors import PROBLEMS
 from api.webhooks.registrations import Delivered, WebhookRegistration, Webhooks
 from retinue.capability import WORKFLOW_QUEUE
-from retinue.errors import InvalidArguments, NotAllowed
+from retinue.errors import InvalidArguments, NotAllowed, NotFound
 from retinue.temporal.fairness import fair_share
 from retinue.times import Moment
 from workflows.notification import NOTIFICATION_TYPE, Notification, Occasion
@@ -91,7 +91,7 @@ async def list_webhooks(state: StateAtRest, person: Caller) -> ShownWebhooks:
 async def make_webhook(body: MakeWebhook, state: StateAtRest, person: Caller) -> NewWebhook:
     """Create a webhook. Its secret is in this answer only."""
     if not state.settings.retinue_webhooks:
-        raise NotAllowed(_OFF, hint=_HOW_ON)
+        raise NotFound(_OFF, hint=_HOW_ON)
     if not person.may(Permission.READ):
         raise NotAllowed("a webhook reports on assistants, which this key may not read")
     made = await _table(state).add(person, body.name, _checked(body.url, state), body.events)
@@ -110,7 +110,7 @@ async def delete_webhook(webhook_id: WebhookId, state: StateAtRest, person: Call
 async def test_webhook(webhook_id: WebhookId, state: State, person: Caller) -> TestSent:
     """Send one message of type `test`, delivered like all messages."""
     if not state.settings.retinue_webhooks:
-        raise NotAllowed(_OFF, hint=_HOW_ON)
+        raise NotFound(_OFF, hint=_HOW_ON)
     webhook = await _table(state).get(webhook_id, owner=person.owner)
     await state.client.start_workflow(
         NOTIFICATION_TYPE,

@@ -16,7 +16,15 @@ from retinue.accounts import wire
 from retinue.accounts.connection import Provider, SecretKind
 from retinue.accounts.people import AdminsAccounts, PersonsAccounts
 from retinue.accounts.service import AccountsService
-from retinue.errors import AccountDisconnected, Conflict, InvalidArguments, NotAllowed, RetinueError, ServiceRefused
+from retinue.errors import (
+    AccountDisconnected,
+    Conflict,
+    InvalidArguments,
+    NotAllowed,
+    NotFound,
+    RetinueError,
+    ServiceRefused,
+)
 from retinue.times import Moment
 
 CapabilityName = Literal["calendar", "contacts", "email"]
@@ -350,10 +358,10 @@ def service_of(service: AccountsService | None) -> AccountsService:
     """Return the accounts service.
 
     Raises:
-        NotAllowed: There is none here.
+        NotFound: There is none here.
     """
     if service is None:
-        raise NotAllowed(
+        raise NotFound(
             "accounts are switched off here",
             hint="the operator of this installation can set RETINUE_ACCOUNTS_URL and RETINUE_ACCOUNTS_KEY",
         )

@@ -116,7 +116,7 @@ def _application(api: Api) -> FastAPI:
     @application.api_route("/v1/accounts{rest:path}", methods=["GET", "POST", "PATCH", "DELETE"])
     async def answer(rest: str, request: Request) -> Response:
         if api.off:
-            return JSONResponse({"detail": "accounts are switched off here"}, 403)
+            return JSONResponse({"detail": "accounts are switched off here"}, 404)
         body = await request.body()
         given: Json = json.loads(body) if body else {}
         if request.method != "GET":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import httpx
@@ -110,3 +111,26 @@ async def test_an_address_that_does_not_exist_is_a_page_for_people_and_a_problem
         for path, accept in (("/nowhere", "*/*"), ("/v1/nowhere", "text/html")):
             programs = await http.get(path, headers={"Accept": accept})
             assert (programs.status_code, programs.headers["content-type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/accounts/oauth/callback?state=s&code=c%2Bd",
+        "/v1/accounts/mine/0123",
+        "/accounts",
+        "/accounts/0123",
+        "/accounts/0123/connect",
+    ],
+)
+async def test_a_page_of_accounts_leads_who_is_signed_out_to_sign_in_and_back(gate: Gate, path: str) -> None:
+    async with httpx.AsyncClient(base_url=gate.url) as http:
+        people = await http.get(path, headers={"Accept": "text/html,*/*;q=0.8"})
+        if path.startswith("/v1/"):  # failed sign-ins are counted by this status
+            assert (people.status_code, people.headers["WWW-Authenticate"]) == (401, "Bearer")
+            assert f'name="to" value="{escape(path)}"' in people.text
+            programs = await http.get(path)
+            assert (programs.status_code, programs.headers["content-type"]) == (401, "application/problem+json")
+        else:
+            back = httpx.URL(people.headers["Location"])
+            assert (people.status_code, back.path, back.params["to"]) == (303, "/signin", path)

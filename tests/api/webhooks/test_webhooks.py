@@ -247,7 +247,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
 
 
 async def test_by_default_there_are_none_and_a_run_pays_nothing(stack: Stack, message: str) -> None:
-    refused(await stack.http.post("/v1/webhooks", json={"url": "https://example.com"}), 403, "switched off")
+    refused(await stack.http.post("/v1/webhooks", json={"url": "https://example.com"}), 404, "switched off")
     stack.model.script(message, plan_answer([forecast()]))
     view = await stack.ended((await stack.start(message))["id"])
     history = await stack.temporal.get_workflow_handle(view["id"]).fetch_history()
