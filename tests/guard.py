@@ -132,8 +132,9 @@ class _Unfinished:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Keep it for `make test-again`."""
-        if session.config.cache and not session.config.option.collectonly:
-            session.config.cache.set(NEVER_FINISHED, list(self._waiting))
+        cache = getattr(session.config, "cache", None)  # there is none under `-p no:cacheprovider`
+        if cache and not session.config.option.collectonly:
+            cache.set(NEVER_FINISHED, list(self._waiting))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """Name what was running then."""

@@ -126,7 +126,8 @@ def test_one_process_ends(folder: Path, place: str) -> None:
 
 
 def test_a_run_in_several_processes_goes_on(folder: Path) -> None:
-    printed = ran(folder, "-n", "2", "--dist", "loadgroup", "-k", "not session and not module")
+    options = ["-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    printed = ran(folder, *options, "-k", "not session and not module")
     assert crashed(printed) == {"test_call", "test_teardown", "test_failing", "test_leaves_a_process", "test_together"}
     assert "6 failed, 40 passed" in printed, "the one with a failure of its own counts twice, a hanging teardown too"
     left = int((folder / "child").read_text())
