@@ -43,7 +43,8 @@ def serve() -> int:
             return bool(counter % _TICKS == 0 and lost()) or await super().on_tick(counter)
 
     settings = AccountsServiceSettings()
-    configure(RetinueSettings().log_level)
+    shared = RetinueSettings()
+    configure(shared.log_level, shared.log_format)
     be_discreet()
     server = Server(
         uvicorn.Config(

@@ -16,6 +16,7 @@ from api.app import create_app
 from api.deps import AppState
 from retinue.database.file_watch import lost
 from retinue.errors import InvalidArguments
+from retinue.runtime import tracing
 from retinue.runtime.logs import configure
 from retinue.runtime.process import DATABASE_LOST, leave
 from retinue.runtime.watchdog import LoopCheck, Watchdog
@@ -61,7 +62,8 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT. Never return."""
     load_environment()
     settings = RetinueSettings()
-    configure(settings.log_level)
+    configure(settings.log_level, settings.log_format)
+    tracing.start("retinue-api")
     server = ApiServer(
         uvicorn.Config(
             _app(),

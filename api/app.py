@@ -46,6 +46,7 @@ from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys, prune_for_ever
 from console import app as console
 from retinue.accounts.settings import AccountsSettings
+from retinue.runtime import telemetry
 from retinue.temporal.connection import connect
 from retinue.temporal.registry import Directory
 
@@ -152,6 +153,11 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     app.add_middleware(SameOriginMiddleware, hosts=chosen.hosts(), origins=chosen.cors_origins())
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(MetricsMiddleware)
+    if telemetry.records():
+        from api.http.tracing import TracingMiddleware
+        from retinue.runtime import otlp
+
+        app.add_middleware(TracingMiddleware, traces=otlp.current())
     if chosen.retinue_codec_origin:
         from api.protocols.temporal_codec import CodecServer
 

@@ -18,9 +18,9 @@ LOCKS = ROOT / "deploy" / "locks"
 ROOMS = ("accounts", "api", "offline", "workflows")
 OUTSIDE = "offline"
 """The stand-in model is an outside server: its image holds its own extra alone."""
-SHARED = ("encryption", "s3", "doors")
+SHARED = ("encryption", "s3", "doors", "observability")
 """Extras that are no part's own: whoever reads payloads may have to decrypt them and to read them from a bucket (the
-accounts service reads none), and the API has the other doors."""
+accounts service reads none), the API has the other doors, and traces show what touches a run."""
 
 
 def parts() -> list[str]:
@@ -38,7 +38,8 @@ def extras() -> dict[str, list[str]]:
 def extras_of(part: str) -> list[str]:
     """The extras that a part's image holds."""
     own = [part] if part in extras() else []
-    has = {"encryption": part != OUTSIDE, "s3": part not in (OUTSIDE, "accounts"), "doors": part == "api"}
+    meets_runs = part not in (OUTSIDE, "accounts")
+    has = {"encryption": part != OUTSIDE, "s3": meets_runs, "doors": part == "api", "observability": meets_runs}
     return own + [extra for extra in SHARED if has[extra]]
 
 

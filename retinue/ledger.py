@@ -29,7 +29,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -56,7 +56,8 @@ from retinue.errors import (
     StoreLost,
     StoreUnavailable,
 )
-from retinue.runtime import faults
+from retinue.runtime import faults, telemetry
+from retinue.temporal import metrics
 from retinue.temporal.restored import restored_since_start
 
 if TYPE_CHECKING:
@@ -152,11 +153,23 @@ class Ledger:
             OutcomeUnknown: A backup was restored, and another step of this run had done exactly this before.
             ServiceUnavailable: The database does not answer; nothing happened.
         """
-        work = asyncio.ensure_future(self._once(arguments, result_type, effect))
+        work = asyncio.ensure_future(self._observed(self._once(arguments, result_type, effect)))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             return await work
+
+    async def _observed(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Await an effect, as a span of the step's trace, and count it."""
+        capability = self._store.owner
+        with telemetry.span("effect", retinue__capability=capability, retinue__tool=activity.info().activity_type):
+            try:
+                result = await work
+            except OutcomeUnknown:
+                metrics.count(metrics.LEDGER_DOUBTS, capability=capability)
+                raise
+        metrics.count(metrics.EFFECTS, capability=capability)
+        return result
 
     async def _once(
         self, arguments: BaseModel, result_type: type[Result], effect: Callable[[AsyncSession], Awaitable[Result]]
@@ -215,9 +228,8 @@ class Ledger:
         """
         cancelled = asyncio.Event()
         checked = verify if receiver_knows_key else _after_restore(verify)
-        work = asyncio.ensure_future(
-            self._once_outside(arguments, result_type, act, verify, checked, settle, cancelled)
-        )
+        outside = self._once_outside(arguments, result_type, act, verify, checked, settle, cancelled)
+        work = asyncio.ensure_future(self._observed(outside))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:

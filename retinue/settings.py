@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from dotenv import load_dotenv
 from pydantic import AwareDatetime, Field, SecretStr, TypeAdapter
@@ -60,6 +61,7 @@ class RetinueSettings(BaseSettings):
         False, description="workers make their version the current one when they start, as those of `up` do"
     )
     log_level: str = "INFO"
+    log_format: Literal["text", "json"] = Field("text", description="of log lines: for people, or one JSON object each")
     longest_pause: float = Field(
         900, ge=1, le=86_400, description="the longest pause in seconds that a service may ask for"
     )

@@ -28,6 +28,7 @@ from retinue.activity_adapter import any_activity
 from retinue.capability import LONGEST_PROBLEM, WORKFLOW_QUEUE, Capability, Manifest
 from retinue.database import file_watch
 from retinue.errors import NotServedHere, ServiceUnavailable, StoreLost, Undecipherable
+from retinue.runtime import tracing
 from retinue.runtime.logs import configure
 from retinue.runtime.process import DATABASE_LOST, STUCK, leave
 from retinue.runtime.watchdog import Check, LoopCheck, Watchdog
@@ -510,9 +511,10 @@ def _is_away(error: RuntimeError) -> bool:
 def main(name: str) -> None:
     """Run a worker process. Never returns."""
     settings = RetinueSettings()
-    configure(settings.log_level)
+    configure(settings.log_level, settings.log_format)
     code = 0
     try:
+        tracing.start(f"retinue-{name}")
         asyncio.run(run(name, settings))
     except LookupError as error:
         print(f"workers: {error.args[0]}", file=sys.stderr)

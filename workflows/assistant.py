@@ -26,6 +26,7 @@ from retinue.conversation import Message, Usage
 from retinue.plan import LONGEST_OPTION, BoundPlan, BoundStep
 from retinue.provenance.asked_by import AskedBy
 from retinue.provenance.credential import Credential, decides, key_of
+from retinue.temporal import metrics
 from retinue.temporal.failures import non_retryable
 from retinue.temporal.proofs import began_proved, reason_without_proof
 from retinue.temporal.search_keys import APPROVERS, PENDING_APPROVALS, STATUS
@@ -705,6 +706,7 @@ class AssistantWorkflow:
         if self._question is not None:
             self._question, self._options = None, []
         self._approvals.close()
+        metrics.run_ended(str(status))
         self._publish()
         self._describe()
         return to_result(self._view())

@@ -22,6 +22,7 @@ from activities.email.incoming import MAX_BYTES
 from activities.email.mailboxes import Mailboxes
 from activities.email.servers import MailServer, Renew, Security, SignInRefused, instead_of
 from retinue.errors import RetinueError, ServiceRefused, ServiceUnavailable
+from retinue.runtime import telemetry
 
 Result = TypeVar("Result")
 _MOST_AT_ONCE = MAX_BYTES + 64 * 1024
@@ -233,8 +234,9 @@ class ImapSession:
             await self._look_up()
         running = asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
         try:
-            async with asyncio.timeout(self._deadline):
-                return await asyncio.shield(running)
+            with telemetry.span("IMAP", outgoing=True, peer__service="the mailbox's server"):
+                async with asyncio.timeout(self._deadline):
+                    return await asyncio.shield(running)
         except TimeoutError as error:
             raise self.server.unreachable(error) from None
         finally:

@@ -30,6 +30,7 @@ from activities.email.bearer import mechanism
 from activities.email.servers import MailServer, Renew, Security, SignInRefused, instead_of
 from retinue.errors import OutcomeUnknown, RetinueError, ServiceBusy, ServiceRefused, ServiceUnavailable
 from retinue.ledger import Commit
+from retinue.runtime import telemetry
 
 _GO_ON = 354
 _WELCOME = 235
@@ -99,9 +100,10 @@ class Submission:
     async def _hand_over(self, content: bytes, sender: str, recipients: Sequence[str], commit: Commit) -> None:
         client = self._client()
         try:
-            protocol = await self._prepared(client, content, sender, recipients)
-            await self._committed(protocol, commit)
-            await self._finish(protocol)
+            with telemetry.span("SMTP send", outgoing=True, peer__service="the mail server"):
+                protocol = await self._prepared(client, content, sender, recipients)
+                await self._committed(protocol, commit)
+                await self._finish(protocol)
         finally:
             with suppress(SMTPException):
                 if client.protocol is not None:

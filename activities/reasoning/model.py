@@ -25,6 +25,7 @@ from activities.reasoning.draft import Writing
 from activities.reasoning.endpoint import NO_COMPLETION, Endpoint, Failure, Why, busy, tokens_of
 from activities.reasoning.known_forms import KnownForm, KnownForms
 from activities.reasoning.model_routing import CurrentRouting, ModelSpec
+from activities.reasoning.observed import observed
 from activities.reasoning.pauses import Pauses
 from activities.reasoning.plan_format import AnswerFormat
 from activities.reasoning.settings import Duty, ReasoningSettings, Structured
@@ -349,9 +350,11 @@ class LanguageModel:
         course.sends(spec, endpoint.use_without_answer(messages))
         began = time.monotonic()
         try:
-            heard = self._listener(spec, text)
-            completion = await self._answered(endpoint, messages, extra, course, later=later, heard=heard)
-            use = endpoint.use(completion, messages)
+            with observed(spec.model) as seen:
+                heard = self._listener(spec, text)
+                completion = await self._answered(endpoint, messages, extra, course, later=later, heard=heard)
+                use = endpoint.use(completion, messages)
+                seen(use)
             course.used(spec, _timed(use, began))
             if heard and text and text.begun and use.estimated_tokens:
                 self._in_one_piece[spec.identity] = inf  # some services count only then

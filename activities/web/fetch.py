@@ -9,6 +9,7 @@ import httpx
 from retinue.errors import NotAllowed, ServiceRefused, ServiceUnavailable
 from retinue.network.connection_errors import about_tls
 from retinue.network.egress import readable_host
+from retinue.runtime import telemetry
 
 MAX_BYTES = 2 * 1024 * 1024
 MAX_REDIRECTS = 5
@@ -48,7 +49,9 @@ async def get(client: httpx.AsyncClient, url: httpx.URL, *, most_bytes: int = MA
     """
     try:
         request = client.build_request("GET", url, headers={"Accept": _ACCEPT, "Accept-Encoding": "gzip"})
-        response = await client.send(request, stream=True)
+        with telemetry.span("HTTP GET", outgoing=True, peer__service="a web page") as span:
+            response = await client.send(request, stream=True)
+            span.set(http__response__status_code=response.status_code)
         try:
             body, cut = await _wire(response, most_bytes)
         finally:

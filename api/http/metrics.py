@@ -22,7 +22,7 @@ DECISIONS = Counter("retinue_decisions", "Decisions accepted", ["decision"], reg
 
 
 _STREAM = b"text/event-stream"
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Known methods: callers may invent others, and each label would be stored for ever."""
 
 
@@ -56,7 +56,7 @@ class MetricsMiddleware:
             await self._app(scope, receive, watched)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
+            method = scope["method"] if scope["method"] in METHODS else "other"
             _REQUESTS.labels(method, route, status).inc()
             seconds = time.perf_counter() - started if streamed_after is None else streamed_after
             _SECONDS.labels(method, route).observe(seconds)

@@ -18,6 +18,7 @@ import httpx
 
 from retinue.errors import AnswerTooLong, OutcomeUnknown, ServiceBusy, ServiceRefused, ServiceUnavailable
 from retinue.network.connection_errors import unreachable
+from retinue.runtime import telemetry
 from retinue.settings import RetinueSettings
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -87,7 +88,9 @@ class ExternalService:
         )
         try:
             async with asyncio.timeout(self._deadline):
-                response = await self._client.send(request, stream=True)
+                with telemetry.span(f"HTTP {method}", outgoing=True, peer__service=self._name) as span:
+                    response = await self._client.send(request, stream=True)
+                    span.set(http__response__status_code=response.status_code)
                 try:
                     if response.status_code not in judged:
                         self._check(response)

@@ -1,11 +1,14 @@
 """Structured logs: one line per event, `key=value` pairs after the text. Never bodies, tokens or prompts."""
 
+import json
 import logging
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
+from retinue.runtime import telemetry
 from retinue.text import mark, safe
 
 _KEYS = ("worker", "queue", "capability", "tool", "revision", "child", "pid", "code", "workflow_id", "status", "port")
@@ -57,14 +60,35 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        pairs = [f"{key}={getattr(record, key)}" for key in _KEYS if isinstance(getattr(record, key, None), (str, int))]
-        return " ".join([line, *pairs])
+        return " ".join([line, *(f"{key}={value}" for key, value in _fields(record).items())])
 
 
-def configure(level: str = "INFO") -> None:
-    """Log to standard error."""
+class _JsonFormatter(_Formatter):
+    """Writes one JSON object per line, with the ids of the trace that it belongs to."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": safe(record.getMessage()),
+            **_fields(record),
+        }
+        if record.exc_info or record.exc_text:
+            line["trace"] = safe(record.exc_text or "") or self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, str | int]:
+    said = {key: value for key in _KEYS if isinstance(value := getattr(record, key, None), (str, int))}
+    return {**said, **telemetry.trace_ids()}
+
+
+def configure(level: str = "INFO", form: Literal["text", "json"] = "text") -> None:
+    """Log to standard error, as lines for people or as one JSON object per line."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    kind = _JsonFormatter if form == "json" else _Formatter
+    handler.setFormatter(kind("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for said_too_much in ("httpx", "httpx2", "aiosqlite"):  # addresses; the parameters of statements
         logging.getLogger(said_too_much).setLevel(logging.WARNING)

@@ -5,6 +5,8 @@ import os
 import sys
 from typing import NoReturn
 
+from retinue.runtime import telemetry
+
 DATABASE_LOST = 5
 """The exit code of a process whose database was deleted, replaced or damaged while it was in use."""
 
@@ -17,6 +19,7 @@ def leave(code: int) -> NoReturn:
 
     A process that used a Temporal client aborts at interpreter exit about once in ten (temporalio/sdk-python#300).
     """
+    telemetry.stop()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

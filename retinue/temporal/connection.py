@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.client import Client, Interceptor, WorkflowExecutionDescription
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter, ToJsonOptions
 from temporalio.converter import (
     CompositePayloadConverter,
@@ -26,9 +26,10 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 from temporalio.envconfig import ClientConfig
-from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.runtime import OpenTelemetryConfig, PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RetryConfig, RPCError
 
+from retinue.runtime import telemetry
 from retinue.runtime.logs import be_discreet
 from retinue.settings import RetinueSettings, temporal_address
 from retinue.temporal.blobs import INLINE_BYTES, BlobFiles
@@ -161,6 +162,17 @@ _DOOR_RETRIES_MS = 4000
 """The timeout of a call on a lazy connection, since a person waits for it."""
 
 
+_PERIOD = timedelta(seconds=15)
+_LATENCIES = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_BUCKETS = {
+    "temporal_activity_schedule_to_start_latency": _LATENCIES,
+    "temporal_workflow_task_schedule_to_start_latency": _LATENCIES,
+    "temporal_activity_execution_latency": _LATENCIES,
+    "retinue_decision_wait": (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600, 72 * 3600, 168 * 3600),
+}
+"""Seconds: the SDK's own end at ten minutes, and people decide later."""
+
+
 async def connect(*, lazy: bool = False) -> Client:
     """Connect as `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS*` say.
 
@@ -180,7 +192,11 @@ async def connect(*, lazy: bool = False) -> Client:
     return await Client.connect(
         **config,
         data_converter=converter,
-        interceptors=[*ProofSettings().interceptors(config.get("namespace") or "default"), OrganisationOfClients()],
+        interceptors=[
+            *_traced(),
+            *ProofSettings().interceptors(config.get("namespace") or "default"),
+            OrganisationOfClients(),
+        ],
         lazy=lazy,
         retry_config=retries,
         runtime=_runtime(),
@@ -190,7 +206,34 @@ async def connect(*, lazy: bool = False) -> Client:
 @functools.cache
 def _runtime() -> Runtime:
     """Return the runtime, one per process, created late, since a process must not fork after it exists."""
-    return Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT)
+    return Runtime(telemetry=TelemetryConfig(metrics=_metrics()), worker_heartbeat_interval=WORKER_HEARTBEAT)
+
+
+def _metrics() -> PrometheusConfig | OpenTelemetryConfig | None:
+    """Return where the SDK's metrics go; it also exports those that activities and workflows count."""
+    wanted = telemetry.wanted_metrics()
+    if wanted is None:
+        return None
+    if wanted.address:
+        return PrometheusConfig(wanted.address, durations_as_seconds=True, histogram_bucket_overrides=_BUCKETS)
+    return OpenTelemetryConfig(
+        wanted.url,
+        headers=wanted.headers,
+        metric_periodicity=_PERIOD,
+        durations_as_seconds=True,
+        http=True,
+        histogram_bucket_overrides=_BUCKETS,
+    )
+
+
+def _traced() -> list[Interceptor]:
+    """Return the interceptor of traces, outermost; none where they are off."""
+    if not telemetry.records():
+        return []
+    from retinue.runtime import otlp  # these cost memory that only traces need
+    from retinue.temporal.tracing import RunTraces
+
+    return [RunTraces(otlp.current())]
 
 
 async def ensure_search_attributes(client: Client) -> None:

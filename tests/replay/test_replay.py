@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
+from temporalio.worker import Interceptor, Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from retinue.plan import BoundPlan
+from retinue.runtime.otlp import Traces
 from retinue.temporal.connection import DATA_CONVERTER
+from retinue.temporal.tracing import RunTraces
 from workers.runner import SANDBOX
 from workflows.account_watch import AccountWatchWorkflow
 from workflows.assistant import AssistantWorkflow
@@ -32,7 +36,9 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 RUNNERS: dict[str, WorkflowRunner] = {"as in production": UnsandboxedWorkflowRunner(), "watched": SANDBOX}
 
 
-def replayer(runner: WorkflowRunner = RUNNERS["as in production"]) -> Replayer:
+def replayer(
+    runner: WorkflowRunner = RUNNERS["as in production"], interceptors: Sequence[Interceptor] = ()
+) -> Replayer:
     return Replayer(
         workflows=[
             AccountWatchWorkflow,
@@ -50,6 +56,7 @@ def replayer(runner: WorkflowRunner = RUNNERS["as in production"]) -> Replayer:
         ],
         data_converter=DATA_CONVERTER,
         workflow_runner=runner,
+        interceptors=interceptors,
         debug_mode=True,  # a busy machine takes more than two seconds for a task: that is no fault of the history
     )
 
@@ -76,6 +83,22 @@ def test_there_are_histories_of_every_shape() -> None:
 async def test_a_recorded_run_replays(path: Path, runner: str) -> None:
     """Once as workers run it, and once in the sandbox that catches clocks, randomness and I/O in workflow code."""
     await replayer(RUNNERS[runner]).replay_workflow(load(path))
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_run_that_began_without_traces_replays_with_them(path: Path, traces: RunTraces) -> None:
+    """Traces add headers and no command; nothing that a replay does becomes a span."""
+    await replayer(interceptors=[traces]).replay_workflow(load(path))
+
+
+@pytest.fixture(scope="module")
+def traces() -> Iterator[RunTraces]:
+    exporter = InMemorySpanExporter()
+    recorded = Traces("replayed", exporter)
+    yield RunTraces(recorded)
+    recorded.shutdown()
+    again = [span.name for span in exporter.get_finished_spans() if not span.name.startswith("CompleteWorkflow")]
+    assert again == []
 
 
 async def test_an_incompatible_change_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from temporalio import workflow
 from retinue.json_values import json_sha256
 from retinue.plan import check_args, references
 from retinue.provenance.credential import Credential
+from retinue.temporal import metrics
 from retinue.temporal.failures import non_retryable
 from retinue.tenancy import ANYBODY, colleague, deciders, may_decide
 from retinue.text import safe
@@ -204,6 +205,7 @@ class Approvals:
                 )
             except TimeoutError:
                 self._process_due(approval_id, workflow.now())
+        metrics.decided(view.asked_at)
         return view
 
     def _moved_on(self, approval_id: str, terms: Verdict) -> bool:
