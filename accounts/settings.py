@@ -25,7 +25,9 @@ class AccountsServiceSettings(BaseSettings):
     retinue_accounts_seal_key_file: Path | None = Field(None, description="a file with one `id:key` a line")
     retinue_accounts_root_keys: SecretStr | None = Field(None, description="`id:key`, by comma; keys of callers")
     retinue_accounts_root_key_file: Path | None = Field(None, description="a file with one `id:key` a line")
-    accounts_private_hosts: bool = Field(False, description="accounts may be on servers with private addresses")
+    accounts_private_hosts: bool = Field(
+        False, description="accounts may be on servers with private addresses or other ports"
+    )
     accounts_ispdb: bool = Field(
         False, description="whether Mozilla's list of mail providers may be asked for a domain"
     )

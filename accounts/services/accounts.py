@@ -40,6 +40,7 @@ from retinue.errors import (
     AccountDisconnected,
     Conflict,
     InvalidArguments,
+    NotAllowed,
     NotFound,
     RetinueError,
     ServiceRefused,
@@ -137,7 +138,7 @@ class AccountBook:
             account = again or self.new(person, wanted.provider, wanted.provider, SecretKind.PASSWORD)
             account.address, account.endpoints = wanted.address, dict(found)
             account.username = wanted.username or account.username
-            await self._discovery.test(_connection(account, wanted.password))
+            await self._discovery.test(self._connection(account, wanted.password))
         except (AccountDisconnected, ServiceRefused) as refused:
             raise InvalidArguments(refused.message, hint=refused.hint) from None
         account.name = wanted.name or account.name or wanted.address[:60]
@@ -273,12 +274,12 @@ class AccountBook:
             ):  # a token may outlive its consent: only its renewal shows that it holds
                 await self._secrets.usable(account, rejected=fingerprint(secret))
             else:
-                await self._discovery.test(_connection(account, secret))
+                await self._discovery.test(self._connection(account, secret))
         except AccountDisconnected as error:
             if not was_disconnected:
                 await self._secrets.disconnect(account, "the service refused the account's secret")
             return Tested(works=False, problem=error.message)
-        except (ServiceUnavailable, ServiceRefused) as error:
+        except (ServiceUnavailable, ServiceRefused, NotAllowed) as error:
             return Tested(works=False, problem=error.message)
         async with self._store.write() as session:
             stored = await one_of_person(session, person, account_id)
@@ -305,6 +306,19 @@ class AccountBook:
                 one.model_copy(update={"allowed": provider_allowed(rules, one.id)})
                 for one in [*self._oauth.providers(), *by_password]
             ]
+        )
+
+    def _connection(self, account: Account, secret: SecretStr) -> Connection:
+        return Connection(
+            account_id=account.account_id,
+            name=account.name,
+            address=account.address,
+            provider=Provider(account.provider),
+            endpoints=account.endpoints,
+            username=account.username,
+            secret=secret,
+            kind=SecretKind(account.kind),
+            private_hosts=self._private,
         )
 
     def info(self, account: Account) -> AccountInfo:
@@ -359,19 +373,6 @@ async def one_of_person(session: AsyncSession, person: str, account_id: str) -> 
     if account is None or account.person != person:
         raise NotFound("there is no such account")
     return account
-
-
-def _connection(account: Account, secret: SecretStr) -> Connection:
-    return Connection(
-        account_id=account.account_id,
-        name=account.name,
-        address=account.address,
-        provider=Provider(account.provider),
-        endpoints=account.endpoints,
-        username=account.username,
-        secret=secret,
-        kind=SecretKind(account.kind),
-    )
 
 
 def another_account(account: Account) -> Conflict:

@@ -1,4 +1,4 @@
-"""Where an account's servers may be: encrypted, and on public addresses unless the operator allows others."""
+"""Where an account's servers may be: encrypted, and on public addresses and usual ports unless the operator allows others."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _SCHEMES = {
     "imap": {"imaps": 993, "imap": 143},  # without TLS from the start: STARTTLS is required before signing in
     "smtp": {"smtps": 465, "smtp": 587},
 }
+_PORTS = {"https": (443, 8443), "imaps": (993,), "imap": (143,), "smtps": (465,), "smtp": (587,)}
+"""The ports of servers on public addresses, so that nobody learns here which other ports of a machine are open."""
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -25,7 +27,7 @@ async def check(provider: Provider, endpoints: Mapping[str, str], *, private: bo
     Args:
         provider: By which protocol.
         endpoints: By name.
-        private: Whether addresses that are not public are allowed.
+        private: Whether addresses that are not public, and other ports, are allowed.
 
     Raises:
         InvalidArguments: One is missing, unknown, or no address of an encrypted server.
@@ -52,6 +54,12 @@ async def _check_one(name: str, url: str, *, private: bool) -> None:
     if not host or place.scheme not in known or place.username or place.password:
         raise InvalidArguments(
             f"the {name} address must look like {next(iter(schemes))}://host, without a password in it"
+        )
+    if not private and port not in (None, *_PORTS[place.scheme]):
+        ports = " or ".join(map(str, _PORTS[place.scheme]))
+        raise InvalidArguments(
+            f"the port of the {name} server must be {ports} with {place.scheme}",
+            hint="the operator can set ACCOUNTS_PRIVATE_HOSTS",
         )
     if not private and not all(public(address) for address in await look_up(host, port or known[place.scheme])):
         raise NotAllowed(

@@ -6,10 +6,13 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+import accounts.discovery.sign_in as signing_in
+from accounts.discovery.service import ServerDiscovery
 from activities.email.imap_client import ImapServer
 from activities.email.servers import MailServer, Security
 from activities.email.smtp import Submission
@@ -46,6 +49,49 @@ async def resolve() -> Rebinding:
     names = Rebinding()
     assert egress.public((await names("server.example.com", 443))[0])
     return names
+
+
+@pytest.mark.parametrize(
+    ("provider", "protocol", "scheme"),
+    [
+        (Provider.CALDAV, "caldav", "https"),
+        (Provider.IMAP, "imap", "imaps"),
+        (Provider.IMAP, "imap", "imap"),
+        (Provider.IMAP, "smtp", "smtps"),
+        (Provider.IMAP, "smtp", "smtp"),
+    ],
+)
+@pytest.mark.parametrize("way", ["to the inner network", "as it was checked"])
+async def test_the_sign_in_that_tries_a_password(
+    inner: socket.socket, monkeypatch: pytest.MonkeyPatch, provider: Provider, protocol: str, scheme: str, way: str
+) -> None:
+    """It looks the name up once, and goes nowhere else; when the account was checked it led to a public address."""
+    asked = []
+    real = socket.getaddrinfo
+
+    def leading_inside(host: str, port: int, *rest: Any, **more: Any) -> Any:
+        if host != "server.example.com":
+            return real(host, port, *rest, **more)
+        asked.append(host)
+        return real("127.0.0.1", port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", leading_inside)
+    monkeypatch.setattr(signing_in, "_SILENCE", 2.0)
+    if way == "as it was checked":
+        monkeypatch.setattr(egress, "public", lambda _: True)
+    connection = Connection(
+        account_id="a",
+        name="work",
+        provider=provider,
+        endpoints={protocol: f"{scheme}://server.example.com:{inner.getsockname()[1]}"},
+        username="ana",
+        secret=SecretStr("canary"),
+        kind=SecretKind.PASSWORD,
+    )
+    with pytest.raises(RetinueError) as caught:
+        await ServerDiscovery().test(connection)
+    assert refused(caught.value) is untouched(inner) is (way == "to the inner network")
+    assert asked == ["server.example.com"]
 
 
 async def nothing(*_: object) -> None:

@@ -286,6 +286,29 @@ async def test_a_private_address_is_refused_where_the_operator_does_not_allow_it
         assert accounts.servers.tested == []
 
 
+@pytest.mark.parametrize(
+    ("provider", "endpoints"),
+    [
+        (Provider.CALDAV, {"caldav": "https://93.184.216.34:22/"}),
+        (Provider.IMAP, {"imap": "imaps://93.184.216.34:22", "smtp": "smtps://93.184.216.34"}),
+        (Provider.IMAP, {"imap": "imap://93.184.216.34:993", "smtp": "smtps://93.184.216.34"}),
+        (Provider.IMAP, {"imap": "imaps://93.184.216.34", "smtp": "smtp://93.184.216.34:25"}),
+    ],
+)
+async def test_only_the_ports_of_the_protocols_are_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: Provider, endpoints: dict[str, str]
+) -> None:
+    """Else the service would tell people which ports of other machines are open."""
+    monkeypatch.setenv("RETINUE_DATA_DIR", str(tmp_path))
+    async with service(tmp_path, accounts_private_hosts=False) as accounts:
+        asked = ConnectPassword(
+            provider=provider, address="anna@example.com", password=SecretStr("canary-password"), endpoints=endpoints
+        )
+        with pytest.raises(InvalidArguments, match="port"):
+            await accounts.of(ANNA).connect(asked)
+        assert accounts.servers.tested == []
+
+
 async def test_a_refused_password_disconnects_the_account_and_a_new_one_wakes_the_runs_that_wait(
     accounts: Service,
 ) -> None:

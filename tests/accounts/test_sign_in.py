@@ -64,6 +64,7 @@ def connection(provider: Provider, password: str, username: str = servers.USER, 
         username=username,
         secret=SecretStr(password),
         kind=SecretKind.PASSWORD,
+        private_hosts=True,
     )
 
 
