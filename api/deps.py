@@ -31,6 +31,7 @@ from retinue.accounts.service import AccountsService
 from retinue.errors import CallerError, ServiceUnavailable
 from retinue.network.ttl_cache import TtlCache
 from retinue.provenance.credential import Credential
+from retinue.temporal.connection_words import unreachable
 from retinue.temporal.registry import Directory, check_keys
 from workflows.rules.policy import Policy
 
@@ -80,9 +81,9 @@ class AppState:
         try:
             async with asyncio.timeout(_CONNECT):
                 await self.client.service_client.check_health()
-        except (RuntimeError, TimeoutError):  # the SDK raises RuntimeError when the first connection fails
+        except (RuntimeError, TimeoutError) as error:  # the SDK raises RuntimeError when the first connection fails
             raise ServiceUnavailable(
-                "Temporal cannot be reached; nothing was changed", hint="try again in a few seconds"
+                f"{unreachable(error)}; nothing was changed", hint="try again in a few seconds"
             ) from None
         await check_keys(self.client)
         self.connected = True

@@ -34,6 +34,7 @@ from retinue.runtime.logs import be_discreet
 from retinue.settings import RetinueSettings, temporal_address
 from retinue.temporal.blobs import INLINE_BYTES, BlobFiles
 from retinue.temporal.codec import EncryptionSettings, PayloadEncryption, RefusedPayloads
+from retinue.temporal.connection_words import TemporalUnreachable, unreachable
 from retinue.temporal.proofs import ProofSettings
 from retinue.temporal.s3_blobs import S3Blobs
 from retinue.temporal.search_attributes import SEARCH_ATTRIBUTES
@@ -180,7 +181,7 @@ async def connect(*, lazy: bool = False) -> Client:
         lazy: Connect at the first call instead, so that a process can start while the server is away.
 
     Raises:
-        RuntimeError: The server cannot be reached.
+        TemporalUnreachable: The server cannot be reached, or refuses our certificate or API key; the text says which.
         ValueError: The settings of encryption, or those of proofs, are wrong.
     """
     config = ClientConfig.load_client_connect_config(disable_file=True)
@@ -189,18 +190,18 @@ async def connect(*, lazy: bool = False) -> Client:
     converter = data_converter()
     if converter is not DATA_CONVERTER:
         be_discreet()
-    return await Client.connect(
-        **config,
-        data_converter=converter,
-        interceptors=[
-            *_traced(),
-            *ProofSettings().interceptors(config.get("namespace") or "default"),
-            OrganisationOfClients(),
-        ],
-        lazy=lazy,
-        retry_config=retries,
-        runtime=_runtime(),
-    )
+    proofs = ProofSettings().interceptors(config.get("namespace") or "default")
+    try:
+        return await Client.connect(
+            **config,
+            data_converter=converter,
+            interceptors=[*_traced(), *proofs, OrganisationOfClients()],
+            lazy=lazy,
+            retry_config=retries,
+            runtime=_runtime(),
+        )
+    except RuntimeError as error:
+        raise TemporalUnreachable(unreachable(error)) from error
 
 
 @functools.cache
