@@ -43,7 +43,7 @@ def unreachable(error: BaseException) -> str:
 
 def _likely() -> str:
     """Return what a server wants that hangs up after the first bytes, as far as our settings show it."""
-    if os.environ.get("TEMPORAL_TLS_CLIENT_CERT_PATH") or os.environ.get("TEMPORAL_TLS_CLIENT_CERT_DATA"):
+    if any(os.environ.get(f"TEMPORAL_TLS_CLIENT_CERT_{kind}") for kind in ("PATH", "DATA")):
         return f"perhaps it refuses our client certificate: check {_CLIENT}"
     if os.environ.get("TEMPORAL_TLS") == "true" or os.environ.get("TEMPORAL_API_KEY"):
         return f"perhaps it asks for a client certificate: set {_CLIENT}"
