@@ -19,6 +19,7 @@ from cli import (
     crash,
     decide,
     demo,
+    deploy,
     doctor,
     edits,
     export,
@@ -661,6 +662,7 @@ app.add_typer(memory.commands, name="memory")
 app.add_typer(accounts.commands, name="accounts")
 app.add_typer(policies.commands, name="policy")
 app.add_typer(models.commands, name="model")
+app.add_typer(deploy.commands, name="deploy")
 app.add_typer(account.keys, name="keys")
 app.command()(account.login)
 app.command()(account.logout)

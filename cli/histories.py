@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from cli import local
 from cli.exits import CommandError, ExitCode, WrongUsage
 from cli.render import say
-from retinue.settings import ROOT, temporal_address
+from retinue.settings import ROOT
 
 _TIME = 120.0
 """Time limit in seconds. A history at Temporal's limits replays in a fraction of that."""
@@ -51,13 +50,16 @@ def _named(verdict: dict[str, Any]) -> str:
 
 
 def _asked(*arguments: str) -> str:
-    own = local.settings()
-    address = temporal_address() or f"{own.host}:{own.temporal_port}"
-    environment = {**local.workers_environment(os.environ), "TEMPORAL_ADDRESS": address}
     command = [sys.executable, "-P", "-m", "cli.replaying", *arguments]
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=_TIME, check=False
+            command,
+            cwd=ROOT,
+            env=local.temporal_environment(),
+            capture_output=True,
+            text=True,
+            timeout=_TIME,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise CommandError(f"the replay did not end in {_TIME:.0f} s") from None

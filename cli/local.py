@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from cli.exits import WrongUsage
-from retinue.settings import ROOT, RetinueSettings
+from retinue.settings import ROOT, RetinueSettings, temporal_address
 
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # read, not bound to
 
@@ -57,6 +57,13 @@ def workers_command(*arguments: str) -> list[str]:
 def workers_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which `python -m workers` imports the project, and only the project."""
     return {**environment, "PYTHONPATH": str(ROOT)}
+
+
+def temporal_environment() -> dict[str, str]:
+    """Return the environment of a process that speaks to Temporal itself: at TEMPORAL_ADDRESS, else the local stack's."""
+    own = settings()
+    address = temporal_address() or f"{own.host}:{own.temporal_port}"
+    return {**workers_environment(os.environ), "TEMPORAL_ADDRESS": address}
 
 
 def up(companions: Sequence[str] = ()) -> NoReturn:

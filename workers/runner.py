@@ -33,6 +33,7 @@ from retinue.runtime.logs import configure
 from retinue.runtime.process import DATABASE_LOST, STUCK, leave
 from retinue.runtime.watchdog import Check, LoopCheck, Watchdog
 from retinue.settings import RetinueSettings
+from retinue.temporal import deployments
 from retinue.temporal.connection import BUILD_ID, connect, ensure_search_attributes
 from retinue.temporal.person import PERSON_QUEUE
 from retinue.temporal.pollers import live_builds
@@ -321,14 +322,14 @@ async def run(name: str, settings: RetinueSettings) -> None:
             return
         if name == WORKFLOWS:
             await ensure_search_attributes(client)
-            version = deployment.version_of(WORKFLOWS, settings.build_id) if settings.build_id else None
+            version = deployments.version_of(WORKFLOWS, settings.build_id) if settings.build_id else None
             worker = workflows_worker(client, tasks=tasks, version=version)
             leads = functools.partial(_lead, client, version) if version and settings.make_current else None
             await _work(worker, stop, beside=leads)
             return
         module = activities.load(name)
         contract, plugin = module.CONTRACT, module.plugin()
-        version = deployment.version_of(name, build_id(contract)) if settings.build_id else None
+        version = deployments.version_of(name, build_id(contract)) if settings.build_id else None
         worker = capability_worker(client, contract, plugin, concurrency=settings.worker_concurrency, version=version)
         announced = _announced(client, module, version, leads=settings.make_current)
         await _work(worker, stop, beside=lambda: _while_not_lost(announced))
@@ -340,11 +341,11 @@ async def _lead(client: Client, version: WorkerDeploymentVersion) -> None:
     Raises:
         NotCurrent: It could not be made the current one.
     """
-    await deployment.make_current(client, version)
+    await deployments.make_current(client, version)
     while True:
         try:
-            if await deployment.is_current(client, version):
-                await deployment.move_stranded_runs(client, version, WORKFLOW_QUEUE)
+            if await deployments.is_current(client, version):
+                await deployments.move_stranded_runs(client, version, WORKFLOW_QUEUE)
         except RPCError as error:
             _log.warning("runs of versions without workers are not moved yet: %s", error.status.name)
         await asyncio.sleep(_STRANDED_LOOK)
@@ -364,7 +365,7 @@ async def _announced(client: Client, module: Any, version: WorkerDeploymentVersi
         NotCurrent: It could not be made the current version.
     """
     if version is not None:
-        await (deployment.make_current if leads else deployment.until_current)(client, version)
+        await (deployments.make_current if leads else deployment.until_current)(client, version)
     if hasattr(module, "manifests"):
         announcements = Announcements(client)
         await asyncio.gather(announcements.follow(module.manifests()), announcements.watch())
@@ -522,7 +523,7 @@ def main(name: str) -> None:
     except StoreLost as error:
         _log.error("%s; this worker ends, and a new one opens the present file", error.message)
         code = DATABASE_LOST
-    except deployment.NotCurrent as error:
+    except deployments.NotCurrent as error:
         _log.error("%s; this worker ends, and its next start tries again", error.message)
         code = 1
     except RuntimeError as error:

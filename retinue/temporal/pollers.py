@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus, WorkerVersioningMode
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue, TaskQueueVersioningInfo
 from temporalio.api.worker.v1 import WorkerHeartbeat
@@ -50,9 +49,9 @@ async def why_idle(client: Client, task_queue: str) -> str:
     return f"these poll: {names}; the current version is: {_name(_current(described.versioning_info))}"
 
 
-async def routed_to(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> WorkerDeploymentVersion:
-    """The version to which a queue gives new work; empty where it gives it to workers without one. Errors as above."""
-    return (await _described(client, task_queue, kind)).versioning_info.current_deployment_version
+async def routing_of(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> TaskQueueVersioningInfo:
+    """The versions to which a queue gives new work; empty where it gives it to workers without one. Errors as above."""
+    return (await _described(client, task_queue, kind)).versioning_info
 
 
 def _routed(versioning: TaskQueueVersioningInfo) -> set[Version]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -17,21 +19,23 @@ from typing import Any
 import httpx
 import pytest
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.app import create_app
 from api.settings import ApiSettings
+from cli import deploying
+from cli.exits import ExitCode
 from retinue.capability import WORKFLOW_QUEUE
 from retinue.plan import PlanStep, bind_call
 from retinue.settings import ROOT
+from retinue.temporal import deployments
 from retinue.temporal.pollers import live_builds
 from retinue.temporal.registry import Directory
 from tests.deploy.rolling import Drawer, NewDrawer
 from tests.faults.conftest import Server, connected
-from workers import deployment
 from workflows.messages import Mode, StartAssistant
 
 pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.timeout(240)]
-WAITING = 200
 View = dict[str, Any]
 Handle = WorkflowHandle[Any, View]
 
@@ -67,7 +71,7 @@ class Installation:
 
     async def operator_sets(self, name: str, build: str) -> None:
         """Make a version the current one, as an operator does once its workers poll."""
-        await deployment.make_current(self.client, deployment.version_of(name, build))
+        await deployments.make_current(self.client, deployments.version_of(name, build))
 
     async def is_known(self, build: str) -> bool:
         """Whether the server has heard of a version of the workflows."""
@@ -131,6 +135,40 @@ class Installation:
         infos = [one.raw_description.workflow_execution_info.versioning_info for one in found]
         return {info.deployment_version.build_id for info in infos}
 
+    async def deploy(self, *arguments: str) -> str:
+        """`retinue deploy`, as a process; its output."""
+        code, output = await self._deploy(*arguments)
+        assert code == ExitCode.DONE, output
+        return output
+
+    async def refused(self, *arguments: str, code: ExitCode = ExitCode.FAILED) -> str:
+        """The same where it is refused."""
+        found, output = await self._deploy(*arguments)
+        assert found == code, output
+        return output
+
+    async def _deploy(self, *arguments: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "cli", "deploy", *arguments),
+            cwd=ROOT,
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        return process.returncode, output.decode()
+
+    @contextlib.asynccontextmanager
+    async def stream(self) -> AsyncIterator[Stream]:
+        """Start new runs without end."""
+        stream = Stream(self)
+        starting = asyncio.ensure_future(stream.flow())
+        try:
+            yield stream
+        finally:
+            starting.cancel()
+        assert starting.cancelled() or not starting.done() or starting.exception() is None
+
     def given(self) -> list[str]:
         """What the drawer has given, by its own database."""
         with sqlite3.connect(f"file:{self.data}/drawer.db?mode=ro", uri=True) as database:
@@ -147,6 +185,34 @@ class Installation:
         async with asyncio.timeout(seconds):
             while not await holds():  # noqa: ASYNC110  # the server tells nobody by itself
                 await asyncio.sleep(0.3)
+
+
+@dataclass
+class Stream:
+    """Runs that are started one after the other."""
+
+    installation: Installation
+    handles: list[Handle] = field(default_factory=list)
+
+    async def flow(self) -> None:
+        """Start them. Never ends."""
+        while True:
+            self.handles.append(await self.installation.run(Mode.TASK))
+            await asyncio.sleep(0.1)
+
+    async def more(self, count: int) -> list[Handle]:
+        """The next runs, without the one that is being started now, once each waits for a person."""
+        first = len(self.handles) + 1
+        await self.installation.until(self._has(first + count))
+        handles = self.handles[first : first + count]
+        await self.installation.until(lambda: self.installation.all_wait(handles))
+        return handles
+
+    def _has(self, count: int) -> Callable[[], Awaitable[bool]]:
+        async def has() -> bool:
+            return len(self.handles) >= count
+
+        return has
 
 
 @pytest.fixture
@@ -168,24 +234,83 @@ async def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Async
         yield made
 
 
-@pytest.mark.long
-async def test_a_rollout_and_a_rollback_leave_runs_to_the_version_they_began_on(installation: Installation) -> None:
-    """The second version replays no run of the first. 200 runs wait at each change; every effect happens once."""
+@pytest.mark.parametrize(
+    ("waiting", "percent", "ramped"),
+    [
+        pytest.param(12, 50, (1, 12), id="12 runs"),
+        pytest.param(500, 10, (1, 30), id="500 runs", marks=[pytest.mark.deploy, pytest.mark.timeout(1500)]),
+    ],
+)
+async def test_a_ramp_a_rollout_and_a_rollback_under_waiting_runs_and_a_stream_of_new_ones(
+    installation: Installation, waiting: int, percent: int, ramped: tuple[int, int]
+) -> None:
+    """The second version replays no run of the first. Every run ends on the code it began with; every effect happens once."""
     installation.start("tests.deploy.rolling", Drawer.version)
     installation.workflows("one", leads=True)
-    old = await installation.waiting(WAITING)
+    old = await installation.waiting(waiting)
+    second = installation.workflows("two", "changed")
+    await installation.until(lambda: installation.is_known("two"))
 
-    installation.workflows("two", "changed")
-    await installation.operator_sets("workflows", "two")
-    new = await installation.waiting(5)
-    await installation.approve(old[:5])
+    async with installation.stream() as stream:
+        await installation.deploy("ramp", "two", str(percent))
+        during = await stream.more(max(waiting // 5, 12))
+        await installation.deploy("promote", "two")
+        after = await stream.more(max(waiting // 25, 3))
+        assert "is the current version and gets new work" in await installation.refused("drain", "two")
+        still = await installation.refused("drain", "one")
+        await installation.approve(old[: waiting // 2])
+        await installation.deploy("rollback")
+        last = await stream.more(3)
+    assert "open assistants are on one: keep its workers" in still
+    new = stream.handles
+    await installation.approve([*old[waiting // 2 :], *new])
+    await installation.deploy("drain", "two", "--wait")
+    second.terminate()
+    assert await asyncio.to_thread(second.wait, 30) == 0
+    assert "no worker of two polls" in await installation.refused("promote", "two")
 
-    await installation.operator_sets("workflows", "one")
-    last = await installation.waiting(5)
-    await installation.approve([*old[5:], *new, *last])
-    found = [await installation.builds(handles) for handles in (old, new, last)]
-    assert found == [{"one"}, {"two"}, {"one"}]
-    assert installation.given() == sorted(installation.things[handle.id] for handle in [*old, *new, *last])
+    code = dict(zip(new, [await code_of(handle) for handle in new], strict=True))
+    assert {build for handle in old for build in await code_of(handle)} == {"one"}
+    assert [builds for builds in code.values() if len(builds) != 1] == []
+    assert ramped[0] <= sum(code[handle] == {"two"} for handle in during) <= ramped[1]
+    assert {build for handle in after for build in code[handle]} == {"two"}
+    assert {build for handle in last for build in code[handle]} == {"one"}
+    assert installation.given() == sorted(installation.things[handle.id] for handle in [*old, *new])
+
+
+async def test_the_operator_sees_the_versions_and_is_told_what_to_do(installation: Installation) -> None:
+    assert "No worker has a version" in await installation.deploy("status")
+    assert "it knows those of: none" in await installation.refused("promote", "one", code=ExitCode.WRONG_USAGE)
+    installation.workflows("one")
+    await installation.until(lambda: installation.is_known("one"))
+    assert "no version is current" in await installation.refused("ramp", "one", "10")
+    await installation.deploy("promote", "one")
+    assert "already" in await installation.deploy("promote", "one")
+    assert "it has: one" in await installation.refused("promote", "two", code=ExitCode.WRONG_USAGE)
+    assert "current version, and gets" in await installation.refused("ramp", "one", "10")
+    assert "name one with --to" in await installation.refused("rollback")
+    listed = json.loads(await installation.deploy("status", "--of", "workflows", "--json"))
+    [version] = listed["deployments"][0]["versions"]
+    assert version.pop("last_current")
+    assert version == {
+        "build_id": "one", "status": "current", "percentage": 100.0, "polls": True,
+        "open_runs": 0, "backlog": 0,
+    }
+    assert re.search(r"workflows +one +current 100 % +yes +0 +0", await installation.deploy("status"))
+    installation.environment["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+    assert "cannot be reached" in await installation.refused("status", code=ExitCode.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (RPCStatusCode.PERMISSION_DENIED, ExitCode.NOT_ALLOWED),
+        (RPCStatusCode.UNAVAILABLE, ExitCode.UNREACHABLE),
+        (RPCStatusCode.FAILED_PRECONDITION, ExitCode.FAILED),
+    ],
+)
+def test_an_answer_of_temporal_has_its_exit_code(status: RPCStatusCode, code: ExitCode) -> None:
+    assert deploying._refused(RPCError("why", status, b"")).exit_code == code
 
 
 async def test_runs_whose_version_has_no_workers_go_on_with_the_next_start(installation: Installation) -> None:
@@ -233,8 +358,8 @@ async def test_a_worker_killed_before_its_version_was_current_is_made_up_for_by_
 async def test_a_version_that_nobody_polls_is_given_up(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployment, "WITHIN", 0.5)
-    with pytest.raises(deployment.NotCurrent, match="NOT_FOUND"):
+    monkeypatch.setattr(deployments, "WITHIN", 0.5)
+    with pytest.raises(deployments.NotCurrent, match="NOT_FOUND"):
         await installation.operator_sets("workflows", "nobody")
 
 
@@ -262,6 +387,16 @@ async def test_a_worker_that_makes_its_version_current_is_announced_though_a_new
     for version in (NewDrawer.version, Drawer.version):
         installation.start("tests.deploy.rolling", version, build="any", leads=True)
         await installation.until(functools.partial(installation.announces, version))
+
+
+async def code_of(handle: Handle) -> set[str]:
+    """The builds that completed workflow tasks of a run, by its history."""
+    history = await handle.fetch_history()
+    return {
+        event.workflow_task_completed_event_attributes.deployment_version.build_id
+        for event in history.events
+        if event.HasField("workflow_task_completed_event_attributes")
+    }
 
 
 async def workers_of(handle: Handle) -> set[int]:
