@@ -14,7 +14,7 @@ from retinue.settings import ROOT
 
 _OPERATORS = (
     "Versions of workers: which get new work. A tool for operators: it speaks to Temporal at TEMPORAL_ADDRESS, not to the "
-    "API, and whoever can reach Temporal's namespace may use it."
+    "API; who may change that Temporal namespace may use it."
 )
 
 commands = typer.Typer(no_args_is_help=True, help=_OPERATORS)
@@ -28,7 +28,7 @@ def _deploy() -> None:
     """Versions of workers: which get new work. A tool for operators.
 
     It speaks to Temporal at TEMPORAL_ADDRESS, with the namespace, API key and TLS of the other TEMPORAL_* variables, and not
-    to the API: whoever may change that namespace may use it. docs/deploying.md walks through a rollout.
+    to the API: who may change that namespace may use it. docs/deploying.md walks through a rollout.
     """
 
 
@@ -62,7 +62,7 @@ def ramp(
 
 @commands.command()
 def promote(build: Build, of: Of = "workflows", as_json: AsJson = False) -> None:
-    """Make a version the current one: all new work goes to it. Assistants that run stay on their version.
+    """Make a version the current one: all new work goes to it. Running assistants stay on their version.
 
     Example: bin/retinue deploy promote 2026-12-01
     """

@@ -293,8 +293,12 @@ async def test_the_operator_sees_the_versions_and_is_told_what_to_do(installatio
     [version] = listed["deployments"][0]["versions"]
     assert version.pop("last_current")
     assert version == {
-        "build_id": "one", "status": "current", "percentage": 100.0, "polls": True,
-        "open_runs": 0, "backlog": 0,
+        "build_id": "one",
+        "status": "current",
+        "percentage": 100.0,
+        "polls": True,
+        "open_runs": 0,
+        "backlog": 0,
     }
     assert re.search(r"workflows +one +current 100 % +yes +0 +0", await installation.deploy("status"))
     installation.environment["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
