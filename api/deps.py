@@ -172,7 +172,8 @@ def schedule_updates(state: AppState) -> ScheduleUpdates:
     def triggers_for(owner: str, credential: Credential | None) -> Triggers:
         return triggers_of(state, owner, runs_of(state, owner, credential))
 
-    return ScheduleUpdates(state.client, state.people, schedules_of, triggers_for, state.rights_changed)
+    every = state.settings.retinue_trigger_seconds
+    return ScheduleUpdates(state.client, state.people, schedules_of, triggers_for, state.rights_changed, every)
 
 
 def triggers_of(state: AppState, owner: str, runs: Runs) -> Triggers:

@@ -141,6 +141,12 @@ class UpdateTriggerStart(TriggerRef):
     start: StartAssistant
 
 
+class WatchInterval(BaseModel):
+    """Input of the update `set_interval`."""
+
+    every: float = Field(gt=0, description="seconds between two looks")
+
+
 class TestTrigger(TriggerRef):
     """Input of the update `test_trigger`."""
 
@@ -172,6 +178,7 @@ class WatchView(BaseModel):
     watching_since: Moment | None = Field(None, description="null until the first look")
     problem: str = ""
     resets: list[str] = Field(default_factory=list)
+    every: float | None = Field(None, description="seconds between two looks; null from older workers")
 
 
 @workflow.defn(name=WATCH_TYPE)
@@ -451,6 +458,7 @@ class AccountWatchWorkflow:
             watching_since=self._looked_at,
             problem=self._problem,
             resets=self._resets,
+            every=self._start.every,
         )
 
     @workflow.signal
@@ -486,6 +494,13 @@ class AccountWatchWorkflow:
     def update_start(self, update: UpdateTriggerStart) -> Trigger:
         """Set the policy, budget and rights of the trigger's runs. Their request stays as it is."""
         return self._changed(update.trigger_id, start=update.start)
+
+    @workflow.update
+    def set_interval(self, interval: WatchInterval) -> None:
+        """Set how often it looks, beginning now."""
+        self._updates += 1
+        self._start = self._start.model_copy(update={"every": interval.every})
+        self._at_once = True
 
     @workflow.update
     def delete_trigger(self, trigger: TriggerRef) -> None:
@@ -530,6 +545,10 @@ class AccountWatchWorkflow:
         old, new = self._triggers[update.trigger_id].start, update.start
         if any(getattr(old, name) != getattr(new, name) for name in StartAssistant.model_fields.keys() - _RENEWED):
             raise non_retryable("InvalidUpdate", "an update changes only the policy, budget and rights of a trigger")
+
+    @set_interval.validator
+    def _check_interval(self, interval: WatchInterval) -> None:
+        """Let the proof be checked, which Temporal asks for only where there is a validator."""
 
     @delete_trigger.validator
     def _check_delete(self, trigger: TriggerRef) -> None:

@@ -27,7 +27,7 @@ from retinue.temporal import account_watch
 from retinue.temporal.connection import of_workflow
 from retinue.temporal.proofs import is_proved_schedule
 from retinue.temporal.search_keys import OWNER
-from workflows.account_watch import WatchView
+from workflows.account_watch import WatchInterval, WatchView
 from workflows.messages import ScheduleTerms, StartAssistant
 
 _EVERY = timedelta(hours=1)
@@ -47,6 +47,7 @@ class ScheduleUpdates:
         schedules_of: Returns the service for an owner's schedules, as reached with a credential.
         triggers_of: Returns the service for an owner's triggers, as reached with a credential.
         soon: Set to check now.
+        every: Seconds between two looks of a watch, as the settings say now.
     """
 
     client: Client
@@ -54,6 +55,7 @@ class ScheduleUpdates:
     schedules_of: Callable[[str, Credential | None], Schedules]
     triggers_of: Callable[[str, Credential | None], Triggers]
     soon: asyncio.Event
+    every: float
 
     async def for_ever(self, connected: Callable[[], Awaitable[None]]) -> None:
         """Look at all of them now, and again, as long as the process lives."""
@@ -87,7 +89,12 @@ class ScheduleUpdates:
 
     async def _update_triggers(self, watch_id: str) -> None:
         watch = await account_watch.query(self.client, watch_id, answer=WatchView)
-        for trigger in watch.triggers if watch else []:
+        if watch is None:
+            return
+        if watch.every not in (None, self.every):
+            interval = WatchInterval(every=self.every)
+            await account_watch.ask(self.client, watch_id, "set_interval", interval, answer=type(None))
+        for trigger in watch.triggers:
             start = trigger.start
             if watch_id != account_watch.watch_id(start.owner, trigger.event.value, trigger.account):
                 raise ValueError("a trigger of another watch")

@@ -27,7 +27,7 @@ from retinue.capability import WORKFLOW_QUEUE
 from retinue.temporal import person
 from retinue.temporal.account_watch import WATCH_TYPE, watch_id
 from retinue.temporal.connection import DATA_CONVERTER
-from retinue.temporal.proofs import HEADER
+from retinue.temporal.proofs import ANNOUNCED_TYPES, HEADER, PROVED_TYPES
 from retinue.testing import Answer, plan_answer
 from tests.api.conftest import Json, eventually
 from tests.api.test_triggers import deliver, letter
@@ -36,9 +36,10 @@ from tests.security.backdoor.conftest import Fresh, Keys
 from tests.security.backdoor.forger import forging, proof
 from tests.security.backdoor.installation import Installation, refusal
 from tests.test_main_job import mail, sent_mails
-from workflows.account_watch import Trigger, UpdateTriggerStart, WatchView
+from workers.runner import workflow_types
+from workflows.account_watch import Trigger, UpdateTriggerStart, WatchInterval, WatchView
 from workflows.messages import ScheduleTerms, StartAssistant
-from workflows.person import _UPDATES_PER_RUN
+from workflows.person import _UPDATES_PER_RUN, PersonWorkflow
 from workflows.rules.grants import Amounts, DayUsage, Grant, NewGrant, RecordUsage
 from workflows.rules.policy import Decision, Policy, Rule
 
@@ -122,6 +123,34 @@ async def test_a_forged_watch_changes_no_trigger(
     assert after.start.message == trigger.start.message
     assert after.start.policy is not None  # it was renewed, from its own watch
     await house.http.delete(f"/v1/triggers/{trigger.trigger_id}")
+
+
+async def test_a_watch_looks_as_often_as_the_setting_says_now(
+    house: Stack, installation: Installation, keys: Keys, fresh: Fresh
+) -> None:
+    trigger = await watched(house, fresh("Tell me"))
+    handle = house.temporal.get_workflow_handle(WATCH)
+    client = await installation.client(RETINUE_DECISIONS="proved", RETINUE_DECISION_KEYS=keys.new)
+
+    async def every() -> float | None:
+        watch: WatchView = await handle.query("view", result_type=WatchView)
+        return watch.every
+
+    for seconds in (7, 1):
+        app = create_app(ApiSettings(retinue_trigger_seconds=seconds), client=client)
+        async with app.router.lifespan_context(app):
+            await eventually(every, float(seconds).__eq__)
+    kind, _ = await refusal(handle.execute_update("set_interval", WatchInterval(every=3600)))
+    assert kind == "NotProved"
+    await house.http.delete(f"/v1/triggers/{trigger.trigger_id}")
+
+
+@pytest.mark.parametrize("defined", [*workflow_types(), PersonWorkflow], ids=lambda defined: defined.__name__)
+def test_every_update_has_a_validator_without_which_no_proof_is_checked(defined: type) -> None:
+    definition = workflow._Definition.must_from_class(defined)
+    unchecked = {name for name, update in definition.updates.items() if update.validator is None}
+    # runs ask for grants without a proof, see docs/security.md
+    assert unchecked - {person.CHECK_GRANT} == set() or definition.name not in PROVED_TYPES | ANNOUNCED_TYPES
 
 
 CHANGES: dict[str, dict[str, Any]] = {
