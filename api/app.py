@@ -46,6 +46,7 @@ from api.settings import ApiSettings
 from api.storage.idempotency import IdempotencyKeys, prune_for_ever
 from console import app as console
 from retinue.accounts.settings import AccountsSettings
+from retinue.errors import RetinueError
 from retinue.runtime import telemetry
 from retinue.temporal.connection import connect
 from retinue.temporal.registry import Directory
@@ -146,7 +147,7 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
     add_error_handlers(app, chosen.protocols())
     app.include_router(openapi_page.router)
     add_security_schemes(app, alone=chosen.alone(), user_header=chosen.retinue_user_header)
-    console.install(app, user_header=chosen.retinue_user_header)
+    console.install(app, user_header=chosen.retinue_user_header, problems=RetinueError)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(RateLimitMiddleware, failures=failures)

@@ -16,7 +16,6 @@ from console.caller import PASSED_ON
 from console.forms import Unreadable
 from console.rendering import digest as of_files
 from console.rendering import files, page
-from retinue import errors
 from retinue.client import ClientError, NotAllowed, NotAuthenticated, NotFound, Unavailable, Unreachable
 from retinue.client.errors import Refused, TooManyRequests
 
@@ -25,19 +24,21 @@ _KINDS = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def install(app: FastAPI, *, user_header: str | None = None) -> None:
+def install(app: FastAPI, *, user_header: str | None = None, problems: type[Exception] | None = None) -> None:
     """Serve the console at `/`.
 
     Args:
         app: The API application, which the pages call as the person at the browser.
         user_header: The header of an authenticating proxy, if any.
+        problems: The base of the API's expected errors, which the application already answers.
     """
     app.state.console_passes_on = (*PASSED_ON, *([user_header.lower()] if user_header else []))
     for router in (_files, pages.router, actions.router, accounts.router):
         app.include_router(router)
     app.add_exception_handler(ClientError, _problem)
     app.add_exception_handler(Unreadable, _unreadable)
-    app.add_exception_handler(errors.RetinueError, partial(_signed_out, app.exception_handlers[errors.RetinueError]))
+    if problems is not None:
+        app.add_exception_handler(problems, partial(_signed_out, app.exception_handlers[problems]))
     app.add_exception_handler(HTTPException, partial(_nowhere, app.exception_handlers[HTTPException]))
 
 
@@ -83,7 +84,7 @@ async def _signed_out(
     """
     answer = otherwise(request, error)
     answer = answer if isinstance(answer, Response) else await answer
-    if not (isinstance(error, errors.NotAuthenticated) and _reads_pages(request)):
+    if answer.status_code != 401 or not _reads_pages(request):
         return answer
     to = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
     shown = await pages.signin(request, to, code=answer.status_code)
