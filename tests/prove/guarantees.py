@@ -163,6 +163,13 @@ GUARANTEES = (
         ("tests/activities/tasks/test_repeating.py",),
     ),
     Guarantee(
+        "R18",
+        "two attempts of an effect and the end of their run, decisions, announcements: in every order",
+        "the effect happens once; one decision counts; the newest version stays",
+        ("tests/prove/test_interleavings.py",),
+        ("tests/prove/test_interleavings.py",),
+    ),
+    Guarantee(
         "S1 to S10",
         "strangers' orders in mails, events, pages and results; a model that obeys each",
         "nothing happens that the person did not want; cards are true; costs are bounded",
