@@ -120,8 +120,8 @@ async def _start_floor(processes: Processes, *, address: str, model: str) -> Non
         processes.python("floor workers", "bench.floor", queue, name=queue, variables=variables)
 
 
-def start_product(processes: Processes, *, address: str, model: str, workflows: bool = True) -> str:
-    """Start the product's processes, with or without the worker of the workflows; returns the address of the API."""
+def start_product(processes: Processes, *, address: str, model: str, workflows: int = 1, each: int = 1) -> str:
+    """Start the product's processes: so many workers of the workflows, and of each capability; returns the API's address."""
     port = temporal_server.free_port()
     data = processes.folder / "data"
     variables = {
@@ -133,7 +133,7 @@ def start_product(processes: Processes, *, address: str, model: str, workflows: 
     }
     _import(processes, "contacts", "people.vcf", seeds.vcards(), variables)
     _import(processes, "calendar", "events.ics", seeds.icalendar(), variables)
-    for name in (*(["workflows"] if workflows else []), *CAPABILITIES):
+    for name in (*["workflows"] * workflows, *CAPABILITIES * each):
         processes.python("product workers", "workers", name, name=name, variables=variables)
     processes.python("api", "api", name="api", variables=variables)
     return f"http://{HOST}:{port}"

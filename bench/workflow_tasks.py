@@ -53,7 +53,7 @@ async def longest() -> Longest:
     seen: list[Task] = []
     with processes() as started:
         address, model = await start_servers(started)
-        url = start_product(started, address=address, model=model, workflows=False)
+        url = start_product(started, address=address, model=model, workflows=0)
         os.environ["RETINUE_DATA_DIR"] = str(started.folder / "data")
         client = await Client.connect(address, data_converter=DATA_CONVERTER, interceptors=[OrganisationOfClients()])
         async with (
