@@ -52,6 +52,11 @@ class RetinueSettings(BaseSettings):
         5232, ge=1, le=65535, description="of the calendar server that `up --with radicale` starts"
     )
     worker_concurrency: int = Field(50, ge=1, le=1000, description="activities that one worker process runs at a time")
+    worker_resources: bool = Field(
+        False,
+        description="a worker takes fewer activities than that while memory is above 80 % or CPU above 90 % of the machine's "
+        "or container's",
+    )
     build_id: str = Field(
         "",
         pattern=r"^[A-Za-z0-9_.-]{0,100}$",

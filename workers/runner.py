@@ -19,7 +19,7 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import ResourceBasedSlotConfig, UnsandboxedWorkflowRunner, Worker, WorkerTuner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import activities
@@ -54,6 +54,8 @@ _CONNECT_PAUSE = 0.5
 _KEYS_PAUSE = 5.0
 _DATABASE_LOOK = 1.0
 _PROBLEM_LOOK = 5.0
+_MEMORY, _CPU = 0.8, 0.9
+"""Shares of the machine's or container's above which a worker that minds resources takes no more activities."""
 _LOOKS, _LOOK_PAUSE = 2, 10.0
 """How often and at which interval in seconds other workers are checked: a restarting worker is away briefly; two missed
 checks mean it is gone."""
@@ -163,9 +165,19 @@ def capability_worker(
     plugin: SimplePlugin,
     *,
     concurrency: int = 50,
+    by_resources: bool = False,
     version: WorkerDeploymentVersion | None = None,
 ) -> Worker:
-    """Return the worker of one capability, which polls only its queue, with `concurrency` concurrent activities."""
+    """Return the worker of one capability, which polls only its queue.
+
+    Args:
+        client: Connected to Temporal.
+        contract: Of the capability.
+        plugin: Its activities and resources.
+        concurrency: How many activities it runs at a time, at most.
+        by_resources: Run fewer while memory or CPU is short.
+        version: To which it belongs; None for a worker without one.
+    """
     return Worker(
         client,
         task_queue=contract.task_queue(),
@@ -173,9 +185,17 @@ def capability_worker(
         plugins=[plugin],
         activities=[] if _serves_any(plugin) else [any_activity(_of_another_version, tenant=ANY_TENANT)],
         **deployment.options(version, build_id(contract)),
-        max_concurrent_activities=concurrency,
+        tuner=_tuner(concurrency, by_resources=by_resources),
         graceful_shutdown_timeout=DRAIN,
     )
+
+
+def _tuner(concurrency: int, *, by_resources: bool) -> WorkerTuner:
+    """Return how many activities a worker takes; the other kinds of slots are not used by a capability."""
+    if not by_resources:
+        return WorkerTuner.create_fixed(activity_slots=concurrency)
+    slots = ResourceBasedSlotConfig(minimum_slots=1, maximum_slots=concurrency)
+    return WorkerTuner.create_resource_based(target_memory_usage=_MEMORY, target_cpu_usage=_CPU, activity_config=slots)
 
 
 def build_id(capability: Manifest | type[Capability]) -> str:
@@ -330,7 +350,14 @@ async def run(name: str, settings: RetinueSettings) -> None:
         module = activities.load(name)
         contract, plugin = module.CONTRACT, module.plugin()
         version = deployments.version_of(name, build_id(contract)) if settings.build_id else None
-        worker = capability_worker(client, contract, plugin, concurrency=settings.worker_concurrency, version=version)
+        worker = capability_worker(
+            client,
+            contract,
+            plugin,
+            concurrency=settings.worker_concurrency,
+            by_resources=settings.worker_resources,
+            version=version,
+        )
         announced = _announced(client, module, version, leads=settings.make_current)
         await _work(worker, stop, beside=lambda: _while_not_lost(announced))
 

@@ -59,15 +59,16 @@ async def scaled_to_zero(installation: Installation) -> Autoscaler:
 
 
 @pytest.mark.parametrize(
-    ("runs", "seconds", "workers"),
+    ("runs", "seconds", "workers", "by_resources"),
     [
-        pytest.param(3, 0.1, 1, id="3 runs"),
-        pytest.param(1000, 2.0, 4, id="1000 runs", marks=[pytest.mark.deploy, pytest.mark.timeout(1800)]),
+        pytest.param(3, 0.1, 1, "true", id="3 runs"),
+        pytest.param(1000, 2.0, 4, "false", id="1000 runs", marks=[pytest.mark.deploy, pytest.mark.timeout(1800)]),
     ],
 )
 async def test_runs_that_arrive_at_once_are_done_by_workers_that_come_and_go(
-    installation: Installation, tmp_path: Path, runs: int, seconds: float, workers: int
+    installation: Installation, tmp_path: Path, runs: int, seconds: float, workers: int, by_resources: str
 ) -> None:
+    installation.environment["RETINUE_WORKER_RESOURCES"] = by_resources
     scaler = await scaled_to_zero(installation)
     turns = asyncio.Semaphore(100)
     things = [f"thing {number}" for number in range(runs)]

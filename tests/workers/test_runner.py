@@ -7,6 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import (
+    FixedSizeSlotSupplier,
+    ResourceBasedSlotConfig,
+    ResourceBasedSlotSupplier,
+    ResourceBasedTunerConfig,
+)
 
 import activities
 from activities.contacts.contract import Contacts
@@ -169,3 +175,20 @@ def test_people_are_told_how_a_capability_works_here(
     assert says in notice
     assert bool(notice) == bool(says)
     assert capability.CONTRACT.manifest(notice=notice).notice == notice
+
+
+@pytest.mark.parametrize(
+    ("by_resources", "slots"),
+    [
+        (False, FixedSizeSlotSupplier(7)),
+        (
+            True,
+            ResourceBasedSlotSupplier(
+                ResourceBasedSlotConfig(minimum_slots=1, maximum_slots=7), ResourceBasedTunerConfig(0.8, 0.9)
+            ),
+        ),
+    ],
+)
+def test_the_concurrency_is_the_number_of_slots_or_the_most_of_them(by_resources: bool, slots: object) -> None:
+    tuner = runner._tuner(7, by_resources=by_resources)
+    assert tuner._get_activity_task_slot_supplier() == slots
