@@ -22,6 +22,11 @@ SHARED = ("encryption", "s3", "doors", "observability")
 """Extras that are no part's own: whoever reads payloads may have to decrypt them and to read them from a bucket (the
 accounts service reads none), the API has the other doors, and traces show what touches a run."""
 
+UNUSED = ("proto-plus", "pycparser", "types-protobuf")
+"""What packages ask for and no module that an image runs imports; a test compares. Images are the smaller without."""
+UNUSED_BY = {"mcp": ("pyjwt",)}
+"""The same, of one part."""
+
 
 def parts() -> list[str]:
     """All parts of this checkout, sorted."""
@@ -46,10 +51,11 @@ def extras_of(part: str) -> list[str]:
 def lock(part: str) -> None:
     """Write one lock. It names no host, and no package that the part does not need."""
     wanted = [word for extra in extras_of(part) for word in ("--extra", extra)]
+    left_out = [word for name in (*UNUSED, *UNUSED_BY.get(part, ())) for word in ("--no-emit-package", name)]
     source = ["-"] if part == OUTSIDE else ["pyproject.toml", *wanted]
     subprocess.run(
         [
-            *(str(Path(sys.executable).with_name("uv")), "pip", "compile", *source),
+            *(str(Path(sys.executable).with_name("uv")), "pip", "compile", *source, *left_out),
             *("--universal", "--python-version", "3.11", "--constraint", "requirements.lock"),
             *("--quiet", "--generate-hashes", "--no-header", "--no-emit-index-url", "--no-annotate"),
             *("--output-file", str(LOCKS / f"{part}.lock")),
