@@ -132,7 +132,18 @@ class Engine:
         """Build an image; `RUN` lines reach this machine's package index through the proxy."""
         through = [word for name in ("http_proxy", "https_proxy") for word in ("--build-arg", f"{name}={self.proxy}")]
         self.docker(
-            "build", "--quiet", "--network", "host", *through, "--tag", tag, *arguments, context, timeout=timeout
+            "build",
+            "--quiet",
+            "--network",
+            "host",
+            *through,
+            "--build-arg",
+            f"BUILDER={TOOLS}",
+            "--tag",
+            tag,
+            *arguments,
+            context,
+            timeout=timeout,
         )
 
     def inspect(self, thing: str, template: str) -> str:
@@ -278,6 +289,9 @@ class Engine:
                 *("--aptopt=Acquire::Check-Valid-Until false",),
                 '--customize-hook=rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/var/lib/apt/lists/* '
                 '"$1"/var/cache/apt/* "$1"/var/log/*',
+                # which no slim image has; a package of media types asks for it
+                '--customize-hook=chroot "$1" dpkg --purge --force-depends --force-remove-essential '
+                "perl perl-modules-5.36 libperl5.36 >/dev/null",
                 *("bookworm", str(tar), *map(str, sources)),
             ],
             check=True,

@@ -20,6 +20,7 @@ from pathlib import Path
 from retinue.settings import ROOT
 
 INSTALLED = Path(str(metadata.distribution("temporalio").locate_file("")))
+PACKAGES = "/opt/retinue"
 _IGNORED = shutil.ignore_patterns("__pycache__", "compose.yaml", "README.md", ".env*")
 """As .dockerignore says; `tests/deploy` looks that it does."""
 
@@ -33,6 +34,8 @@ class Image:
     lock: Path | None = None
     checks: list[list[str]] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
+    stages: dict[str, Image] = field(default_factory=dict)
+    """The other stages that it copies from."""
 
     @property
     def app(self) -> Path:
@@ -94,11 +97,15 @@ def _build(target: str, folder: Path, stages: dict[str, tuple[str, list[str]]], 
 
 def _copy(image: Image, words: list[str], stages: dict[str, tuple[str, list[str]]], arguments: dict[str, str]) -> None:
     if words[0].startswith("--from="):
-        other = _build(words.pop(0).removeprefix("--from="), image.root / "stages" / words[0][1:], stages, arguments)
-        if other.lock is not None:
+        stage = words.pop(0).removeprefix("--from=")
+        if stage not in image.stages:
+            image.stages[stage] = _build(stage, image.root / "stages" / stage, stages, arguments)
+        other = image.stages[stage]
+        if words[0] == PACKAGES:
             image.lock = other.lock
             return
         source_root = other.root
+        image.copied += other.copied
     else:
         source_root = ROOT
         image.copied += words[:-1]
@@ -115,20 +122,18 @@ def _copy(image: Image, words: list[str], stages: dict[str, tuple[str, list[str]
 def _run(image: Image, line: str) -> None:
     """A lock that is installed, a `find` that removes files, a check that runs Python; the rest needs an engine."""
     for command in line.split(" && "):
-        words = shlex.split(command)
+        words = [word for word in shlex.split(command) if not word.startswith("--mount=")]
         match words:
-            case ["python", "-m", "pip", *_, lock] if "--require-hashes" in words:
+            case ["python", "-P", "/tools/image_files.py", "packages", lock]:
                 image.lock = ROOT / "deploy" / lock.lstrip("/")
+            case ["python", "-P", "/tools/image_files.py", "code"] | ["python", "-P", "-m", "deploy.sbom", *_]:
+                pass
             case ["find", path, *rest]:
                 subprocess.run(["find", image.root / path.lstrip("/"), *rest], check=True)
             case ["python", "-P", *_]:
                 image.checks.append(words)
             case _:
-                assert words[:3] in (["python", "-m", "compileall"], ["python", "-m", "venv"]) or words[0] in {
-                    "groupadd",
-                    "useradd",
-                    "install",
-                }, command
+                assert words[:3] == ["python", "-m", "venv"] or words[0] in {"echo", "install"}, command
 
 
 def _stages() -> dict[str, tuple[str, list[str]]]:
