@@ -36,7 +36,7 @@ WORKDIR /app
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-P", "-m", "deploy.healthcheck"]
 ENTRYPOINT ["python", "-P", "-m"]
 
-# Below, each process has two stages. The first prepares its files: packages, code. The second copies them, owned by root, so
+# Below, each process has two stages. The first prepares its files: packages, code, compiled. The second copies them, owned by root, so
 # that the process cannot change its own code, and builds the worker without starting it: a package that is missing in the
 # lock is found here, not in production. .dockerignore says what can be copied at all.
 FROM ${BUILDER} AS installer
@@ -45,6 +45,9 @@ ENV SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH \
     PYTHONHASHSEED=0
 RUN python -m venv --without-pip /opt/retinue
 COPY deploy/image_files.py /tools/
+
+# What all have.
+FROM ${BUILDER} AS common
 COPY LICENSE /app/
 COPY deploy/__init__.py deploy/healthcheck.py deploy/sbom.py /app/deploy/
 
@@ -57,11 +60,13 @@ FROM installer AS capability-files
 ARG PART
 COPY deploy/locks/${PART}.lock /locks/
 RUN --mount=type=cache,target=/root/.cache/pip python -P /tools/image_files.py packages "/locks/${PART}.lock"
+COPY --from=common /app /app
 COPY retinue /app/retinue
 COPY workers /app/workers
 COPY activities/__init__.py /app/activities/
 COPY activities/${PART} /app/activities/${PART}
-RUN python -P /tools/image_files.py code
+RUN PYTHONPATH=/app PYTHONPYCACHEPREFIX=/imported /opt/retinue/bin/python -P -m workers "${PART}" --check \
+    && python -P /tools/image_files.py code
 
 FROM ground AS capability
 ARG PART
@@ -73,11 +78,13 @@ USER 10001:10001
 FROM installer AS workflows-files
 COPY deploy/locks/workflows.lock /locks/
 RUN --mount=type=cache,target=/root/.cache/pip python -P /tools/image_files.py packages "/locks/workflows.lock"
+COPY --from=common /app /app
 COPY retinue /app/retinue
 COPY workers /app/workers
 COPY workflows /app/workflows
 COPY --from=contracts /activities /app/activities
-RUN python -P /tools/image_files.py code
+RUN PYTHONPATH=/app PYTHONPYCACHEPREFIX=/imported /opt/retinue/bin/python -P -m workers workflows --check \
+    && python -P /tools/image_files.py code
 
 FROM ground AS workflows
 COPY --from=workflows-files /opt/retinue /opt/retinue
@@ -89,8 +96,10 @@ CMD ["workers", "workflows"]
 FROM installer AS offline-files
 COPY deploy/locks/offline.lock /locks/
 RUN --mount=type=cache,target=/root/.cache/pip python -P /tools/image_files.py packages "/locks/offline.lock"
+COPY --from=common /app /app
 COPY offline /app/offline
-RUN python -P /tools/image_files.py code
+RUN PYTHONPATH=/app PYTHONPYCACHEPREFIX=/imported /opt/retinue/bin/python -P -c "import offline.app" \
+    && python -P /tools/image_files.py code
 
 FROM ground AS offline
 COPY --from=offline-files /opt/retinue /opt/retinue
@@ -103,9 +112,11 @@ CMD ["offline", "--host", "0.0.0.0", "--port", "8089"]
 FROM installer AS accounts-files
 COPY deploy/locks/accounts.lock /locks/
 RUN --mount=type=cache,target=/root/.cache/pip python -P /tools/image_files.py packages "/locks/accounts.lock"
+COPY --from=common /app /app
 COPY retinue /app/retinue
 COPY accounts /app/accounts
-RUN python -P /tools/image_files.py code
+RUN PYTHONPATH=/app PYTHONPYCACHEPREFIX=/imported /opt/retinue/bin/python -P -c "import accounts.app" \
+    && python -P /tools/image_files.py code
 
 FROM ground AS accounts
 COPY --from=accounts-files /opt/retinue /opt/retinue
@@ -118,12 +129,14 @@ CMD ["accounts"]
 FROM installer AS api-files
 COPY deploy/locks/api.lock /locks/
 RUN --mount=type=cache,target=/root/.cache/pip python -P /tools/image_files.py packages "/locks/api.lock"
+COPY --from=common /app /app
 COPY retinue /app/retinue
 COPY workflows /app/workflows
 COPY --from=contracts /activities /app/activities
 COPY api /app/api
 COPY console /app/console
-RUN python -P /tools/image_files.py code
+RUN PYTHONPATH=/app PYTHONPYCACHEPREFIX=/imported /opt/retinue/bin/python -P -c "import api.app" \
+    && python -P /tools/image_files.py code
 
 FROM ground AS api
 COPY --from=api-files /opt/retinue /opt/retinue

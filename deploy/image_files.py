@@ -2,8 +2,9 @@
 
 `packages` installs what a lock pins, hashes checked, wheels only, so that no package's code runs while building; then it
 removes what no process reads: tests, sources and headers of compiled modules, stubs, scripts, debug symbols. Licences stay.
-`code` compiles our own modules. Both leave the same bytes for the same input: compiled files know no times, and all files
-have the time SOURCE_DATE_EPOCH (seconds).
+`code` compiles our own modules, and of packages the modules that the start of the process imported into PYTHONPYCACHEPREFIX; the
+others, two thirds, are compiled if they are ever imported. The same input leaves the same bytes: compiled files know no
+times, and all files have the time SOURCE_DATE_EPOCH (seconds).
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from pathlib import Path
 
 PACKAGES = Path("/opt/retinue")
 CODE = Path("/app")
+IMPORTED = Path("/imported")
 UNREAD = {".a", ".c", ".cc", ".cpp", ".h", ".hpp", ".pxd", ".pxi", ".pyi", ".pyx", ".rs"}
 """Endings of files that only compilers and type checkers read."""
 TESTS = {"test", "tests"}
+SERVICES = {"s3", "sso", "sso-oidc", "sts"}
+"""The services that botocore is used for: large payloads, and the credentials that open them. It describes 400."""
 
 
 def install(lock: Path) -> None:
@@ -38,6 +42,9 @@ def trim(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.is_file() and path.suffix in UNREAD and not licence:
             path.unlink()
+    for service in folder.glob("python3*/site-packages/botocore/data/*/"):
+        if service.name not in SERVICES:
+            shutil.rmtree(service)
     for script in (PACKAGES / "bin").iterdir():
         if not script.name.startswith("python"):
             script.unlink()
@@ -50,25 +57,27 @@ def strip(folder: Path) -> None:
         subprocess.run([shutil.which("strip") or "strip", "--strip-unneeded", *map(str, modules)], check=True)
 
 
-def settle(folder: Path) -> None:
-    """Compile all modules so that the result depends on their source alone, and give all files one time."""
+def settle() -> None:
+    """Compile so that the result depends on sources alone: our modules, and those of packages that a start imports."""
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    if not compileall.compile_dir(folder, quiet=1, invalidation_mode=mode):
-        raise SystemExit(f"not all modules of {folder} could be compiled")
+    if not compileall.compile_dir(CODE, quiet=1, invalidation_mode=mode):
+        raise SystemExit("not all modules could be compiled")
+    for compiled in sorted((IMPORTED / PACKAGES.relative_to("/")).rglob("*.pyc")):
+        source = Path("/") / compiled.parent.relative_to(IMPORTED) / f"{compiled.name.split('.')[0]}.py"
+        py_compile.compile(str(source), doraise=True, invalidation_mode=mode)
     epoch = int(os.environ["SOURCE_DATE_EPOCH"])
-    for path in (folder, *folder.rglob("*")):
+    for path in (CODE, *CODE.rglob("*"), PACKAGES, *PACKAGES.rglob("*")):
         os.utime(path, (epoch, epoch), follow_symlinks=False)
 
 
 def main(what: str, *lock: str) -> None:
-    """Prepare packages or code."""
+    """Prepare packages, or code."""
     if what == "packages":
         install(Path(*lock))
         trim(PACKAGES / "lib")
         strip(PACKAGES / "lib")
-        settle(PACKAGES)
     else:
-        settle(CODE)
+        settle()
 
 
 if __name__ == "__main__":

@@ -22,10 +22,15 @@ SHARED = ("encryption", "s3", "doors", "observability")
 """Extras that are no part's own: whoever reads payloads may have to decrypt them and to read them from a bucket (the
 accounts service reads none), the API has the other doors, and traces show what touches a run."""
 
-UNUSED = ("proto-plus", "pycparser", "types-protobuf")
-"""What packages ask for and no module that an image runs imports; a test compares. Images are the smaller without."""
-UNUSED_BY = {"mcp": ("pyjwt",)}
-"""The same, of one part."""
+UNUSED: dict[str, tuple[str, ...]] = {
+    "googleapis-common-protos": ("a2a", "api"),
+    "proto-plus": (),
+    "pycparser": (),
+    "pyjwt": ("api",),
+    "types-protobuf": (),
+}
+"""What packages ask for though no module that an image runs imports it, and the parts that do import it. Images hold it only
+there; a test compares."""
 
 
 def parts() -> list[str]:
@@ -51,7 +56,7 @@ def extras_of(part: str) -> list[str]:
 def lock(part: str) -> None:
     """Write one lock. It names no host, and no package that the part does not need."""
     wanted = [word for extra in extras_of(part) for word in ("--extra", extra)]
-    left_out = [word for name in (*UNUSED, *UNUSED_BY.get(part, ())) for word in ("--no-emit-package", name)]
+    left_out = [word for name, users in UNUSED.items() if part not in users for word in ("--no-emit-package", name)]
     source = ["-"] if part == OUTSIDE else ["pyproject.toml", *wanted]
     subprocess.run(
         [

@@ -45,12 +45,12 @@ def python_packages() -> Iterator[dict[str, Any]]:
 
 
 def _python_licences(about: metadata.PackageMetadata) -> list[dict[str, Any]]:
-    if expression := about.get("License-Expression"):
-        return [{"expression": expression}]
+    if "License-Expression" in about:
+        return [{"expression": about["License-Expression"]}]
     classifiers = [
         line.split(" :: ")[-1] for line in about.get_all("Classifier") or [] if line.startswith("License ::")
     ]
-    stated = (about.get("License") or "").strip()
+    stated = about["License"].strip() if "License" in about else ""
     names = [stated] if stated and len(stated) <= _LONGEST_NAME and "\n" not in stated else classifiers
     return [{"license": {"name": name}} for name in names or ["see the package's own files"]]
 
