@@ -40,6 +40,7 @@ from api.routes import (
     webhooks,
 )
 from api.routes import keys as key_routes
+from api.services.cluster_metrics import ClusterMetrics
 from api.services.links import LinkMaker
 from api.services.pending_decisions import PendingDecisions, deliver_for_ever
 from api.settings import ApiSettings
@@ -87,7 +88,8 @@ def create_app(settings: ApiSettings | None = None, *, client: Client | None = N
         app.state.house = AppState(
             client=connected,
             keys=keys,
-            directory=Directory(connected),
+            directory=(directory := Directory(connected)),
+            cluster_metrics=ClusterMetrics(connected, directory),
             settings=chosen,
             policies=policies,
             rates=rates,

@@ -19,6 +19,7 @@ from api.auth.principals import Permission, Person
 from api.auth.sessions import session_credential
 from api.events.broker import RunBroadcasters, RunEvents
 from api.http.rate_limits import RateLimiter
+from api.services.cluster_metrics import ClusterMetrics
 from api.services.links import LinkMaker
 from api.services.runs import Runs
 from api.services.schedule_updates import ScheduleUpdates
@@ -51,6 +52,7 @@ class AppState:
     client: Client
     keys: IdempotencyKeys
     directory: Directory
+    cluster_metrics: ClusterMetrics
     settings: ApiSettings
     policies: Mapping[str, Policy]
     rates: RateLimiter

@@ -135,7 +135,7 @@ def up(
         typer.Option(
             "--with",
             metavar="SERVER",
-            help="Also start this server. Supported: radicale (calendar, contacts).",
+            help="Also start this server. Supported: radicale (calendar, contacts), observability (Prometheus).",
             show_default=False,
         ),
     ] = None,

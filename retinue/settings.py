@@ -51,6 +51,9 @@ class RetinueSettings(BaseSettings):
     radicale_port: int = Field(
         5232, ge=1, le=65535, description="of the calendar server that `up --with radicale` starts"
     )
+    prometheus_port: int = Field(
+        9090, ge=1, le=65535, description="of the Prometheus that `up --with observability` starts"
+    )
     worker_concurrency: int = Field(50, ge=1, le=1000, description="activities that one worker process runs at a time")
     worker_resources: bool = Field(
         False,

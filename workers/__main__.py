@@ -3,7 +3,7 @@
 python -m workers workflows              the worker that advances the workflows
 python -m workers calendar               one capability's worker
 python -m workers calendar --check       build it, print what it would serve, and end
-python -m workers up [--with radicale]   the whole local stack in the foreground, with a calendar server beside it
+python -m workers up [--with NAME ..]    the whole local stack in the foreground; beside it radicale, observability
 python -m workers import email [--person NAME] a.eml ..  put files into a capability's own store, for this person
 python -m workers claim NAME [email ..]   give a person what was kept before people were told apart
 python -m workers accept files [TOOL ..] accept an MCP server's changed tool descriptions; without TOOL, show them

@@ -33,7 +33,7 @@ from retinue.runtime.logs import configure
 from retinue.runtime.process import DATABASE_LOST, STUCK, leave
 from retinue.runtime.watchdog import Check, LoopCheck, Watchdog
 from retinue.settings import RetinueSettings
-from retinue.temporal import deployments
+from retinue.temporal import deployments, metrics
 from retinue.temporal.connection import BUILD_ID, connect, ensure_search_attributes
 from retinue.temporal.person import PERSON_QUEUE
 from retinue.temporal.pollers import live_builds
@@ -347,6 +347,7 @@ async def run(name: str, settings: RetinueSettings) -> None:
             leads = functools.partial(_lead, client, version) if version and settings.make_current else None
             await _work(worker, stop, beside=leads)
             return
+        metrics.begin_at_zero(client, name)
         module = activities.load(name)
         contract, plugin = module.CONTRACT, module.plugin()
         version = deployments.version_of(name, build_id(contract)) if settings.build_id else None

@@ -72,7 +72,7 @@ class Supervisor:
         self._retention: subprocess.Popen[bytes] | None = None
         self._children: list[Child] = []
         self._companions: list[Companion] = [
-            companion(name, host=settings.host, data=self._data, radicale_port=settings.radicale_port)
+            companion(name, host=settings.host, data=self._data, settings=settings)
             for name in dict.fromkeys(companions)
         ]
         self._beside: list[Child] = []
@@ -152,9 +152,9 @@ class Supervisor:
     def _start_companions(self) -> None:
         """Start the companion servers before the workers, which use them at once."""
         for one in self._companions:
-            child = one.child(self._logs)
-            self._beside.append(child)
-            child.start()
+            if child := one.child(self._logs):
+                self._beside.append(child)
+                child.start()
         for one in self._companions:
             one.furnish(self._stop.is_set)
 
@@ -197,13 +197,16 @@ class Supervisor:
             yield self._accounts(port)
         waits_for = {"RETINUE_WAIT_FOR": ",".join(activities.folders())}
         yield self._child("api", "api", [], {**waits_for, **self._codec(), **keys.get("api", {})})
-        yield self._child("workflows", "workers", ["workflows"], keys.get("workflows"))
+        beside = self._of_companions("workflows")
+        yield self._child("workflows", "workers", ["workflows"], {**keys.get("workflows", {}), **beside})
         own = {"weather": weather, "reasoning": model}
         for name in capabilities:
-            variables = {**own.get(name, {}), **keys.get(name, {})}
-            for one in self._companions:
-                variables |= one.variables(name)
+            variables = {**own.get(name, {}), **keys.get(name, {}), **self._of_companions(name)}
             yield self._child(name, "workers", [name], variables)
+
+    def _of_companions(self, name: str) -> dict[str, str]:
+        """Return the variables by which a worker uses the companion servers."""
+        return {variable: value for one in self._companions for variable, value in one.variables(name).items()}
 
     def _accounts(self, port: int) -> Child:
         """Create the accounts service, which knows people's accounts elsewhere; it sees nothing of Temporal."""

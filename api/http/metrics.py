@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REGISTRY = CollectorRegistry()
@@ -20,6 +20,22 @@ _SECONDS = Histogram(
 ASSISTANTS_STARTED = Counter("retinue_assistants_started", "Assistants started or found by key", registry=REGISTRY)
 DECISIONS = Counter("retinue_decisions", "Decisions accepted", ["decision"], registry=REGISTRY)
 
+TEMPORAL_UP = Gauge("retinue_temporal_up", "Whether Temporal answers this process (1) or not (0)", registry=REGISTRY)
+OPEN_RUNS = Gauge("retinue_open_runs", "Runs that have not ended, by status", ["status"], registry=REGISTRY)
+WAITING_RUNS = Gauge(
+    "retinue_waiting_runs",
+    "Runs that wait for a decision, by the age of the run: all of them, and those older than an hour, a day, a week",
+    ["older_than"],
+    registry=REGISTRY,
+)
+BACKLOG = Gauge("retinue_queue_backlog", "Tasks that wait in a queue, about", ["queue"], registry=REGISTRY)
+BACKLOG_AGE = Gauge(
+    "retinue_queue_backlog_age_seconds",
+    "Seconds for which the oldest task of a queue waits",
+    ["queue"],
+    registry=REGISTRY,
+)
+POLLERS = Gauge("retinue_queue_workers", "Live workers of a queue", ["queue"], registry=REGISTRY)
 
 _STREAM = b"text/event-stream"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -126,6 +126,7 @@ async def _failing_capabilities(state: AppState) -> list[str]:
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-async def prometheus() -> Response:
-    """Return metrics in Prometheus' text format."""
+async def prometheus(state: StateAtRest) -> Response:
+    """Return metrics in Prometheus' text format, the state of the cluster among them."""
+    await state.cluster_metrics.refresh(state.connect)
     return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from temporalio import activity, workflow
+from temporalio.client import Client
 
 RUNS_ENDED = "retinue_runs_ended"
 """Runs that ended, by `status`."""
@@ -27,8 +28,16 @@ LEDGER_DOUBTS = "retinue_ledger_doubts"
 
 def count(name: str, by: int = 1, **labels: str) -> None:
     """Count in the running activity; outside of one, or switched off, this does nothing."""
-    if by and activity.in_activity():
+    if activity.in_activity():
         activity.metric_meter().create_counter(name).add(by, labels)
+
+
+def begin_at_zero(client: Client, capability: str) -> None:
+    """Show a capability's counters of effects before its first one, so that rules and dashboards find their names."""
+    runtime = client.service_client.config.runtime
+    if runtime is not None:
+        for name in (EFFECTS, LEDGER_DOUBTS):
+            runtime.metric_meter.create_counter(name).add(0, {"capability": capability})
 
 
 def run_ended(status: str) -> None:

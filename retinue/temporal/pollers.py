@@ -38,6 +38,17 @@ async def live_pollers(client: Client, task_queue: str, *, workflows: bool = Fal
     return sum(poller.identity not in gone and _version(poller) in routed for poller in _recent(described.pollers))
 
 
+async def backlog(client: Client, task_queue: str, *, workflows: bool = False) -> tuple[int, float]:
+    """Return how many tasks wait in a queue, about, and for how many seconds the oldest has waited.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    stats = (await _described(client, task_queue, kind, stats=True)).stats
+    return stats.approximate_backlog_count, stats.approximate_backlog_age.ToTimedelta().total_seconds()
+
+
 async def why_idle(client: Client, task_queue: str) -> str:
     """Why live workers of a queue of workflows get no new work; empty where none lives. Errors as above."""
     gone, _ = await _told(client, task_queue)
@@ -115,10 +126,15 @@ def _recent(pollers: Iterable[PollerInfo]) -> list[PollerInfo]:
     return [poller for poller in pollers if now - poller.last_access_time.seconds < _LAST_POLL_WITHIN]
 
 
-async def _described(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> DescribeTaskQueueResponse:
+async def _described(
+    client: Client, task_queue: str, kind: TaskQueueType.ValueType, *, stats: bool = False
+) -> DescribeTaskQueueResponse:
     return await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
-            namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=kind,
+            report_stats=stats,
         ),
         timeout=_RPC_TIMEOUT,
     )

@@ -6,7 +6,9 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,7 +16,9 @@ import pytest
 
 from tests.activities.weather.conftest import daily, place
 from tests.local_stack import LocalStack, environment, wait_until
+from tests.observability.runs import carried_out
 from tests.observability.sink import Seen, Sink, collector, parents
+from tests.observability.trace_picture import draw
 
 pytestmark = [pytest.mark.xdist_group("observability"), pytest.mark.timeout(240)]
 REQUEST = "What's the weather in Lisbon tomorrow, and email the forecast to team@example.com"
@@ -57,29 +61,15 @@ class Observed:
         return self.sink.of_trace(start.trace)
 
 
-def carried_out(stack: LocalStack, view: dict[str, Any]) -> dict[str, Any]:
-    """Wait for the approval, approve, and wait for the end."""
-
-    def now() -> dict[str, Any]:
-        found: dict[str, Any] = stack.http.get(f"/v1/assistants/{view['id']}").json()
-        return found
-
-    def log() -> str:
-        return "".join(file.read_text()[-1500:] for file in (stack.data / "logs").glob("[!t]*.log"))
-
-    try:
-        wait_until(lambda: now()["status"] not in ("planning", "running"), what="the approval")
-        assert now()["status"] == "awaiting_approval"
-    except AssertionError:
-        raise AssertionError(f"{now()} {log()}") from None
-    stack.approve_by_api(now())
-    wait_until(lambda: now()["status"] == "completed", what="the end")
-    return now()
-
-
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    data = tmp_path_factory.mktemp("observed")
+    with observing(tmp_path_factory.mktemp("observed")) as seen:
+        yield seen
+
+
+@contextmanager
+def observing(data: Path) -> Iterator[Observed]:
+    """Run a stack whose traces go to a collector of its own."""
     with collector() as sink, weather_service() as weather:
         more = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
@@ -142,6 +132,14 @@ def test_a_request_is_one_trace_down_to_its_effect(observed: Observed, name: str
     """HTTP, start, workflow, activity, model call, provider call, effect: each under the one that made it."""
     spans = observed.trace()
     assert [name, *above] in [parents(spans, span) for span in spans if span.name == name]
+
+
+def test_the_trace_can_be_drawn(observed: Observed) -> None:
+    """`docs/images/trace.svg` is made so."""
+    picture = draw(observed.trace(), "a < b")
+    assert picture.count("<rect x=") == len(observed.trace())
+    assert picture.index("StartActivity:email.send") < picture.index(">effect<")
+    assert "a &lt; b" in picture
 
 
 def test_each_process_names_itself(observed: Observed) -> None:

@@ -53,7 +53,11 @@ def offline(data: Path) -> Child:
 
 
 def radicale(data: Path) -> Child:
-    return companion("radicale", host="127.0.0.1", data=data, radicale_port=free_port()).child(data)
+    child = companion(
+        "radicale", host="127.0.0.1", data=data, settings=RetinueSettings(radicale_port=free_port())
+    ).child(data)
+    assert child is not None
+    return child
 
 
 @pytest.mark.timeout(120)

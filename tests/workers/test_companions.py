@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from retinue.settings import ROOT
+from retinue.settings import ROOT, RetinueSettings
 from tests.local_stack import LocalStack, environment, wait_until
 from workers import temporal_server
 from workers.companions import StartFailed, companion
@@ -150,7 +150,7 @@ def _refused(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.Co
 def test_what_cannot_be_started_beside_is_named(tmp_path: Path) -> None:
     refused = _refused(tmp_path, "--with", "nextcloud")
 
-    assert (refused.returncode, "there is: radicale" in refused.stderr) == (1, True)
+    assert (refused.returncode, "there are: observability, radicale" in refused.stderr) == (1, True)
 
 
 def test_a_port_in_use_is_named(tmp_path: Path, local: LocalStack) -> None:
@@ -164,12 +164,12 @@ def test_without_radicale_installed_it_says_what_to_do(tmp_path: Path, monkeypat
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
     with pytest.raises(StartFailed, match="needs Radicale in this environment"):
-        companion("radicale", host="127.0.0.1", data=tmp_path, radicale_port=5232)
+        companion("radicale", host="127.0.0.1", data=tmp_path, settings=RetinueSettings(radicale_port=5232))
 
 
 def test_the_persons_own_provider_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALENDAR_PROVIDER", "caldav")
-    radicale = companion("radicale", host="127.0.0.1", data=tmp_path, radicale_port=5232)
+    radicale = companion("radicale", host="127.0.0.1", data=tmp_path, settings=RetinueSettings(radicale_port=5232))
 
     assert radicale.variables("calendar") == {}
     assert radicale.variables("contacts")["CONTACTS_PROVIDER"] == "carddav"
