@@ -184,6 +184,7 @@ async def own_mutual(authority: Authority, tmp_path: Path) -> AsyncIterator[Gate
         server.wait(10)
 
 
+@pytest.mark.timeout(180)
 async def test_every_process_meets_temporal_behind_tls(
     own_mutual: Gateway, authority: Authority, tmp_path: Path
 ) -> None:
@@ -224,7 +225,7 @@ async def test_every_process_meets_temporal_behind_tls(
                     return False
                 return any(one["name"] == "weather" and one["healthy"] for one in found.get("capabilities", []))
 
-            await eventually(polled, bool)
+            await eventually(polled, bool, seconds=150)
         assert {"api", "workflows", "weather"} <= set(mutual.seen)
         theirs = environment("thief", Authority(tmp_path, "theirs"))
         log = tmp_path / "thief.log"
