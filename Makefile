@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)
+# some images set it; without compiled files each process of the suite compiles all of the product again
+unexport PYTHONDONTWRITEBYTECODE
 AT_DAY = $(if $(DAY),RETINUE_CLOCK_OFFSET=$$($(BIN)/python -P -m tests.days $(DAY)))
 # most tests wait for servers, so two processes a core keep it busy
 PYTEST = $(BIN)/python -P -m pytest -n $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) --dist loadgroup

@@ -53,8 +53,21 @@ async def browsing(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
+@pytest.fixture(scope="session")
+async def documented(stack: Stack) -> dict[tuple[str, re.Pattern[str]], dict[str, Json]]:
+    """The responses that openapi.json names, by method and a pattern of the path."""
+    paths = (await stack.http.get("/openapi.json")).json()["paths"]
+    return {
+        (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path))): operation["responses"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+    }
+
+
 @pytest.fixture(autouse=True)
-async def _only_documented_statuses(stack: Stack) -> AsyncIterator[None]:
+async def _only_documented_statuses(
+    stack: Stack, documented: dict[tuple[str, re.Pattern[str]], dict[str, Json]]
+) -> AsyncIterator[None]:
     """Whatever a test of this folder does: no operation answers with a status that openapi.json does not name."""
     answers: list[tuple[str, str, str]] = []
 
@@ -62,24 +75,13 @@ async def _only_documented_statuses(stack: Stack) -> AsyncIterator[None]:
         path = response.request.url.raw_path.decode("ascii").partition("?")[0]
         answers.append((response.request.method, path, str(response.status_code)))
 
-    operations = await documented(stack.http)
     stack.http.event_hooks["response"].append(note)
     yield
     stack.http.event_hooks["response"].remove(note)
     undocumented = [
         (method, path[:80], status)
         for method, path, status in answers
-        for (its_method, template), statuses in operations.items()
+        for (its_method, template), statuses in documented.items()
         if method == its_method and template.fullmatch(path) and status not in statuses
     ]
     assert undocumented == []
-
-
-async def documented(http: httpx.AsyncClient) -> dict[tuple[str, re.Pattern[str]], dict[str, Json]]:
-    """The responses that openapi.json names, by method and a pattern of the path."""
-    paths = (await http.get("/openapi.json")).json()["paths"]
-    return {
-        (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path))): operation["responses"]
-        for path, operations in paths.items()
-        for method, operation in operations.items()
-    }
