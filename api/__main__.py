@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -68,7 +69,7 @@ def main() -> None:
         uvicorn.Config(
             _app(),
             host=settings.host,
-            port=settings.port,
+            port=_port(settings),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=5,
@@ -80,6 +81,12 @@ def main() -> None:
     with contextlib.suppress(KeyboardInterrupt):  # raised again after it has drained
         server.run()
     leave(_exit_code(server))
+
+
+def _port(settings: RetinueSettings) -> int:
+    """Return the port to listen on: the one that the platform names on Cloud Run and Knative, which `K_SERVICE` tells."""
+    named = os.environ.get("PORT") if os.environ.get("K_SERVICE") else None
+    return int(named or settings.port)
 
 
 def _exit_code(server: uvicorn.Server) -> int:

@@ -18,6 +18,8 @@ LOCKS = ROOT / "deploy" / "locks"
 ROOMS = ("accounts", "api", "offline", "workflows")
 OUTSIDE = "offline"
 """The stand-in model is an outside server: its image holds its own extra alone."""
+LAMBDA = "lambda"
+"""What the image of a function has besides those of its capability: one extra alone."""
 SHARED = ("encryption", "s3", "doors", "observability")
 """Extras that are no part's own: whoever reads payloads may have to decrypt them and to read them from a bucket (the
 accounts service reads none), the API has the other doors, and traces show what touches a run."""
@@ -57,7 +59,8 @@ def lock(part: str) -> None:
     """Write one lock. It names no host, and no package that the part does not need."""
     wanted = [word for extra in extras_of(part) for word in ("--extra", extra)]
     left_out = [word for name, users in UNUSED.items() if part not in users for word in ("--no-emit-package", name)]
-    source = ["-"] if part == OUTSIDE else ["pyproject.toml", *wanted]
+    alone = part in (OUTSIDE, LAMBDA)
+    source = ["-"] if alone else ["pyproject.toml", *wanted]
     subprocess.run(
         [
             *(str(Path(sys.executable).with_name("uv")), "pip", "compile", *source, *left_out),
@@ -67,7 +70,7 @@ def lock(part: str) -> None:
         ],
         cwd=ROOT,
         check=True,
-        input="\n".join(extras()[part]) if part == OUTSIDE else None,
+        input="\n".join(extras()[part]) if alone else None,
         text=True,
     )
 
@@ -75,10 +78,11 @@ def lock(part: str) -> None:
 def main(wanted: Sequence[str]) -> None:
     """Lock these parts, or all of them; then locks of parts that are gone are removed."""
     LOCKS.mkdir(exist_ok=True)
-    for part in wanted or parts():
+    kept = [*parts(), LAMBDA]
+    for part in wanted or kept:
         lock(part)
     for file in LOCKS.glob("*.lock"):
-        if file.stem not in parts():
+        if file.stem not in kept:
             file.unlink()
 
 

@@ -287,7 +287,7 @@ class _Database:
             async with _transaction(self.opened(), lock=_MIGRATIONS) as connection:
                 schema = await connection.run_sync(_make_schema, name, self._owner)
             return _Database(self._url, self._tables, self._owner, schema=schema, few=True)
-        file = _file(self._url)
+        file = self.file
         if file is None:
             raise ServiceRefused(
                 f"the database of {self._owner} cannot separate organisations",
@@ -326,7 +326,7 @@ class _Database:
         Raises:
             StoreUnavailable: It is damaged.
         """
-        file = _file(self._url)
+        file = self.file
         if file is None or file.stat().st_size > _LARGEST_CHECKED:
             return
         if (await connection.exec_driver_sql("PRAGMA quick_check(1)")).scalar_one() != "ok":
@@ -373,6 +373,11 @@ class _Database:
             raise self._deleted()
         self._problem = ""
 
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite database."""
+        return _file(self._url)
+
     def lost(self) -> str:
         """Return in words that its file was deleted, replaced or damaged since it was opened; else empty."""
         if not self._lost and self._files is not None and not self._files.same_database():
@@ -381,7 +386,7 @@ class _Database:
 
     async def problem(self) -> str:
         """Return in words why it cannot be written; else empty. See `OpenDatabase`."""
-        file = _file(self._url)
+        file = self.file
         if self._problem or (file is not None and obstacle(file)):
             with contextlib.suppress(SQLAlchemyError, OSError, RetinueError):
                 await self.probe()
@@ -401,7 +406,7 @@ class _Database:
         event.listen(engine.sync_engine, "handle_error", self._on_error)
         if (check := people.refuse_unbounded(self._tables[0])) is not None:
             event.listen(engine.sync_engine, "before_cursor_execute", check)
-        if _file(self._url) is not None:
+        if self.file is not None:
             event.listen(engine.sync_engine, "connect", self._on_connect)
             event.listen(engine.sync_engine, "checkout", self._on_checkout)
 
@@ -414,7 +419,7 @@ class _Database:
 
     def _on_connect(self, connection: Any, record: Any) -> None:
         connection.run_async(_open_all_files)
-        file = _file(self._url)
+        file = self.file
         assert file is not None
         if self._files is not None and not self._files.same_database():
             raise self._deleted()

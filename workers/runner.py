@@ -178,16 +178,22 @@ def capability_worker(
         by_resources: Run fewer while memory or CPU is short.
         version: To which it belongs; None for a worker without one.
     """
-    return Worker(
-        client,
-        task_queue=contract.task_queue(),
-        interceptors=[OrganisationOfWorkers()],
-        plugins=[plugin],
-        activities=[] if _serves_any(plugin) else [any_activity(_of_another_version, tenant=ANY_TENANT)],
+    tuner = _tuner(concurrency, by_resources=by_resources)
+    return Worker(client, **capability_config(contract, plugin, version=version), tuner=tuner)
+
+
+def capability_config(
+    contract: type[Capability], plugin: SimplePlugin, *, version: WorkerDeploymentVersion | None
+) -> dict[str, Any]:
+    """Return the arguments of a capability's `Worker`, but for the client and how many activities it takes."""
+    return {
+        "task_queue": contract.task_queue(),
+        "interceptors": [OrganisationOfWorkers()],
+        "plugins": [plugin],
+        "activities": [] if _serves_any(plugin) else [any_activity(_of_another_version, tenant=ANY_TENANT)],
         **deployment.options(version, build_id(contract)),
-        tuner=_tuner(concurrency, by_resources=by_resources),
-        graceful_shutdown_timeout=DRAIN,
-    )
+        "graceful_shutdown_timeout": DRAIN,
+    }
 
 
 def _tuner(concurrency: int, *, by_resources: bool) -> WorkerTuner:
@@ -359,7 +365,7 @@ async def run(name: str, settings: RetinueSettings) -> None:
             by_resources=settings.worker_resources,
             version=version,
         )
-        announced = _announced(client, module, version, leads=settings.make_current)
+        announced = announced_by(client, module, version, leads=settings.make_current)
         await _work(worker, stop, beside=lambda: _while_not_lost(announced))
 
 
@@ -379,7 +385,7 @@ async def _lead(client: Client, version: WorkerDeploymentVersion) -> None:
         await asyncio.sleep(_STRANDED_LOOK)
 
 
-async def _announced(client: Client, module: Any, version: WorkerDeploymentVersion | None, *, leads: bool) -> None:
+async def announced_by(client: Client, module: Any, version: WorkerDeploymentVersion | None, *, leads: bool) -> None:
     """Announce a capability and its state while this worker runs.
 
     Args:

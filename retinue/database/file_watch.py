@@ -78,6 +78,11 @@ def obstacle(file: Path) -> str:
 class OpenDatabase(Protocol):
     """A database that this process has open."""
 
+    @property
+    def file(self) -> Path | None:
+        """Its file; None on a database server."""
+        ...
+
     def lost(self) -> str:
         """Return in words why it cannot be used any more; else empty."""
         ...
@@ -100,6 +105,11 @@ def lost() -> str:
     The process must then end: its state came from a file that is gone, and a new process opens the present file.
     """
     return next((words for database in list(OPEN) if (words := database.lost())), "")
+
+
+def files() -> list[Path]:
+    """Return the files of this process's open databases."""
+    return [database.file for database in list(OPEN) if database.file is not None]
 
 
 async def problem() -> str:

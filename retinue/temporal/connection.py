@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from typing import Any
 
 from google.protobuf.message import Message
 from temporalio.api.enums.v1 import IndexedValueType
@@ -184,24 +185,29 @@ async def connect(*, lazy: bool = False) -> Client:
         TemporalUnreachable: The server cannot be reached, or refuses our certificate or API key; the text says which.
         ValueError: The settings of encryption, or those of proofs, are wrong.
     """
+    config = connect_config(lazy=lazy)
+    try:
+        return await Client.connect(**config)
+    except RuntimeError as error:
+        raise TemporalUnreachable(unreachable(error)) from error
+
+
+def connect_config(*, lazy: bool = False) -> dict[str, Any]:
+    """Return the arguments of `Client.connect`, for libraries that connect themselves. Arguments and errors as of `connect`."""
     config = ClientConfig.load_client_connect_config(disable_file=True)
-    config["target_host"] = temporal_address() or config.get("target_host") or "127.0.0.1:7233"
-    retries = RetryConfig(max_elapsed_time_millis=_DOOR_RETRIES_MS) if lazy else None
     converter = data_converter()
     if converter is not DATA_CONVERTER:
         be_discreet()
     proofs = ProofSettings().interceptors(config.get("namespace") or "default")
-    try:
-        return await Client.connect(
-            **config,
-            data_converter=converter,
-            interceptors=[*_traced(), *proofs, OrganisationOfClients()],
-            lazy=lazy,
-            retry_config=retries,
-            runtime=_runtime(),
-        )
-    except RuntimeError as error:
-        raise TemporalUnreachable(unreachable(error)) from error
+    return {
+        **config,
+        "target_host": temporal_address() or config.get("target_host") or "127.0.0.1:7233",
+        "data_converter": converter,
+        "interceptors": [*_traced(), *proofs, OrganisationOfClients()],
+        "lazy": lazy,
+        "retry_config": RetryConfig(max_elapsed_time_millis=_DOOR_RETRIES_MS) if lazy else None,
+        "runtime": _runtime(),
+    }
 
 
 @functools.cache

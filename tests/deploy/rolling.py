@@ -7,6 +7,7 @@ is asked to be, so that it can be stopped in the middle of a step.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from abc import abstractmethod
 from collections.abc import AsyncIterator
@@ -147,7 +148,8 @@ class NewTools(NewDrawer):
 
 def drawer(version: str) -> Any:
     """The `worker` module that this would have as a folder."""
-    store = Store(RetinueSettings().sqlite_url("drawer"), DrawerBase.metadata, owner="drawer")
+    url = os.environ.get("DRAWER_DATABASE_URL") or RetinueSettings().sqlite_url("drawer")
+    store = Store(url, DrawerBase.metadata, owner="drawer")
     tools: Capability = NewTools(store) if version == NewDrawer.version else Tools(store)
 
     @asynccontextmanager

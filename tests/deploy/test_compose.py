@@ -269,8 +269,9 @@ def test_images_of_others_are_pinned(services: dict[str, dict[str, Any]], ours: 
     assert [image for image in images if not re.fullmatch(r"[\w./-]+:\d+\.\d+[\w.-]*", image)] == []
 
 
-def test_dockerfile_passes_its_linter() -> None:
-    done = subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("file", ["Dockerfile", "deploy/lambda/Dockerfile"])
+def test_dockerfile_passes_its_linter(file: str) -> None:
+    done = subprocess.run([BIN / "hadolint", ROOT / file], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -291,12 +292,12 @@ def test_images_take_in_only_what_is_named() -> None:
     assert {"**/__pycache__", "**/.env*", "**/compose.yaml", "**/README.md"} <= set(IGNORE_RULES)
 
 
-@pytest.mark.parametrize("part", lock_parts.parts())
+@pytest.mark.parametrize("part", [*lock_parts.parts(), lock_parts.LAMBDA])
 def test_a_lock_names_no_host(part: str) -> None:
     assert "://" not in read(f"deploy/locks/{part}.lock")
 
 
-@pytest.mark.parametrize("part", lock_parts.parts())
+@pytest.mark.parametrize("part", [*lock_parts.parts(), lock_parts.LAMBDA])
 def test_a_lock_pins_what_is_tested(part: str) -> None:
     """An image runs the very versions that the suite runs; otherwise `make lock`."""
     tested = pins(read("requirements.lock"))
@@ -314,11 +315,15 @@ def test_a_lock_has_every_dependency_of_its_part(part: str) -> None:
 
 
 def test_there_is_a_lock_for_each_part_and_no_other() -> None:
-    assert sorted(file.stem for file in lock_parts.LOCKS.iterdir()) == lock_parts.parts()
+    assert sorted(file.stem for file in lock_parts.LOCKS.iterdir()) == sorted([*lock_parts.parts(), lock_parts.LAMBDA])
 
 
 def test_an_extra_belongs_to_a_part_or_to_the_laptop() -> None:
-    assert set(lock_parts.extras()) - set(lock_parts.parts()) - set(lock_parts.SHARED) == {"cli", "up"}
+    assert set(lock_parts.extras()) - set(lock_parts.parts()) - set(lock_parts.SHARED) == {
+        "cli",
+        "up",
+        lock_parts.LAMBDA,
+    }
 
 
 @pytest.fixture(scope="module")
