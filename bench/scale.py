@@ -34,8 +34,8 @@ from retinue.runtime.process import leave
 from retinue.temporal.connection import DATA_CONVERTER
 from workflows.messages import StartAssistant
 
-_WORKERS = ((1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4))
-"""Workflow workers, and processes per capability."""
+_WORKERS = "1x1,1x2,1x4,2x1,2x2,2x4"
+"""Workflow workers, times processes per capability."""
 _WARM_UP = 16
 _GROUPS = ("server", "workflows", "capabilities", "api", "client")
 
@@ -199,7 +199,7 @@ def _table(found: Sequence[Figures]) -> str:
 async def _measure(chosen: argparse.Namespace) -> dict[str, object]:
     found: list[Figures] = []
     sizes: dict[str, dict[str, float]] = {}
-    for workflows, each in _WORKERS:
+    for workflows, each in chosen.workers:
         async with _setup(workflows, each) as setup:
             found.append(await _throughput(setup, each, seconds=chosen.seconds, concurrency=chosen.concurrency))
             if not sizes:
@@ -211,9 +211,15 @@ async def _measure(chosen: argparse.Namespace) -> dict[str, object]:
     return {"machine": machine(), "sizes": sizes, "figures": [asdict(one) for one in found]}
 
 
+def _setups(text: str) -> list[tuple[int, int]]:
+    pairs = [part.split("x") for part in text.split(",")]
+    return [(int(workflows), int(each)) for workflows, each in pairs]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--workers", type=_setups, default=_setups(_WORKERS), metavar=_WORKERS)
     parser.add_argument("--seconds", type=float, default=60, help="of each setup")
     parser.add_argument("--concurrency", type=int, default=16, help="requests at a time")
     parser.add_argument("--growth", type=int, default=1000, help="runs that databases grow by (a multiple of 10)")

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -134,15 +134,23 @@ async def state_of(client: Client, name: str) -> DeploymentState | None:
         return None
     info = found.worker_deployment_info
     summaries = sorted(info.version_summaries, key=lambda one: one.create_time.ToNanoseconds(), reverse=True)
-    states = [await _state(client, summary, info) for summary in summaries]
+    builds: dict[str, set[str]] = {}
+    states = [await _state(client, summary, info, builds) for summary in summaries]
     return DeploymentState(name, states, found.conflict_token)
 
 
 async def _state(
-    client: Client, summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary, info: WorkerDeploymentInfo
+    client: Client,
+    summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary,
+    info: WorkerDeploymentInfo,
+    builds: dict[str, set[str]],
 ) -> VersionState:
+    """Return the state of a version; `builds` are those that poll each queue, as far as they were asked for."""
     version = _version(summary.deployment_version)
     described = await _version_described(client, version, stats=True)
+    queues = {queue.name for queue in described.version_task_queues}
+    for queue in queues - builds.keys():
+        builds[queue] = await live_builds(client, queue)
     status = Status(WorkerDeploymentVersionStatus.Name(summary.status).removeprefix(_STATUS).lower())
     ramped = info.routing_config.ramping_version_percentage
     shares = {Status.CURRENT: 100.0 - ramped, Status.RAMPING: ramped}
@@ -150,16 +158,11 @@ async def _state(
         build_id=version.build_id,
         status=status,
         percentage=shares.get(status, 0.0),
-        polls=await _polls(client, version, {queue.name for queue in described.version_task_queues}),
+        polls=bool(queues) and all(version.build_id in builds[queue] for queue in queues),
         open_runs=(await client.count_workflows(pinned_to(version))).count,
         backlog=sum(queue.stats.approximate_backlog_count for queue in described.version_task_queues),
         last_current=_moment(summary.last_current_time),
     )
-
-
-async def _polls(client: Client, version: WorkerDeploymentVersion, queues: Iterable[str]) -> bool:
-    builds = [await live_builds(client, queue) for queue in queues]
-    return bool(builds) and all(version.build_id in live for live in builds)
 
 
 def _moment(time_of: Timestamp) -> datetime | None:
