@@ -101,9 +101,22 @@ MUTATIONS = (
         ("open_ = LEDGER.c.state != EffectState.DONE", "open_ = LEDGER.c.key == key"),
         ('await self._insert(session, key, "", "null", state=EffectState.CLOSED)', "pass"),
         ("Outcome.OPEN if key in self._open else Outcome.NOTHING", "Outcome.NOTHING"),
-        ("return EffectStatus(outcome=Outcome.OPEN)\n", "return EffectStatus(outcome=Outcome.NOTHING)\n"),
+        (
+            "elif row.state == EffectState.ACTING:\n                    return EffectStatus(outcome=Outcome.OPEN)\n",
+            "elif row.state == EffectState.ACTING:\n                    return EffectStatus(outcome=Outcome.NOTHING)\n",
+        ),
         ("            self._record_later(key, result)\n", ""),
         ("    return first_key(effect_key())", "    return effect_key()"),
+    ),
+    *_group(
+        "retinue/ledger.py",
+        ("tests/retinue/test_restored.py",),
+        ("        if happened is None:\n            raise OutcomeUnknown(_IN_DOUBT)\n", ""),
+        (" if key == first_key(key) else None", ""),
+        (
+            "state=EffectState.ACTING, attempt=_RESTORED)\n                    return EffectStatus",
+            "state=EffectState.CLOSED)\n                    return EffectStatus",
+        ),
     ),
     *_group(
         "workflows/rules/policy.py",
