@@ -170,7 +170,8 @@ async def test_a_stopped_step_that_may_have_happened_is_not_called_cancelled(
     async def close() -> EffectStatus:
         return await ledger.close("s1")
 
-    assert (await running(temporal_, close, step="c1")).outcome is Outcome.OPEN
+    for step in ("c1", "c2"):  # the answer may be lost, and it asks again
+        assert (await running(temporal_, close, step=step)).outcome is Outcome.OPEN
     with pytest.raises((OutcomeUnknown, Conflict)):
         await running(temporal_, outer.tool)
     assert outer.acted == 0
@@ -179,7 +180,7 @@ async def test_a_stopped_step_that_may_have_happened_is_not_called_cancelled(
     async def close_another() -> EffectStatus:
         return await ledger.close("s2")
 
-    assert (await running(temporal_, close_another, step="c2")).outcome is Outcome.NOTHING
+    assert (await running(temporal_, close_another, step="c3")).outcome is Outcome.NOTHING
 
 
 async def test_what_a_run_did_in_its_own_database_is_not_done_again_under_another_step(
