@@ -124,7 +124,7 @@ def refreshes(emulators: Emulators, service: str = "authority") -> int:
     return Counter(request["grant"] for request in emulators.requests(service))["refresh_token"]
 
 
-@pytest.mark.parametrize("ahead", [0, AHEAD, -AHEAD])
+@pytest.mark.parametrize("ahead", [AHEAD, *(pytest.param(ahead, marks=pytest.mark.long) for ahead in (0, -AHEAD))])
 async def test_two_processes_renew_a_token_once_though_their_clocks_differ(
     emulators: Emulators, setting: Path, ahead: int
 ) -> None:
