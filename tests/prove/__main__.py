@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> int:
         runs = chosen.runs or int(size["runs"])
         sys.stdout.write(f"chaos: {runs} runs, seed {chosen.seed}\n")
         sys.stdout.flush()
-        storm = chaos.run(seed=chosen.seed, runs=runs, fault_each=size["fault_each"], longest=size["longest"])
+        longest = size["longest"] if chosen.minutes is None else 60 * chosen.minutes
+        storm = chaos.run(seed=chosen.seed, runs=runs, fault_each=size["fault_each"], longest=longest)
     proof = page.Proof(
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         machine=machine(),
@@ -64,6 +65,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="these guarantees: R1 S16 ...")
     parser.add_argument("--seed", type=int, default=1, help="of the sequence of requests and faults in the chaos")
     parser.add_argument("--runs", type=int, help="how many requests the chaos makes; fewer if its time is over")
+    parser.add_argument("--minutes", type=float, help="how long the chaos makes requests and faults, at most")
     parser.add_argument("--processes", type=int, default=4, help="of pytest")
     parser.add_argument("--commit", action="store_true", help="write docs/reliability.md and its picture")
     return parser.parse_args(arguments)
