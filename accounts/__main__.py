@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -57,6 +58,8 @@ def serve() -> int:
             server_header=False,
         )
     )
+    # uvicorn raises the signal again after it has stopped: to this handler, so that a clean stop is no failure
+    signal.signal(signal.SIGTERM, server.handle_exit)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
