@@ -1,7 +1,8 @@
 """Renders the Helm chart for `kubectl apply -k`: `python -P -m deploy.render VALUES.yaml FOLDER`.
 
-Helm's own engine does it (the package `helm-python-sdk` of the development dependencies). The folder gets one file of
-manifests and a kustomization; it is made when it is missing. Generated files are not a part of the repository.
+Helm's own engine does it, the package `helm-python-sdk`, which is installed apart from all others since it is large. The
+folder gets one file of manifests and a kustomization; it is made when it is missing. Generated files are not a part of the
+repository.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import yaml
 
 CHART = Path(__file__).parent / "helm" / "retinue"
@@ -21,7 +21,14 @@ def manifests(values: dict[str, Any], *, name: str = "retinue", namespace: str =
 
     Raises:
         helm_python.HelmError: The values do not fit the schema, or a template refuses them.
+        SystemExit: Helm's engine is not installed.
     """
+    try:
+        import helm_python
+    except ImportError:
+        raise SystemExit(
+            "this needs Helm's engine: .venv/bin/uv pip install --python .venv/bin/python 'helm-python-sdk>=0.2.2'"
+        ) from None
     with helm_python.Chart.load(str(CHART)) as chart:
         chart.validate_schema(values)
         rendered = chart.render(values, name=name, namespace=namespace)

@@ -9,19 +9,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 
 import activities
 from deploy import render
 from retinue.capability import Capability
+from tests.deploy import chart_tools
 from tests.deploy.test_compose import MODEL, configured
 
+TOOLS = chart_tools.installed()
+sys.path.append(str(TOOLS))
+
+import helm_python  # noqa: E402  # installed by the lines above
+import kubernetes_validate  # noqa: E402  # likewise
+
 ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
 SETS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in render.CHART.glob("ci/*.yaml")}
 KUBERNETES = "1.37"
 TEXT = {"type": "string"}
@@ -267,7 +271,7 @@ def test_kubectl_takes_the_rendered_folder(tmp_path: Path) -> None:
     render.write(SETS["cloud-mtls"], tmp_path, namespace="assistants")
 
     done = subprocess.run(
-        [BIN / "kubectl", "kustomize", tmp_path], capture_output=True, text=True, timeout=60, check=True
+        [TOOLS / "bin" / "kubectl", "kustomize", tmp_path], capture_output=True, text=True, timeout=60, check=True
     )
 
     built = [d for d in yaml.safe_load_all(done.stdout) if d]
