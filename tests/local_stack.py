@@ -57,7 +57,11 @@ class LocalStack:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._is_ready, what=lambda: f"readiness: {self.log()}")
+        try:
+            wait_until(self._is_ready, what=lambda: f"readiness: {self.log()}")
+        except BaseException:  # a test that fails here has nobody who stops it later
+            self.stop()
+            raise
 
     def _is_ready(self) -> bool:
         try:
