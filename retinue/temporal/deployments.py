@@ -321,7 +321,8 @@ async def move_runs(client: Client, old: WorkerDeploymentVersion, new: WorkerDep
 async def _described(client: Client, deployment: str) -> DescribeWorkerDeploymentResponse | None:
     try:
         return await client.workflow_service.describe_worker_deployment(
-            DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=deployment)
+            DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=deployment),
+            retry=True,  # the server refuses when many processes ask at once
         )
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
@@ -336,7 +337,8 @@ async def _version_described(
     return await client.workflow_service.describe_worker_deployment_version(
         DescribeWorkerDeploymentVersionRequest(
             namespace=client.namespace, deployment_version=asked, report_task_queue_stats=stats
-        )
+        ),
+        retry=True,
     )
 
 

@@ -28,6 +28,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     monkeypatch.setenv("RETINUE_DATA_DIR", str(folder))
+    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)  # a stack in this process may have set it
     return folder
 
 

@@ -93,7 +93,8 @@ class Autoscaler:
         found = await self.client.workflow_service.describe_worker_deployment_version(
             DescribeWorkerDeploymentVersionRequest(
                 namespace=self.client.namespace, deployment_version=asked, report_task_queue_stats=True
-            )
+            ),
+            retry=True,
         )
         queues = [one for one in found.version_task_queues if (one.name, one.type) == (self.queue, _ACTIVITY)]
         return sum(one.stats.approximate_backlog_count for one in queues)

@@ -144,9 +144,9 @@ def test_a_name_that_is_no_bucket_is_refused_at_the_start(name: str, monkeypatch
 
 
 async def test_an_assistant_with_large_results_runs_without_a_shared_folder(
-    stack: Stack, fresh: Fresh, bucket: str
+    stack: Stack, fresh: Fresh, bucket: str, lonely: str
 ) -> None:
-    """The whole product: the message and everything that is large in it goes over the bucket."""
+    """The whole product: what is large in it goes over the bucket. A new capability makes planning read the registry again."""
     message = fresh("Note this: " + "tea " * 900)
     notes = [
         {"id": f"s{number}", "tool": "tasks.add", "args": {"title": "Tea", "notes": "n" * 3000}} for number in range(20)

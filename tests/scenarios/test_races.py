@@ -120,6 +120,7 @@ async def test_of_twenty_approvals_at_once_one_counts(stack: Stack, fresh: Fresh
     assert len(sent_mails(stack, view["id"])) == 1
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("batch", BATCHES)
 async def test_approve_and_cancel_have_one_outcome(stack: Stack, fresh: Fresh, batch: int) -> None:
     """A hundred races. Answered with 200 and never done is a lie unless the view says that it was cancelled."""
@@ -141,6 +142,7 @@ async def test_approve_and_cancel_have_one_outcome(stack: Stack, fresh: Fresh, b
     assert found[409, "cancelled", 0] > 0
 
 
+@pytest.mark.timeout(180)  # a hundred runs at once on two cores
 @pytest.mark.parametrize("batch", BATCHES)
 async def test_a_decision_at_the_edge_of_its_expiry_has_one_outcome(
     stack: Stack, fresh: Fresh, people: Opened, batch: int

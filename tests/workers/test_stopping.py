@@ -91,7 +91,7 @@ def test_a_server_that_goes_away_while_a_worker_starts_is_told_in_words(
 
     monkeypatch.setattr(runner, "run", failing)
     monkeypatch.setattr(runner, "leave", leaving)
-    monkeypatch.setattr(runner, "configure", lambda _level: None)
+    monkeypatch.setattr(runner, "configure", lambda *_: None)
     with caplog.at_level(logging.ERROR):
         runner.main("weather")
     assert str(error) in caplog.text
