@@ -120,7 +120,7 @@ async def names(client: Client) -> list[str]:
     request = ListWorkerDeploymentsRequest(namespace=client.namespace, page_size=100)
     found: list[str] = []
     while True:
-        listed = await client.workflow_service.list_worker_deployments(request)
+        listed = await client.workflow_service.list_worker_deployments(request, retry=True)
         found += [one.name for one in listed.worker_deployments]
         if not listed.next_page_token:
             return sorted(name.removeprefix(_PREFIX) for name in found if name.startswith(_PREFIX))
@@ -190,7 +190,8 @@ async def set_current(client: Client, version: WorkerDeploymentVersion, token: b
             build_id=version.build_id,
             conflict_token=token,
             identity=client.identity,
-        )
+        ),
+        retry=True,
     )
 
 
@@ -208,7 +209,8 @@ async def set_ramp(client: Client, version: WorkerDeploymentVersion, percentage:
             percentage=percentage,
             conflict_token=token,
             identity=client.identity,
-        )
+        ),
+        retry=True,
     )
 
 
