@@ -77,6 +77,12 @@ class Installation:
         """Whether the server has heard of a version of the workflows."""
         return build in await live_builds(self.client, WORKFLOW_QUEUE)
 
+    async def is_served(self, build: str) -> bool:
+        """Whether the operator sees workers of a version: a moment after the server has heard of it."""
+        listed = json.loads(await self.deploy("status", "--json"))
+        versions = [version for one in listed["deployments"] for version in one["versions"]]
+        return any(version["build_id"] == build and version["polls"] for version in versions)
+
     async def announces(self, version: str) -> bool:
         """Whether the registry holds the manifest of this version."""
         return version in {manifest.version for manifest in await Directory(self.client).manifests()}
@@ -249,7 +255,7 @@ async def test_a_ramp_a_rollout_and_a_rollback_under_waiting_runs_and_a_stream_o
     installation.workflows("one", leads=True)
     old = await installation.waiting(waiting)
     second = installation.workflows("two", "changed")
-    await installation.until(lambda: installation.is_known("two"))
+    await installation.until(lambda: installation.is_served("two"))
 
     async with installation.stream() as stream:
         await installation.deploy("ramp", "two", str(percent))
@@ -282,7 +288,7 @@ async def test_the_operator_sees_the_versions_and_is_told_what_to_do(installatio
     assert "No worker has a version" in await installation.deploy("status")
     assert "it knows those of: none" in await installation.refused("promote", "one", code=ExitCode.WRONG_USAGE)
     installation.workflows("one")
-    await installation.until(lambda: installation.is_known("one"))
+    await installation.until(lambda: installation.is_served("one"))
     assert "no version is current" in await installation.refused("ramp", "one", "10")
     await installation.deploy("promote", "one")
     assert "already" in await installation.deploy("promote", "one")
