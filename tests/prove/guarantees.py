@@ -129,7 +129,7 @@ GUARANTEES = (
     Guarantee(
         "R12",
         "payloads of megabytes, everywhere",
-        "refused at the door, cut with a mark, or kept outside the history; no run gets stuck",
+        "refused by the API, cut with a mark, or kept outside the history; no run gets stuck",
         ("tests/api/limits/test_limits.py", "tests/retinue/test_blobs.py"),
         ("tests/api/limits/test_limits.py",),
     ),
@@ -215,7 +215,7 @@ GUARANTEES = (
     ),
     Guarantee(
         "S17",
-        "whoever reaches Temporal past the API",
+        "somebody reaches Temporal past the API",
         "decides, starts and announces nothing without the key",
         ("tests/security/backdoor",),
         ("tests/security/backdoor/test_decisions.py",),

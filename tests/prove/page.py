@@ -63,7 +63,8 @@ def _row(guarantee: Guarantee, proof: Proof) -> tuple[str, ...]:
     if CHAOS in guarantee.tests and proof.chaos:
         passed = " + ".join(part for part in (passed, "chaos") if part)
         verdict += [] if proof.chaos.holds else ["see Chaos"]
-    return guarantee.id, guarantee.fault, guarantee.promise, passed, "; ".join(verdict) or "holds"
+    held = "holds" if passed else "not tried in this run"
+    return guarantee.id, guarantee.fault, guarantee.promise, passed, "; ".join(verdict) or held
 
 
 def _chaos(result: Result) -> str:
