@@ -148,8 +148,8 @@ def test_each_expression_is_understood(scraped: Scraped) -> None:
     ],
 )
 def test_the_values_are_those_of_the_stack(scraped: Scraped, expression: str, value: float) -> None:
-    """One mail was sent after an approval, and another one waits for its approval."""
-    assert scraped.value(expression) == value
+    """One mail was sent after an approval, and another one waits for its approval. A scrape may be some seconds old."""
+    wait_until(lambda: scraped.value(expression) == value, what=lambda: f"{value}: {scraped.value(expression)}")
 
 
 @over_a_stack

@@ -144,8 +144,8 @@ def test_the_trace_can_be_drawn(observed: Observed) -> None:
 
 def test_each_process_names_itself(observed: Observed) -> None:
     services = {span.service for span in observed.trace()}
-    wanted = {"api", "workflows", "reasoning", "weather", "email"}
-    assert {f"retinue-{name}" for name in wanted} == services
+    wanted = {f"retinue-{name}" for name in ("api", "workflows", "reasoning", "weather", "email")}
+    assert wanted <= services <= wanted | {"retinue-memory"}  # on a busy machine planning asks memory itself
 
 
 def test_a_decision_is_a_trace_of_its_own(observed: Observed) -> None:
